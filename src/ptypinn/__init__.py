@@ -1,0 +1,3 @@
+"""Quantitative ptychography with a physics-informed network."""
+
+__version__ = "0.1.0"

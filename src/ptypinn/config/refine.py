@@ -1,0 +1,36 @@
+"""Configuration of the iterative solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """How the iterative solver runs."""
+
+    iterations: int = 60
+    """Most passes over the data; the solver stops earlier when it starts to fit noise or no longer gains."""
+    probe_modes: int = 1
+    """Incoherent probe modes to solve for; a probe with fewer modes is extended."""
+    refine_probe: bool = True
+    """Solve for the probe too, with its power held at the known photons per pattern."""
+    refine_positions: bool = False
+    """Solve for scan positions too."""
+    loss: Literal["poisson", "amplitude"] = "poisson"
+    """Data term: Poisson likelihood or variance-stabilised amplitudes."""
+    engine: Literal["native", "ptychi"] = "native"
+    """Solver: ours, or LSQ-ML of the ptychi package (an extra)."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise InputError("--iterations", "", str(self.iterations), "at least 1")
+        if self.probe_modes < 1:
+            raise InputError("--probe_modes", "", str(self.probe_modes), "at least 1")

@@ -1,0 +1,1 @@
+"""Containers that cross stages, file formats, grouping and batching."""

@@ -1,0 +1,58 @@
+"""Give a probe of arbitrary scale its photons, once, by a named rule, and record the factor."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+
+CalibrationRule = Literal["mean", "brightest"]
+
+
+def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
+    """Photons on the good pixels of every pattern, (M,), float64."""
+    sums = np.empty(scan.n_patterns)
+    for part, counts in scan.batches(batch):
+        sums[part] = np.where(scan.good, counts, 0).sum((1, 2), dtype=np.float64)
+    return sums
+
+
+def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: float | None = None) -> ScanData:
+    """Scale a relative probe to sqrt(photons); a calibrated probe is left alone unless `photons` is given.
+
+    Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
+    `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `brightest` the 99th
+    percentile of the pattern sums (the brightest places become vacuum).
+
+    Args:
+        scan: A scan with a probe.
+        rule: Which of the two rules to use.
+        photons: Known photons per pattern through vacuum, instead of a rule.
+
+    Returns:
+        The scan with a calibrated probe and the rule and factor in `provenance["probe_calibration"]`.
+
+    Raises:
+        InputError: Where the scan has no probe, or its patterns hold no photons.
+    """
+    probe = scan.require_probe()
+    if scan.probe_gauge == "calibrated" and photons is None:
+        return scan
+    target = photons if photons is not None else _photons_by_rule(scan, rule)
+    if not target > 0:
+        raise InputError(scan.source, "counts", f"{target} photons per pattern", "more than 0 to calibrate the probe")
+    factor = float(np.sqrt(target / np.sum(np.abs(probe.astype(np.complex128)) ** 2)))
+    record = {"rule": "given" if photons is not None else rule, "photons": float(target), "factor": factor}
+    return scan.replace(
+        probe=(probe * factor).astype(np.complex64),
+        probe_gauge="calibrated",
+        provenance={**scan.provenance, "probe_calibration": record},
+    )
+
+
+def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
+    sums = pattern_sums(scan)
+    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99))

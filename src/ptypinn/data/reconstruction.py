@@ -1,0 +1,59 @@
+"""`Reconstruction`: what every solver and network returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Complex64, Float32, Float64
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstructed object with everything needed to trust and reuse it."""
+
+    object: Complex64[np.ndarray, "height width"]
+    """Transmission, dimensionless."""
+    illumination: Float32[np.ndarray, "height width"]
+    """Sum of `abs(probe)**2` over positions and modes, photons per object pixel: where the data speak."""
+    probe: Complex64[np.ndarray, "mode y x"]
+    """Probe modes used or refined, sqrt(photons)."""
+    positions_px: Float64[np.ndarray, "patterns 2"]
+    """Coordinates (y, x) of the probe array's pixel (0, 0) on `object`, pixels."""
+    origin_px: tuple[int, int] = (0, 0)
+    """Where `object[0, 0]` lies in the coordinates of the scan file's positions, pixels."""
+    pixel_size_m: float | None = None
+    """Object pixel, metres, where known."""
+    scale: list[dict[str, Any]] = field(default_factory=list)
+    """Scale ledger: one entry per stage, with expected and measured factor."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Figures of merit by their public names."""
+    history: Mapping[str, list[float]] = field(default_factory=dict)
+    """Per-iteration figures, such as `loss` and `held_out_loss`."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration, versions, input hash, seed; JSON-able."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write HDF5 that opens as a default plot in NeXus viewers, atomically."""
+        from ptypinn.data.recon_file import write_reconstruction
+
+        return write_reconstruction(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Reconstruction:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: Where the file is missing, truncated or not a reconstruction.
+        """
+        from ptypinn.data.recon_file import read_reconstruction
+
+        return read_reconstruction(Path(path))
+
+    def well_lit(self, fraction: float = 0.1) -> np.ndarray:
+        """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""
+        lit = self.illumination[self.illumination > 0]
+        return self.illumination > fraction * (np.percentile(lit, 95) if lit.size else np.inf)

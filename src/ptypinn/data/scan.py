@@ -1,0 +1,118 @@
+"""`ScanData`: the one container that crosses stages, validated when built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Complex64, Float64, Num
+
+from ptypinn.errors import InputError
+
+ProbeGauge = Literal["calibrated", "relative"]
+PLANCK_TIMES_C_EV_M = 1.2398419843320026e-6
+
+
+class Counts(Protocol):
+    """What `ScanData.counts` must offer: an array in memory, or a lazy dataset that reads slices on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of patterns, rows, columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored number type."""
+
+    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
+        """Read patterns by slice or by sorted index array."""
+
+
+@dataclass(frozen=True)
+class ScanData:
+    """One ptychography scan in the conventions of the package.
+
+    Raises:
+        InputError: When built from arrays that contradict each other or the conventions.
+    """
+
+    counts: Counts
+    """Detector counts (photons per pixel), (M, N, N), zero frequency at N//2."""
+    positions_px: Float64[np.ndarray, "patterns 2"]
+    """Coordinates (y, x) of the probe array's pixel (0, 0), object pixels; those of `truth` where there is one."""
+    probe: Complex64[np.ndarray, "mode y x"] | None = None
+    """Incoherent probe modes in sqrt(photons); None where the file has none."""
+    mask: Bool[np.ndarray, "y x"] | None = None
+    """True = good pixel, zero frequency at N//2; None means that all are good."""
+    pixel_size_m: float | None = None
+    """Object pixel, metres; None where the file does not say."""
+    energy_eV: float | None = None
+    """Photon (or electron) energy, electron volts."""
+    detector_distance_m: float | None = None
+    """Sample to detector, metres."""
+    detector_pixel_m: float | None = None
+    """Detector pixel, metres."""
+    probe_gauge: ProbeGauge = "relative"
+    """`calibrated`: the probe is in sqrt(photons); `relative`: its scale is arbitrary until `calibrate_probe`."""
+    truth: Complex64[np.ndarray, "height width"] | None = None
+    """True object for simulated scans, transmission."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where the data came from: file, reader, options, calibration; JSON-able."""
+
+    def __post_init__(self) -> None:
+        from ptypinn.data.validate import validate_scan
+
+        if self.mask is None:
+            object.__setattr__(self, "mask", np.ones(self.counts.shape[-2:], bool))
+        validate_scan(self)
+
+    @property
+    def source(self) -> str:
+        """Name of the data in messages: the file it was read from, or `scan`."""
+        return str(self.provenance.get("file", "scan"))
+
+    @property
+    def n_patterns(self) -> int:
+        """Number of diffraction patterns."""
+        return int(self.counts.shape[0])
+
+    @property
+    def size(self) -> int:
+        """Edge N of a pattern, pixels."""
+        return int(self.counts.shape[-1])
+
+    @property
+    def good(self) -> Bool[np.ndarray, "y x"]:
+        """The mask, never None: True = good pixel."""
+        assert self.mask is not None
+        return self.mask
+
+    @property
+    def wavelength_m(self) -> float | None:
+        """Photon wavelength, metres, from the energy."""
+        return None if self.energy_eV is None else PLANCK_TIMES_C_EV_M / self.energy_eV
+
+    def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:
+        """The probe, or an error that says how to supply one."""
+        if self.probe is None:
+            raise InputError(self.source, "probe", "none", "a probe in the file or one given with --probe")
+        return self.probe
+
+    def batches(self, size: int) -> Iterator[tuple[slice, Num[np.ndarray, "patterns y x"]]]:
+        """Read the counts in order, `size` patterns at a time."""
+        for start in range(0, self.n_patterns, size):
+            part = slice(start, min(start + size, self.n_patterns))
+            yield part, self.counts[part]
+
+    def subset(self, index: np.ndarray) -> ScanData:
+        """The scan restricted to the patterns in `index` (sorted integers); read into memory."""
+        index = np.asarray(index)
+        noted = {**self.provenance, "subset": f"{len(index)} of {self.n_patterns} patterns"}
+        return self.replace(counts=self.counts[index], positions_px=self.positions_px[index], provenance=noted)
+
+    def replace(self, **changes: Any) -> ScanData:
+        """A copy with some fields changed, validated again."""
+        return dataclasses.replace(self, **changes)

@@ -1,0 +1,127 @@
+"""Checks that every `ScanData` passes when it is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptypinn.errors import InputError
+
+if TYPE_CHECKING:
+    from ptypinn.data.scan import ScanData
+
+MAX_CANVAS_PIXELS = 16384**2
+"""Canvases beyond this are refused unless a reader is told otherwise: mostly a mistaken unit of the positions."""
+
+
+def validate_scan(scan: ScanData) -> None:
+    """Raise `InputError` for the first contradiction in a scan: shapes, finiteness, signs, pairing, canvas."""
+    _check_counts(scan)
+    _check_positions(scan)
+    _check_mask(scan)
+    _check_probe(scan)
+    _check_truth(scan)
+    _check_numbers(scan)
+
+
+def check_patterns(source: str, patterns: np.ndarray, good: np.ndarray | None = None) -> None:
+    """Raise `InputError` where counts of good pixels are not finite or negative.
+
+    Args:
+        source: Name of the data for the message.
+        patterns: Counts, (patterns, y, x).
+        good: Good pixels, (y, x); bad ones may hold anything.
+    """
+    if patterns.dtype.kind == "u":
+        return
+    bad = ~np.isfinite(patterns) | (patterns < 0)
+    if good is not None:
+        bad &= good
+    if bad.any():
+        j, y, x = (int(i) for i in np.argwhere(bad)[0])
+        value = patterns[j, y, x]
+        raise InputError(source, "counts", f"{value} at pattern {j}, pixel ({y}, {x})", "finite, non-negative counts")
+
+
+def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: int = MAX_CANVAS_PIXELS) -> None:
+    """Raise `InputError` where positions span a canvas of more than `max_pixels` pixels."""
+    height, width = (np.ptp(positions_px, axis=0) + size).tolist()
+    if height * width > max_pixels:
+        raise InputError(
+            source,
+            "positions",
+            f"a span that needs a canvas of {height:.3g} x {width:.3g} pixels",
+            f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max-canvas-pixels",
+        )
+
+
+def _check_counts(scan: ScanData) -> None:
+    shape = tuple(scan.counts.shape)
+    if len(shape) != 3:
+        raise InputError(scan.source, "counts", f"shape {shape}", "three axes (patterns, N, N)")
+    if shape[0] == 0:
+        raise InputError(scan.source, "counts", "0 patterns", "at least one")
+    if shape[1] != shape[2]:
+        raise InputError(scan.source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", "square patterns")
+    if shape[1] % 2 or shape[1] < 8:
+        raise InputError(scan.source, "counts", f"patterns of {shape[1]} pixels", "an even edge of at least 8 pixels")
+    if isinstance(scan.counts, np.ndarray):
+        if scan.counts.dtype.kind not in "uif":
+            raise InputError(scan.source, "counts", f"type {scan.counts.dtype}", "real numbers")
+        check_patterns(scan.source, scan.counts, scan.mask)
+
+
+def _check_positions(scan: ScanData) -> None:
+    positions = scan.positions_px
+    if positions.shape != (scan.n_patterns, 2):
+        found = f"shape {positions.shape} for {scan.n_patterns} patterns"
+        raise InputError(scan.source, "positions", found, f"({scan.n_patterns}, 2)")
+    if positions.dtype != np.float64:
+        raise InputError(scan.source, "positions", f"type {positions.dtype}", "float64")
+    if not np.isfinite(positions).all():
+        raise InputError(scan.source, "positions", "a value that is not finite", "finite coordinates")
+    if not scan.provenance.get("max_canvas_checked"):
+        check_canvas(scan.source, positions, scan.size)
+
+
+def _check_mask(scan: ScanData) -> None:
+    if scan.good.shape != tuple(scan.counts.shape[1:]) or scan.good.dtype != bool:
+        found = f"{scan.good.dtype} of shape {scan.good.shape}"
+        raise InputError(scan.source, "mask", found, f"bool of shape {tuple(scan.counts.shape[1:])}")
+    if not scan.good.any():
+        raise InputError(scan.source, "mask", "no good pixel", "at least one good pixel")
+
+
+def _check_probe(scan: ScanData) -> None:
+    if scan.probe is None:
+        return
+    expected = f"complex64 of shape (modes, {scan.size}, {scan.size})"
+    if scan.probe.ndim != 3 or scan.probe.shape[1:] != (scan.size, scan.size) or scan.probe.dtype != np.complex64:
+        raise InputError(scan.source, "probe", f"{scan.probe.dtype} of shape {scan.probe.shape}", expected)
+    if not np.isfinite(scan.probe).all():
+        raise InputError(scan.source, "probe", "a value that is not finite", "finite values")
+    if not np.any(scan.probe):
+        raise InputError(scan.source, "probe", "zeros only", "a probe that carries photons")
+    if scan.probe_gauge not in ("calibrated", "relative"):
+        raise InputError(scan.source, "probe_gauge", repr(scan.probe_gauge), "'calibrated' or 'relative'")
+
+
+def _check_truth(scan: ScanData) -> None:
+    if scan.truth is None:
+        return
+    if scan.truth.ndim != 2 or scan.truth.dtype != np.complex64 or not np.isfinite(scan.truth).all():
+        raise InputError(
+            scan.source, "truth", f"{scan.truth.dtype} of shape {scan.truth.shape}", "finite complex64 image"
+        )
+    low, high = np.round(scan.positions_px.min(0)), np.round(scan.positions_px.max(0)) + scan.size
+    if (low < 0).any() or (high > scan.truth.shape).any():
+        found = f"positions that reach {low.tolist()} to {high.tolist()}"
+        raise InputError(scan.source, "truth", found, f"patches inside the object of {scan.truth.shape} pixels")
+
+
+def _check_numbers(scan: ScanData) -> None:
+    for name in ("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m"):
+        value = getattr(scan, name)
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError(scan.source, name, str(value), "a positive number")

@@ -1,0 +1,1 @@
+"""Pure physics: tensors in, tensors out. Imports nothing of ours but `types`."""

@@ -1,0 +1,71 @@
+"""The forward model: interact, propagate, detect. `expected_counts` is the whole of it in one call."""
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+from ptypinn.physics.patches import extract_patches
+from ptypinn.physics.propagate import far_field
+from ptypinn.physics.shift import shift_probe
+from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
+
+
+def interact(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Waves:
+    """Exit waves behind the sample: probe times object (projection approximation).
+
+    Args:
+        patches: Object patches, (batch, y, x), dimensionless transmission.
+        probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
+
+    Returns:
+        Exit waves, (batch, mode, y, x), sqrt(photons).
+    """
+    return patches[:, None] * probes
+
+
+def detect(fields: Waves) -> Patterns:
+    """Expected counts of detector fields: intensities of incoherent modes add, fields never do.
+
+    Args:
+        fields: Detector fields, (batch, mode, y, x), sqrt(photons).
+
+    Returns:
+        Expected photons per pixel, (batch, y, x), in the order of the fields.
+    """
+    return (fields.real.square() + fields.imag.square()).sum(1)
+
+
+def diffract(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Patterns:
+    """Expected far-field counts of illuminated patches.
+
+    Args:
+        patches: Object patches, (batch, y, x), dimensionless transmission.
+        probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
+
+    Returns:
+        Expected photons per pixel, (batch, y, x), FFT order.
+    """
+    return detect(far_field(interact(patches, probes)))
+
+
+def expected_counts(canvases: Canvases, probe: Probe, corners: Corners, fractions: Fractions | None = None) -> Patterns:
+    """Expected counts of a scan over one or several canvases: the complete forward model.
+
+    Args:
+        canvases: Objects, (window, height, width), dimensionless transmission.
+        probe: Incoherent modes, (mode, y, x), sqrt(photons).
+        corners: Integer patch corners (y, x), (window, positions, 2).
+        fractions: Sub-pixel rest of every position in window-major order, (window * positions, 2), pixels;
+            None for integer positions.
+
+    Returns:
+        Expected photons per pixel, (window * positions, y, x), FFT order.
+    """
+    patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
+    probes = probe[None] if fractions is None else shift_probe(probe, fractions)
+    return diffract(patches, probes)
+
+
+def power(probe: Probe) -> Tensor:
+    """Photons per pattern through vacuum: `sum(abs(probe)**2)` over modes and pixels, float64 scalar."""
+    return torch.sum(probe.real.double().square() + probe.imag.double().square())

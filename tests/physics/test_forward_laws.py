@@ -1,0 +1,132 @@
+"""Laws of the forward model: Parseval, adjointness, reference, covariance, gradients."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.physics.forward import diffract, expected_counts, power
+from ptypinn.physics.patches import add_patches, extract_patches, frame_of, place_patches, split_positions
+from ptypinn.physics.propagate import back_propagate, far_field, to_centred, to_fft_order
+from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
+
+SIZES = st.sampled_from([8, 16, 24])
+SEEDS = st.integers(0, 2**16)
+
+
+def random_complex(shape, seed, dtype=torch.complex128):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def random_corners(windows, batch, room, seed):
+    return torch.randint(0, room + 1, (windows, batch, 2), generator=torch.Generator().manual_seed(seed))
+
+
+def inner(a, b):
+    return torch.vdot(a.reshape(-1), b.reshape(-1))
+
+
+@given(SIZES, SEEDS)
+def test_far_field_keeps_the_photons_and_is_undone_by_its_adjoint(size, seed):
+    wave, other = random_complex((3, size, size), seed), random_complex((3, size, size), seed + 1)
+    field = far_field(wave)
+    torch.testing.assert_close(field.abs().square().sum(), wave.abs().square().sum())
+    torch.testing.assert_close(back_propagate(field), wave)
+    torch.testing.assert_close(inner(field, other), inner(wave, back_propagate(other)))
+
+
+@given(SIZES, SEEDS)
+def test_orders_are_each_others_inverse_with_zero_frequency_at_the_centre(size, seed):
+    patterns = torch.rand((2, size, size), generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(to_fft_order(to_centred(patterns)), patterns)
+    assert to_centred(patterns)[0, size // 2, size // 2] == patterns[0, 0, 0]
+
+
+@given(windows=st.integers(1, 3), batch=st.integers(1, 5), size=SIZES, room=st.integers(0, 9), seed=SEEDS)
+def test_place_is_the_exact_adjoint_of_extract(windows, batch, size, room, seed):
+    canvases = random_complex((windows, size + room, size + room + 1), seed)
+    patches = random_complex((windows, batch, size, size), seed + 1)
+    corners = random_corners(windows, batch, room, seed)
+    placed = place_patches(patches, corners, *canvases.shape[1:])
+    torch.testing.assert_close(inner(extract_patches(canvases, corners, size), patches), inner(canvases, placed))
+
+
+@given(batch=st.integers(1, 4), seed=SEEDS)
+def test_shift_adjoint_is_the_exact_adjoint_of_shift(batch, seed):
+    probe, waves = random_complex((2, 16, 16), seed), random_complex((batch, 2, 16, 16), seed + 1)
+    shifts = torch.rand((batch, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5
+    torch.testing.assert_close(inner(shift_probe(probe, shifts), waves), inner(probe, shift_adjoint(waves, shifts)))
+    torch.testing.assert_close(power(shift_probe(probe, shifts)[0]), power(probe))
+
+
+def test_shift_by_whole_pixels_rolls():
+    probe = random_complex((1, 16, 16), 1)
+    moved = shift_probe(probe, torch.tensor([[2.0, -3.0]], dtype=torch.float64))
+    torch.testing.assert_close(moved[0], torch.roll(probe, (2, -3), (-2, -1)))
+    torch.testing.assert_close(
+        shift_images(probe.real, torch.tensor([[2.0, -3.0]], dtype=torch.float64)),
+        torch.roll(probe.real, (2, -3), (-2, -1)),
+    )
+
+
+@given(seed=SEEDS, modes=st.integers(1, 3))
+def test_forward_model_matches_a_plain_numpy_reference(seed, modes):
+    size, positions = 16, np.random.default_rng(seed).uniform(0, 8, (4, 2))
+    canvas, probe = random_complex((26, 26), seed), random_complex((modes, size, size), seed + 1)
+    corners, fractions = split_positions(torch.from_numpy(positions))
+    ours = expected_counts(canvas[None], probe, corners, fractions.double()).numpy()
+    q = np.fft.fftfreq(size)
+    for j, position in enumerate(positions):
+        y, x = np.round(position).astype(int)
+        dy, dx = position - (y, x)
+        ramp = np.exp(-2j * np.pi * (q[:, None] * dy + q[None] * dx))
+        expected = np.zeros((size, size))
+        for mode in probe.numpy():
+            shifted = np.fft.ifft2(np.fft.fft2(mode) * ramp)
+            wave = shifted * canvas.numpy()[y : y + size, x : x + size]
+            expected += np.abs(np.fft.fft2(wave) / size) ** 2
+        np.testing.assert_allclose(ours[j], expected, rtol=1e-6, atol=1e-6)
+
+
+@given(SEEDS)
+def test_counts_follow_the_object_when_both_are_translated(seed):
+    canvas, probe = random_complex((40, 40), seed), random_complex((1, 16, 16), seed + 1)
+    corners = random_corners(1, 5, 10, seed)
+    moved = torch.roll(canvas, (7, 3), (0, 1))
+    before = expected_counts(canvas[None], probe, corners)
+    after = expected_counts(moved[None], probe, corners + torch.tensor([7, 3]))
+    torch.testing.assert_close(before, after)
+
+
+def test_incoherent_modes_add_intensities_never_fields():
+    patches, probe = random_complex((3, 16, 16), 0), random_complex((2, 16, 16), 1)
+    apart = diffract(patches, probe[None, :1]) + diffract(patches, probe[None, 1:])
+    torch.testing.assert_close(diffract(patches, probe[None]), apart)
+
+
+@pytest.mark.parametrize("fractions", [None, torch.tensor([[0.2, -0.4], [0.0, 0.3]], dtype=torch.float64)])
+def test_gradients_of_the_forward_model_are_exact(fractions):
+    canvas, probe = random_complex((1, 11, 12), 0), random_complex((2, 8, 8), 1)
+    corners = random_corners(1, 2, 3, 2)
+    canvas.requires_grad_(True)
+    probe.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda c, p: expected_counts(c, p, corners, fractions), (canvas, probe))
+
+
+def test_patches_are_added_onto_a_canvas_in_place():
+    canvases = torch.ones(2, 9, 9)
+    corners = random_corners(2, 3, 1, 0)
+    patches = torch.rand(2, 3, 8, 8)
+    add_patches(canvases, patches, corners)
+    torch.testing.assert_close(canvases, 1 + place_patches(patches, corners, 9, 9))
+
+
+@given(SEEDS)
+def test_frame_holds_every_patch_with_no_pixel_to_spare(seed):
+    positions = torch.from_numpy(np.random.default_rng(seed).uniform(-50, 50, (7, 2)))
+    origin, (height, width) = frame_of(positions, 8)
+    corners, fractions = split_positions(positions - torch.tensor(origin))
+    assert corners.amin((0, 1)).tolist() == [0, 0]
+    assert (corners.amax((0, 1)) + 8).tolist() == [height, width]
+    assert fractions.abs().max() <= 0.5
