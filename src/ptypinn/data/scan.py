@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Complex64, Float64, Num
@@ -16,6 +16,7 @@ ProbeGauge = Literal["calibrated", "relative"]
 PLANCK_TIMES_C_EV_M = 1.2398419843320026e-6
 
 
+@runtime_checkable
 class Counts(Protocol):
     """What `ScanData.counts` must offer: an array in memory, or a lazy dataset that reads slices on demand."""
 
@@ -73,6 +74,10 @@ class ScanData:
     def source(self) -> str:
         """Name of the data in messages: the file it was read from, or `scan`."""
         return str(self.provenance.get("file", "scan"))
+
+    def option(self, name: str, default: Any) -> Any:
+        """An option that the scan was read with, or `default` where it was left alone."""
+        return self.provenance.get("options", {}).get(name, default)
 
     @property
     def n_patterns(self) -> int:

@@ -25,13 +25,16 @@ def validate_scan(scan: ScanData) -> None:
     _check_numbers(scan)
 
 
-def check_patterns(source: str, patterns: np.ndarray, good: np.ndarray | None = None) -> None:
+def check_patterns(
+    source: str, patterns: np.ndarray, good: np.ndarray | None = None, numbers: np.ndarray | None = None
+) -> None:
     """Raise `InputError` where counts of good pixels are not finite or negative.
 
     Args:
         source: Name of the data for the message.
         patterns: Counts, (patterns, y, x).
         good: Good pixels, (y, x); bad ones may hold anything.
+        numbers: Index of each pattern in the scan for the message; counted from 0 where None.
     """
     if patterns.dtype.kind == "u":
         return
@@ -40,8 +43,10 @@ def check_patterns(source: str, patterns: np.ndarray, good: np.ndarray | None = 
         bad &= good
     if bad.any():
         j, y, x = (int(i) for i in np.argwhere(bad)[0])
-        value = patterns[j, y, x]
-        raise InputError(source, "counts", f"{value} at pattern {j}, pixel ({y}, {x})", "finite, non-negative counts")
+        value, number = patterns[j, y, x], j if numbers is None else int(numbers[j])
+        raise InputError(
+            source, "counts", f"{value} at pattern {number}, pixel ({y}, {x})", "finite, non-negative counts"
+        )
 
 
 def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: int = MAX_CANVAS_PIXELS) -> None:
@@ -52,7 +57,7 @@ def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: i
             source,
             "positions",
             f"a span that needs a canvas of {height:.3g} x {width:.3g} pixels",
-            f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max-canvas-pixels",
+            f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max_canvas_pixels",
         )
 
 
@@ -81,8 +86,7 @@ def _check_positions(scan: ScanData) -> None:
         raise InputError(scan.source, "positions", f"type {positions.dtype}", "float64")
     if not np.isfinite(positions).all():
         raise InputError(scan.source, "positions", "a value that is not finite", "finite coordinates")
-    if not scan.provenance.get("max_canvas_checked"):
-        check_canvas(scan.source, positions, scan.size)
+    check_canvas(scan.source, positions, scan.size, scan.option("max_canvas_pixels", MAX_CANVAS_PIXELS))
 
 
 def _check_mask(scan: ScanData) -> None:

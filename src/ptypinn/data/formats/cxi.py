@@ -1,0 +1,142 @@
+"""CXI files as beamlines write them (Coherent X-ray Imaging data bank, version 1.x).
+
+Units are SI: energies in joules, lengths in metres. `translation` is the motion of the *sample*, so the probe moves the
+other way; `basis_vectors` say along which laboratory direction rows and columns of the detector run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.base import Format, describe_source
+from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.formats.native import DETECTOR, JOULES_PER_EV, is_native
+from ptypinn.data.formats.npz import as_probe
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset
+from ptypinn.data.recon_file import is_reconstruction
+from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.errors import InputError
+
+SOURCE = "entry_1/instrument_1/source_1"
+DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
+TRANSLATION = ("entry_1/sample_1/geometry_1/translation", "entry_1/data_1/translation")
+HAS_SIGNAL = 0x1000
+"""The one bit of a CXI mask that does not mean a bad pixel."""
+
+
+def read_cxi(path: Path, config: LoadConfig) -> ScanData:
+    """Read a CXI scan; positions come out in object pixels of the far-field geometry.
+
+    Raises:
+        InputError: Where a dataset is missing or contradicts the format, or the geometry is incomplete.
+    """
+    source = str(path)
+    if config.domain == "amplitude":
+        raise InputError(source, "--domain", "amplitude", "counts, which is what CXI files hold")
+    with open_hdf5(path) as file:
+        if is_reconstruction(file):
+            raise InputError(source, "file", "a reconstruction", "a scan")
+        data = require_dataset(file, source, *DATA)
+        good = _read_mask(file, source, data.shape)
+        energy = _read_energy(file, source, config)
+        distance = config.detector_distance_m or read_scalar(file, source, f"{DETECTOR}/distance")
+        basis, declared = _read_basis(file, source, config)
+        detector_pixel = float(np.linalg.norm(basis[:, 0]))
+        size = _pixel_size(source, energy, distance, detector_pixel, data.shape[-1])
+        translation = _read_translation(file, source)
+        probe = find_dataset(file, f"{SOURCE}/illumination")
+        return ScanData(
+            counts=take_counts(data, path, good, config),
+            positions_px=probe_positions(translation, basis) / size,
+            probe=None if probe is None else as_probe(source, probe.name, probe[()]),
+            mask=good,
+            pixel_size_m=size,
+            energy_eV=energy,
+            detector_distance_m=distance,
+            detector_pixel_m=detector_pixel,
+            provenance=describe_source(path, "cxi", config, basis_vectors="file" if declared else "assumed"),
+        )
+
+
+def probe_positions(translation: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Probe positions (y, x) on the sample, metres, from the motion of the sample.
+
+    Args:
+        translation: Sample motion (x, y, z), metres, (M, 3).
+        basis: Columns are one row step and one column step on the detector, (3, 2).
+    """
+    return -translation @ (basis / np.linalg.norm(basis, axis=0))
+
+
+def _read_mask(file: h5py.File, source: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    dataset = find_dataset(file, f"{DETECTOR}/mask")
+    if dataset is None:
+        return None
+    bits = dataset[()]
+    if bits.dtype.kind not in "uib" or bits.shape[-2:] != shape[-2:] or bits.ndim not in (2, 3):
+        found = f"{bits.dtype} of shape {bits.shape}"
+        raise InputError(source, dataset.name, found, f"bits of shape {shape[-2:]}, the detector's")
+    bad = (bits.astype(np.int64) & ~HAS_SIGNAL) != 0
+    return ~(bad if bad.ndim == 2 else bad.any(0))
+
+
+def _read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    if config.energy_eV is not None:
+        return config.energy_eV
+    energy = read_scalar(file, source, f"{SOURCE}/energy")
+    if energy is not None:
+        return energy / JOULES_PER_EV
+    wavelength = read_scalar(file, source, f"{SOURCE}/wavelength")
+    return None if wavelength is None else PLANCK_TIMES_C_EV_M / wavelength
+
+
+def _read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.ndarray, bool]:
+    dataset = find_dataset(file, f"{DETECTOR}/basis_vectors")
+    if dataset is not None:
+        basis, name = dataset[()].astype(np.float64), dataset.name
+        if basis.shape != (3, 2) or not np.linalg.norm(basis, axis=0).all():
+            raise InputError(source, name, f"shape {basis.shape}", "two columns (x, y, z): a row step, a column step")
+    else:
+        x, y = (read_scalar(file, source, f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+        x, y = x or y or config.detector_pixel_m, y or x or config.detector_pixel_m
+        if x is None or y is None:
+            raise InputError(source, f"{DETECTOR}/x_pixel_size", "no such dataset", "one, or --detector_pixel_m")
+        basis, name = np.array([[0.0, -x], [-y, 0.0], [0.0, 0.0]]), f"{DETECTOR}/x_pixel_size"
+    steps = np.linalg.norm(basis, axis=0)
+    if config.detector_pixel_m is not None:
+        basis *= config.detector_pixel_m / steps
+    elif abs(steps[0] / steps[1] - 1) > 1e-3:
+        raise InputError(source, name, f"pixels of {steps[0]:.4g} x {steps[1]:.4g} m", "square detector pixels")
+    return basis, dataset is not None
+
+
+def _pixel_size(source: str, energy: float | None, distance: float | None, pixel: float, size: int) -> float:
+    if energy is None:
+        raise InputError(source, f"{SOURCE}/energy", "no such dataset", "one, or --energy_eV")
+    if distance is None:
+        raise InputError(source, f"{DETECTOR}/distance", "no such dataset", "one, or --detector_distance_m")
+    for name, value in ((f"{SOURCE}/energy", energy), (f"{DETECTOR}/distance", distance)):
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(source, name, str(value), "a positive number")
+    return PLANCK_TIMES_C_EV_M / energy * distance / (size * pixel)
+
+
+def _read_translation(file: h5py.File, source: str) -> np.ndarray:
+    dataset = require_dataset(file, source, *TRANSLATION)
+    values = dataset[()]
+    if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "uif":
+        found = f"{values.dtype} of shape {values.shape}"
+        raise InputError(source, dataset.name, found, "numbers of shape (patterns, 3): x, y, z in metres")
+    return values.astype(np.float64)
+
+
+def is_cxi(path: Path) -> bool:
+    """Whether a file is HDF5 and not our own."""
+    return h5py.is_hdf5(path) and not is_native(path)
+
+
+CXI = Format("CXI", sniff=is_cxi, read=read_cxi)

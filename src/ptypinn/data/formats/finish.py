@@ -1,0 +1,81 @@
+"""What happens to every scan after it is read: options that replace its numbers, a probe, its photons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.formats.npz import PROBE_NAMES, as_probe, open_npz, pick
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
+from ptypinn.data.scan import ProbeGauge, ScanData
+from ptypinn.errors import InputError
+
+PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
+
+
+def finish(scan: ScanData, config: LoadConfig) -> ScanData:
+    """Apply the options of `config` that hold for every format, and calibrate the probe."""
+    scan = _set_numbers(scan, config)
+    if config.probe:
+        probe, gauge = read_probe(Path(config.probe))
+        if probe.shape[1:] != (scan.size, scan.size):
+            expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
+            raise InputError(config.probe, "probe", f"shape {probe.shape}", expected)
+        scan = scan.replace(probe=probe, probe_gauge=gauge)
+    if scan.probe is None:
+        return scan
+    if config.calibration == "none":
+        record = {"rule": "none", "factor": 1.0}
+        noted = {**scan.provenance, "probe_calibration": record}
+        return scan.replace(probe_gauge="calibrated", provenance=noted)
+    return calibrate_probe(scan, config.calibration, config.photons)
+
+
+def read_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
+    """A probe from a .npy or .npz file, a scan or a reconstruction.
+
+    Returns:
+        Modes, (modes, N, N) complex64, and whether they are in sqrt(photons).
+    """
+    require_file(path)
+    if h5py.is_hdf5(path):
+        return _read_hdf5_probe(path)
+    if path.suffix == ".npy":
+        try:
+            return as_probe(str(path), "probe", np.load(path, allow_pickle=False)), "relative"
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(str(path), "probe", f"no readable array ({error})", "an array of numbers") from error
+    arrays = open_npz(path)
+    name = pick(arrays, PROBE_NAMES)
+    if name is None:
+        raise InputError(str(path), "probe", f"only {sorted(arrays)}", f"one of {', '.join(PROBE_NAMES)}")
+    return as_probe(str(path), name, arrays[name]), "relative"
+
+
+def _read_hdf5_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
+    with open_hdf5(path) as file:
+        dataset = find_dataset(file, *PROBE_DATASETS)
+        if dataset is None:
+            raise InputError(str(path), "probe", "none", f"a dataset at one of {', '.join(PROBE_DATASETS)}")
+        probe = as_probe(str(path), dataset.name, dataset[()])
+        calibrated = dataset.attrs.get("units") == "sqrt(photons)"
+    return probe, "calibrated" if calibrated else "relative"
+
+
+def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
+    given = {
+        name: getattr(config, name)
+        for name in ("energy_eV", "detector_distance_m", "detector_pixel_m")
+        if getattr(config, name) is not None
+    }
+    if not given:
+        return scan
+    scan = scan.replace(**given)
+    wavelength, distance, pixel = scan.wavelength_m, scan.detector_distance_m, scan.detector_pixel_m
+    if wavelength is None or distance is None or pixel is None:
+        return scan
+    return scan.replace(pixel_size_m=wavelength * distance / (scan.size * pixel))

@@ -1,0 +1,143 @@
+"""Our own scan file: a CXI file that any CXI reader opens, with an exact copy of what CXI cannot hold.
+
+Standard paths carry SI units: `entry_1/instrument_1/source_1/{energy,wavelength}` in joules and metres,
+`entry_1/instrument_1/detector_1/{data,mask,distance,x_pixel_size,y_pixel_size,basis_vectors}` and
+`entry_1/sample_1/geometry_1/translation` (sample motion, metres), linked from `entry_1/data_1`. What is not known in SI
+units is left out. `entry_1/ptypinn_1` repeats positions in pixels, probe, truth, numbers and provenance to the bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.atomic import atomic_path
+from ptypinn.data.formats.base import Format, describe_source, succeed
+from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, to_json
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+
+OWN = "entry_1/ptypinn_1"
+DETECTOR = "entry_1/instrument_1/detector_1"
+JOULES_PER_EV = 1.602176634e-19
+FORMAT_VERSION = 1
+NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
+CHUNK_BYTES = 2**17
+
+
+def write_native(scan: ScanData, path: Path) -> Path:
+    """Write a scan atomically; lazy counts are streamed."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
+        file["cxi_version"], file["number_of_entries"] = 160, 1
+        entry = _group(file, "entry_1", "NXentry", default="data_1")
+        instrument = _group(entry, "instrument_1", "NXinstrument")
+        _write_source(scan, _group(instrument, "source_1", "NXsource"))
+        _write_detector(scan, _group(instrument, "detector_1", "NXdetector"))
+        links = _group(entry, "data_1", "NXdata", signal="data")
+        links["data"] = h5py.SoftLink(f"/{DETECTOR}/data")
+        if scan.pixel_size_m is not None:
+            geometry = _group(_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
+            _dataset(geometry, "translation", sample_translation(scan.positions_px, scan.pixel_size_m), "m")
+            links["translation"] = h5py.SoftLink("/entry_1/sample_1/geometry_1/translation")
+        _write_own(scan, _group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
+    return Path(path)
+
+
+def read_native(path: Path, config: LoadConfig) -> ScanData:
+    """Read what `write_native` wrote, every field to the bit."""
+    source = str(path)
+    with open_hdf5(path) as file:
+        version = file[OWN].attrs.get("format_version")
+        if version != FORMAT_VERSION:
+            raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
+        good = require_dataset(file, source, f"{DETECTOR}/mask")[()] == 0
+        counts = take_counts(require_dataset(file, source, f"{DETECTOR}/data"), path, good, config)
+        stored = read_json(file, source, f"{OWN}/provenance")
+        probe, truth = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
+        fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
+        return ScanData(
+            counts=counts,
+            positions_px=require_dataset(file, source, f"{OWN}/positions_px")[()],
+            probe=None if probe is None else probe[()],
+            truth=None if truth is None else truth[()],
+            mask=good,
+            probe_gauge=file[OWN].attrs["probe_gauge"],
+            provenance=succeed(stored, describe_source(path, "native", config)),
+            **fields,
+        )
+
+
+def sample_translation(positions_px: np.ndarray, pixel_size_m: float) -> np.ndarray:
+    """Sample motion (x, y, z) in metres for probe positions (y, x) in pixels.
+
+    Rows of the detector run along -y, columns along -x (`basis_vectors`), and the sample moves against the probe.
+    """
+    translation = np.zeros((len(positions_px), 3))
+    translation[:, :2] = positions_px[:, ::-1] * pixel_size_m
+    return translation
+
+
+def _write_source(scan: ScanData, group: h5py.Group) -> None:
+    if scan.energy_eV is not None and scan.wavelength_m is not None:
+        _dataset(group, "energy", scan.energy_eV * JOULES_PER_EV, "J")
+        _dataset(group, "wavelength", scan.wavelength_m, "m")
+
+
+def _write_detector(scan: ScanData, group: h5py.Group) -> None:
+    shape, dtype = scan.counts.shape, scan.counts.dtype
+    per_chunk = max(1, min(shape[0], CHUNK_BYTES // (shape[1] * shape[2] * dtype.itemsize)))
+    data = group.create_dataset(
+        "data", shape, dtype, chunks=(per_chunk, *shape[1:]), compression="gzip", compression_opts=1, shuffle=True
+    )
+    data.attrs["units"] = "counts"
+    for part, patterns in scan.batches(per_chunk * max(1, 2**24 // CHUNK_BYTES)):
+        data[part] = patterns
+    group["mask"] = (~scan.good).astype(np.uint32)
+    if scan.detector_distance_m is not None:
+        _dataset(group, "distance", scan.detector_distance_m, "m")
+    if scan.detector_pixel_m is not None:
+        step = scan.detector_pixel_m
+        _dataset(group, "x_pixel_size", step, "m")
+        _dataset(group, "y_pixel_size", step, "m")
+        _dataset(group, "basis_vectors", np.array([[0, -step], [-step, 0], [0, 0]]), "m")
+
+
+def _write_own(scan: ScanData, group: h5py.Group) -> None:
+    group.attrs["probe_gauge"] = scan.probe_gauge
+    _dataset(group, "positions_px", scan.positions_px, "pixel")
+    for name, unit in NUMBERS.items():
+        value = getattr(scan, name)
+        if value is not None:
+            _dataset(group, name, float(value), unit)
+    if scan.probe is not None:
+        _dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
+    if scan.truth is not None:
+        _dataset(group, "truth", scan.truth, "")
+    group["provenance"] = to_json(dict(scan.provenance))
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def _dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
+    group.create_dataset(name, data=value).attrs["units"] = unit
+
+
+def is_native(path: Path) -> bool:
+    """Whether a file is HDF5 with our own group."""
+    if not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return OWN in file
+
+
+NATIVE = Format("ptypinn scan (HDF5, CXI-compatible)", sniff=is_native, read=read_native, write=write_native)

@@ -1,0 +1,90 @@
+"""Read HDF5 with one-line errors, and keep JSON in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the compression filters
+import numpy as np
+
+from ptypinn.errors import InputError
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open for reading.
+
+    Raises:
+        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read.
+    """
+    require_file(path)
+    if not h5py.is_hdf5(path):
+        raise InputError(str(path), "file", "something else", "an HDF5 file")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise InputError(str(path), "file", f"a truncated or damaged HDF5 file ({error})", "a complete one") from error
+
+
+def require_file(path: Path) -> None:
+    """Raise `InputError` where `path` is not a file that can be read."""
+    if not path.exists():
+        raise InputError(str(path), "file", "nothing under this name", "a file")
+    if not path.is_file():
+        raise InputError(str(path), "file", "a folder", "a file")
+
+
+def find_dataset(file: h5py.File, *names: str) -> h5py.Dataset | None:
+    """The first of several datasets that exists; dangling links count as absent."""
+    return next((file[name] for name in names if isinstance(file.get(name), h5py.Dataset)), None)
+
+
+def require_dataset(file: h5py.File, source: str, *names: str) -> h5py.Dataset:
+    """The first of several datasets that exists, or an `InputError` that names them."""
+    found = find_dataset(file, *names)
+    if found is None:
+        raise InputError(
+            source, names[0], "no such dataset", "a dataset here" + "".join(f" or at {n}" for n in names[1:])
+        )
+    return found
+
+
+def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
+    """A number stored as a scalar or as an array of one value; None where absent.
+
+    Raises:
+        InputError: Where the dataset holds several different values or no number.
+    """
+    dataset = find_dataset(file, name)
+    if dataset is None:
+        return None
+    values = np.asarray(dataset[()])
+    if values.dtype.kind not in "uif" or values.size == 0 or not (values == values.flat[0]).all():
+        raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "one number")
+    return float(values.flat[0])
+
+
+def to_json(content: Any) -> str:
+    """JSON of nested plain values; NumPy numbers and arrays become plain ones."""
+    return json.dumps(content, default=_plain)
+
+
+def read_json(file: h5py.File, source: str, name: str) -> Any:
+    """Parse a JSON string dataset."""
+    text = require_dataset(file, source, name)[()]
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(source, name, "something else", "a JSON string") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value)

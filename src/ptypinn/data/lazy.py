@@ -1,0 +1,91 @@
+"""Detector counts that stay in their HDF5 file until they are asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  registers the compression filters
+import numpy as np
+from jaxtyping import Num
+
+from ptypinn.data.validate import check_patterns
+from ptypinn.errors import InputError
+
+MAX_GAP = 4
+"""Patterns between two wanted ones that are read and dropped rather than sought over."""
+
+
+class LazyCounts:
+    """Patterns of an HDF5 dataset, read on demand and checked when read.
+
+    The file is opened at the first read of each process, so the object can be pickled and sent to workers.
+
+    Args:
+        path: The HDF5 file.
+        dataset: Name of the dataset, (M, N, N).
+        good: Good pixels, (N, N); values of the others are not checked. None checks all.
+    """
+
+    def __init__(self, path: Path, dataset: str, good: np.ndarray | None = None) -> None:
+        self._path, self._name, self._good = Path(path).resolve(), dataset, good
+        self._file: h5py.File | None = None
+        self._process = -1
+        data = self._open()
+        self._shape, self._dtype = tuple(int(n) for n in data.shape), np.dtype(data.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of patterns, rows, columns."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored number type."""
+        return self._dtype
+
+    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
+        """Read patterns by slice, by integer array in any order, or by boolean array.
+
+        Raises:
+            InputError: Where the file cannot be read, or good pixels hold negative or non-finite counts.
+        """
+        if isinstance(key, slice):
+            wanted = np.arange(*key.indices(self._shape[0]))
+        else:
+            wanted = np.arange(self._shape[0])[np.atleast_1d(np.asarray(key))]
+        ordered, inverse = np.unique(wanted, return_inverse=True)
+        patterns = self._read(ordered)
+        check_patterns(str(self._path), patterns, self._good, ordered)
+        return patterns if np.array_equal(wanted, ordered) else patterns[inverse]
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_process": -1}
+
+    def _open(self) -> h5py.Dataset:
+        if self._file is None or self._process != os.getpid():
+            try:
+                self._file, self._process = h5py.File(self._path, "r"), os.getpid()
+            except OSError as error:
+                raise InputError(
+                    str(self._path), "file", f"{error}", "the HDF5 file that the scan came from"
+                ) from error
+        return self._file[self._name]
+
+    def _read(self, ordered: np.ndarray) -> np.ndarray:
+        patterns = np.empty((len(ordered), *self._shape[1:]), self._dtype)
+        data = self._open()
+        runs = np.split(np.arange(len(ordered)), np.flatnonzero(np.diff(ordered) > MAX_GAP) + 1)
+        try:
+            for run in runs:
+                if len(run):
+                    first, last = ordered[run[0]], ordered[run[-1]]
+                    patterns[run] = data[first : last + 1][ordered[run] - first]
+        except OSError as error:
+            raise InputError(str(self._path), self._name, f"unreadable data ({error})", "a complete file") from error
+        return patterns

@@ -1,0 +1,94 @@
+"""`Reconstruction` as an HDF5 file that opens as a default plot in NeXus viewers.
+
+`/entry/object_phase` and `/entry/object_amplitude` are NXdata with axes, for people;
+`/entry/reconstruction` holds every field exactly, for programs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.data.atomic import atomic_path
+from ptypinn.data.hdf5 import open_hdf5, read_json, require_dataset, to_json
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.errors import InputError
+
+GROUP = "entry/reconstruction"
+ARRAYS = {
+    "object": np.complex64,
+    "illumination": np.float32,
+    "probe": np.complex64,
+    "positions_px": np.float64,
+    "origin_px": np.int64,
+}
+UNITS = {
+    "object": "",
+    "illumination": "photons/pixel",
+    "probe": "sqrt(photons)",
+    "positions_px": "pixel",
+    "origin_px": "pixel",
+}
+RECORDS = ("scale", "metrics", "history", "provenance")
+
+
+def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
+    """Write a reconstruction atomically.
+
+    Args:
+        recon: What to write.
+        path: Where; an existing file is replaced once the new one is complete.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"NX_class": "NXroot", "default": "entry"})
+        entry = _group(file, "entry", "NXentry", default="object_phase")
+        entry["title"] = "Ptychographic reconstruction"
+        _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
+        _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
+        exact = _group(entry, "reconstruction", "NXcollection", format_version=1)
+        for name, dtype in ARRAYS.items():
+            exact.create_dataset(name, data=np.asarray(getattr(recon, name), dtype)).attrs["units"] = UNITS[name]
+        if recon.pixel_size_m is not None:
+            exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
+        for name in RECORDS:
+            exact[name] = to_json(getattr(recon, name))
+    return Path(path)
+
+
+def read_reconstruction(path: Path) -> Reconstruction:
+    """Read what `write_reconstruction` wrote.
+
+    Raises:
+        InputError: Where the file is missing, not HDF5, truncated, or not a reconstruction.
+    """
+    source = str(path)
+    with open_hdf5(Path(path)) as file:
+        if not is_reconstruction(file):
+            raise InputError(source, f"/{GROUP}", "no such group", "a reconstruction written by ptypinn")
+        arrays = {name: require_dataset(file, source, f"{GROUP}/{name}")[()].astype(t) for name, t in ARRAYS.items()}
+        records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
+        pixel = file.get(f"{GROUP}/pixel_size_m")
+        y, x = arrays.pop("origin_px").tolist()
+        size = None if pixel is None else float(pixel[()])
+    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size)
+
+
+def is_reconstruction(file: h5py.File) -> bool:
+    """Whether an open HDF5 file is one that `write_reconstruction` wrote."""
+    return isinstance(file.get(GROUP), h5py.Group)
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def _write_plot(entry: h5py.Group, name: str, image: np.ndarray, unit: str, recon: Reconstruction) -> None:
+    plot = _group(entry, name, "NXdata", signal="data", axes=["y", "x"])
+    plot.create_dataset("data", data=image.astype(np.float32)).attrs["units"] = unit
+    step, axis_unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
+    for axis, length, origin in zip(("y", "x"), image.shape, recon.origin_px, strict=True):
+        plot.create_dataset(axis, data=(origin + np.arange(length)) * step).attrs["units"] = axis_unit
