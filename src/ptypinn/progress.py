@@ -1,0 +1,100 @@
+"""How far long work has come: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class TextStream(Protocol):
+    """The part of a text file that progress needs."""
+
+    def write(self, text: str, /) -> int:
+        """Write text."""
+
+    def flush(self) -> None:
+        """Push written text out."""
+
+    def isatty(self) -> bool:
+        """Whether a person is watching."""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What stages report to, any number of times per stage; `None` in its place means silence."""
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        """Report `done` of `total` steps of a stage, with figures worth watching such as the loss."""
+
+
+def silent(stage: str, done: int, total: int, /, **figures: float) -> None:
+    """A `Progress` that says nothing."""
+
+
+def tee(*listeners: Progress) -> Progress:
+    """A `Progress` that passes every report on to several others."""
+
+    def report(stage: str, done: int, total: int, /, **figures: float) -> None:
+        for listener in listeners:
+            listener(stage, done, total, **figures)
+
+    return report
+
+
+class PlainLines:
+    """Progress as plain lines: the first and last step of every stage, and in between one per interval."""
+
+    def __init__(self, stream: TextStream, interval_s: float = 5.0) -> None:
+        self._stream, self._interval_s = stream, interval_s
+        self._stage, self._first, self._started_s, self._printed_s = "", 0, 0.0, 0.0
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        """Print a line where one is due."""
+        now_s = time.monotonic()
+        if stage != self._stage or done < self._first:
+            self._stage, self._first, self._started_s, self._printed_s = stage, done, now_s, float("-inf")
+        if done < total and now_s - self._printed_s < self._interval_s:
+            return
+        self._printed_s = now_s
+        parts = [
+            f"{stage} {done}/{total}",
+            *_pace(done, total, done - self._first, now_s - self._started_s),
+            *figure_texts(figures),
+        ]
+        print("  ".join(parts), file=self._stream, flush=True)
+
+
+@contextlib.contextmanager
+def show_progress(quiet: bool = False, stream: TextStream | None = None) -> Iterator[Progress]:
+    """Give a `Progress` that suits the stream: bars on a terminal, plain lines elsewhere, nothing when quiet.
+
+    Args:
+        quiet: Say nothing.
+        stream: Where to; standard error by default, so that standard output stays free for results.
+    """
+    stream = stream or sys.stderr
+    if quiet:
+        yield silent
+    elif stream.isatty():
+        from ptypinn.progress_bars import terminal_bars
+
+        with terminal_bars(stream) as bars:
+            yield bars
+    else:
+        yield PlainLines(stream)
+
+
+def figure_texts(figures: dict[str, float]) -> list[str]:
+    """Figures as short texts, such as `loss 0.01234`."""
+    return [f"{name} {value:.4g}" for name, value in figures.items()]
+
+
+def _pace(done: int, total: int, stepped: int, elapsed_s: float) -> list[str]:
+    if not stepped or elapsed_s <= 0:
+        return []
+    rate = stepped / elapsed_s
+    return [f"{rate:.3g}/s", f"{elapsed_s:.0f} s" if done >= total else f"{(total - done) / rate:.0f} s left"]
