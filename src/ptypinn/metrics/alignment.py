@@ -1,0 +1,184 @@
+"""Bring an image onto a reference: one global phase and, on request, a linear phase ramp and a sub-pixel shift.
+
+Those are what diffraction data leave undetermined: the global phase always, ramp and shift once the probe was refined.
+Amplitudes are never touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Complex128
+from scipy import fft, ndimage
+
+from ptypinn.metrics.masks import Image, Lit, bounding_box, comparable
+
+MARGIN_PX = 16
+"""Pixels around the mask that take part in the Fourier shift, so that the edge of the crop stays away from it."""
+MAX_REFINEMENTS = 20
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """An image aligned to a reference, and what was removed: `image = e^(i (phase + ramp . r)) O(r - shift)`."""
+
+    image: Complex128[np.ndarray, "height width"]
+    """The aligned image; meaningful on `mask`."""
+    mask: Bool[np.ndarray, "height width"]
+    """Pixels to compare: those of the given mask that the shift did not bring in from outside it."""
+    phase_rad: float
+    """Global phase that was added, radians."""
+    ramp_rad_per_px: Pair = (0.0, 0.0)
+    """Phase ramp (y, x) that was added, radians per pixel."""
+    shift_px: Pair = (0.0, 0.0)
+    """Displacement (y, x) that was applied, pixels."""
+
+
+def align(
+    image: Image, reference: Image, mask: Lit | None = None, *, ramp: bool = False, shift: bool = False
+) -> Alignment:
+    """Align an image to a reference by phase, ramp and shift; the amplitude scale is left alone.
+
+    Coarse estimates (the peak of a Fourier transform for the ramp, of a cross-correlation for the shift) are refined
+    together by Gauss-Newton steps on the squared distance.
+
+    Args:
+        image: The image to align, (height, width).
+        reference: What to align it to, (height, width).
+        mask: Well-lit pixels; None for all.
+        ramp: Remove a linear phase ramp.
+        shift: Remove a shift.
+
+    Raises:
+        ValueError: Where shapes differ, or the mask holds no pixel.
+    """
+    a, b, lit = comparable(image, reference, mask)
+    slope, offset = (0.0, 0.0), (0.0, 0.0)
+    for _ in range(2 if ramp and shift else 1):
+        if ramp:
+            slope = _coarse_ramp(move(a, offset, lit), b, lit)
+        if shift:
+            offset = _coarse_shift(with_ramp(a, slope), b, lit)
+    if ramp or shift:
+        slope, offset = _refine(a, b, lit, slope, offset, (ramp, shift))
+    moved = move(with_ramp(a, slope), offset, lit)
+    kept = lit & _moved_mask(lit, offset)
+    kept = kept if kept.any() else lit
+    phase = float(np.angle(np.vdot(moved[kept], b[kept])))
+    return Alignment(moved * np.exp(1j * phase), kept, phase, slope, offset)
+
+
+def with_ramp(image: Image, ramp_rad_per_px: Pair) -> Complex128[np.ndarray, "height width"]:
+    """Multiply by `exp(i ramp . r)`, r from the centre of the image, pixels."""
+    y, x = _centred(image.shape)
+    return image * np.exp(1j * (ramp_rad_per_px[0] * y + ramp_rad_per_px[1] * x))
+
+
+def move(image: Image, shift_px: Pair, mask: Lit | None = None) -> Complex128[np.ndarray, "height width"]:
+    """Displace an image by whole pixels plus a Fourier phase ramp for the rest; vacated pixels keep the edge value.
+
+    Args:
+        image: The image, (height, width).
+        shift_px: Displacement (y, x), pixels.
+        mask: Where the result matters; pixels further than a margin from it are left as they are.
+    """
+    box = tuple(
+        slice(max(side.start - MARGIN_PX, 0), side.stop + MARGIN_PX)
+        for side in bounding_box(np.ones(image.shape, bool) if mask is None else mask)
+    )
+    moved = image.astype(np.complex128)
+    if shift_px == (0.0, 0.0):
+        return moved
+    whole = np.round(shift_px).astype(int)
+    height, width = moved[box].shape
+    reach = np.abs(whole).max() + MARGIN_PX
+    around = np.pad(moved, reach, mode="edge" if reach >= min(moved.shape) else "reflect")
+    start = np.array([side.start for side in box]) - whole
+    cut = around[start[0] : start[0] + height + 2 * reach, start[1] : start[1] + width + 2 * reach]
+    rest = ndimage.fourier_shift(fft.fft2(cut), tuple(np.asarray(shift_px) - whole))
+    moved[box] = fft.ifft2(rest)[reach : reach + height, reach : reach + width]
+    return moved
+
+
+def _coarse_ramp(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> Pair:
+    # reference * conj(image) ~ |O|^2 e^(i ramp . r): one peak in Fourier space, however large the ramp
+    box = bounding_box(lit)
+    product = (np.conj(image) * reference * lit)[box]
+    padded = tuple(fft.next_fast_len(2 * n) for n in product.shape)
+    peak = np.unravel_index(np.argmax(np.abs(fft.fft2(product, padded))), padded)
+    slopes = [2 * np.pi * fft.fftfreq(n)[k] for n, k in zip(padded, peak, strict=True)]
+    return float(slopes[0]), float(slopes[1])
+
+
+def _coarse_shift(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> Pair:
+    from skimage.registration import phase_cross_correlation
+
+    window = _soft_window(lit)
+    parts = []
+    for field in (reference, image):
+        mean = (field * window).sum() / window.sum()
+        parts.append(((field - mean) * np.conj(mean / (abs(mean) or 1.0)) * window)[bounding_box(lit)])
+    if min(np.abs(part).max() for part in parts) < 1e-9:
+        return 0.0, 0.0
+    found, _, _ = phase_cross_correlation(*parts, upsample_factor=10, normalization=None)  # type: ignore[no-untyped-call]
+    limit = np.array(parts[0].shape) / 2
+    return (float(found[0]), float(found[1])) if (np.abs(found) < limit).all() else (0.0, 0.0)
+
+
+def _refine(
+    image: np.ndarray, reference: np.ndarray, lit: np.ndarray, slope: Pair, offset: Pair, free: tuple[bool, bool]
+) -> tuple[Pair, Pair]:
+    """Gauss-Newton on `||f e^(i ramp . r) O(r - shift) - T||`; the complex factor f is a nuisance, then dropped."""
+    best = (np.inf, slope, offset)
+    for _ in range(MAX_REFINEMENTS):
+        fitted = move(with_ramp(image, slope), offset, lit)
+        kept = lit & _moved_mask(lit, offset)
+        if not kept.any():
+            break
+        factor = np.vdot(fitted[kept], reference[kept]) / max(np.vdot(fitted[kept], fitted[kept]).real, 1e-300)
+        fitted = fitted * factor
+        residual = (reference - fitted)[kept]
+        distance = float(np.linalg.norm(residual) / np.linalg.norm(reference[kept]))
+        if distance >= best[0] * (1 - 1e-9):
+            break
+        best = (distance, slope, offset)
+        step = _gauss_newton_step(fitted, residual, kept, free)
+        slope = (slope[0] + step[0], slope[1] + step[1])
+        offset = (offset[0] + step[2], offset[1] + step[3])
+    return best[1], best[2]
+
+
+def _gauss_newton_step(
+    fitted: np.ndarray, residual: np.ndarray, kept: np.ndarray, free: tuple[bool, bool]
+) -> list[float]:
+    y, x = _centred(fitted.shape)
+    columns = [fitted, 1j * fitted]
+    if free[0]:
+        columns += [1j * y * fitted, 1j * x * fitted]
+    if free[1]:
+        columns += [-d for d in np.gradient(fitted)]
+    jacobian = np.stack([column[kept] for column in columns], 1)
+    normal = (jacobian.conj().T @ jacobian).real
+    normal += np.diag(1e-12 * normal.diagonal().max() + 1e-9 * normal.diagonal())
+    step = np.linalg.solve(normal, (jacobian.conj().T @ residual).real)[2:]
+    ramp = step[:2].tolist() if free[0] else [0.0, 0.0]
+    shift = step[-2:].tolist() if free[1] else [0.0, 0.0]
+    return [*ramp, *np.clip(shift, -1, 1).tolist()]
+
+
+def _moved_mask(lit: np.ndarray, shift_px: Pair) -> np.ndarray:
+    whole = [int(np.sign(s) * np.ceil(abs(s) - 1e-6)) for s in shift_px]
+    return ndimage.shift(lit.astype(np.uint8), whole, order=0, cval=0).astype(bool)
+
+
+def _soft_window(lit: np.ndarray) -> np.ndarray:
+    depth = ndimage.distance_transform_edt(np.pad(lit, 1))[1:-1, 1:-1]
+    return np.minimum(depth / max(4.0, 0.1 * min(lit.shape)), 1.0)
+
+
+def _centred(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    return y[:, None], x[None, :]

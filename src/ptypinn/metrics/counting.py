@@ -1,0 +1,66 @@
+"""What counting statistics alone leave in an amplitude residual."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+LARGEST_ROOT = 8.0
+NODES_PER_ROOT = 256
+"""The table runs over `sqrt(mu)` from 0 to 8 in steps of 1/256; beyond it the asymptotic series is exact to 1e-6."""
+
+
+def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`E[(sqrt I - sqrt mu)^2]` of Poisson counts I of mean mu, pixel by pixel.
+
+    It rises as 2 mu for faint pixels, peaks at 0.45 near mu = 1 and tends to 1/4: a square root makes the variance of
+    Poisson counts constant.
+
+    Args:
+        expected: Mean counts mu, any shape.
+    """
+    mean = expected.clamp(min=0)
+    root = mean.sqrt()
+    return torch.where(root < LARGEST_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
+
+
+def expected_amplitude_residual(
+    predicted: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"] | None = None
+) -> float:
+    """Amplitude residual `E[sum (sqrt I - sqrt mu)^2] / E[sum I]` of Poisson counts around a perfect prediction.
+
+    Args:
+        predicted: Mean counts, (batch, y, x).
+        mask: Good pixels in the order of `predicted`; None for all.
+    """
+    good = torch.ones(predicted.shape[-2:], dtype=torch.bool) if mask is None else mask
+    kept = predicted[:, good]
+    return float(amplitude_variance(kept).sum(dtype=torch.float64) / kept.sum(dtype=torch.float64))
+
+
+def _series(mean: Tensor) -> Tensor:
+    # E sqrt(I) = sqrt(mu) (1 - 1/(8 mu) - 7/(128 mu^2) - 75/(1024 mu^3) - ...)
+    return 0.25 + 7 / (64 * mean) + 75 / (512 * mean**2)
+
+
+def _ratio_from_table(root: Tensor) -> Tensor:
+    table = torch.from_numpy(_table()).to(root)
+    place = (root * NODES_PER_ROOT).clamp(max=LARGEST_ROOT * NODES_PER_ROOT - 1)
+    below = place.long()
+    return torch.lerp(table[below], table[below + 1], place - below)
+
+
+@cache
+def _table() -> Float64[np.ndarray, " node"]:
+    """`E[(sqrt I - sqrt mu)^2] / mu` at equal steps of `sqrt(mu)`; it starts at 2."""
+    from scipy.stats import poisson
+
+    mean = (np.arange(1, LARGEST_ROOT * NODES_PER_ROOT + 1) / NODES_PER_ROOT) ** 2
+    counts = np.arange(200)
+    chance = poisson.pmf(counts, mean[:, None])
+    variance = (chance * (np.sqrt(counts) - np.sqrt(mean[:, None])) ** 2).sum(1)
+    return np.concatenate([[2.0], variance / mean])

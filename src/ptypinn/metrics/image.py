@@ -1,0 +1,128 @@
+"""Figures of merit of a complex image against a reference, on a mask, in double precision.
+
+`output_vs_truth_ratio` and `complex_error` never fit an amplitude: the absolute scale is part of what they judge.
+Phases are compared as wrapped differences, so a jump of a full turn is no error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.metrics.masks import Image, Lit, bounding_box, comparable
+
+SSIM_SIGMA = 1.5
+SSIM_RADIUS = 5
+"""Half of the 11 x 11 Gaussian window of Wang et al. 2004."""
+
+
+def output_vs_truth_ratio(image: Image, reference: Image, mask: Lit | None = None) -> float:
+    """Mean amplitude of the image over that of the reference, with no fit of any kind."""
+    a, b, lit = comparable(image, reference, mask)
+    return float(np.abs(a[lit]).mean() / np.abs(b[lit]).mean())
+
+
+def complex_error(image: Image, reference: Image, mask: Lit | None = None, *, fit_factor: bool = False) -> float:
+    """Relative distance `||c O - T|| / ||T||` on the mask.
+
+    Args:
+        image: The reconstructed object O, (height, width).
+        reference: The true object T, (height, width).
+        mask: Pixels to compare; None for all.
+        fit_factor: False: c is the global phase factor that brings O closest to T. True: c is the complex factor
+            that does, which forgives a wrong amplitude scale, as most of the literature does.
+    """
+    a, b, lit = comparable(image, reference, mask)
+    a, b = a[lit], b[lit]
+    overlap = np.vdot(a, b)
+    power = float(np.vdot(a, a).real)
+    factor = overlap / max(power, 1e-300) if fit_factor else np.exp(1j * np.angle(overlap))
+    return float(np.linalg.norm(factor * a - b) / np.linalg.norm(b))
+
+
+def phase_difference(image: Image, reference: Image) -> Float64[np.ndarray, "height width"]:
+    """Phase of the image minus that of the reference, wrapped to [-pi, pi], radians."""
+    return np.angle(image.astype(np.complex128) * np.conj(reference.astype(np.complex128)))
+
+
+def amplitude_metrics(image: Image, reference: Image, mask: Lit | None = None) -> dict[str, float]:
+    """MAE, RMSE, PSNR, SSIM and Pearson's r of the amplitudes.
+
+    PSNR and SSIM take the span of the reference's amplitude on the mask as the signal's range. A figure that has no
+    value, such as the correlation with a constant, is left out.
+    """
+    a, b, lit = comparable(image, reference, mask)
+    a, b = np.abs(a), np.abs(b)
+    figures = _error_figures("amplitude", a - b, b, lit)
+    correlation = pearson_r(a[lit], b[lit])
+    if correlation is not None:
+        figures["pearson_r_amplitude"] = correlation
+    _add_ssim(figures, "ssim_amplitude", a, b, lit)
+    return figures
+
+
+def phase_metrics(image: Image, reference: Image, mask: Lit | None = None) -> dict[str, float]:
+    """MAE, RMSE, PSNR, SSIM and Pearson's r of the phases, from wrapped differences; align the images first."""
+    a, b, lit = comparable(image, reference, mask)
+    target = np.angle(b)
+    difference = phase_difference(a, b)
+    figures = _error_figures("phase", difference, target, lit)
+    correlation = pearson_r((target + difference)[lit], target[lit])
+    if correlation is not None:
+        figures["pearson_r_phase"] = correlation
+    _add_ssim(figures, "ssim_phase", target + difference, target, lit)
+    return figures
+
+
+def pearson_r(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> float | None:
+    """Pearson's correlation, or None where either side is constant to rounding."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    if min(np.ptp(a), np.ptp(b)) < 1e-6 or scale == 0:
+        return None
+    return float(np.clip(a @ b / scale, -1, 1))
+
+
+def structural_similarity(
+    image: Float64[np.ndarray, "height width"], reference: Float64[np.ndarray, "height width"], mask: Lit
+) -> float | None:
+    """Mean SSIM (Wang et al. 2004) over the windows that lie inside the mask.
+
+    Returns:
+        The mean, or None where the reference has no contrast on the mask or no window fits.
+    """
+    from scipy.ndimage import binary_erosion
+    from skimage.metrics import structural_similarity as ssim_of
+
+    span = float(np.ptp(reference[mask]))
+    box = bounding_box(mask)
+    window = 2 * SSIM_RADIUS + 1
+    inside = binary_erosion(mask[box], np.ones((window, window)))
+    if span < 1e-6 or not inside.any():
+        return None
+    _, values = ssim_of(  # type: ignore[no-untyped-call]
+        image[box],
+        reference[box],
+        data_range=span,
+        gaussian_weights=True,
+        sigma=SSIM_SIGMA,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return float(values[inside].mean())
+
+
+def _error_figures(name: str, difference: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> dict[str, float]:
+    error = difference[lit]
+    rmse = float(np.sqrt(np.mean(error**2)))
+    figures = {f"{name}_mae": float(np.abs(error).mean()), f"{name}_rmse": rmse}
+    span = float(np.ptp(reference[lit]))
+    if rmse > 0 and span > 1e-6:
+        figures[f"{name}_psnr"] = float(20 * np.log10(span / rmse))
+    return figures
+
+
+def _add_ssim(figures: dict[str, float], name: str, a: np.ndarray, b: np.ndarray, lit: np.ndarray) -> None:
+    value = structural_similarity(a, b, lit)
+    if value is not None:
+        figures[name] = value

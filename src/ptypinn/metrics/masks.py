@@ -1,0 +1,30 @@
+"""Checks that every image comparison shares: equal shapes, a mask that holds pixels, double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Complex, Complex128
+
+Image = Complex[np.ndarray, "height width"]
+Lit = Bool[np.ndarray, "height width"]
+Pair = tuple[Complex128[np.ndarray, "height width"], Complex128[np.ndarray, "height width"], Lit]
+
+
+def comparable(image: Image, reference: Image, mask: Lit | None = None) -> Pair:
+    """Both images in complex128 and the mask, never None.
+
+    Raises:
+        ValueError: Where shapes differ, or the mask holds no pixel.
+    """
+    if image.shape != reference.shape:
+        raise ValueError(f"images of {image.shape} and {reference.shape} pixels cannot be compared")
+    lit = np.ones(image.shape, bool) if mask is None else mask
+    if lit.shape != image.shape or not lit.any():
+        raise ValueError(f"a mask of shape {lit.shape} with {int(lit.sum())} pixels cannot select from {image.shape}")
+    return image.astype(np.complex128), reference.astype(np.complex128), lit
+
+
+def bounding_box(mask: Lit) -> tuple[slice, slice]:
+    """Smallest rectangle that holds every pixel of the mask, as slices (y, x)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

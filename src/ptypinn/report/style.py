@@ -1,0 +1,109 @@
+"""What all figures share: a blank figure, image axes with a colour bar, a scale bar, round numbers."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+AMPLITUDE_MAP = "viridis"
+PHASE_MAP = "twilight"
+DIFFERENCE_MAP = "RdBu_r"
+COUNTS_MAP = "magma"
+INK, ACCENT, MUTED = "#1b1f24", "#0b6e99", "#8a929b"
+_METRES = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches, drawn by Agg without any display."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def show_image(
+    axes: Axes,
+    image: np.ndarray,
+    title: str,
+    colours: str = AMPLITUDE_MAP,
+    limits: tuple[float, float] | None = None,
+    unit: str = "",
+    pixel_size_m: float | None = None,
+    scale_bar: bool = True,
+) -> AxesImage:
+    """Draw an image with its title, colour bar and scale bar; NaN pixels stay blank.
+
+    Args:
+        axes: Where to draw.
+        image: Real image, (height, width).
+        title: Text above.
+        colours: Colour map.
+        limits: Values at the ends of the colour map; None for the 0.5 and 99.5 percentiles.
+        unit: Text beside the colour bar.
+        pixel_size_m: Pixel, metres; None draws the scale bar in pixels.
+        scale_bar: Draw a scale bar.
+    """
+    low, high = limits or robust_limits(image)
+    axes.set_facecolor("#e9ecef")
+    drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(unit, fontsize=8)
+    if scale_bar:
+        add_scale_bar(axes, image.shape, pixel_size_m)
+    return drawn
+
+
+def robust_limits(image: np.ndarray) -> tuple[float, float]:
+    """The 0.5 and 99.5 percentiles of the finite pixels, set apart where they coincide."""
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, [0.5, 99.5]))
+    return (low, high) if high - low > 1e-6 * max(abs(low), 1e-12) else (low - 0.05, high + 0.05)
+
+
+def add_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_size_m: float | None) -> None:
+    """Draw a bar of round length, about a quarter of the width, in the lower left corner."""
+    height, width = shape
+    length_px, label = scale_bar_of(width, pixel_size_m)
+    x, y, thick = 0.04 * width, 0.93 * height, 0.015 * height
+    box = (x - 0.02 * width, y - 0.085 * height)
+    axes.add_patch(Rectangle(box, length_px + 0.04 * width, 0.13 * height, color="black", alpha=0.45, lw=0))
+    axes.add_patch(Rectangle((x, y), length_px, thick, color="white", lw=0))
+    axes.text(x + length_px / 2, y - 0.01 * height, label, color="white", fontsize=8, ha="center", va="bottom")
+
+
+def scale_bar_of(width_px: int, pixel_size_m: float | None) -> tuple[float, str]:
+    """Length in pixels and label of a scale bar for an image `width_px` wide: 1, 2 or 5 times a power of ten."""
+    pixel = pixel_size_m or 1.0
+    target = 0.3 * width_px * pixel
+    decade = 10.0 ** np.floor(np.log10(target))
+    length = decade * max(step for step in (1.0, 2.0, 5.0) if step * decade <= target * (1 + 1e-9))
+    if pixel_size_m is None:
+        return float(max(length, 1.0)), f"{max(length, 1.0):.0f} px"
+    return float(length / pixel), metres(length)
+
+
+def metres(length: float) -> str:
+    """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
+    scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
+    return f"{length / scale:.3g} {unit}"
