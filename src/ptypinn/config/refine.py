@@ -12,20 +12,26 @@ from ptypinn.errors import InputError
 class RefineConfig:
     """How the iterative solver runs."""
 
-    iterations: int = 60
-    """Most passes over the data; the solver stops earlier when it starts to fit noise or no longer gains."""
+    iterations: int = 100
+    """Most iterations; the solver stops earlier when it starts to fit noise or no longer gains."""
     probe_modes: int = 1
     """Incoherent probe modes to solve for; a probe with fewer modes is extended."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     refine_positions: bool = False
-    """Solve for scan positions too."""
+    """Solve for the scan positions too, once object and probe have settled."""
     loss: Literal["poisson", "amplitude"] = "poisson"
     """Data term: Poisson likelihood or variance-stabilised amplitudes."""
+    early_stop: bool = True
+    """Hold out one pixel in twenty to see when noise is being fitted, stop there, and finish on all pixels."""
+    tolerance: float = 1e-4
+    """Stop when the loss gains less than this share over five iterations."""
     engine: Literal["native", "ptychi"] = "native"
     """Solver: ours, or LSQ-ML of the ptychi package (an extra)."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    threads: int | None = None
+    """CPU threads; all cores where not given."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -34,3 +40,7 @@ class RefineConfig:
             raise InputError("--iterations", "", str(self.iterations), "at least 1")
         if self.probe_modes < 1:
             raise InputError("--probe_modes", "", str(self.probe_modes), "at least 1")
+        if not self.tolerance >= 0:
+            raise InputError("--tolerance", "", str(self.tolerance), "a number of at least 0")
+        if self.engine == "ptychi" and self.refine_positions:
+            raise InputError("--refine_positions", "", "true with --engine ptychi", "false, or --engine native")

@@ -1,0 +1,79 @@
+"""The `refine` stage: solve a scan iteratively for object, probe and positions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.geometry import require_far_field
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.device import pick_device
+from ptypinn.metrics.data_fit import data_fit
+from ptypinn.progress import Progress, silent
+from ptypinn.solver.problem import Problem, Result
+
+
+def refine(
+    scan: ScanData,
+    config: RefineConfig | None = None,
+    *,
+    start: Reconstruction | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Solve a far-field scan for the object and, unless told otherwise, the probe.
+
+    Minimises the Poisson likelihood (or the amplitude loss) of the counts by quasi-Newton steps with a phase
+    preconditioner, from a start that the data give or from a given reconstruction. The probe's power stays at the known
+    photons per pattern, so the object's amplitude is absolute.
+
+    Args:
+        scan: The scan; needs a probe, which may be a rough guess.
+        config: How to solve.
+        start: Where to start: object and probe of an earlier reconstruction on the same canvas.
+        progress: Told about every iteration.
+
+    Raises:
+        InputError: Where the scan has no probe, is near-field, or does not fit the start.
+    """
+    config = config or RefineConfig()
+    require_far_field(scan)
+    scan = calibrate_probe(scan)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.engine == "ptychi":
+        from ptypinn.solver.ptychi_engine import refine_with_ptychi
+
+        result = refine_with_ptychi(scan, config, progress or silent)
+    else:
+        with torch.no_grad():
+            result = Problem(scan, config, pick_device(config.device), start).solve(progress or silent)
+    return _reconstruction(scan, config, result)
+
+
+def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
+    fit = data_fit(scan, result.object, result.probe, result.positions_px)
+    return Reconstruction(
+        object=result.object,
+        illumination=result.illumination,
+        probe=result.probe,
+        positions_px=result.positions_px,
+        origin_px=result.origin_px,
+        pixel_size_m=scan.pixel_size_m,
+        scale=[
+            {
+                "stage": "probe power",
+                "expected": float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2)),
+                "measured": float(np.sum(np.abs(result.probe.astype(np.complex128)) ** 2)),
+                "source": "photons per pattern through vacuum, held during refinement",
+            },
+            {"stage": "propagation", "expected": 1.0, "measured": fit.flux_closure, "source": "flux closure"},
+        ],
+        metrics={"amplitude_residual": fit.amplitude_residual, "flux_closure": fit.flux_closure},
+        history=result.history,
+        provenance={"stage": "refine", "config": asdict(config), "scan": dict(scan.provenance), **result.notes},
+    )

@@ -1,0 +1,49 @@
+"""Incoherent probe modes: extend, orthogonalise, hold the power."""
+
+from __future__ import annotations
+
+import torch
+
+from ptypinn.physics.forward import power
+from ptypinn.solver.unknowns import Unknowns
+from ptypinn.types import Probe
+
+NEW_MODE_POWER = 0.02
+"""Share of the power that each added mode starts with."""
+
+
+def extend_modes(probe: Probe, count: int) -> Probe:
+    """Add modes until there are `count`: the first mode times low-order polynomials, made orthogonal; same total power.
+
+    Args:
+        probe: Modes, (mode, y, x), sqrt(photons).
+        count: Wanted number of modes; fewer than there are keeps the strongest.
+    """
+    total, probe = power(probe), orthogonalise(probe)[:count]
+    size = probe.shape[-1]
+    axis = torch.linspace(-1, 1, size, device=probe.device)
+    orders = [(a, n - a) for n in range(1, count + 1) for a in range(n + 1)]
+    extra = [probe[0] * axis[:, None] ** a * axis**b for a, b in orders[: count - len(probe)]]
+    if extra:
+        flat = torch.cat([probe, torch.stack(extra)]).flatten(1)
+        basis = torch.linalg.qr(flat.T)[0].T[len(probe) :].reshape(-1, size, size)
+        amplitude = torch.sqrt(NEW_MODE_POWER * total).float()
+        probe = torch.cat([probe, basis * amplitude])
+    return probe * torch.sqrt(total / power(probe)).float()
+
+
+def orthogonalise(probe: Probe) -> Probe:
+    """Orthogonal modes with the same incoherent sum, strongest first (singular value decomposition)."""
+    flat = probe.flatten(1)
+    _, strengths, modes = torch.linalg.svd(flat, full_matrices=False)
+    mixed = (strengths[:, None] * modes).reshape(probe.shape)
+    overlap = (mixed * probe[:1].conj()).sum((1, 2))
+    return mixed * torch.exp(-1j * overlap.angle())[:, None, None]
+
+
+def hold_power(at: Unknowns, photons: float) -> Unknowns:
+    """The same prediction with the probe at its known power: `(c P, O / c)` predicts the same counts for any c."""
+    if at.probe is None:
+        return at
+    factor = float(torch.sqrt(photons / power(at.probe)))
+    return Unknowns(at.object / factor, at.probe * factor, at.shifts)

@@ -1,0 +1,132 @@
+"""One pass over the data: the likelihood of the counts and its gradient, patterns in cache-sized batches.
+
+A pass costs two FFTs per pattern and mode for integer positions; a sub-pixel shift of the probe adds one, and its
+adjoint, where the probe or the positions are solved for, another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ptypinn.data.stack import PatternStack
+from ptypinn.physics.forward import interact
+from ptypinn.physics.patches import add_patches, extract_patches
+from ptypinn.physics.propagate import back_propagate, far_field
+from ptypinn.physics.shift import phase_ramp
+from ptypinn.solver.data_terms import DataTerm
+from ptypinn.solver.held_out import HeldOutPixels
+from ptypinn.solver.unknowns import Unknowns
+from ptypinn.types import Corners, Fractions, Patterns, Probe, Waves
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Value and gradient of the data term at one point."""
+
+    loss: float
+    """Sum over all fitted pixels."""
+    held_out_loss: float
+    """Sum over the held-out pixels; 0 where none are held out."""
+    gradient: Unknowns
+    """The loss changes by `2 Re<gradient, step>` to first order."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The data term of a scan as a function of the unknowns."""
+
+    stack: PatternStack
+    corners: Corners
+    term: DataTerm
+    probe: Probe
+    """Used where the probe is not among the unknowns."""
+    shifts: Fractions | None = None
+    """Used where the shifts are not among the unknowns; None for integer positions."""
+    held_out: HeldOutPixels | None = None
+
+    def __call__(self, at: Unknowns) -> Evaluation:
+        """Evaluate loss and gradient at one point."""
+        totals = _Totals(at)
+        spectrum = self._spectrum(at)
+        for part, counts in self.stack:
+            self._add_batch(totals, at, spectrum, part, counts)
+        return totals.evaluation()
+
+    def _spectrum(self, at: Unknowns) -> Waves | None:
+        if at.shifts is None and self.shifts is None:
+            return None
+        return torch.fft.fft2(self._probe(at))[None]
+
+    def _probe(self, at: Unknowns) -> Probe:
+        return self.probe if at.probe is None else at.probe
+
+    def _add_batch(self, totals: _Totals, at: Unknowns, spectrum: Waves | None, part: slice, counts: Patterns) -> None:
+        corners = self.corners[:, part]
+        patches = extract_patches(at.object[None], corners, counts.shape[-1])[0]
+        probes, ramps = self._probe(at)[None], None
+        if spectrum is not None:
+            shifts = self.shifts if at.shifts is None else at.shifts
+            assert shifts is not None
+            ramps = phase_ramp(shifts[part], counts.shape[-1])[:, None]
+            probes = torch.fft.ifft2(spectrum * ramps)
+        fields = far_field(interact(patches, probes))
+        residual = self._residual(totals, fields, counts, part)
+        waves = back_propagate(fields.mul_(residual[:, None]))
+        add_patches(totals.object, -(waves * probes.conj()).sum(1)[None], corners)
+        if totals.probe is not None or totals.shifts is not None:
+            totals.add_probe_gradient(waves.mul_(patches.conj()[:, None]), spectrum, ramps, part)
+
+    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice) -> Patterns:
+        expected = (fields * fields.conj()).real.sum(1)
+        loss, residual = self.term(expected, counts)
+        if self.held_out is None:
+            good = self.stack.good
+            totals.loss += (loss * good).sum(dtype=torch.float64)
+            return residual.mul_(good)
+        fitted, held = self.held_out.weights(part)
+        totals.loss += (loss * fitted).sum(dtype=torch.float64)
+        totals.held_out += (loss * held).sum(dtype=torch.float64)
+        return residual.mul_(fitted)
+
+
+class _Totals:
+    """Running sums of one pass, on the device: one synchronisation at the end."""
+
+    def __init__(self, at: Unknowns) -> None:
+        self.object = torch.zeros_like(at.object)[None]
+        self.probe = None if at.probe is None else torch.zeros_like(at.probe)
+        self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
+        self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
+        self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
+        self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
+
+    def add_probe_gradient(self, waves: Waves, spectrum: Waves | None, ramps: Waves | None, part: slice) -> None:
+        """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
+        if spectrum is None or ramps is None:
+            if self.probe is not None:
+                self.probe -= waves.sum(0)
+            return
+        moved = torch.fft.fft2(waves).mul_(ramps.conj())
+        if self.probe_spectrum is not None:
+            self.probe_spectrum -= moved.sum(0)
+        if self.shifts is not None:
+            self.shifts[part] = _shift_gradient(moved, spectrum)
+
+    def evaluation(self) -> Evaluation:
+        """Gather the sums."""
+        probe = self.probe
+        if probe is not None and self.probe_spectrum is not None:
+            probe = probe + torch.fft.ifft2(self.probe_spectrum)
+        return Evaluation(float(self.loss), float(self.held_out), Unknowns(self.object[0], probe, self.shifts))
+
+
+def _shift_gradient(moved: Waves, spectrum: Waves) -> Float[Tensor, "batch 2"]:
+    """Half the derivative by each shift: the Fourier ramp's derivative is a multiplication by `-2 pi i q`."""
+    size = moved.shape[-1]
+    q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)
+    slope = (moved.conj() * spectrum).imag.sum(1) / size**2
+    return torch.stack([(slope.sum(2) * q).sum(1), (slope.sum(1) * q).sum(1)], 1)

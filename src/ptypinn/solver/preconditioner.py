@@ -1,0 +1,99 @@
+"""An approximate inverse Hessian of the likelihood, in two levels.
+
+The first level is diagonal: a change of the object costs as many photons as illuminate it, so the gradient is divided
+by the illumination. The second level mends what the first cannot see: one pattern says little about a phase that varies
+slowly across its probe. The curvature for a phase ripple of wave number k falls as `(k w)**2`, w being the rms
+half-width of the probe's power, because a uniform phase changes no pattern and a slow one only shifts it a little. So
+the smooth part of the phase gradient is amplified by the inverse of that.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from ptypinn.physics.patches import add_patches
+from ptypinn.solver.unknowns import Unknowns
+from ptypinn.types import Corners, Probe
+
+FLOOR = 0.05
+"""Illumination below this share of its maximum does not make steps larger."""
+
+
+def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
+    """Photons that fall on each object pixel over the scan: the sum of `abs(probe)**2` over positions and modes."""
+    power = (probe.abs().square()).sum(0)
+    total = power.new_zeros((1, height, width))
+    for part in torch.split(corners, 256, dim=1):
+        add_patches(total, power.expand(1, part.shape[1], *power.shape).contiguous(), part)
+    return total[0]
+
+
+def rms_half_width(power: Float[Tensor, "y x"]) -> float:
+    """Root mean square distance of the probe's power from its centre along one axis, pixels."""
+    share = (power / power.sum()).double()
+    variance = 0.0
+    for axis in (0, 1):
+        marginal = share.sum(1 - axis)
+        place = torch.arange(len(marginal), device=power.device, dtype=torch.float64)
+        mean = (marginal * place).sum()
+        variance += float((marginal * (place - mean).square()).sum()) / 2
+    return variance**0.5
+
+
+class Preconditioner:
+    """Symmetric, positive approximation of the inverse Hessian, refreshed when the probe has changed."""
+
+    def __init__(self, corners: Corners, extent: tuple[int, int], cap: float = 100.0) -> None:
+        """Prepare for a scan.
+
+        Args:
+            corners: Integer patch corners, (1, positions, 2).
+            extent: Canvas height and width, pixels.
+            cap: Largest amplification of slow phases.
+        """
+        self.corners, self.extent, self.cap = corners, extent, cap
+        self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
+
+    def refresh(self, at: Unknowns, probe: Probe) -> None:
+        """Take illumination, probe width and object power from a point."""
+        power = probe.abs().square().sum(0)
+        self.illumination = illumination_of(probe, self.corners, *self.extent)
+        peak = self.illumination.max()
+        self._inverse = 1 / (self.illumination + FLOOR * peak)
+        lit = self.illumination > 0.3 * peak
+        self._object_power = at.object[lit].abs().square().mean()
+        self._taper = (2 * self.illumination / power.max()).clamp(max=1)
+        self._smoothing = self._phase_filter(rms_half_width(power)) / (
+            self.illumination[lit].mean() * self._object_power
+        )
+        self._probe_inverse = 1 / (self.corners.shape[1] * self._object_power)
+        self._shift_inverse = 1 / (self._slope_power(probe) * self._object_power)
+
+    def __call__(self, gradient: Unknowns, at: Unknowns) -> Unknowns:
+        """Approximate inverse Hessian times gradient."""
+        step = gradient.object * self._inverse
+        phase = self._smooth((at.object.conj() * gradient.object).imag)
+        return Unknowns(
+            torch.complex(step.real - at.object.imag * phase, step.imag + at.object.real * phase),
+            None if gradient.probe is None else gradient.probe * self._probe_inverse,
+            None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
+        )
+
+    def _smooth(self, phase: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+        spectrum = torch.fft.rfft2(phase * self._taper, s=self.padded).mul_(self._smoothing)
+        height, width = self.extent
+        return torch.fft.irfft2(spectrum, s=self.padded)[:height, :width] * self._taper
+
+    def _phase_filter(self, half_width: float) -> Float[Tensor, "ky kx"]:
+        device = self.corners.device
+        ky = 2 * torch.pi * torch.fft.fftfreq(self.padded[0], device=device)[:, None]
+        kx = 2 * torch.pi * torch.fft.rfftfreq(self.padded[1], device=device)
+        return 1 / ((ky.square() + kx.square()) * half_width**2 + 1 / self.cap)
+
+    def _slope_power(self, probe: Probe) -> Tensor:
+        q = 2 * torch.pi * torch.fft.fftfreq(probe.shape[-1], device=probe.device)
+        spectrum = torch.fft.fft2(probe, norm="ortho").abs().square().sum(0)
+        return (spectrum.sum(1) * q.square()).sum() / 2 + (spectrum.sum(0) * q.square()).sum() / 2

@@ -1,0 +1,153 @@
+"""Set up a scan for the solver, run its phases, and bring the result back to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Complex64, Float32, Float64
+
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data.frame import canvas_frame, canvas_positions
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.data.stack import PatternStack
+from ptypinn.errors import InputError
+from ptypinn.physics.forward import power
+from ptypinn.physics.patches import split_positions
+from ptypinn.progress import Progress
+from ptypinn.solver.data_terms import DATA_TERMS
+from ptypinn.solver.held_out import HeldOutPixels
+from ptypinn.solver.lbfgs import LBFGSMemory
+from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
+from ptypinn.solver.objective import Evaluation, Objective
+from ptypinn.solver.preconditioner import Preconditioner, illumination_of
+from ptypinn.solver.solve import StopRule, Trace, solve
+from ptypinn.solver.start import deflection_start, flux_start
+from ptypinn.solver.unknowns import Unknowns
+
+FINISH = 3
+"""Iterations on all pixels after the held-out pixels said stop."""
+REFRESH = 10
+"""Iterations between updates of the preconditioner while the probe changes."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a solver found, on the host."""
+
+    object: Complex64[np.ndarray, "height width"]
+    probe: Complex64[np.ndarray, "mode y x"]
+    positions_px: Float64[np.ndarray, "patterns 2"]
+    origin_px: tuple[int, int]
+    illumination: Float32[np.ndarray, "height width"]
+    history: dict[str, list[float]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Problem:
+    """One scan, ready to be solved."""
+
+    def __init__(
+        self, scan: ScanData, config: RefineConfig, device: torch.device, start: Reconstruction | None = None
+    ) -> None:
+        """Move the scan to the device.
+
+        Args:
+            scan: Scan with a calibrated probe.
+            config: How to solve.
+            device: Where to solve.
+            start: Reconstruction to start from, on the canvas of this scan.
+        """
+        self.config, self.device = config, device
+        self.origin, self.extent = canvas_frame(scan)
+        self.corners, shifts = (part.to(device) for part in split_positions(torch.from_numpy(canvas_positions(scan))))
+        self.shifts = shifts if config.refine_positions or bool(shifts.abs().max() > 1e-4) else None
+        guess = torch.from_numpy(scan.require_probe()).to(device)
+        self.photons = float(power(guess))
+        known = guess if start is None else torch.from_numpy(start.probe).to(device)
+        self.probe = extend_modes(known, config.probe_modes) if config.refine_probe else known
+        self.stack = PatternStack(scan, device, len(self.probe))
+        self.start = None if start is None else self._given(start)
+
+    def solve(self, progress: Progress) -> Result:
+        """Run all phases: object and probe, positions where asked, and the finish on all pixels."""
+        trace = Trace()
+        at = self._begin()
+        budget = self.config.iterations
+        if self.config.refine_positions:
+            at = self._phase(at, budget // 2, trace, progress, positions=False)
+            at = self._phase(at, budget - budget // 2, trace, progress, positions=True)
+        else:
+            at = self._phase(at, budget, trace, progress, positions=False)
+        if self.config.early_stop:
+            at = self._phase(at, FINISH, trace, progress, positions=self.config.refine_positions, finish=True)
+        return self._result(at, trace)
+
+    def _begin(self) -> Unknowns:
+        probe = self.probe if self.config.refine_probe else None
+        if self.start is not None:
+            return Unknowns(self.start, probe)
+        choices = [
+            Unknowns(make(self.stack, self.probe, self.corners, self.extent), probe)
+            for make in (flux_start, deflection_start)
+        ]
+        objective = self._objective(held_out=False)
+        return min(choices, key=lambda at: objective(at).loss)
+
+    def _phase(
+        self, at: Unknowns, iterations: int, trace: Trace, progress: Progress, *, positions: bool, finish: bool = False
+    ) -> Unknowns:
+        preconditioner = Preconditioner(self.corners, self.extent)
+        if positions and at.shifts is None:
+            at = replace(at, shifts=self.shifts)
+        preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
+        rule = StopRule(tolerance=self.config.tolerance)
+        watch = self._watch(preconditioner, trace, progress)
+        objective = self._objective(held_out=self.config.early_stop and not finish)
+        best, found = solve(objective, at, LBFGSMemory(preconditioner), iterations, rule, watch)
+        if not finish:
+            trace.stopped, trace.best_iteration = found.stopped, found.best_iteration
+        trace.passes += found.passes
+        return hold_power(best, self.photons)
+
+    def _watch(
+        self, preconditioner: Preconditioner, trace: Trace, progress: Progress
+    ) -> Callable[[int, Unknowns, Evaluation], None]:
+        def watch(number: int, at: Unknowns, here: Evaluation) -> None:
+            trace.loss.append(here.loss)
+            trace.held_out_loss.append(here.held_out_loss)
+            if at.probe is not None and number % REFRESH == 0:
+                preconditioner.refresh(at, at.probe)
+            done = len(trace.loss)
+            progress("refine", done, max(done, self.config.iterations), loss=here.loss)
+
+        return watch
+
+    def _objective(self, held_out: bool) -> Objective:
+        pixels = HeldOutPixels(self.stack.good) if held_out else None
+        term = DATA_TERMS[self.config.loss]
+        return Objective(self.stack, self.corners, term, self.probe, self.shifts, pixels)
+
+    def _given(self, start: Reconstruction) -> torch.Tensor:
+        if start.object.shape != self.extent or tuple(start.origin_px) != self.origin:
+            found = f"a canvas of {start.object.shape} at {tuple(start.origin_px)}"
+            raise InputError("--start", "object", found, f"the scan's canvas of {self.extent} at {self.origin}")
+        return torch.from_numpy(start.object).to(self.device)
+
+    def _result(self, at: Unknowns, trace: Trace) -> Result:
+        probe = orthogonalise(self.probe if at.probe is None else at.probe)
+        shifts = self.shifts if at.shifts is None else at.shifts
+        positions = self.corners[0].double() if shifts is None else self.corners[0] + shifts.double()
+        return Result(
+            object=at.object.cpu().numpy(),
+            probe=probe.cpu().numpy(),
+            positions_px=positions.cpu().numpy(),
+            origin_px=self.origin,
+            illumination=illumination_of(probe, self.corners, *self.extent).cpu().numpy(),
+            history={"loss": trace.loss, "held_out_loss": trace.held_out_loss},
+            notes={"passes": trace.passes, "stopped": trace.stopped, "best_iteration": trace.best_iteration},
+        )

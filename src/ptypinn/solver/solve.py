@@ -1,0 +1,129 @@
+"""The solver's loop: quasi-Newton steps until the data say stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ptypinn.solver.lbfgs import LBFGSMemory
+from ptypinn.solver.objective import Evaluation, Objective
+from ptypinn.solver.unknowns import Unknowns
+
+ARMIJO = 1e-4
+SMALLEST_STEP = 1e-3
+
+
+@dataclass
+class Trace:
+    """What happened, per iteration."""
+
+    loss: list[float] = field(default_factory=list)
+    held_out_loss: list[float] = field(default_factory=list)
+    passes: int = 0
+    best_iteration: int = 0
+    stopped: str = "iterations"
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When to stop before the iterations are used up."""
+
+    patience: int = 4
+    """Iterations without a better held-out loss: noise is being fitted."""
+    tolerance: float = 1e-4
+    """Relative gain of the loss over `window` iterations below which the solver has converged."""
+    window: int = 5
+    """Iterations over which the gain is taken."""
+
+    def reason(self, trace: Trace) -> str | None:
+        """Why to stop now, or None."""
+        if trace.held_out_loss and len(trace.loss) - 1 - trace.best_iteration >= self.patience:
+            return "held-out loss"
+        if (
+            len(trace.loss) > self.window
+            and trace.loss[-1 - self.window] - trace.loss[-1] < self.tolerance * trace.loss[-1]
+        ):
+            return "converged"
+        return None
+
+
+def solve(
+    objective: Objective,
+    start: Unknowns,
+    memory: LBFGSMemory,
+    iterations: int,
+    rule: StopRule,
+    watch: Callable[[int, Unknowns, Evaluation], None] | None = None,
+) -> tuple[Unknowns, Trace]:
+    """Minimise the data term.
+
+    Args:
+        objective: Value and gradient.
+        start: First point.
+        memory: Quasi-Newton memory with its preconditioner.
+        iterations: Most steps.
+        rule: When to stop earlier.
+        watch: Called after every step with its number, the point and its evaluation.
+
+    Returns:
+        The point with the best held-out loss (without held-out pixels: the last point), and what happened.
+    """
+    at, here = start, objective(start)
+    best, trace = at, Trace(passes=1)
+    _record(trace, here)
+    for number in range(1, iterations + 1):
+        moved = _step(objective, memory, at, here, trace)
+        if moved is None:
+            trace.stopped = "no descent"
+            break
+        at, here = moved
+        _record(trace, here)
+        if trace.best_iteration == number or not trace.held_out_loss:
+            best = at
+        if watch:
+            watch(number, at, here)
+        if reason := rule.reason(trace):
+            trace.stopped = reason
+            break
+    return best, trace
+
+
+def _record(trace: Trace, here: Evaluation) -> None:
+    trace.loss.append(here.loss)
+    if here.held_out_loss:
+        trace.held_out_loss.append(here.held_out_loss)
+        if here.held_out_loss <= min(trace.held_out_loss):
+            trace.best_iteration = len(trace.loss) - 1
+
+
+def _step(
+    objective: Objective, memory: LBFGSMemory, at: Unknowns, here: Evaluation, trace: Trace
+) -> tuple[Unknowns, Evaluation] | None:
+    """One accepted step, or None where not even the preconditioned gradient descends."""
+    while True:
+        direction = memory.direction(here.gradient, at)
+        slope = 2 * here.gradient.dot(direction)
+        found = _search(objective, at, here, direction, slope, trace) if slope < 0 else None
+        if found is not None:
+            there, value = found
+            memory.update(there.minus(at), value.gradient.minus(here.gradient))
+            return found
+        if not memory.pairs:
+            return None
+        memory.clear()
+
+
+def _search(
+    objective: Objective, at: Unknowns, here: Evaluation, direction: Unknowns, slope: float, trace: Trace
+) -> tuple[Unknowns, Evaluation] | None:
+    """Backtrack from the full step by quadratic interpolation until the loss falls enough (Armijo)."""
+    size = 1.0
+    while size > SMALLEST_STEP:
+        there = at.plus(direction, size)
+        value = objective(there)
+        trace.passes += 1
+        if value.loss <= here.loss + ARMIJO * size * slope:
+            return there, value
+        curvature = value.loss - here.loss - size * slope
+        size = max(0.1 * size, min(0.5 * size, -slope * size**2 / (2 * curvature)))
+    return None
