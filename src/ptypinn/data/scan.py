@@ -44,7 +44,7 @@ class ScanData:
     """Detector counts (photons per pixel), (M, N, N), zero frequency at N//2."""
     positions_px: Float64[np.ndarray, "patterns 2"]
     """Coordinates (y, x) of the probe array's pixel (0, 0), object pixels; those of `truth` where there is one."""
-    probe: Complex64[np.ndarray, "mode y x"] | None = None
+    probe: Complex64[np.ndarray, "mode probe_y probe_x"] | None = None
     """Incoherent probe modes in sqrt(photons); None where the file has none."""
     mask: Bool[np.ndarray, "y x"] | None = None
     """True = good pixel, zero frequency at N//2; None means that all are good."""
