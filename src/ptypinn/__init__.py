@@ -1,3 +1,74 @@
-"""Quantitative ptychography with a physics-informed network."""
+"""Quantitative ptychography with a physics-informed network.
+
+Every public name is imported when it is first used, so that `import ptypinn` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ptypinn.config.evaluate import EvaluateConfig as EvaluateConfig
+    from ptypinn.config.load import LoadConfig as LoadConfig
+    from ptypinn.config.refine import RefineConfig as RefineConfig
+    from ptypinn.config.simulate import SimulateConfig as SimulateConfig
+    from ptypinn.data.formats import load as load
+    from ptypinn.data.formats import save as save
+    from ptypinn.data.reconstruction import Reconstruction as Reconstruction
+    from ptypinn.data.scan import ScanData as ScanData
+    from ptypinn.errors import InputError as InputError
+    from ptypinn.evaluate import Evaluation as Evaluation
+    from ptypinn.evaluate import evaluate as evaluate
+    from ptypinn.refine import refine as refine
+    from ptypinn.simulate import simulate as simulate
+
+_HOMES = {
+    "load": "data.formats",
+    "save": "data.formats",
+    "simulate": "simulate",
+    "refine": "refine",
+    "evaluate": "evaluate",
+    "ScanData": "data.scan",
+    "Reconstruction": "data.reconstruction",
+    "Evaluation": "evaluate",
+    "InputError": "errors",
+    "LoadConfig": "config.load",
+    "SimulateConfig": "config.simulate",
+    "RefineConfig": "config.refine",
+    "EvaluateConfig": "config.evaluate",
+}
+"""Modules that the public names live in."""
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ptypinn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ptypinn.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package, in which a stage function stands before the module of the same name.
+
+    Importing `ptypinn.refine` would otherwise replace the function `ptypinn.refine` by the module.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,27 @@
+"""`ptypinn simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptypinn.cli.session import Session
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.errors import InputError
+
+
+def run_simulate(session: Session) -> None:
+    """Simulate a scan and write it."""
+    config = session.config(SimulateConfig)
+    path = Path(session.options.output)
+    if path.exists() and not session.options.overwrite:
+        raise InputError("--output", "", f"{path}, which exists", "a new file, or --overwrite as well")
+    from ptypinn.data.formats import save
+    from ptypinn.simulate import simulate
+
+    with session.progress() as progress:
+        scan = simulate(config, progress=progress)
+    save(scan, path)
+    photons = scan.provenance["photons_measured"]
+    result = {"stage": "simulate", "output": path, "patterns": scan.n_patterns, "size": scan.size, "photons": photons}
+    summary = f"{scan.n_patterns} patterns of {scan.size} x {scan.size} pixels, {photons:.4g} photons each, in {path}"
+    session.tell(result, [summary])

@@ -1,0 +1,74 @@
+"""Command-line options, made from the configuration dataclasses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+
+from ptypinn import __version__
+from ptypinn.cli.stages import STAGES, Stage
+
+DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
+EPILOG = "`ptypinn STAGE --help` lists the options of a stage. Start with `ptypinn demo --output-dir demo`."
+NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+
+
+class DashedHelp(DefaultHelpFormatter):
+    """Help that shows options with dashes, although fields are named with underscores."""
+
+    def _format_action_invocation(self, action: Any) -> str:
+        return re.sub(r"--[a-z]\w*", lambda name: name[0].replace("_", "-"), super()._format_action_invocation(action))
+
+
+def parse(argv: Sequence[str]) -> tuple[Stage, Namespace]:
+    """The stage that a command line names, and its options.
+
+    Raises:
+        SystemExit: With 0 after help and version, with 2 after bad usage.
+    """
+    chosen = next((word for word in argv if not word.startswith("-")), "")
+    parser = ArgumentParser(
+        prog="ptypinn",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        usage="ptypinn STAGE ... [options]",
+        version=__version__,
+        allow_abbrev=False,
+        formatter_class=DashedHelp,
+    )
+    stages = parser.add_subcommands(title="stages", description=None, metavar="STAGE", dest="stage", prog="ptypinn")
+    for name, stage in STAGES.items():
+        # Only the chosen stage needs its options, and the modules that define them.
+        stages.add_subcommand(name, stage_parser(name) if name == chosen else ArgumentParser(), help=stage.summary)
+    options = parser.parse_args([_normalised(word) for word in argv])
+    return STAGES[options.stage], options[options.stage]
+
+
+def stage_parser(name: str) -> ArgumentParser:
+    """Parser of one stage: its positional argument, its own options, and one option per configuration field."""
+    stage = STAGES[name]
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    positionals = "".join(f" {argument.name.upper()}" for argument in stage.arguments if argument.positional)
+    parser = ArgumentParser(
+        description=stage.summary,
+        usage=f"ptypinn {name}{positionals} [options]",
+        allow_abbrev=False,
+        formatter_class=DashedHelp,
+    )
+    for argument in stage.arguments:
+        argument.add_to(parser)
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress.")
+    parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
+    for config in stage.configs():
+        parser.add_class_arguments(config, nested_key=None)
+    return parser
+
+
+def _normalised(word: str) -> str:
+    """`--probe-modes=3` as `--probe_modes=3`, and a list of numbers such as `128,128` as `[128,128]`."""
+    word = re.sub(r"^--[A-Za-z][\w-]*", lambda name: "--" + name[0][2:].replace("-", "_"), word)
+    return re.sub(rf"^(--\w+=)?({NUMBER}(,{NUMBER})+)$", r"\1[\2]", word)

@@ -1,0 +1,55 @@
+"""`ptypinn refine` and `ptypinn reconstruct`: a scan in, a run folder with the object out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ptypinn.cli.products import headline, input_record, result_record, write_products
+from ptypinn.cli.session import Session, load_reconstruction
+from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.config.load import LoadConfig
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data.formats import load
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.evaluate import evaluate
+from ptypinn.progress import Progress
+
+Solver = Callable[[ScanData, Progress], Reconstruction]
+
+
+def run_refine(session: Session) -> None:
+    """Solve a scan iteratively."""
+    from ptypinn.refine import refine
+
+    config = session.config(RefineConfig)
+    start = load_reconstruction(session.options.start) if session.options.start else None
+    freed = config.refine_probe or config.refine_positions  # a refined probe leaves a ramp and a shift undetermined
+
+    def solve(scan: ScanData, progress: Progress) -> Reconstruction:
+        return refine(scan, config, start=start, progress=progress)
+
+    solved_run(session, "refine", config, solve, EvaluateConfig(remove_ramp=freed, remove_shift=freed))
+
+
+def solved_run(session: Session, stage: str, config: object, solve: Solver, judging: EvaluateConfig) -> None:
+    """Load, solve, evaluate, write and tell.
+
+    Args:
+        session: The call.
+        stage: Name of the stage.
+        config: Configuration of the stage, for the record.
+        solve: Makes the reconstruction.
+        judging: How the reconstruction is compared.
+    """
+    loading = session.config(LoadConfig)
+    scan = load(session.options.scan, loading)
+    with session.run(stage, loading, config) as (run, progress):
+        with run.timed(stage):
+            recon = solve(scan, progress)
+        with run.timed("evaluate"):
+            evaluation = evaluate(recon, scan, config=judging)
+        recon = write_products(run, recon, scan, evaluation)
+        run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
+    lines = [*headline(evaluation.metrics, evaluation.warnings), f"results in {run.path}"]
+    session.tell(result_record(run, evaluation), lines)

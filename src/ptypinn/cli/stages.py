@@ -1,0 +1,116 @@
+"""The stages that the command line offers: their arguments, configurations and the functions behind them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from ptypinn.cli.session import Session
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument that is no configuration field."""
+
+    name: str
+    help: str
+    positional: bool = False
+    required: bool = False
+    switch: bool = False
+
+    def add_to(self, parser: ArgumentParser) -> None:
+        """Declare the argument."""
+        if self.positional:
+            parser.add_argument(self.name, type=str, help=self.help)
+        elif self.switch:
+            parser.add_argument(f"--{self.name}", action="store_true", help=self.help)
+        else:
+            kind: Any = str if self.required else str | None
+            parser.add_argument(f"--{self.name}", type=kind, required=self.required, help=self.help)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it is called with and what runs it; modules are named, and imported when they are needed."""
+
+    summary: str
+    arguments: tuple[Argument, ...]
+    config_names: tuple[str, ...]
+    runner: str
+
+    def configs(self) -> list[type]:
+        """Configuration dataclasses whose fields are options of this stage."""
+        return [_named(f"ptypinn.config.{name}") for name in self.config_names]
+
+    def run(self, session: Session) -> None:
+        """Run the stage with parsed options."""
+        runner: Callable[[Session], None] = _named(f"ptypinn.cli.{self.runner}")
+        runner(session)
+
+
+def _named(path: str) -> Any:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
+
+
+SCAN = Argument("scan", "Scan file: CXI, HDF5 or NPZ.", positional=True)
+RECON = Argument("recon", "Reconstruction (HDF5), or the run folder that holds one.", positional=True)
+OUTPUT_DIR = Argument("output_dir", "Run folder for everything the stage writes.", required=True)
+OVERWRITE = Argument("overwrite", "Replace the results of an earlier run.", switch=True)
+
+STAGES: dict[str, Stage] = {
+    "demo": Stage(
+        "Simulate a small scan, train the network on it, reconstruct and evaluate.",
+        (OUTPUT_DIR, OVERWRITE),
+        ("simulate.SimulateConfig",),
+        "demo.run_demo",
+    ),
+    "simulate": Stage(
+        "Simulate a scan and write it with the truth inside.",
+        (Argument("output", "Scan file to write (HDF5).", required=True), OVERWRITE),
+        ("simulate.SimulateConfig",),
+        "data.run_simulate",
+    ),
+    "info": Stage(
+        "Tell what a scan file holds: geometry, dose, overlap, what is missing.",
+        (SCAN, Argument("plot", "Picture to draw (PNG).")),
+        ("load.LoadConfig", "info.InfoConfig"),
+        "data.run_info",
+    ),
+    "refine": Stage(
+        "Solve a scan iteratively for object, probe and positions.",
+        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("start", "Reconstruction to start from (HDF5), or its run folder.")),
+        ("load.LoadConfig", "refine.RefineConfig"),
+        "solve.run_refine",
+    ),
+    "train": Stage(
+        "Train the physics-informed network on a scan, without any ground truth.",
+        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("resume", "Go on where an interrupted run stopped.", switch=True)),
+        ("load.LoadConfig", "train.TrainConfig"),
+        "train.run_train",
+    ),
+    "reconstruct": Stage(
+        "Reconstruct a scan with a trained network, in one sweep.",
+        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("model", "Run folder of a training, or its model.", required=True)),
+        ("load.LoadConfig", "reconstruct.ReconstructConfig"),
+        "solve.run_reconstruct",
+    ),
+    "evaluate": Stage(
+        "Judge a reconstruction against a truth, a reference or the measured counts.",
+        (
+            RECON,
+            Argument("scan", "Scan file, for the fit to the counts and the truth it may hold."),
+            Argument("reference", "Reconstruction to compare with (HDF5), or its run folder."),
+            Argument("output_dir", "Run folder for figures and report."),
+            OVERWRITE,
+        ),
+        ("load.LoadConfig", "evaluate.EvaluateConfig"),
+        "judge.run_evaluate",
+    ),
+}
+"""Stages by name, in the order of the help."""

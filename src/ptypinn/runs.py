@@ -1,0 +1,169 @@
+"""The run folder: everything one run of a stage leaves behind.
+
+`config.yaml` runs the same again, `log.txt` tells how it went, `metrics.json` and the pictures show what came out, and
+`run_metadata.json` is written last: a folder that holds it is a finished run, one without it is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from ptypinn.data.atomic import write_json, write_text
+from ptypinn.errors import InputError
+from ptypinn.plain import to_plain
+from ptypinn.progress import PlainLines
+
+SCHEMA_VERSION = 1
+FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", "metrics.json"
+RECONSTRUCTION, REPORT = "reconstruction.h5", "report.html"
+PACKAGES = ("ptypinn", "torch", "numpy", "scipy", "h5py", "lightning", "scikit-image")
+
+
+class RunFolder:
+    """A context in which one run fills its folder.
+
+    A run that fails before it has made anything leaves everything as it was; one that fails later leaves what it has
+    made, without `run_metadata.json`.
+
+    Args:
+        path: The folder; made where missing.
+        stage: Name of the stage.
+        config: All options of the run, by flag.
+        command: The command line.
+        overwrite: Allow a folder that holds a finished run.
+
+    Raises:
+        InputError: Where the path is a file, or holds a finished run that may not be overwritten.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        stage: str,
+        config: Mapping[str, Any],
+        *,
+        command: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> None:
+        self.path, self.stage, self.config, self.command = Path(path), stage, to_plain(config), list(command)
+        self.timings_s: dict[str, float] = {}
+        _check_free(self.path, overwrite)
+
+    def __enter__(self) -> Self:
+        """Make the folder, take the mark of an earlier finished run away, and start the log."""
+        self._started = datetime.now(UTC)
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._before = {entry.name for entry in self.path.iterdir()}
+        self._earlier = {name: self.file(name).read_bytes() for name in {FINISHED, CONFIG, LOG} & self._before}
+        self.file(FINISHED).unlink(missing_ok=True)
+        write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
+        self._log = (self.path / LOG).open("a", encoding="utf-8")
+        self.progress = PlainLines(self._log)
+        self._handler = logging.StreamHandler(self._log)
+        self._handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        for logger in _loggers():
+            logger.addHandler(self._handler)
+        self.note(f"{self._started:%Y-%m-%dT%H:%M:%SZ} {self.stage}: {' '.join(self.command)}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the log; after a failure undo everything where nothing was made."""
+        if error is not None:
+            self.note(f"failed: {kind.__name__ if kind else ''}: {error}")
+        for logger in _loggers():
+            logger.removeHandler(self._handler)
+        self._log.close()
+        if error is not None:
+            self._restore_if_unused()
+
+    def file(self, name: str) -> Path:
+        """Path of a file in this folder."""
+        return self.path / name
+
+    def note(self, line: str) -> None:
+        """Add a line to the log."""
+        print(line, file=self._log, flush=True)
+
+    @contextlib.contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Record the wall time of a part of the run, seconds, even where the part fails."""
+        start_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings_s[part] = self.timings_s.get(part, 0.0) + time.monotonic() - start_s
+
+    def finish(
+        self, metrics: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> Path:
+        """Write `metrics.json` and, last of all, `run_metadata.json`.
+
+        Args:
+            metrics: Figures of merit by their public names.
+            inputs: Where each input came from: file, format, SHA-256.
+            seed: Seed of the run.
+        """
+        if metrics is not None:
+            write_json(self.file(METRICS), to_plain(metrics))
+        self.note("done")
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "stage": self.stage,
+            "command": self.command,
+            "started": self._started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "timings_s": self.timings_s,
+            "seed": seed,
+            "inputs": inputs or {},
+            "config": self.config,
+            "versions": versions(),
+            "platform": platform.platform(),
+            "files": sorted(entry.name for entry in self.path.iterdir()),
+        }
+        return write_json(self.file(FINISHED), to_plain(record))
+
+    def _restore_if_unused(self) -> None:
+        bookkeeping = {CONFIG, LOG}
+        if {entry.name for entry in self.path.iterdir()} - self._before - bookkeeping:
+            return
+        for name in bookkeeping - self._before:
+            self.file(name).unlink(missing_ok=True)
+        for name, content in self._earlier.items():
+            self.file(name).write_bytes(content)
+        with contextlib.suppress(OSError):  # a folder that others have put something into stays
+            for folder in self._made:
+                folder.rmdir()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError("--output-dir", "", f"the file {path}", "a folder")
+    if (path / FINISHED).exists() and not overwrite:
+        raise InputError("--output-dir", "", f"a finished run in {path}", "a new folder, or --overwrite as well")
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logging.getLogger("ptypinn"), logging.getLogger("py.warnings")]
