@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -60,7 +60,7 @@ class RunFolder:
         self.timings_s: dict[str, float] = {}
         _check_free(self.path, overwrite)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RunFolder:
         """Make the folder, take the mark of an earlier finished run away, and start the log."""
         self._started = datetime.now(UTC)
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
