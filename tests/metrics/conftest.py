@@ -13,6 +13,6 @@ def smooth_object(shape, seed, phase_span=1.5, cutoff=0.12):
     return (0.8 + 0.2 * fields[0]) * np.exp(0.5j * phase_span * fields[1])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_object():
     return smooth_object

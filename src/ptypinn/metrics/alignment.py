@@ -12,11 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Complex128
 from scipy import fft, ndimage
 
-from ptypinn.metrics.masks import Image, Lit, bounding_box, comparable
+from ptypinn.metrics.masks import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
 
 MARGIN_PX = 16
 """Pixels around the mask that take part in the Fourier shift, so that the edge of the crop stays away from it."""
 MAX_REFINEMENTS = 20
+SMALL_STEP = 1e-4
+"""Steps below this many pixels, or radians over the image, are the last: the next would be its square."""
+PIXELS_PER_STEP = 100_000
 
 Pair = tuple[float, float]
 
@@ -78,29 +81,38 @@ def with_ramp(image: Image, ramp_rad_per_px: Pair) -> Complex128[np.ndarray, "he
 
 
 def move(image: Image, shift_px: Pair, mask: Lit | None = None) -> Complex128[np.ndarray, "height width"]:
-    """Displace an image by whole pixels plus a Fourier phase ramp for the rest; vacated pixels keep the edge value.
+    """Displace an image by whole pixels plus a Fourier phase ramp for the rest; vacated pixels take the edge value.
 
     Args:
         image: The image, (height, width).
         shift_px: Displacement (y, x), pixels.
         mask: Where the result matters; pixels further than a margin from it are left as they are.
     """
-    box = tuple(
-        slice(max(side.start - MARGIN_PX, 0), side.stop + MARGIN_PX)
-        for side in bounding_box(np.ones(image.shape, bool) if mask is None else mask)
-    )
     moved = image.astype(np.complex128)
     if shift_px == (0.0, 0.0):
         return moved
-    whole = np.round(shift_px).astype(int)
-    height, width = moved[box].shape
-    reach = np.abs(whole).max() + MARGIN_PX
-    around = np.pad(moved, reach, mode="edge" if reach >= min(moved.shape) else "reflect")
-    start = np.array([side.start for side in box]) - whole
-    cut = around[start[0] : start[0] + height + 2 * reach, start[1] : start[1] + width + 2 * reach]
-    rest = ndimage.fourier_shift(fft.fft2(cut), tuple(np.asarray(shift_px) - whole))
-    moved[box] = fft.ifft2(rest)[reach : reach + height, reach : reach + width]
+    whole = np.round(shift_px)
+    box = bounding_box(np.ones(image.shape, bool) if mask is None else mask)
+    outer = [
+        slice(max(side.start - MARGIN_PX, 0), min(side.stop + MARGIN_PX, n))
+        for side, n in zip(box, image.shape, strict=True)
+    ]
+    sources = [
+        np.clip(np.arange(side.start - MARGIN_PX, side.stop + MARGIN_PX) - int(w), 0, n - 1)
+        for side, w, n in zip(outer, whole, image.shape, strict=True)
+    ]
+    cut = _faded(moved[np.ix_(*sources)])
+    spectrum = ndimage.fourier_shift(fft.fft2(cut), tuple(np.asarray(shift_px) - whole))
+    moved[tuple(outer)] = fft.ifft2(spectrum)[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
     return moved
+
+
+def _faded(field: np.ndarray) -> np.ndarray:
+    """The field with its outermost margin faded to its mean, so that it is periodic without a jump."""
+    edge = 0.5 - 0.5 * np.cos(np.pi * (np.arange(MARGIN_PX) + 0.5) / MARGIN_PX)
+    rows, columns = (np.concatenate([edge, np.ones(n - 2 * MARGIN_PX), edge[::-1]]) for n in field.shape)
+    mean = field.mean()
+    return mean + (field - mean) * rows[:, None] * columns
 
 
 def _coarse_ramp(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> Pair:
@@ -116,14 +128,14 @@ def _coarse_ramp(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> P
 def _coarse_shift(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> Pair:
     from skimage.registration import phase_cross_correlation
 
-    window = _soft_window(lit)
+    window = soft_window(lit, max(SMALLEST_EDGE_PX, 0.1 * min(lit.shape)))
     parts = []
     for field in (reference, image):
         mean = (field * window).sum() / window.sum()
         parts.append(((field - mean) * np.conj(mean / (abs(mean) or 1.0)) * window)[bounding_box(lit)])
     if min(np.abs(part).max() for part in parts) < 1e-9:
         return 0.0, 0.0
-    found, _, _ = phase_cross_correlation(*parts, upsample_factor=10, normalization=None)  # type: ignore[no-untyped-call]
+    found, _, _ = phase_cross_correlation(*parts, upsample_factor=10, normalization=None)
     limit = np.array(parts[0].shape) / 2
     return (float(found[0]), float(found[1])) if (np.abs(found) < limit).all() else (0.0, 0.0)
 
@@ -140,30 +152,35 @@ def _refine(
             break
         factor = np.vdot(fitted[kept], reference[kept]) / max(np.vdot(fitted[kept], fitted[kept]).real, 1e-300)
         fitted = fitted * factor
-        residual = (reference - fitted)[kept]
-        distance = float(np.linalg.norm(residual) / np.linalg.norm(reference[kept]))
+        difference = reference - fitted
+        distance = float(np.linalg.norm(difference[kept]) / np.linalg.norm(reference[kept]))
         if distance >= best[0] * (1 - 1e-9):
             break
         best = (distance, slope, offset)
-        step = _gauss_newton_step(fitted, residual, kept, free)
+        step = _gauss_newton_step(fitted, difference, kept, free)
         slope = (slope[0] + step[0], slope[1] + step[1])
         offset = (offset[0] + step[2], offset[1] + step[3])
+        if max(abs(step[0]) * fitted.shape[0], abs(step[1]) * fitted.shape[1], abs(step[2]), abs(step[3])) < SMALL_STEP:
+            return slope, offset
     return best[1], best[2]
 
 
 def _gauss_newton_step(
-    fitted: np.ndarray, residual: np.ndarray, kept: np.ndarray, free: tuple[bool, bool]
+    fitted: np.ndarray, difference: np.ndarray, kept: np.ndarray, free: tuple[bool, bool]
 ) -> list[float]:
-    y, x = _centred(fitted.shape)
-    columns = [fitted, 1j * fitted]
+    """Step of (ramp y, ramp x, shift y, shift x), from at most `PIXELS_PER_STEP` evenly chosen pixels."""
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[:: 1 + len(chosen) // PIXELS_PER_STEP]
+    value = fitted.ravel()[chosen]
+    columns = [value, 1j * value]
     if free[0]:
-        columns += [1j * y * fitted, 1j * x * fitted]
+        columns += [1j * np.broadcast_to(axis, fitted.shape).ravel()[chosen] * value for axis in _centred(fitted.shape)]
     if free[1]:
-        columns += [-d for d in np.gradient(fitted)]
-    jacobian = np.stack([column[kept] for column in columns], 1)
+        columns += [-slope.ravel()[chosen] for slope in np.gradient(fitted)]
+    jacobian = np.stack(columns, 1)
     normal = (jacobian.conj().T @ jacobian).real
     normal += np.diag(1e-12 * normal.diagonal().max() + 1e-9 * normal.diagonal())
-    step = np.linalg.solve(normal, (jacobian.conj().T @ residual).real)[2:]
+    step = np.linalg.solve(normal, (jacobian.conj().T @ difference.ravel()[chosen]).real)[2:]
     ramp = step[:2].tolist() if free[0] else [0.0, 0.0]
     shift = step[-2:].tolist() if free[1] else [0.0, 0.0]
     return [*ramp, *np.clip(shift, -1, 1).tolist()]
@@ -172,11 +189,6 @@ def _gauss_newton_step(
 def _moved_mask(lit: np.ndarray, shift_px: Pair) -> np.ndarray:
     whole = [int(np.sign(s) * np.ceil(abs(s) - 1e-6)) for s in shift_px]
     return ndimage.shift(lit.astype(np.uint8), whole, order=0, cval=0).astype(bool)
-
-
-def _soft_window(lit: np.ndarray) -> np.ndarray:
-    depth = ndimage.distance_transform_edt(np.pad(lit, 1))[1:-1, 1:-1]
-    return np.minimum(depth / max(4.0, 0.1 * min(lit.shape)), 1.0)
 
 
 def _centred(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

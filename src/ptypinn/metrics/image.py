@@ -40,6 +40,13 @@ def complex_error(image: Image, reference: Image, mask: Lit | None = None, *, fi
     return float(np.linalg.norm(factor * a - b) / np.linalg.norm(b))
 
 
+def object_contrast(image: Image, mask: Lit | None = None) -> float:
+    """Share of the image that is not uniform, `sqrt(1 - |mean O|^2 / mean |O|^2)` on the mask: 0 for a flat image."""
+    a, _, lit = comparable(image, image, mask)
+    power = float((np.abs(a[lit]) ** 2).mean())
+    return float(np.sqrt(max(1 - abs(a[lit].mean()) ** 2 / power, 0.0))) if power > 0 else 0.0
+
+
 def phase_difference(image: Image, reference: Image) -> Float64[np.ndarray, "height width"]:
     """Phase of the image minus that of the reference, wrapped to [-pi, pi], radians."""
     return np.angle(image.astype(np.complex128) * np.conj(reference.astype(np.complex128)))
@@ -100,7 +107,7 @@ def structural_similarity(
     inside = binary_erosion(mask[box], np.ones((window, window)))
     if span < 1e-6 or not inside.any():
         return None
-    _, values = ssim_of(  # type: ignore[no-untyped-call]
+    _, values = ssim_of(
         image[box],
         reference[box],
         data_range=span,

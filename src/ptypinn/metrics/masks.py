@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Complex, Complex128
+from jaxtyping import Bool, Complex, Complex128, Float64
+from scipy import ndimage
+
+SMALLEST_EDGE_PX = 4.0
+"""Narrowest soft edge of a window."""
 
 Image = Complex[np.ndarray, "height width"]
 Lit = Bool[np.ndarray, "height width"]
@@ -28,3 +32,9 @@ def bounding_box(mask: Lit) -> tuple[slice, slice]:
     """Smallest rectangle that holds every pixel of the mask, as slices (y, x)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def soft_window(mask: Lit, edge_px: float) -> Float64[np.ndarray, "height width"]:
+    """One inside the mask, zero outside, with a raised-cosine edge of `edge_px` pixels on the inside."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(depth / edge_px, 1.0))

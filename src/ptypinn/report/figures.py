@@ -8,9 +8,10 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.masks import bounding_box
-from ptypinn.report.style import AMPLITUDE_MAP, PHASE_MAP, new_figure, robust_limits, show_image
+from ptypinn.report.style import AMPLITUDE_MAP, CYCLIC_MAP, PHASE_MAP, new_figure, robust_limits, show_image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LIT_FRACTION = 0.05
@@ -19,8 +20,7 @@ LIT_FRACTION = 0.05
 def object_figure(recon: Reconstruction, title: str = "") -> Figure:
     """Amplitude and phase of the object where it was lit, with scale bars.
 
-    The phase is shown relative to its mean over the well-lit pixels, on a cyclic map where it spans more than half a
-    turn, so that a wrap is not drawn as an edge.
+    The phase is shown relative to its mean over the lit pixels.
     """
     lit, box = _lit_box(recon)
     patch, shown = recon.object[box], lit[box]
@@ -35,11 +35,17 @@ def object_figure(recon: Reconstruction, title: str = "") -> Figure:
     return figure
 
 
-def show_phase(axes: object, phase: np.ndarray, title: str, pixel_size_m: float | None) -> None:
-    """Draw a phase image: cyclic over a full turn where it needs it, else the same map centred on its span."""
-    reach = float(np.nanmax(np.abs(robust_limits(phase))))
-    limit = np.pi if reach > np.pi / 2 else max(reach, 1e-3)
-    show_image(axes, phase, title, PHASE_MAP, (-limit, limit), "rad", pixel_size_m)  # type: ignore[arg-type]
+def show_phase(axes: Axes, phase: np.ndarray, title: str, pixel_size_m: float | None) -> None:
+    """Draw a phase image, radians.
+
+    A phase that spans more than half a turn gets a cyclic map over the full turn, so that a wrap is no edge; a smaller
+    one gets a sequential map over its span, because the ends of a cyclic map look alike.
+    """
+    low, high = robust_limits(phase)
+    if high - low > np.pi:
+        show_image(axes, phase, title, CYCLIC_MAP, (-np.pi, np.pi), "rad", pixel_size_m)
+    else:
+        show_image(axes, phase, title, PHASE_MAP, (low, high), "rad", pixel_size_m)
 
 
 def _lit_box(recon: Reconstruction) -> tuple[np.ndarray, tuple[slice, slice]]:

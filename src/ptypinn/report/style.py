@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 AMPLITUDE_MAP = "viridis"
-PHASE_MAP = "twilight"
+PHASE_MAP = "cividis"
+CYCLIC_MAP = "twilight"
 DIFFERENCE_MAP = "RdBu_r"
 COUNTS_MAP = "magma"
 INK, ACCENT, MUTED = "#1b1f24", "#0b6e99", "#8a929b"
@@ -64,7 +65,7 @@ def show_image(
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
-    bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.02)
+    bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.0, 0.04, 1.0)))
     bar.ax.tick_params(labelsize=8)
     bar.set_label(unit, fontsize=8)
     if scale_bar:
@@ -85,9 +86,9 @@ def add_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_size_m: float | None
     """Draw a bar of round length, about a quarter of the width, in the lower left corner."""
     height, width = shape
     length_px, label = scale_bar_of(width, pixel_size_m)
-    x, y, thick = 0.04 * width, 0.93 * height, 0.015 * height
-    box = (x - 0.02 * width, y - 0.085 * height)
-    axes.add_patch(Rectangle(box, length_px + 0.04 * width, 0.13 * height, color="black", alpha=0.45, lw=0))
+    x, y, thick = 0.04 * width, 0.95 * height, 0.015 * height
+    box, extent = (x - 0.02 * width, y - 0.085 * height), (length_px + 0.04 * width, 0.12 * height)
+    axes.add_patch(Rectangle(box, *extent, color="black", alpha=0.5, lw=0))
     axes.add_patch(Rectangle((x, y), length_px, thick, color="white", lw=0))
     axes.text(x + length_px / 2, y - 0.01 * height, label, color="white", fontsize=8, ha="center", va="bottom")
 
@@ -103,7 +104,7 @@ def scale_bar_of(width_px: int, pixel_size_m: float | None) -> tuple[float, str]
     return float(length / pixel), metres(length)
 
 
-def metres(length: float) -> str:
+def metres(length: float, digits: int = 3) -> str:
     """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
     scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
-    return f"{length / scale:.3g} {unit}"
+    return f"{length / scale:.{digits}g} {unit}"
