@@ -45,10 +45,6 @@ def test_survives_pickling(lazy):
     assert (again.shape, again.dtype) == (lazy.shape, lazy.dtype)
 
 
-def _sum_of(counts, index):
-    return int(counts[index].sum())
-
-
 def test_other_processes_read_for_themselves(lazy):
     lazy[:2]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
