@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex
+from torch import Tensor
 
 from ptypinn.physics.forward import power
 from ptypinn.solver.unknowns import Unknowns
@@ -12,7 +14,7 @@ NEW_MODE_POWER = 0.02
 """Share of the power that each added mode starts with."""
 
 
-def extend_modes(probe: Probe, count: int) -> Probe:
+def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
     """Add modes until there are `count`: the first mode times low-order polynomials, made orthogonal; same total power.
 
     Args:
