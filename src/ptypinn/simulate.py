@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ptypinn import __version__
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.formats.finish import read_probe
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import expected_counts, power
@@ -27,13 +28,15 @@ from ptypinn.physics.probes import (
     gaussian_probe,
     incoherent_modes,
     normalise,
+    power_at_edge,
     zone_plate_probe,
 )
 from ptypinn.physics.propagate import to_centred
 from ptypinn.physics.scans import SCANS, jitter, positions_by_number, typical_step
+from ptypinn.progress import Progress
 from ptypinn.types import Mask, Object, Probe
 
-Progress = Callable[..., None]
+DEFAULTS = SimulateConfig()
 
 BATCH_PIXELS = 2**21
 """Detector pixels that are simulated at a time: bounds the memory however long the scan is."""
@@ -41,7 +44,7 @@ BATCH_PIXELS = 2**21
 _OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
 
 
-def simulate(config: SimulateConfig | None = None, *, progress: Progress | None = None) -> ScanData:
+def simulate(config: SimulateConfig = DEFAULTS, *, progress: Progress | None = None) -> ScanData:
     """Simulate a far-field ptychography scan.
 
     Args:
@@ -55,7 +58,6 @@ def simulate(config: SimulateConfig | None = None, *, progress: Progress | None 
     Raises:
         InputError: Where the probe file cannot be used.
     """
-    config = config or SimulateConfig()
     probe = draw_probe(config)
     truth = draw_object(config)
     true_positions, recorded = draw_positions(config, probe)
@@ -102,7 +104,7 @@ def draw_probe(config: SimulateConfig) -> Probe:
     elif config.probe == "gaussian":
         probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
     else:
-        probe = normalise(_read_probe(Path(str(config.probe_file)), config.size), config.photons)
+        probe = normalise(_probe_from_file(config), config.photons)
     return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
 
 
@@ -192,30 +194,20 @@ def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: 
         "photons_probe": float(power(probe)),
         **figures,
         "probe_equivalent_diameter_px": diameter,
+        "probe_power_at_edge": power_at_edge(probe),
         "step_px": step,
         "overlap": 1 - step / diameter,
     }
 
 
-def _read_probe(path: Path, size: int) -> Tensor:
-    source = str(path)
-    if not path.is_file():
-        raise InputError(source, "", "no such file", "a file with a probe")
-    if path.suffix == ".npy":
-        probe = np.load(path, allow_pickle=False)
-    elif path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            name = next((key for key in ("probe", "probe_guess", "probeGuess") if key in archive), None)
-            if name is None:
-                raise InputError(source, "probe", ", ".join(archive), "a dataset probe, probe_guess or probeGuess")
-            probe = archive[name]
-    else:
-        from ptypinn.data.formats import load
-
-        probe = load(path).require_probe()
-    if probe.ndim not in (2, 3) or probe.shape[-2:] != (size, size) or not np.isfinite(probe).all() or not probe.any():
-        raise InputError(source, "probe", f"shape {probe.shape}", f"finite (modes, {size}, {size}), as --size says")
-    return torch.from_numpy(np.asarray(probe, np.complex128))
+def _probe_from_file(config: SimulateConfig) -> Probe:
+    probe, _ = read_probe(Path(config.probe_file))
+    if probe.shape[1:] != (config.size, config.size):
+        expected = f"(modes, {config.size}, {config.size}), as --size says"
+        raise InputError(config.probe_file, "probe", f"shape {probe.shape}", expected)
+    if not np.isfinite(probe).all() or not probe.any():
+        raise InputError(config.probe_file, "probe", "zeros only or a value that is not finite", "finite values")
+    return torch.from_numpy(probe)
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -38,7 +38,7 @@ class SimulateConfig:
     """Share of the power in every incoherent probe mode."""
     probe_diameter_px: float = 20.0
     """Diameter of the disk, or full width at half maximum of the Gaussian, pixels."""
-    pupil_radius: float = 0.3
+    pupil_radius: float = 0.35
     """Zone plate: radius of its cone on the detector, as a fraction of the detector's half-width."""
     central_stop: float = 0.4
     """Zone plate: diameter of the central stop over that of the zone plate."""
@@ -48,8 +48,8 @@ class SimulateConfig:
     """Zone plate: astigmatism at the rim of the pupil, waves."""
     osa_radius: float = 1.25
     """Zone plate: radius of the order-sorting aperture over that of the cone in its plane; below 1 it cuts the cone."""
-    probe_file: str | None = None
-    """File with the probe, for `--probe file`: .npy, .npz with probe or probe_guess, or a scan file."""
+    probe_file: str = ""
+    """File with the probe, for `--probe file`: .npy, .npz, a scan or a reconstruction."""
     scan: Literal["raster", "jittered_raster", "fermat", "uniform"] = "jittered_raster"
     """Pattern of positions."""
     overlap: float | None = None
@@ -107,9 +107,9 @@ class SimulateConfig:
             raise InputError("--photons", "", str(self.photons), "more than 0, at most 1e12")
         if not self.mode_fractions or min(self.mode_fractions) <= 0:
             raise InputError("--mode_fractions", "", str(self.mode_fractions), "one positive share per mode")
-        if (self.probe == "file") != (self.probe_file is not None):
+        if (self.probe == "file") != bool(self.probe_file):
             raise InputError(
-                "--probe_file", "", str(self.probe_file), "a file together with --probe file, and only then"
+                "--probe_file", "", repr(self.probe_file), "a file together with --probe file, and only then"
             )
         if not 0 < self.pupil_radius < 1:
             raise InputError("--pupil_radius", "", str(self.pupil_radius), "a fraction between 0 and 1")

@@ -22,23 +22,27 @@ NATURAL_IMAGES = ("camera", "coins", "astronaut", "brick", "chelsea", "coffee", 
 
 
 def lines(height: int, width: int, generator: Generator, line_width: float = 1.5, density: float = 1.0) -> Texture:
-    """Straight lines between random points, overlapping, some brighter than others.
+    """Straight, overlapping lines of random place, direction, length and brightness, with even density up to the edges.
 
     Args:
         height: Rows, pixels.
         width: Columns, pixels.
         generator: Source of randomness.
         line_width: Standard deviation of a line's Gaussian profile, pixels.
-        density: Number of lines per pixel of the mean edge.
+        density: Number of lines on a square canvas over its edge in pixels.
     """
     from skimage.draw import line_aa
 
-    canvas = np.zeros((height, width))
-    for _ in range(max(1, round(density * (height + width) / 2))):
-        ends = generator.integers(0, [height, width], (2, 2)).ravel()
-        rows, columns, coverage = line_aa(*ends.tolist())
-        canvas[rows, columns] += coverage * generator.uniform(0.5, 1.5)
-    canvas = gaussian_filter(canvas, line_width)
+    longest = (height + width) / 2
+    pad = int(longest / 2) + 1
+    wide = np.zeros((height + 2 * pad, width + 2 * pad))
+    for _ in range(max(1, round(density * wide.size / longest))):
+        middle, angle = generator.uniform(0, wide.shape), generator.uniform(0, np.pi)
+        half = longest / 2 * generator.uniform(0.3, 1) * np.array([np.sin(angle), np.cos(angle)])
+        ends = np.clip(np.rint([middle - half, middle + half]), 0, np.subtract(wide.shape, 1)).astype(int)
+        rows, columns, coverage = line_aa(*ends.ravel().tolist())
+        wide[rows, columns] += coverage * generator.uniform(0.5, 1.5)
+    canvas = gaussian_filter(wide, line_width)[pad : pad + height, pad : pad + width]
     return _texture(canvas / np.percentile(canvas, 99.5))
 
 

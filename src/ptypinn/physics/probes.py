@@ -6,7 +6,7 @@ Spatial frequencies are fractions of the detector's half-width: at 1 the beam re
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Complex, Float64
 from torch import Tensor
 
 from ptypinn.physics.forward import power
@@ -20,7 +20,7 @@ FIELD_OF_VIEW = 4
 class ZonePlate:
     """First-order focus of a Fresnel zone plate, in units of the detector."""
 
-    pupil_radius: float = 0.3
+    pupil_radius: float = 0.35
     """Outer radius of the cone of light on the detector, as a fraction of the detector's half-width."""
     central_stop: float = 0.4
     """Diameter of the central stop over that of the zone plate."""
@@ -105,8 +105,12 @@ def pupil_radius_of(outermost_zone_m: float, pixel_size_m: float) -> float:
     return pixel_size_m / outermost_zone_m
 
 
-def incoherent_modes(probe: Probe, fractions: tuple[float, ...]) -> Probe:
-    """Orthogonal modes from one field: the field times 1, x, y, x**2, x y, y**2, ..., orthonormalised in this order.
+def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ...]) -> Probe:
+    """Orthogonal modes of a probe whose source has a finite size: the field and its derivatives, orthonormalised.
+
+    A source point beside the axis shifts the probe, and a Taylor series in the shift spans the field, its first
+    derivatives, its second and so on. They stay within the cone of the field on the detector.
+    Thibault and Menzel, Nature 494 (2013) 68.
 
     Args:
         probe: A single mode, (1, y, x), sqrt(photons).
@@ -115,17 +119,22 @@ def incoherent_modes(probe: Probe, fractions: tuple[float, ...]) -> Probe:
     Returns:
         Modes, (len(fractions), y, x), with the power of `probe` in all.
     """
-    field, size = probe[0].to(torch.complex128), probe.shape[-1]
-    share = field.abs().square()
-    y, x = _axes(size)
-    y, x = _standardised(y.expand(size, size), share), _standardised(x.expand(size, size), share)
+    size, spectrum = probe.shape[-1], torch.fft.fft2(probe[0].to(torch.complex128), norm="ortho")
+    q, share = torch.fft.fftfreq(size, dtype=torch.float64), spectrum.abs().square()
+    y, x = (_standardised(axis.expand(size, size), share) for axis in (q[:, None], q))
     degrees = [(total - j, j) for total in range(len(fractions)) for j in range(total + 1)][: len(fractions)]
-    functions = torch.stack([(field * x**i * y**j).flatten() for i, j in degrees], -1)
+    functions = torch.stack([(spectrum * x**i * y**j).flatten() for i, j in degrees], -1)
     orthogonal, triangle = torch.linalg.qr(functions)
     orthogonal = orthogonal * (triangle.diagonal() / triangle.diagonal().abs())
     weights = torch.tensor(fractions, dtype=torch.float64)
     scale = (weights / weights.sum() * power(probe)).sqrt()
-    return (orthogonal * scale).T.reshape(-1, size, size).to(torch.complex64)
+    return torch.fft.ifft2((orthogonal * scale).T.reshape(-1, size, size), norm="ortho").to(torch.complex64)
+
+
+def power_at_edge(probe: Probe, width: int = 2) -> float:
+    """Share of the power on the outermost `width` pixels of the array; much above 1e-3 the probe is cut off."""
+    intensity = probe.abs().double().square().sum(0)
+    return 1 - float(intensity[width:-width, width:-width].sum() / intensity.sum())
 
 
 def equivalent_diameter(probe: Probe) -> float:
@@ -157,4 +166,5 @@ def _soft_disk(radius: Tensor, edge_at: float, softness: float) -> Tensor:
 def _standardised(axis: Tensor, weight: Tensor) -> Tensor:
     weight = weight / weight.sum()
     centred = axis - (weight * axis).sum()
-    return centred / (weight * centred.square()).sum().sqrt()
+    # Beyond the cone there is only what the array's edges scatter; without a bound the polynomials would amplify it.
+    return (centred / (weight * centred.square()).sum().sqrt()).clamp(-2.5, 2.5)

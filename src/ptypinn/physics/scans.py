@@ -41,12 +41,14 @@ def fermat_spiral(extent: Extent, step: float, generator: Generator) -> ScanPosi
         step: Square root of the area per position, pixels.
         generator: Turns the spiral.
     """
-    number = int(math.pi * (extent[0] ** 2 + extent[1] ** 2) / 4 / step**2) + 2
+    # A rectangle thinner than a step gets the positions of one that is a step wide, pressed together.
+    room = np.maximum(extent, step)
+    number = int(math.pi * float(np.sum(room**2)) / 4 / step**2) + 2
     k = np.arange(number)
     radius, angle = step * np.sqrt((k + 0.5) / math.pi), k * GOLDEN_ANGLE + generator.uniform(0, 2 * math.pi)
-    points = np.stack([radius * np.sin(angle), radius * np.cos(angle)], -1) + np.asarray(extent) / 2
-    inside = ((points >= 0) & (points <= extent)).all(1)
-    return torch.from_numpy(points[inside])
+    points = np.stack([radius * np.sin(angle), radius * np.cos(angle)], -1) + room / 2
+    inside = ((points >= 0) & (points <= room)).all(1)
+    return torch.from_numpy(points[inside] * (np.asarray(extent) / room))
 
 
 def uniform_random(extent: Extent, step: float, generator: Generator) -> ScanPositions:
@@ -78,7 +80,7 @@ SCANS: dict[str, Callable[[Extent, float, Generator], ScanPositions]] = {
 
 
 def positions_by_number(name: str, extent: Extent, number: int, generator: Generator) -> ScanPositions:
-    """Exactly `number` positions of a scan pattern over the extent: the densest step that still offers so many.
+    """Exactly `number` positions of a scan pattern over the whole extent.
 
     Args:
         name: A key of `SCANS`.
@@ -88,11 +90,33 @@ def positions_by_number(name: str, extent: Extent, number: int, generator: Gener
     """
     if name == "uniform":
         return torch.from_numpy(generator.uniform(0, extent, (number, 2)))
-    seed = int(generator.integers(2**31))
-    step = math.sqrt(max(extent[0], 1) * max(extent[1], 1) / number) * 1.5
-    while len(positions := SCANS[name](extent, step, np.random.default_rng(seed))) < number:
+    if name == "fermat":
+        return _spiral_by_number(extent, number, generator)
+    return _raster_by_number(extent, number)
+
+
+def _raster_by_number(extent: Extent, number: int) -> ScanPositions:
+    """Evenly spaced rows across the extent, whose lengths differ by one where `number` is no product."""
+    rows = round(math.sqrt(number * (extent[0] + 1) / (extent[1] + 1)))
+    rows = min(max(rows, 1), number)
+    row = np.arange(number) * rows // number
+    in_row = np.bincount(row)[row]
+    column = np.arange(number) - np.searchsorted(row, row)
+    y, x = _spread(row, np.full(number, rows)), _spread(column, in_row)
+    return torch.from_numpy(np.stack([y * extent[0], x * extent[1]], -1))
+
+
+def _spread(index: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Place `index` of `number` evenly on [0, 1], a single one in the middle."""
+    return np.where(number > 1, index / np.maximum(number - 1, 1), 0.5)
+
+
+def _spiral_by_number(extent: Extent, number: int, generator: Generator) -> ScanPositions:
+    start, room = int(generator.integers(2**31)), (max(extent[0], 1.0), max(extent[1], 1.0))
+    step = 1.2 * typical_step(room, number)
+    while len(positions := fermat_spiral(room, step, np.random.default_rng(start))) < number:
         step *= 0.995
-    return positions[:number]
+    return positions[:number] * (torch.tensor(extent, dtype=torch.float64) / torch.tensor(room, dtype=torch.float64))
 
 
 def typical_step(extent: Extent, number: int) -> float:
