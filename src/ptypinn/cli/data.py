@@ -1,10 +1,12 @@
-"""`ptypinn simulate`."""
+"""`ptypinn simulate` and `ptypinn info`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ptypinn.cli.session import Session
+from ptypinn.config.info import InfoConfig
+from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
 
@@ -25,3 +27,19 @@ def run_simulate(session: Session) -> None:
     result = {"stage": "simulate", "output": path, "patterns": scan.n_patterns, "size": scan.size, "photons": photons}
     summary = f"{scan.n_patterns} patterns of {scan.size} x {scan.size} pixels, {photons:.4g} photons each, in {path}"
     session.tell(result, [summary])
+
+
+def run_info(session: Session) -> None:
+    """Look at a scan; print what there is to know and draw it where a picture is named."""
+    from ptypinn.data.formats import load
+    from ptypinn.info import info
+    from ptypinn.report.info_text import info_lines
+
+    found = info(load(session.options.scan, session.config(LoadConfig)), session.config(InfoConfig))
+    lines = info_lines(found)
+    if session.options.plot:
+        from ptypinn.cli.products import save_picture
+        from ptypinn.report.info_figure import info_figure
+
+        lines.append(f"picture in {save_picture(info_figure(found), session.options.plot)}")
+    session.tell({"stage": "info", **found.to_dict()}, lines)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from ptypinn.data.atomic import atomic_path
 from ptypinn.data.reconstruction import Reconstruction
@@ -33,14 +36,21 @@ def write_products(
         The reconstruction as written.
     """
     from ptypinn.report.figures import object_figure
-    from ptypinn.report.style import png_bytes
 
     recon = replace(recon, metrics={**recon.metrics, **evaluation.metrics})
     with run.timed("write"):
         recon.save(run.file(RECONSTRUCTION))
-        with atomic_path(run.file("object.png")) as picture:
-            picture.write_bytes(png_bytes(object_figure(recon, scan.source if scan else "")))
+        save_picture(object_figure(recon, scan.source if scan else ""), run.file("object.png"))
     return recon
+
+
+def save_picture(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, atomically."""
+    from ptypinn.report.style import png_bytes
+
+    with atomic_path(Path(path)) as picture:
+        picture.write_bytes(png_bytes(figure))
+    return Path(path)
 
 
 def input_record(scan: ScanData) -> dict[str, Any]:

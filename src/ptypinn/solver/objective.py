@@ -20,7 +20,7 @@ from ptypinn.physics.shift import phase_ramp
 from ptypinn.solver.data_terms import DataTerm
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.unknowns import Unknowns
-from ptypinn.types import Corners, Fractions, Patterns, Probe, Waves
+from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Objective:
             self._add_batch(totals, at, spectrum, part, counts)
         return totals.evaluation()
 
-    def _spectrum(self, at: Unknowns) -> Waves | None:
+    def _spectrum(self, at: Unknowns) -> Probes | None:
         if at.shifts is None and self.shifts is None:
             return None
         return torch.fft.fft2(self._probe(at))[None]
@@ -64,7 +64,7 @@ class Objective:
     def _probe(self, at: Unknowns) -> Probe:
         return self.probe if at.probe is None else at.probe
 
-    def _add_batch(self, totals: _Totals, at: Unknowns, spectrum: Waves | None, part: slice, counts: Patterns) -> None:
+    def _add_batch(self, totals: _Totals, at: Unknowns, spectrum: Probes | None, part: slice, counts: Patterns) -> None:
         corners = self.corners[:, part]
         patches = extract_patches(at.object[None], corners, counts.shape[-1])[0]
         probes, ramps = self._probe(at)[None], None
@@ -104,7 +104,7 @@ class _Totals:
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
 
-    def add_probe_gradient(self, waves: Waves, spectrum: Waves | None, ramps: Waves | None, part: slice) -> None:
+    def add_probe_gradient(self, waves: Waves, spectrum: Probes | None, ramps: Waves | None, part: slice) -> None:
         """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
         if spectrum is None or ramps is None:
             if self.probe is not None:

@@ -1,0 +1,178 @@
+"""The command line as people and programs meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+import ptypinn as pp
+from ptypinn.cli.stages import STAGES
+from ptypinn.runs import FINISHED
+
+SMALL = ("--size", 32, "--object-size", "80,80", "--n-patterns", 36, "--photons", 100000)
+
+
+def test_help_version_and_bad_usage(ptypinn_process):
+    help_page, version = ptypinn_process("--help"), ptypinn_process("--version")
+    assert help_page.code == version.code == 0
+    assert all(name in help_page.out for name in STAGES)
+    assert version.out.split()[-1] == pp.__version__
+    unknown = ptypinn_process("divine", "scan.h5")
+    assert unknown.code == 2
+    assert "Traceback" not in unknown.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("refine",),
+        ("refine", "scan.h5"),
+        ("refine", "scan.h5", "--output-dir", "out", "--iterations", "many"),
+        ("refine", "scan.h5", "--output-dir", "out", "--itertions", "3"),
+        ("refine", "scan.h5", "--output-dir", "out", "--loss", "hinge"),
+        ("refine", "scan.h5", "--output-dir", "out", "--config", "none.yaml"),
+    ],
+)
+def test_bad_usage_exits_with_2(arguments, ptypinn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ptypinn(*arguments)
+    assert done.code == 2
+    assert "usage" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_option_is_explained(stage, ptypinn):
+    page = ptypinn(stage, "--help").out
+    assert "--config" in page
+    for config in STAGES[stage].configs():
+        for field in config.__dataclass_fields__:
+            option = page.split(f"--{field.replace('_', '-')} ", 1)
+            assert len(option) == 2, f"{field} is not in the help"
+            explained = option[1].split("(type:", 1)[0].split(maxsplit=1)
+            assert len(explained) == 2 and len(explained[1].split()) >= 3, f"{field} has no sentence"
+
+
+def test_simulate_refine_evaluate_info_in_processes_of_their_own(ptypinn_process, tmp_path):
+    simulated = ptypinn_process("simulate", "--output", "scan.h5", *SMALL, "--json", cwd=tmp_path)
+    assert simulated.code == 0, simulated.err
+    assert json.loads(simulated.out)["patterns"] == 36
+    refined = ptypinn_process("refine", "scan.h5", "--output-dir", "out", "--iterations", 15, "--json", cwd=tmp_path)
+    assert refined.code == 0, refined.err
+    assert "refine 1/15" in refined.err
+    result = json.loads(refined.out)
+    run = tmp_path / "out"
+    assert result["output_dir"] == "out"
+    written = {"config.yaml", "log.txt", "metrics.json", "object.png", "reconstruction.h5", FINISHED}
+    assert written <= {entry.name for entry in run.iterdir()}
+    assert (run / "object.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((run / "metrics.json").read_text())["metrics"] == result["metrics"]
+    assert pp.Reconstruction.load(run / "reconstruction.h5").metrics["complex_error"] < 0.2
+    record = json.loads((run / FINISHED).read_text())
+    assert record["stage"] == "refine"
+    assert len(record["inputs"]["scan"]["sha256"]) == 64
+
+
+def test_a_config_file_holds_the_same_options_and_flags_override_it(ptypinn, scan_file, tmp_path):
+    (tmp_path / "refine.yaml").write_text("iterations: 2\nprobe_modes: 2\nrefine_probe: false\n")
+    done = ptypinn(
+        *("refine", scan_file, "--config", tmp_path / "refine.yaml", "--probe_modes", 1),
+        *("--output-dir", tmp_path / "out", "--quiet"),
+    )
+    assert done.code == 0, done.err
+    assert done.err == ""
+    kept = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert (kept["iterations"], kept["probe_modes"], kept["refine_probe"]) == (2, 1, False)
+
+
+def test_the_config_of_a_run_repeats_it_exactly(ptypinn, scan_file, tmp_path):
+    common = ("refine", scan_file, "--quiet", "--output-dir")
+    first = ptypinn(*common, tmp_path / "a", "--iterations", 2, "--refine-probe=false")
+    again = ptypinn(*common, tmp_path / "b", "--config", tmp_path / "a" / "config.yaml")
+    assert first.code == again.code == 0, first.err + again.err
+    a, b = (pp.Reconstruction.load(tmp_path / name / "reconstruction.h5").object for name in "ab")
+    np.testing.assert_array_equal(a, b)
+
+
+def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, scan_file, tmp_path):
+    common = ("refine", scan_file, "--quiet", "--refine-probe", "false", "--output-dir")
+    assert ptypinn(*common, tmp_path / "a", "--iterations", 3).code == 0
+    assert ptypinn(*common, tmp_path / "b", "--iterations", 3, "--start", tmp_path / "a").code == 0
+    errors = [json.loads((tmp_path / name / "metrics.json").read_text())["metrics"]["complex_error"] for name in "ab"]
+    assert errors[1] < errors[0]
+    compared = ptypinn("evaluate", tmp_path / "a", "--reference", tmp_path / "b", "--json")
+    assert compared.code == 0, compared.err
+    assert 0 < json.loads(compared.out)["metrics"]["complex_error"] < 1
+    judged = ptypinn("evaluate", tmp_path / "a", "--scan", scan_file, "--output-dir", tmp_path / "judged", "--json")
+    assert judged.code == 0, judged.err
+    assert json.loads(judged.out)["metrics"]["complex_error"] == pytest.approx(errors[0])
+    assert (tmp_path / "judged" / FINISHED).exists()
+
+
+def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp_path):
+    common = ("refine", scan_file, "--quiet", "--iterations", 1, "--output-dir", tmp_path / "out")
+    assert ptypinn(*common).code == 0
+    before = (tmp_path / "out" / FINISHED).read_bytes()
+    refused = ptypinn(*common)
+    assert refused.code == 1
+    assert "--overwrite" in refused.err
+    assert (tmp_path / "out" / FINISHED).read_bytes() == before
+    assert ptypinn(*common, "--overwrite").code == 0
+
+
+def test_info_prints_and_draws(ptypinn, scan_file, tmp_path):
+    done = ptypinn("info", scan_file, "--plot", tmp_path / "info.png")
+    assert done.code == 0, done.err
+    assert "36" in done.out
+    assert (tmp_path / "info.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(ptypinn("info", scan_file, "--json").out)["n_patterns"] == 36
+
+
+def test_simulate_does_not_replace_a_file_unless_told(ptypinn, scan_file):
+    before = scan_file.read_bytes()
+    refused = ptypinn("simulate", "--output", scan_file, *SMALL)
+    assert refused.code == 1
+    assert "--overwrite" in refused.err
+    assert scan_file.read_bytes() == before
+
+
+def test_termination_ends_in_one_line_without_half_files(scan_file, tmp_path):
+    command = [sys.executable, "-m", "ptypinn", "refine", str(scan_file), "--output-dir", str(tmp_path / "out")]
+    running = subprocess.Popen(
+        [*command, "--iterations", "100000", "--tolerance", "0", "--early-stop", "false"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert running.stderr is not None
+    assert "refine" in running.stderr.readline()
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert said.splitlines()[-1].startswith("ptypinn: error: interrupted")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_the_old_file(scan_file, tmp_path, monkeypatch):
+    scan = pp.load(scan_file)
+    path = pp.save(scan, tmp_path / "scan.h5")
+    before = path.read_bytes()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pp.save(scan, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scan.h5"]
