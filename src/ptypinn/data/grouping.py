@@ -1,0 +1,110 @@
+"""Groups of neighbouring patterns, windows of neighbouring groups, and the split of a scan into parts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from scipy.spatial import cKDTree
+
+Index = Int64[np.ndarray, " patterns"]
+Groups = Int64[np.ndarray, "groups channels"]
+SplitAxis = Literal["none", "y", "x"]
+
+
+def group_neighbours(
+    positions: Float64[np.ndarray, "patterns 2"],
+    gridsize: int,
+    neighbor_count: int,
+    n_groups: int | None = None,
+    seed: int = 0,
+    seeds: Index | None = None,
+) -> Groups:
+    """Groups of `gridsize**2` neighbouring patterns, each led by its seed pattern.
+
+    Every pattern (or every one of `seeds`) leads one group before any leads a second; the others are drawn without
+    replacement from the `neighbor_count` nearest neighbours of the leader.
+
+    Args:
+        positions: Scan positions (y, x), pixels, (patterns, 2).
+        gridsize: Edge of the group; a group holds `gridsize**2` patterns.
+        neighbor_count: Nearest neighbours of a leader to draw from.
+        n_groups: Number of groups; None for one per leader.
+        seed: Seed of the draws.
+        seeds: Patterns that lead groups; None for all.
+
+    Returns:
+        Pattern indices, (groups, gridsize**2), the leader first. Scans with fewer patterns than a group needs repeat
+        some.
+    """
+    rng = np.random.default_rng(seed)
+    leaders = np.arange(len(positions)) if seeds is None else np.asarray(seeds)
+    count = len(leaders) if n_groups is None else n_groups
+    rounds = -(-count // len(leaders))
+    order = np.concatenate([rng.permutation(leaders) for _ in range(rounds)])[:count]
+    others = gridsize**2 - 1
+    if others == 0:
+        return order[:, None].astype(np.int64)
+    near = nearest(positions, positions[order], max(neighbor_count, others) + 1)
+    near[:, 1:][near[:, 1:] == order[:, None]] = near[near[:, 0] != order, 0]  # a coincident pattern may come first
+    near = near[:, 1:] if near.shape[1] > 1 else near
+    near = near[:, np.arange(max(near.shape[1], others)) % near.shape[1]]
+    drawn = rng.random(near.shape).argsort(1)[:, :others]
+    return np.concatenate([order[:, None], np.take_along_axis(near, drawn, 1)], 1).astype(np.int64)
+
+
+def nearest(
+    positions: Float64[np.ndarray, "patterns 2"], centres: Float64[np.ndarray, "centres 2"], count: int
+) -> Int64[np.ndarray, "centres near"]:
+    """Indices of the `count` positions nearest to each centre, nearest first; fewer where there are fewer."""
+    near = cKDTree(positions).query(centres, k=min(count, len(positions)))[1]
+    return near.reshape(len(centres), -1).astype(np.int64)
+
+
+def cluster_groups(
+    positions: Float64[np.ndarray, "patterns 2"], groups: Groups, cluster_size: int
+) -> Int64[np.ndarray, "windows cluster channels"]:
+    """Windows of `cluster_size` groups whose leaders are neighbours; every group is the centre of one window.
+
+    Args:
+        positions: Scan positions (y, x), pixels, (patterns, 2).
+        groups: Pattern indices, (groups, channels), the leader first.
+        cluster_size: Groups in a window.
+
+    Returns:
+        Pattern indices, (windows, cluster, channels), nearest to the centre first.
+    """
+    leaders = positions[groups[:, 0]]
+    members = nearest(leaders, leaders, cluster_size)
+    return groups[members]
+
+
+def split_parts(
+    positions: Float64[np.ndarray, "patterns 2"], axis: SplitAxis, fraction: float, gap_px: float = 0.0
+) -> tuple[Index, Index]:
+    """Cut a scan in two along one axis.
+
+    Args:
+        positions: Scan positions (y, x), pixels, (patterns, 2).
+        axis: `y` or `x` to cut across, `none` to keep everything in the first part.
+        fraction: Share of patterns in the first part, those of the smallest coordinate.
+        gap_px: Patterns closer than this to the cut are left out of the first part, pixels.
+
+    Returns:
+        Sorted indices of the first part (training) and of the second (held out).
+    """
+    if axis == "none":
+        return np.arange(len(positions)), np.arange(0)
+    coordinate = positions[:, "yx".index(axis)]
+    cut = np.quantile(coordinate, fraction)
+    return np.flatnonzero(coordinate <= cut - gap_px), np.flatnonzero(coordinate > cut)
+
+
+def draw_validation(index: Index, fraction: float, seed: int) -> tuple[Index, Index]:
+    """Set aside a random share of patterns: sorted indices that train, and sorted indices that validate."""
+    count = max(1, round(fraction * len(index))) if fraction > 0 and len(index) > 1 else 0
+    chosen = np.random.default_rng(seed).permutation(len(index))[:count]
+    keep = np.ones(len(index), bool)
+    keep[chosen] = False
+    return index[keep], index[~keep]

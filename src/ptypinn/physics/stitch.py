@@ -1,0 +1,80 @@
+"""Merge overlapping object patches on a canvas, weighted by the probe intensity that measured them.
+
+Training merges a window of patches with `stitch`; inference streams a whole scan through `align` and
+`patches.add_patches` onto running sums and calls `normalise` once. Numerator and denominator use the same weights,
+so a constant object stitches to the constant wherever any light falls, edges included.
+"""
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+from ptypinn.physics.patches import place_patches
+from ptypinn.physics.shift import shift_images
+from ptypinn.types import Canvases, Corners, Fractions, Patches, Probes
+
+Weights = Float[Tensor, "window batch y x"]
+WeightSums = Float[Tensor, "window height width"]
+
+DARK = 1e-9
+"""Share of the strongest weight below which a canvas pixel counts as uncovered."""
+
+
+def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
+    """Photons per object pixel of the probes, summed over incoherent modes, (batch, y, x)."""
+    return (probes.real.square() + probes.imag.square()).sum(1)
+
+
+def align(patches: Patches, fractions: Fractions | None) -> Patches:
+    """Move patches from the frame of their probe to the integer pixels of the canvas.
+
+    A patch of the probe at corner + fraction holds `O(corner + fraction + r)`; the canvas wants `O(corner + r)`.
+    The Fourier shift leaves a constant exactly constant.
+
+    Args:
+        patches: Object patches in the frame of their probe, (window, batch, y, x).
+        fractions: Sub-pixel rest of every position in window-major order, (window * batch, 2); None for none.
+    """
+    if fractions is None:
+        return patches
+    return shift_images(patches.flatten(0, 1), fractions).view(patches.shape)
+
+
+def stitch(
+    patches: Patches, weights: Weights, corners: Corners, height: int, width: int
+) -> tuple[Canvases, WeightSums]:
+    """Weighted sums of aligned patches on canvases; `normalise` turns them into objects.
+
+    Args:
+        patches: Object patches aligned to the canvas, (window, batch, y, x), dimensionless transmission.
+        weights: Non-negative trust in every patch pixel, photons, (window, batch, y, x).
+        corners: Integer (y, x) of each patch's pixel (0, 0), (window, batch, 2).
+        height: Canvas height, pixels.
+        width: Canvas width, pixels.
+
+    Returns:
+        Sum of weight times patch, and sum of weights, each (window, height, width).
+    """
+    return place_patches(patches * weights, corners, height, width), place_patches(weights, corners, height, width)
+
+
+def normalise(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> Canvases:
+    """Weighted mean object; uncovered pixels hold `fill` (vacuum).
+
+    Args:
+        weighted: Sum of weight times patch, (window, height, width).
+        weights: Sum of weights, (window, height, width).
+        fill: Transmission of pixels that no patch covers.
+    """
+    lit = covered(weights)
+    return torch.where(lit, weighted / torch.where(lit, weights, 1.0), torch.full_like(weighted, fill))
+
+
+def covered(weights: WeightSums) -> Bool[Tensor, "window height width"]:
+    """Canvas pixels that carry weight: more than `DARK` times the window's strongest."""
+    return weights > DARK * weights.amax((1, 2), keepdim=True)
+
+
+def exit_power(patches: Complex[Tensor, "batch y x"], intensity: Float[Tensor, "#batch y x"]) -> Tensor:
+    """Photons behind the sample, `sum(|P|^2 |O|^2)` of each patch, (batch,)."""
+    return ((patches.real.square() + patches.imag.square()) * intensity).sum((1, 2))

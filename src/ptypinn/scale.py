@@ -1,0 +1,88 @@
+"""The amplitude scale from counts to object, and the ledger that records every factor on the way.
+
+For a scan with mean pattern energy `E = mean_j(sum I_j)` the network's input amplitude is `x = sqrt(I) / s` with
+`s = sqrt(E) / (N/2)`, so that `mean(sum x**2) = (N/2)**2`. E is computed once, on the training split, in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What one stage does to amplitudes: the factor it should have, and the factor it was found to have."""
+
+    stage: str
+    """Name of the stage, in the order from counts to object."""
+    expected: float
+    """Amplitude factor by the scale contract."""
+    measured: float
+    """Amplitude factor found in the data."""
+    source: str
+    """How both were obtained."""
+
+    @property
+    def discrepancy(self) -> float:
+        """`measured / expected`: 1 where the stage keeps the scale."""
+        return self.measured / self.expected if self.expected else math.inf
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain entry with its discrepancy; values that are not finite are None."""
+        numbers = {**asdict(self), "discrepancy": self.discrepancy}
+        return {
+            key: value if isinstance(value, str) or math.isfinite(value) else None for key, value in numbers.items()
+        }
+
+
+def input_scale(mean_pattern_energy: float, size: int) -> float:
+    """Square root of counts per unit of network input, `s = sqrt(E) / (N/2)`.
+
+    Args:
+        mean_pattern_energy: Mean photons per pattern on good pixels, E.
+        size: Edge N of a pattern, pixels.
+    """
+    return math.sqrt(mean_pattern_energy) / (size / 2)
+
+
+def flux_factor(measured_photons: float, predicted_photons: float) -> float:
+    """Best global factor on predicted intensity for a Poisson likelihood, `sum(I) / sum(I_pred)`."""
+    return measured_photons / predicted_photons
+
+
+class IntensityScaler(nn.Module):
+    """One factor, used both ways: counts to network input, and predicted amplitude back to counts.
+
+    Args:
+        scale: Initial factor s, sqrt(photons).
+        trainable: Learn `log_scale` with the network; it then absorbs an error of the probe's stated power.
+    """
+
+    def __init__(self, scale: float, trainable: bool = False) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=trainable)
+        self.initial_scale = scale
+
+    @property
+    def scale(self) -> Tensor:
+        """The factor s, sqrt(photons)."""
+        return torch.exp(self.log_scale)
+
+    @property
+    def drift(self) -> float:
+        """Learned over initial factor: 1 unless `log_scale` was trained away from the measured energy."""
+        return math.exp(float(self.log_scale.detach()) - math.log(self.initial_scale))
+
+    def to_input(self, counts: Float[Tensor, "*batch y x"]) -> Float[Tensor, "*batch y x"]:
+        """Network input amplitude `sqrt(I) / s` of counts."""
+        return torch.sqrt(counts) / self.scale
+
+    def to_counts(self, intensity: Float[Tensor, "*batch y x"]) -> Float[Tensor, "*batch y x"]:
+        """Expected counts `(s x)**2` of predicted intensities `x**2` in network units."""
+        return intensity * self.scale.square()
