@@ -145,6 +145,9 @@ def test_units_are_consistent():
     assert scan.pixel_size_m == pytest.approx(pixel)
     assert 1e-9 < pixel < 1e-6
     assert scan.probe_gauge == "calibrated"
+    # The rim of the cone, lambda / (2 dr) times the distance, lies at its share of the detector's half-width.
+    rim = scan.wavelength_m / (2 * scan.provenance["zone_plate"]["outermost_zone_m"]) * scan.detector_distance_m
+    assert rim == pytest.approx(0.5 * scan.size / 2 * scan.detector_pixel_m)
 
 
 def test_provenance_says_how_to_make_the_scan_again():
@@ -204,11 +207,17 @@ def test_a_probe_of_another_size_is_refused(tmp_path):
         ({"object": "natural", "feature_px": 2.0}, "--feature_px"),
         ({"energy_eV": 0.0}, "--energy_eV"),
         ({"position_error_px": -1.0}, "--position_error_px"),
+        ({"noise_seed": -1}, "--noise_seed"),
     ],
 )
 def test_contradictions_are_refused_by_the_name_of_the_flag(changes, flag):
     with pytest.raises(InputError, match=flag):
         small(**changes)
+
+
+def test_a_scan_without_end_is_refused():
+    with pytest.raises(InputError, match="patterns"):
+        simulate(small(n_patterns=None, step_px=1e-9))
 
 
 def test_an_unknown_photograph_is_refused():

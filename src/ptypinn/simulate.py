@@ -24,6 +24,7 @@ from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probes import (
     ZonePlate,
     disk_probe,
+    distance_of_defocus,
     equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
@@ -40,6 +41,9 @@ DEFAULTS = SimulateConfig()
 
 BATCH_PIXELS = 2**21
 """Detector pixels that are simulated at a time: bounds the memory however long the scan is."""
+
+MAX_PATTERNS = 10**7
+"""Scans beyond this are refused: an overlap too close to 1, or a step in a wrong unit."""
 
 _OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
 
@@ -64,18 +68,19 @@ def simulate(config: SimulateConfig = DEFAULTS, *, progress: Progress | None = N
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
     counts, figures = _expose(config, truth, probe, true_positions, mask, progress)
     wavelength = PLANCK_TIMES_C_EV_M / config.energy_eV
+    pixel = wavelength * config.detector_distance_m / (config.size * config.detector_pixel_m)
     return ScanData(
         counts=counts,
         positions_px=recorded.numpy(),
         probe=probe.numpy(),
         mask=mask.numpy(),
-        pixel_size_m=wavelength * config.detector_distance_m / (config.size * config.detector_pixel_m),
+        pixel_size_m=pixel,
         energy_eV=config.energy_eV,
         detector_distance_m=config.detector_distance_m,
         detector_pixel_m=config.detector_pixel_m,
         probe_gauge="calibrated",
         truth=truth.numpy(),
-        provenance=_provenance(config, probe, len(recorded), figures),
+        provenance={**_provenance(config, probe, len(recorded), figures), **_optics(config, wavelength, pixel)},
     )
 
 
@@ -123,7 +128,10 @@ def draw_positions(config: SimulateConfig, probe: Probe | None = None) -> tuple[
     if config.n_patterns is not None:
         positions = positions_by_number(config.scan, room, config.n_patterns, generator)
     else:
-        positions = SCANS[config.scan](room, _step(config, probe), generator)
+        step = _step(config, probe)
+        if (number := (room[0] / step + 1) * (room[1] / step + 1)) > MAX_PATTERNS:
+            raise InputError("--overlap", "", f"about {number:.2g} patterns, {step:.2g} pixels apart", "a wider step")
+        positions = SCANS[config.scan](room, step, generator)
     default = 0.3 * typical_step(room, len(positions)) if config.scan == "jittered_raster" else 0.0
     positions = jitter(positions, default if config.jitter_px is None else config.jitter_px, room, generator)
     positions = positions + config.margin_px
@@ -198,6 +206,15 @@ def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: 
         "step_px": step,
         "overlap": 1 - step / diameter,
     }
+
+
+def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict[str, Any]:
+    """The zone plate in metres; nothing for other probes."""
+    if config.probe != "zone_plate":
+        return {}
+    zone = pixel_m / config.pupil_radius
+    defocus = distance_of_defocus(config.defocus_waves, wavelength_m, zone)
+    return {"zone_plate": {"outermost_zone_m": zone, "defocus_m": defocus}}
 
 
 def _probe_from_file(config: SimulateConfig) -> Probe:

@@ -12,6 +12,7 @@ from ptypinn.physics.forward import power
 from ptypinn.physics.probes import (
     ZonePlate,
     disk_probe,
+    distance_of_defocus,
     equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
@@ -122,7 +123,9 @@ def test_physical_numbers_of_a_zone_plate():
     assert pupil_radius_of(50e-9, 15e-9) == pytest.approx(0.3)
     z, wavelength, rim = 100e-6, 0.14e-9, 1 / (2 * 50e-9)
     fresnel_phase = math.pi * wavelength * z * rim**2
-    assert waves_of_defocus(z, wavelength, 50e-9) == pytest.approx(fresnel_phase / (2 * math.pi))
+    waves = waves_of_defocus(z, wavelength, 50e-9)
+    assert waves == pytest.approx(fresnel_phase / (2 * math.pi))
+    assert distance_of_defocus(waves, wavelength, 50e-9) == pytest.approx(z)
 
 
 @PROBES

@@ -127,10 +127,10 @@ class SimulateConfig:
         if self.overlap is not None and not 0 <= self.overlap < 1:
             raise InputError("--overlap", "", str(self.overlap), "a fraction of at least 0 and below 1")
         for name in ("step_px", "n_patterns"):
-            if (value := getattr(self, name)) is not None and value <= 0:
+            if (value := getattr(self, name)) is not None and not value > 0:
                 raise InputError("--" + name, "", str(value), "more than 0")
-        for name in ("jitter_px", "position_error_px", "buffer_px"):
-            if (value := getattr(self, name)) is not None and value < 0:
+        for name in ("jitter_px", "position_error_px", "buffer_px", "seed", "object_seed", "noise_seed"):
+            if (value := getattr(self, name)) is not None and not value >= 0:
                 raise InputError("--" + name, "", str(value), "at least 0")
         if min(self.room_px) < 0:
             found = f"{self.object_size} with a buffer of {self.margin_px} pixels"
@@ -142,7 +142,7 @@ class SimulateConfig:
         if self.saturation is not None and self.saturation < 1:
             raise InputError("--saturation", "", str(self.saturation), "at least 1")
         for name in ("energy_eV", "detector_distance_m", "detector_pixel_m"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise InputError("--" + name, "", str(getattr(self, name)), "more than 0")
 
     @property

@@ -100,6 +100,11 @@ def waves_of_defocus(distance_m: float, wavelength_m: float, outermost_zone_m: f
     return wavelength_m * distance_m / (8 * outermost_zone_m**2)
 
 
+def distance_of_defocus(waves: float, wavelength_m: float, outermost_zone_m: float) -> float:
+    """Focus to sample, metres: the inverse of `waves_of_defocus`."""
+    return waves * 8 * outermost_zone_m**2 / wavelength_m
+
+
 def pupil_radius_of(outermost_zone_m: float, pixel_size_m: float) -> float:
     """Pupil radius on the detector as a fraction of its half-width: `q = 1/(2 dr)` over `1/(2 pixel)`."""
     return pixel_size_m / outermost_zone_m
