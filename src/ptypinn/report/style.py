@@ -61,7 +61,7 @@ def show_image(
     """
     low, high = limits or robust_limits(image)
     axes.set_facecolor("#e9ecef")
-    drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="auto", interpolation_stage="rgba")
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])

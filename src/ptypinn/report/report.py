@@ -1,0 +1,161 @@
+"""`write_report`: one self-contained HTML file with the pictures, the figures of merit and where they came from."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptypinn import __version__
+from ptypinn.data.atomic import write_text
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.evaluate import Evaluation
+from ptypinn.report.curves import convergence_figure, frc_figure
+from ptypinn.report.data_figures import patterns_figure, residual_map_figure
+from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
+from ptypinn.report.style import metres, png_bytes
+from ptypinn.report.words import HEADLINE, row_of, rows_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEDGER_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure ready to stand in a page."""
+
+    title: str
+    """Heading above it."""
+    caption: str
+    """What to look for."""
+    source: str
+    """The image as a `data:` address."""
+
+
+def write_report(
+    recon: Reconstruction,
+    path: str | Path,
+    evaluation: Evaluation | None = None,
+    scan: ScanData | None = None,
+    command: str | None = None,
+) -> Path:
+    """Write the report of a reconstruction, atomically.
+
+    Args:
+        recon: What to report on.
+        path: The HTML file to write.
+        evaluation: Its figures of merit; without them those kept in the reconstruction are shown.
+        scan: The scan, for predicted beside measured patterns.
+        command: Command line that makes the same result.
+
+    Returns:
+        The path.
+    """
+    return write_text(Path(path), render_report(recon, evaluation, scan, command))
+
+
+def render_report(
+    recon: Reconstruction,
+    evaluation: Evaluation | None = None,
+    scan: ScanData | None = None,
+    command: str | None = None,
+) -> str:
+    """The report of a reconstruction as HTML text; see `write_report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("ptypinn", "report/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    result = evaluation or Evaluation(dict(recon.metrics))
+    return templates.get_template("report.html.jinja").render(
+        title=scan.source if scan is not None else str(recon.provenance.get("file", "Reconstruction")),
+        facts=_facts(recon, scan),
+        warnings=result.warnings,
+        judged=evaluation is not None,
+        headline=[row_of(name, result.metrics, {}) for name in HEADLINE if name in result.metrics],
+        rows=rows_of(result.metrics, result.notes),
+        pictures=_pictures(recon, result, scan),
+        ledger=[_ledger_row(entry) for entry in recon.scale],
+        provenance=json.dumps(dict(recon.provenance), indent=2, default=str, ensure_ascii=False),
+        command=command,
+        version=__version__,
+    )
+
+
+def _facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, str]]:
+    height, width = recon.object.shape
+    photons = float(np.sum(np.abs(recon.probe.astype(np.complex128)) ** 2))
+    facts = [
+        ("Patterns", f"{len(recon.positions_px)} of {recon.probe.shape[-1]} x {recon.probe.shape[-1]} pixels"),
+        ("Object", f"{height} x {width} pixels"),
+        ("Probe", f"{len(recon.probe)} mode{'s' * (len(recon.probe) > 1)}, {photons:.4g} photons per pattern"),
+    ]
+    if recon.pixel_size_m is not None:
+        field = f"{metres(height * recon.pixel_size_m)} x {metres(width * recon.pixel_size_m)}"
+        facts.append(("Pixel", f"{metres(recon.pixel_size_m)}; the canvas is {field}"))
+    if scan is not None and scan.energy_eV is not None:
+        facts.append(("Energy", f"{scan.energy_eV:.6g} eV"))
+    return facts
+
+
+def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) -> list[Picture]:
+    pixel = recon.pixel_size_m
+    pictures = [
+        _picture("Object", "Transmission where the probe lit the sample; grey was not measured.", object_figure(recon))
+    ]
+    if result.comparison is not None:
+        pictures.append(
+            _picture(
+                f"Compared with the {result.comparison.kind}",
+                "Images of a row share one colour scale. Structure in a difference is an error; grain is noise.",
+                comparison_figure(result.comparison, pixel),
+            )
+        )
+    if result.frc is not None:
+        caption = "Two images agree up to the frequency where the curve first falls below the threshold."
+        pictures.append(_picture("Resolution", caption, frc_figure(result.frc, pixel)))
+    if result.fit is not None:
+        caption = "Each point is a pattern. A patch or an edge that stands out points to positions or to the sample."
+        pictures.append(_picture("Fit over the scan", caption, residual_map_figure(recon, result.fit)))
+        if scan is not None:
+            caption = "Differences of square roots scatter by about one half where only counting noise is left."
+            pictures.append(_picture("Patterns", caption, patterns_figure(recon, scan, result.fit)))
+    pictures.append(_picture("Probe", "Incoherent modes, strongest as they were solved for.", probe_figure(recon)))
+    if any(len(values) > 1 for values in recon.history.values()):
+        caption = "A held-out loss that rises while the loss falls means that noise is being fitted."
+        pictures.append(_picture("Convergence", caption, convergence_figure(recon.history)))
+    return pictures
+
+
+def _picture(title: str, caption: str, figure: Figure) -> Picture:
+    return Picture(title, caption, "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii"))
+
+
+def _ledger_row(entry: dict[str, Any]) -> dict[str, Any]:
+    expected, measured = entry.get("expected"), entry.get("measured")
+    ratio = None
+    if isinstance(expected, int | float) and isinstance(measured, int | float) and expected != 0:
+        ratio = measured / expected
+    return {
+        "stage": entry.get("stage", ""),
+        "expected": _number(expected),
+        "measured": _number(measured),
+        "ratio": _number(ratio),
+        "off": ratio is not None and abs(ratio - 1) > LEDGER_TOLERANCE,
+        "source": entry.get("source", ""),
+    }
+
+
+def _number(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, int | float) else "–"  # noqa: RUF001 - a dash for people
