@@ -3,6 +3,8 @@
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import detect_format, load, save
@@ -76,6 +78,21 @@ def test_missing_foreign_and_truncated_files(make_scan, tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="a folder"):
         load(tmp_path)
+
+
+@given(st.sampled_from(["h5", "npz"]), st.floats(0, 0.999))
+def test_a_file_cut_anywhere_is_refused(make_scan, tmp_path_factory, kind, fraction):
+    folder, scan = tmp_path_factory.mktemp("cut"), make_scan(truth=None)
+    path = folder / f"scan.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, diffraction=scan.counts, positions_px=scan.positions_px)
+    else:
+        save(scan, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    with pytest.raises(InputError, match=r"scan\.") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_damaged_chunks_are_reported(make_scan, tmp_path):

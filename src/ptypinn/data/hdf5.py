@@ -14,6 +14,9 @@ import numpy as np
 
 from ptypinn.errors import InputError
 
+DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
+"""What the HDF5 library raises where the bytes of a file make no sense."""
+
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
@@ -28,7 +31,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise InputError(str(path), "file", f"a truncated or damaged HDF5 file ({error})", "a complete one") from error
 
 
@@ -70,16 +75,17 @@ def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
     return float(values.flat[0])
 
 
-def to_json(content: Any) -> str:
-    """JSON of nested plain values; NumPy numbers and arrays become plain ones."""
-    return json.dumps(content, default=_plain)
+def write_json(group: h5py.Group, name: str, content: Any) -> None:
+    """Store nested plain values as a JSON string of fixed length; NumPy numbers and arrays become plain ones."""
+    text = json.dumps(content, default=_plain).encode()
+    group.create_dataset(name, data=np.array(text, h5py.string_dtype("utf-8", len(text))))
 
 
 def read_json(file: h5py.File, source: str, name: str) -> Any:
     """Parse a JSON string dataset."""
-    text = require_dataset(file, source, name)[()]
+    dataset = require_dataset(file, source, name)
     try:
-        return json.loads(text)
+        return json.loads(dataset[()])
     except (TypeError, ValueError) as error:
         raise InputError(source, name, "something else", "a JSON string") from error
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters
 import numpy as np
 from jaxtyping import Num
 
+from ptypinn.data.hdf5 import DAMAGE
 from ptypinn.data.validate import check_patterns
 from ptypinn.errors import InputError
 
@@ -71,7 +71,7 @@ class LazyCounts:
         if self._file is None or self._process != os.getpid():
             try:
                 self._file, self._process = h5py.File(self._path, "r"), os.getpid()
-            except OSError as error:
+            except DAMAGE as error:
                 raise InputError(
                     str(self._path), "file", f"{error}", "the HDF5 file that the scan came from"
                 ) from error
@@ -86,6 +86,6 @@ class LazyCounts:
                 if len(run):
                     first, last = ordered[run[0]], ordered[run[-1]]
                     patterns[run] = data[first : last + 1][ordered[run] - first]
-        except OSError as error:
+        except DAMAGE as error:
             raise InputError(str(self._path), self._name, f"unreadable data ({error})", "a complete file") from error
         return patterns

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ptypinn.data.atomic import atomic_path
-from ptypinn.data.hdf5 import open_hdf5, read_json, require_dataset, to_json
+from ptypinn.data.hdf5 import open_hdf5, read_json, require_dataset, write_json
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 
@@ -53,7 +53,7 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
         if recon.pixel_size_m is not None:
             exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
         for name in RECORDS:
-            exact[name] = to_json(getattr(recon, name))
+            write_json(exact, name, getattr(recon, name))
     return Path(path)
 
 

@@ -18,7 +18,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.atomic import atomic_path
 from ptypinn.data.formats.base import Format, describe_source, succeed
 from ptypinn.data.formats.counts import take_counts
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, to_json
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, write_json
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
@@ -58,7 +58,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
         good = require_dataset(file, source, f"{DETECTOR}/mask")[()] == 0
         counts = take_counts(require_dataset(file, source, f"{DETECTOR}/data"), path, good, config)
-        stored = read_json(file, source, f"{OWN}/provenance")
+        stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         probe, truth = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         return ScanData(
@@ -67,7 +67,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             probe=None if probe is None else probe[()],
             truth=None if truth is None else truth[()],
             mask=good,
-            probe_gauge=file[OWN].attrs["probe_gauge"],
+            probe_gauge=gauge,
             provenance=succeed(stored, describe_source(path, "native", config)),
             **fields,
         )
@@ -109,7 +109,7 @@ def _write_detector(scan: ScanData, group: h5py.Group) -> None:
 
 
 def _write_own(scan: ScanData, group: h5py.Group) -> None:
-    group.attrs["probe_gauge"] = scan.probe_gauge
+    write_json(group, "probe_gauge", scan.probe_gauge)
     _dataset(group, "positions_px", scan.positions_px, "pixel")
     for name, unit in NUMBERS.items():
         value = getattr(scan, name)
@@ -119,7 +119,7 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
         _dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
     if scan.truth is not None:
         _dataset(group, "truth", scan.truth, "")
-    group["provenance"] = to_json(dict(scan.provenance))
+    write_json(group, "provenance", dict(scan.provenance))
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:

@@ -10,6 +10,7 @@ mostly a start value, so it counts as the truth only where the option `truth` na
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,23 +55,25 @@ def open_npz(path: Path) -> dict[str, np.ndarray]:
         InputError: Where the file is missing, damaged, or holds Python objects.
     """
     require_file(path)
-    name = ""
+    name = "file"
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(str(path), "file", "a single array", "an NPZ archive")
+                raise InputError(str(path), name, "a single array", "an NPZ archive")
             arrays = {}
             for name in file.files:
                 arrays[name] = file[name]
             return arrays
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            str(path), name or "file", f"a truncated or damaged archive ({error})", "a complete NPZ file"
-        ) from error
     except InputError:
         raise
-    except ValueError as error:
-        raise InputError(str(path), name or "file", "pickled Python objects", "an array of numbers") from error
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(str(path), name, *_unreadable(error)) from error
+
+
+def _unreadable(error: Exception) -> tuple[str, str]:
+    if "allow_pickle" in str(error):
+        return "pickled Python objects", "an array of numbers"
+    return f"a truncated or damaged archive ({error})", "a complete NPZ file"
 
 
 def pick(arrays: Arrays, names: tuple[str, ...]) -> str | None:
