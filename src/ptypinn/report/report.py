@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEDGER_TOLERANCE = 0.02
+WIDE_IN = 8.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Picture:
     """What to look for."""
     source: str
     """The image as a `data:` address."""
+    wide: bool
+    """Too wide for a phone: scrolls sideways there rather than shrink."""
 
 
 def write_report(
@@ -131,7 +134,13 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
         if scan is not None:
             caption = "Differences of square roots scatter by about one half where only counting noise is left."
             pictures.append(_picture("Patterns", caption, patterns_figure(recon, scan, result.fit)))
-    pictures.append(_picture("Probe", "Incoherent modes, strongest as they were solved for.", probe_figure(recon)))
+    pictures.append(
+        _picture(
+            "Probe",
+            "Incoherent modes with their shares of the power; the phase is drawn where there is light.",
+            probe_figure(recon),
+        )
+    )
     if any(len(values) > 1 for values in recon.history.values()):
         caption = "A held-out loss that rises while the loss falls means that noise is being fitted."
         pictures.append(_picture("Convergence", caption, convergence_figure(recon.history)))
@@ -139,7 +148,8 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
 
 
 def _picture(title: str, caption: str, figure: Figure) -> Picture:
-    return Picture(title, caption, "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii"))
+    source = "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
+    return Picture(title, caption, source, wide=figure.get_figwidth() > WIDE_IN)
 
 
 def _ledger_row(entry: dict[str, Any]) -> dict[str, Any]:

@@ -90,5 +90,10 @@ def rows_of(metrics: Mapping[str, float], notes: Mapping[str, str]) -> list[Row]
 def row_of(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> Row:
     """One line of the table."""
     word = WORDS.get(name, Word(name.replace("_", " "), ""))
-    value = f"{metrics[name]:.4g}" if name in metrics else "–"  # noqa: RUF001 - a dash for people
+    value = _digits(metrics[name]) if name in metrics else "–"  # noqa: RUF001 - a dash for people
     return Row(name, value, word, notes.get(name, ""))
+
+
+def _digits(value: float) -> str:
+    """Four significant digits; whole numbers in full."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
