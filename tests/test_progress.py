@@ -41,6 +41,19 @@ def test_every_stage_starts_its_own_line():
     assert [line.split()[0] for line in stream.getvalue().splitlines()] == ["load", "refine"]
 
 
+def test_a_stage_that_stops_early_still_shows_its_last_report():
+    stream = io.StringIO()
+    with show_progress(stream=stream) as progress:
+        for done in range(1, 4):
+            progress("refine", done, 100, loss=1 / done)
+        progress("write", 1, 1)
+    assert [line.split()[:2] for line in stream.getvalue().splitlines()] == [
+        ["refine", "1/100"],
+        ["refine", "3/100"],
+        ["write", "1/1"],
+    ]
+
+
 def test_a_terminal_gets_a_bar_with_figures():
     stream = Terminal()
     with show_progress(stream=stream) as progress:

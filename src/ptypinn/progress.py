@@ -46,26 +46,30 @@ def tee(*listeners: Progress) -> Progress:
 
 
 class PlainLines:
-    """Progress as plain lines: the first and last step of every stage, and in between one per interval."""
+    """Progress as plain lines: the first and last report of every stage, and in between one per interval."""
 
     def __init__(self, stream: TextStream, interval_s: float = 5.0) -> None:
         self._stream, self._interval_s = stream, interval_s
         self._stage, self._first, self._started_s, self._printed_s = "", 0, 0.0, 0.0
+        self._held_back = ""
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
         """Print a line where one is due."""
         now_s = time.monotonic()
         if stage != self._stage or done < self._first:
+            self.finish()
             self._stage, self._first, self._started_s, self._printed_s = stage, done, now_s, float("-inf")
-        if done < total and now_s - self._printed_s < self._interval_s:
-            return
-        self._printed_s = now_s
-        parts = [
-            f"{stage} {done}/{total}",
-            *_pace(done, total, done - self._first, now_s - self._started_s),
-            *figure_texts(figures),
-        ]
-        print("  ".join(parts), file=self._stream, flush=True)
+        pace = _pace(done, total, done - self._first, now_s - self._started_s)
+        self._held_back = "  ".join([f"{stage} {done}/{total}", *pace, *figure_texts(figures)])
+        if done >= total or now_s - self._printed_s >= self._interval_s:
+            self._printed_s = now_s
+            self.finish()
+
+    def finish(self) -> None:
+        """Print the last report where it has been held back, such as that of a stage that stopped early."""
+        if self._held_back:
+            print(self._held_back, file=self._stream, flush=True)
+        self._held_back = ""
 
 
 @contextlib.contextmanager
@@ -85,7 +89,11 @@ def show_progress(quiet: bool = False, stream: TextStream | None = None) -> Iter
         with terminal_bars(stream) as bars:
             yield bars
     else:
-        yield PlainLines(stream)
+        lines = PlainLines(stream)
+        try:
+            yield lines
+        finally:
+            lines.finish()
 
 
 def figure_texts(figures: dict[str, float]) -> list[str]:

@@ -82,6 +82,7 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the log; after a failure undo everything where nothing was made."""
+        self.progress.finish()
         if error is not None:
             self.note(f"failed: {kind.__name__ if kind else ''}: {error}")
         for logger in _loggers():
@@ -119,6 +120,7 @@ class RunFolder:
         """
         if metrics is not None:
             write_json(self.file(METRICS), to_plain(metrics))
+        self.progress.finish()
         self.note("done")
         record = {
             "schema_version": SCHEMA_VERSION,

@@ -18,7 +18,7 @@ def run_evaluate(session: Session) -> None:
     reference = load_reconstruction(options.reference) if options.reference else None
     with session.progress():
         evaluation = evaluate(recon, scan, reference, config)
-    lines = headline(evaluation.metrics, evaluation.warnings)
+    lines = headline(evaluation)
     if not options.output_dir:
         session.tell({"stage": "evaluate", **evaluation.as_json()}, lines)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,41 +13,40 @@ from ptypinn.data.atomic import atomic_path
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import Evaluation
-from ptypinn.runs import METRICS, RECONSTRUCTION, RunFolder
+from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
+from ptypinn.report.report import write_report
+from ptypinn.report.style import png_bytes
+from ptypinn.report.words import WORDS
+from ptypinn.runs import METRICS, RECONSTRUCTION, REPORT, RunFolder
 
-HEADLINE = {
-    "output_vs_truth_ratio": "amplitude scale, output over truth",
-    "complex_error": "complex error",
-    "pearson_r_amplitude": "amplitude correlation",
-    "frc_half_bit_px": "resolution, half-bit, pixels",
-    "amplitude_residual": "amplitude residual of the counts",
-    "expected_residual": "the same for perfect counting statistics",
-    "flux_closure": "flux closure, predicted over measured",
-}
-"""Figures worth a line, with words for people."""
+HEADLINE = (
+    "output_vs_truth_ratio",
+    "complex_error",
+    "pearson_r_amplitude",
+    "pearson_r_phase",
+    "frc_half_bit_px",
+    "amplitude_residual",
+    "expected_residual",
+    "flux_closure",
+)
+"""Figures worth a line on the terminal."""
 
 
-def write_products(
-    run: RunFolder, recon: Reconstruction, scan: ScanData | None, evaluation: Evaluation
-) -> Reconstruction:
-    """Write the reconstruction with its figures of merit, and the pictures.
-
-    Returns:
-        The reconstruction as written.
-    """
-    from ptypinn.report.figures import object_figure
-
+def write_products(run: RunFolder, recon: Reconstruction, scan: ScanData | None, evaluation: Evaluation) -> None:
+    """Write the reconstruction with its figures of merit, the pictures, and the report."""
     recon = replace(recon, metrics={**recon.metrics, **evaluation.metrics})
     with run.timed("write"):
         recon.save(run.file(RECONSTRUCTION))
-        save_picture(object_figure(recon, scan.source if scan else ""), run.file("object.png"))
-    return recon
+        save_picture(object_figure(recon), run.file("object.png"))
+        save_picture(probe_figure(recon), run.file("probe.png"))
+        if evaluation.comparison is not None:
+            picture = comparison_figure(evaluation.comparison, recon.pixel_size_m)
+            save_picture(picture, run.file("comparison.png"))
+        write_report(recon, run.file(REPORT), evaluation, scan, shlex.join(run.command))
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, atomically."""
-    from ptypinn.report.style import png_bytes
-
     with atomic_path(Path(path)) as picture:
         picture.write_bytes(png_bytes(figure))
     return Path(path)
@@ -58,11 +57,12 @@ def input_record(scan: ScanData) -> dict[str, Any]:
     return {key: value for key, value in scan.provenance.items() if key in ("file", "format", "sha256", "options")}
 
 
-def headline(metrics: Mapping[str, float], warnings: list[str]) -> list[str]:
+def headline(evaluation: Evaluation) -> list[str]:
     """Lines with the figures that matter first, and the warnings."""
-    shown = [(words, metrics[name]) for name, words in HEADLINE.items() if name in metrics]
-    width = max((len(words) for words, _ in shown), default=0)
-    return [f"{words:<{width}}  {value:.4g}" for words, value in shown] + [f"warning: {text}" for text in warnings]
+    names = [name for name in HEADLINE if name in evaluation.metrics]
+    width = max((len(WORDS[name].label) for name in names), default=0)
+    figures = [f"{WORDS[name].label:<{width}}  {evaluation.metrics[name]:#.4g} {WORDS[name].unit}" for name in names]
+    return [line.rstrip() for line in figures] + [f"warning: {sentence}" for sentence in evaluation.warnings]
 
 
 def result_record(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
@@ -71,6 +71,7 @@ def result_record(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
         "stage": run.stage,
         "output_dir": run.path,
         "reconstruction": run.file(RECONSTRUCTION),
+        "report": run.file(REPORT),
         "metrics_file": run.file(METRICS),
         "metrics": evaluation.metrics,
         "warnings": evaluation.warnings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ptypinn.cli.products import headline, input_record, result_record, write_products
 from ptypinn.cli.session import Session, load_reconstruction
@@ -32,6 +33,19 @@ def run_refine(session: Session) -> None:
     solved_run(session, "refine", config, solve, EvaluateConfig(remove_ramp=freed, remove_shift=freed))
 
 
+def run_reconstruct(session: Session) -> None:
+    """Reconstruct a scan with a trained network."""
+    from ptypinn.config.reconstruct import ReconstructConfig
+    from ptypinn.reconstruct import reconstruct
+
+    config = session.config(ReconstructConfig)
+
+    def solve(scan: ScanData, progress: Progress) -> Reconstruction:
+        return reconstruct(scan, Path(session.options.model), config, progress=progress)
+
+    solved_run(session, "reconstruct", config, solve, EvaluateConfig())
+
+
 def solved_run(session: Session, stage: str, config: object, solve: Solver, judging: EvaluateConfig) -> None:
     """Load, solve, evaluate, write and tell.
 
@@ -49,7 +63,7 @@ def solved_run(session: Session, stage: str, config: object, solve: Solver, judg
             recon = solve(scan, progress)
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, config=judging)
-        recon = write_products(run, recon, scan, evaluation)
+        write_products(run, recon, scan, evaluation)
         run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
-    lines = [*headline(evaluation.metrics, evaluation.warnings), f"results in {run.path}"]
+    lines = [*headline(evaluation), f"results in {run.path}"]
     session.tell(result_record(run, evaluation), lines)

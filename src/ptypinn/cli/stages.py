@@ -67,7 +67,7 @@ STAGES: dict[str, Stage] = {
     "demo": Stage(
         "Simulate a small scan, train the network on it, reconstruct and evaluate.",
         (OUTPUT_DIR, OVERWRITE),
-        ("simulate.SimulateConfig",),
+        ("demo.DemoConfig",),
         "demo.run_demo",
     ),
     "simulate": Stage(

@@ -1,0 +1,23 @@
+"""`ptypinn train`."""
+
+from __future__ import annotations
+
+from ptypinn.cli.products import input_record
+from ptypinn.cli.session import Session
+from ptypinn.config.load import LoadConfig
+from ptypinn.config.train import TrainConfig
+from ptypinn.data.formats import load
+
+
+def run_train(session: Session) -> None:
+    """Train the network on a scan."""
+    from ptypinn.training import train
+
+    loading, config = session.config(LoadConfig), session.config(TrainConfig)
+    scan = load(session.options.scan, loading)
+    with session.run("train", loading, config) as (run, progress):
+        with run.timed("train"):
+            model = train(scan, config, output_dir=run.path, progress=progress)
+        run.finish(inputs={"scan": input_record(scan)}, seed=config.seed)
+    result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
+    session.tell(result, [f"model in {model}"])

@@ -1,0 +1,35 @@
+"""Configuration of the demonstration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How large a scan the demonstration simulates, and how long the network trains on it."""
+
+    object_size: int = 160
+    """Height and width of the simulated object, pixels."""
+    size: int = 64
+    """Edge N of patterns and probe, pixels."""
+    photons: float = 1e6
+    """Photons per pattern through vacuum."""
+    overlap: float = 0.75
+    """Linear overlap of neighbouring positions."""
+    epochs: int = 40
+    """Most passes over the groups of patterns."""
+    width: int = 32
+    """Channels of the network's finest level, a multiple of 16."""
+    gridsize: int = 1
+    """The network sees groups of gridsize**2 neighbouring patterns at a time."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    seed: int = 1
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        if self.object_size < self.size:
+            raise InputError("--object_size", "", str(self.object_size), f"at least --size ({self.size})")
