@@ -149,7 +149,7 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
 
 def _picture(title: str, caption: str, figure: Figure) -> Picture:
     source = "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
-    return Picture(title, caption, source, wide=figure.get_figwidth() > WIDE_IN)
+    return Picture(title, caption, source, wide=bool(figure.get_figwidth() > WIDE_IN))
 
 
 def _ledger_row(entry: dict[str, Any]) -> dict[str, Any]:
