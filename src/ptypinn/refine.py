@@ -15,6 +15,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.device import pick_device
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
+from ptypinn.scale import LedgerEntry
 from ptypinn.solver.problem import Problem, Result
 
 
@@ -48,32 +49,43 @@ def refine(
     if config.engine == "ptychi":
         from ptypinn.solver.ptychi_engine import refine_with_ptychi
 
-        result = refine_with_ptychi(scan, config, progress or silent)
-    else:
-        with torch.no_grad():
-            result = Problem(scan, config, pick_device(config.device), start).solve(progress or silent)
-    return _reconstruction(scan, config, result)
+        return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent), 1.0)
+    device = pick_device(config.device)
+    with torch.no_grad():
+        result = Problem(scan, config, device, start).solve(progress or silent)
+    closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
+    return _reconstruction(scan, config, result, closure**-0.5)
 
 
-def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
-    fit = data_fit(scan, result.object, result.probe, result.positions_px)
+def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor: float) -> Reconstruction:
+    """Gather a result, its object times `factor`, with figures of merit and scale ledger."""
+    object_ = (result.object * factor).astype(np.complex64)
+    fit = data_fit(scan, object_, result.probe, result.positions_px, device=pick_device(config.device))
+    photons, held = _photons(scan.require_probe()), _photons(result.probe)
+    ledger = [
+        LedgerEntry(
+            "probe", photons**0.5, held**0.5, "photons per pattern through vacuum, held while the probe changes"
+        ),
+        LedgerEntry("output scaling", 1.0, factor, "closed form: the global factor of largest likelihood"),
+        LedgerEntry("propagation", 1.0, fit.flux_closure**0.5, "flux closure: predicted over measured photons"),
+    ]
     return Reconstruction(
-        object=result.object,
+        object=object_,
         illumination=result.illumination,
         probe=result.probe,
         positions_px=result.positions_px,
         origin_px=result.origin_px,
         pixel_size_m=scan.pixel_size_m,
-        scale=[
-            {
-                "stage": "probe power",
-                "expected": float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2)),
-                "measured": float(np.sum(np.abs(result.probe.astype(np.complex128)) ** 2)),
-                "source": "photons per pattern through vacuum, held during refinement",
-            },
-            {"stage": "propagation", "expected": 1.0, "measured": fit.flux_closure, "source": "flux closure"},
-        ],
-        metrics={"amplitude_residual": fit.amplitude_residual, "flux_closure": fit.flux_closure},
+        scale=[entry.as_json() for entry in ledger],
+        metrics={
+            "amplitude_residual": fit.amplitude_residual,
+            "expected_residual": fit.expected_residual,
+            "flux_closure": fit.flux_closure,
+        },
         history=result.history,
         provenance={"stage": "refine", "config": asdict(config), "scan": dict(scan.provenance), **result.notes},
     )
+
+
+def _photons(probe: np.ndarray) -> float:
+    return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))

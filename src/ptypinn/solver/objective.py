@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ptypinn.data.stack import PatternStack
@@ -21,6 +21,8 @@ from ptypinn.solver.data_terms import DataTerm
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
+
+Ramps = Complex[Tensor, "batch 1 y x"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class _Totals:
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
 
-    def add_probe_gradient(self, waves: Waves, spectrum: Probes | None, ramps: Waves | None, part: slice) -> None:
+    def add_probe_gradient(self, waves: Waves, spectrum: Probes | None, ramps: Ramps | None, part: slice) -> None:
         """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
         if spectrum is None or ramps is None:
             if self.probe is not None:
@@ -124,7 +126,7 @@ class _Totals:
         return Evaluation(float(self.loss), float(self.held_out), Unknowns(self.object[0], probe, self.shifts))
 
 
-def _shift_gradient(moved: Waves, spectrum: Waves) -> Float[Tensor, "batch 2"]:
+def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
     """Half the derivative by each shift: the Fourier ramp's derivative is a multiplication by `-2 pi i q`."""
     size = moved.shape[-1]
     q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)

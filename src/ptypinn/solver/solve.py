@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ptypinn.solver.lbfgs import LBFGSMemory
-from ptypinn.solver.objective import Evaluation, Objective
+from ptypinn.solver.objective import Evaluation
 from ptypinn.solver.unknowns import Unknowns
 
+Differentiable = Callable[[Unknowns], Evaluation]
 ARMIJO = 1e-4
+AS_GOOD = 1e-3
+"""Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
 SMALLEST_STEP = 1e-3
 
 
@@ -28,8 +31,8 @@ class Trace:
 class StopRule:
     """When to stop before the iterations are used up."""
 
-    patience: int = 4
-    """Iterations without a better held-out loss: noise is being fitted."""
+    patience: int = 6
+    """Iterations without a held-out loss as good as the best: noise is being fitted."""
     tolerance: float = 1e-4
     """Relative gain of the loss over `window` iterations below which the solver has converged."""
     window: int = 5
@@ -48,7 +51,7 @@ class StopRule:
 
 
 def solve(
-    objective: Objective,
+    objective: Differentiable,
     start: Unknowns,
     memory: LBFGSMemory,
     iterations: int,
@@ -66,7 +69,8 @@ def solve(
         watch: Called after every step with its number, the point and its evaluation.
 
     Returns:
-        The point with the best held-out loss (without held-out pixels: the last point), and what happened.
+        The last point whose held-out loss is as good as the best (without held-out pixels: the last point), and what
+        happened.
     """
     at, here = start, objective(start)
     best, trace = at, Trace(passes=1)
@@ -92,12 +96,12 @@ def _record(trace: Trace, here: Evaluation) -> None:
     trace.loss.append(here.loss)
     if here.held_out_loss:
         trace.held_out_loss.append(here.held_out_loss)
-        if here.held_out_loss <= min(trace.held_out_loss):
+        if here.held_out_loss <= (1 + AS_GOOD) * min(trace.held_out_loss):
             trace.best_iteration = len(trace.loss) - 1
 
 
 def _step(
-    objective: Objective, memory: LBFGSMemory, at: Unknowns, here: Evaluation, trace: Trace
+    objective: Differentiable, memory: LBFGSMemory, at: Unknowns, here: Evaluation, trace: Trace
 ) -> tuple[Unknowns, Evaluation] | None:
     """One accepted step, or None where not even the preconditioned gradient descends."""
     while True:
@@ -114,7 +118,7 @@ def _step(
 
 
 def _search(
-    objective: Objective, at: Unknowns, here: Evaluation, direction: Unknowns, slope: float, trace: Trace
+    objective: Differentiable, at: Unknowns, here: Evaluation, direction: Unknowns, slope: float, trace: Trace
 ) -> tuple[Unknowns, Evaluation] | None:
     """Backtrack from the full step by quadratic interpolation until the loss falls enough (Armijo)."""
     size = 1.0

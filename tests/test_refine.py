@@ -1,0 +1,153 @@
+"""Laws of the `refine` stage: absolute scale, what it recovers, and that it does the same thing twice."""
+
+import numpy as np
+import pytest
+from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
+
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.metrics.alignment import align
+from ptypinn.metrics.image import complex_error, output_vs_truth_ratio
+from ptypinn.refine import refine
+
+
+def solve(scan, **options):
+    return refine(scan, RefineConfig(device="cpu", **options))
+
+
+def error_and_ratio(recon, truth, ramp=False, shift=False):
+    lit = recon.well_lit(0.3)
+    aligned = align(recon.object, truth, lit, ramp=ramp, shift=shift)
+    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(recon.object, truth, lit)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    obj = textured_object()
+    return make_scan(obj, curved_probe(), raster(obj.shape, 32, 5), seed=1)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "amplitude"])
+def test_object_comes_out_in_absolute_units(scan, loss):
+    recon = solve(scan, refine_probe=False, loss=loss, iterations=40)
+    error, ratio = error_and_ratio(recon, scan.truth)
+    assert error < 0.03
+    assert ratio == pytest.approx(1, abs=0.005)
+    assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
+    assert recon.metrics["amplitude_residual"] < 1.2 * recon.metrics["expected_residual"]
+
+
+@pytest.mark.parametrize("photons", [1e4, 1e9])
+def test_object_does_not_depend_on_the_dose_when_the_probe_follows_it(photons):
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(photons=photons), raster(obj.shape, 32, 5), seed=2)
+    assert error_and_ratio(solve(scan, refine_probe=False, iterations=40), obj)[1] == pytest.approx(1, abs=0.01)
+
+
+def test_object_follows_the_square_root_of_the_dose_when_the_probe_is_held():
+    obj = textured_object()
+    bright = make_scan(obj, curved_probe(photons=4e6), raster(obj.shape, 32, 5), seed=3)
+    held = bright.replace(probe=curved_probe(photons=1e6))
+    assert error_and_ratio(solve(held, refine_probe=False, iterations=30), obj)[1] == pytest.approx(2, abs=0.02)
+
+
+def test_probe_too_wide_is_mended_and_leaves_the_amplitude_alone(scan):
+    wide = scan.replace(probe=curved_probe(radius=9.6))
+    recon = solve(wide, iterations=50)
+    error, ratio = error_and_ratio(recon, scan.truth, ramp=True, shift=True)
+    assert ratio == pytest.approx(1, abs=0.02)
+    assert error < 0.05
+    assert np.sum(np.abs(recon.probe) ** 2) == pytest.approx(1e6, rel=1e-4)
+    fixed = solve(wide, refine_probe=False, iterations=15)
+    assert fixed.metrics["amplitude_residual"] > 2 * recon.metrics["amplitude_residual"]
+
+
+def test_probe_of_arbitrary_scale_is_calibrated_once_and_said_so(scan):
+    recon = solve(scan.replace(probe=scan.probe * np.float32(0.01), probe_gauge="relative"), iterations=15)
+    assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
+    assert recon.provenance["scan"]["probe_calibration"]["rule"] == "mean"
+    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+
+
+def test_incoherent_modes_explain_what_one_mode_cannot():
+    obj, probe = textured_object(), curved_probe(photons=1e7, modes=3)
+    scan = make_scan(obj, probe, raster(obj.shape, 32, 5), seed=4)
+    start = scan.replace(probe=curved_probe(photons=1e7))
+    one, three = (solve(start, probe_modes=modes, iterations=30) for modes in (1, 3))
+    assert three.probe.shape == (3, 32, 32)
+    assert three.metrics["amplitude_residual"] < 0.8 * one.metrics["amplitude_residual"]
+    assert error_and_ratio(three, obj)[1] == pytest.approx(1, abs=0.02)
+
+
+def test_sub_pixel_positions_are_used_exactly():
+    obj = textured_object()
+    places = raster(obj.shape, 32, 5, integer=False)
+    scan = make_scan(obj, curved_probe(), places, seed=5)
+    rounded = scan.replace(positions_px=np.round(places))
+    exact = solve(scan, refine_probe=False, iterations=30)
+    assert (
+        exact.metrics["amplitude_residual"]
+        < 0.5 * solve(rounded, refine_probe=False, iterations=20).metrics["amplitude_residual"]
+    )
+    np.testing.assert_allclose(exact.positions_px, places, atol=1e-6)
+
+
+def test_wrong_positions_are_mended_when_asked():
+    obj = textured_object(extent=(80, 80), phase=2.0)
+    places = raster(obj.shape, 32, 4, integer=False)
+    scan = make_scan(obj, curved_probe(photons=1e7), places, seed=6)
+    error = np.random.default_rng(0).normal(0, 0.7, places.shape)
+    recorded = np.clip(places + error, 0, np.array(obj.shape) - 32)
+    recon = solve(scan.replace(positions_px=recorded), refine_probe=False, refine_positions=True, iterations=60)
+    drift = recon.positions_px - places
+    before = recorded - places
+    assert (drift - drift.mean(0)).std() < 0.2 * (before - before.mean(0)).std()
+
+
+def test_bad_pixels_change_nothing():
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(), raster(obj.shape, 32, 5), seed=1)
+    mask = np.ones((32, 32), bool)
+    mask[14:17, 20] = False
+    masked = scan.replace(mask=mask)
+    hot = masked.replace(counts=np.where(mask, scan.counts, 65000).astype(np.float32))
+    a, b = (solve(part, refine_probe=False, iterations=10) for part in (masked, hot))
+    assert np.array_equal(a.object, b.object)
+
+
+def test_same_scan_gives_the_same_object_bit_for_bit(scan):
+    a, b = (solve(scan, probe_modes=2, iterations=6) for _ in range(2))
+    assert np.array_equal(a.object, b.object)
+    assert np.array_equal(a.probe, b.probe)
+
+
+def test_a_reconstruction_can_be_taken_further(scan):
+    first = solve(scan, iterations=5)
+    further = refine(scan, RefineConfig(iterations=10, device="cpu"), start=first)
+    assert further.metrics["amplitude_residual"] < first.metrics["amplitude_residual"]
+    elsewhere = make_scan(textured_object((90, 90)), curved_probe(), raster((90, 90), 32, 10))
+    with pytest.raises(InputError, match=r"canvas of \(72, 76\)"):
+        refine(elsewhere, start=first)
+
+
+def test_progress_hears_of_every_iteration(scan):
+    heard = []
+    refine(scan, RefineConfig(iterations=4), progress=lambda stage, done, total, **figures: heard.append((stage, done)))
+    assert [done for _, done in heard] == list(range(1, len(heard) + 1))
+    assert heard[0][0] == "refine"
+    assert len(heard) >= 4
+
+
+def test_a_scan_without_a_probe_says_how_to_give_one(scan):
+    with pytest.raises(InputError, match="--probe"):
+        refine(ScanData(scan.counts, scan.positions_px))
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [({"iterations": 0}, "--iterations"), ({"probe_modes": 0}, "--probe_modes"), ({"tolerance": -1.0}, "--tolerance")],
+)
+def test_options_that_make_no_sense_are_named(options, flag):
+    with pytest.raises(InputError, match=flag):
+        RefineConfig(**options)
