@@ -101,10 +101,27 @@ def split_parts(
     return np.flatnonzero(coordinate <= cut - gap_px), np.flatnonzero(coordinate > cut)
 
 
-def draw_validation(index: Index, fraction: float, seed: int) -> tuple[Index, Index]:
-    """Set aside a random share of patterns: sorted indices that train, and sorted indices that validate."""
-    count = max(1, round(fraction * len(index))) if fraction > 0 and len(index) > 1 else 0
-    chosen = np.random.default_rng(seed).permutation(len(index))[:count]
-    keep = np.ones(len(index), bool)
-    keep[chosen] = False
-    return index[keep], index[~keep]
+def hold_out_clusters(
+    positions: Float64[np.ndarray, "patterns 2"], index: Index, fraction: float, cluster: int, seed: int
+) -> tuple[Index, Index]:
+    """Set aside a share of patterns in clusters of neighbours around random centres.
+
+    Args:
+        positions: Scan positions (y, x), pixels, (patterns, 2).
+        index: Patterns to divide.
+        fraction: Share to set aside; at least one pattern unless it is 0, and never all.
+        cluster: Neighbouring patterns set aside together.
+        seed: Seed of the centres.
+
+    Returns:
+        Sorted indices that train, and sorted indices that validate.
+    """
+    count = min(max(1, round(fraction * len(index))), len(index) - 1) if fraction > 0 else 0
+    held = np.zeros(len(index), bool)
+    for centre in np.random.default_rng(seed).permutation(len(index)):
+        missing = count - int(held.sum())
+        if missing <= 0:
+            break
+        near = nearest(positions[index], positions[index[centre]][None], cluster)[0]
+        held[near[~held[near]][:missing]] = True
+    return index[~held], index[held]

@@ -1,0 +1,88 @@
+"""Callbacks of the training loop: learning curve, progress, and a trainer that speaks only when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from ptypinn.data.atomic import write_text
+from ptypinn.progress import Progress
+
+CURVE = "learning_curve.csv"
+COLUMNS = ("epoch", "train_loss", "val_loss", "learning_rate", "log_scale")
+
+
+class LearningCurve(Callback):
+    """One line per epoch in `learning_curve.csv`; part of the checkpoint, so that a resumed run continues it.
+
+    Args:
+        folder: Where the file goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._path = folder / CURVE
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Add the epoch that ends and rewrite the file."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.rows.append({"epoch": float(trainer.current_epoch), "learning_rate": rate, **figures})
+        lines = [",".join(_cell(row, name) for name in COLUMNS) for row in self.rows]
+        write_text(self._path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lines so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the lines of an earlier part of the run."""
+        self.rows = list(state_dict["rows"])
+
+
+class ReportProgress(Callback):
+    """Tell a `Progress` about every step.
+
+    Args:
+        progress: Called as `progress("train", steps_done, steps, loss=...)`.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the step and the latest losses."""
+        figures = {"loss": float(outputs["loss"])}
+        if "val_loss" in trainer.callback_metrics:
+            figures["val_loss"] = float(trainer.callback_metrics["val_loss"])
+        self._progress("train", trainer.global_step, int(trainer.estimated_stepping_batches), **figures)
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence the trainer's advice and banners; errors still come out."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _cell(row: dict[str, float], name: str) -> str:
+    value = row.get(name)
+    return "" if value is None else f"{value:.9g}" if name != "epoch" else f"{value:.0f}"

@@ -1,0 +1,33 @@
+"""Configuration of reconstruction with a trained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """How a trained network is applied to a scan."""
+
+    part: Literal["all", "train", "held_out"] = "all"
+    """Patterns to reconstruct: all, or one of the two parts that the training split the scan into."""
+    probe: Literal["auto", "scan", "bundle"] = "auto"
+    """Probe to reconstruct with; auto takes the bundle's where it was trained with the network, else the scan's."""
+    neighbor_count: int = 7
+    """Members of a group are drawn from so many nearest neighbours of its leading pattern, for gridsize above 1."""
+    groups_per_pattern: int = 1
+    """Groups that every pattern leads, for gridsize above 1: more of them average more estimates of each patch."""
+    batch: int = 128
+    """Patterns in memory at once."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    seed: int = 0
+    """Seed of the groups."""
+
+    def __post_init__(self) -> None:
+        for name in ("neighbor_count", "groups_per_pattern", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name}", "", str(getattr(self, name)), "at least 1")

@@ -1,0 +1,242 @@
+"""The `train` stage: learn the inverse of one scan from its counts alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import Tensor
+
+from ptypinn import __version__
+from ptypinn.callbacks import LearningCurve, ReportProgress, quiet_lightning
+from ptypinn.config.train import TrainConfig
+from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.datamodule import ScanDataModule, WindowBatch
+from ptypinn.data.geometry import require_far_field
+from ptypinn.data.grouping import split_parts
+from ptypinn.data.scan import ScanData
+from ptypinn.device import pick_device
+from ptypinn.errors import InputError
+from ptypinn.losses import LOSSES, realspace, total_variation
+from ptypinn.models import MODELS
+from ptypinn.models.bundle import Bundle, BundleHeader
+from ptypinn.models.predictor import PatchPredictor
+from ptypinn.physics.propagate import to_fft_order
+from ptypinn.plain import to_plain
+from ptypinn.progress import Progress, silent
+from ptypinn.scale import IntensityScaler, input_scale
+
+BUNDLE, CHECKPOINTS, LAST, BEST = "model.safetensors", "checkpoints", "last.ckpt", "best.ckpt"
+WARM_UP = 20
+"""Optimiser steps over which the learning rate rises."""
+
+
+class PtychoTask(lightning.LightningModule):
+    """Network, physics and loss of one optimiser step.
+
+    Args:
+        predictor: From counts to patches, and from patches to expected counts.
+        config: Loss, optimiser and their options.
+        shape: Height and width of the window canvases, pixels.
+        truth: True object in the scan's coordinates, (height, width), for the real-space term; None for none.
+    """
+
+    def __init__(
+        self, predictor: PatchPredictor, config: TrainConfig, shape: tuple[int, int], truth: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.predictor, self.config, self.window_shape = predictor, config, shape
+        self.data_loss = LOSSES[config.loss]
+        self.truth: Tensor | None
+        self.register_buffer("truth", truth, persistent=False)
+
+    def training_step(self, batch: WindowBatch, index: int) -> Tensor:
+        """Loss of one batch of windows; stops the run where it is not finite."""
+        loss, regularisation = self._losses(batch)
+        total = loss + regularisation
+        if not torch.isfinite(total):
+            raise InputError(
+                "training",
+                f"epoch {self.current_epoch}, batch {index}",
+                f"a loss of {total.item()}",
+                "a finite loss; try a lower --learning_rate or --gradient_clip, or --precision 32",
+            )
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["counts"]))
+        return total
+
+    def validation_step(self, batch: WindowBatch, index: int) -> None:
+        """Data loss of windows that do not train."""
+        self.log("val_loss", self._losses(batch)[0], batch_size=len(batch["counts"]))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up and cosine decay per step."""
+        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(wanted, self.config.learning_rate, weight_decay=0.0)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def rate(step: int) -> float:
+            warm = min(1.0, (step + 1) / min(WARM_UP, steps))
+            return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _losses(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        counts = batch["counts"]
+        windows, pixels = counts.shape[0], counts.shape[-2:]
+        patches = self.predictor.patches(counts.flatten(0, 1)).reshape(windows, -1, *pixels)
+        with torch.autocast(self.device.type, enabled=False):
+            found = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
+            loss = self.data_loss(found.counts, counts.reshape(-1, *pixels), self.predictor.mask).mean()
+            extra = loss.new_zeros(())
+            if self.config.total_variation:
+                extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()
+            if self.config.realspace and self.truth is not None:
+                truth = _cut_windows(self.truth, batch["origins"], self.window_shape)
+                extra = extra + self.config.realspace * realspace(found.canvases, truth, found.weights).mean()
+        return loss, extra
+
+
+def train(
+    scan: ScanData,
+    config: TrainConfig | None = None,
+    *,
+    output_dir: str | Path,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train a network on a scan, without ground truth, and write it as a bundle.
+
+    Args:
+        scan: The scan; needs a probe, calibrated or relative.
+        config: Network, data and optimiser.
+        output_dir: Folder for the bundle, the checkpoints and the learning curve.
+        progress: Told about every step.
+        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run.
+
+    Returns:
+        Path of the bundle.
+
+    Raises:
+        InputError: Where the scan cannot be trained on, the loss is not finite, or there is nothing to resume.
+    """
+    config, folder = config or TrainConfig(), Path(output_dir)
+    require_far_field(scan)
+    scan = calibrate_probe(scan)
+    checkpoint = _checkpoint_to_resume(folder) if resume else None
+    lightning.seed_everything(config.seed, verbose=False)
+    data = _data(scan, config)
+    energy = data.mean_pattern_energy()
+    task = PtychoTask(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
+    with quiet_lightning():
+        trainer = _trainer(config, folder, progress or silent, validates=data.val_windows is not None)
+        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
+    return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
+
+
+def _checkpoint_to_resume(folder: Path) -> Path:
+    checkpoint = folder / CHECKPOINTS / LAST
+    if not checkpoint.is_file():
+        raise InputError(str(checkpoint), "", "no such file", "the last checkpoint of an earlier run; train afresh")
+    return checkpoint
+
+
+def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
+    patterns, _ = split_parts(scan.positions_px, config.split_axis, config.split_fraction, config.split_gap_px)
+    return ScanDataModule(
+        scan,
+        patterns,
+        gridsize=config.gridsize,
+        neighbor_count=config.neighbor_count,
+        cluster_size=config.groups_per_window,
+        n_groups=config.n_groups,
+        batch_size=config.batch_size,
+        val_fraction=config.val_fraction,
+        seed=config.seed,
+    )
+
+
+def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
+    return {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
+
+
+def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredictor:
+    try:
+        network = MODELS[config.model](**_hyperparameters(scan, config))
+    except ValueError as error:
+        raise InputError(scan.source, "counts", str(error), "patterns that the network takes") from None
+    scaler = IntensityScaler(input_scale(energy, scan.size), config.trainable_log_scale)
+    mask = to_fft_order(torch.from_numpy(scan.good))
+    return PatchPredictor(network, scaler, torch.from_numpy(scan.require_probe()), mask, config.train_probe)
+
+
+def _truth(scan: ScanData, config: TrainConfig) -> Tensor | None:
+    if not config.realspace:
+        return None
+    if scan.truth is None:
+        raise InputError(scan.source, "truth", "none", "a simulated scan for --realspace")
+    return torch.from_numpy(scan.truth)
+
+
+def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: bool) -> lightning.Trainer:
+    device, monitor = pick_device(config.device), "val_loss" if validates else "train_loss"
+    keep = ModelCheckpoint(
+        folder / CHECKPOINTS,
+        filename=BEST.removesuffix(".ckpt"),
+        monitor=monitor,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    stop = EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False)
+    return lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision=config.precision,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=[LearningCurve(folder), ReportProgress(progress), stop, keep],
+        default_root_dir=folder,
+        deterministic=device.type == "cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
+    best = Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST
+    task.cpu().load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    predictor = task.predictor
+    header = BundleHeader(
+        model=config.model,
+        hyperparameters=_hyperparameters(scan, config),
+        mean_pattern_energy=energy,
+        input_scale=predictor.scaler.initial_scale,
+        log_scale=float(predictor.scaler.log_scale.detach()),
+        probe_gauge=scan.probe_gauge,
+        trained_probe=config.train_probe,
+        provenance=to_plain(
+            {
+                "version": __version__,
+                "config": asdict(config),
+                "scan": dict(scan.provenance),
+                "training_patterns": len(data.train_patterns),
+                "validation_patterns": len(data.val_patterns),
+                "epochs": task.trainer.current_epoch,
+                "steps": task.trainer.global_step,
+            }
+        ),
+    )
+    return Bundle(header, predictor.network.state_dict(), predictor.probe.detach())
+
+
+def _cut_windows(image: Tensor, origins: Tensor, shape: tuple[int, int]) -> Tensor:
+    padded = torch.nn.functional.pad(image, (0, shape[1], 0, shape[0]))
+    return torch.stack([padded[y : y + shape[0], x : x + shape[1]] for y, x in origins.tolist()])
