@@ -32,7 +32,12 @@ def detect(fields: Waves) -> Patterns:
     Returns:
         Expected photons per pixel, (batch, y, x), in the order of the fields.
     """
-    return (fields.real.square() + fields.imag.square()).sum(1)
+    return add_modes(fields * fields.conj()).real
+
+
+def add_modes(waves: Waves) -> Complex[Tensor, "batch y x"]:
+    """Sum over modes, (batch, y, x); a single mode is returned as it is, without a copy."""
+    return waves[:, 0] if waves.shape[1] == 1 else waves.sum(1)
 
 
 def diffract(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Patterns:

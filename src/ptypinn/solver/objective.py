@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ptypinn.data.stack import PatternStack
-from ptypinn.physics.forward import interact
+from ptypinn.physics.forward import add_modes, detect, interact
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.propagate import back_propagate, far_field
 from ptypinn.physics.shift import phase_ramp
@@ -78,13 +78,12 @@ class Objective:
         fields = far_field(interact(patches, probes))
         residual = self._residual(totals, fields, counts, part)
         waves = back_propagate(fields.mul_(residual[:, None]))
-        add_patches(totals.object, -(waves * probes.conj()).sum(1)[None], corners)
+        add_patches(totals.object, add_modes(waves * probes.conj())[None], corners)
         if totals.probe is not None or totals.shifts is not None:
             totals.add_probe_gradient(waves.mul_(patches.conj()[:, None]), spectrum, ramps, part)
 
     def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice) -> Patterns:
-        expected = (fields * fields.conj()).real.sum(1)
-        loss, residual = self.term(expected, counts)
+        loss, residual = self.term(detect(fields), counts)
         if self.held_out is None:
             good = self.stack.good
             totals.loss += (loss * good).sum(dtype=torch.float64)
@@ -96,7 +95,10 @@ class Objective:
 
 
 class _Totals:
-    """Running sums of one pass, on the device: one synchronisation at the end."""
+    """Running sums of one pass, on the device: one synchronisation at the end.
+
+    The sums are of the descent direction; the gradient is their negative.
+    """
 
     def __init__(self, at: Unknowns) -> None:
         self.object = torch.zeros_like(at.object)[None]
@@ -110,11 +112,11 @@ class _Totals:
         """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
         if spectrum is None or ramps is None:
             if self.probe is not None:
-                self.probe -= waves.sum(0)
+                self.probe += waves.sum(0)
             return
         moved = torch.fft.fft2(waves).mul_(ramps.conj())
         if self.probe_spectrum is not None:
-            self.probe_spectrum -= moved.sum(0)
+            self.probe_spectrum += moved.sum(0)
         if self.shifts is not None:
             self.shifts[part] = _shift_gradient(moved, spectrum)
 
@@ -123,12 +125,13 @@ class _Totals:
         probe = self.probe
         if probe is not None and self.probe_spectrum is not None:
             probe = probe + torch.fft.ifft2(self.probe_spectrum)
-        return Evaluation(float(self.loss), float(self.held_out), Unknowns(self.object[0], probe, self.shifts))
+        descent = Unknowns(self.object[0], probe, self.shifts)
+        return Evaluation(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 
 def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
     """Half the derivative by each shift: the Fourier ramp's derivative is a multiplication by `-2 pi i q`."""
     size = moved.shape[-1]
     q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)
-    slope = (moved.conj() * spectrum).imag.sum(1) / size**2
+    slope = add_modes(spectrum.conj() * moved).imag / size**2
     return torch.stack([(slope.sum(2) * q).sum(1), (slope.sum(1) * q).sum(1)], 1)
