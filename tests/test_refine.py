@@ -139,6 +139,13 @@ def test_progress_hears_of_every_iteration(scan):
     assert len(heard) >= 4
 
 
+def test_the_object_can_be_watched_while_it_comes(scan):
+    seen = []
+    recon = refine(scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=seen.append)
+    errors = [complex_error(align(obj, recon.object).image, recon.object) for obj in seen]
+    assert errors[-1] < 0.01 < errors[0]
+
+
 def test_a_scan_without_a_probe_says_how_to_give_one(scan):
     with pytest.raises(InputError, match="--probe"):
         refine(ScanData(scan.counts, scan.positions_px))

@@ -16,7 +16,7 @@ from ptypinn.device import pick_device
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry
-from ptypinn.solver.problem import Problem, Result
+from ptypinn.solver.problem import Problem, Result, Watch
 
 
 def refine(
@@ -25,6 +25,7 @@ def refine(
     *,
     start: Reconstruction | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Reconstruction:
     """Solve a far-field scan for the object and, unless told otherwise, the probe.
 
@@ -37,6 +38,7 @@ def refine(
         config: How to solve.
         start: Where to start: object and probe of an earlier reconstruction on the same canvas.
         progress: Told about every iteration.
+        watch: Given the object, (height, width) complex64, after every iteration of the native engine.
 
     Raises:
         InputError: Where the scan has no probe, is near-field, or does not fit the start.
@@ -49,10 +51,10 @@ def refine(
     if config.engine == "ptychi":
         from ptypinn.solver.ptychi_engine import refine_with_ptychi
 
-        return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent), 1.0)
+        return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent, start), 1.0)
     device = pick_device(config.device)
     with torch.no_grad():
-        result = Problem(scan, config, device, start).solve(progress or silent)
+        result = Problem(scan, config, device, start).solve(progress or silent, watch)
     closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
     return _reconstruction(scan, config, result, closure**-0.5)
 

@@ -31,6 +31,7 @@ from ptypinn.solver.unknowns import Unknowns
 
 FINISH = 3
 """Iterations on all pixels after the held-out pixels said stop."""
+Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
 REFRESH = 10
 """Iterations between updates of the preconditioner while the probe changes."""
 
@@ -73,9 +74,15 @@ class Problem:
         self.stack = PatternStack(scan, device, len(self.probe))
         self.start = None if start is None else self._given(start)
 
-    def solve(self, progress: Progress) -> Result:
-        """Run all phases: object and probe, positions where asked, and the finish on all pixels."""
+    def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
+        """Run all phases: object and probe, positions where asked, and the finish on all pixels.
+
+        Args:
+            progress: Told about every iteration.
+            watch: Given the object after every iteration.
+        """
         trace = Trace()
+        self.watch = watch
         at = self._begin()
         budget = self.config.iterations
         if self.config.refine_positions:
@@ -122,6 +129,8 @@ class Problem:
             trace.held_out_loss.append(here.held_out_loss)
             if at.probe is not None and number % REFRESH == 0:
                 preconditioner.refresh(at, at.probe)
+            if self.watch:
+                self.watch(at.object.cpu().numpy())
             done = len(trace.loss)
             progress("refine", done, max(done, self.config.iterations), loss=here.loss)
 
