@@ -16,8 +16,9 @@ from ptypinn.types import Canvases, Mask, Patterns
 PerPattern = Float[Tensor, " batch"]
 DataLoss = Callable[[Patterns, Patterns, Mask], PerPattern]
 
-POISSON_FLOOR = 1e-4
-"""Counts added to both sides of the Poisson loss, as a share of the pattern's mean count: bounds its gradient."""
+POISSON_FLOOR, POISSON_FLOOR_COUNTS = 1e-4, 1e-2
+"""Added to both sides of the Poisson loss to bound its gradient: a share of the pattern's mean count, and at most so
+many counts."""
 
 
 def poisson(predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
@@ -35,7 +36,7 @@ def poisson(predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
         Loss of each pattern, (batch,).
     """
     photons, measured, predicted = _good_counts(predicted, measured, mask)
-    floor = POISSON_FLOOR * photons[:, None, None] / mask.sum()
+    floor = (POISSON_FLOOR * photons[:, None, None] / mask.sum()).clamp(max=POISSON_FLOOR_COUNTS)
     base = measured + floor
     relative = (predicted - measured) / base
     return (base * _relative_deviance(relative) * mask).sum((1, 2)) / photons

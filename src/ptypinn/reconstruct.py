@@ -100,7 +100,7 @@ def reconstruct(
         sweeps = _sweeps(positions, bundle.header.gridsize, config)
         _sweep(scan, predictor, positions, sums, sweeps, config, progress or silent)
     drift = predictor.scaler.drift
-    object_ = (normalise(sums.weighted, sums.weights)[0] * drift).cpu().numpy()
+    object_ = normalise(sums.weighted * drift, sums.weights)[0].cpu().numpy()
     illumination = sums.illumination[0].cpu().numpy()
     fit = data_fit(scan, object_, scan.require_probe(), positions, batch=config.batch, device=device)
     patches = math.sqrt(float(sums.exit_photons) / (sum(groups.size for groups in sweeps) * predictor.photons))
@@ -130,8 +130,8 @@ def reconstruct(
 
 
 def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:
-    from_bundle = config.probe == "bundle" or (
-        config.probe == "auto" and (bundle.header.trained_probe or scan.probe is None)
+    from_bundle = config.probe_from == "bundle" or (
+        config.probe_from == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )
     return scan.replace(probe=bundle.probe.numpy(), probe_gauge="calibrated") if from_bundle else scan
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.spatial import cKDTree
 
-Index = Int64[np.ndarray, " patterns"]
+Index = Int64[np.ndarray, "_"]
 Groups = Int64[np.ndarray, "groups channels"]
 SplitAxis = Literal["none", "y", "x"]
 

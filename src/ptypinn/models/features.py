@@ -11,6 +11,8 @@ Amplitudes = Float[Tensor, "batch channel y x"]
 
 DIM = 0.02
 """Share of the probe's peak intensity below which the projected patch fades out."""
+FAINT = 1e-8
+"""Share of the brightest vacuum pixel below which the probe's own phase on the detector is not trusted."""
 
 
 def unit_energy(amplitudes: Amplitudes) -> Amplitudes:
@@ -34,8 +36,8 @@ def projected_patches(amplitudes: Amplitudes, probe: Probe) -> Complex[Tensor, "
     """
     probe = probe * (probe.shape[-1] * torch.rsqrt(_intensity(probe).sum()))
     fields = far_field(probe)
-    modulus = torch.sqrt(_intensity(fields)).clamp(min=1e-12)
-    ratio = to_fft_order(amplitudes) / modulus - 1
+    detected = _intensity(fields)
+    ratio = to_fft_order(amplitudes) * torch.rsqrt(detected + FAINT * detected.amax()) - 1
     intensity = _intensity(probe)
     total = torch.zeros_like(ratio, dtype=probe.dtype)
     for mode, field in zip(probe, fields, strict=True):

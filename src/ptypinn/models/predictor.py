@@ -13,7 +13,7 @@ from ptypinn.physics.propagate import far_field, to_centred
 from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
 from ptypinn.scale import IntensityScaler
-from ptypinn.types import Canvases, Corners, Fractions, Mask, Patterns, Probe
+from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
@@ -85,7 +85,7 @@ class PatchPredictor(nn.Module):
         self,
         patches: Complex[Tensor, "window batch y x"],
         corners: Corners,
-        fractions: Fractions,
+        fractions: Float[Tensor, "position 2"],
         shape: tuple[int, int],
     ) -> Explanation:
         """Merge patches on the canvases of their windows and predict the counts of the merged objects.

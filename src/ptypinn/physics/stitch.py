@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ptypinn.physics.patches import place_patches
 from ptypinn.physics.shift import shift_images
-from ptypinn.types import Canvases, Corners, Fractions, Patches, Probes
+from ptypinn.types import Canvases, Corners, Patches, Probes
 
 Weights = Float[Tensor, "window batch y x"]
 WeightSums = Float[Tensor, "window height width"]
@@ -25,7 +25,7 @@ def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
     return (probes.real.square() + probes.imag.square()).sum(1)
 
 
-def align(patches: Patches, fractions: Fractions | None) -> Patches:
+def align(patches: Patches, fractions: Float[Tensor, "position 2"] | None) -> Patches:
     """Move patches from the frame of their probe to the integer pixels of the canvas.
 
     A patch of the probe at corner + fraction holds `O(corner + fraction + r)`; the canvas wants `O(corner + r)`.

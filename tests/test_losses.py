@@ -1,0 +1,106 @@
+"""Laws of the losses, from one photon to a thousand million."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.losses import LOSSES, realspace, total_variation
+
+NAMES = st.sampled_from(sorted(LOSSES))
+PHOTONS = st.sampled_from([1.0, 1e2, 1e4, 1e6, 1e9])
+SEEDS = st.integers(0, 2**16)
+EVERYWHERE = torch.ones(16, 16, dtype=torch.bool)
+
+
+def patterns(photons, seed, batch=3, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    shape = torch.rand((batch, 16, 16), generator=generator, dtype=torch.float64) ** 4
+    expected = shape * (photons / shape.sum((1, 2), keepdim=True))
+    return expected.to(dtype), torch.poisson(expected, generator=generator).to(dtype)
+
+
+def textbook(name, predicted, measured):
+    """The losses as they stand in textbooks, float64, no thought for cancellation."""
+    photons = measured.sum((1, 2)).clamp(min=1.0)
+    if name == "amplitude":
+        return ((predicted + 0.375).sqrt() - (measured + 0.375).sqrt()).square().sum((1, 2)) / photons
+    likelihood = predicted - torch.xlogy(measured, predicted)
+    return (likelihood - (measured - torch.xlogy(measured, measured))).sum((1, 2)) / photons
+
+
+@given(NAMES, PHOTONS, SEEDS)
+def test_loss_is_zero_where_counts_agree_and_never_negative(name, photons, seed):
+    predicted, measured = patterns(photons, seed)
+    assert LOSSES[name](measured, measured, EVERYWHERE).tolist() == [0, 0, 0]
+    assert (LOSSES[name](predicted, measured, EVERYWHERE) >= 0).all()
+    assert (LOSSES[name](measured * (1 + 1e-4), measured, EVERYWHERE) >= 0).all()
+
+
+@given(NAMES, st.sampled_from([1e4, 1e6, 1e9]), SEEDS)
+def test_float32_keeps_the_precision_of_the_textbook_formula_in_float64(name, photons, seed):
+    predicted, measured = patterns(photons, seed)
+    found = LOSSES[name](predicted, measured, EVERYWHERE).double()
+    exact = textbook(name, predicted.double(), measured.double())
+    # The floor of the Poisson loss moves it where single photons meet expectations near zero.
+    torch.testing.assert_close(found, exact, rtol=1e-2, atol=2 / photons)
+
+
+@given(NAMES, PHOTONS, SEEDS)
+def test_gradient_agrees_with_finite_differences(name, photons, seed):
+    predicted, measured = patterns(photons, seed, batch=1, dtype=torch.float64)
+    factors = torch.linspace(0.9, 1.15, 256, dtype=torch.float64).view(1, 16, 16).requires_grad_()
+
+    def loss(factors):
+        return LOSSES[name](predicted.clamp(min=1e-3 * photons / 256) * factors, measured, EVERYWHERE)
+
+    assert torch.autograd.gradcheck(loss, factors, atol=1e-7, rtol=1e-4, fast_mode=True)
+
+
+@given(NAMES, SEEDS)
+def test_masked_pixels_carry_no_information(name, seed):
+    predicted, measured = patterns(1e4, seed)
+    mask = torch.rand((16, 16), generator=torch.Generator().manual_seed(seed)) > 0.3
+    clean = LOSSES[name](predicted, measured, mask)
+    measured = torch.where(mask, measured, torch.nan)
+    predicted = torch.where(mask, predicted, 7.0).requires_grad_()
+    dirty = LOSSES[name](predicted, measured, mask)
+    assert torch.equal(clean, dirty)
+    (gradient,) = torch.autograd.grad(dirty.sum(), predicted)
+    assert torch.isfinite(gradient).all()
+    assert (gradient[:, ~mask] == 0).all()
+
+
+@given(NAMES, SEEDS)
+def test_loss_pulls_a_wrong_flux_back(name, seed):
+    _, measured = patterns(1e4, seed)
+    factor = torch.tensor(1.5, requires_grad=True)
+    (slope,) = torch.autograd.grad(LOSSES[name](measured * factor, measured, EVERYWHERE).sum(), factor)
+    assert slope > 0
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_dark_pattern_gives_a_finite_loss_and_gradient(name):
+    predicted = torch.full((1, 16, 16), 1e-3, requires_grad=True)
+    loss = LOSSES[name](predicted, torch.zeros(1, 16, 16), EVERYWHERE)
+    (gradient,) = torch.autograd.grad(loss.sum(), predicted)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(gradient).all()
+
+
+def test_total_variation_measures_a_step_by_its_height_and_a_constant_as_nothing():
+    step = torch.ones(1, 8, 8, dtype=torch.complex64)
+    step[:, 4:] = 3
+    weights = torch.ones(1, 8, 8)
+    torch.testing.assert_close(total_variation(step, weights), torch.tensor([2 / 7]), rtol=1e-4, atol=1e-5)
+    assert total_variation(torch.ones_like(step), weights).item() < 2e-5
+    weights[:, 3:5] = 0
+    assert total_variation(step, weights).item() < 2e-5
+
+
+def test_real_space_error_ignores_a_global_phase_but_no_factor():
+    truth = torch.randn(2, 8, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    weights = torch.ones(2, 8, 8)
+    phase = torch.polar(torch.tensor(1.0), torch.tensor(0.7))
+    assert realspace(truth * phase, truth, weights).amax() < 1e-10
+    torch.testing.assert_close(realspace(truth * 1.5, truth, weights), torch.full((2,), 0.25))
