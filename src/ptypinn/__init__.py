@@ -15,8 +15,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ptypinn.config.evaluate import EvaluateConfig as EvaluateConfig
     from ptypinn.config.load import LoadConfig as LoadConfig
+    from ptypinn.config.reconstruct import ReconstructConfig as ReconstructConfig
     from ptypinn.config.refine import RefineConfig as RefineConfig
     from ptypinn.config.simulate import SimulateConfig as SimulateConfig
+    from ptypinn.config.train import TrainConfig as TrainConfig
     from ptypinn.data.formats import load as load
     from ptypinn.data.formats import save as save
     from ptypinn.data.reconstruction import Reconstruction as Reconstruction
@@ -24,14 +26,20 @@ if TYPE_CHECKING:
     from ptypinn.errors import InputError as InputError
     from ptypinn.evaluate import Evaluation as Evaluation
     from ptypinn.evaluate import evaluate as evaluate
+    from ptypinn.info import info as info
+    from ptypinn.reconstruct import reconstruct as reconstruct
     from ptypinn.refine import refine as refine
     from ptypinn.simulate import simulate as simulate
+    from ptypinn.training import train as train
 
 _HOMES = {
     "load": "data.formats",
     "save": "data.formats",
     "simulate": "simulate",
+    "info": "info",
     "refine": "refine",
+    "train": "training",
+    "reconstruct": "reconstruct",
     "evaluate": "evaluate",
     "ScanData": "data.scan",
     "Reconstruction": "data.reconstruction",
@@ -40,6 +48,8 @@ _HOMES = {
     "LoadConfig": "config.load",
     "SimulateConfig": "config.simulate",
     "RefineConfig": "config.refine",
+    "TrainConfig": "config.train",
+    "ReconstructConfig": "config.reconstruct",
     "EvaluateConfig": "config.evaluate",
 }
 """Modules that the public names live in."""

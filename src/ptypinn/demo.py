@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ptypinn.config.demo import DemoConfig
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
@@ -45,8 +47,8 @@ def demo(
         output_dir: Folder for the scan file (`scan.h5`) and the training (`model`).
         progress: Told about every step.
     """
-    config = config or DemoConfig()
-    folder = Path(output_dir)
+    config, folder = config or DemoConfig(), Path(output_dir)
+    torch.set_num_threads(config.threads)
     scan = simulate(simulation_of(config), progress=progress)
     save(scan, folder / "scan.h5")
     model = train(scan, training_of(config), output_dir=folder / "model", progress=progress)

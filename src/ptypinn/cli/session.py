@@ -49,12 +49,17 @@ class Session:
             yield tee(shown, *others)
 
     @contextlib.contextmanager
-    def run(self, stage: str, *configs: Any) -> Iterator[tuple[RunFolder, Progress]]:
-        """The run folder that `--output-dir` names, and the progress of what happens in it."""
+    def run(self, stage: str, *configs: Any, again: bool = False) -> Iterator[tuple[RunFolder, Progress]]:
+        """The run folder that `--output-dir` names, and the progress of what happens in it.
+
+        Args:
+            stage: Name of the stage.
+            configs: Configurations of the stage, for the record.
+            again: The run goes on from an earlier one, which may be finished.
+        """
         merged = {key: value for config in configs for key, value in to_plain(config).items()}
-        folder = RunFolder(
-            self.options.output_dir, stage, merged, command=self.command, overwrite=self.options.overwrite
-        )
+        allowed = again or self.options.overwrite
+        folder = RunFolder(self.options.output_dir, stage, merged, command=self.command, overwrite=allowed)
         with folder, self.progress(folder.progress) as progress:
             yield folder, progress
 

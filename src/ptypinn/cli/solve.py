@@ -41,7 +41,7 @@ def run_reconstruct(session: Session) -> None:
     config = session.config(ReconstructConfig)
 
     def solve(scan: ScanData, progress: Progress) -> Reconstruction:
-        return reconstruct(scan, Path(session.options.model), config, progress=progress)
+        return reconstruct(scan, _bundle_in(Path(session.options.model)), config, progress=progress)
 
     solved_run(session, "reconstruct", config, solve, EvaluateConfig())
 
@@ -67,3 +67,8 @@ def solved_run(session: Session, stage: str, config: object, solve: Solver, judg
         run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
     lines = [*headline(evaluation), f"results in {run.path}"]
     session.tell(result_record(run, evaluation), lines)
+
+
+def _bundle_in(place: Path) -> Path:
+    """The bundle that a path names, or the one in a run folder."""
+    return next(iter(sorted(place.glob("*.safetensors"))), place) if place.is_dir() else place

@@ -15,9 +15,9 @@ def run_train(session: Session) -> None:
 
     loading, config = session.config(LoadConfig), session.config(TrainConfig)
     scan = load(session.options.scan, loading)
-    with session.run("train", loading, config) as (run, progress):
+    with session.run("train", loading, config, again=session.options.resume) as (run, progress):
         with run.timed("train"):
-            model = train(scan, config, output_dir=run.path, progress=progress)
+            model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
         run.finish(inputs={"scan": input_record(scan)}, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
     session.tell(result, [f"model in {model}"])

@@ -27,9 +27,13 @@ class DemoConfig:
     """The network sees groups of gridsize**2 neighbouring patterns at a time."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    threads: int = 1
+    """CPU threads; arrays this small gain little from more, and lose much where other programs need the cores."""
     seed: int = 1
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError("--threads", "", str(self.threads), "at least 1")
         if self.object_size < self.size:
             raise InputError("--object_size", "", str(self.object_size), f"at least --size ({self.size})")

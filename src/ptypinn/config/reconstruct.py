@@ -14,7 +14,7 @@ class ReconstructConfig:
 
     part: Literal["all", "train", "held_out"] = "all"
     """Patterns to reconstruct: all, or one of the two parts that the training split the scan into."""
-    probe: Literal["auto", "scan", "bundle"] = "auto"
+    probe_from: Literal["auto", "scan", "bundle"] = "auto"
     """Probe to reconstruct with; auto takes the bundle's where it was trained with the network, else the scan's."""
     neighbor_count: int = 7
     """Members of a group are drawn from so many nearest neighbours of its leading pattern, for gridsize above 1."""

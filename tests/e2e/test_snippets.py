@@ -1,0 +1,101 @@
+"""Every command and every line of Python in the README and in the documentation runs, in order, page by page."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ptypinn as pp
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHORTER = {
+    "demo": ["--object-size", "64", "--size", "32", "--width", "16", "--epochs", "1"],
+    "train": ["--epochs", "1", "--width", "16"],
+    "refine": ["--iterations", "4"],
+    "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],
+}
+"""Options that tests add so that a command takes seconds; the last of two equal options counts."""
+
+
+def load_helper(name: str):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+snippets_of = load_helper("snippets").snippets_of
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, scan_file):
+    """A folder with the files that the pages call the reader's own."""
+    scan = pp.load(scan_file)
+    pp.save(scan.replace(truth=None), tmp_path / "my_scan.cxi")
+    amplitudes = np.sqrt(np.asarray(scan.counts, np.float32))
+    arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
+    np.savez(tmp_path / "amplitudes.npz", diffraction=amplitudes, **arrays)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_snippet_of_a_page_runs(page, desk, ptypinn):
+    namespace: dict[str, object] = {}
+    for snippet in snippets_of(page.read_text()):
+        if snippet.language == "python":
+            exec(compile(snippet.text, f"{page.name}:{snippet.line}", "exec"), namespace)
+            continue
+        for line in snippet.text.splitlines():
+            program, *arguments = shlex.split(line, comments=True) or [""]
+            assert program in ("ptypinn", ""), f"{page.name}:{snippet.line}: {line!r} is neither run nor marked"
+            if program:
+                done = ptypinn(*arguments, *SHORTER.get(arguments[0], []))
+                assert done.code == 0, f"{page.name}:{snippet.line}: {line}: {done.err}"
+
+
+def test_snippets_are_found():
+    page = "```bash\na\n```\n<!-- not run: b -->\n```bash\nb\n```\n```text\nc\n```\n```python\nd = 1\n```\n"
+    found = snippets_of(page)
+    assert [(snippet.language, snippet.text, snippet.line) for snippet in found] == [
+        ("bash", "a\n", 2),
+        ("python", "d = 1\n", 12),
+    ]
+    assert len(snippets_of((ROOT / "README.md").read_text())) >= 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    import re
+
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("refine_simulated", {"iterations": 3, "photons": 1e5}),
+        ("train_and_reconstruct", {"folder": Path("model"), "epochs": 1, "photons": 1e5}),
+        ("read_my_file", {"path": Path("my_scan.h5")}),
+    ],
+)
+def test_examples_run(name, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "examples" / f"{name}.py"
+    assert len(path.read_text().splitlines()) <= 60
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(**arguments)
+
+
+def test_every_example_is_tested():
+    tested = {"refine_simulated", "train_and_reconstruct", "read_my_file"}
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == tested

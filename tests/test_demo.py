@@ -1,0 +1,43 @@
+"""The demonstration runs as its configuration says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ptypinn.config.demo import DemoConfig
+from ptypinn.data.formats import load
+from ptypinn.demo import demo, simulation_of, training_of
+from ptypinn.errors import InputError
+
+
+def test_the_shipped_configuration_is_the_default():
+    shipped = yaml.safe_load((Path(__file__).parents[1] / "configs" / "demo.yaml").read_text())
+    assert DemoConfig(**shipped) == DemoConfig()
+
+
+def test_what_the_configuration_says_reaches_the_stages():
+    config = DemoConfig(object_size=96, size=32, photons=2e4, overlap=0.6, epochs=3, width=16, gridsize=2, seed=5)
+    simulated, trained = simulation_of(config), training_of(config)
+    assert (simulated.object_size, simulated.size, simulated.photons) == ((96, 96), 32, 2e4)
+    assert (simulated.overlap, simulated.seed) == (0.6, 5)
+    assert (trained.epochs, trained.width, trained.gridsize, trained.seed) == (3, 16, 2, 5)
+
+
+def test_a_tiny_demonstration_keeps_its_scan_and_its_scale(tmp_path):
+    told = []
+    config = DemoConfig(object_size=64, size=32, photons=1e5, epochs=2, width=16, device="cpu")
+    made = demo(config, output_dir=tmp_path, progress=lambda stage, *_, **__: told.append(stage))
+    assert {"simulate", "train", "reconstruct"} <= set(told)
+    kept = load(tmp_path / "scan.h5")
+    np.testing.assert_array_equal(np.asarray(kept.counts), np.asarray(made.scan.counts))
+    assert made.model.is_relative_to(tmp_path)
+    assert made.recon.object.shape == (64, 64)
+    assert made.evaluation.metrics["flux_closure"] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(("field", "value"), [("object_size", 16), ("threads", 0)])
+def test_impossible_demonstrations_are_refused(field, value):
+    with pytest.raises(InputError, match=f"--{field}"):
+        DemoConfig(**{field: value})
