@@ -69,7 +69,7 @@ def test_alignment_undoes_the_sub_pixel_offset_of_a_smooth_patch(seed):
 
 @given(SEEDS)
 def test_streamed_sums_equal_those_of_one_call(seed):
-    corners, fractions, weights = scene(seed)
+    corners, _, weights = scene(seed)
     patches = torch.randn(weights.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
     weighted, _ = stitch(patches, weights, corners, HEIGHT, WIDTH)
     streamed = torch.zeros_like(weighted)

@@ -16,7 +16,7 @@ class TrainConfig:
     """Network architecture."""
     inputs: Literal["projection", "amplitude"] = "projection"
     """What the network sees of a pattern: its amplitude alone, or also the probe's estimate of the patch from it."""
-    width: int = 32
+    width: int = 16
     """Channels of the network's finest level, a multiple of 16."""
     gridsize: int = 1
     """The network sees groups of gridsize**2 neighbouring patterns at a time."""
@@ -26,10 +26,10 @@ class TrainConfig:
     """Groups to train on; one per training pattern by default."""
     cluster_size: int | None = None
     """Neighbouring groups merged on one canvas inside the loss; enough for 12 patterns by default."""
-    epochs: int = 40
+    epochs: int = 20
     """Most passes over the groups."""
-    batch_size: int = 4
-    """Windows of cluster_size groups per optimiser step."""
+    batch_size: int = 1
+    """Windows of cluster_size groups per optimiser step; many small steps learn a single scan fastest."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW; it warms up over the first steps and falls to zero as a cosine."""
     gradient_clip: float = 1.0
