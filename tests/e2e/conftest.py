@@ -41,6 +41,18 @@ def ptypinn(capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
+@pytest.fixture
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write run folders without drawing, which takes seconds; one test in a process of its own draws everything."""
+
+    def write_report(recon: object, path: Path, *_: object) -> Path:
+        path.write_text("<html></html>")
+        return path
+
+    monkeypatch.setattr("ptypinn.cli.products.write_report", write_report)
+    monkeypatch.setattr("ptypinn.cli.products.png_bytes", lambda figure: b"\x89PNG")
+
+
 @pytest.fixture(scope="session")
 def ptypinn_process() -> Command:
     """Run the installed command line in a process of its own."""

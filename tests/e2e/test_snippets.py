@@ -33,7 +33,7 @@ snippets_of = load_helper("snippets").snippets_of
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch, scan_file):
+def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     """A folder with the files that the pages call the reader's own."""
     scan = pp.load(scan_file)
     pp.save(scan.replace(truth=None), tmp_path / "my_scan.cxi")

@@ -35,7 +35,7 @@ def one_line_failures() -> Iterator[Outcome]:
     except BrokenPipeError:  # the reader of our output has gone, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         outcome.code = 1
-    except (InputError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+    except (InputError, OSError, MemoryError, RuntimeError, KeyboardInterrupt, SystemExit) as error:
         reason = _reason(error)
         if reason is None:
             raise
@@ -46,8 +46,8 @@ def one_line_failures() -> Iterator[Outcome]:
 def _reason(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was finished before is kept"
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "; ".join(["interrupted", *(str(hint) for hint in error.args if isinstance(hint, str))])
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "not enough memory" in str(error):
         return "out of memory; try a smaller batch, or another device with --device"
     if isinstance(error, OSError):
