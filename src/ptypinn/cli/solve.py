@@ -13,7 +13,7 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.data.formats import load
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.evaluate import evaluate
+from ptypinn.evaluate import evaluate, split_half
 from ptypinn.progress import Progress
 
 Solver = Callable[[ScanData, Progress], Reconstruction]
@@ -30,7 +30,11 @@ def run_refine(session: Session) -> None:
     def solve(scan: ScanData, progress: Progress) -> Reconstruction:
         return refine(scan, config, start=start, progress=progress)
 
-    solved_run(session, "refine", config, solve, EvaluateConfig(remove_ramp=freed, remove_shift=freed))
+    def solve_half(half: ScanData, progress: Progress) -> Reconstruction:
+        return refine(half, config, progress=progress)
+
+    judging = EvaluateConfig(remove_ramp=freed, remove_shift=freed)
+    solved_run(session, "refine", config, solve, judging, solve_half if session.options.split_half else None)
 
 
 def run_reconstruct(session: Session) -> None:
@@ -46,7 +50,14 @@ def run_reconstruct(session: Session) -> None:
     solved_run(session, "reconstruct", config, solve, EvaluateConfig())
 
 
-def solved_run(session: Session, stage: str, config: object, solve: Solver, judging: EvaluateConfig) -> None:
+def solved_run(
+    session: Session,
+    stage: str,
+    config: object,
+    solve: Solver,
+    judging: EvaluateConfig,
+    solve_half: Solver | None = None,
+) -> None:
     """Load, solve, evaluate, write and tell.
 
     Args:
@@ -55,14 +66,21 @@ def solved_run(session: Session, stage: str, config: object, solve: Solver, judg
         config: Configuration of the stage, for the record.
         solve: Makes the reconstruction.
         judging: How the reconstruction is compared.
+        solve_half: Solves a half of the scan from the probe found for the whole; None for no comparison of halves.
     """
     loading = session.config(LoadConfig)
     scan = load(session.options.scan, loading)
     with session.run(stage, loading, config) as (run, progress):
         with run.timed(stage):
             recon = solve(scan, progress)
+        halves = None
+        if solve_half is not None:
+            with run.timed("split half"):
+                known = scan.replace(probe=recon.probe, probe_gauge="calibrated")
+                first, second = (solve_half(half, progress) for half in split_half(known))
+                halves = (first, second)
         with run.timed("evaluate"):
-            evaluation = evaluate(recon, scan, config=judging)
+            evaluation = evaluate(recon, scan, config=judging, halves=halves)
         write_products(run, recon, scan, evaluation)
         run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
     lines = [*headline(evaluation), f"results in {run.path}"]

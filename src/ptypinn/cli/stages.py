@@ -84,7 +84,13 @@ STAGES: dict[str, Stage] = {
     ),
     "refine": Stage(
         "Solve a scan iteratively for object, probe and positions.",
-        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("start", "Reconstruction to start from (HDF5), or its run folder.")),
+        (
+            SCAN,
+            OUTPUT_DIR,
+            OVERWRITE,
+            Argument("start", "Reconstruction to start from (HDF5), or its run folder."),
+            Argument("split_half", "Solve two halves of the scan too: their agreement is the resolution.", switch=True),
+        ),
         ("load.LoadConfig", "refine.RefineConfig"),
         "solve.run_refine",
     ),
