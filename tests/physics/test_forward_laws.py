@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.physics import patches as patches_module
 from ptypinn.physics.forward import diffract, expected_counts, power
 from ptypinn.physics.patches import add_patches, extract_patches, frame_of, place_patches, split_positions
 from ptypinn.physics.propagate import back_propagate, far_field, to_centred, to_fft_order
@@ -120,6 +121,14 @@ def test_patches_are_added_onto_a_canvas_in_place():
     patches = torch.rand(2, 3, 8, 8)
     add_patches(canvases, patches, corners)
     torch.testing.assert_close(canvases, 1 + place_patches(patches, corners, 9, 9))
+
+
+@given(windows=st.integers(1, 3), batch=st.integers(1, 5), seed=SEEDS)
+def test_gpu_and_cpu_ways_of_adding_patches_agree(windows, batch, seed):
+    by_index, corners = torch.zeros(windows, 19, 17), random_corners(windows, batch, 9, seed)
+    patches = torch.rand((windows, batch, 8, 8), generator=torch.Generator().manual_seed(seed))
+    patches_module._add_by_index(by_index, patches, corners)
+    torch.testing.assert_close(by_index, place_patches(patches, corners, 19, 17))
 
 
 @given(SEEDS)
