@@ -82,6 +82,11 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(scan, trained, tmp
     assert (tmp_path / CURVE).read_text() == (trained.parent / CURVE).read_text()
 
 
+def test_run_with_other_options_is_not_resumed(scan, trained):
+    with pytest.raises(InputError, match=r"--resume.*--width 32 \(was 16\)"):
+        train(scan, TrainConfig(**{**TINY, "width": 32}), output_dir=trained.parent, resume=True)
+
+
 def test_nothing_to_resume_is_said(scan, tmp_path):
     with pytest.raises(InputError, match=r"last\.ckpt.*no such file"):
         train(scan, TrainConfig(**TINY), output_dir=tmp_path, resume=True)

@@ -86,6 +86,18 @@ class PtychoTask(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the configuration, so that only the same run is resumed."""
+        checkpoint["config"] = asdict(self.config)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration; the device may differ."""
+        here, there = asdict(self.config), checkpoint["config"]
+        changed = [name for name in here if name != "device" and here[name] != there.get(name)]
+        if changed:
+            found = ", ".join(f"--{name} {here[name]} (was {there.get(name)})" for name in changed)
+            raise InputError("--resume", "", found, "the options of the run to resume")
+
     def _losses(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         counts = batch["counts"]
         windows, pixels = counts.shape[0], counts.shape[-2:]
