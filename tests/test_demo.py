@@ -18,16 +18,16 @@ def test_the_shipped_configuration_is_the_default():
 
 
 def test_what_the_configuration_says_reaches_the_stages():
-    config = DemoConfig(object_size=96, size=32, photons=2e4, overlap=0.6, epochs=3, width=16, gridsize=2, seed=5)
+    config = DemoConfig(object_size=96, size=32, photons=2e4, overlap=0.6, epochs=3, width=32, gridsize=2, seed=5)
     simulated, trained = simulation_of(config), training_of(config)
     assert (simulated.object_size, simulated.size, simulated.photons) == ((96, 96), 32, 2e4)
     assert (simulated.overlap, simulated.seed) == (0.6, 5)
-    assert (trained.epochs, trained.width, trained.gridsize, trained.seed) == (3, 16, 2, 5)
+    assert (trained.epochs, trained.width, trained.gridsize, trained.seed) == (3, 32, 2, 5)
 
 
 def test_a_tiny_demonstration_keeps_its_scan_and_its_scale(tmp_path):
     told = []
-    config = DemoConfig(object_size=64, size=32, photons=1e5, epochs=2, width=16, device="cpu")
+    config = DemoConfig(object_size=64, size=32, photons=1e5, epochs=2, device="cpu")
     made = demo(config, output_dir=tmp_path, progress=lambda stage, *_, **__: told.append(stage))
     assert {"simulate", "train", "reconstruct"} <= set(told)
     kept = load(tmp_path / "scan.h5")

@@ -14,8 +14,8 @@ import ptypinn as pp
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORTER = {
-    "demo": ["--object-size", "64", "--size", "32", "--width", "16", "--epochs", "1"],
-    "train": ["--epochs", "1", "--width", "16"],
+    "demo": ["--object-size", "64", "--size", "32", "--epochs", "1"],
+    "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],
     "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],
 }

@@ -19,9 +19,9 @@ class DemoConfig:
     """Photons per pattern through vacuum."""
     overlap: float = 0.75
     """Linear overlap of neighbouring positions."""
-    epochs: int = 40
+    epochs: int = 60
     """Most passes over the groups of patterns."""
-    width: int = 32
+    width: int = 16
     """Channels of the network's finest level, a multiple of 16."""
     gridsize: int = 1
     """The network sees groups of gridsize**2 neighbouring patterns at a time."""
