@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
+from ptypinn.evaluate import evaluate
 from ptypinn.models.bundle import Bundle, BundleHeader, load_bundle
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.reconstruct import reconstruct
@@ -136,6 +138,11 @@ def test_network_trained_on_one_part_reconstructs_the_other(scan, tmp_path):
     assert parts["train"].positions_px[:, 1].max() <= parts["held_out"].positions_px[:, 1].min()
     assert sum(len(found.positions_px) for found in parts.values()) == scan.n_patterns
     assert all(found.metrics["flux_closure"] == pytest.approx(1, abs=0.1) for found in parts.values())
+    for found in parts.values():
+        found = Reconstruction.load(found.save(tmp_path / "part.h5"))
+        judged = evaluate(found, scan).metrics["amplitude_residual"]
+        assert judged == pytest.approx(found.metrics["amplitude_residual"], rel=1e-5)
+        np.testing.assert_array_equal(found.scan_part(scan).counts, scan.counts[found.patterns])
 
 
 def test_probe_comes_from_the_scan_or_the_bundle_as_asked(scan):

@@ -107,6 +107,7 @@ def evaluate(
         InputError: Where the object is not finite, or what is compared does not belong together.
     """
     config = config or EvaluateConfig()
+    scan = None if scan is None else recon.scan_part(scan)
     if not np.isfinite(recon.object).all():
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
     metrics, notes = {"object_contrast": object_contrast(recon.object, _lit(recon, config))}, dict[str, str]()

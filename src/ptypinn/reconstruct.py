@@ -89,7 +89,9 @@ def reconstruct(
     if scan.size != bundle.header.size:
         found = f"patterns of {scan.size} pixels"
         raise InputError(scan.source, "counts", found, f"{bundle.header.size} pixels, as in {bundle.source}")
-    scan = _part(calibrate_probe(_with_probe(scan, bundle, config)), bundle, config)
+    scan = calibrate_probe(_with_probe(scan, bundle, config))
+    part = _part(scan, bundle, config)
+    scan = scan if part is None else scan.subset(part)
     device = pick_device(config.device)
     probe = torch.from_numpy(scan.require_probe())
     predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
@@ -112,6 +114,7 @@ def reconstruct(
         positions_px=positions,
         origin_px=origin,
         pixel_size_m=scan.pixel_size_m,
+        patterns=part,
         scale=[entry.as_json() for entry in ledger],
         metrics={
             "amplitude_residual": fit.amplitude_residual,
@@ -136,16 +139,16 @@ def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> Sc
     return scan.replace(probe=bundle.probe.numpy(), probe_gauge="calibrated") if from_bundle else scan
 
 
-def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:
+def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> np.ndarray | None:
+    """Patterns of the part that the configuration names; None for all."""
     if config.part == "all":
-        return scan
+        return None
     split = bundle.header.provenance.get("config", {})
     if split.get("split_axis", "none") == "none":
         raise InputError("--part", "", repr(config.part), "all: the network was trained on the whole scan")
     arguments = (scan.positions_px, split["split_axis"], split["split_fraction"], split["split_gap_px"])
     train, held_out = split_parts(*arguments)
-    index = train if config.part == "train" else held_out
-    return scan.subset(index)
+    return np.sort(train if config.part == "train" else held_out).astype(np.int64)
 
 
 def _sweep(

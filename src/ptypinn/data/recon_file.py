@@ -50,6 +50,8 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
         exact = _group(entry, "reconstruction", "NXcollection", format_version=1)
         for name, dtype in ARRAYS.items():
             exact.create_dataset(name, data=np.asarray(getattr(recon, name), dtype)).attrs["units"] = UNITS[name]
+        if recon.patterns is not None:
+            exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
         if recon.pixel_size_m is not None:
             exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
         for name in RECORDS:
@@ -69,10 +71,11 @@ def read_reconstruction(path: Path) -> Reconstruction:
             raise InputError(source, f"/{GROUP}", "no such group", "a reconstruction written by ptypinn")
         arrays = {name: require_dataset(file, source, f"{GROUP}/{name}")[()].astype(t) for name, t in ARRAYS.items()}
         records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
-        pixel = file.get(f"{GROUP}/pixel_size_m")
+        pixel, patterns = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns"))
         y, x = arrays.pop("origin_px").tolist()
         size = None if pixel is None else float(pixel[()])
-    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size)
+        part = None if patterns is None else patterns[()].astype(np.int64)
+    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
 
 
 def is_reconstruction(file: h5py.File) -> bool:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex64, Float32, Float64
+from jaxtyping import Complex64, Float32, Float64, Int64
+
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Reconstruction:
     """Where `object[0, 0]` lies in the coordinates of the scan file's positions, pixels."""
     pixel_size_m: float | None = None
     """Object pixel, metres, where known."""
+    patterns: Int64[np.ndarray, " patterns"] | None = None
+    """Which patterns of the scan file it was made from, one per position; None for all."""
     scale: list[dict[str, Any]] = field(default_factory=list)
     """Scale ledger: one entry per stage, with expected and measured factor."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -52,6 +57,22 @@ class Reconstruction:
         from ptypinn.data.recon_file import read_reconstruction
 
         return read_reconstruction(Path(path))
+
+    def scan_part(self, scan: ScanData) -> ScanData:
+        """The patterns of a scan that this reconstruction was made from.
+
+        Args:
+            scan: The whole scan, or the part itself.
+
+        Raises:
+            InputError: Where the scan has other patterns.
+        """
+        if scan.n_patterns == len(self.positions_px):
+            return scan
+        if self.patterns is None or self.patterns.max() >= scan.n_patterns:
+            found = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
+            raise InputError(scan.source, "reconstruction", found, "one position per pattern; is it of this scan?")
+        return scan.subset(self.patterns)
 
     def well_lit(self, fraction: float = 0.1) -> np.ndarray:
         """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""

@@ -81,6 +81,7 @@ def render_report(
         lstrip_blocks=True,
     )
     result = evaluation or Evaluation(dict(recon.metrics))
+    scan = None if scan is None else recon.scan_part(scan)
     return templates.get_template("report.html.jinja").render(
         title=scan.source if scan is not None else str(recon.provenance.get("file", "Reconstruction")),
         facts=_facts(recon, scan),
