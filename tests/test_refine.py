@@ -105,6 +105,25 @@ def test_wrong_positions_are_mended_when_asked():
     assert (drift - drift.mean(0)).std() < 0.2 * (before - before.mean(0)).std()
 
 
+def test_positions_that_leave_the_canvas_are_kept_on_it():
+    obj = textured_object(extent=(64, 64), phase=2.0)
+    places = raster(obj.shape, 32, 4)
+    scan = make_scan(obj, curved_probe(photons=1e7), places, seed=6).replace(truth=None)
+    recorded = np.where(places < 2, 3.0, places)
+    recon = solve(scan.replace(positions_px=recorded), refine_probe=False, refine_positions=True, iterations=60)
+    assert recon.positions_px.min() == pytest.approx(-0.49, abs=1e-6)
+
+
+def test_dead_pixels_in_a_bright_beam_do_not_stop_the_solver():
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(photons=1e10), raster(obj.shape, 32, 5), seed=1)
+    mask = np.ones((32, 32), bool)
+    mask[16, 14:18] = False
+    dead = scan.replace(mask=mask, counts=np.where(mask, scan.counts, 0))
+    recon = solve(dead, refine_probe=False, iterations=10)
+    assert recon.history["loss"][-1] < 0.1 * recon.history["loss"][0]
+
+
 def test_bad_pixels_change_nothing():
     obj = textured_object()
     scan = make_scan(obj, curved_probe(), raster(obj.shape, 32, 5), seed=1)

@@ -123,3 +123,12 @@ def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
     assert ours.loss == pytest.approx(theirs.loss)
     for a, b in zip(ours.gradient.blocks(), theirs.gradient.blocks(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("term", ["poisson", "amplitude"])
+@given(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
+def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expected, counts):
+    loss, residual = DATA_TERMS[term](torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(residual).all()
+    assert (loss >= 0).all()

@@ -13,6 +13,8 @@ from ptypinn.types import Patterns
 
 DARK_PHOTONS = 0.1
 """Added to measured and expected counts alike: bounds the residual where the model is dark, and is unbiased."""
+LEAST_RESIDUAL = -1 + 2**-23
+"""Where no photon came and millions are expected, float32 rounds the residual to -1, of which there is no logarithm."""
 ANSCOMBE = 0.375
 """Variance-stabilising offset of Poisson counts (Anscombe 1948)."""
 
@@ -26,7 +28,7 @@ def poisson_term(expected: Patterns, counts: Patterns) -> tuple[Patterns, Patter
     Guizar-Sicairos 2012, eq. 2).
     """
     model = expected + DARK_PHOTONS
-    residual = (counts - expected) / model
+    residual = ((counts - expected) / model).clamp_(min=LEAST_RESIDUAL)
     return model * ((1 + residual) * torch.log1p(residual) - residual), residual
 
 

@@ -31,6 +31,8 @@ from ptypinn.solver.unknowns import Unknowns
 
 FINISH = 3
 """Iterations on all pixels after the held-out pixels said stop."""
+OFF_CANVAS = 0.49
+"""Refined positions may leave the canvas by so much, pixels: less than rounding takes back."""
 Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
 REFRESH = 10
 """Iterations between updates of the preconditioner while the probe changes."""
@@ -126,7 +128,8 @@ class Problem:
     ) -> Callable[[int, Unknowns, Evaluation], None]:
         def watch(number: int, at: Unknowns, here: Evaluation) -> None:
             trace.loss.append(here.loss)
-            trace.held_out_loss.append(here.held_out_loss)
+            if here.held_out_loss:
+                trace.held_out_loss.append(here.held_out_loss)
             if at.probe is not None and number % REFRESH == 0:
                 preconditioner.refresh(at, at.probe)
             if self.watch:
@@ -145,18 +148,25 @@ class Problem:
         if start.object.shape != self.extent or tuple(start.origin_px) != self.origin:
             found = f"a canvas of {start.object.shape} at {tuple(start.origin_px)}"
             raise InputError("--start", "object", found, f"the scan's canvas of {self.extent} at {self.origin}")
-        return torch.from_numpy(start.object).to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(start.object)).to(self.device)
 
     def _result(self, at: Unknowns, trace: Trace) -> Result:
         probe = orthogonalise(self.probe if at.probe is None else at.probe)
         shifts = self.shifts if at.shifts is None else at.shifts
         positions = self.corners[0].double() if shifts is None else self.corners[0] + shifts.double()
+        if at.shifts is not None:
+            positions = self._on_canvas(positions, probe.shape[-1])
         return Result(
             object=at.object.cpu().numpy(),
             probe=probe.cpu().numpy(),
             positions_px=positions.cpu().numpy(),
             origin_px=self.origin,
             illumination=illumination_of(probe, self.corners, *self.extent).cpu().numpy(),
-            history={"loss": trace.loss, "held_out_loss": trace.held_out_loss},
+            history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
             notes={"passes": trace.passes, "stopped": trace.stopped, "best_iteration": trace.best_iteration},
         )
+
+    def _on_canvas(self, positions: torch.Tensor, size: int) -> torch.Tensor:
+        """Bound refined positions to where their patch, cut at the nearest whole pixel, still lies on the canvas."""
+        room = torch.tensor(self.extent, dtype=positions.dtype, device=positions.device) - size
+        return torch.minimum(positions.clamp(min=-OFF_CANVAS), room + OFF_CANVAS)
