@@ -53,6 +53,14 @@ def test_place_is_the_exact_adjoint_of_extract(windows, batch, size, room, seed)
     torch.testing.assert_close(inner(extract_patches(canvases, corners, size), patches), inner(canvases, placed))
 
 
+def test_patches_land_in_the_same_place_however_the_canvas_lies_in_memory():
+    patches, corners = random_complex((1, 3, 8, 8), 0), random_corners(1, 3, 5, 1)
+    rows, columns = torch.zeros((1, 13, 14), dtype=patches.dtype), torch.zeros((1, 14, 13), dtype=patches.dtype).mT
+    add_patches(rows, patches, corners)
+    add_patches(columns, patches, corners)
+    assert torch.equal(rows, columns)
+
+
 @given(batch=st.integers(1, 4), seed=SEEDS)
 def test_shift_adjoint_is_the_exact_adjoint_of_shift(batch, seed):
     probe, waves = random_complex((2, 16, 16), seed), random_complex((batch, 2, 16, 16), seed + 1)
