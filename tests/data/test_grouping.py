@@ -57,6 +57,12 @@ def test_coincident_positions_do_not_make_a_pattern_its_own_neighbour(seed):
     assert all(len(set(group)) == 4 for group in groups)
 
 
+def test_many_patterns_at_one_position_make_groups():
+    groups = group_neighbours(np.repeat(positions_of(2, 0), 20, axis=0), 2, 4)
+    assert sorted(groups[:, 0]) == list(range(40))
+    assert all(len(set(group)) == 4 for group in groups)
+
+
 @given(st.integers(2, 40), GRIDS, st.integers(1, 9), SEEDS)
 def test_windows_hold_neighbouring_groups(count, gridsize, cluster, seed):
     positions = positions_of(count, seed)

@@ -47,7 +47,8 @@ def group_neighbours(
     if others == 0:
         return order[:, None].astype(np.int64)
     near = nearest(positions, positions[order], max(neighbor_count, others) + 1)
-    near[:, 1:][near[:, 1:] == order[:, None]] = near[near[:, 0] != order, 0]  # a coincident pattern may come first
+    # Where patterns coincide, the leader may stand behind others, or not among the nearest at all.
+    near[:, 1:] = np.where(near[:, 1:] == order[:, None], near[:, :1], near[:, 1:])
     near = near[:, 1:] if near.shape[1] > 1 else near
     near = near[:, np.arange(max(near.shape[1], others)) % near.shape[1]]
     drawn = rng.random(near.shape).argsort(1)[:, :others]
