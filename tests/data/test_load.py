@@ -10,6 +10,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import detect_format, load, save
 from ptypinn.data.frame import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -208,3 +209,9 @@ def test_the_canvas_holds_every_probe_and_no_more(make_scan):
     assert wide_origin == (-7, -4)
     assert wide == (shape[0] + 8, shape[1] + 8)
     np.testing.assert_allclose(canvas_positions(scan, 4)[0], [3.6, 6.0])
+
+
+def test_a_mask_of_another_size_is_named_whatever_the_counts():
+    for dtype in (np.uint16, np.float32):
+        with pytest.raises(InputError, match=r"mask: found bool of shape \(4, 4\)"):
+            ScanData(np.ones((3, 8, 8), dtype), np.zeros((3, 2)), mask=np.ones((4, 4), bool))

@@ -17,9 +17,10 @@ MAX_CANVAS_PIXELS = 16384**2
 
 def validate_scan(scan: ScanData) -> None:
     """Raise `InputError` for the first contradiction in a scan: shapes, finiteness, signs, pairing, canvas."""
+    _check_shape(scan)
+    _check_mask(scan)
     _check_counts(scan)
     _check_positions(scan)
-    _check_mask(scan)
     _check_probe(scan)
     _check_truth(scan)
     _check_numbers(scan)
@@ -61,7 +62,7 @@ def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: i
         )
 
 
-def _check_counts(scan: ScanData) -> None:
+def _check_shape(scan: ScanData) -> None:
     shape = tuple(scan.counts.shape)
     if len(shape) != 3:
         raise InputError(scan.source, "counts", f"shape {shape}", "three axes (patterns, N, N)")
@@ -71,6 +72,9 @@ def _check_counts(scan: ScanData) -> None:
         raise InputError(scan.source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", "square patterns")
     if shape[1] % 2 or shape[1] < 8:
         raise InputError(scan.source, "counts", f"patterns of {shape[1]} pixels", "an even edge of at least 8 pixels")
+
+
+def _check_counts(scan: ScanData) -> None:
     if isinstance(scan.counts, np.ndarray):
         if scan.counts.dtype.kind not in "uif":
             raise InputError(scan.source, "counts", f"type {scan.counts.dtype}", "real numbers")
