@@ -1,6 +1,7 @@
 """The evaluation stage: names, frames, gauges, halves, words; plain finite numbers throughout."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,45 @@ def test_a_reference_on_another_canvas_replaces_the_truth(scan):
     result = evaluate(recon, scan, reference)
     assert result.comparison.kind == "reference"
     assert result.metrics["output_vs_truth_ratio"] == pytest.approx(0.5, rel=1e-2)
+
+
+FREED = [{"config": {"refine_probe": True}}, {"config": {"refine_positions": True}}, {"model": {"trained_probe": True}}]
+
+
+@pytest.mark.parametrize("provenance", FREED, ids=lambda provenance: str(*provenance.values()))
+def test_ramp_and_shift_are_removed_where_probe_or_positions_were_solved_for(scan, tmp_path, provenance):
+    known = replace(reconstruction(scan, with_ramp(scan.truth, (0.02, -0.03))), provenance={"config": {"seed": 0}})
+    freed = Reconstruction.load(replace(known, provenance=provenance).save(tmp_path / "freed.h5"))
+    exact = reconstruction(scan)
+    keep, remove = EvaluateConfig(remove_ramp=False, remove_shift=False), FREE
+    quick = [replace(config, compare_counts=False) for config in (EvaluateConfig(), keep, remove)]
+
+    def errors(recon, against):
+        return [evaluate(recon, *against, config=config).metrics["complex_error"] for config in quick]
+
+    for ramped, removed in ((known, False), (freed, True)):
+        for pair in ((ramped, (scan,)), (ramped, (None, exact)), (exact, (None, ramped))):
+            automatic, kept, off = errors(*pair)
+            assert off < 1e-3 < 0.5 < kept
+            assert automatic == (off if removed else kept)
+    assert evaluate(freed, scan).as_json()["alignment"]["ramp_rad_per_px"] == pytest.approx([-0.02, 0.03], rel=1e-3)
+
+
+def test_a_network_compares_with_a_refined_object_where_both_are_lit(scan):
+    """A part of the scan, on a canvas of its own, in another gauge, with nonsense where its probe did not go."""
+    part = scan.subset(np.flatnonzero(scan.positions_px[:, 0] < 45))
+    low = np.round(part.positions_px).min(0).astype(int)
+    shape = np.round(part.positions_px).max(0).astype(int) + scan.size - low
+    network = reconstruction(part, spoiled(scan, level=0.3), tuple(low.tolist()), tuple(shape.tolist()))
+    network.object[~network.well_lit()] = 9j
+    plain = replace(reconstruction(scan), provenance={"config": {"refine_probe": True}})
+    turned = replace(plain, object=(-1j * with_ramp(scan.truth, (0.3, 0.02))).astype(np.complex64))
+    expected, found, truth = (evaluate(network, part, reference) for reference in (plain, turned, None))
+    assert found.comparison.alignment.mask.sum() < 0.7 * plain.well_lit().sum()
+    assert found.metrics["object_contrast"] == expected.metrics["object_contrast"]
+    assert found.metrics == pytest.approx(expected.metrics, rel=1e-2, abs=1e-3)
+    for name in ("complex_error", "pearson_r_phase", "pearson_r_amplitude", "output_vs_truth_ratio"):
+        assert found.metrics[name] == pytest.approx(truth.metrics[name], rel=0.05), name
 
 
 def test_without_a_truth_counts_and_halves_still_judge(scan):

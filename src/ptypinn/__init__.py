@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ptypinn.errors import InputError as InputError
     from ptypinn.evaluate import Evaluation as Evaluation
     from ptypinn.evaluate import evaluate as evaluate
+    from ptypinn.evaluate import split_half as split_half
     from ptypinn.info import info as info
     from ptypinn.reconstruct import reconstruct as reconstruct
     from ptypinn.refine import refine as refine
@@ -41,6 +42,7 @@ _HOMES = {
     "train": "training",
     "reconstruct": "reconstruct",
     "evaluate": "evaluate",
+    "split_half": "evaluate",
     "ScanData": "data.scan",
     "Reconstruction": "data.reconstruction",
     "Evaluation": "evaluate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from ptypinn.metrics import (
     object_contrast,
     output_vs_truth_ratio,
     phase_metrics,
+    with_ramp,
 )
 from ptypinn.metrics.verdict import warnings_about
 
@@ -94,7 +95,7 @@ def evaluate(
 
     With a reference, or a scan that holds the truth, the object is compared with it; with a scan, the predicted counts
     are compared with the measured ones; with reconstructions of two halves of the scan (see `split_half`), their
-    agreement gives the resolution.
+    agreement, free of ramp and shift, gives the resolution.
 
     Args:
         recon: What to judge.
@@ -117,7 +118,7 @@ def evaluate(
         metrics |= _reference_metrics(comparison)
         frc = _correlate(comparison, notes)
     if halves is not None:
-        half = _correlate(_comparison(*halves, config, "half"), notes)
+        half = _correlate(_comparison(*halves, replace(config, remove_ramp=True, remove_shift=True), "half"), notes)
         if half is not None:
             metrics |= _resolution(half, "split_half_frc", notes)
         frc = frc or half
@@ -145,10 +146,24 @@ def _compare(
     recon: Reconstruction, scan: ScanData | None, reference: Reconstruction | None, config: EvaluateConfig
 ) -> Comparison | None:
     if reference is not None:
-        return _comparison(recon, reference, config, "reference")
+        return _comparison(recon, reference, _with_gauge(config, recon, reference), "reference")
     if scan is not None and scan.truth is not None:
-        return _compare_arrays(recon, scan.truth, (0, 0), np.ones(scan.truth.shape, bool), config, "truth")
+        config, everywhere = _with_gauge(config, recon), np.ones(scan.truth.shape, bool)
+        return _compare_arrays(recon, scan.truth, (0, 0), everywhere, config, "truth")
     return None
+
+
+def _with_gauge(config: EvaluateConfig, *compared: Reconstruction) -> EvaluateConfig:
+    """The configuration with ramp and shift decided: removed where any of the compared leaves them undetermined."""
+    free = any(_is_free(recon) for recon in compared)
+    ramp, shift = (free if choice is None else choice for choice in (config.remove_ramp, config.remove_shift))
+    return replace(config, remove_ramp=ramp, remove_shift=shift)
+
+
+def _is_free(recon: Reconstruction) -> bool:
+    """Whether probe or positions were solved for with the object: the counts then fix neither ramp nor shift."""
+    config, model = (recon.provenance.get(name) or {} for name in ("config", "model"))
+    return bool(config.get("refine_probe") or config.get("refine_positions") or model.get("trained_probe"))
 
 
 def _comparison(recon: Reconstruction, reference: Reconstruction, config: EvaluateConfig, kind: str) -> Comparison:
@@ -164,7 +179,7 @@ def _compare_arrays(
     config: EvaluateConfig,
     kind: str,
 ) -> Comparison:
-    """Cut both to the frame they share and align; two halves are always freed of ramp and shift."""
+    """Cut both to the frame they share and align."""
     start = np.maximum(recon.origin_px, origin)
     stop = np.minimum(np.add(recon.origin_px, recon.object.shape), np.add(origin, reference.shape))
     if (stop - start < SMALLEST_REGION_PX).any():
@@ -174,12 +189,16 @@ def _compare_arrays(
     mask = _lit(recon, config)[ours] & reference_lit[theirs]
     if not mask.any():
         raise InputError(kind, "illumination", "no pixel lit in both", "a common well-lit region")
-    free = kind == "half"
-    target = reference[theirs]
-    alignment = align(
-        recon.object[ours], target, mask, ramp=free or config.remove_ramp, shift=free or config.remove_shift
-    )
+    ramp, shift = bool(config.remove_ramp), bool(config.remove_shift)
+    target = _level(reference[theirs], mask) if ramp and kind != "truth" else reference[theirs]
+    alignment = align(recon.object[ours], target, mask, ramp=ramp, shift=shift)
     return Comparison(alignment, target, (int(start[0]), int(start[1])), kind)
+
+
+def _level(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A reconstruction without its own phase ramp: it means nothing, but two phases that share one correlate."""
+    y, x = align(np.ones_like(image), image, mask, ramp=True).ramp_rad_per_px
+    return with_ramp(image, (-y, -x))
 
 
 def _lit(recon: Reconstruction, config: EvaluateConfig) -> np.ndarray:

@@ -68,6 +68,17 @@ def test_phase_differences_wrap(seed):
     assert phase_metrics(a, b)["phase_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
 
 
+@given(SEEDS, ANGLES)
+def test_phase_figures_do_not_depend_on_the_phase_of_the_reference(seed, angle):
+    rng = np.random.default_rng(seed)
+    target, error = rng.uniform(-1, 1, (24, 24)), 0.5 * rng.standard_normal((24, 24))
+    mask, turn = rng.random(target.shape) < 0.98, np.exp(1j * angle)
+    image, reference = np.exp(1j * (target + error)), np.exp(1j * target)
+    plain = phase_metrics(image, reference, mask)
+    assert phase_metrics(image * turn, reference * turn, mask) == pytest.approx(plain, rel=1e-6)
+    assert plain["pearson_r_phase"] == pytest.approx(np.corrcoef((target + error)[mask], target[mask])[0, 1], abs=1e-6)
+
+
 def test_identity_is_perfect_and_worse_images_score_lower(make_object):
     truth = make_object((64, 72), 3)
     mask = np.zeros(truth.shape, bool)

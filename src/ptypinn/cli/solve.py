@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ptypinn.cli.products import headline, input_record, result_record, write_products
 from ptypinn.cli.session import Session, load_reconstruction
-from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.formats import load
@@ -25,7 +24,6 @@ def run_refine(session: Session) -> None:
 
     config = session.config(RefineConfig)
     start = load_reconstruction(session.options.start) if session.options.start else None
-    freed = config.refine_probe or config.refine_positions  # a refined probe leaves a ramp and a shift undetermined
 
     def solve(scan: ScanData, progress: Progress) -> Reconstruction:
         return refine(scan, config, start=start, progress=progress)
@@ -33,8 +31,7 @@ def run_refine(session: Session) -> None:
     def solve_half(half: ScanData, progress: Progress) -> Reconstruction:
         return refine(half, config, progress=progress)
 
-    judging = EvaluateConfig(remove_ramp=freed, remove_shift=freed)
-    solved_run(session, "refine", config, solve, judging, solve_half if session.options.split_half else None)
+    solved_run(session, "refine", config, solve, solve_half if session.options.split_half else None)
 
 
 def run_reconstruct(session: Session) -> None:
@@ -47,7 +44,7 @@ def run_reconstruct(session: Session) -> None:
     def solve(scan: ScanData, progress: Progress) -> Reconstruction:
         return reconstruct(scan, _bundle_in(Path(session.options.model)), config, progress=progress)
 
-    solved_run(session, "reconstruct", config, solve, EvaluateConfig())
+    solved_run(session, "reconstruct", config, solve)
 
 
 def solved_run(
@@ -55,7 +52,6 @@ def solved_run(
     stage: str,
     config: object,
     solve: Solver,
-    judging: EvaluateConfig,
     solve_half: Solver | None = None,
 ) -> None:
     """Load, solve, evaluate, write and tell.
@@ -65,7 +61,6 @@ def solved_run(
         stage: Name of the stage.
         config: Configuration of the stage, for the record.
         solve: Makes the reconstruction.
-        judging: How the reconstruction is compared.
         solve_half: Solves a half of the scan from the probe found for the whole; None for no comparison of halves.
     """
     loading = session.config(LoadConfig)
@@ -80,7 +75,7 @@ def solved_run(
                 first, second = (solve_half(half, progress) for half in split_half(known))
                 halves = (first, second)
         with run.timed("evaluate"):
-            evaluation = evaluate(recon, scan, config=judging, halves=halves)
+            evaluation = evaluate(recon, scan, halves=halves)
         write_products(run, recon, scan, evaluation)
         run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
     lines = [*headline(evaluation), f"results in {run.path}"]

@@ -11,10 +11,10 @@ from ptypinn.errors import InputError
 class EvaluateConfig:
     """How a reconstruction is compared with a reference and with the measured counts."""
 
-    remove_ramp: bool = False
-    """Remove a linear phase ramp before comparing with a reference; for reconstructions that refined the probe."""
-    remove_shift: bool = False
-    """Remove a shift before comparing with a reference; for reconstructions that refined the probe or positions."""
+    remove_ramp: bool | None = None
+    """Remove a linear phase ramp before comparing; where not given, if probe or positions were solved for."""
+    remove_shift: bool | None = None
+    """Remove a shift before comparing; where not given, if probe or positions were solved for."""
     lit_fraction: float = 0.1
     """Compare pixels whose illumination exceeds this fraction of its 95th percentile."""
     compare_counts: bool = True

@@ -69,9 +69,12 @@ def amplitude_metrics(image: Image, reference: Image, mask: Lit | None = None) -
 
 
 def phase_metrics(image: Image, reference: Image, mask: Lit | None = None) -> dict[str, float]:
-    """MAE, RMSE, PSNR, SSIM and Pearson's r of the phases, from wrapped differences; align the images first."""
+    """MAE, RMSE, PSNR, SSIM and Pearson's r of the phases, from wrapped differences; align the images first.
+
+    Phases are counted from the reference's mean on the mask, so that its global phase makes no jumps of a full turn.
+    """
     a, b, lit = comparable(image, reference, mask)
-    target = np.angle(b)
+    target = np.angle(b * np.exp(-1j * np.angle(b[lit].mean())))
     difference = phase_difference(a, b)
     figures = _error_figures("phase", difference, target, lit)
     correlation = pearson_r((target + difference)[lit], target[lit])
