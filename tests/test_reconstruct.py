@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,15 @@ def test_probe_comes_from_the_scan_or_the_bundle_as_asked(scan):
     )
 
 
+def test_learned_probe_takes_the_exposure_of_the_scan(scan):
+    bundle = make_bundle(scan)
+    learned = replace(bundle, header=replace(bundle.header, trained_probe=True))
+    brighter = scan.replace(counts=(scan.counts * 25.0).astype(np.float32), probe=scan.probe * np.float32(5.0))
+    usual, bright = (reconstruct(s, learned, ReconstructConfig(**CPU)) for s in (scan, brighter))
+    np.testing.assert_allclose(bright.probe, 5 * scan.probe, rtol=1e-5)
+    np.testing.assert_allclose(bright.object, usual.object, atol=2e-3)
+
+
 def test_what_does_not_fit_is_said_in_one_line(scan):
     bundle = make_bundle(scan)
     with pytest.raises(InputError, match="--part"):
@@ -164,6 +174,8 @@ def test_what_does_not_fit_is_said_in_one_line(scan):
         reconstruct(make_scan(size=64, object_size=(80, 80), n_patterns=4), bundle, ReconstructConfig(**CPU))
     with pytest.raises(InputError, match="--batch"):
         ReconstructConfig(batch=0)
+    with pytest.raises(InputError, match="--threads"):
+        reconstruct(scan, bundle, ReconstructConfig(**CPU, threads=0))
 
 
 def test_progress_reaches_the_end(scan):

@@ -1,8 +1,11 @@
 """Training: determinism, exact resume, clean stops, and every option that reaches the optimiser."""
 
 import json
+import shutil
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -49,7 +52,7 @@ def test_training_learns_and_leaves_a_complete_bundle(scan, trained):
     assert curve[-1] < curve[0]
     header = load_bundle(trained).header
     assert header.input_scale == pytest.approx(input_scale(header.mean_pattern_energy, 32))
-    assert header.size, header.gridsize == (32, 1)
+    assert (header.size, header.gridsize) == (32, 1)
     assert header.provenance["config"]["epochs"] == 3
     assert header.provenance["training_patterns"] + header.provenance["validation_patterns"] == 20
 
@@ -85,6 +88,45 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(scan, trained, tmp
 def test_run_with_other_options_is_not_resumed(scan, trained):
     with pytest.raises(InputError, match=r"--resume.*--width 32 \(was 16\)"):
         train(scan, TrainConfig(**{**TINY, "width": 32}), output_dir=trained.parent, resume=True)
+
+
+def test_run_on_another_scan_is_not_resumed(scan, trained, tmp_path):
+    shutil.copytree(trained.parent, tmp_path / "run")
+    for other in (scan.replace(counts=scan.counts + 1), scan.replace(probe=scan.probe * np.complex64(1.01))):
+        with pytest.raises(InputError, match=r"--resume.*the scan of the run"):
+            train(other, TrainConfig(**TINY), output_dir=tmp_path / "run", resume=True)
+
+
+def test_threads_and_device_may_differ_on_resuming(scan, trained, tmp_path):
+    shutil.copytree(trained.parent, tmp_path / "run")
+    resumed = train(scan, TrainConfig(**TINY, threads=1), output_dir=tmp_path / "run", resume=True)
+    assert_equal_weights(resumed, trained)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_damaged_checkpoint_is_named_in_one_line(scan, trained, tmp_path, share):
+    checkpoint = tmp_path / training.CHECKPOINTS / training.LAST
+    checkpoint.parent.mkdir()
+    whole = (trained.parent / training.CHECKPOINTS / training.LAST).read_bytes()
+    checkpoint.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"last\.ckpt.*damaged.*train afresh"):
+        train(scan, TrainConfig(**TINY), output_dir=tmp_path, resume=True)
+    torch.save({"weights": torch.ones(2)}, checkpoint)
+    with pytest.raises(InputError, match=r"last\.ckpt.*something else"):
+        train(scan, TrainConfig(**TINY), output_dir=tmp_path, resume=True)
+
+
+def test_training_leaves_the_process_as_it_was(scan, tmp_path):
+    def interrupt(stage, done, total, /, **figures):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == 2
+        raise KeyboardInterrupt
+
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(scan, TrainConfig(**TINY, threads=2), output_dir=tmp_path, progress=interrupt)
+    after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    assert after == before
 
 
 def test_nothing_to_resume_is_said(scan, tmp_path):

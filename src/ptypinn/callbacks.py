@@ -1,15 +1,18 @@
-"""Callbacks of the training loop: learning curve, progress, and a trainer that speaks only when it fails."""
+"""Callbacks of the training loop, learning curve and progress, and a trainer that behaves inside other programs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from ptypinn.data.atomic import write_text
@@ -81,6 +84,26 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def process_restored() -> Iterator[None]:
+    """Undo what the trainer does to the process: deterministic algorithms, and its answer to Ctrl-C.
+
+    It would leave the program, and ignore Ctrl-C from then on.
+
+    Raises:
+        KeyboardInterrupt: Where the trainer was interrupted.
+    """
+    strict, answer = torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        torch.use_deterministic_algorithms(strict)
+        if answer is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, answer)
 
 
 def _cell(row: dict[str, float], name: str) -> str:

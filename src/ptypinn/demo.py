@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from ptypinn.config.demo import DemoConfig
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
@@ -14,6 +12,7 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.data.formats import save
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.device import cpu_threads
 from ptypinn.evaluate import Evaluation, evaluate
 from ptypinn.progress import Progress
 from ptypinn.reconstruct import reconstruct
@@ -48,12 +47,12 @@ def demo(
         progress: Told about every step.
     """
     config, folder = config or DemoConfig(), Path(output_dir)
-    torch.set_num_threads(config.threads)
-    scan = simulate(simulation_of(config), progress=progress)
-    save(scan, folder / "scan.h5")
-    model = train(scan, training_of(config), output_dir=folder / "model", progress=progress)
-    recon = reconstruct(scan, model, ReconstructConfig(device=config.device), progress=progress)
-    return Demonstration(scan, model, recon, evaluate(recon, scan))
+    with cpu_threads(config.threads):
+        scan = simulate(simulation_of(config), progress=progress)
+        save(scan, folder / "scan.h5")
+        model = train(scan, training_of(config), output_dir=folder / "model", progress=progress)
+        recon = reconstruct(scan, model, ReconstructConfig(device=config.device), progress=progress)
+        return Demonstration(scan, model, recon, evaluate(recon, scan))
 
 
 def simulation_of(config: DemoConfig) -> SimulateConfig:

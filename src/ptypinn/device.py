@@ -1,6 +1,9 @@
-"""Choose where tensors live."""
+"""Choose where tensors live, and how many threads work on them."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 
@@ -21,7 +24,29 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError("--device", "", repr(name), "auto, cpu, cuda or cuda:N") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError("--device", "", repr(name), "auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise InputError("--device", "", repr(name), "a CUDA device that this machine has")
     return device
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads while the context lasts.
+
+    Args:
+        count: Threads; None leaves their number as it is, which is all cores unless somebody changed it.
+
+    Raises:
+        InputError: Where the number is below 1.
+    """
+    if count is not None and count < 1:
+        raise InputError("--threads", "", str(count), "at least 1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

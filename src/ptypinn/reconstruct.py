@@ -17,11 +17,12 @@ from ptypinn.data.geometry import require_far_field
 from ptypinn.data.grouping import Groups, group_neighbours, split_parts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import pick_device
+from ptypinn.device import cpu_threads, pick_device
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.models.predictor import PatchPredictor
+from ptypinn.physics.forward import power
 from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.propagate import to_fft_order
 from ptypinn.physics.shift import shift_probe
@@ -91,7 +92,14 @@ def reconstruct(
         raise InputError(scan.source, "counts", found, f"{bundle.header.size} pixels, as in {bundle.source}")
     scan = calibrate_probe(_with_probe(scan, bundle, config))
     part = _part(scan, bundle, config)
-    scan = scan if part is None else scan.subset(part)
+    with cpu_threads(config.threads):
+        return _reconstruction(scan if part is None else scan.subset(part), part, bundle, config, progress or silent)
+
+
+def _reconstruction(
+    scan: ScanData, part: np.ndarray | None, bundle: Bundle, config: ReconstructConfig, progress: Progress
+) -> Reconstruction:
+    """Sweep over a scan, or a part of one, and gather the object with its figures of merit and scale ledger."""
     device = pick_device(config.device)
     probe = torch.from_numpy(scan.require_probe())
     predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
@@ -100,7 +108,7 @@ def reconstruct(
     sums = Sums.empty(shape, device)
     with torch.inference_mode():
         sweeps = _sweeps(positions, bundle.header.gridsize, config)
-        _sweep(scan, predictor, positions, sums, sweeps, config, progress or silent)
+        _sweep(scan, predictor, positions, sums, sweeps, config, progress)
     drift = predictor.scaler.drift
     object_ = normalise(sums.weighted * drift, sums.weights)[0].cpu().numpy()
     illumination = sums.illumination[0].cpu().numpy()
@@ -136,7 +144,12 @@ def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> Sc
     from_bundle = config.probe_from == "bundle" or (
         config.probe_from == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )
-    return scan.replace(probe=bundle.probe.numpy(), probe_gauge="calibrated") if from_bundle else scan
+    if not from_bundle:
+        return scan
+    factor = 1.0
+    if config.probe_from == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
+        factor = math.sqrt(float(power(torch.from_numpy(calibrate_probe(scan).require_probe())) / power(bundle.probe)))
+    return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
 
 
 def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import pick_device
+from ptypinn.device import cpu_threads, pick_device
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry
@@ -46,17 +46,16 @@ def refine(
     config = config or RefineConfig()
     require_far_field(scan)
     scan = calibrate_probe(scan)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    if config.engine == "ptychi":
-        from ptypinn.solver.ptychi_engine import refine_with_ptychi
+    with cpu_threads(config.threads):
+        if config.engine == "ptychi":
+            from ptypinn.solver.ptychi_engine import refine_with_ptychi
 
-        return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent, start), 1.0)
-    device = pick_device(config.device)
-    with torch.no_grad():
-        result = Problem(scan, config, device, start).solve(progress or silent, watch)
-    closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
-    return _reconstruction(scan, config, result, closure**-0.5)
+            return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent, start), 1.0)
+        device = pick_device(config.device)
+        with torch.no_grad():
+            result = Problem(scan, config, device, start).solve(progress or silent, watch)
+        closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
+        return _reconstruction(scan, config, result, closure**-0.5)
 
 
 def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor: float) -> Reconstruction:

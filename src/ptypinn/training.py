@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from ptypinn import __version__
-from ptypinn.callbacks import LearningCurve, ReportProgress, quiet_lightning
+from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule, WindowBatch
 from ptypinn.data.geometry import require_far_field
 from ptypinn.data.grouping import split_parts
 from ptypinn.data.scan import ScanData
-from ptypinn.device import pick_device
+from ptypinn.device import cpu_threads, pick_device
 from ptypinn.errors import InputError
 from ptypinn.losses import LOSSES, realspace, total_variation
 from ptypinn.models import MODELS
@@ -87,16 +88,22 @@ class PtychoTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note the configuration, so that only the same run is resumed."""
-        checkpoint["config"] = asdict(self.config)
+        """Note configuration and scale, so that only the same run is resumed."""
+        checkpoint.update(config=asdict(self.config), scale=self._scale())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration; the device may differ."""
+        """Refuse a checkpoint of another configuration or scan; device and threads may differ."""
         here, there = asdict(self.config), checkpoint["config"]
-        changed = [name for name in here if name != "device" and here[name] != there.get(name)]
+        changed = [name for name in here if name not in ("device", "threads") and here[name] != there.get(name)]
         if changed:
             found = ", ".join(f"--{name} {here[name]} (was {there.get(name)})" for name in changed)
             raise InputError("--resume", "", found, "the options of the run to resume")
+        if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
+            raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
+
+    def _scale(self) -> list[float]:
+        """Factors from photons to network and from probe to photons; they differ between scans."""
+        return [self.predictor.scaler.initial_scale, self.predictor.photons]
 
     def _losses(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         counts = batch["counts"]
@@ -129,7 +136,8 @@ def train(
         config: Network, data and optimiser.
         output_dir: Folder for the bundle, the checkpoints and the learning curve.
         progress: Told about every step.
-        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run.
+        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
+            bit for bit.
 
     Returns:
         Path of the bundle.
@@ -145,7 +153,7 @@ def train(
     data = _data(scan, config)
     energy = data.mean_pattern_energy()
     task = PtychoTask(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
-    with quiet_lightning():
+    with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         trainer = _trainer(config, folder, progress or silent, validates=data.val_windows is not None)
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
@@ -155,7 +163,19 @@ def _checkpoint_to_resume(folder: Path) -> Path:
     checkpoint = folder / CHECKPOINTS / LAST
     if not checkpoint.is_file():
         raise InputError(str(checkpoint), "", "no such file", "the last checkpoint of an earlier run; train afresh")
+    _read_checkpoint(checkpoint)
     return checkpoint
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file may raise anything
+        reason = f"a damaged file ({type(error).__name__})"
+        raise InputError(str(path), "", reason, "a complete checkpoint; train afresh") from None
+    if not isinstance(found, dict) or not {"state_dict", "config", "scale"} <= found.keys():
+        raise InputError(str(path), "", "something else", "a checkpoint of this training; train afresh")
+    return found
 
 
 def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
@@ -224,7 +244,7 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: b
 
 def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
     best = Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST
-    task.cpu().load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    task.cpu().load_state_dict(_read_checkpoint(best)["state_dict"])
     predictor = task.predictor
     header = BundleHeader(
         model=config.model,

@@ -28,8 +28,8 @@ def run_train(session: Session) -> None:
 
 @contextlib.contextmanager
 def _interruption_by_name() -> Iterator[None]:
-    """The trainer answers an interruption by leaving the program, without a word."""
+    """Tell who interrupts a training how to go on."""
     try:
         yield
-    except SystemExit:
+    except KeyboardInterrupt:
         raise KeyboardInterrupt("--resume goes on from the last complete epoch") from None

@@ -15,7 +15,7 @@ class ReconstructConfig:
     part: Literal["all", "train", "held_out"] = "all"
     """Patterns to reconstruct: all, or one of the two parts that the training split the scan into."""
     probe_from: Literal["auto", "scan", "bundle"] = "auto"
-    """Probe to reconstruct with; auto takes the bundle's where it was trained with the network, else the scan's."""
+    """Probe to reconstruct with; auto takes the scan's, in the shape that the network learned where it learned one."""
     neighbor_count: int = 7
     """Members of a group are drawn from so many nearest neighbours of its leading pattern, for gridsize above 1."""
     groups_per_pattern: int = 1
@@ -24,6 +24,8 @@ class ReconstructConfig:
     """Patterns in memory at once."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    threads: int | None = None
+    """CPU threads; all cores where not given."""
     seed: int = 0
     """Seed of the groups."""
 

@@ -58,6 +58,8 @@ class TrainConfig:
     """Arithmetic of the network; physics and losses are always float32."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    threads: int | None = None
+    """CPU threads; all cores where not given."""
     seed: int = 0
     """Seed of everything random."""
 
