@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ptypinn.data.atomic import write_text
 from ptypinn.errors import InputError
 from ptypinn.runs import FINISHED, RunFolder
 
@@ -15,7 +16,7 @@ def run(path, **options):
 
 
 def interrupt_after_writing(path):
-    path.write_text("state")
+    write_text(path, "state")
     raise KeyboardInterrupt
 
 
@@ -61,6 +62,20 @@ def test_failure_after_a_product_keeps_it_and_marks_the_run_unfinished(tmp_path)
     assert not folder.file(FINISHED).exists()
     assert folder.file("last.ckpt").read_text() == "state"
     assert "failed: KeyboardInterrupt" in folder.file("log.txt").read_text()
+
+
+def test_failure_after_a_product_is_replaced_does_not_pass_for_the_earlier_run(tmp_path):
+    with run(tmp_path) as folder:
+        (tmp_path / "checkpoints").mkdir()
+        for name in ("reconstruction.h5", "checkpoints/last.ckpt"):
+            write_text(folder.file(name), "first")
+        folder.finish()
+    for name in ("reconstruction.h5", "checkpoints/last.ckpt"):
+        with pytest.raises(KeyboardInterrupt), run(tmp_path, overwrite=True) as folder:
+            interrupt_after_writing(folder.file(name))
+        assert not folder.file(FINISHED).exists()
+        with run(tmp_path) as folder:
+            folder.finish()
 
 
 def test_folders_of_others_stay(tmp_path):

@@ -27,6 +27,7 @@ from ptypinn.progress import PlainLines
 SCHEMA_VERSION = 1
 FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", "metrics.json"
 RECONSTRUCTION, REPORT = "reconstruction.h5", "report.html"
+BOOKKEEPING = {FINISHED, CONFIG, LOG}
 PACKAGES = ("ptypinn", "torch", "numpy", "scipy", "h5py", "lightning", "scikit-image")
 
 
@@ -65,8 +66,8 @@ class RunFolder:
         self._started = datetime.now(UTC)
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._before = {entry.name for entry in self.path.iterdir()}
-        self._earlier = {name: self.file(name).read_bytes() for name in {FINISHED, CONFIG, LOG} & self._before}
+        self._before = self._products()
+        self._earlier = {name: self.file(name).read_bytes() for name in BOOKKEEPING if self.file(name).exists()}
         self.file(FINISHED).unlink(missing_ok=True)
         write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
         self._log = (self.path / LOG).open("a", encoding="utf-8")
@@ -138,11 +139,15 @@ class RunFolder:
         }
         return write_json(self.file(FINISHED), to_plain(record))
 
+    def _products(self) -> set[tuple[Path, int, int]]:
+        """Every file below the folder but the bookkeeping, as it is: a file written again differs."""
+        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in BOOKKEEPING]
+        return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
+
     def _restore_if_unused(self) -> None:
-        bookkeeping = {CONFIG, LOG}
-        if {entry.name for entry in self.path.iterdir()} - self._before - bookkeeping:
+        if self.file(FINISHED).exists() or self._products() - self._before:
             return
-        for name in bookkeeping - self._before:
+        for name in BOOKKEEPING - self._earlier.keys():
             self.file(name).unlink(missing_ok=True)
         for name, content in self._earlier.items():
             self.file(name).write_bytes(content)
