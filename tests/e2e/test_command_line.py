@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import ptypinn as pp
+from ptypinn.callbacks import CURVE
 from ptypinn.cli.stages import STAGES
 from ptypinn.runs import FINISHED
 
@@ -120,7 +121,9 @@ def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, s
     judged = ptypinn("evaluate", tmp_path / "a", "--scan", scan_file, "--output-dir", tmp_path / "judged", "--json")
     assert judged.code == 0, judged.err
     assert json.loads(judged.out)["metrics"]["complex_error"] == pytest.approx(errors[0])
-    assert (tmp_path / "judged" / FINISHED).exists()
+    inputs = json.loads((tmp_path / "judged" / FINISHED).read_text())["inputs"]
+    assert inputs["recon"] == {"file": str(tmp_path / "a")}
+    assert inputs["scan"]["sha256"]
 
 
 @pytest.mark.usefixtures("quick_pictures")
@@ -141,6 +144,7 @@ def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path,
     def train(scan: pp.ScanData, config: pp.TrainConfig, *, output_dir: Path, resume: bool, **_: object) -> Path:
         calls.append((resume, config.epochs))
         (output_dir / "last.ckpt").write_text("state")
+        (output_dir / CURVE).write_text("epoch,train_loss,val_loss,learning_rate\n0,0.5,,0.001\n1,0.25,0.3,0.0005\n")
         if not resume:
             raise KeyboardInterrupt
         return output_dir / "model.safetensors"
@@ -154,6 +158,7 @@ def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path,
     assert ptypinn(*common, "--resume").code == 0
     assert (tmp_path / FINISHED).exists()
     assert calls == [(False, 7), (True, 7)]
+    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_info_prints_and_draws(ptypinn, scan_file, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ptypinn.cli.products import headline, input_record, result_record, write_products
 from ptypinn.cli.session import Session, load_reconstruction
 from ptypinn.config.evaluate import EvaluateConfig
@@ -24,5 +26,8 @@ def run_evaluate(session: Session) -> None:
         return
     with session.run("evaluate", loading, config) as (run, _):
         write_products(run, recon, scan, evaluation)
-        run.finish(evaluation.as_json(), {"scan": input_record(scan)} if scan else None)
+        inputs: dict[str, Any] = {"recon": {"file": options.recon}}
+        inputs |= {"reference": {"file": options.reference}} if reference else {}
+        inputs |= {"scan": input_record(scan)} if scan else {}
+        run.finish(evaluation.as_json(), inputs)
     session.tell(result_record(run, evaluation), [*lines, f"results in {run.path}"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 from collections.abc import Iterator
+from pathlib import Path
 
-from ptypinn.cli.products import input_record
+from ptypinn.cli.products import input_record, save_picture
 from ptypinn.cli.session import Session
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.train import TrainConfig
@@ -16,14 +18,24 @@ def run_train(session: Session) -> None:
     """Train the network on a scan."""
     loading, config = session.config(LoadConfig), session.config(TrainConfig)
     scan = load(session.options.scan, loading)
-    from ptypinn.training import train  # takes seconds: not before bad input has been refused
+    from ptypinn.callbacks import CURVE  # takes seconds: not before bad input has been refused
+    from ptypinn.report.curves import convergence_figure
+    from ptypinn.training import train
 
     with session.run("train", loading, config, again=session.options.resume) as (run, progress):
         with run.timed("train"), _interruption_by_name():
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
+        save_picture(convergence_figure(_learning_curve(run.file(CURVE)), "epoch"), run.file("learning_curve.png"))
         run.finish(inputs={"scan": input_record(scan)}, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
     session.tell(result, [f"model in {model}"])
+
+
+def _learning_curve(table: Path) -> dict[str, list[float]]:
+    """Losses and learning rate by epoch; NaN where an epoch has none."""
+    with table.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {name: [float(row[name] or "nan") for row in rows] for name in ("train_loss", "val_loss", "learning_rate")}
 
 
 @contextlib.contextmanager

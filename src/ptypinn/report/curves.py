@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 COLOURS = (ACCENT, "#c4571b", "#5b7f2b", "#7a4fa3", "#94651f", MUTED)
 
 
-def convergence_figure(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Every recorded figure over the iterations, one panel each; logarithmic where it spans more than a decade."""
+def convergence_figure(history: Mapping[str, Sequence[float]], step: str = "iteration") -> Figure:
+    """Every recorded figure over the steps, one panel each; logarithmic where it spans more than a decade.
+
+    Args:
+        history: Values by name, one per step; NaN leaves a gap.
+        step: What a step is called.
+    """
     shown = {name: values for name, values in history.items() if np.isfinite(np.asarray(values, float)).any()}
     panels = _panels(shown)
     figure = new_figure(10.0 if len(panels) > 1 else 6.5, 3.2 * -(-max(len(panels), 1) // 2))
@@ -30,7 +35,7 @@ def convergence_figure(history: Mapping[str, Sequence[float]]) -> Figure:
             values = np.asarray(shown[name], float)
             panel.plot(np.arange(1, len(values) + 1), values, color=colour, lw=1.6, label=name.replace("_", " "))
         _use_log_scale(panel, np.concatenate([np.asarray(shown[name], float) for name in names]))
-        panel.set_xlabel("iteration")
+        panel.set_xlabel(step)
         panel.legend(fontsize=8, frameon=False)
         _quiet(panel)
     return figure
