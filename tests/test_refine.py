@@ -70,6 +70,15 @@ def test_probe_of_arbitrary_scale_is_calibrated_once_and_said_so(scan):
     assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
 
 
+def test_photons_behind_a_beamstop_are_counted_when_the_probe_is_calibrated(scan):
+    mask = np.ones((32, 32), bool)
+    mask[13:19, 13:19] = False
+    recon = solve(scan.replace(mask=mask, probe_gauge="relative"), refine_probe=False, iterations=15)
+    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+    with pytest.raises(InputError, match=r"mask: .*--photons"):
+        solve(scan.replace(mask=scan.counts.sum(0) < 1, probe_gauge="relative"))
+
+
 def test_incoherent_modes_explain_what_one_mode_cannot():
     obj, probe = textured_object(), curved_probe(photons=1e7, modes=3)
     scan = make_scan(obj, probe, raster(obj.shape, 32, 5), seed=4)

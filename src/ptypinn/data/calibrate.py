@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.physics.propagate import far_field, to_centred
 
 CalibrationRule = Literal["mean", "brightest"]
+LEAST_SHARE = 0.01
+"""With less of the probe's light on good pixels, they say nothing about the photons."""
 
 
 def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
@@ -25,7 +29,8 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
     Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
     `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `brightest` the 99th
-    percentile of the pattern sums (the brightest places become vacuum).
+    percentile of the pattern sums (the brightest places become vacuum). Either is what the good pixels see; what the
+    bad ones miss is added by the share of the probe's own far field that falls on them.
 
     Args:
         scan: A scan with a probe.
@@ -36,7 +41,7 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
         The scan with a calibrated probe and the rule and factor in `provenance["probe_calibration"]`.
 
     Raises:
-        InputError: Where the scan has no probe, or its patterns hold no photons.
+        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the probe's light.
     """
     probe = scan.require_probe()
     if scan.probe_gauge == "calibrated" and photons is None:
@@ -55,4 +60,17 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     sums = pattern_sums(scan)
-    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99))
+    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _share_on_good_pixels(scan)
+
+
+def _share_on_good_pixels(scan: ScanData) -> float:
+    """Share of the probe's photons that reach good pixels without a sample, in (0, 1]."""
+    if scan.good.all():
+        return 1.0
+    fields = to_centred(far_field(torch.from_numpy(scan.require_probe().astype(np.complex128))))
+    pattern = fields.abs().square().sum(0).numpy()
+    share = float(pattern[scan.good].sum() / pattern.sum())
+    if not share > LEAST_SHARE:
+        expected = "good pixels where the probe shines, or its --photons"
+        raise InputError(scan.source, "mask", f"{share:.1%} of the probe's light on good pixels", expected)
+    return share
