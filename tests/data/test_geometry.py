@@ -77,3 +77,8 @@ def test_simulated_far_field_scans_pass(kind, probe, scan, photons, seed):
 
 def test_one_pattern_says_nothing(make_scan):
     require_far_field(make_scan(n=1))
+
+
+def test_a_scan_without_light_says_nothing(make_scan):
+    dark = make_scan(n=30, counts=np.zeros((30, 8, 8), np.uint16))
+    assert not measure_shadow(dark).is_projection

@@ -67,6 +67,8 @@ def measure_shadow(scan: ScanData) -> ShadowMotion:
         return ShadowMotion(0.0, 0.0, np.inf, scan.size, None)
     used = np.union1d(first, second)
     contrast, extent = _contrast(scan, used)
+    if not contrast.any():
+        return ShadowMotion(0.0, 0.0, np.inf, scan.size, None)
     pairs = zip(np.searchsorted(used, first), np.searchsorted(used, second), strict=True)
     moved = np.array([_displacement(contrast[i], contrast[j]) for i, j in pairs]) * _bin_factor(scan)
     matrix, *_ = np.linalg.lstsq(steps, moved, rcond=1e-6)
