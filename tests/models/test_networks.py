@@ -120,6 +120,8 @@ def test_patch_of_vacuum_is_vacuum_with_masked_pixels_and_several_modes():
     dirty = torch.where(mask, counts, torch.nan)
     with torch.no_grad():
         assert torch.equal(model.patches(torch.where(mask, counts, 1e9)), model.patches(dirty))
+        whole = predictor(modes=2).patches(counts)
+        torch.testing.assert_close(model.patches(dirty), whole, rtol=1e-3, atol=1e-4)
         model.network = PtychoCNN(32, 1, 16)
         torch.testing.assert_close(model.patches(dirty).abs(), torch.ones(1, 1, 32, 32), rtol=1e-4, atol=0)
 
