@@ -178,6 +178,21 @@ def test_training_stops_early_when_validation_no_longer_gains(scan, tmp_path):
     assert len(losses(tmp_path)) < 10
 
 
+def test_the_bundle_holds_the_epoch_that_validates_best(scan, tmp_path):
+    bundle = load_bundle(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
+    validated = losses(tmp_path, column=2)
+    assert validated[-1] > min(validated)
+    best = torch.load(tmp_path / training.CHECKPOINTS / training.BEST, weights_only=True)
+    assert best["epoch"] == validated.index(min(validated))
+    assert all(torch.equal(best["state_dict"][f"predictor.network.{n}"], w) for n, w in bundle.weights.items())
+
+
+def test_gradients_are_clipped(scan, tmp_path):
+    train(scan, TrainConfig(**TINY, gradient_clip=1e-15), output_dir=tmp_path)
+    validated = losses(tmp_path, column=2)
+    assert validated == pytest.approx([validated[0]] * 3, rel=1e-4)
+
+
 def test_checkpoints_hold_nothing_but_tensors_and_plain_values(trained):
     for name in (training.LAST, training.BEST):
         torch.load(trained.parent / training.CHECKPOINTS / name, weights_only=True)
