@@ -186,3 +186,12 @@ def test_a_scan_without_a_probe_says_how_to_give_one(scan):
 def test_options_that_make_no_sense_are_named(options, flag):
     with pytest.raises(InputError, match=flag):
         RefineConfig(**options)
+
+
+def test_solver_stops_before_it_fits_the_noise_of_a_dim_scan():
+    obj = textured_object((104, 104), phase=1.5)
+    scan = make_scan(obj, curved_probe(photons=1e3), raster(obj.shape, 32, 5), seed=8)
+    stopped, driven = (solve(scan, refine_probe=False, early_stop=stop, iterations=40) for stop in (True, False))
+    assert stopped.provenance["stopped"] == "held-out loss"
+    assert error_and_ratio(stopped, obj)[0] < 0.8 * error_and_ratio(driven, obj)[0]
+    assert error_and_ratio(stopped, obj)[1] == pytest.approx(1, abs=0.02)

@@ -23,7 +23,8 @@ class RefineConfig:
     loss: Literal["poisson", "amplitude"] = "poisson"
     """Data term: Poisson likelihood or variance-stabilised amplitudes."""
     early_stop: bool = True
-    """Hold out one pixel in twenty to see when noise is being fitted, stop there, and finish on all pixels."""
+    """Hold out one pixel in twenty to see when noise is being fitted, stop there, and finish on all pixels; not from a
+    given start, which has seen them all."""
     tolerance: float = 1e-4
     """Stop when the loss gains less than this share over five iterations."""
     engine: Literal["native", "ptychi"] = "native"

@@ -34,6 +34,7 @@ class PatternStack:
         pixels = CUDA_BATCH_PIXELS if device.type == "cuda" else CPU_BATCH_PIXELS
         self.batch_size = max(1, min(scan.n_patterns, pixels // (scan.size**2 * modes)))
         self.good: Bool[Tensor, "y x"] = to_fft_order(torch.from_numpy(np.ascontiguousarray(scan.good))).to(device)
+        self.all_good = bool(scan.good.all())
         fits = 4 * scan.n_patterns * scan.size**2 <= budget_bytes
         self._kept = list(self._read()) if fits else None
 

@@ -18,16 +18,19 @@ LEAST_RESIDUAL = -1 + 2**-23
 ANSCOMBE = 0.375
 """Variance-stabilising offset of Poisson counts (Anscombe 1948)."""
 
+JUDGE_PHOTONS = 1.0
+"""The same for judging held-out pixels: single photons in the dark do not decide when to stop."""
+
 DataTerm = Callable[[Patterns, Patterns], tuple[Patterns, Patterns]]
 
 
-def poisson_term(expected: Patterns, counts: Patterns) -> tuple[Patterns, Patterns]:
+def poisson_term(expected: Patterns, counts: Patterns, dark: float = DARK_PHOTONS) -> tuple[Patterns, Patterns]:
     """Poisson deviance `J - I + I log(I / J)` and its relative residual `(I - J) / J`.
 
     Written in the relative residual through `log1p`, so that float32 resolves it at 1e9 photons (Thibault and
     Guizar-Sicairos 2012, eq. 2).
     """
-    model = expected + DARK_PHOTONS
+    model = expected + dark
     residual = ((counts - expected) / model).clamp_(min=LEAST_RESIDUAL)
     return model * ((1 + residual) * torch.log1p(residual) - residual), residual
 

@@ -7,7 +7,7 @@ sheared lattice that moves from pattern to pattern: no pixel is held out in all 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -23,12 +23,17 @@ class HeldOutPixels:
         """
         self.period = period
         y, x = (torch.arange(edge, device=good.device) for edge in good.shape)
-        lattice = (7 * y[:, None] + 3 * x) % period
-        phase = torch.arange(period, device=good.device)[:, None, None]
-        self._held = ((lattice == phase) & good).float()
-        self._fitted = ((lattice != phase) & good).float()
+        lattice = ((7 * y[:, None] + 3 * x) % period).flatten()
+        order = torch.argsort(lattice, stable=True)
+        sizes = torch.bincount(lattice, minlength=period)
+        # All lattices are padded to the same number of pixels, by the first of their own with weight 0.
+        slot = torch.arange(int(sizes.max()), device=good.device)
+        inside = slot < sizes[:, None]
+        first = sizes.cumsum(0) - sizes
+        self._pixels = order[first[:, None] + torch.where(inside, slot, 0)]
+        self._weights = (inside & good.flatten()[self._pixels]).float()
 
-    def weights(self, part: slice) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, "batch y x"]]:
-        """Weights (1 or 0) of fitted and of held-out pixels for the patterns in `part`."""
-        index = torch.arange(part.start, part.stop, device=self._held.device) % self.period
-        return self._fitted[index], self._held[index]
+    def of(self, part: slice) -> tuple[Int[Tensor, "batch held"], Float[Tensor, "batch held"]]:
+        """Held-out pixels of the patterns in `part`, as flat indices, and their weights: 1 for good pixels, else 0."""
+        lattice = torch.arange(part.start, part.stop, device=self._pixels.device) % self.period
+        return self._pixels[lattice], self._weights[lattice]

@@ -17,7 +17,7 @@ from ptypinn.physics.forward import add_modes, detect, interact
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.propagate import back_propagate, far_field
 from ptypinn.physics.shift import phase_ramp
-from ptypinn.solver.data_terms import DataTerm
+from ptypinn.solver.data_terms import JUDGE_PHOTONS, DataTerm, poisson_term
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
@@ -83,15 +83,19 @@ class Objective:
             totals.add_probe_gradient(waves.mul_(patches.conj()[:, None]), spectrum, ramps, part)
 
     def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice) -> Patterns:
-        loss, residual = self.term(detect(fields), counts)
-        if self.held_out is None:
-            good = self.stack.good
-            totals.loss += (loss * good).sum(dtype=torch.float64)
-            return residual.mul_(good)
-        fitted, held = self.held_out.weights(part)
-        totals.loss += (loss * fitted).sum(dtype=torch.float64)
-        totals.held_out += (loss * held).sum(dtype=torch.float64)
-        return residual.mul_(fitted)
+        expected = detect(fields)
+        loss, residual = self.term(expected, counts)
+        if not self.stack.all_good:
+            loss, residual = loss.mul_(self.stack.good), residual.mul_(self.stack.good)
+        if self.held_out is not None:
+            pixels, weights = self.held_out.of(part)
+            held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
+            judged, _ = poisson_term(held, measured, JUDGE_PHOTONS)
+            totals.held_out += (judged[:, 0] * weights).sum(dtype=torch.float64)
+            for image in (loss, residual):
+                image.view(len(image), -1).scatter_(1, pixels, 0.0)
+        totals.loss += loss.sum(dtype=torch.float64)
+        return residual
 
 
 class _Totals:

@@ -30,7 +30,9 @@ from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
 
 FINISH = 3
-"""Iterations on all pixels after the held-out pixels said stop."""
+"""Iterations on all pixels after the held-out pixels said stop, or nothing more was to be gained."""
+EARLY = 12
+"""Where the held-out pixels say stop before this iteration, noise is fitted fast: solve afresh, for as long."""
 OFF_CANVAS = 0.49
 """Refined positions may leave the canvas by so much, pixels: less than rounding takes back."""
 Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
@@ -75,6 +77,7 @@ class Problem:
         self.probe = extend_modes(known, config.probe_modes) if config.refine_probe else known
         self.stack = PatternStack(scan, device, len(self.probe))
         self.start = None if start is None else self._given(start)
+        self.judges = config.early_stop and start is None
 
     def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
         """Run all phases: object and probe, positions where asked, and the finish on all pixels.
@@ -85,15 +88,17 @@ class Problem:
         """
         trace = Trace()
         self.watch = watch
-        at = self._begin()
+        start = self._begin()
         budget = self.config.iterations
         if self.config.refine_positions:
-            at = self._phase(at, budget // 2, trace, progress, positions=False)
-            at = self._phase(at, budget - budget // 2, trace, progress, positions=True)
+            start = self._phase(start, budget // 2, trace, progress, positions=False)
+            at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
         else:
-            at = self._phase(at, budget, trace, progress, positions=False)
-        if self.config.early_stop:
-            at = self._phase(at, FINISH, trace, progress, positions=self.config.refine_positions, finish=True)
+            at = self._phase(start, budget, trace, progress, positions=False)
+        if self.judges:
+            afresh = trace.stopped == "held-out loss" and trace.best_iteration <= EARLY
+            at, iterations = (start, max(1, trace.best_iteration)) if afresh else (at, FINISH)
+            at = self._phase(at, iterations, trace, progress, positions=self.config.refine_positions, finish=True)
         return self._result(at, trace)
 
     def _begin(self) -> Unknowns:
@@ -116,7 +121,7 @@ class Problem:
         preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
         rule = StopRule(tolerance=self.config.tolerance)
         watch = self._watch(preconditioner, trace, progress)
-        objective = self._objective(held_out=self.config.early_stop and not finish)
+        objective = self._objective(held_out=self.judges and not finish)
         best, found = solve(objective, at, LBFGSMemory(preconditioner), iterations, rule, watch)
         if not finish:
             trace.stopped, trace.best_iteration = found.stopped, found.best_iteration

@@ -11,7 +11,7 @@ from ptypinn.solver.unknowns import Unknowns
 
 Differentiable = Callable[[Unknowns], Evaluation]
 ARMIJO = 1e-4
-AS_GOOD = 1e-3
+AS_GOOD = 2.5e-3
 """Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
 SMALLEST_STEP = 1e-3
 
