@@ -182,7 +182,9 @@ def test_the_bundle_holds_the_epoch_that_validates_best(scan, tmp_path):
     bundle = load_bundle(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
     validated = losses(tmp_path, column=2)
     assert validated[-1] > min(validated)
-    best = torch.load(tmp_path / training.CHECKPOINTS / training.BEST, weights_only=True)
+    kept = (tmp_path / training.CHECKPOINTS / name for name in (training.BEST, training.LAST))
+    best, last = (torch.load(path, weights_only=True) for path in kept)
+    assert last["epoch"] == len(validated) - 1
     assert best["epoch"] == validated.index(min(validated))
     assert all(torch.equal(best["state_dict"][f"predictor.network.{n}"], w) for n, w in bundle.weights.items())
 

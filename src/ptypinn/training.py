@@ -217,14 +217,6 @@ def _truth(scan: ScanData, config: TrainConfig) -> Tensor | None:
 
 def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: bool) -> lightning.Trainer:
     device, monitor = pick_device(config.device), "val_loss" if validates else "train_loss"
-    keep = ModelCheckpoint(
-        folder / CHECKPOINTS,
-        filename=BEST.removesuffix(".ckpt"),
-        monitor=monitor,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
     stop = EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False)
     return lightning.Trainer(
         max_epochs=config.epochs,
@@ -232,13 +224,30 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: b
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision=config.precision,
         gradient_clip_val=config.gradient_clip,
-        callbacks=[LearningCurve(folder), ReportProgress(progress), stop, keep],
+        callbacks=[
+            LearningCurve(folder),
+            ReportProgress(progress),
+            stop,
+            _keep(folder, BEST, monitor),
+            _keep(folder, LAST),
+        ],
         default_root_dir=folder,
         deterministic=device.type == "cpu",
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+    )
+
+
+def _keep(folder: Path, name: str, monitor: str | None = None) -> ModelCheckpoint:
+    """Keep the checkpoint of the epoch with the least monitored loss, or of every epoch in place of the one before."""
+    return ModelCheckpoint(
+        folder / CHECKPOINTS,
+        filename=name.removesuffix(".ckpt"),
+        monitor=monitor,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
 
 
