@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import torch
 
+from ptypinn import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
+from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
-from ptypinn.scale import LedgerEntry
+from ptypinn.scale import LedgerEntry, flux_factor
+from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem, Result, Watch
 
 
@@ -36,7 +39,7 @@ def refine(
     Args:
         scan: The scan; needs a probe, which may be a rough guess.
         config: How to solve.
-        start: Where to start: object and probe of an earlier reconstruction on the same canvas.
+        start: Reconstruction of the same scan to start from: its object, probe and positions.
         progress: Told about every iteration.
         watch: Given the object, (height, width) complex64, after every iteration of the native engine.
 
@@ -46,16 +49,36 @@ def refine(
     config = config or RefineConfig()
     require_far_field(scan)
     scan = calibrate_probe(scan)
+    if start is not None:
+        _check_start(scan, start)
+    device, options = pick_device(config.device), _solver_options(config)
     with cpu_threads(config.threads):
         if config.engine == "ptychi":
             from ptypinn.solver.ptychi_engine import refine_with_ptychi
 
-            return _reconstruction(scan, config, refine_with_ptychi(scan, config, progress or silent, start), 1.0)
-        device = pick_device(config.device)
+            result = refine_with_ptychi(scan, options, device, config.seed, progress or silent, start)
+            return _reconstruction(scan, config, result, 1.0)
         with torch.no_grad():
-            result = Problem(scan, config, device, start).solve(progress or silent, watch)
+            result = Problem(scan, options, device, start).solve(progress or silent, watch)
         closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
-        return _reconstruction(scan, config, result, closure**-0.5)
+        return _reconstruction(scan, config, result, flux_factor(1.0, closure) ** 0.5)
+
+
+def _solver_options(config: RefineConfig) -> SolverOptions:
+    return SolverOptions(**{option.name: getattr(config, option.name) for option in fields(SolverOptions)})
+
+
+def _check_start(scan: ScanData, start: Reconstruction) -> None:
+    """Raise `InputError` where a start is not of this scan."""
+    found, expected = None, "a reconstruction of this scan"
+    if start.probe.shape[1:] != (scan.size, scan.size):
+        found = f"a probe of {start.probe.shape[1:]} pixels for patterns of {scan.size}"
+    elif len(start.positions_px) != scan.n_patterns:
+        found = f"{len(start.positions_px)} positions for {scan.n_patterns} patterns"
+    elif np.abs(start.positions_px + start.origin_px - scan.positions_px).max() > scan.size / 2:
+        found = "positions more than half a pattern away from the scan's"
+    if found:
+        raise InputError("--start", "positions", found, expected)
 
 
 def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor: float) -> Reconstruction:
@@ -84,7 +107,13 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
             "flux_closure": fit.flux_closure,
         },
         history=result.history,
-        provenance={"stage": "refine", "config": asdict(config), "scan": dict(scan.provenance), **result.notes},
+        provenance={
+            "stage": "refine",
+            "version": __version__,
+            "config": asdict(config),
+            "scan": dict(scan.provenance),
+            **result.notes,
+        },
     )
 
 

@@ -6,18 +6,30 @@ import numpy as np
 import pytest
 import torch
 
-from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import expected_counts
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagate import to_centred
+from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.ptychi_engine import LsqmlOptions, lsqml_task, refine_with_ptychi, run_lsqml
 
 SIZE, EXTENT = 24, (52, 60)
 needs_ptychi = pytest.mark.skipif(
     importlib.util.find_spec("ptychi") is None, reason="ptychi is not installed (pip install ptypinn[ptychi])"
 )
+
+
+def options(iterations=5, probe_modes=None) -> SolverOptions:
+    return SolverOptions(
+        iterations,
+        probe_modes,
+        refine_probe=True,
+        refine_positions=False,
+        loss="amplitude",
+        early_stop=False,
+        tolerance=0.0,
+    )
 
 
 def scan_without_noise(*, fractional: bool = False, truth: bool = True, photons: float = 1e6) -> ScanData:
@@ -85,7 +97,7 @@ def test_canvas_without_a_truth_starts_where_the_positions_do():
 def test_refined_probe_keeps_its_photons():
     scan = scan_without_noise()
     wide = scan.replace(probe=(scan.probe * np.linspace(0.8, 1.2, SIZE)[:, None]).astype(np.complex64))
-    found = refine_with_ptychi(wide, RefineConfig(iterations=5, probe_modes=2, loss="amplitude", device="cpu"))
+    found = refine_with_ptychi(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), 0)
     assert found.probe.shape == (2, SIZE, SIZE)
     assert np.sum(np.abs(found.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
 
@@ -121,5 +133,5 @@ def test_global_state_of_torch_and_numpy_is_left_alone():
 def test_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^--engine: .*ptychi.*pip install ptypinn\[ptychi\]$") as caught:
-        refine_with_ptychi(scan_without_noise(), RefineConfig(engine="ptychi"))
+        refine_with_ptychi(scan_without_noise(), options(), torch.device("cpu"), 0)
     assert "\n" not in str(caught.value)

@@ -13,9 +13,10 @@ class RefineConfig:
     """How the iterative solver runs."""
 
     iterations: int = 100
-    """Most iterations; the solver stops earlier when it starts to fit noise or no longer gains."""
-    probe_modes: int = 1
-    """Incoherent probe modes to solve for; a probe with fewer modes is extended."""
+    """Most iterations, each about one pass over the data, before a short finish; the solver stops earlier when it
+    starts to fit noise or no longer gains."""
+    probe_modes: int | None = None
+    """Incoherent probe modes to solve for; a probe with fewer is extended; as many as the probe has by default."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     refine_positions: bool = False
@@ -39,7 +40,7 @@ class RefineConfig:
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise InputError("--iterations", "", str(self.iterations), "at least 1")
-        if self.probe_modes < 1:
+        if self.probe_modes is not None and self.probe_modes < 1:
             raise InputError("--probe_modes", "", str(self.probe_modes), "at least 1")
         if not self.tolerance >= 0:
             raise InputError("--tolerance", "", str(self.tolerance), "a number of at least 0")

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Complex64, Float32, Float64
 
-from ptypinn.config.refine import RefineConfig
 from ptypinn.data.frame import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
-from ptypinn.errors import InputError
 from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress
@@ -24,6 +22,7 @@ from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation, Objective
+from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.preconditioner import Preconditioner, illumination_of
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start
@@ -57,27 +56,31 @@ class Problem:
     """One scan, ready to be solved."""
 
     def __init__(
-        self, scan: ScanData, config: RefineConfig, device: torch.device, start: Reconstruction | None = None
+        self, scan: ScanData, options: SolverOptions, device: torch.device, start: Reconstruction | None = None
     ) -> None:
         """Move the scan to the device.
 
         Args:
             scan: Scan with a calibrated probe.
-            config: How to solve.
+            options: How to solve.
             device: Where to solve.
-            start: Reconstruction to start from, on the canvas of this scan.
+            start: Reconstruction of this scan to start from: its canvas, positions, object and probe.
         """
-        self.config, self.device = config, device
-        self.origin, self.extent = canvas_frame(scan)
-        self.corners, shifts = (part.to(device) for part in split_positions(torch.from_numpy(canvas_positions(scan))))
-        self.shifts = shifts if config.refine_positions or bool(shifts.abs().max() > 1e-4) else None
+        self.options, self.device = options, device
+        if start is None:
+            (self.origin, self.extent), positions = canvas_frame(scan), canvas_positions(scan)
+        else:
+            (self.origin, self.extent), positions = (start.origin_px, start.object.shape), start.positions_px
+        self.corners, shifts = (part.to(device) for part in split_positions(torch.from_numpy(positions)))
+        self.shifts = shifts if options.refine_positions or bool(shifts.abs().max() > 1e-4) else None
         guess = torch.from_numpy(scan.require_probe()).to(device)
         self.photons = float(power(guess))
         known = guess if start is None else torch.from_numpy(start.probe).to(device)
-        self.probe = extend_modes(known, config.probe_modes) if config.refine_probe else known
+        wanted = options.probe_modes if options.refine_probe else None
+        self.probe = known if wanted is None else extend_modes(known, wanted)
         self.stack = PatternStack(scan, device, len(self.probe))
-        self.start = None if start is None else self._given(start)
-        self.judges = config.early_stop and start is None
+        self.start = None if start is None else torch.from_numpy(start.object).to(device)
+        self.judges = options.early_stop and start is None
 
     def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
         """Run all phases: object and probe, positions where asked, and the finish on all pixels.
@@ -89,8 +92,8 @@ class Problem:
         trace = Trace()
         self.watch = watch
         start = self._begin()
-        budget = self.config.iterations
-        if self.config.refine_positions:
+        budget = self.options.iterations
+        if self.options.refine_positions:
             start = self._phase(start, budget // 2, trace, progress, positions=False)
             at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
         else:
@@ -98,11 +101,11 @@ class Problem:
         if self.judges:
             afresh = trace.stopped == "held-out loss" and trace.best_iteration <= EARLY
             at, iterations = (start, max(1, trace.best_iteration)) if afresh else (at, FINISH)
-            at = self._phase(at, iterations, trace, progress, positions=self.config.refine_positions, finish=True)
+            at = self._phase(at, iterations, trace, progress, positions=self.options.refine_positions, finish=True)
         return self._result(at, trace)
 
     def _begin(self) -> Unknowns:
-        probe = self.probe if self.config.refine_probe else None
+        probe = self.probe if self.options.refine_probe else None
         if self.start is not None:
             return Unknowns(self.start, probe)
         choices = [
@@ -119,7 +122,7 @@ class Problem:
         if positions and at.shifts is None:
             at = replace(at, shifts=self.shifts)
         preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
-        rule = StopRule(tolerance=self.config.tolerance)
+        rule = StopRule(tolerance=self.options.tolerance)
         watch = self._watch(preconditioner, trace, progress)
         objective = self._objective(held_out=self.judges and not finish)
         best, found = solve(objective, at, LBFGSMemory(preconditioner), iterations, rule, watch)
@@ -140,20 +143,14 @@ class Problem:
             if self.watch:
                 self.watch(at.object.cpu().numpy())
             done = len(trace.loss)
-            progress("refine", done, max(done, self.config.iterations), loss=here.loss)
+            progress("refine", done, max(done, self.options.iterations), loss=here.loss)
 
         return watch
 
     def _objective(self, held_out: bool) -> Objective:
         pixels = HeldOutPixels(self.stack.good) if held_out else None
-        term = DATA_TERMS[self.config.loss]
+        term = DATA_TERMS[self.options.loss]
         return Objective(self.stack, self.corners, term, self.probe, self.shifts, pixels)
-
-    def _given(self, start: Reconstruction) -> torch.Tensor:
-        if start.object.shape != self.extent or tuple(start.origin_px) != self.origin:
-            found = f"a canvas of {start.object.shape} at {tuple(start.origin_px)}"
-            raise InputError("--start", "object", found, f"the scan's canvas of {self.extent} at {self.origin}")
-        return torch.from_numpy(np.ascontiguousarray(start.object)).to(self.device)
 
     def _result(self, at: Unknowns, trace: Trace) -> Result:
         probe = orthogonalise(self.probe if at.probe is None else at.probe)

@@ -22,15 +22,14 @@ import numpy as np
 import torch
 from jaxtyping import Complex64
 
-from ptypinn.config.refine import RefineConfig
 from ptypinn.data.frame import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import pick_device
 from ptypinn.errors import InputError
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import extend_modes
+from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.preconditioner import illumination_of
 from ptypinn.solver.problem import Result
 
@@ -163,13 +162,20 @@ def run_lsqml(
 
 
 def refine_with_ptychi(
-    scan: ScanData, config: RefineConfig, progress: Progress = silent, start: Reconstruction | None = None
+    scan: ScanData,
+    options: SolverOptions,
+    device: torch.device,
+    seed: int,
+    progress: Progress = silent,
+    start: Reconstruction | None = None,
 ) -> Result:
-    """`refine` by LSQ-ML: the settings of `config` that it knows, from a flat object or a given reconstruction.
+    """`refine` by LSQ-ML: the options that it knows, from a flat object or a given reconstruction.
 
     Args:
         scan: The scan with a calibrated probe.
-        config: How to solve; the likelihood, early stopping and tolerance of the native solver do not apply.
+        options: How to solve; early stopping and tolerance of the native solver do not apply.
+        device: Where to solve.
+        seed: Seed of the order of patterns.
         progress: Told about every pass.
         start: Object and probe to start from, on the canvas of the scan.
 
@@ -178,16 +184,16 @@ def refine_with_ptychi(
     """
     require_ptychi()
     probe = torch.from_numpy(scan.require_probe() if start is None else start.probe)
-    if config.refine_probe:
-        probe = extend_modes(probe, config.probe_modes)
-    options = LsqmlOptions(
-        refine_probe=config.refine_probe,
-        noise_model="poisson" if config.loss == "poisson" else "gaussian",
-        seed=config.seed,
-        device="cuda" if pick_device(config.device).type == "cuda" else "cpu",
+    if options.refine_probe and options.probe_modes is not None:
+        probe = extend_modes(probe, options.probe_modes)
+    lsqml = LsqmlOptions(
+        refine_probe=options.refine_probe,
+        noise_model="poisson" if options.loss == "poisson" else "gaussian",
+        seed=seed,
+        device="cuda" if device.type == "cuda" else "cpu",
     )
     scan = scan.replace(probe=probe.numpy())
-    return run_lsqml(scan, config.iterations, options, start=None if start is None else start.object, progress=progress)
+    return run_lsqml(scan, options.iterations, lsqml, start=None if start is None else start.object, progress=progress)
 
 
 def _arrays(scan: ScanData, start: Canvas) -> dict[str, np.ndarray]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ptypinn.errors import InputError
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.objective import Evaluation
 from ptypinn.solver.unknowns import Unknowns
@@ -72,7 +74,7 @@ def solve(
         The last point whose held-out loss is as good as the best (without held-out pixels: the last point), and what
         happened.
     """
-    at, here = start, objective(start)
+    at, here = start, _finite(objective(start), 0)
     best, trace = at, Trace(passes=1)
     _record(trace, here)
     for number in range(1, iterations + 1):
@@ -80,7 +82,7 @@ def solve(
         if moved is None:
             trace.stopped = "no descent"
             break
-        at, here = moved
+        at, here = moved[0], _finite(moved[1], number)
         _record(trace, here)
         if trace.best_iteration == number or not trace.held_out_loss:
             best = at
@@ -90,6 +92,16 @@ def solve(
             trace.stopped = reason
             break
     return best, trace
+
+
+def _finite(here: Evaluation, number: int) -> Evaluation:
+    if not math.isfinite(here.loss):
+        found, expected = (
+            f"a loss of {here.loss}",
+            "a finite loss; are probe, start and counts finite and of sane size?",
+        )
+        raise InputError("refine", f"iteration {number}", found, expected)
+    return here
 
 
 def _record(trace: Trace, here: Evaluation) -> None:
