@@ -216,3 +216,14 @@ def test_a_mask_of_another_size_is_named_whatever_the_counts():
     for dtype in (np.uint16, np.float32):
         with pytest.raises(InputError, match=r"mask: found bool of shape \(4, 4\)"):
             ScanData(np.ones((3, 8, 8), dtype), np.zeros((3, 2)), mask=np.ones((4, 4), bool))
+
+
+def test_another_energy_rescales_the_pixel_and_keeps_the_metres_of_the_positions(tmp_path, make_scan):
+    scan = make_scan(truth=None, pixel_size_m=1.0e-8, energy_eV=8000.0)
+    save(scan, tmp_path / "scan.h5")
+    first = load(tmp_path / "scan.h5", LoadConfig(energy_eV=8000.0))
+    second = load(tmp_path / "scan.h5", LoadConfig(energy_eV=16000.0))
+    assert second.pixel_size_m == pytest.approx(first.pixel_size_m / 2)
+    np.testing.assert_allclose(
+        second.positions_px * second.pixel_size_m, first.positions_px * first.pixel_size_m, rtol=1e-12
+    )

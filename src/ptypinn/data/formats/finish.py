@@ -74,8 +74,12 @@ def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
     }
     if not given:
         return scan
+    before = scan.pixel_size_m
     scan = scan.replace(**given)
     wavelength, distance, pixel = scan.wavelength_m, scan.detector_distance_m, scan.detector_pixel_m
     if wavelength is None or distance is None or pixel is None:
         return scan
-    return scan.replace(pixel_size_m=wavelength * distance / (scan.size * pixel))
+    pixel_size_m = wavelength * distance / (scan.size * pixel)
+    # The stage moved by metres, whatever the pixel is said to be; the pixels of a truth are what they are.
+    factor = 1.0 if before is None or scan.truth is not None else before / pixel_size_m
+    return scan.replace(pixel_size_m=pixel_size_m, positions_px=scan.positions_px * factor)
