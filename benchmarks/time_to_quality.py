@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peer.lsqml import TracePoint, lsqml_trace, scene_error, well_lit
+from peer.lsqml import RIM, TracePoint, lsqml_trace, scene_error, well_lit
 from scenes import OBJECTS, make_scene
 
 from ptypinn.config.refine import RefineConfig
@@ -58,37 +58,50 @@ def compare(name: str, photons: float, iterations: int, every: int) -> dict[str,
     ours = refine_trace(scene)
     theirs = lsqml_trace(scene, iterations, every=every)
     again = refine_trace(scene)
-    best = min(theirs, key=lambda point: point.error)
-    reached = [first_below(trace, best.error) for trace in (ours, again)]
     return {
-        "lsqml_best_error": best.error,
-        "lsqml_cpu_s": best.cpu_s,
-        "refine_cpu_s_to_that_error": reached,
-        "share_of_lsqml_time": None if None in reached else float(np.mean(reached)) / best.cpu_s,
-        "refine_best_error": min(point.error for point in ours),
+        "well_lit": race((ours, again), theirs, "error"),
+        "with_dim_rim": race((ours, again), theirs, "error_wide"),
         "refine_trace": [asdict(point) for point in ours],
         "lsqml_trace": [asdict(point) for point in theirs],
     }
 
 
+def race(ours: tuple[list[TracePoint], ...], theirs: list[TracePoint], error: str) -> dict[str, object]:
+    """CPU seconds of `refine` to the best error that LSQ-ML reaches anywhere on its way, and to 1.05 times that."""
+    best = min(theirs, key=lambda point: getattr(point, error))
+    goal = getattr(best, error)
+    reached = [first_below(trace, error, goal) for trace in ours]
+    return {
+        "lsqml_best_error": goal,
+        "lsqml_cpu_s": best.cpu_s,
+        "refine_best_error": min(getattr(point, error) for point in ours[0]),
+        "refine_cpu_s_to_that_error": reached,
+        "share_of_lsqml_time": None if None in reached else float(np.mean(reached)) / best.cpu_s,
+        "cpu_s_to_within_5_percent": {
+            "refine": first_below(ours[0], error, 1.05 * goal),
+            "lsqml": first_below(theirs, error, 1.05 * goal),
+        },
+    }
+
+
 def refine_trace(scene: ScanData) -> list[TracePoint]:
     """Error of `refine` after every iteration; set-up, start and held-out pixels are all on the clock."""
-    mask, points = well_lit(scene), []
+    masks, points = (well_lit(scene), well_lit(scene, RIM)), []
     spent, started = 0.0, time.process_time()
 
     def look(obj: np.ndarray) -> None:
         nonlocal spent, started
         spent += time.process_time() - started
-        points.append(TracePoint(len(points) + 1, spent, scene_error(obj, scene, mask)))
+        points.append(TracePoint(len(points) + 1, spent, *(scene_error(obj, scene, mask) for mask in masks)))
         started = time.process_time()
 
     refine(scene, RefineConfig(refine_probe=False, threads=1, device="cpu"), watch=look)
     return points
 
 
-def first_below(trace: list[TracePoint], error: float) -> float | None:
-    """CPU seconds until the error is at most `error`."""
-    return next((point.cpu_s for point in trace if point.error <= error), None)
+def first_below(trace: list[TracePoint], error: str, goal: float) -> float | None:
+    """CPU seconds until an error is at most `goal`."""
+    return next((point.cpu_s for point in trace if getattr(point, error) <= goal), None)
 
 
 if __name__ == "__main__":

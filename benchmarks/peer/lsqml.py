@@ -19,6 +19,10 @@ KNOWN_PROBE = LsqmlOptions(refine_probe=False)
 """Settings with which LSQ-ML reaches a given error in the fewest CPU seconds on the scenes (see README.md)."""
 
 
+RIM = 0.1
+"""Share of the illumination's 95th percentile down to which the dim rim is counted."""
+
+
 @dataclass(frozen=True)
 class TracePoint:
     """Where LSQ-ML stands after some iterations."""
@@ -28,14 +32,16 @@ class TracePoint:
     cpu_s: float
     """CPU seconds spent in them."""
     error: float
-    """`scene_error` of the object."""
+    """`scene_error` of the object where it is well lit."""
+    error_wide: float
+    """The same with the dim rim, where counting noise decides."""
 
 
 def lsqml_trace(
     scene: ScanData, iterations: int, options: LsqmlOptions = KNOWN_PROBE, every: int = 1
 ) -> list[TracePoint]:
     """Error against CPU seconds; the figures are taken after each `every` iterations."""
-    mask = well_lit(scene)
+    core, wide = well_lit(scene), well_lit(scene, RIM)
     spent, points = 0.0, []
     with lsqml_task(scene, options) as task:
         for iteration in range(1, iterations + 1):
@@ -43,7 +49,9 @@ def lsqml_trace(
             task.step()
             spent += time.process_time() - started
             if iteration % every == 0 or iteration == iterations:
-                points.append(TracePoint(iteration, spent, scene_error(task.object(), scene, mask)))
+                found = task.object()
+                errors = (scene_error(found, scene, mask) for mask in (core, wide))
+                points.append(TracePoint(iteration, spent, *errors))
     return points
 
 
@@ -65,7 +73,7 @@ def scene_error(obj: np.ndarray, scene: ScanData, mask: np.ndarray) -> float:
     return complex_error(aligned.image, scene.truth, aligned.mask, fit_factor=True)
 
 
-def well_lit(scene: ScanData, fraction: float = 0.1) -> np.ndarray:
+def well_lit(scene: ScanData, fraction: float = 0.5) -> np.ndarray:
     """Pixels whose illumination exceeds `fraction` of its 95th percentile, as in `Reconstruction.well_lit`."""
     import torch
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
@@ -50,3 +52,15 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+Share = TypeVar("Share")
+Found = TypeVar("Found")
+
+
+def map_threads(work: Callable[[Share], Found], shares: Sequence[Share]) -> list[Found]:
+    """Do each share in a thread of its own, each computing with one CPU thread; results in the order of the shares."""
+    if len(shares) == 1:
+        return [work(shares[0])]
+    with cpu_threads(1), ThreadPoolExecutor(len(shares), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(work, shares))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
+from ptypinn.device import cpu_threads
 from ptypinn.solver.data_terms import DATA_TERMS
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.objective import Objective
@@ -138,3 +139,21 @@ def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expect
     assert torch.isfinite(loss).all()
     assert torch.isfinite(residual).all()
     assert (loss >= 0).all()
+
+
+def test_loss_and_gradient_do_not_depend_on_the_number_of_threads():
+    objective, at = random_problem(1, 2, True, "poisson", True)
+    objective.stack._kept = [
+        (slice(j, j + 1), counts[j - part.start, None])
+        for part, counts in objective.stack
+        for j in range(part.start, part.stop)
+    ]
+    one = objective(at)
+    with cpu_threads(2):
+        two, again = objective(at), objective(at)
+        assert torch.get_num_threads() == 2
+    assert two.loss == pytest.approx(one.loss)
+    assert two.held_out_loss == pytest.approx(one.held_out_loss)
+    for a, b, c in zip(*(found.gradient.blocks() for found in (one, two, again)), strict=True):
+        torch.testing.assert_close(a, b)
+        assert torch.equal(b, c)

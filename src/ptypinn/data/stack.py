@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.propagate import to_fft_order
 from ptypinn.types import Patterns
 
+Share = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
+"""Batches as (which patterns, counts in FFT order)."""
 CPU_BATCH_PIXELS = 2**17
 """Pixels per batch on the CPU: 32 patterns at N=64, so that a batch of waves stays in the cache of a core."""
 CUDA_BATCH_PIXELS = 2**25
@@ -41,6 +43,12 @@ class PatternStack:
     def __iter__(self) -> Iterator[tuple[slice, Patterns]]:
         """Batches as (which patterns, counts in FFT order); bad pixels read 0."""
         return iter(self._kept) if self._kept is not None else self._read()
+
+    def shares(self, workers: int) -> list[Share]:
+        """The batches dealt out to at most so many workers; one share where patterns are read on every pass."""
+        if self._kept is None:
+            return [self]
+        return [self._kept[first::workers] for first in range(min(workers, len(self._kept)))]
 
     def _read(self) -> Iterator[tuple[slice, Patterns]]:
         for part, counts in self.scan.batches(self.batch_size):

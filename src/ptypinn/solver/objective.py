@@ -1,5 +1,7 @@
 """One pass over the data: the likelihood of the counts and its gradient, patterns in cache-sized batches.
 
+On CPU the batches are dealt out to threads, one per core: batches this small are too short for threads to share.
+
 A pass costs two FFTs per pattern and mode for integer positions; a sub-pixel shift of the probe adds one, and its
 adjoint, where the probe or the positions are solved for, another.
 """
@@ -12,7 +14,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.data.stack import PatternStack
+from ptypinn.data.stack import PatternStack, Share
+from ptypinn.device import map_threads
 from ptypinn.physics.forward import add_modes, detect, interact
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.propagate import back_propagate, far_field
@@ -52,11 +55,19 @@ class Objective:
 
     def __call__(self, at: Unknowns) -> Evaluation:
         """Evaluate loss and gradient at one point."""
-        totals = _Totals(at)
-        spectrum = self._spectrum(at)
-        for part, counts in self.stack:
-            self._add_batch(totals, at, spectrum, part, counts)
-        return totals.evaluation()
+        spectrum, device = self._spectrum(at), self.stack.device
+
+        def work(share: Share) -> _Totals:
+            totals = _Totals(at)
+            for part, counts in share:
+                self._add_batch(totals, at, spectrum, part, counts)
+            return totals
+
+        shares = self.stack.shares(torch.get_num_threads() if device.type == "cpu" else 1)
+        first, *others = map_threads(work, shares)
+        for totals in others:
+            first.add(totals)
+        return first.evaluation()
 
     def _spectrum(self, at: Unknowns) -> Probes | None:
         if at.shifts is None and self.shifts is None:
@@ -123,6 +134,13 @@ class _Totals:
             self.probe_spectrum += moved.sum(0)
         if self.shifts is not None:
             self.shifts[part] = _shift_gradient(moved, spectrum)
+
+    def add(self, other: _Totals) -> None:
+        """Add the sums of another share of the patterns."""
+        for name in ("object", "probe", "shifts", "probe_spectrum", "loss", "held_out"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                mine += theirs
 
     def evaluation(self) -> Evaluation:
         """Gather the sums."""
