@@ -12,7 +12,7 @@ from ptypinn.physics.forward import expected_counts, power
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation
-from ptypinn.solver.preconditioner import Preconditioner, illumination_of, rms_half_width
+from ptypinn.solver.preconditioner import Preconditioner, Smoothness, illumination_of, rms_half_width
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start, integrate
 from ptypinn.solver.unknowns import Unknowns
@@ -34,7 +34,7 @@ def random_unknowns(seed):
 def test_preconditioner_is_symmetric_and_positive(seed):
     probe = torch.from_numpy(curved_probe(modes=2))
     at = Unknowns(torch.from_numpy(textured_object(EXTENT, seed)), probe, torch.zeros(4, 2))
-    precondition = Preconditioner(CORNERS, EXTENT)
+    precondition = Preconditioner(CORNERS, EXTENT, Smoothness(0.5, 2.0, 0.02), 32)
     precondition.refresh(at, probe)
     a, b = random_unknowns(seed), random_unknowns(seed + 7)
     assert a.dot(precondition(b, at)) == pytest.approx(b.dot(precondition(a, at)), rel=1e-3, abs=1e-5)

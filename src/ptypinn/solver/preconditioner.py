@@ -1,16 +1,19 @@
 """An approximate inverse Hessian of the likelihood, in two levels.
 
-The first level is diagonal: a change of the object costs as many photons as illuminate it, so the gradient is divided
-by the illumination. The second level mends what the first cannot see: one pattern says little about a phase that varies
-slowly across its probe. The curvature for a phase ripple of wave number k falls as `(k w)**2`, w being the rms
-half-width of the probe's power, because a uniform phase changes no pattern and a slow one only shifts it a little. So
-the smooth part of the phase gradient is amplified by the inverse of that.
+The first level divides by the illumination: a change of the object costs as many photons as illuminate it. It also
+damps fine detail by how smooth objects are expected to be, so that what the sample shows comes before the counting
+noise, which is fine-grained; detail that the data insist on still comes, later. The second level mends what the first
+cannot see: one pattern says little about a phase that varies slowly across its probe. The curvature for a phase ripple
+of wave number k falls as `(k w)**2`, w being the rms half-width of the probe's power: a uniform phase changes no
+pattern and a slow one only shifts it a little. So the smooth part of the phase gradient is amplified by its inverse.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -43,26 +46,41 @@ def rms_half_width(power: Float[Tensor, "y x"]) -> float:
     return variance**0.5
 
 
+@dataclass(frozen=True)
+class Smoothness:
+    """Expected spectrum of the object: `1 / (1 + (k / corner)**power) + floor`, k in radians per pixel."""
+
+    corner: float
+    power: float
+    floor: float
+
+
 class Preconditioner:
     """Symmetric, positive approximation of the inverse Hessian, refreshed when the probe has changed."""
 
-    def __init__(self, corners: Corners, extent: tuple[int, int], cap: float = 100.0) -> None:
+    def __init__(
+        self, corners: Corners, extent: tuple[int, int], smoothness: Smoothness, size: int, cap: float = 100.0
+    ) -> None:
         """Prepare for a scan.
 
         Args:
             corners: Integer patch corners, (1, positions, 2).
             extent: Canvas height and width, pixels.
+            smoothness: Expected spectrum of the object.
+            size: Edge of a pattern, pixels: more than the reach of the damping.
             cap: Largest amplification of slow phases.
         """
         self.corners, self.extent, self.cap = corners, extent, cap
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
+        self._around = tuple(next_fast_len(edge + size) for edge in extent)
+        self._spectrum = self._expected_spectrum(smoothness)
 
     def refresh(self, at: Unknowns, probe: Probe) -> None:
         """Take illumination, probe width and object power from a point."""
         power = probe.abs().square().sum(0)
         self.illumination = illumination_of(probe, self.corners, *self.extent)
         peak = self.illumination.max()
-        self._inverse = 1 / (self.illumination + FLOOR * peak)
+        self._root = torch.rsqrt(self.illumination + FLOOR * peak)
         lit = self.illumination > 0.3 * peak
         self._object_power = at.object[lit].abs().square().mean()
         self._taper = (2 * self.illumination / power.max()).clamp(max=1)
@@ -74,13 +92,22 @@ class Preconditioner:
 
     def __call__(self, gradient: Unknowns, at: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
-        step = gradient.object * self._inverse
+        step = self._damp(gradient.object * self._root) * self._root
         phase = self._smooth((at.object.conj() * gradient.object).imag)
         return Unknowns(
             torch.complex(step.real - at.object.imag * phase, step.imag + at.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
         )
+
+    def _damp(self, image: Complex[Tensor, "height width"]) -> Complex[Tensor, "height width"]:
+        height, width = self.extent
+        return torch.fft.ifft2(torch.fft.fft2(image, s=self._around).mul_(self._spectrum))[:height, :width]
+
+    def _expected_spectrum(self, smoothness: Smoothness) -> Float[Tensor, "ky kx"]:
+        ky, kx = (2 * torch.pi * torch.fft.fftfreq(edge, device=self.corners.device) for edge in self._around)
+        k = torch.sqrt(ky[:, None].square() + kx.square())
+        return 1 / (1 + (k / smoothness.corner) ** smoothness.power) + smoothness.floor
 
     def _smooth(self, phase: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
         spectrum = torch.fft.rfft2(phase * self._taper, s=self.padded).mul_(self._smoothing)

@@ -23,15 +23,19 @@ from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation, Objective
 from ptypinn.solver.options import SolverOptions
-from ptypinn.solver.preconditioner import Preconditioner, illumination_of
+from ptypinn.solver.preconditioner import Preconditioner, Smoothness, illumination_of
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
 
 FINISH = 3
-"""Iterations on all pixels after the held-out pixels said stop, or nothing more was to be gained."""
-EARLY = 12
-"""Where the held-out pixels say stop before this iteration, noise is fitted fast: solve afresh, for as long."""
+"""Iterations on all pixels after a long solve."""
+SHORT = 30
+"""Up to so many iterations, the finish on all pixels solves afresh for as long, so that noise stays out."""
+EXPECTED = (Smoothness(0.5, 2.0, 0.02), Smoothness(0.3, 3.0, 0.003))
+"""Expected spectra that the held-out pixels choose from: textured and smooth objects."""
+TRIAL = 16
+"""Iterations of each trial."""
 OFF_CANVAS = 0.49
 """Refined positions may leave the canvas by so much, pixels: less than rounding takes back."""
 Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
@@ -89,20 +93,35 @@ class Problem:
             progress: Told about every iteration.
             watch: Given the object after every iteration.
         """
-        trace = Trace()
-        self.watch = watch
-        start = self._begin()
-        budget = self.options.iterations
+        trace, start, budget = Trace(), self._begin(), self.options.iterations
+        self.watch, self.smoothness, self.done = watch, EXPECTED[0], 0
         if self.options.refine_positions:
             start = self._phase(start, budget // 2, trace, progress, positions=False)
             at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
+        elif self.judges and budget > TRIAL:
+            at = self._try_out(start, trace, progress)
+            if trace.stopped != "held-out loss":
+                at = self._phase(at, budget - TRIAL, trace, progress, positions=False)
+                trace.best_iteration += TRIAL
         else:
             at = self._phase(start, budget, trace, progress, positions=False)
         if self.judges:
-            afresh = trace.stopped == "held-out loss" and trace.best_iteration <= EARLY
+            afresh = trace.stopped == "held-out loss" and trace.best_iteration <= SHORT
             at, iterations = (start, max(1, trace.best_iteration)) if afresh else (at, FINISH)
             at = self._phase(at, iterations, trace, progress, positions=self.options.refine_positions, finish=True)
         return self._result(at, trace)
+
+    def _try_out(self, start: Unknowns, trace: Trace, progress: Progress) -> Unknowns:
+        """Solve a little with every expected spectrum; go on with the one that predicts the held-out pixels best."""
+        trials = []
+        for smoothness in EXPECTED:
+            self.smoothness, own = smoothness, Trace()
+            trials.append((smoothness, own, self._phase(start, TRIAL, own, progress, positions=False)))
+        self.smoothness, best, at = min(trials, key=lambda trial: min(trial[1].held_out_loss))
+        trace.loss, trace.held_out_loss = best.loss, best.held_out_loss
+        trace.stopped, trace.best_iteration = best.stopped, best.best_iteration
+        trace.passes = sum(own.passes for _, own, _ in trials)
+        return at
 
     def _begin(self) -> Unknowns:
         probe = self.probe if self.options.refine_probe else None
@@ -118,7 +137,7 @@ class Problem:
     def _phase(
         self, at: Unknowns, iterations: int, trace: Trace, progress: Progress, *, positions: bool, finish: bool = False
     ) -> Unknowns:
-        preconditioner = Preconditioner(self.corners, self.extent)
+        preconditioner = Preconditioner(self.corners, self.extent, self.smoothness, self.stack.scan.size)
         if positions and at.shifts is None:
             at = replace(at, shifts=self.shifts)
         preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
@@ -142,8 +161,8 @@ class Problem:
                 preconditioner.refresh(at, at.probe)
             if self.watch:
                 self.watch(at.object.cpu().numpy())
-            done = len(trace.loss)
-            progress("refine", done, max(done, self.options.iterations), loss=here.loss)
+            self.done += 1
+            progress("refine", self.done, max(self.done, self.options.iterations), loss=here.loss)
 
         return watch
 
