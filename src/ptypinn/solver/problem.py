@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -117,7 +118,7 @@ class Problem:
         for smoothness in EXPECTED:
             self.smoothness, own = smoothness, Trace()
             trials.append((smoothness, own, self._phase(start, TRIAL, own, progress, positions=False)))
-        self.smoothness, best, at = min(trials, key=lambda trial: min(trial[1].held_out_loss))
+        self.smoothness, best, at = min(trials, key=lambda trial: min(trial[1].held_out_loss, default=math.inf))
         trace.loss, trace.held_out_loss = best.loss, best.held_out_loss
         trace.stopped, trace.best_iteration = best.stopped, best.best_iteration
         trace.passes = sum(own.passes for _, own, _ in trials)
