@@ -1,4 +1,4 @@
-"""The amplitude scale from counts to object, and the ledger that records every factor on the way.
+"""The contract between counts and network input, in both directions.
 
 For a scan with mean pattern energy `E = mean_j(sum I_j)` the network's input amplitude is `x = sqrt(I) / s` with
 `s = sqrt(E) / (N/2)`, so that `mean(sum x**2) = (N/2)**2`. E is computed once, on the training split, in float64.
@@ -7,38 +7,10 @@ For a scan with mean pattern energy `E = mean_j(sum I_j)` the network's input am
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What one stage does to amplitudes: the factor it should have, and the factor it was found to have."""
-
-    stage: str
-    """Name of the stage, in the order from counts to object."""
-    expected: float
-    """Amplitude factor by the scale contract."""
-    measured: float
-    """Amplitude factor found in the data."""
-    source: str
-    """How both were obtained."""
-
-    @property
-    def discrepancy(self) -> float:
-        """`measured / expected`: 1 where the stage keeps the scale."""
-        return self.measured / self.expected if self.expected else math.inf
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain entry with its discrepancy; values that are not finite are None."""
-        numbers = {**asdict(self), "discrepancy": self.discrepancy}
-        return {
-            key: value if isinstance(value, str) or math.isfinite(value) else None for key, value in numbers.items()
-        }
 
 
 def input_scale(mean_pattern_energy: float, size: int) -> float:

@@ -1,0 +1,7 @@
+"""The amplitude scale: its contract, the ledger of every factor between counts and object, and what fills it."""
+
+from ptypinn.scale.contract import IntensityScaler, flux_factor, input_scale
+from ptypinn.scale.ledger import LedgerEntry, Stats, product
+from ptypinn.scale.tape import Tape
+
+__all__ = ["IntensityScaler", "LedgerEntry", "Stats", "Tape", "flux_factor", "input_scale", "product"]

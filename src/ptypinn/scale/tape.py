@@ -1,0 +1,68 @@
+"""Statistics of what flows through a network, gathered on the device and copied off it once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ptypinn.scale.ledger import Stats
+
+COUNT, SUM, SQUARES, LOW, HIGH, BAD = range(6)
+
+
+class Tape:
+    """Running statistics by stage: noting values never changes a result, and never waits for a device.
+
+    Where values are complex, their modulus counts.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._dtypes: dict[str, str] = {}
+
+    @torch.no_grad()
+    def note(self, stage: str, values: Tensor) -> None:
+        """Add a tensor, (batch, ...), to the statistics of a stage."""
+        found = _reduce(values.detach())
+        if stage in self._sums:
+            before = self._sums[stage]
+            lows, highs = torch.minimum(before[LOW], found[LOW]), torch.maximum(before[HIGH], found[HIGH])
+            found = torch.stack([*(before + found)[:LOW], lows, highs, before[BAD] + found[BAD]])
+        self._sums[stage], self._dtypes[stage] = found, str(values.dtype).removeprefix("torch.")
+        self._shapes[stage] = (self._shapes.get(stage, (0,))[0] + values.shape[0], *values.shape[1:])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for kept in (self._sums, self._shapes, self._dtypes):
+            kept.clear()
+
+    def read(self) -> dict[str, Stats]:
+        """The statistics so far, by stage: the one copy from the device."""
+        if not self._sums:
+            return {}
+        rows = torch.stack(list(self._sums.values())).tolist()
+        return {
+            stage: _stats(row, self._shapes[stage], self._dtypes[stage])
+            for stage, row in zip(self._sums, rows, strict=True)
+        }
+
+
+def _reduce(values: Tensor) -> Tensor:
+    moduli = (values.real.square() + values.imag.square()).sqrt() if values.is_complex() else values
+    low, high = torch.aminmax(moduli)
+    total = moduli.sum(dtype=torch.float64)
+    squares = torch.linalg.vector_norm(moduli, dtype=torch.float64).square()
+    count = torch.full_like(total, moduli.numel())
+    bad = count - torch.count_nonzero(moduli < math.inf)
+    return torch.stack([count, total, squares, low.double(), high.double(), bad])
+
+
+def _stats(row: list[float], shape: tuple[int, ...], dtype: str) -> Stats:
+    count, total, squares, low, high, bad = row
+    if bad or not count:
+        return Stats(shape, dtype, None, None, None, None, int(bad))
+    mean = total / count
+    return Stats(shape, dtype, low, mean, high, math.sqrt(max(squares / count - mean**2, 0.0)), 0)
