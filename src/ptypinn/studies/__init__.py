@@ -1,0 +1,1 @@
+"""Studies: many runs over scenarios, doses and seeds, and what they show together."""
