@@ -1,0 +1,118 @@
+"""The dose study: does the object keep its amplitude over six decades of dose, and follow a probe stated wrong?
+
+Two arms. `scaled`: the probe has the photons of the dose, and the object must not change. `held`: the negative control;
+the probe is said to have the reference photons whatever the dose is, and the object's amplitude must follow the square
+root of the dose. A method that normalises the dose away passes the first and fails the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ptypinn import __version__
+from ptypinn.config.dose import DoseConfig
+from ptypinn.config.jobs import JobsConfig
+from ptypinn.data.atomic import write_json, write_text
+from ptypinn.plain import to_plain
+from ptypinn.progress import Progress
+from ptypinn.studies.dose_job import DoseJob, run_dose_job
+from ptypinn.studies.dose_summary import Check, Slope, checks_of, markdown, points_of, slopes_of
+from ptypinn.studies.jobs import run_jobs
+from ptypinn.studies.task import Job
+
+JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1
+ARMS: tuple[Any, ...] = ("scaled", "held")
+
+
+@dataclass(frozen=True)
+class DoseStudy:
+    """What the dose study found."""
+
+    config: DoseConfig
+    """What was studied."""
+    rows: list[dict[str, Any]]
+    """One per finished job: what it was and its figures."""
+    failures: dict[str, str]
+    """Jobs that failed, with reasons."""
+    skipped: int
+    """Jobs that were finished before."""
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Mean and spread over seeds, one per scenario, arm and dose."""
+        return points_of(self.rows)
+
+    @property
+    def slopes(self) -> dict[str, Slope]:
+        """Slope of log amplitude against log dose in the negative control, by scenario."""
+        return slopes_of(self.rows)
+
+    @property
+    def checks(self) -> list[Check]:
+        """What the study must show, and whether it does."""
+        return checks_of(self.points, self.slopes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, in plain values."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "version": __version__,
+            "config": self.config,
+            "negative_control": "the arm held states the probe wrong on purpose, by probe_stated_wrong_by in amplitude",
+            "points": self.points,
+            "slopes": self.slopes,
+            "checks": [{**to_plain(check), "passed": check.passed} for check in self.checks],
+            "failures": self.failures,
+            "jobs": self.rows,
+        }
+        return dict(to_plain(content))
+
+
+def dose_study(
+    config: DoseConfig | None = None,
+    jobs: JobsConfig | None = None,
+    *,
+    output_dir: str | Path,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> DoseStudy:
+    """Simulate and solve scans of every dose in both arms, and sum up.
+
+    Jobs that are finished in the folder are kept, so that a study that was stopped goes on.
+
+    Args:
+        config: Doses, scenarios, solver.
+        jobs: Processes, or a cluster.
+        output_dir: Folder for the jobs (`jobs/NAME`), `dose_study.json` and `dose_study.md`.
+        overwrite: Run finished jobs again too.
+        progress: Told how many jobs are done.
+
+    Raises:
+        InputError: Where a job failed, after the others were summed up; or jobs cannot be run.
+    """
+    config, folder = config or DoseConfig(), Path(output_dir)
+    planned = {job.name: job for job in jobs_of(config)}
+    todo = [Job(name, job) for name, job in planned.items()]
+    done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, overwrite=overwrite, progress=progress)
+    rows = [{"job": name, **to_plain(planned[name]), **result} for name, result in done.results.items()]
+    study = DoseStudy(config, rows, done.failures, done.skipped)
+    write_json(folder / RESULT, study.as_json())
+    write_text(folder / TABLE, markdown(study.points, study.slopes, study.checks))
+    done.require_all()
+    return study
+
+
+def jobs_of(config: DoseConfig) -> list[DoseJob]:
+    """One job per scenario, dose, seed and arm; the first seeds of all come first, so that a picture forms early."""
+    names = ("solver", "reference_photons", "object_size", "n_patterns", "iterations", "epochs")
+    common = {name: getattr(config, name) for name in names}
+    first = DoseJob(scenario="", arm="scaled", photons=1.0, seed=0, **common)
+    return [
+        replace(first, scenario=scenario, arm=arm, photons=photons, seed=config.seed + number)
+        for number in range(config.seeds)
+        for scenario in config.scenarios
+        for photons in config.photons
+        for arm in ARMS
+    ]
