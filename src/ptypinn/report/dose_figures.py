@@ -37,7 +37,7 @@ def dose_figure(points: Points) -> Figure:
         _draw_error(error, here)
         _draw_resolution(resolution, here)
         for axes in (ratio, error, resolution):
-            _finish(axes)
+            _finish(axes, logarithmic=axes is not resolution)
         ratio.set_title(f"{scenario}: amplitude over truth", fontsize=10, color=INK)
         error.set_title("Complex error", fontsize=10, color=INK)
         resolution.set_title("Resolution, half-bit", fontsize=10, color=INK)
@@ -51,7 +51,6 @@ def _draw_ratio(axes: Axes, points: Points) -> None:
             doses, expected = ([point[name] for point in here] for name in ("photons", "expected_ratio"))
             axes.plot(doses, expected, color=MUTED, lw=1.0, ls=":", label="expected" if arm == "scaled" else None)
             _draw_arm(axes, here, arm, "output_vs_truth_ratio")
-    axes.set_yscale("log")
     axes.set_ylabel("mean amplitude over the truth's")
 
 
@@ -61,8 +60,10 @@ def _draw_error(axes: Axes, points: Points) -> None:
         _draw_arm(axes, here, arm, name, ", scale forgiven" if arm == "held" else "")
     # both arms count the same photons, so they share one limit
     limits = {point["photons"]: point["shot_noise_limit"] for point in points if "shot_noise_limit" in point}
-    axes.plot(list(limits), list(limits.values()), color=INK, lw=1.2, ls="-.", label="shot noise, unbiased estimate")
-    axes.set_yscale("log")
+    if limits:
+        axes.plot(
+            list(limits), list(limits.values()), color=INK, lw=1.2, ls="-.", label="shot noise, unbiased estimate"
+        )
     axes.set_ylabel("relative distance to the truth")
 
 
@@ -86,10 +87,13 @@ def _draw_arm(axes: Axes, points: Points, arm: str, name: str, remark: str = "")
         axes.errorbar(doses, means, yerr=np.minimum(spread, 0.9 * means), label=label + remark, **style)
 
 
-def _finish(axes: Axes) -> None:
+def _finish(axes: Axes, logarithmic: bool) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("photons per pattern")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, lw=0.6)
-    axes.legend(fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
+        if logarithmic:
+            axes.set_yscale("log")
