@@ -16,6 +16,7 @@ from ptypinn.callbacks import CURVE
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
+from ptypinn.losses import LOSSES
 from ptypinn.models.bundle import load_bundle
 from ptypinn.physics.forward import power
 from ptypinn.scale import input_scale
@@ -140,7 +141,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(sc
         return predicted.sum((1, 2)) * (torch.nan if len(calls) > 2 else 1.0)
 
     calls = []
-    monkeypatch.setitem(training.LOSSES, "poisson", broken)
+    monkeypatch.setitem(LOSSES, "poisson", broken)
     with pytest.raises(InputError, match=r"epoch 0, batch 2.*nan.*--learning_rate") as failure:
         train(scan, TrainConfig(**{**TINY, "batch_size": 1}), output_dir=tmp_path)
     assert "\n" not in str(failure.value)

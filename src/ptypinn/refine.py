@@ -14,6 +14,7 @@ from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
+from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
@@ -85,22 +86,14 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
     """Gather a result, its object times `factor`, with figures of merit and scale ledger."""
     object_ = (result.object * factor).astype(np.complex64)
     fit = data_fit(scan, object_, result.probe, result.positions_px, device=pick_device(config.device))
-    photons, held = _photons(scan.require_probe()), _photons(result.probe)
-    ledger = [
-        LedgerEntry(
-            "probe", photons**0.5, held**0.5, "photons per pattern through vacuum, held while the probe changes"
-        ),
-        LedgerEntry("output scaling", 1.0, factor, "closed form: the global factor of largest likelihood"),
-        LedgerEntry("propagation", 1.0, fit.flux_closure**0.5, "flux closure: predicted over measured photons"),
-    ]
-    return Reconstruction(
+    closed = LedgerEntry("output scaling", 1.0, factor, "closed form: the global factor of largest likelihood")
+    found = Reconstruction(
         object=object_,
         illumination=result.illumination,
         probe=result.probe,
         positions_px=result.positions_px,
         origin_px=result.origin_px,
         pixel_size_m=scan.pixel_size_m,
-        scale=[entry.as_json() for entry in ledger],
         metrics={
             "amplitude_residual": fit.amplitude_residual,
             "expected_residual": fit.expected_residual,
@@ -115,7 +108,4 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
             **result.notes,
         },
     )
-
-
-def _photons(probe: np.ndarray) -> float:
-    return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    return with_account(found, scan, [closed], fit)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
@@ -17,13 +15,13 @@ from ptypinn import __version__
 from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibrate import calibrate_probe
-from ptypinn.data.datamodule import ScanDataModule, WindowBatch
+from ptypinn.data.datamodule import ScanDataModule
 from ptypinn.data.geometry import require_far_field
 from ptypinn.data.grouping import split_parts
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
+from ptypinn.diagnosis.trained import gauge_of, training_ledger
 from ptypinn.errors import InputError
-from ptypinn.losses import LOSSES, realspace, total_variation
 from ptypinn.models import MODELS
 from ptypinn.models.bundle import Bundle, BundleHeader
 from ptypinn.models.predictor import PatchPredictor
@@ -31,94 +29,9 @@ from ptypinn.physics.propagate import to_fft_order
 from ptypinn.plain import to_plain
 from ptypinn.progress import Progress, silent
 from ptypinn.scale import IntensityScaler, input_scale
+from ptypinn.task import PtychoTask
 
 BUNDLE, CHECKPOINTS, LAST, BEST = "model.safetensors", "checkpoints", "last.ckpt", "best.ckpt"
-WARM_UP = 20
-"""Optimiser steps over which the learning rate rises."""
-
-
-class PtychoTask(lightning.LightningModule):
-    """Network, physics and loss of one optimiser step.
-
-    Args:
-        predictor: From counts to patches, and from patches to expected counts.
-        config: Loss, optimiser and their options.
-        shape: Height and width of the window canvases, pixels.
-        truth: True object in the scan's coordinates, (height, width), for the real-space term; None for none.
-    """
-
-    def __init__(
-        self, predictor: PatchPredictor, config: TrainConfig, shape: tuple[int, int], truth: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.predictor, self.config, self.window_shape = predictor, config, shape
-        self.data_loss = LOSSES[config.loss]
-        self.truth: Tensor | None
-        self.register_buffer("truth", truth, persistent=False)
-
-    def training_step(self, batch: WindowBatch, index: int) -> Tensor:
-        """Loss of one batch of windows; stops the run where it is not finite."""
-        loss, regularisation = self._losses(batch)
-        total = loss + regularisation
-        if not torch.isfinite(total):
-            raise InputError(
-                "training",
-                f"epoch {self.current_epoch}, batch {index}",
-                f"a loss of {total.item()}",
-                "a finite loss; try a lower --learning_rate or --gradient_clip, or --precision 32",
-            )
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["counts"]))
-        return total
-
-    def validation_step(self, batch: WindowBatch, index: int) -> None:
-        """Data loss of windows that do not train."""
-        self.log("val_loss", self._losses(batch)[0], batch_size=len(batch["counts"]))
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and cosine decay per step."""
-        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(wanted, self.config.learning_rate, weight_decay=0.0)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-
-        def rate(step: int) -> float:
-            warm = min(1.0, (step + 1) / min(WARM_UP, steps))
-            return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note configuration and scale, so that only the same run is resumed."""
-        checkpoint.update(config=asdict(self.config), scale=self._scale())
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration or scan; device and threads may differ."""
-        here, there = asdict(self.config), checkpoint["config"]
-        changed = [name for name in here if name not in ("device", "threads") and here[name] != there.get(name)]
-        if changed:
-            found = ", ".join(f"--{name} {here[name]} (was {there.get(name)})" for name in changed)
-            raise InputError("--resume", "", found, "the options of the run to resume")
-        if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
-            raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
-
-    def _scale(self) -> list[float]:
-        """Factors from photons to network and from probe to photons; they differ between scans."""
-        return [self.predictor.scaler.initial_scale, self.predictor.photons]
-
-    def _losses(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        counts = batch["counts"]
-        windows, pixels = counts.shape[0], counts.shape[-2:]
-        patches = self.predictor.patches(counts.flatten(0, 1)).reshape(windows, -1, *pixels)
-        with torch.autocast(self.device.type, enabled=False):
-            found = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
-            loss = self.data_loss(found.counts, counts.reshape(-1, *pixels), self.predictor.mask).mean()
-            extra = loss.new_zeros(())
-            if self.config.total_variation:
-                extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()
-            if self.config.realspace and self.truth is not None:
-                truth = _cut_windows(self.truth, batch["origins"], self.window_shape)
-                extra = extra + self.config.realspace * realspace(found.canvases, truth, found.weights).mean()
-        return loss, extra
 
 
 def train(
@@ -173,7 +86,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file may raise anything
         reason = f"a damaged file ({type(error).__name__})"
         raise InputError(str(path), "", reason, "a complete checkpoint; train afresh") from None
-    if not isinstance(found, dict) or not {"state_dict", "config", "scale"} <= found.keys():
+    if not isinstance(found, dict) or not {"state_dict", "config", "scale", "flow"} <= found.keys():
         raise InputError(str(path), "", "something else", "a checkpoint of this training; train afresh")
     return found
 
@@ -252,9 +165,10 @@ def _keep(folder: Path, name: str, monitor: str | None = None) -> ModelCheckpoin
 
 
 def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
-    best = Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST
-    task.cpu().load_state_dict(_read_checkpoint(best)["state_dict"])
+    best = _read_checkpoint(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST)
+    task.cpu().load_state_dict(best["state_dict"])
     predictor = task.predictor
+    ledger = training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)
     header = BundleHeader(
         model=config.model,
         hyperparameters=_hyperparameters(scan, config),
@@ -263,6 +177,8 @@ def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float
         log_scale=float(predictor.scaler.log_scale.detach()),
         probe_gauge=scan.probe_gauge,
         trained_probe=config.train_probe,
+        gauge=gauge_of(ledger),
+        scale=[entry.as_json() for entry in ledger],
         provenance=to_plain(
             {
                 "version": __version__,
@@ -276,8 +192,3 @@ def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float
         ),
     )
     return Bundle(header, predictor.network.state_dict(), predictor.probe.detach())
-
-
-def _cut_windows(image: Tensor, origins: Tensor, shape: tuple[int, int]) -> Tensor:
-    padded = torch.nn.functional.pad(image, (0, shape[1], 0, shape[0]))
-    return torch.stack([padded[y : y + shape[0], x : x + shape[1]] for y, x in origins.tolist()])

@@ -20,6 +20,9 @@ class ReconstructConfig:
     """Members of a group are drawn from so many nearest neighbours of its leading pattern, for gridsize above 1."""
     groups_per_pattern: int = 1
     """Groups that every pattern leads, for gridsize above 1: more of them average more estimates of each patch."""
+    prediction_scale: Literal["none", "recorded", "flux", "least_squares"] = "none"
+    """Factor on the finished object: none; the one recorded at training; the one that closes the flux; or the one that
+    fits a truth best. The object before it is kept too."""
     batch: int = 128
     """Patterns in memory at once."""
     device: str = "auto"

@@ -32,6 +32,8 @@ UNITS = {
     "origin_px": "pixel",
 }
 RECORDS = ("scale", "metrics", "history", "provenance")
+LATER = ("prediction_scale",)
+"""Records that files of earlier versions lack."""
 
 
 def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
@@ -54,7 +56,9 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
             exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
         if recon.pixel_size_m is not None:
             exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
-        for name in RECORDS:
+        if recon.unscaled is not None:
+            exact.create_dataset("unscaled", data=np.asarray(recon.unscaled, np.complex64)).attrs["units"] = ""
+        for name in (*RECORDS, *LATER):
             write_json(exact, name, getattr(recon, name))
     return Path(path)
 
@@ -71,11 +75,13 @@ def read_reconstruction(path: Path) -> Reconstruction:
             raise InputError(source, f"/{GROUP}", "no such group", "a reconstruction written by ptypinn")
         arrays = {name: require_dataset(file, source, f"{GROUP}/{name}")[()].astype(t) for name, t in ARRAYS.items()}
         records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
-        pixel, patterns = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns"))
+        records |= {name: read_json(file, source, f"{GROUP}/{name}") for name in LATER if name in file[GROUP]}
+        pixel, patterns, unscaled = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns", "unscaled"))
         y, x = arrays.pop("origin_px").tolist()
         size = None if pixel is None else float(pixel[()])
         part = None if patterns is None else patterns[()].astype(np.int64)
-    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
+        plain = None if unscaled is None else unscaled[()].astype(np.complex64)
+    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part, unscaled=plain)
 
 
 def is_reconstruction(file: h5py.File) -> bool:

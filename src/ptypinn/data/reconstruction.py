@@ -32,6 +32,10 @@ class Reconstruction:
     """Object pixel, metres, where known."""
     patterns: Int64[np.ndarray, " patterns"] | None = None
     """Which patterns of the scan file it was made from, one per position; None for all."""
+    unscaled: Complex64[np.ndarray, "height width"] | None = None
+    """The object before prediction scaling; None where none was asked for."""
+    prediction_scale: Mapping[str, Any] = field(default_factory=dict)
+    """Prediction scaling: source, factor, and how it came about."""
     scale: list[dict[str, Any]] = field(default_factory=list)
     """Scale ledger: one entry per stage, with expected and measured factor."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -73,6 +77,12 @@ class Reconstruction:
             found = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
             raise InputError(scan.source, "reconstruction", found, "one position per pattern; is it of this scan?")
         return scan.subset(self.patterns)
+
+    @property
+    def scale_note(self) -> str:
+        """A few words on prediction scaling for titles and tables; empty where none was asked for."""
+        source, factor = self.prediction_scale.get("source", "none"), self.prediction_scale.get("factor", 1.0)
+        return "" if source == "none" else f"amplitude scaled by {factor:.4g} ({str(source).replace('_', ' ')})"
 
     def well_lit(self, fraction: float = 0.1) -> np.ndarray:
         """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""

@@ -14,7 +14,7 @@ from ptypinn.errors import InputError
 from ptypinn.metrics.counting import amplitude_variance
 from ptypinn.physics.forward import expected_counts
 from ptypinn.physics.patches import split_positions
-from ptypinn.physics.propagate import to_fft_order
+from ptypinn.physics.propagate import to_centred, to_fft_order
 
 PerPattern = Float64[np.ndarray, " patterns"]
 
@@ -33,6 +33,10 @@ class DataFit:
     """Amplitude residual of each pattern; a pattern without a photon counts as one photon."""
     per_pattern_closure: PerPattern
     """Flux closure of each pattern; a pattern without a photon counts as one photon."""
+    measured_map: Float64[np.ndarray, "y x"]
+    """Counts of every pixel, bad ones included, summed over the patterns, zero frequency at N//2."""
+    predicted_map: Float64[np.ndarray, "y x"]
+    """Predicted counts of every pixel, likewise."""
 
 
 def data_fit(
@@ -61,12 +65,13 @@ def data_fit(
     canvas = torch.from_numpy(np.ascontiguousarray(object_)).to(device)[None]
     modes = torch.from_numpy(np.ascontiguousarray(probe)).to(device)
     good = to_fft_order(torch.from_numpy(scan.good)).to(device)
-    sums = np.empty((4, scan.n_patterns))
+    sums, maps = np.empty((4, scan.n_patterns)), torch.zeros((2, *good.shape), dtype=torch.float64, device=device)
     for part, counts in scan.batches(batch):
         predicted = predict(canvas, modes, positions_px[part])
         measured = to_fft_order(torch.from_numpy(counts.astype(np.float32))).to(device)
         sums[:, part] = _pattern_sums(measured, predicted, good).cpu().numpy()
-    return _summary(scan.source, sums)
+        maps += torch.stack([measured.sum(0, dtype=torch.float64), predicted.sum(0, dtype=torch.float64)])
+    return _summary(scan.source, sums, to_centred(maps).cpu().numpy())
 
 
 def predict(
@@ -85,7 +90,7 @@ def _pattern_sums(measured: Tensor, predicted: Tensor, good: Tensor) -> Tensor:
     return torch.where(good, terms, 0.0).sum((-2, -1), dtype=torch.float64)
 
 
-def _summary(source: str, sums: np.ndarray) -> DataFit:
+def _summary(source: str, sums: np.ndarray, maps: np.ndarray) -> DataFit:
     squared, measured, predicted, noise = sums
     total = measured.sum()
     if not total > 0:
@@ -97,6 +102,8 @@ def _summary(source: str, sums: np.ndarray) -> DataFit:
         expected_residual=float(noise.sum() / predicted.sum()) if predicted.sum() > 0 else 0.0,
         per_pattern_residual=squared / each,
         per_pattern_closure=predicted / each,
+        measured_map=maps[0],
+        predicted_map=maps[1],
     )
 
 

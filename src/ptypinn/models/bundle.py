@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ class BundleHeader:
     """Gauge of the probe that the network was trained with."""
     trained_probe: bool = False
     """Whether the probe was learned with the network."""
+    gauge: float | None = None
+    """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
+    scale: Sequence[Mapping[str, Any]] = ()
+    """Scale ledger of the training, measured over the epoch whose weights these are."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Configuration, training scan, split, versions; JSON-able."""
 

@@ -12,9 +12,11 @@ from ptypinn.physics.patches import extract_patches
 from ptypinn.physics.propagate import far_field, to_centred
 from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
-from ptypinn.scale import IntensityScaler
+from ptypinn.scale import IntensityScaler, Tape
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
+FLOW = ("counts", "network input", "transmitted amplitude", "texture")
+"""What `PatchPredictor.patches` tells a tape, in order."""
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
 
@@ -68,18 +70,24 @@ class PatchPredictor(nn.Module):
         """Photons that the probe alone puts on the good pixels."""
         return float((detect(far_field(self.probe.detach()[None]))[0].double() * self.mask).sum())
 
-    def patches(self, counts: GroupCounts) -> GroupPatches:
+    def patches(self, counts: GroupCounts, tape: Tape | None = None) -> GroupPatches:
         """Object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
 
         Args:
             counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
+            tape: Told about counts, network input, transmitted amplitude and texture.
         """
         probe = self.probe.detach()
         vacuum = detect(far_field(probe[None]))[0]
         counts = torch.where(self.mask, counts, 0.0)
         transmitted = transmitted_amplitude(counts.sum((-2, -1)), (vacuum * self.mask).sum())[..., None, None]
         filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
-        return self.network(to_centred(self.scaler.to_input(filled)), probe) * transmitted
+        seen = self.scaler.to_input(filled)
+        texture = self.network(to_centred(seen), probe)
+        if tape is not None:
+            for stage, values in zip(FLOW, (counts, seen, transmitted, texture), strict=True):
+                tape.note(stage, values)
+        return texture * transmitted
 
     def explain(
         self,
@@ -97,9 +105,33 @@ class PatchPredictor(nn.Module):
             shape: Height and width of the canvases, pixels.
         """
         probes = shift_probe(self.probe, fractions)
-        weights = probe_intensity(probes).view(patches.shape)
-        weighted, total = stitch(align(patches, fractions), weights, corners, *shape)
-        canvases = normalise(weighted, total)
+        canvases, total = _merge(patches, probes, corners, fractions, shape)
         merged = extract_patches(canvases, corners, patches.shape[-1]).flatten(0, 1)
         intensity = diffract(merged, probes / self.scaler.initial_scale)
         return Explanation(canvases, total, self.scaler.to_counts(intensity))
+
+    @torch.no_grad()
+    def response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
+        """What the merge of `explain` makes of an object that is 1 everywhere: 1.
+
+        Args:
+            corners: Integer patch corners on the canvases, (window, batch, 2).
+            fractions: Sub-pixel rest of every position in window-major order, (window * batch, 2).
+            shape: Height and width of the canvases, pixels.
+
+        Returns:
+            Root mean square, weighted by the illumination, (1,).
+        """
+        probes = shift_probe(self.probe, fractions)
+        ones = torch.ones((*corners.shape[:2], *probes.shape[-2:]), dtype=probes.dtype, device=probes.device)
+        canvases, total = _merge(ones, probes, corners, fractions, shape)
+        return ((canvases.abs().square() * total).sum() / total.sum()).sqrt()[None]
+
+
+def _merge(
+    patches: Tensor, probes: Tensor, corners: Tensor, fractions: Tensor, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Objects of the windows, and their illumination."""
+    weights = probe_intensity(probes).view(patches.shape)
+    weighted, total = stitch(align(patches, fractions), weights, corners, *shape)
+    return normalise(weighted, total), total

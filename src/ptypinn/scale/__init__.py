@@ -2,6 +2,20 @@
 
 from ptypinn.scale.contract import IntensityScaler, flux_factor, input_scale
 from ptypinn.scale.ledger import LedgerEntry, Stats, product
+from ptypinn.scale.prediction import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
 from ptypinn.scale.tape import Tape
 
-__all__ = ["IntensityScaler", "LedgerEntry", "Stats", "Tape", "flux_factor", "input_scale", "product"]
+__all__ = [
+    "IntensityScaler",
+    "LedgerEntry",
+    "PredictionScale",
+    "ScaleSource",
+    "Stats",
+    "Tape",
+    "flux_factor",
+    "flux_scale",
+    "input_scale",
+    "least_squares_scale",
+    "product",
+    "recorded_scale",
+]

@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stats:
-    """What a stage handed on; figures without a value, such as those of nothing, are None."""
+    """What a stage handed on; of complex numbers, every figure is that of the modulus."""
 
     shape: tuple[int, ...]
     """Shape of the tensors, the first axis summed over all of them."""
     dtype: str
     """Number type."""
     minimum: float | None
-    """Least value; of complex numbers, as every figure here, of the modulus."""
+    """Least value."""
     mean: float | None
     """Mean."""
     maximum: float | None
@@ -25,12 +25,19 @@ class Stats:
     std: float | None
     """Standard deviation."""
     non_finite: int
-    """Values that are infinite or not a number; the other figures are those of the rest."""
+    """Values that are infinite or not a number; where there are any, the other figures are None."""
+    at_ceiling: float | None = None
+    """Share of values within a thousandth of the largest of their batch; much of it means that an output saturates."""
 
     @property
     def rms(self) -> float | None:
         """Root mean square."""
         return None if self.mean is None or self.std is None else math.hypot(self.mean, self.std)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Stats:
+        """Statistics from their plain form."""
+        return cls(**{**record, "shape": tuple(record["shape"])})
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,15 @@ class LedgerEntry:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LedgerEntry:
-        """An entry that `as_json` wrote; None becomes NaN."""
+        """An entry that `as_json` wrote; None becomes NaN.
+
+        Raises:
+            KeyError, TypeError, ValueError: Where the record is something else.
+        """
         known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
         for name in ("expected", "measured"):
             known[name] = math.nan if known[name] is None else float(known[name])
-        if known.get("stats"):
-            known["stats"] = Stats(**{**known["stats"], "shape": tuple(known["stats"]["shape"])})
+        known["stats"] = Stats.from_json(known["stats"]) if known.get("stats") else None
         return cls(**known)
 
 

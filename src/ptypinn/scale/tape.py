@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ptypinn.scale.ledger import Stats
 
-COUNT, SUM, SQUARES, LOW, HIGH, BAD = range(6)
+CEILING = 0.999
+SUMMED = 5
+"""The first figures add up over batches: number, sum, sum of squares, not finite, at the ceiling; the others do not."""
 
 
 class Tape:
@@ -29,8 +31,8 @@ class Tape:
         found = _reduce(values.detach())
         if stage in self._sums:
             before = self._sums[stage]
-            lows, highs = torch.minimum(before[LOW], found[LOW]), torch.maximum(before[HIGH], found[HIGH])
-            found = torch.stack([*(before + found)[:LOW], lows, highs, before[BAD] + found[BAD]])
+            extremes = torch.minimum(before[SUMMED:], found[SUMMED:])
+            found = torch.cat([before[:SUMMED] + found[:SUMMED], extremes])
         self._sums[stage], self._dtypes[stage] = found, str(values.dtype).removeprefix("torch.")
         self._shapes[stage] = (self._shapes.get(stage, (0,))[0] + values.shape[0], *values.shape[1:])
 
@@ -56,13 +58,16 @@ def _reduce(values: Tensor) -> Tensor:
     total = moduli.sum(dtype=torch.float64)
     squares = torch.linalg.vector_norm(moduli, dtype=torch.float64).square()
     count = torch.full_like(total, moduli.numel())
-    bad = count - torch.count_nonzero(moduli < math.inf)
-    return torch.stack([count, total, squares, low.double(), high.double(), bad])
+    bad = count - torch.count_nonzero(moduli.abs() < math.inf)
+    ceiling = torch.count_nonzero(moduli >= CEILING * high).double()
+    return torch.stack([count, total, squares, bad, ceiling, low.double(), -high.double()])
 
 
 def _stats(row: list[float], shape: tuple[int, ...], dtype: str) -> Stats:
-    count, total, squares, low, high, bad = row
+    count, total, squares, bad, ceiling, low, minus_high = row
     if bad or not count:
         return Stats(shape, dtype, None, None, None, None, int(bad))
     mean = total / count
-    return Stats(shape, dtype, low, mean, high, math.sqrt(max(squares / count - mean**2, 0.0)), 0)
+    return Stats(
+        shape, dtype, low, mean, -minus_high, math.sqrt(max(squares / count - mean**2, 0.0)), 0, ceiling / count
+    )

@@ -1,0 +1,1 @@
+"""Where amplitude went: ledgers of trainings and reconstructions, and what they say."""

@@ -1,0 +1,71 @@
+"""What the numbers of the patterns themselves say: photons, amplitudes, squares, or squares that overflowed.
+
+Photon counts are whole numbers of no particular kind. Their square roots are not whole, but their squares are. Counts
+that were squared once more are perfect squares all of them. A square that overflowed its integer type is still a
+quadratic residue modulo a power of two: four to some power times a number that leaves 1 when divided by 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ptypinn.data.scan import ScanData
+
+ENOUGH = 64
+"""Pixels of value 2 or more that a judgement needs."""
+WHOLE = 1e-3
+"""Distance from a whole number that rounding in single precision explains."""
+SAMPLE = 64
+LARGEST = 3e3
+"""Amplitudes above are not squared: single precision no longer holds the square to `WHOLE`."""
+AMPLITUDES = "amplitudes are read as counts"
+SQUARES = "counts are read as amplitudes, and squared"
+OVERFLOW = "integers overflow where amplitudes are squared"
+FULL = {2**8: "8", 2**16: "16", 2**32: "32"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something other than photon counts, and how to get those back."""
+
+    cause: str
+    """What happened, in words."""
+    repair: Callable[[np.ndarray], np.ndarray] | None
+    """From the numbers to photon counts; None where they are lost."""
+
+
+def evidence_in(scan: ScanData) -> Evidence | None:
+    """What the patterns hold in place of photon counts; None where they may well be counts."""
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, SAMPLE).astype(np.int64))
+    values = np.asarray(scan.counts[index], np.float64)[:, scan.good]
+    if _are_roots(values):
+        return Evidence(AMPLITUDES, np.square)
+    seen = values[values >= 2]
+    if len(seen) < ENOUGH or (np.abs(seen - np.round(seen)) > 0).any():
+        return None
+    if (np.round(np.sqrt(seen)) ** 2 == seen).all():
+        return Evidence(SQUARES, np.sqrt)
+    if _overflowed(seen):
+        return Evidence(OVERFLOW, None)
+    return None
+
+
+def _are_roots(values: np.ndarray) -> bool:
+    seen = values[(values > 1) & (values < LARGEST)]
+    fractional = np.abs(seen - np.round(seen)) > WHOLE
+    squares = seen**2
+    off = np.abs(squares - np.round(squares)) > WHOLE * np.maximum(1.0, seen / 30)
+    return len(seen) >= ENOUGH and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
+
+
+def _overflowed(seen: np.ndarray) -> bool:
+    whole = seen.astype(np.int64)
+    if not any(0.9 * full < whole.max() < full for full in FULL):
+        return False
+    odd = whole.copy()
+    while (quarters := (odd % 4 == 0) & (odd > 0)).any():
+        odd[quarters] //= 4
+    return bool((odd % 8 == 1).all())

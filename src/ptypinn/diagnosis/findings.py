@@ -1,0 +1,144 @@
+"""From a ledger to findings: which stages do not keep the scale, by how much, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ptypinn.diagnosis.account import Account, with_cause
+from ptypinn.diagnosis.words import ADVICE, CAUSES, SATURATED
+from ptypinn.scale import LedgerEntry, product
+
+EXACT = 0.02
+"""Deviation that stages without freedom are allowed: they copy, divide or look up."""
+LOOSE = 0.25
+"""Deviation of the photons in groups from those in the scan: groups draw some patterns more often."""
+AT_CEILING = 0.02
+"""Share of a head's outputs at its largest value, above which it saturates."""
+FREE = ("network", "solver", "reconstruction", "comparison", "truth", "output scaling")
+"""Stages that answer to data: they are allowed the tolerance of the configuration."""
+HARMLESS = ("grouping", "input normalisation", "propagation")
+"""Stages whose factor cannot reach the object."""
+SAME = 0.02
+"""Two factors within this are taken for one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One stage that does not keep the scale."""
+
+    stage: str
+    """Name of the stage."""
+    factor: float
+    """Factor on the amplitude, measured over expected."""
+    cause: str
+    """What is wrong."""
+    advice: str
+    """What to do about it."""
+    reaches_object: bool = True
+    """Whether the object's amplitude has it."""
+
+
+def findings_in(
+    found: Account, training: Mapping[str, LedgerEntry], own_probe: float | None, tolerance: float
+) -> tuple[list[LedgerEntry], list[Finding]]:
+    """What is wrong, in the order from counts to object.
+
+    Args:
+        found: The account of a reconstruction.
+        training: Ledger of the training behind it, by stage; empty for none.
+        own_probe: Factor by which the scan's own probe departs from the record; None where it has none.
+        tolerance: Relative deviation that is put down to data and training.
+
+    Returns:
+        The ledger, in which factors that a training has handed on stand under their own name, and the findings.
+    """
+    ledger = _with_training_causes(found.ledger, training, tolerance)
+    findings = [
+        finding
+        for entry in ledger
+        if (finding := _judge(entry, ledger, found, tolerance)) is not None and not _restores(entry, ledger, tolerance)
+    ]
+    findings = [_by_training(finding, training, own_probe) for finding in findings]
+    findings += _training_only(training, {finding.stage for finding in findings})
+    if not findings and _off(found.total, tolerance):
+        findings.append(_largest(ledger, found.total))
+    return ledger, findings
+
+
+def _with_training_causes(
+    ledger: list[LedgerEntry], training: Mapping[str, LedgerEntry], tolerance: float
+) -> list[LedgerEntry]:
+    """Put what the network learned from wrong labels, or from a wrong merge, before the network."""
+    for stage, power in (("training labels", 1.0), ("training merge", -1.0)):
+        entry = training.get(stage.removeprefix("training ") if stage == "training merge" else stage)
+        network = next((one for one in ledger if one.stage == "network"), None)
+        if entry is None or network is None or not _off(entry.discrepancy, EXACT):
+            continue
+        factor = entry.discrepancy**power
+        left = abs(math.log(max(network.discrepancy, 1e-30) / factor))
+        if left < abs(math.log(max(network.discrepancy, 1e-30))) / 2:
+            ledger = with_cause(ledger, LedgerEntry(stage, 1.0, factor, f"at training: {entry.source}"), "network")
+    return ledger
+
+
+def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], found: Account, tolerance: float) -> Finding | None:
+    if entry.stats is not None and entry.stats.non_finite:
+        cause = f"{entry.stats.non_finite} values are not finite"
+        return Finding(entry.stage, math.nan, cause, ADVICE["not finite"])
+    if not _off(entry.discrepancy, _allowed(entry, found, tolerance)):
+        return None
+    cause, advice = CAUSES[entry.stage].format(factor=entry.discrepancy), ADVICE[entry.stage]
+    if entry.stage == "loading" and found.evidence is not None:
+        cause, advice = found.evidence.cause, ADVICE[found.evidence.cause]
+    saturated = entry.stats is not None and (entry.stats.at_ceiling or 0.0) > AT_CEILING
+    if entry.stage == "network" and saturated and entry.discrepancy < 1:
+        cause, advice = SATURATED.format(share=entry.stats.at_ceiling if entry.stats else 0.0), ADVICE["saturated"]
+    return Finding(entry.stage, entry.discrepancy, cause, advice, entry.stage not in HARMLESS)
+
+
+def _allowed(entry: LedgerEntry, found: Account, tolerance: float) -> float:
+    if entry.stage == "grouping":
+        return LOOSE
+    if entry.stage == "loading":
+        return max(EXACT, found.counting_error * 4)
+    return tolerance if entry.stage in FREE else EXACT
+
+
+def _restores(entry: LedgerEntry, ledger: Sequence[LedgerEntry], tolerance: float) -> bool:
+    """Whether prediction scaling makes good what other stages have lost."""
+    return entry.stage == "output scaling" and not _off(product(ledger), tolerance)
+
+
+def _by_training(finding: Finding, training: Mapping[str, LedgerEntry], own_probe: float | None) -> Finding:
+    """A wrong probe that is the training's own, not the scan's, goes by that name."""
+    probe = training.get("probe")
+    if finding.stage != "probe" or probe is None or own_probe is None or _off(own_probe, EXACT):
+        return finding
+    if abs(math.log(probe.discrepancy / finding.factor)) > SAME:
+        return finding
+    stage = "training probe"
+    return Finding(stage, finding.factor, CAUSES[stage].format(factor=finding.factor), ADVICE[stage])
+
+
+def _training_only(training: Mapping[str, LedgerEntry], named: set[str]) -> list[Finding]:
+    """Faults of the training that have no part in the object's amplitude."""
+    findings = []
+    for stage, name in (("input normalisation", "input normalisation"), ("probe", "training probe")):
+        entry = training.get(stage)
+        if entry is None or not _off(entry.discrepancy, EXACT) or {name, stage} & named:
+            continue
+        cause = CAUSES[name].format(factor=entry.discrepancy)
+        findings.append(Finding(name, entry.discrepancy, f"at training, {cause}", ADVICE[name], False))
+    return findings
+
+
+def _largest(ledger: Sequence[LedgerEntry], total: float) -> Finding:
+    worst = max((entry for entry in ledger if entry.on_path), key=lambda entry: abs(math.log(entry.discrepancy)))
+    cause = f"no stage alone is far off; together they make {total:.3g}, and this one has the largest share"
+    return Finding(worst.stage, worst.discrepancy, cause, ADVICE[worst.stage])
+
+
+def _off(factor: float, tolerance: float) -> bool:
+    return not (math.isfinite(factor) and factor > 0 and abs(math.log(factor)) <= math.log1p(tolerance))

@@ -1,0 +1,145 @@
+"""Ledger entries that only the run itself can measure: what flowed through network, merge and scaler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptypinn.models.bundle import BundleHeader
+from ptypinn.models.predictor import FLOW, PatchPredictor
+from ptypinn.physics.stitch import covered
+from ptypinn.scale import LedgerEntry, Stats, input_scale
+
+COUNTS, INPUT, TRANSMITTED, TEXTURE = FLOW
+CONDITIONING = "it only conditions the network, which is blind to the scale of its input"
+
+
+def entries_by_stage(records: Iterable[Mapping[str, Any]]) -> dict[str, LedgerEntry]:
+    """A ledger as it is kept in files, by stage; records of another make are left out."""
+    found = {}
+    for record in records:
+        try:
+            entry = LedgerEntry.from_json(record)
+        except (KeyError, TypeError, ValueError):
+            continue
+        found[entry.stage] = entry
+    return found
+
+
+def conditioning_entries(
+    flow: Mapping[str, Stats], predictor: PatchPredictor, photons: float, scale: float
+) -> list[LedgerEntry]:
+    """Grouping and input normalisation.
+
+    Args:
+        flow: What `PatchPredictor.patches` told a tape.
+        predictor: The network with the scale that it used.
+        photons: Mean photons per pattern on good pixels, as the scan has them.
+        scale: Factor s that the input should be divided by, sqrt(photons).
+    """
+    seen = flow[INPUT].rms
+    if not (flow[COUNTS].rms and seen):
+        return []
+    grouped = mean_photons(flow[COUNTS])
+    filled = grouped * predictor.photons / predictor.vacuum_photons
+    edge = flow[INPUT].shape[-1]
+    return [
+        LedgerEntry(
+            "grouping",
+            math.sqrt(photons),
+            math.sqrt(grouped),
+            "sqrt of mean photons per pattern: of the scan, and as drawn into groups",
+            on_path=False,
+            stats=flow[COUNTS],
+        ),
+        LedgerEntry(
+            "input normalisation",
+            math.sqrt(filled) / scale / edge,
+            seen,
+            f"rms of the network's input, for s = {scale:.6g} by the training split; {CONDITIONING}",
+            on_path=False,
+            stats=flow[INPUT],
+        ),
+    ]
+
+
+def sweep_entries(
+    flow: Mapping[str, Stats], predictor: PatchPredictor, header: BundleHeader, photons: float
+) -> list[LedgerEntry]:
+    """What an inference did to amplitudes before and in the network.
+
+    Args:
+        flow: What `PatchPredictor.patches` told a tape.
+        predictor: The network as it was loaded.
+        header: The model's header with the ledger of its training, which the numbers of the header are held against.
+        photons: Mean photons per pattern on good pixels, as the scan has them.
+    """
+    scaler, trained = predictor.scaler, entries_by_stage(header.scale)
+    dose = scaler.initial_scale / header.input_scale
+    scale = header.input_scale * dose
+    if "grouping" in trained:
+        scale = input_scale(trained["grouping"].expected ** 2, header.size) * dose
+    drift = trained["intensity scaler"].discrepancy if "intensity scaler" in trained else 1.0
+    entries = conditioning_entries(flow, predictor, photons, scale * scaler.drift)
+    source = "learned over initial scale: as the training has it on record, and as loaded"
+    entries.append(LedgerEntry("intensity scaler", drift, scaler.drift, source))
+    transmitted = flow[TRANSMITTED].rms
+    if flow[COUNTS].rms and transmitted:
+        counted = math.sqrt(mean_photons(flow[COUNTS]) / predictor.vacuum_photons)
+        source = "rms of sqrt(photons over vacuum photons) on good pixels, and as used"
+        stats = flow[TRANSMITTED]
+        entries.append(LedgerEntry("transmitted amplitude", counted, transmitted, source, stats=stats))
+    if flow[TEXTURE].rms:
+        stats = flow[TEXTURE]
+        entries.append(LedgerEntry("network", 1.0, 1.0, "texture of the patches", stats=stats))
+    return entries
+
+
+def merge_entries(
+    object_: Tensor, response: Tensor, weighted: Tensor, weights: Tensor, illumination: Tensor, well_lit: np.ndarray
+) -> list[LedgerEntry]:
+    """Merge and stitching, by what they make of an object that is 1 everywhere.
+
+    Args:
+        object_: Stitched object, (height, width).
+        response: What stitching made of the constant 1 with the same weights, (height, width).
+        weighted: Sum of weight times 1 as the merge gathered it, (height, width).
+        weights: Sum of weights, (height, width).
+        illumination: Sum of probe intensities over positions, (height, width).
+        well_lit: Pixels that count in comparisons, (height, width).
+    """
+    lit = covered(weights[None])[0] & (illumination > 0) & (response.abs() > 0)
+    merged = torch.where(lit, weighted.abs() / torch.where(lit, weights, 1.0), 1.0)
+    stitched = torch.where(lit, response.abs() / torch.where(lit, merged, 1.0), 1.0)
+    moduli = torch.where(lit, object_.abs(), 0.0).double()
+    light = torch.where(lit, illumination, 0.0).double()
+
+    def rms(values: Tensor, weight: Tensor) -> float:
+        return math.sqrt(float((weight * values.square()).sum() / weight.sum()))
+
+    edges = (lit & ~torch.from_numpy(well_lit).to(lit.device)).double()
+    whole, edge = rms(moduli, light), rms(moduli, edges) if bool(edges.any()) else 1.0
+    plain = moduli / torch.where(lit, response.abs(), 1.0)
+    source = "rms of the object, as it is over as it would be if a constant object came out constant"
+    return [
+        LedgerEntry("merge", 1.0, rms(plain * merged, light) / rms(plain, light), f"{source}: sums over patches"),
+        LedgerEntry("stitching", 1.0, whole / rms(plain * merged, light), f"{source}: division by weights"),
+        LedgerEntry(
+            "stitching, edges",
+            1.0,
+            edge / rms(moduli / torch.where(lit, stitched, 1.0), edges) if bool(edges.any()) else 1.0,
+            f"{source}: division by weights, on pixels too dim for comparisons",
+            on_path=False,
+        ),
+    ]
+
+
+def mean_photons(counts: Stats) -> float:
+    """Photons per pattern from the statistics of patterns, (..., y, x)."""
+    assert counts.mean is not None
+    return counts.mean * math.prod(counts.shape[-2:])

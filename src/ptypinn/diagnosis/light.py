@@ -1,0 +1,90 @@
+"""Photon bookkeeping on the canvas and on the detector: rms transmission, and which pixels share the light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.forward import detect
+from ptypinn.physics.patches import add_patches, split_positions
+from ptypinn.physics.propagate import far_field, to_centred
+from ptypinn.physics.shift import shift_probe
+from ptypinn.physics.stitch import probe_intensity
+
+BATCH = 256
+CERTAINLY_LIT = 25.0
+"""Expected photons in a pixel over the scan, above which not one is no chance: `exp(-25)`."""
+
+
+def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
+    """Root mean square amplitude weighted by the photons that fall on each pixel; NaN in the dark."""
+    light = np.where(np.isfinite(image), illumination, 0.0).astype(np.float64)
+    power = np.where(light > 0, np.abs(image), 0.0).astype(np.float64) ** 2
+    total = float(light.sum())
+    return float(np.sqrt((light * power).sum() / total)) if total > 0 else float("nan")
+
+
+def illumination_at(
+    positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
+) -> Float64[np.ndarray, "height width"]:
+    """Photons that a probe at canvas positions puts on every object pixel, patches cut where they leave the canvas."""
+    size = probe.shape[-1]
+    canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
+    modes = torch.from_numpy(probe)
+    inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)
+    for start in range(0, int(inside.sum()), BATCH):
+        corners, fractions = split_positions(torch.from_numpy(positions_px[inside][start : start + BATCH]) + size)
+        add_patches(canvas, probe_intensity(shift_probe(modes, fractions))[None], corners)
+    return canvas[0, size:-size, size:-size].double().numpy()
+
+
+@dataclass(frozen=True)
+class DetectorLight:
+    """Which detector pixels have a share in the light."""
+
+    vacuum: float
+    """Photons of the probe alone on good pixels, per pattern."""
+    good_share: float
+    """Share of the photons behind the sample that falls on good pixels."""
+    live_share: float
+    """Share of the light on good pixels that falls on pixels which ever counted one photon."""
+
+
+def detector_light(
+    scan: ScanData,
+    probe: np.ndarray,
+    measured: Float64[np.ndarray, "y x"],
+    predicted: Float64[np.ndarray, "y x"],
+    expected: Float64[np.ndarray, "y x"] | None = None,
+) -> DetectorLight:
+    """Share out the light.
+
+    Args:
+        scan: For its mask.
+        probe: Probe modes, sqrt(photons).
+        measured: Counts by pixel, summed over the scan, centred.
+        predicted: Counts by pixel that the reconstruction predicts, likewise.
+        expected: Counts by pixel that are sure to be expected, likewise; those of the probe alone where not given.
+    """
+    alone = to_centred(detect(far_field(torch.from_numpy(probe.astype(np.complex128))[None])))[0].numpy()
+    sure = alone * (measured[scan.good].sum() / alone[scan.good].sum()) if expected is None else expected
+    dead = _dead(scan.good, measured, sure)
+    lit = sure[scan.good].sum()
+    return DetectorLight(
+        vacuum=float(alone[scan.good].sum()),
+        good_share=float(predicted[scan.good].sum() / predicted.sum()),
+        live_share=float(1 - sure[dead].sum() / lit),
+    )
+
+
+def dead_pixels(scan: ScanData, measured: np.ndarray, expected: np.ndarray) -> int:
+    """Number of pixels that never counted although they are good and must have been lit."""
+    return int(_dead(scan.good, measured, expected).sum())
+
+
+def _dead(good: Bool[np.ndarray, "y x"], measured: np.ndarray, expected: np.ndarray) -> Bool[np.ndarray, "y x"]:
+    return good & (measured == 0) & (expected > CERTAINLY_LIT)

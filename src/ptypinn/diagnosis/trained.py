@@ -1,0 +1,81 @@
+"""The ledger of a training: what its last good epoch did to amplitudes, held against counts, record and contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ptypinn.data.calibrate import pattern_sums
+from ptypinn.data.scan import ScanData
+from ptypinn.diagnosis.flow import COUNTS, conditioning_entries, mean_photons
+from ptypinn.diagnosis.light import illumination_at, rms_transmission
+from ptypinn.diagnosis.records import record_of
+from ptypinn.models.predictor import PatchPredictor
+from ptypinn.scale import LedgerEntry, Stats, input_scale
+
+
+def training_ledger(
+    flow: Mapping[str, Mapping[str, Any]],
+    predictor: PatchPredictor,
+    scan: ScanData,
+    patterns: np.ndarray,
+    labels: Tensor | None = None,
+) -> list[LedgerEntry]:
+    """What the epoch that left these weights did to amplitudes.
+
+    Args:
+        flow: Statistics that the training step gathered, in plain form.
+        predictor: The trained network.
+        scan: The scan with its calibrated probe.
+        patterns: Which patterns trained.
+        labels: True object that the training was shown, (height, width); None for none.
+    """
+    seen = {stage: Stats.from_json(stats) for stage, stats in flow.items()}
+    photons = float(pattern_sums(scan)[patterns].mean())
+    scaler = predictor.scaler
+    learned = scaler.initial_scale * scaler.drift
+    scale = input_scale(photons, scan.size) * scaler.drift
+    return [
+        _probe(scan, predictor.photons),
+        *conditioning_entries(seen, predictor, photons, scale),
+        LedgerEntry("intensity scaler", scaler.initial_scale, learned, "initial and learned factor s, sqrt(photons)"),
+        *([_labels(scan, labels.cpu().numpy(), patterns, photons)] if labels is not None else []),
+        *_explained(seen),
+    ]
+
+
+def gauge_of(ledger: Sequence[LedgerEntry]) -> float | None:
+    """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
+    closure = next((entry.discrepancy for entry in ledger if entry.stage == "propagation"), 0.0)
+    return 1 / closure if closure > 0 and math.isfinite(closure) else None
+
+
+def _probe(scan: ScanData, photons: float) -> LedgerEntry:
+    record = record_of(scan)
+    source = f"sqrt of photons through vacuum: {record.source}, and of the probe trained with"
+    expected = photons if record.probe_photons is None else record.probe_photons
+    return LedgerEntry("probe", math.sqrt(expected), math.sqrt(photons), source, inverse=True)
+
+
+def _labels(scan: ScanData, labels: np.ndarray, patterns: np.ndarray, photons: float) -> LedgerEntry:
+    probe = scan.require_probe()
+    light = illumination_at(scan.positions_px[patterns], probe, (labels.shape[0], labels.shape[1]))
+    vacuum = float(light.sum()) / len(patterns)
+    source = "rms transmission: as counted, and of the true object that the training was shown"
+    return LedgerEntry("training labels", math.sqrt(photons / vacuum), rms_transmission(labels, light), source)
+
+
+def _explained(seen: Mapping[str, Stats]) -> list[LedgerEntry]:
+    """Merge and propagation."""
+    entries, merge, predicted = [], seen["merge"].rms, seen["predicted counts"]
+    if merge is not None:
+        entries.append(LedgerEntry("merge", 1.0, merge, "what the merge makes of an object that is 1 everywhere"))
+    if predicted.mean and seen[COUNTS].mean:
+        closure = math.sqrt(mean_photons(predicted) / mean_photons(seen[COUNTS]))
+        source = "sqrt of predicted over measured photons"
+        entries.append(LedgerEntry("propagation", 1.0, closure, source, stats=predicted))
+    return entries

@@ -1,0 +1,62 @@
+"""Apply prediction scaling to a finished object: recorded at training, by flux, by a truth, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.diagnosis.account import truth_on_canvas
+from ptypinn.metrics.data_fit import DataFit, data_fit
+from ptypinn.scale import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
+
+
+def scale_prediction(
+    recon: Reconstruction,
+    scan: ScanData,
+    source: ScaleSource,
+    gauge: float | None,
+    batch: int,
+    device: torch.device,
+) -> tuple[Reconstruction, DataFit]:
+    """Scale an object; the object as it was, and how the factor came about, stay with it.
+
+    Args:
+        recon: The object as it left the network.
+        scan: The patterns that it was made from.
+        source: Where the factor comes from.
+        gauge: Amplitude factor that the training has on record.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+
+    Returns:
+        The scaled reconstruction, with its figures of merit, and how it fits the counts.
+    """
+
+    def fit_of(object_: np.ndarray) -> DataFit:
+        return data_fit(scan, object_, recon.probe, recon.positions_px, batch=batch, device=device)
+
+    fit = fit_of(recon.object)
+    if source != "none":
+        scale = _scale(recon, scan, source, gauge, fit)
+        scaled = np.where(recon.illumination > 0, recon.object * np.float32(scale.factor), recon.object)
+        recon = replace(recon, object=scaled, unscaled=recon.object, prediction_scale=asdict(scale))
+        fit = fit if scale.factor == 1 else fit_of(scaled)
+    else:
+        recon = replace(recon, prediction_scale=asdict(PredictionScale()))
+    figures = ("amplitude_residual", "expected_residual", "flux_closure")
+    return replace(recon, metrics={name: getattr(fit, name) for name in figures}), fit
+
+
+def _scale(
+    recon: Reconstruction, scan: ScanData, source: ScaleSource, gauge: float | None, fit: DataFit
+) -> PredictionScale:
+    if source == "recorded":
+        return recorded_scale(gauge)
+    if source == "flux":
+        measured = float(fit.measured_map[scan.good].sum())
+        return flux_scale(measured, float(fit.predicted_map[scan.good].sum()))
+    return least_squares_scale(recon.object, truth_on_canvas(recon, scan), recon.well_lit())
