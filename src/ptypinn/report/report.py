@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ptypinn import __version__
 from ptypinn.data.atomic import write_text
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -18,28 +15,11 @@ from ptypinn.evaluate import Evaluation
 from ptypinn.report.curves import convergence_figure, frc_figure
 from ptypinn.report.data_figures import patterns_figure, residual_map_figure
 from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
-from ptypinn.report.style import metres, png_bytes
+from ptypinn.report.page import Picture, picture_of, render_page
+from ptypinn.report.style import metres
 from ptypinn.report.words import HEADLINE, row_of, rows_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 LEDGER_TOLERANCE = 0.02
-WIDE_IN = 8.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure ready to stand in a page."""
-
-    title: str
-    """Heading above it."""
-    caption: str
-    """What to look for."""
-    source: str
-    """The image as a `data:` address."""
-    wide: bool
-    """Too wide for a phone: scrolls sideways there rather than shrink."""
 
 
 def write_report(
@@ -71,18 +51,10 @@ def render_report(
     command: str | None = None,
 ) -> str:
     """The report of a reconstruction as HTML text; see `write_report`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("ptypinn", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     result = evaluation or Evaluation(dict(recon.metrics))
     scan = None if scan is None else recon.scan_part(scan)
-    return templates.get_template("report.html.jinja").render(
+    return render_page(
+        "report.html.jinja",
         title=scan.source if scan is not None else str(recon.provenance.get("file", "Reconstruction")),
         facts=_facts(recon, scan),
         warnings=result.warnings,
@@ -93,7 +65,6 @@ def render_report(
         ledger=[_ledger_row(entry) for entry in recon.scale],
         provenance=json.dumps(dict(recon.provenance), indent=2, default=str, ensure_ascii=False),
         command=command,
-        version=__version__,
     )
 
 
@@ -116,11 +87,13 @@ def _facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, str]
 def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) -> list[Picture]:
     pixel = recon.pixel_size_m
     pictures = [
-        _picture("Object", "Transmission where the probe lit the sample; grey was not measured.", object_figure(recon))
+        picture_of(
+            "Object", "Transmission where the probe lit the sample; grey was not measured.", object_figure(recon)
+        )
     ]
     if result.comparison is not None:
         pictures.append(
-            _picture(
+            picture_of(
                 f"Compared with the {result.comparison.kind}",
                 "Images of a row share one colour scale. Structure in a difference is an error; grain is noise.",
                 comparison_figure(result.comparison, pixel),
@@ -128,15 +101,15 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
         )
     if result.frc is not None:
         caption = "Two images agree up to the frequency where the curve first falls below the threshold."
-        pictures.append(_picture("Resolution", caption, frc_figure(result.frc, pixel)))
+        pictures.append(picture_of("Resolution", caption, frc_figure(result.frc, pixel)))
     if result.fit is not None:
         caption = "Each point is a pattern. A patch or an edge that stands out points to positions or to the sample."
-        pictures.append(_picture("Fit over the scan", caption, residual_map_figure(recon, result.fit)))
+        pictures.append(picture_of("Fit over the scan", caption, residual_map_figure(recon, result.fit)))
         if scan is not None:
             caption = "Differences of square roots scatter by about one half where only counting noise is left."
-            pictures.append(_picture("Patterns", caption, patterns_figure(recon, scan, result.fit)))
+            pictures.append(picture_of("Patterns", caption, patterns_figure(recon, scan, result.fit)))
     pictures.append(
-        _picture(
+        picture_of(
             "Probe",
             "Incoherent modes with their shares of the power; the phase is drawn where there is light.",
             probe_figure(recon),
@@ -144,13 +117,8 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
     )
     if any(len(values) > 1 for values in recon.history.values()):
         caption = "A held-out loss that rises while the loss falls means that noise is being fitted."
-        pictures.append(_picture("Convergence", caption, convergence_figure(recon.history)))
+        pictures.append(picture_of("Convergence", caption, convergence_figure(recon.history)))
     return pictures
-
-
-def _picture(title: str, caption: str, figure: Figure) -> Picture:
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
-    return Picture(title, caption, source, wide=bool(figure.get_figwidth() > WIDE_IN))
 
 
 def _ledger_row(entry: dict[str, Any]) -> dict[str, Any]:
