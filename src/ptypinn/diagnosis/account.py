@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Complex64, Float64
+from jaxtyping import Complex64
 
 from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.reconstruction import Reconstruction
@@ -65,12 +65,14 @@ def account(recon: Reconstruction, scan: ScanData, fit: DataFit | None = None) -
     own, error = entries_by_stage(recon.scale), 0.5 / math.sqrt(photons.measured * part.n_patterns)
     path = [*_before(photons, light, record, truth is not None), *(own[name] for name in BEFORE_NETWORK if name in own)]
     after = [own[name] for name in AFTER_NETWORK if name in own]
-    path += [_network(recon, photons, light, own, after), *after, _propagation(recon, fit, truth is None)]
+    path.append(_network(recon, photons, light, own, after))
+    path += [_as_photons_see(entry) if truth is None else entry for entry in after]
+    path.append(_propagation(recon, fit, truth is None))
     if truth is None:
         return Account(path, math.sqrt(fit.flux_closure), "sqrt_flux_closure", evidence, error)
     lit = recon.well_lit() & np.isfinite(truth) & np.isfinite(recon.object)
     total = float(np.abs(recon.object[lit]).mean(dtype=np.float64) / np.abs(truth[lit]).mean(dtype=np.float64))
-    path += _against_truth(recon, truth, lit, photons)
+    path += _against_truth(recon, truth, lit, photons, after)
     return Account(path, total, "output_vs_truth_ratio", evidence, error)
 
 
@@ -194,7 +196,8 @@ def _network(
     around = [own[name] for name in ("intensity scaler",) if name in own] + [entry for entry in after if entry.on_path]
     used = own["transmitted amplitude"].discrepancy if "transmitted amplitude" in own else 1.0
     counted = math.sqrt(photons.measured / (light.good_share * photons.probe_used))
-    measured = rms_transmission(recon.object, recon.illumination) / math.prod(entry.discrepancy for entry in around)
+    factor = math.prod(_as_photons_see(entry).discrepancy for entry in around)
+    measured = rms_transmission(recon.object, recon.illumination) / factor
     source = "rms transmission: as counted, and of the object before merge errors and scaling"
     stats = own[stage].stats if stage in own else None
     return LedgerEntry(stage, counted * used, measured, source, stats=stats)
@@ -208,28 +211,26 @@ def _propagation(recon: Reconstruction, fit: DataFit, on_path: bool) -> LedgerEn
     return LedgerEntry("propagation", math.sqrt(behind), math.sqrt(arrived), source, on_path=on_path)
 
 
-def _against_truth(recon: Reconstruction, truth: np.ndarray, lit: np.ndarray, photons: _Photons) -> list[LedgerEntry]:
-    light: Float64[np.ndarray, "height width"] = np.where(np.isfinite(truth), recon.illumination, 0.0)
-    ours, theirs = rms_transmission(recon.object, recon.illumination), rms_transmission(truth, light)
+def _as_photons_see(entry: LedgerEntry) -> LedgerEntry:
+    """The entry as root mean square weighted by the illumination."""
+    return entry if entry.by_light is None else replace(entry, measured=entry.by_light, by_light=None)
+
+
+def _against_truth(
+    recon: Reconstruction, truth: np.ndarray, lit: np.ndarray, photons: _Photons, after: list[LedgerEntry]
+) -> list[LedgerEntry]:
+    theirs = rms_transmission(truth, np.where(np.isfinite(truth), recon.illumination, 0.0))
+    ours = rms_transmission(recon.object, recon.illumination)
+    stated = math.sqrt(photons.expected / photons.probe_expected)
+    source = "rms transmission: by photons expected with and without sample, and of the truth"
+    gauge = LedgerEntry("truth", stated, theirs, source, inverse=True)
+    uneven = math.prod(_as_photons_see(entry).discrepancy / entry.discrepancy for entry in after if entry.on_path)
 
     def evenness(image: np.ndarray, rms: float) -> float:
         return float(np.abs(image[lit]).mean(dtype=np.float64)) / rms
 
-    stated = math.sqrt(photons.expected / photons.probe_expected)
-    gauge = LedgerEntry(
-        "truth",
-        stated,
-        theirs,
-        "rms transmission: by photons expected with and without sample, and of the truth",
-        inverse=True,
-    )
-    even = LedgerEntry(
-        "comparison",
-        evenness(truth, theirs),
-        evenness(recon.object, ours),
-        "mean amplitude on well-lit pixels over rms transmission: of the truth, and of the object",
-    )
-    return [gauge, even]
+    source = "mean amplitude on well-lit pixels over rms transmission: of the truth, and of the object"
+    return [gauge, LedgerEntry("comparison", evenness(truth, theirs), evenness(recon.object, ours) * uneven, source)]
 
 
 def with_cause(ledger: list[LedgerEntry], cause: LedgerEntry, stage: str) -> list[LedgerEntry]:

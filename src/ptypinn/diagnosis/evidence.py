@@ -16,11 +16,11 @@ from ptypinn.data.scan import ScanData
 
 ENOUGH = 64
 """Pixels of value 2 or more that a judgement needs."""
-WHOLE = 1e-3
-"""Distance from a whole number that rounding in single precision explains."""
+WHOLE, ROUNDING = 1e-3, 3e-7
+"""Distance from a whole number that rounding in single precision explains: absolute, and relative to the number."""
 SAMPLE = 64
-LARGEST = 3e3
-"""Amplitudes above are not squared: single precision no longer holds the square to `WHOLE`."""
+LARGEST = 500.0
+"""Amplitudes above are not judged: rounding would hide whether their squares are whole."""
 AMPLITUDES = "amplitudes are read as counts"
 SQUARES = "counts are read as amplitudes, and squared"
 OVERFLOW = "integers overflow where amplitudes are squared"
@@ -57,7 +57,7 @@ def _are_roots(values: np.ndarray) -> bool:
     seen = values[(values > 1) & (values < LARGEST)]
     fractional = np.abs(seen - np.round(seen)) > WHOLE
     squares = seen**2
-    off = np.abs(squares - np.round(squares)) > WHOLE * np.maximum(1.0, seen / 30)
+    off = np.abs(squares - np.round(squares)) > WHOLE + ROUNDING * squares
     return len(seen) >= ENOUGH and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
 
 

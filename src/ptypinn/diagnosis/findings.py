@@ -20,6 +20,7 @@ FREE = ("network", "solver", "reconstruction", "comparison", "truth", "output sc
 """Stages that answer to data: they are allowed the tolerance of the configuration."""
 HARMLESS = ("grouping", "input normalisation", "propagation")
 """Stages whose factor cannot reach the object."""
+EDGES = "stitching, edges"
 SAME = 0.02
 """Two factors within this are taken for one."""
 
@@ -60,6 +61,8 @@ def findings_in(
         for entry in ledger
         if (finding := _judge(entry, ledger, found, tolerance)) is not None and not _restores(entry, ledger, tolerance)
     ]
+    stages = {finding.stage for finding in findings}
+    findings = [finding for finding in findings if not (finding.stage == EDGES and {"merge", "stitching"} & stages)]
     findings = [_by_training(finding, training, own_probe) for finding in findings]
     findings += _training_only(training, {finding.stage for finding in findings})
     if not findings and _off(found.total, tolerance):

@@ -46,7 +46,7 @@ def conditioning_entries(
     if not (flow[COUNTS].rms and seen):
         return []
     grouped = mean_photons(flow[COUNTS])
-    filled = grouped * predictor.photons / predictor.vacuum_photons
+    filled = grouped + (flow[TRANSMITTED].rms or 0.0) ** 2 * (predictor.photons - predictor.vacuum_photons)
     edge = flow[INPUT].shape[-1]
     return [
         LedgerEntry(
@@ -113,29 +113,32 @@ def merge_entries(
         illumination: Sum of probe intensities over positions, (height, width).
         well_lit: Pixels that count in comparisons, (height, width).
     """
-    lit = covered(weights[None])[0] & (illumination > 0) & (response.abs() > 0)
+    lit = covered(weights[None])[0] & (illumination > 0)
+    kept = lit & (response.abs() > 1e-6 * response.abs()[lit].mean())
     merged = torch.where(lit, weighted.abs() / torch.where(lit, weights, 1.0), 1.0)
-    stitched = torch.where(lit, response.abs() / torch.where(lit, merged, 1.0), 1.0)
     moduli = torch.where(lit, object_.abs(), 0.0).double()
     light = torch.where(lit, illumination, 0.0).double()
+    clear = torch.from_numpy(well_lit).to(lit.device)
+    inner, edges = (lit & clear).double(), (lit & ~clear).double()
+    plain = torch.where(kept, moduli / torch.where(kept, response.abs(), 1.0), 0.0)
+    plain = torch.where(
+        lit & ~kept, plain.sum() / kept.sum(), plain
+    )  # what is lost altogether has the common amplitude
 
-    def rms(values: Tensor, weight: Tensor) -> float:
-        return math.sqrt(float((weight * values.square()).sum() / weight.sum()))
+    def mean(values: Tensor, weight: Tensor) -> float:
+        return float((weight * values).sum() / weight.sum())
 
-    edges = (lit & ~torch.from_numpy(well_lit).to(lit.device)).double()
-    whole, edge = rms(moduli, light), rms(moduli, edges) if bool(edges.any()) else 1.0
-    plain = moduli / torch.where(lit, response.abs(), 1.0)
-    source = "rms of the object, as it is over as it would be if a constant object came out constant"
+    def entry(stage: str, before: Tensor, after: Tensor, region: Tensor, how: str, on_path: bool = True) -> LedgerEntry:
+        factor = mean(after, region) / mean(before, region) if bool((region * before).any()) else 1.0
+        source = f"mean amplitude over what it is where a constant object stays constant: {how}"
+        by_light = math.sqrt(mean(after.square(), light) / mean(before.square(), light)) if bool(before.any()) else 1.0
+        return LedgerEntry(stage, 1.0, factor, source, on_path=on_path, by_light=by_light)
+
+    divided = plain * merged
     return [
-        LedgerEntry("merge", 1.0, rms(plain * merged, light) / rms(plain, light), f"{source}: sums over patches"),
-        LedgerEntry("stitching", 1.0, whole / rms(plain * merged, light), f"{source}: division by weights"),
-        LedgerEntry(
-            "stitching, edges",
-            1.0,
-            edge / rms(moduli / torch.where(lit, stitched, 1.0), edges) if bool(edges.any()) else 1.0,
-            f"{source}: division by weights, on pixels too dim for comparisons",
-            on_path=False,
-        ),
+        entry("merge", plain, divided, inner, "sums over patches"),
+        entry("stitching", divided, moduli, inner, "division by weights, well-lit pixels"),
+        entry("stitching, edges", divided, moduli, edges, "division by weights, pixels with less light", on_path=False),
     ]
 
 
