@@ -1,0 +1,133 @@
+"""Figures over several runs: bias of amplitude and phase, stage ratios, and each run beside its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptypinn.evaluate import Comparison
+from ptypinn.metrics import phase_difference
+from ptypinn.metrics.masks import bounding_box
+from ptypinn.report.curves import COLOURS
+from ptypinn.report.style import (
+    ACCENT,
+    AMPLITUDE_MAP,
+    DIFFERENCE_MAP,
+    INK,
+    MUTED,
+    PHASE_MAP,
+    new_figure,
+    robust_limits,
+    show_image,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+LEAST_PHASE_SPAN = 0.02
+"""Radians that a phase picture spans at least, so that rounding does not look like structure."""
+
+
+def bias_figure(rows: Rows) -> Figure:
+    """Bias of amplitude and phase of every run: mean, median, and the span from the 5th to the 95th percentile.
+
+    Args:
+        rows: Summaries of the runs, as `aggregate` makes them.
+    """
+    figure = new_figure(11.0, 1.5 + 0.42 * len(rows))
+    left, right = figure.subplots(1, 2, sharey=True)
+    panels = (
+        (left, "amplitude_bias", "Amplitude minus the truth's", "transmission"),
+        (right, "phase_bias_rad", "Phase minus the truth's", "radians"),
+    )
+    for axes, name, title, unit in panels:
+        _draw_spans(axes, [row[name] for row in rows])
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_xlabel(unit)
+    left.set_yticks(range(len(rows)), [row["run"] for row in rows])
+    left.set_ylim(len(rows) - 0.4, -0.6)
+    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
+    return figure
+
+
+def stage_figure(rows: Rows) -> Figure | None:
+    """Factor on the object's amplitude by every stage on its path, one marker per run; None where no run tells."""
+    told = [row for row in rows if _on_path(row)]
+    if not told:
+        return None
+    stages = list(dict.fromkeys(stage for row in told for stage in _on_path(row)))
+    figure = new_figure(10.5, 4.0)
+    axes = figure.subplots()
+    for number, row in enumerate(told):
+        ratios = _on_path(row)
+        x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
+        axes.plot(x, list(ratios.values()), "o", ms=6, color=COLOURS[number % len(COLOURS)], label=row["run"])
+    axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
+    ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
+    if max(ratios_of_all) > 2 * min(ratios_of_all):
+        axes.set_yscale("log")
+    else:
+        reach = max(0.01, *(1.15 * abs(ratio - 1) for ratio in ratios_of_all))
+        axes.set_ylim(1 - reach, 1 + reach)
+    axes.set_xticks(range(len(stages)), stages, rotation=20, ha="right")
+    axes.set_ylabel("measured over expected factor")
+    axes.legend(fontsize=8, frameon=False, ncols=min(4, len(told)), loc="lower left", bbox_to_anchor=(0, 1.0))
+    _quiet(axes)
+    return figure
+
+
+def run_figure(comparison: Comparison, pixel_size_m: float | None = None) -> Figure:
+    """Truth, reconstruction and difference, amplitude above phase.
+
+    The three pictures of a row share one colour scale: truth and reconstruction run over the same limits, and the
+    difference, about zero, over as wide a range, so that equal steps of colour are equal steps of value everywhere.
+    """
+    mask, box = comparison.alignment.mask, bounding_box(comparison.alignment.mask)
+    truth, image, shown = comparison.reference[box], comparison.alignment.image[box], mask[box]
+    centre = np.exp(-1j * np.angle(truth[shown].astype(np.complex128).sum()))
+    figure = new_figure(12.5, 0.8 + 6.6 * float(np.clip(truth.shape[0] / truth.shape[1], 0.4, 1.6)))
+    axes = figure.subplots(2, 3)
+    amplitudes = [np.where(shown, np.abs(field), np.nan) for field in (truth, image)]
+    phases = [np.where(shown, np.angle(field * centre), np.nan) for field in (truth, image)]
+    errors = [amplitudes[1] - amplitudes[0], np.where(shown, phase_difference(image, truth), np.nan)]
+    kinds = (("amplitude", "", AMPLITUDE_MAP, 0.0), ("phase", "rad", PHASE_MAP, LEAST_PHASE_SPAN))
+    for row, pair, error, (name, unit, colours, least) in zip(axes, (amplitudes, phases), errors, kinds, strict=True):
+        low, high = _at_least(robust_limits(np.stack(pair)), least)
+        for panel, picture, title in zip(row, pair, (comparison.kind.capitalize(), "Reconstruction"), strict=False):
+            show_image(panel, picture, f"{title}: {name}", colours, (low, high), unit, pixel_size_m)
+        reach = (high - low) / 2
+        show_image(row[2], error, f"Difference of {name}", DIFFERENCE_MAP, (-reach, reach), unit, pixel_size_m)
+    return figure
+
+
+def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
+    places = np.arange(len(spreads))
+    low, median, mean, high = (
+        np.array([spread[key] for spread in spreads]) for key in ("p05", "median", "mean", "p95")
+    )
+    axes.hlines(places, low, high, color=ACCENT, lw=5, alpha=0.35, label="5 % to 95 % of the pixels")
+    axes.plot(median, places, "|", color=ACCENT, ms=13, mew=2, label="median")
+    axes.plot(mean, places, "o", color="#c4571b", ms=5, label="mean")
+    axes.axvline(0.0, color=MUTED, lw=1.0, ls=":")
+    _quiet(axes)
+
+
+def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
+    """Ratios of the stages on the path that have a positive one."""
+    return {s["stage"]: s["ratio"] for s in row["stage_ratios"] if s["on_path"] and s["ratio"] and s["ratio"] > 0}
+
+
+def _at_least(limits: tuple[float, float], span: float) -> tuple[float, float]:
+    low, high = limits
+    spare = max(0.0, span - (high - low)) / 2
+    return low - spare, high + spare
+
+
+def _quiet(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, lw=0.6)

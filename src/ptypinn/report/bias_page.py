@@ -1,0 +1,195 @@
+"""The summary of several runs: `bias_summary.json`, `bias_summary.md`, and one self-contained page of figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptypinn.data.atomic import write_json, write_text
+from ptypinn.report.bias_figures import bias_figure, run_figure, stage_figure
+from ptypinn.report.page import Picture, picture_of, render_page
+from ptypinn.report.words import WORDS
+from ptypinn.studies.aggregate import BiasSummary
+
+SUMMARY_JSON, SUMMARY_TABLE = "bias_summary.json", "bias_summary.md"
+DASH = "–"  # noqa: RUF001 - a dash for people
+RATIO_TOLERANCE, STAGE_TOLERANCE = 0.03, 0.02
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of the table."""
+
+    text: str
+    """The value as shown."""
+    off: bool = False
+    """Beyond what a healthy run shows."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One run on the page."""
+
+    name: str
+    """Name of the run."""
+    facts: list[tuple[str, str]]
+    """Labels and values."""
+    picture: Picture
+    """Truth, reconstruction and difference."""
+
+
+COLUMNS = (
+    "run",
+    "scenario",
+    "ratio",
+    "amplitude bias: mean",
+    "median",
+    "5 %",
+    "95 %",
+    "phase bias, rad: mean",
+    "median",
+    "5 %",
+    "95 %",
+    "Pearson r",
+    "scale match, %",
+    "stage furthest off",
+    "not finite",
+    "training",
+)
+"""Headings of the table."""
+
+
+def write_summary(summary: BiasSummary, folder: Path, page: Path, title: str, command: str = "") -> None:
+    """Write summary, table and page, each atomically.
+
+    Args:
+        summary: What the runs show.
+        folder: Where `bias_summary.json` and `bias_summary.md` go.
+        page: The HTML file.
+        title: Heading of the page.
+        command: Command line that makes the same.
+    """
+    write_json(folder / SUMMARY_JSON, summary.as_json())
+    write_text(folder / SUMMARY_TABLE, markdown(summary, title))
+    write_text(page, render_summary(summary, title, command))
+
+
+def render_summary(summary: BiasSummary, title: str, command: str = "") -> str:
+    """The page as HTML text."""
+    return render_page(
+        "bias.html.jinja",
+        title=title,
+        facts=_facts(summary),
+        skipped=summary.skipped,
+        limits=summary.limits,
+        pictures=_overview(summary.rows),
+        columns=COLUMNS,
+        rows=[_cells(row) for row in summary.rows],
+        sections=_sections(summary),
+        command=command,
+    )
+
+
+def markdown(summary: BiasSummary, title: str) -> str:
+    """The table as a page of Markdown."""
+    lines = [f"# {title}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for row in summary.rows:
+        texts = [f"**{cell.text}**" if cell.off else cell.text for cell in _cells(row)]
+        lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
+    lines += [
+        "",
+        "Bias is reconstruction minus truth on well-lit pixels, with no amplitude fitted. Bold: out of range.",
+    ]
+    lines += [line for text in summary.limits for line in ("", text)]
+    if summary.skipped:
+        lines += ["", "## Left out", "", *(f"- `{gone.folder}`: {gone.reason}" for gone in summary.skipped)]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(summary: BiasSummary) -> list[tuple[str, str]]:
+    ratios = [row["output_vs_truth_ratio"] for row in summary.rows]
+    facts = [("Runs", f"{len(summary.rows)}, {len(summary.skipped)} left out")]
+    facts.append(("Scenarios", ", ".join(dict.fromkeys(row["scenario"] for row in summary.rows))))
+    return [*facts, ("Amplitude over truth", f"{min(ratios):.4f} to {max(ratios):.4f}")]
+
+
+def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    caption = (
+        "Reconstruction minus truth on well-lit pixels, no amplitude fitted, one global phase removed. A bar off zero "
+        "is a bias; a wide bar is scatter."
+    )
+    pictures = [picture_of("Bias", caption, bias_figure(rows))]
+    stages = stage_figure(rows)
+    if stages is not None:
+        caption = "The factor that every stage puts on the object's amplitude. All at 1: no stage loses amplitude."
+        pictures.append(picture_of("Stage ratios", caption, stages))
+    return pictures
+
+
+def _sections(summary: BiasSummary) -> list[Section]:
+    caption = (
+        "The pictures of a row share one colour scale: the difference spans as many units as truth and reconstruction "
+        "do. Grey was not compared."
+    )
+    sections = []
+    for row, run in zip(summary.rows, summary.runs, strict=True):
+        assert run.evaluation.comparison is not None
+        figure = run_figure(run.evaluation.comparison, run.recon.pixel_size_m)
+        sections.append(Section(row["run"], _run_facts(row), picture_of(row["run"], caption, figure)))
+    return sections
+
+
+def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "frc_half_bit_px")
+    facts = [(WORDS[name].label, f"{_number(row[name])} {WORDS[name].unit}".strip()) for name in names]
+    model = " ".join(str(part) for part in (row["model"], row["gridsize"] and f"gridsize {row['gridsize']}") if part)
+    scale = row["prediction_scale"]
+    factor = "" if scale["factor"] is None else f", factor {_number(scale['factor'])}"
+    told = [("Model", model), ("Photons per pattern", _number(row["photons"]))]
+    told.append(("Prediction scaling", f"{scale['source'] or DASH}{factor}"))
+    return [*facts, *((label, text) for label, text in told if text not in ("", DASH))]
+
+
+def _cells(row: Mapping[str, Any]) -> list[Cell]:
+    ratio, parity, health = row["output_vs_truth_ratio"], row["scale_parity"], row["training_health"]
+    furthest = _furthest(row["stage_ratios"])
+    bad = sum(row["non_finite"].values())
+    biases = [
+        row[kind][key] for kind in ("amplitude_bias", "phase_bias_rad") for key in ("mean", "median", "p05", "p95")
+    ]
+    return [
+        Cell(row["run"]),
+        Cell(row["scenario"]),
+        Cell(_number(ratio), abs(ratio - 1) > RATIO_TOLERANCE),
+        *(Cell(f"{bias:+.3g}") for bias in biases),
+        Cell(_number(row["pearson_r_amplitude"])),
+        Cell(_number(parity["scale_match_pct"], 7), bool(parity["scale_discrepancy_flag"])),
+        Cell(DASH) if furthest is None else Cell(f"{furthest[0]}: {furthest[1]:.4g}", _is_off(furthest[1])),
+        Cell(str(bad), bad > 0),
+        _health(health),
+    ]
+
+
+def _furthest(stages: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:
+    """The stage on the path whose ratio is furthest from 1."""
+    told = [(str(s["stage"]), float(s["ratio"])) for s in stages if s["on_path"] and s["ratio"] and s["ratio"] > 0]
+    return max(told, key=lambda pair: abs(math.log(pair[1])), default=None)
+
+
+def _is_off(ratio: float) -> bool:
+    return abs(ratio - 1) > STAGE_TOLERANCE
+
+
+def _health(health: Mapping[str, Any]) -> Cell:
+    epochs, bad = health["epochs_completed"], health["nan_count"]
+    if epochs is None:
+        return Cell(DASH)
+    stopped = ", stopped early" if health["stopped_early"] else ""
+    return Cell(f"{epochs} epochs{stopped}" + (f", {bad} NaN" if bad else ""), bool(bad))
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) and not isinstance(value, bool) else DASH

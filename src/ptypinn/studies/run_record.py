@@ -1,0 +1,118 @@
+"""What one finished run folder says: its record, its reconstruction, and the truth it is compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.data.formats import load
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.evaluate import Evaluation, evaluate
+from ptypinn.runs import CONFIG, FINISHED, LOG, METRICS, RECONSTRUCTION
+
+SCAN = "scan.h5"
+SUMMARIES = ("study report", "study dose")
+"""Stages whose folders hold summaries, not runs."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run with everything that a summary needs."""
+
+    folder: Path
+    """Its folder."""
+    metadata: Mapping[str, Any]
+    """Its `run_metadata.json`."""
+    recon: Reconstruction
+    """What it made; pixels that are not finite are zero and unlit."""
+    evaluation: Evaluation
+    """The comparison with the truth."""
+    non_finite: int
+    """Pixels of the object that are infinite or not a number."""
+
+
+def find_runs(places: Sequence[str | Path], leave_out: Path | None = None) -> list[Path]:
+    """Run folders among the places given, and those below a place that is none itself, in order of their names.
+
+    Args:
+        places: Run folders, or folders that hold run folders at any depth.
+        leave_out: A folder that is no run, such as that of the summary.
+
+    Raises:
+        InputError: Where a place does not exist.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if not place.is_dir():
+            raise InputError(str(place), "", "no such folder", "a run folder, or a folder of them")
+        found += [folder for folder in _below(place) if leave_out is None or folder.resolve() != leave_out.resolve()]
+    return list(dict.fromkeys(found))
+
+
+def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
+    """Read a finished run and compare it with the truth of its scan.
+
+    Raises:
+        InputError: Where the run is unfinished, a file is missing or damaged, or there is no truth; says which.
+    """
+    metadata = _read_json(folder / FINISHED)
+    _read_json(folder / METRICS)
+    recon = Reconstruction.load(folder / RECONSTRUCTION)
+    finite = np.isfinite(recon.object)
+    clean = replace(
+        recon,
+        object=np.where(finite, recon.object, np.complex64(0)),
+        illumination=np.where(finite, recon.illumination, np.float32(0)),
+    )
+    scan = _scan_of(folder, metadata)
+    config = EvaluateConfig(lit_fraction=lit_fraction, compare_counts=False)
+    return RunRecord(folder, metadata, clean, evaluate(clean, scan, config=config), int((~finite).sum()))
+
+
+def is_summary(folder: Path) -> bool:
+    """Whether a folder holds a summary of runs."""
+    try:
+        return _read_json(folder / FINISHED).get("stage") in SUMMARIES
+    except InputError:
+        return False
+
+
+def _below(place: Path) -> list[Path]:
+    if any((place / name).is_file() for name in (FINISHED, CONFIG, LOG)):
+        return [] if is_summary(place) else [place]
+    inside = sorted(entry for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return [folder for entry in inside for folder in _below(entry)]
+
+
+def _scan_of(folder: Path, metadata: Mapping[str, Any]) -> ScanData:
+    """The scan in the run folder, or the file that the run's record names."""
+    path = folder / SCAN
+    if not path.is_file():
+        inputs = metadata.get("inputs")
+        scan = inputs.get("scan") if isinstance(inputs, Mapping) else None
+        path = Path(str(scan.get("file", path))) if isinstance(scan, Mapping) else path
+    scan_data = load(path)
+    if scan_data.truth is None:
+        raise InputError(str(path), "truth", "none", "a simulated scan with its truth")
+    return scan_data
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = "a finished run" if path.name == FINISHED else "a complete run"
+        raise InputError(str(path), "", "no such file", hint) from None
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), "", f"a damaged file ({type(error).__name__})", "JSON") from None
+    if not isinstance(content, dict):
+        raise InputError(str(path), "", f"a {type(content).__name__}", "a JSON object")
+    return content
