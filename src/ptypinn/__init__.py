@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ptypinn.config.diagnose import DiagnoseConfig as DiagnoseConfig
     from ptypinn.config.evaluate import EvaluateConfig as EvaluateConfig
     from ptypinn.config.load import LoadConfig as LoadConfig
     from ptypinn.config.reconstruct import ReconstructConfig as ReconstructConfig
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ptypinn.data.formats import save as save
     from ptypinn.data.reconstruction import Reconstruction as Reconstruction
     from ptypinn.data.scan import ScanData as ScanData
+    from ptypinn.diagnose import Diagnosis as Diagnosis
+    from ptypinn.diagnose import diagnose as diagnose
     from ptypinn.errors import InputError as InputError
     from ptypinn.evaluate import Evaluation as Evaluation
     from ptypinn.evaluate import evaluate as evaluate
@@ -43,9 +46,11 @@ _HOMES = {
     "reconstruct": "reconstruct",
     "evaluate": "evaluate",
     "split_half": "evaluate",
+    "diagnose": "diagnose",
     "ScanData": "data.scan",
     "Reconstruction": "data.reconstruction",
     "Evaluation": "evaluate",
+    "Diagnosis": "diagnose",
     "InputError": "errors",
     "LoadConfig": "config.load",
     "SimulateConfig": "config.simulate",
@@ -53,6 +58,7 @@ _HOMES = {
     "TrainConfig": "config.train",
     "ReconstructConfig": "config.reconstruct",
     "EvaluateConfig": "config.evaluate",
+    "DiagnoseConfig": "config.diagnose",
 }
 """Modules that the public names live in."""
 

@@ -22,11 +22,12 @@ class Argument:
     positional: bool = False
     required: bool = False
     switch: bool = False
+    several: bool = False
 
     def add_to(self, parser: ArgumentParser) -> None:
         """Declare the argument."""
         if self.positional:
-            parser.add_argument(self.name, type=str, help=self.help)
+            parser.add_argument(self.name, type=str, nargs="+" if self.several else None, help=self.help)
         elif self.switch:
             parser.add_argument(f"--{self.name}", action="store_true", help=self.help)
         else:
@@ -117,6 +118,23 @@ STAGES: dict[str, Stage] = {
         ),
         ("load.LoadConfig", "evaluate.EvaluateConfig"),
         "judge.run_evaluate",
+    ),
+    "diagnose": Stage(
+        "Follow amplitude from counts to object and name the stage that lost it.",
+        (
+            Argument(
+                "run_or_files",
+                "Run folders; or a reconstruction, its scan and its model, in any order.",
+                positional=True,
+                several=True,
+            ),
+            Argument("stats", "Show what flowed through the stages: shape, range, mean, deviation.", switch=True),
+            Argument("plot", "Picture to draw (PNG)."),
+            Argument("output_dir", "Run folder for diagnosis.json and waterfall.png."),
+            OVERWRITE,
+        ),
+        ("load.LoadConfig", "diagnose.DiagnoseConfig"),
+        "diagnose.run_diagnose",
     ),
 }
 """Stages by name, in the order of the help."""

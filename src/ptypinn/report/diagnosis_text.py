@@ -1,0 +1,106 @@
+"""A diagnosis in words: the table from counts to object, the verdict, and what to do."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ptypinn.scale import LedgerEntry, product
+
+if TYPE_CHECKING:
+    from ptypinn.diagnose import Diagnosis
+
+WIDTH, LEAST_SOURCE = 120, 30
+"""Characters of a line where nobody looks at it, and the least that are left for the last column."""
+EXACT = 1.02
+"""Factor up to which a stage of the training is taken to keep the scale."""
+COLUMNS = ("expected", "measured", "factor", "product")
+FIGURES = ("minimum", "mean", "maximum", "std")
+
+
+def diagnosis_lines(diagnosis: Diagnosis, name: str, notes: Sequence[str] = (), stats: bool = False) -> list[str]:
+    """A diagnosis as lines for people.
+
+    Args:
+        diagnosis: The diagnosis.
+        name: What was diagnosed.
+        notes: Remarks on how it came about.
+        stats: Show what flowed through the stages too.
+    """
+    named = {finding.stage for finding in diagnosis.findings}
+    lines = [name, *(f"note: {note}" for note in notes), "", *_table(diagnosis.ledger, named)]
+    lines += [
+        "",
+        f"{diagnosis.total_name} {diagnosis.total:.6g}, product of the stages {product(diagnosis.ledger):.6g}",
+    ]
+    if diagnosis.training and ((guilty := _guilty(diagnosis.training, named)) or stats):
+        lines += ["", "the training behind it", *_table(diagnosis.training, guilty, running=False)]
+    lines += _legend([*diagnosis.ledger, *diagnosis.training])
+    if stats:
+        named_apart = [replace(entry, stage=f"training: {entry.stage}") for entry in diagnosis.training]
+        lines += ["", *_stats_table([*diagnosis.ledger, *named_apart])]
+    lines += ["", f"verdict: {diagnosis.verdict}"]
+    return lines + [f"what to do about {finding.stage}: {finding.advice}" for finding in diagnosis.findings]
+
+
+def _table(entries: Sequence[LedgerEntry], named: set[str], running: bool = True) -> list[str]:
+    """One line per stage; the last column continues below itself where the terminal is narrow."""
+    columns = COLUMNS if running else COLUMNS[:-1]
+    stages = [entry.stage if entry.on_path or not running else f"({entry.stage})" for entry in entries]
+    width = max(len(stage) for stage in stages)
+    indent = 2 + width + 11 * len(columns) + 2
+    room = max(shutil.get_terminal_size((WIDTH, 24)).columns - indent, LEAST_SOURCE)
+    lines, total = [f"  {'stage':<{width}}" + "".join(f"{title:>11}" for title in columns) + "  source"], 1.0
+    for stage, entry in zip(stages, entries, strict=True):
+        total *= entry.discrepancy if entry.on_path else 1.0
+        shown = [_number(entry.expected), _number(entry.measured), f"{entry.discrepancy:.4f}"]
+        shown += [f"{total:.4f}" if entry.on_path else ""] if running else []
+        first, *rest = textwrap.wrap(entry.source, room) or [""]
+        mark = "!" if entry.stage in named else " "
+        lines.append(f"{mark} {stage:<{width}}" + "".join(f"{text:>11}" for text in shown) + f"  {first}")
+        lines += [" " * indent + text for text in rest]
+    return lines
+
+
+def _guilty(training: Sequence[LedgerEntry], named: set[str]) -> set[str]:
+    """Stages of the training that the diagnosis names."""
+    off = {entry.stage for entry in training if not 1 / EXACT < entry.discrepancy < EXACT}
+    return {entry.stage for entry in training if f"training {entry.stage}" in named} | (off & named)
+
+
+def _legend(entries: Sequence[LedgerEntry]) -> list[str]:
+    inverse = list(dict.fromkeys(entry.stage for entry in entries if entry.inverse))
+    lines = ["", "factor: what the stage does to the object's amplitude, measured / expected"]
+    if inverse:
+        lines[-1] += f"; for {' and '.join(inverse)} expected / measured"
+    if any(not entry.on_path for entry in entries):
+        lines.append("(stages in parentheses) are checked, but cannot reach this total")
+    return lines
+
+
+def _stats_table(entries: Sequence[LedgerEntry]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("stage", "shape", "dtype", *FIGURES, "not finite", "at ceiling")]
+    for entry in entries:
+        if (seen := entry.stats) is not None:
+            shape = " x ".join(str(edge) for edge in seen.shape)
+            figures = [_number(getattr(seen, name)) for name in FIGURES]
+            ceiling = "" if seen.at_ceiling is None else f"{seen.at_ceiling:.2%}"
+            rows.append((entry.stage, shape, seen.dtype, *figures, str(seen.non_finite), ceiling))
+    if len(rows) == 1:
+        return ["no statistics on record of what flowed through the stages"]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.5g}"
