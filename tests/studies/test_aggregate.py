@@ -153,12 +153,12 @@ def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
     assert "<one>" not in text and "&lt;one&gt;" in text and "twins &amp; all" in text
     assert "three" in text and "Left out" in text
     assert all(name in text for name in COLUMNS)
-    assert 'class="number off">0.5<' in text
+    assert 'class="number off">0.5000<' in text
     content = json.loads((tmp_path / "bias_summary.json").read_text())
     assert [row["run"] for row in content["runs"]] == ["<one>", "two"]
     assert len(content["skipped"]) == 1
     table = (tmp_path / "bias_summary.md").read_text()
-    assert "**0.5**" in table and "| two |" in table
+    assert "**0.5000**" in table and "| two |" in table
 
 
 def test_a_run_without_a_ledger_and_of_another_schema_is_shown_all_the_same(make_run, tmp_path):

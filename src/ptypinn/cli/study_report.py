@@ -24,6 +24,6 @@ def run_study_report(session: Session) -> None:
     files = {"summary": SUMMARY_JSON, "table": SUMMARY_TABLE, "report": REPORT}
     record = {"stage": "study report", "output_dir": run.path, **{key: run.file(name) for key, name in files.items()}}
     content = summary.as_json()
-    lines = [f"left out: {gone.folder}: {gone.reason}" for gone in summary.skipped] + summary.limits
+    lines = [f"left out: {gone.line}" for gone in summary.skipped] + summary.limits
     lines.append(f"{len(summary.rows)} runs, page in {run.file(REPORT)}")
     session.tell({**record, **{key: content[key] for key in ("runs", "limits", "skipped")}}, lines)

@@ -47,12 +47,10 @@ COLUMNS = (
     "ratio",
     "amplitude bias: mean",
     "median",
-    "5 %",
-    "95 %",
+    "5 % to 95 %",
     "phase bias, rad: mean",
     "median",
-    "5 %",
-    "95 %",
+    "5 % to 95 %",
     "Pearson r",
     "scale match, %",
     "stage furthest off",
@@ -105,7 +103,7 @@ def markdown(summary: BiasSummary, title: str) -> str:
     ]
     lines += [line for text in summary.limits for line in ("", text)]
     if summary.skipped:
-        lines += ["", "## Left out", "", *(f"- `{gone.folder}`: {gone.reason}" for gone in summary.skipped)]
+        lines += ["", "## Left out", "", *(f"- {gone.line}" for gone in summary.skipped)]
     return "\n".join(lines) + "\n"
 
 
@@ -157,20 +155,23 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
     ratio, parity, health = row["output_vs_truth_ratio"], row["scale_parity"], row["training_health"]
     furthest = _furthest(row["stage_ratios"])
     bad = sum(row["non_finite"].values())
-    biases = [
-        row[kind][key] for kind in ("amplitude_bias", "phase_bias_rad") for key in ("mean", "median", "p05", "p95")
-    ]
     return [
         Cell(row["run"]),
         Cell(row["scenario"]),
-        Cell(_number(ratio), abs(ratio - 1) > RATIO_TOLERANCE),
-        *(Cell(f"{bias:+.3g}") for bias in biases),
+        Cell(f"{ratio:.4f}", abs(ratio - 1) > RATIO_TOLERANCE),
+        *_bias_cells(row["amplitude_bias"]),
+        *_bias_cells(row["phase_bias_rad"]),
         Cell(_number(row["pearson_r_amplitude"])),
-        Cell(_number(parity["scale_match_pct"], 7), bool(parity["scale_discrepancy_flag"])),
+        Cell(_number(parity["scale_match_pct"], 8), bool(parity["scale_discrepancy_flag"])),
         Cell(DASH) if furthest is None else Cell(f"{furthest[0]}: {furthest[1]:.4g}", _is_off(furthest[1])),
         Cell(str(bad), bad > 0),
         _health(health),
     ]
+
+
+def _bias_cells(bias: Mapping[str, float]) -> list[Cell]:
+    span = f"{bias['p05']:+.3f} to {bias['p95']:+.3f}"
+    return [Cell(f"{bias['mean']:+.4f}"), Cell(f"{bias['median']:+.4f}"), Cell(span)]
 
 
 def _furthest(stages: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:

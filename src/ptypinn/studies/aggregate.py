@@ -33,7 +33,12 @@ class Skipped:
     folder: str
     """Its path."""
     reason: str
-    """One line."""
+    """Why, in one line."""
+
+    @property
+    def line(self) -> str:
+        """Folder and reason."""
+        return self.reason if self.reason.startswith(self.folder) else f"{self.folder}: {self.reason}"
 
 
 @dataclass(frozen=True)
