@@ -101,7 +101,7 @@ def _swept(
         ),
     )
     found, fit = scale_prediction(found, scan, config.prediction_scale, bundle.header.gauge, config.batch, device)
-    merge = merge_entries(stitched, response, sums.weighted[1], sums.weights[0], sums.illumination[0], found.well_lit())
+    merge = merge_entries(stitched, response, sums.constant[0], sums.weights[0], sums.illumination[0], found.well_lit())
     flow = sweep_entries(tape.read(), predictor, bundle.header, _mean_photons(scan, fit))
     return found, [*flow, *merge], fit
 

@@ -24,7 +24,9 @@ class Sums:
     """Running sums of one sweep over a scan."""
 
     weighted: Tensor
-    """Sum of probe intensity times patch, and times 1, which shows what the merge does, (2, height, width)."""
+    """Sum of probe intensity times patch, (1, height, width)."""
+    constant: Tensor
+    """The same sum for patches that are 1 everywhere, which shows what the merge itself does, (1, height, width)."""
     weights: Tensor
     """Sum of probe intensity over every patch, (1, height, width)."""
     illumination: Tensor
@@ -33,24 +35,29 @@ class Sums:
     @classmethod
     def empty(cls, shape: tuple[int, int], device: torch.device) -> Sums:
         """Sums of nothing, on a canvas of this shape."""
-        canvases = torch.zeros((2, *shape), dtype=torch.complex64, device=device)
-        images = torch.zeros((2, 1, *shape), device=device)
-        return cls(canvases, images[0], images[1])
+        canvas = torch.zeros((1, *shape), dtype=torch.complex64, device=device)
+        images = torch.zeros((3, 1, *shape), device=device)
+        return cls(canvas, *images)
 
     def add(self, patches: Tensor, intensity: Tensor, corners: Tensor) -> None:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
-        both = torch.stack([patches, torch.ones_like(patches)])
-        add_patches(self.weighted, both * intensity, corners.expand(2, -1, -1))
+        add_patches(self.weighted, weigh(patches, intensity)[None], corners[None])
+        add_patches(self.constant, weigh(torch.ones_like(intensity), intensity)[None], corners[None])
         add_patches(self.weights, intensity[None], corners[None])
 
     def illuminate(self, intensity: Tensor, corners: Tensor) -> None:
         """Add probe intensities of positions that are visited for the first time."""
         add_patches(self.illumination, intensity[None], corners[None])
 
-    def stitched(self, factor: float = 1.0) -> Tensor:
-        """The object times a factor, and what the same merge makes of the constant 1, (2, height, width)."""
-        weighted = torch.stack([self.weighted[0] * factor, self.weighted[1]])
-        return normalise(weighted, self.weights.expand(2, -1, -1))
+    def stitched(self, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+        """The object times a factor, and what the same merge makes of the constant 1, each (height, width)."""
+        response = normalise(self.constant.to(self.weighted.dtype), self.weights)
+        return normalise(self.weighted * factor, self.weights)[0], response[0].real
+
+
+def weigh(patches: Tensor, intensity: Tensor) -> Tensor:
+    """What a patch adds to the numerator of the merge: every pixel by the light that measured it."""
+    return patches * intensity
 
 
 def sweep(

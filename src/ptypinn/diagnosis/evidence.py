@@ -18,7 +18,7 @@ ENOUGH = 64
 """Pixels of value 2 or more that a judgement needs."""
 WHOLE, ROUNDING = 1e-3, 3e-7
 """Distance from a whole number that rounding in single precision explains: absolute, and relative to the number."""
-SAMPLE = 64
+SAMPLE = 16
 LARGEST = 500.0
 """Amplitudes above are not judged: rounding would hide whether their squares are whole."""
 AMPLITUDES = "amplitudes are read as counts"

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ptypinn.models.bundle import BundleHeader
-from ptypinn.models.predictor import FLOW, PatchPredictor
+from ptypinn.models.predictor import COUNTS, INPUT, PHOTONS, TEXTURE, TRANSMITTED, PatchPredictor
 from ptypinn.physics.stitch import covered
 from ptypinn.scale import LedgerEntry, Stats, input_scale
 
-COUNTS, INPUT, TRANSMITTED, TEXTURE = FLOW
 CONDITIONING = "it only conditions the network, which is blind to the scale of its input"
 
 
@@ -42,11 +41,11 @@ def conditioning_entries(
         photons: Mean photons per pattern on good pixels, as the scan has them.
         scale: Factor s that the input should be divided by, sqrt(photons).
     """
-    seen = flow[INPUT].rms
-    if not (flow[COUNTS].rms and seen):
+    seen, grouped = flow[INPUT].rms, flow[PHOTONS].mean
+    if not (flow[COUNTS].rms and seen and grouped):
         return []
-    grouped = mean_photons(flow[COUNTS])
-    filled = grouped + (flow[TRANSMITTED].rms or 0.0) ** 2 * (predictor.photons - predictor.vacuum_photons)
+    dark = (flow[TRANSMITTED].rms or 0.0) ** 2 * (predictor.photons - predictor.vacuum_photons)
+    filled = mean_photons(flow[COUNTS]) + dark
     edge = flow[INPUT].shape[-1]
     return [
         LedgerEntry(
@@ -88,9 +87,9 @@ def sweep_entries(
     entries = conditioning_entries(flow, predictor, photons, scale * scaler.drift)
     source = "learned over initial scale: as the training has it on record, and as loaded"
     entries.append(LedgerEntry("intensity scaler", drift, scaler.drift, source))
-    transmitted = flow[TRANSMITTED].rms
-    if flow[COUNTS].rms and transmitted:
-        counted = math.sqrt(mean_photons(flow[COUNTS]) / predictor.vacuum_photons)
+    transmitted, grouped = flow[TRANSMITTED].rms, flow[PHOTONS].mean
+    if grouped and transmitted:
+        counted = math.sqrt(grouped / predictor.vacuum_photons)
         source = "rms of sqrt(photons over vacuum photons) on good pixels, and as used"
         stats = flow[TRANSMITTED]
         entries.append(LedgerEntry("transmitted amplitude", counted, transmitted, source, stats=stats))
@@ -101,26 +100,26 @@ def sweep_entries(
 
 
 def merge_entries(
-    object_: Tensor, response: Tensor, weighted: Tensor, weights: Tensor, illumination: Tensor, well_lit: np.ndarray
+    object_: Tensor, response: Tensor, constant: Tensor, weights: Tensor, illumination: Tensor, well_lit: np.ndarray
 ) -> list[LedgerEntry]:
     """Merge and stitching, by what they make of an object that is 1 everywhere.
 
     Args:
         object_: Stitched object, (height, width).
         response: What stitching made of the constant 1 with the same weights, (height, width).
-        weighted: Sum of weight times 1 as the merge gathered it, (height, width).
+        constant: Sum of weight times 1 as the merge gathered it, (height, width).
         weights: Sum of weights, (height, width).
         illumination: Sum of probe intensities over positions, (height, width).
         well_lit: Pixels that count in comparisons, (height, width).
     """
     lit = covered(weights[None])[0] & (illumination > 0)
-    kept = lit & (response.abs() > 1e-6 * response.abs()[lit].mean())
-    merged = torch.where(lit, weighted.abs() / torch.where(lit, weights, 1.0), 1.0)
+    kept = lit & (response > 1e-6 * response[lit].mean())
+    merged = torch.where(lit, constant / torch.where(lit, weights, 1.0), 1.0)
     moduli = torch.where(lit, object_.abs(), 0.0).double()
     light = torch.where(lit, illumination, 0.0).double()
     clear = torch.from_numpy(well_lit).to(lit.device)
     inner, edges = (lit & clear).double(), (lit & ~clear).double()
-    plain = torch.where(kept, moduli / torch.where(kept, response.abs(), 1.0), 0.0)
+    plain = torch.where(kept, moduli / torch.where(kept, response, 1.0), 0.0)
     plain = torch.where(
         lit & ~kept, plain.sum() / kept.sum(), plain
     )  # what is lost altogether has the common amplitude

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.flow import COUNTS, conditioning_entries, mean_photons
+from ptypinn.diagnosis.flow import conditioning_entries, mean_photons
 from ptypinn.diagnosis.light import illumination_at, rms_transmission
 from ptypinn.diagnosis.records import record_of
-from ptypinn.models.predictor import PatchPredictor
+from ptypinn.models.predictor import COUNTS, PatchPredictor
 from ptypinn.scale import LedgerEntry, Stats, input_scale
 
 

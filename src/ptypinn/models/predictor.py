@@ -15,8 +15,8 @@ from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
 from ptypinn.scale import IntensityScaler, Tape
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
-FLOW = ("counts", "network input", "transmitted amplitude", "texture")
-"""What `PatchPredictor.patches` tells a tape, in order."""
+PHOTONS, TRANSMITTED, COUNTS, INPUT, TEXTURE = "photons", "transmitted amplitude", "counts", "network input", "texture"
+"""What `PatchPredictor.patches` tells a tape: the first two of every pattern, the others of some."""
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
 
@@ -75,17 +75,20 @@ class PatchPredictor(nn.Module):
 
         Args:
             counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
-            tape: Told about counts, network input, transmitted amplitude and texture.
+            tape: Told about photons, transmitted amplitude, counts, network input and texture.
         """
         probe = self.probe.detach()
         vacuum = detect(far_field(probe[None]))[0]
         counts = torch.where(self.mask, counts, 0.0)
-        transmitted = transmitted_amplitude(counts.sum((-2, -1)), (vacuum * self.mask).sum())[..., None, None]
+        photons = counts.sum((-2, -1))
+        transmitted = transmitted_amplitude(photons, (vacuum * self.mask).sum())[..., None, None]
         filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
         seen = self.scaler.to_input(filled)
         texture = self.network(to_centred(seen), probe)
         if tape is not None:
-            for stage, values in zip(FLOW, (counts, seen, transmitted, texture), strict=True):
+            tape.note(PHOTONS, photons, each=True)
+            tape.note(TRANSMITTED, transmitted, each=True)
+            for stage, values in ((COUNTS, counts), (INPUT, seen), (TEXTURE, texture)):
                 tape.note(stage, values)
         return texture * transmitted
 

@@ -56,6 +56,8 @@ class LedgerEntry:
     """The object's amplitude falls as this figure rises, as with the power of the probe."""
     on_path: bool = True
     """Whether the factor reaches the object; what only conditions the network does not."""
+    by_light: float | None = None
+    """The measured figure as root mean square weighted by the illumination, where `measured` is a plain mean."""
     stats: Stats | None = None
     """What the stage handed on, where tensors were seen."""
 
