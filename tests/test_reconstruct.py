@@ -191,3 +191,35 @@ def test_progress_reaches_the_end(scan):
         progress=lambda stage, done, total, /, **figures: seen.append((stage, done, total)),
     )
     assert seen[-1] == ("reconstruct", 36, 36)
+
+
+@pytest.mark.parametrize("source", ["recorded", "flux", "least_squares"])
+def test_prediction_scaling_keeps_both_objects_and_tells_how_it_came_about(scan, source, tmp_path):
+    bundle = make_bundle(scan)
+    bundle = replace(bundle, header=replace(bundle.header, gauge=1.25))
+    plain = reconstruct(scan, bundle, ReconstructConfig(**CPU))
+    found = reconstruct(scan, bundle, ReconstructConfig(**CPU, prediction_scale=source))
+    factor, lit = found.prediction_scale["factor"], found.illumination > 0
+    np.testing.assert_array_equal(found.unscaled, plain.object)
+    np.testing.assert_allclose(found.object[lit], plain.object[lit] * factor, rtol=1e-6)
+    assert (found.object[~lit] == plain.object[~lit]).all()
+    assert plain.unscaled is None
+    assert plain.prediction_scale["source"] == "none"
+    assert (plain.scale_note, source.replace("_", " ") in found.scale_note) == ("", True)
+    if source == "recorded":
+        assert factor == 1.25
+    if source == "flux":
+        assert found.metrics["flux_closure"] == pytest.approx(1, rel=1e-5)
+    ledger = {entry["stage"]: entry for entry in found.scale}
+    assert ledger["output scaling"]["measured"] == pytest.approx(factor)
+    again = Reconstruction.load(found.save(tmp_path / "recon.h5"))
+    np.testing.assert_array_equal(again.unscaled, found.unscaled)
+    assert again.prediction_scale == found.prediction_scale
+
+
+def test_scaling_that_is_undefined_changes_nothing_and_says_why(scan):
+    found = reconstruct(
+        scan.replace(truth=None), make_bundle(scan), ReconstructConfig(**CPU, prediction_scale="least_squares")
+    )
+    assert found.prediction_scale["factor"] == 1
+    assert "no truth" in found.prediction_scale["reason"]

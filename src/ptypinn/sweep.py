@@ -42,7 +42,7 @@ class Sums:
     def add(self, patches: Tensor, intensity: Tensor, corners: Tensor) -> None:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
         add_patches(self.weighted, weigh(patches, intensity)[None], corners[None])
-        add_patches(self.constant, weigh(torch.ones_like(intensity), intensity)[None], corners[None])
+        add_patches(self.constant, weigh(intensity.new_ones(()), intensity)[None], corners[None])
         add_patches(self.weights, intensity[None], corners[None])
 
     def illuminate(self, intensity: Tensor, corners: Tensor) -> None:
