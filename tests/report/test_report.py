@@ -59,8 +59,9 @@ def recon(scan):
         scan.positions_px,
         pixel_size_m=scan.pixel_size_m,
         scale=[
-            {"stage": "head", "expected": 4.0, "measured": 3.0, "source": "test"},
-            {"stage": "odd", "expected": None, "measured": 1.0},
+            {"stage": "merge", "expected": 4.0, "measured": 3.0, "source": "test"},
+            {"stage": "grouping", "expected": 4.0, "measured": 4.0, "source": "beside", "on_path": False},
+            {"stage": "of another make", "expected": None},
         ],
         history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
         provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7},
@@ -71,7 +72,7 @@ def test_the_report_is_one_file_without_outside_addresses(recon, scan, tmp_path)
     path = write_report(recon, tmp_path / "report.html", evaluate(recon, scan), scan, "ptypinn refine a & b")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.addresses) == page.tags.count("img") == 7
+    assert len(page.addresses) == page.tags.count("img") == 8
     for address in page.addresses:
         kind, _, content = address.partition(",")
         assert kind == "data:image/png;base64"
@@ -90,7 +91,8 @@ def test_the_report_tells_figures_warnings_ledger_and_origin(recon, scan):
         assert name in text and WORDS[name].label in text and shown in text
     assert "The amplitude scale is off" in text
     assert "ptypinn refine a & b" in text
-    assert "0.75" in text and "head" in text
+    assert "0.7500" in text and "(grouping)" in text and "of another make" not in text
+    assert "What to do about merge" in text
     assert '"seed": 7' in text and "<script>" in text
 
 

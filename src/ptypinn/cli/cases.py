@@ -38,6 +38,8 @@ class Case:
     """The reconstruction."""
     scan: ScanData | None = None
     """The scan that it was made from."""
+    scan_file: Path | None = None
+    """Where that was read from."""
     bundle: Bundle | None = None
     """The model that made it, where the reconstruction does not tell all about it."""
     notes: list[str] = field(default_factory=list)
@@ -126,13 +128,13 @@ def _model_in(folder: Path) -> Path | None:
 def _case(path: Path, given: Given, loading: LoadConfig) -> Case:
     recon = Reconstruction.load(path / RECONSTRUCTION if path.is_dir() else path)
     notes: list[str] = []
-    scan = _scan(path, recon, given.scan, loading, notes)
-    return Case(str(path), recon, scan, _bundle(path, recon, given.model), notes)
+    place, scan = _scan(path, recon, given.scan, loading, notes)
+    return Case(str(path), recon, scan, place, _bundle(path, recon, given.model), notes)
 
 
 def _scan(
     path: Path, recon: Reconstruction, given: Path | None, loading: LoadConfig, notes: list[str]
-) -> ScanData | None:
+) -> tuple[Path | None, ScanData | None]:
     folder = path if path.is_dir() else path.parent
     record = _record_of_scan(folder, recon)
     loading = _as_recorded(loading, record.get("options") or {})
@@ -140,16 +142,16 @@ def _scan(
         scan = load(given, loading)
         if record.get("sha256") not in (None, scan.provenance.get("sha256")):
             notes.append(f"{given} is not the file that the reconstruction names: its content differs")
-        return scan
+        return given, scan
     place, name = _find(folder, record), record.get("file", "the scan")
     if place is None:
         notes.append(f"{name} is not where it was, or has changed: the ledger is taken as the run has recorded it")
-        return None
+        return None, None
     try:
-        return load(place, loading)
+        return place, load(place, loading)
     except InputError as error:
         notes.append(f"the scan cannot be read again ({error}): the ledger is taken as the run has recorded it")
-        return None
+        return None, None
 
 
 def _record_of_scan(folder: Path, recon: Reconstruction) -> dict[str, Any]:

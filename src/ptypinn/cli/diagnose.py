@@ -40,8 +40,7 @@ def run_diagnose(session: Session) -> None:
 
 
 def _record(case: Case, diagnosis: Diagnosis) -> dict[str, Any]:
-    scan = None if case.scan is None else case.scan.source
-    return {"run": case.name, "scan": scan, "notes": case.notes, **diagnosis.as_json()}
+    return {"run": case.name, "scan": case.scan_file, "notes": case.notes, **diagnosis.as_json()}
 
 
 def _draw(diagnosis: Diagnosis, path: str | Path) -> Path:
@@ -54,10 +53,13 @@ def _draw(diagnosis: Diagnosis, path: str | Path) -> Path:
 def _write(session: Session, loading: LoadConfig, config: DiagnoseConfig, case: Case, diagnosis: Diagnosis) -> Path:
     from ptypinn.cli.products import input_record
     from ptypinn.data.atomic import write_json
+    from ptypinn.plain import to_plain
 
     with session.run("diagnose", loading, config) as (run, _):
-        write_json(run.file(RESULT), _record(case, diagnosis))
+        write_json(run.file(RESULT), to_plain(_record(case, diagnosis)))
         _draw(diagnosis, run.file(PICTURE))
         inputs: dict[str, Any] = {"recon": {"file": case.name}}
-        run.finish(inputs=inputs | ({"scan": input_record(case.scan)} if case.scan else {}))
+        if case.scan is not None and case.scan_file is not None:
+            inputs["scan"] = input_record(case.scan, case.scan_file)
+        run.finish(inputs=inputs)
     return run.path

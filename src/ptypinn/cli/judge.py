@@ -28,6 +28,6 @@ def run_evaluate(session: Session) -> None:
         write_products(run, recon, scan, evaluation)
         inputs: dict[str, Any] = {"recon": {"file": options.recon}}
         inputs |= {"reference": {"file": options.reference}} if reference else {}
-        inputs |= {"scan": input_record(scan)} if scan else {}
+        inputs |= {"scan": input_record(scan, options.scan)} if scan else {}
         run.finish(evaluation.as_json(), inputs)
     session.tell(result_record(run, evaluation), [*lines, f"results in {run.path}"])

@@ -40,7 +40,7 @@ def write_products(run: RunFolder, recon: Reconstruction, scan: ScanData | None,
         save_picture(object_figure(recon), run.file("object.png"))
         save_picture(probe_figure(recon), run.file("probe.png"))
         if evaluation.comparison is not None:
-            picture = comparison_figure(evaluation.comparison, recon.pixel_size_m)
+            picture = comparison_figure(evaluation.comparison, recon.pixel_size_m, recon.scale_note)
             save_picture(picture, run.file("comparison.png"))
         write_report(recon, run.file(REPORT), evaluation, scan, shlex.join(run.command))
 
@@ -52,9 +52,10 @@ def save_picture(figure: Figure, path: str | Path) -> Path:
     return Path(path)
 
 
-def input_record(scan: ScanData) -> dict[str, Any]:
+def input_record(scan: ScanData, path: str | Path) -> dict[str, Any]:
     """Where a scan came from, for `run_metadata.json`."""
-    return {key: value for key, value in scan.provenance.items() if key in ("file", "format", "sha256", "options")}
+    known = {key: value for key, value in scan.provenance.items() if key in ("file", "format", "sha256", "options")}
+    return {"path": str(Path(path).resolve()), **known}
 
 
 def headline(evaluation: Evaluation) -> list[str]:

@@ -77,7 +77,9 @@ def solved_run(
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
         write_products(run, recon, scan, evaluation)
-        run.finish(evaluation.as_json(), {"scan": input_record(scan)}, getattr(config, "seed", None))
+        run.finish(
+            evaluation.as_json(), {"scan": input_record(scan, session.options.scan)}, getattr(config, "seed", None)
+        )
     lines = [*headline(evaluation), f"results in {run.path}"]
     session.tell(result_record(run, evaluation), lines)
 

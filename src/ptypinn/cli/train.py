@@ -26,7 +26,7 @@ def run_train(session: Session) -> None:
         with run.timed("train"), _interruption_by_name():
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
         save_picture(convergence_figure(_learning_curve(run.file(CURVE)), "epoch"), run.file("learning_curve.png"))
-        run.finish(inputs={"scan": input_record(scan)}, seed=config.seed)
+        run.finish(inputs={"scan": input_record(scan, session.options.scan)}, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
     session.tell(result, [f"model in {model}"])
 

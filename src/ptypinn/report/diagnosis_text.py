@@ -41,8 +41,7 @@ def diagnosis_lines(diagnosis: Diagnosis, name: str, notes: Sequence[str] = (), 
         lines += ["", "the training behind it", *_table(diagnosis.training, guilty, running=False)]
     lines += _legend([*diagnosis.ledger, *diagnosis.training])
     if stats:
-        named_apart = [replace(entry, stage=f"training: {entry.stage}") for entry in diagnosis.training]
-        lines += ["", *_stats_table([*diagnosis.ledger, *named_apart])]
+        lines += ["", *_stats_table(diagnosis)]
     lines += ["", f"verdict: {diagnosis.verdict}"]
     return lines + [f"what to do about {finding.stage}: {finding.advice}" for finding in diagnosis.findings]
 
@@ -57,7 +56,7 @@ def _table(entries: Sequence[LedgerEntry], named: set[str], running: bool = True
     lines, total = [f"  {'stage':<{width}}" + "".join(f"{title:>11}" for title in columns) + "  source"], 1.0
     for stage, entry in zip(stages, entries, strict=True):
         total *= entry.discrepancy if entry.on_path else 1.0
-        shown = [_number(entry.expected), _number(entry.measured), f"{entry.discrepancy:.4f}"]
+        shown = [number(entry.expected), number(entry.measured), f"{entry.discrepancy:.4f}"]
         shown += [f"{total:.4f}" if entry.on_path else ""] if running else []
         first, *rest = textwrap.wrap(entry.source, room) or [""]
         mark = "!" if entry.stage in named else " "
@@ -82,25 +81,29 @@ def _legend(entries: Sequence[LedgerEntry]) -> list[str]:
     return lines
 
 
-def _stats_table(entries: Sequence[LedgerEntry]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("stage", "shape", "dtype", *FIGURES, "not finite", "at ceiling")]
-    for entry in entries:
+def stats_rows(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
+    """What flowed through the stages: a line of titles, then one line per stage; empty where nothing is on record."""
+    training = [replace(entry, stage=f"training: {entry.stage}") for entry in diagnosis.training]
+    rows = []
+    for entry in [*diagnosis.ledger, *training]:
         if (seen := entry.stats) is not None:
             shape = " x ".join(str(edge) for edge in seen.shape)
-            figures = [_number(getattr(seen, name)) for name in FIGURES]
+            figures = [number(getattr(seen, name)) for name in FIGURES]
             ceiling = "" if seen.at_ceiling is None else f"{seen.at_ceiling:.2%}"
             rows.append((entry.stage, shape, seen.dtype, *figures, str(seen.non_finite), ceiling))
-    if len(rows) == 1:
-        return ["no statistics on record of what flowed through the stages"]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [("stage", "shape", "dtype", *FIGURES, "not finite", "at ceiling"), *rows] if rows else []
+
+
+def _stats_table(diagnosis: Diagnosis) -> list[str]:
+    rows = stats_rows(diagnosis)
+    if not rows:
+        return ["there are no statistics on record of what flowed through the stages"]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  "
-        + "  ".join(
-            f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        "  " + "  ".join(f"{cell:{'<' if i < 3 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows
     ]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Five significant digits, or a dash."""
     return "-" if value is None or math.isnan(value) else f"{value:.5g}"

@@ -30,7 +30,7 @@ PROBE_PHASE_FLOOR = 0.03
 
 
 def object_figure(recon: Reconstruction, title: str = "") -> Figure:
-    """Amplitude and phase of the object where it was lit, with scale bars.
+    """Amplitude and phase of the object where it was lit, with scale bars; the title tells of prediction scaling.
 
     The phase is shown relative to its mean over the lit pixels.
     """
@@ -40,7 +40,7 @@ def object_figure(recon: Reconstruction, title: str = "") -> Figure:
     phase = np.where(shown, np.angle(patch * np.exp(-1j * _mean_phase(patch[shown]))), np.nan)
     figure = new_figure(10.0, 0.6 + 4.4 * _aspect(patch.shape))
     left, right = figure.subplots(1, 2)
-    if title:
+    if title := ", ".join(text for text in (title, recon.scale_note) if text):
         figure.suptitle(title, fontsize=11)
     show_image(left, amplitude, "Amplitude", AMPLITUDE_MAP, pixel_size_m=recon.pixel_size_m)
     show_phase(right, phase, "Phase", recon.pixel_size_m)
@@ -67,12 +67,20 @@ def probe_figure(recon: Reconstruction) -> Figure:
     return figure
 
 
-def comparison_figure(comparison: Comparison, pixel_size_m: float | None = None) -> Figure:
-    """Reference, reconstruction and difference, amplitude above phase; each row's two images share one colour scale."""
+def comparison_figure(comparison: Comparison, pixel_size_m: float | None = None, note: str = "") -> Figure:
+    """Reference, reconstruction and difference, amplitude above phase; each row's two images share one colour scale.
+
+    Args:
+        comparison: The aligned object beside its reference.
+        pixel_size_m: Pixel, metres; None draws scale bars in pixels.
+        note: Remark on the reconstruction for the title, such as its prediction scaling.
+    """
     mask, box = comparison.alignment.mask, bounding_box(comparison.alignment.mask)
     target, image, shown = comparison.reference[box], comparison.alignment.image[box], mask[box]
     figure = new_figure(12.5, 0.8 + 6.6 * _aspect(target.shape))
     axes = figure.subplots(2, 3)
+    if note:
+        figure.suptitle(f"Reconstruction: {note}", fontsize=11)
     name = comparison.kind.capitalize()
     amplitudes = [np.where(shown, np.abs(field), np.nan) for field in (target, image)]
     limits = robust_limits(np.stack(amplitudes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,9 @@ from ptypinn.report.curves import convergence_figure, frc_figure
 from ptypinn.report.data_figures import patterns_figure, residual_map_figure
 from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
 from ptypinn.report.page import Picture, picture_of, render_page
+from ptypinn.report.scale_section import scale_section
 from ptypinn.report.style import metres
 from ptypinn.report.words import HEADLINE, row_of, rows_of
-
-LEDGER_TOLERANCE = 0.02
 
 
 def write_report(
@@ -62,7 +60,7 @@ def render_report(
         headline=[row_of(name, result.metrics, {}) for name in HEADLINE if name in result.metrics],
         rows=rows_of(result.metrics, result.notes),
         pictures=_pictures(recon, result, scan),
-        ledger=[_ledger_row(entry) for entry in recon.scale],
+        scale=scale_section(recon),
         provenance=json.dumps(dict(recon.provenance), indent=2, default=str, ensure_ascii=False),
         command=command,
     )
@@ -76,6 +74,8 @@ def _facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, str]
         ("Object", f"{height} x {width} pixels"),
         ("Probe", f"{len(recon.probe)} mode{'s' * (len(recon.probe) > 1)}, {photons:.4g} photons per pattern"),
     ]
+    if recon.scale_note:
+        facts.append(("Prediction scaling", recon.scale_note))
     if recon.pixel_size_m is not None:
         field = f"{metres(height * recon.pixel_size_m)} x {metres(width * recon.pixel_size_m)}"
         facts.append(("Pixel", f"{metres(recon.pixel_size_m)}; the canvas is {field}"))
@@ -96,7 +96,7 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
             picture_of(
                 f"Compared with the {result.comparison.kind}",
                 "Images of a row share one colour scale. Structure in a difference is an error; grain is noise.",
-                comparison_figure(result.comparison, pixel),
+                comparison_figure(result.comparison, pixel, recon.scale_note),
             )
         )
     if result.frc is not None:
@@ -119,22 +119,3 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
         caption = "A held-out loss that rises while the loss falls means that noise is being fitted."
         pictures.append(picture_of("Convergence", caption, convergence_figure(recon.history)))
     return pictures
-
-
-def _ledger_row(entry: dict[str, Any]) -> dict[str, Any]:
-    expected, measured = entry.get("expected"), entry.get("measured")
-    ratio = None
-    if isinstance(expected, int | float) and isinstance(measured, int | float) and expected != 0:
-        ratio = measured / expected
-    return {
-        "stage": entry.get("stage", ""),
-        "expected": _number(expected),
-        "measured": _number(measured),
-        "ratio": _number(ratio),
-        "off": ratio is not None and abs(ratio - 1) > LEDGER_TOLERANCE,
-        "source": entry.get("source", ""),
-    }
-
-
-def _number(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, int | float) else "–"  # noqa: RUF001 - a dash for people

@@ -64,20 +64,25 @@ def waterfall_bars(diagnosis: Diagnosis) -> list[Bar]:
     return bars
 
 
-def waterfall_figure(diagnosis: Diagnosis) -> Figure:
-    """Factors of all stages as steps from 1 to the total, under the verdict.
+def waterfall_figure(diagnosis: Diagnosis, title: bool = True) -> Figure:
+    """Factors of all stages as steps from 1 to the total.
 
     Stages off the path are hollow; those that the diagnosis names are orange.
+
+    Args:
+        diagnosis: What to draw.
+        title: Print the verdict above.
     """
-    bars, title = waterfall_bars(diagnosis), textwrap.wrap(diagnosis.verdict, TITLE_CHARACTERS)
-    figure = new_figure(9.0, 1.3 + 0.2 * len(title) + 0.33 * (len(bars) + 1))
+    bars, verdict = waterfall_bars(diagnosis), textwrap.wrap(diagnosis.verdict, TITLE_CHARACTERS) if title else []
+    figure = new_figure(9.0, 1.3 + 0.2 * len(verdict) + 0.33 * (len(bars) + 1))
     axes = figure.subplots()
     for row, bar in enumerate(bars):
         _draw(axes, row, bar)
     _connect(axes, bars)
     total = Bar("total", 1.0, diagnosis.total, True, not diagnosis.healthy)
     _draw(axes, len(bars), total, INK)
-    figure.suptitle("\n".join(title), fontsize=10, color=INK, x=0.02, ha="left")
+    if verdict:
+        figure.suptitle("\n".join(verdict), fontsize=10, color=INK, x=0.02, ha="left")
     _finish(axes, [*bars, total], diagnosis.total_name)
     return figure
 
