@@ -110,7 +110,11 @@ class RunFolder:
             self.timings_s[part] = self.timings_s.get(part, 0.0) + time.monotonic() - start_s
 
     def finish(
-        self, metrics: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None, seed: int | None = None
+        self,
+        metrics: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write `metrics.json` and, last of all, `run_metadata.json`.
 
@@ -118,12 +122,14 @@ class RunFolder:
             metrics: Figures of merit by their public names.
             inputs: Where each input came from: file, format, SHA-256.
             seed: Seed of the run.
+            extra: What else the stage has to say; replaces none of the fields that every run has.
         """
         if metrics is not None:
             write_json(self.file(METRICS), to_plain(metrics))
         self.progress.finish()
         self.note("done")
         record = {
+            **(extra or {}),
             "schema_version": SCHEMA_VERSION,
             "stage": self.stage,
             "command": self.command,

@@ -9,10 +9,11 @@ from typing import Any
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from ptypinn import __version__
-from ptypinn.cli.stages import STAGES, Stage
+from ptypinn.cli.stages import FAMILIES, STAGES, Stage
 
 DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
 EPILOG = "`ptypinn STAGE --help` lists the options of a stage. Start with `ptypinn demo --output-dir demo`."
+MEMBER = "which"
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 
 
@@ -29,7 +30,8 @@ def parse(argv: Sequence[str]) -> tuple[Stage, Namespace]:
     Raises:
         SystemExit: With 0 after help and version, with 2 after bad usage.
     """
-    chosen = next((word for word in argv if not word.startswith("-")), "")
+    words = [word for word in argv if not word.startswith("-")]
+    chosen = " ".join(words[: 2 if words[:1] and words[0] in FAMILIES else 1])
     parser = ArgumentParser(
         prog="ptypinn",
         description=DESCRIPTION,
@@ -41,10 +43,31 @@ def parse(argv: Sequence[str]) -> tuple[Stage, Namespace]:
     )
     stages = parser.add_subcommands(title="stages", description=None, metavar="STAGE", dest="stage", prog="ptypinn")
     for name, stage in STAGES.items():
-        # Only the chosen stage needs its options, and the modules that define them.
-        stages.add_subcommand(name, stage_parser(name) if name == chosen else ArgumentParser(), help=stage.summary)
+        if " " not in name:
+            _offer(stages, name, stage, chosen)
+    for family, summary in FAMILIES.items():
+        _offer_family(stages, family, summary, chosen)
     options = parser.parse_args([_normalised(word) for word in argv])
-    return STAGES[options.stage], options[options.stage]
+    name, options = options.stage, options[options.stage]
+    if name in FAMILIES:
+        name, options = f"{name} {options[MEMBER]}", options[options[MEMBER]]
+    return STAGES[name], options
+
+
+def _offer(stages: Any, name: str, stage: Stage, chosen: str) -> None:
+    """Add one stage; only the chosen one needs its options, and the modules that define them."""
+    parser = stage_parser(name) if name == chosen else ArgumentParser()
+    stages.add_subcommand(name.split()[-1], parser, help=stage.summary)
+
+
+def _offer_family(stages: Any, family: str, summary: str, chosen: str) -> None:
+    """Add stages of two words under their first."""
+    parser = ArgumentParser(description=summary, usage=f"ptypinn {family} WHICH ... [options]", allow_abbrev=False)
+    stages.add_subcommand(family, parser, help=summary)
+    members = parser.add_subcommands(title=family, description=None, metavar="WHICH", dest=MEMBER, prog="ptypinn")
+    for name, stage in STAGES.items():
+        if name.startswith(f"{family} "):
+            _offer(members, name, stage, chosen)
 
 
 def stage_parser(name: str) -> ArgumentParser:

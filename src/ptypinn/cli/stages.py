@@ -64,6 +64,9 @@ RECON = Argument("recon", "Reconstruction (HDF5), or the run folder that holds o
 OUTPUT_DIR = Argument("output_dir", "Run folder for everything the stage writes.", required=True)
 OVERWRITE = Argument("overwrite", "Replace the results of an earlier run.", switch=True)
 
+FAMILIES = {"study": "Studies on simulated scans: where amplitude stays, and where it goes."}
+"""First words of the stages that have two."""
+
 STAGES: dict[str, Stage] = {
     "demo": Stage(
         "Simulate a small scan, train the network on it, reconstruct and evaluate.",
@@ -135,6 +138,32 @@ STAGES: dict[str, Stage] = {
         ),
         ("load.LoadConfig", "diagnose.DiagnoseConfig"),
         "diagnose.run_diagnose",
+    ),
+    "study sim-lines": Stage(
+        "Simulate lines, train on one half, reconstruct the other, and account for the amplitude.",
+        (
+            OUTPUT_DIR,
+            OVERWRITE,
+            Argument("resume", "Keep what an earlier run of the same parameters has finished.", switch=True),
+        ),
+        ("study.SimLinesConfig",),
+        "study.run_sim_lines",
+    ),
+    "study dose": Stage(
+        "Change the dose over decades, and see that the object keeps its amplitude; what is finished is kept.",
+        (OUTPUT_DIR, OVERWRITE),
+        ("dose.DoseConfig", "jobs.JobsConfig"),
+        "dose.run_dose",
+    ),
+    "study report": Stage(
+        "Sum up runs on one page: bias, scale, health, and every run beside its truth.",
+        (
+            Argument("runs", "Run folders, or folders that hold them.", positional=True, several=True),
+            OUTPUT_DIR,
+            OVERWRITE,
+        ),
+        ("study_report.StudyReportConfig",),
+        "study_report.run_study_report",
     ),
 }
 """Stages by name, in the order of the help."""

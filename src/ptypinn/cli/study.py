@@ -1,0 +1,40 @@
+"""`ptypinn study sim-lines`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ptypinn.cli.products import headline, result_record, write_products
+from ptypinn.cli.session import Session
+from ptypinn.config.study import SimLinesConfig
+
+
+def run_sim_lines(session: Session) -> None:
+    """Run one scenario; what an interrupted run has finished is kept."""
+    config = session.config(SimLinesConfig)
+    origins = origins_of(config, session.command)
+    from ptypinn.studies.scenario import resolve
+
+    resolve(config, origins)  # refuse bad parameters before anything is written
+    from ptypinn.studies.metadata import console_lines
+    from ptypinn.studies.sim_lines import SCAN, sim_lines
+
+    with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
+        fresh = bool(session.options.overwrite and not session.options.resume)
+        with run.timed("study"):
+            made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
+        write_products(run, made.recon, made.scan, made.evaluation)
+        lines = console_lines(made.metadata)
+        for line in lines:
+            run.note(line)
+        inputs = {"scan": {"file": SCAN}, **({"probe": made.scenario.probe_file} if made.scenario.probe_file else {})}
+        run.finish(made.evaluation.as_json(), inputs, made.scenario.value("sim_seed"), made.metadata.as_json())
+    result = {**result_record(run, made.evaluation), "scenario": config.scenario, "verdict": made.diagnosis.verdict}
+    result["forward_pass_diagnostics"] = made.metadata.forward_pass_diagnostics
+    session.tell(result, [*headline(made.evaluation), *lines, f"results in {run.path}"])
+
+
+def origins_of(config: SimLinesConfig, command: Sequence[str]) -> dict[str, str]:
+    """Where every given parameter comes from: `flag` where it stands on the command line, else `config file`."""
+    flags = {word[2:].split("=")[0].replace("-", "_") for word in command if word.startswith("--")}
+    return {name: "flag" if name in flags else "config file" for name in config.given()}

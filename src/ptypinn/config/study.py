@@ -1,0 +1,107 @@
+"""Configuration of the scenario studies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class SimLinesConfig:
+    """Which scenario is studied, and what is to differ from its profile; nothing given leaves it to the profile."""
+
+    scenario: Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"] = "gs2_ideal"
+    """Profile to start from: one pattern or four neighbours at a time; an idealised or a measured-looking probe."""
+    prediction_scale_source: Literal["none", "recorded", "flux", "least_squares"] = "none"
+    """Factor on the finished object: none, the model's recorded gauge, from counts alone, or fitted to the truth."""
+    reason: str = "not given"
+    """Why parameters of the profile are overridden, for the record."""
+    size: int | None = None
+    """Edge N of patterns and probe, pixels."""
+    object_size: int | None = None
+    """Height and width of the object, pixels."""
+    amplitude_mean: float | None = None
+    """Mean amplitude of the object."""
+    amplitude_range: tuple[float, float] | None = None
+    """Amplitude between the lines and on the brightest of them, before it is rescaled to its mean."""
+    feature_px: float | None = None
+    """Root-mean-square width of a line, pixels."""
+    object_seed: int | None = None
+    """Seed of the object."""
+    sim_seed: int | None = None
+    """Seed of positions and shot noise."""
+    buffer_px: int | None = None
+    """Margin between the probe array and the edge of the object, pixels."""
+    scan: Literal["uniform", "raster", "jittered_raster", "fermat"] | None = None
+    """Pattern of positions."""
+    base_total_images: int | None = None
+    """Patterns of the scan, times gridsize**2."""
+    nphotons: float | None = None
+    """Photons per measured pattern, on average behind the object."""
+    probe: Literal["ideal", "custom"] | None = None
+    """A real symmetric disk, or the curved field behind a zone plate."""
+    probe_file: str | None = None
+    """File with the probe, instead of the zone plate: .npy, .npz, a scan or a reconstruction."""
+    probe_diameter_px: float | None = None
+    """Diameter of the ideal probe, pixels."""
+    defocus_waves: float | None = None
+    """Defocus of the zone plate at the rim of its pupil, waves."""
+    probe_mask: float | None = None
+    """Diameter of a soft circular support that cuts off the probe's tails, pixels; 0 for none."""
+    probe_scale: float | None = None
+    """Factor on the probe's amplitude in the simulation; the photons per pattern follow its square."""
+    split_fraction: float | None = None
+    """Share of the patterns that train, those of the smallest y."""
+    model: str | None = None
+    """Network architecture: any that is registered."""
+    width: int | None = None
+    """Channels of the network's finest level, a multiple of 16."""
+    gridsize: int | None = None
+    """The network sees groups of gridsize**2 neighbouring patterns at a time."""
+    neighbor_count: int | None = None
+    """Members of a group are drawn from so many nearest neighbours of its leading pattern."""
+    group_count: int | None = None
+    """Groups to train on per epoch."""
+    batch: int | None = None
+    """Groups per optimiser step: neighbours, merged on one canvas inside the loss."""
+    nepochs: int | None = None
+    """Passes over the groups."""
+    learning_rate: float | None = None
+    """Peak learning rate."""
+    loss: Literal["poisson", "amplitude"] | None = None
+    """Data term: Poisson likelihood or variance-stabilised amplitudes."""
+    trainable_log_scale: bool | None = None
+    """Learn the intensity scale."""
+    train_seed: int | None = None
+    """Seed of the training and of the groups at inference."""
+    groups_per_pattern: int | None = None
+    """Groups that every pattern leads at inference, for gridsize above 1."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    threads: int | None = None
+    """CPU threads; all cores where not given."""
+
+    def __post_init__(self) -> None:
+        positive = ("size", "object_size", "base_total_images", "gridsize", "neighbor_count", "group_count", "batch")
+        for name in (*positive, "nepochs", "groups_per_pattern", "threads"):
+            self._require(name, lambda value: value >= 1, "at least 1")
+        for name in ("nphotons", "probe_scale", "amplitude_mean", "learning_rate", "probe_diameter_px", "feature_px"):
+            self._require(name, lambda value: 0 < value < float("inf"), "a finite number above 0")
+        for name in ("probe_mask", "object_seed", "sim_seed", "train_seed", "buffer_px"):
+            self._require(name, lambda value: value >= 0, "0 or more")
+
+    def given(self) -> dict[str, Any]:
+        """Parameters of the profile that this configuration overrides."""
+        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
+
+    def _require(self, name: str, holds: Any, expected: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise InputError(f"--{name}", "", str(value), expected)
+
+
+ABOUT_THE_RUN = ("scenario", "prediction_scale_source", "reason", "device", "threads")
+PARAMETERS = tuple(field.name for field in fields(SimLinesConfig) if field.name not in ABOUT_THE_RUN)
+"""Parameters that a profile sets and an option overrides."""

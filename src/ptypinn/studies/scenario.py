@@ -1,0 +1,193 @@
+"""Scenarios: a profile and what overrides it, resolved to the configurations of the stages, with every origin noted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.config.study import PARAMETERS, SimLinesConfig
+from ptypinn.config.train import TrainConfig
+from ptypinn.errors import InputError
+from ptypinn.models import MODELS
+
+PROFILES = Path(__file__).parent / "profiles"
+SIMULATE = {
+    "sim_seed": "seed",
+    **{name: name for name in ("size", "amplitude_mean", "amplitude_range", "feature_px", "object_seed", "buffer_px")},
+    **{name: name for name in ("scan", "probe_diameter_px", "defocus_waves", "probe_file")},
+}
+TRAIN = {
+    "group_count": "n_groups",
+    "batch": "cluster_size",
+    "nepochs": "epochs",
+    "train_seed": "seed",
+    **{name: name for name in ("model", "width", "gridsize", "neighbor_count", "learning_rate", "loss")},
+    **{name: name for name in ("trainable_log_scale", "split_fraction")},
+}
+RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
+"""Fields of the stages by the names of the parameters."""
+OWN = {"probe_mask": 0.0, "probe_scale": 1.0, "nphotons": 1e9, "probe": "custom", "base_total_images": 512}
+OWN |= {"object_size": 392}
+"""Defaults of the parameters that no stage has."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a scenario."""
+
+    value: Any
+    """Its value."""
+    origin: str
+    """`profile`, `flag`, `config file`, `argument` (of a Python call) or `default`."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """A parameter that departs from its profile."""
+
+    parameter: str
+    """Its name."""
+    profile: Any
+    """What the profile says; None where it says nothing."""
+    value: Any
+    """What holds instead."""
+    origin: str
+    """Where the value comes from."""
+    reason: str
+    """Why, in the words of whoever asked for it."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario, ready to run."""
+
+    name: str
+    """Name of its profile."""
+    parameters: Mapping[str, Parameter]
+    """Every parameter with its origin."""
+    overrides: list[Override]
+    """Parameters that depart from the profile."""
+    simulate: SimulateConfig
+    """The simulation, its probe with one photon, and neither masked nor scaled."""
+    train: TrainConfig
+    """The training on the first part of the scan."""
+    reconstruct: ReconstructConfig
+    """The inference on the part held out."""
+
+    def value(self, name: str) -> Any:
+        """Value of a parameter."""
+        return self.parameters[name].value
+
+    @property
+    def probe_file(self) -> dict[str, str] | None:
+        """The probe's file and its SHA-256, where the probe comes from one."""
+        path = Path(str(self.value("probe_file")))
+        if not self.value("probe_file"):
+            return None
+        return {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@cache
+def profile(name: str) -> dict[str, Any]:
+    """What the profile of a scenario says.
+
+    Raises:
+        InputError: Where there is no such scenario.
+    """
+    path = PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in PROFILES.glob("*.yaml")))
+        raise InputError("--scenario", "", repr(name), f"one of {known}")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) -> Scenario:
+    """Join the profile of a scenario with what overrides it.
+
+    Args:
+        config: The scenario and the overrides.
+        origins: Where each override comes from; `argument` where not given.
+
+    Raises:
+        InputError: Where parameters contradict each other.
+    """
+    origins, said, given = origins or {}, profile(config.scenario), config.given()
+    found = {name: Parameter(value, "default") for name, value in _defaults().items()}
+    found |= {name: Parameter(_typed(name, value), "profile") for name, value in said.items()}
+    found |= {name: Parameter(value, origins.get(name, "argument")) for name, value in given.items()}
+    overrides = [
+        Override(name, said.get(name), value, found[name].origin, config.reason)
+        for name, value in given.items()
+        if name not in said or _typed(name, said[name]) != value
+    ]
+    parameters = {name: found[name] for name in PARAMETERS}
+    values = {name: parameter.value for name, parameter in parameters.items()}
+    if values["model"] not in MODELS:
+        raise InputError("--model", "", repr(values["model"]), f"one of {', '.join(sorted(MODELS))}")
+    stages = _simulation(values), _training(values, config), _inference(values, config)
+    return Scenario(config.scenario, parameters, overrides, *stages)
+
+
+def stage_records(scenario: Scenario) -> dict[str, Any]:
+    """Every field of the three stages, plain."""
+    return {name: asdict(getattr(scenario, name)) for name in ("simulate", "train", "reconstruct")}
+
+
+def with_probe_file(config: SimulateConfig, path: Path, probe: np.ndarray) -> SimulateConfig:
+    """The same simulation with a probe that is written to a file first."""
+    np.save(path, probe)
+    return replace(config, probe="file", probe_file=str(path))
+
+
+def _defaults() -> dict[str, Any]:
+    known: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
+    found = dict(OWN)
+    for kind, names in [*known, (ReconstructConfig, RECONSTRUCT)]:
+        defaults = {field.name: field.default for field in fields(kind)}
+        found |= {name: defaults[field] for name, field in names.items() if name not in found}
+    return found
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value of a profile as options give it: pairs are tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
+    kind = {"ideal": "disk", "custom": "zone_plate"}[values["probe"]]
+    if values["probe_file"]:
+        if kind == "disk":
+            raise InputError("--probe_file", "", values["probe_file"], "none for an ideal probe, or --probe custom")
+        kind = "file"
+    edge = int(values["object_size"])
+    return SimulateConfig(
+        object="lines",
+        object_size=(edge, edge),
+        phase_range=(0.0, 0.0),
+        probe=kind,  # type: ignore[arg-type]  # one of its literals
+        photons=1.0,
+        n_patterns=values["base_total_images"] * values["gridsize"] ** 2,
+        **{field: values[name] for name, field in SIMULATE.items()},
+    )
+
+
+def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
+    # The half held out judges, so no pattern of the other is set aside to validate on.
+    chosen = {field: values[name] for name, field in TRAIN.items()}
+    machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
+    return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
+
+
+def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> ReconstructConfig:
+    chosen = {field: values[name] for name, field in RECONSTRUCT.items()}
+    machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
+    return ReconstructConfig(part="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)
