@@ -9,7 +9,7 @@ import torch
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.account import truth_on_canvas
+from ptypinn.diagnosis.balance import truth_on_canvas
 from ptypinn.metrics.data_fit import DataFit, data_fit
 from ptypinn.scale import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
 

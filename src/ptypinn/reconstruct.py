@@ -18,7 +18,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
 from ptypinn.diagnosis.account import with_account
-from ptypinn.diagnosis.flow import merge_entries, sweep_entries
+from ptypinn.diagnosis.flow import sweep_entries
+from ptypinn.diagnosis.merging import merge_entries
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import DataFit
 from ptypinn.models.bundle import Bundle, load_bundle

@@ -18,7 +18,7 @@ from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.progress import Progress, silent
-from ptypinn.scale import LedgerEntry, flux_factor
+from ptypinn.scale import LedgerEntry, flux_factor, stats_of
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem, Result, Watch
 
@@ -86,7 +86,9 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
     """Gather a result, its object times `factor`, with figures of merit and scale ledger."""
     object_ = (result.object * factor).astype(np.complex64)
     fit = data_fit(scan, object_, result.probe, result.positions_px, device=pick_device(config.device))
-    closed = LedgerEntry("output scaling", 1.0, factor, "closed form: the global factor of largest likelihood")
+    closed = LedgerEntry(
+        "output scaling", 1.0, factor, "closed form: the global factor of largest likelihood", stats=stats_of(object_)
+    )
     found = Reconstruction(
         object=object_,
         illumination=result.illumination,

@@ -1,5 +1,6 @@
 """Every way in which amplitude is known to get lost is named, with its size; healthy runs raise no alarm."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 import ptypinn.training as training
 from ptypinn.data import datamodule
 from ptypinn.diagnose import diagnose
+from ptypinn.errors import InputError
 from ptypinn.scale import product
 
 
@@ -33,6 +35,25 @@ def test_a_good_run_has_no_loss(good, good_recon):
     assert found.healthy, found.verdict
     assert found.verdict.startswith("no loss")
     assert found.total == pytest.approx(1, abs=0.05)
+
+
+def test_every_entry_says_what_was_seen(good, good_recon):
+    found = diagnose(good_recon, good.scan)
+    assert [entry.stage for entry in found.ledger] == [entry["stage"] for entry in good_recon.scale]
+    for entry in [*found.ledger, *found.training]:
+        assert entry.stats is not None, entry.stage
+        assert entry.stats.non_finite == 0
+        assert entry.stats.minimum <= entry.stats.mean <= entry.stats.maximum
+        assert entry.source
+    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["healthy"] is True
+
+
+def test_diagnosis_goes_by_the_recorded_ledger_where_the_scan_is_gone(good, good_recon):
+    with_scan, without = diagnose(good_recon, good.scan), diagnose(good_recon)
+    assert without.total == pytest.approx(with_scan.total, rel=1e-6)
+    assert without.verdict == with_scan.verdict
+    with pytest.raises(InputError, match="no scale ledger"):
+        diagnose(replace(good_recon, scale=[]))
 
 
 FAULTS = {

@@ -39,8 +39,7 @@ class Evidence:
 
 def evidence_in(scan: ScanData) -> Evidence | None:
     """What the patterns hold in place of photon counts; None where they may well be counts."""
-    index = np.unique(np.linspace(0, scan.n_patterns - 1, SAMPLE).astype(np.int64))
-    values = np.asarray(scan.counts[index], np.float64)[:, scan.good]
+    values = sample_patterns(scan).astype(np.float64)[:, scan.good]
     if _are_roots(values):
         return Evidence(AMPLITUDES, np.square)
     seen = values[values >= 2]
@@ -51,6 +50,12 @@ def evidence_in(scan: ScanData) -> Evidence | None:
     if _overflowed(seen):
         return Evidence(OVERFLOW, None)
     return None
+
+
+def sample_patterns(scan: ScanData) -> np.ndarray:
+    """A few patterns from all over a scan, as they are stored, (patterns, N, N)."""
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, SAMPLE).astype(np.int64))
+    return np.asarray(scan.counts[index])
 
 
 def _are_roots(values: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from ptypinn.diagnosis.flow import conditioning_entries, mean_photons
 from ptypinn.diagnosis.light import illumination_at, rms_transmission
 from ptypinn.diagnosis.records import record_of
 from ptypinn.models.predictor import COUNTS, PatchPredictor
-from ptypinn.scale import LedgerEntry, Stats, input_scale
+from ptypinn.scale import LedgerEntry, Stats, input_scale, stats_of
 
 
 def training_ledger(
@@ -38,11 +38,13 @@ def training_ledger(
     photons = float(pattern_sums(scan)[patterns].mean())
     scaler = predictor.scaler
     learned = scaler.initial_scale * scaler.drift
+    source = "initial and learned factor s, sqrt(photons)"
+    factor = LedgerEntry("intensity scaler", scaler.initial_scale, learned, source, stats=stats_of(np.array(learned)))
     scale = input_scale(photons, scan.size) * scaler.drift
     return [
         _probe(scan, predictor.photons),
         *conditioning_entries(seen, predictor, photons, scale),
-        LedgerEntry("intensity scaler", scaler.initial_scale, learned, "initial and learned factor s, sqrt(photons)"),
+        factor,
         *([_labels(scan, labels.cpu().numpy(), patterns, photons)] if labels is not None else []),
         *_explained(seen),
     ]
@@ -58,7 +60,8 @@ def _probe(scan: ScanData, photons: float) -> LedgerEntry:
     record = record_of(scan)
     source = f"sqrt of photons through vacuum: {record.source}, and of the probe trained with"
     expected = photons if record.probe_photons is None else record.probe_photons
-    return LedgerEntry("probe", math.sqrt(expected), math.sqrt(photons), source, inverse=True)
+    stats = stats_of(scan.require_probe())
+    return LedgerEntry("probe", math.sqrt(expected), math.sqrt(photons), source, inverse=True, stats=stats)
 
 
 def _labels(scan: ScanData, labels: np.ndarray, patterns: np.ndarray, photons: float) -> LedgerEntry:
@@ -66,14 +69,16 @@ def _labels(scan: ScanData, labels: np.ndarray, patterns: np.ndarray, photons: f
     light = illumination_at(scan.positions_px[patterns], probe, (labels.shape[0], labels.shape[1]))
     vacuum = float(light.sum()) / len(patterns)
     source = "rms transmission: as counted, and of the true object that the training was shown"
-    return LedgerEntry("training labels", math.sqrt(photons / vacuum), rms_transmission(labels, light), source)
+    shown = rms_transmission(labels, light)
+    return LedgerEntry("training labels", math.sqrt(photons / vacuum), shown, source, stats=stats_of(labels))
 
 
 def _explained(seen: Mapping[str, Stats]) -> list[LedgerEntry]:
     """Merge and propagation."""
     entries, merge, predicted = [], seen["merge"].rms, seen["predicted counts"]
     if merge is not None:
-        entries.append(LedgerEntry("merge", 1.0, merge, "what the merge makes of an object that is 1 everywhere"))
+        source = "what the merge makes of an object that is 1 everywhere"
+        entries.append(LedgerEntry("merge", 1.0, merge, source, stats=seen["merge"]))
     if predicted.mean and seen[COUNTS].mean:
         closure = math.sqrt(mean_photons(predicted) / mean_photons(seen[COUNTS]))
         source = "sqrt of predicted over measured photons"

@@ -1,7 +1,7 @@
 """The amplitude scale: its contract, the ledger of every factor between counts and object, and what fills it."""
 
 from ptypinn.scale.contract import IntensityScaler, flux_factor, input_scale
-from ptypinn.scale.ledger import LedgerEntry, Stats, product
+from ptypinn.scale.ledger import LedgerEntry, Stats, product, stats_of
 from ptypinn.scale.prediction import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
 from ptypinn.scale.tape import Tape
 
@@ -18,4 +18,5 @@ __all__ = [
     "least_squares_scale",
     "product",
     "recorded_scale",
+    "stats_of",
 ]

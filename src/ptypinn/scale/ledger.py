@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Stats:
@@ -38,6 +40,17 @@ class Stats:
     def from_json(cls, record: Mapping[str, Any]) -> Stats:
         """Statistics from their plain form."""
         return cls(**{**record, "shape": tuple(record["shape"])})
+
+
+def stats_of(values: np.ndarray) -> Stats:
+    """Statistics of an array; of complex numbers, those of the modulus."""
+    moduli = np.abs(values) if np.iscomplexobj(values) else values
+    finite = np.isfinite(moduli)
+    shape, dtype, bad = tuple(values.shape), str(values.dtype), int(finite.size - finite.sum())
+    if bad or not finite.size:
+        return Stats(shape, dtype, None, None, None, None, bad)
+    figures = (float(moduli.min()), float(moduli.mean(dtype=np.float64)), float(moduli.max()))
+    return Stats(shape, dtype, *figures, float(moduli.std(dtype=np.float64)), 0)
 
 
 @dataclass(frozen=True)

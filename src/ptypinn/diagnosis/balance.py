@@ -1,0 +1,116 @@
+"""Photons per pattern as counted, as expected, and as the probe brings them: what a ledger starts from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Complex64
+
+from ptypinn.data.calibrate import pattern_sums
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.diagnosis.evidence import Evidence, evidence_in
+from ptypinn.diagnosis.light import DetectorLight, detector_light, illumination_at, rms_transmission
+from ptypinn.diagnosis.records import probe_photons, record_of
+from ptypinn.metrics.data_fit import DataFit, data_fit
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Mean photons per pattern of the patterns that a reconstruction was made from."""
+
+    measured: float
+    """Counted on good pixels."""
+    expected: float
+    """Behind the sample, on all pixels, by the record or else by the counts themselves."""
+    source: str
+    """Where the expected photons come from."""
+    probe_expected: float
+    """Through vacuum, by the record or else by the scan's probe."""
+    probe_used: float
+    """Through vacuum, of the probe that the object was found with."""
+    probe_source: str
+    """Where the expected photons of the probe come from."""
+    light: DetectorLight
+    """Which detector pixels have a share in them."""
+    truth: Complex64[np.ndarray, "height width"] | None
+    """The truth on the canvas of the reconstruction, NaN outside its frame."""
+    evidence: Evidence | None
+    """What the patterns hold in place of photon counts."""
+    counting_error: float
+    """Relative standard error that counting leaves in the mean amplitude."""
+
+    @property
+    def transmission(self) -> float:
+        """Rms transmission that the counts give with the probe used."""
+        return math.sqrt(self.measured / (self.light.good_share * self.probe_used))
+
+
+def balance_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Balance:
+    """Count photons.
+
+    Args:
+        recon: The reconstruction.
+        scan: The whole scan that it was made from.
+        fit: How the reconstruction fits its part of the scan.
+    """
+    part, truth, record = recon.scan_part(scan), truth_on_canvas(recon, scan), record_of(scan)
+    light, evidence = _light(recon, part, truth, fit), evidence_in(part)
+    used = probe_photons(recon.probe)
+    own = probe_photons(scan.probe) if scan.probe is not None and scan.probe_gauge == "calibrated" else used
+    measured = float(fit.measured_map[scan.good].sum()) / part.n_patterns
+    expected = measured / (light.live_share * light.good_share)
+    source = "no record of the photons: as counted"
+    if record.pattern_photons is not None:
+        expected = record.pattern_photons * _share_of_part(recon, scan, part, truth)
+        source = f"photons per pattern: {record.source}, and as loaded"
+    elif evidence is not None and evidence.repair is not None:
+        expected *= _repaired(part, evidence)
+        source = f"photons per pattern, if {evidence.cause}: put right, and as loaded"
+    error = 0.5 / math.sqrt(measured * part.n_patterns)
+    probe = record.probe_photons or own
+    return Balance(measured, expected, source, probe, used, record.source, light, truth, evidence, error)
+
+
+def truth_on_canvas(recon: Reconstruction, scan: ScanData) -> Complex64[np.ndarray, "height width"] | None:
+    """The truth on the canvas of a reconstruction, NaN outside its frame; None where the scan has none."""
+    if scan.truth is None:
+        return None
+    canvas = np.full(recon.object.shape, np.nan, np.complex64)
+    start = np.maximum(recon.origin_px, 0)
+    stop = np.maximum(np.minimum(np.add(recon.origin_px, canvas.shape), scan.truth.shape), start)
+    ours, theirs = (tuple(slice(*s) for s in zip(start - o, stop - o, strict=True)) for o in (recon.origin_px, (0, 0)))
+    canvas[ours] = scan.truth[theirs]
+    return canvas
+
+
+def _share_of_part(recon: Reconstruction, scan: ScanData, part: ScanData, truth: np.ndarray | None) -> float:
+    """Mean photons behind the sample over the patterns reconstructed, relative to the whole scan."""
+    if recon.patterns is None or len(recon.patterns) == scan.n_patterns:
+        return 1.0
+    if truth is None:
+        return float(pattern_sums(part).mean() / pattern_sums(scan).mean())
+    assert scan.truth is not None
+    everywhere = illumination_at(scan.positions_px, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
+    return (rms_transmission(truth, recon.illumination) / rms_transmission(scan.truth, everywhere)) ** 2
+
+
+def _repaired(part: ScanData, evidence: Evidence) -> float:
+    """Photons over what the patterns hold in their place."""
+    assert evidence.repair is not None
+    held = repaired = 0.0
+    for _, counts in part.batches(128):
+        values = np.asarray(counts, np.float64)[:, part.good]
+        held, repaired = held + float(values.sum()), repaired + float(evidence.repair(values).sum())
+    return repaired / held
+
+
+def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit) -> DetectorLight:
+    expected = None
+    if truth is not None and (fit.measured_map[part.good] == 0).any():
+        known = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
+        sure = data_fit(part, known, recon.probe, recon.positions_px)
+        expected = sure.predicted_map / sure.flux_closure
+    return detector_light(part, recon.probe, fit.measured_map, fit.predicted_map, expected)
