@@ -20,7 +20,7 @@ from ptypinn.studies.dose_job import run_dose_job
 from ptypinn.studies.dose_summary import checks_of, markdown, points_of, power_law, slopes_of
 
 HERE = JobsConfig(workers=0)
-SMALL = DoseConfig(photons=(1e4, 1e6), seeds=2, object_size=100, n_patterns=40, iterations=12, reference_photons=1e5)
+SMALL = DoseConfig(photons=(1e4, 1e6), seeds=2, object_size=100, base_total_images=40, iterations=12, reference_photons=1e5)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeyp
 
 
 def test_a_network_keeps_the_amplitude_too(tmp_path):
-    job = next(job for job in jobs_of(dataclasses.replace(SMALL, solver="cnn", epochs=1)) if job.arm == "held")
+    job = next(job for job in jobs_of(dataclasses.replace(SMALL, solver="cnn", nepochs=1)) if job.arm == "held")
     figures = run_dose_job(job, tmp_path)
     assert figures["output_vs_truth_ratio"] == pytest.approx(figures["expected_ratio"], rel=0.1)
 

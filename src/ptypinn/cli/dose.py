@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from ptypinn.cli.products import save_picture
 from ptypinn.cli.session import Session
 from ptypinn.config.dose import DoseConfig
@@ -17,7 +20,7 @@ def run_dose(session: Session) -> None:
     config, jobs = session.config(DoseConfig), session.config(JobsConfig)
     overwrite = bool(session.options.overwrite)
     with session.run("study dose", config, jobs, again=True) as (run, progress):
-        with run.timed("jobs"):
+        with run.timed("jobs"), _interruption_by_name():
             study = dose_study(config, jobs, output_dir=run.path, overwrite=overwrite, progress=progress)
         save_picture(dose_figure(study.points), run.file(PICTURE))
         run.finish(seed=config.seed)
@@ -26,3 +29,12 @@ def run_dose(session: Session) -> None:
     checks = study.as_json()["checks"]
     lines = [f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.value:.5g}" for check in study.checks]
     session.tell({**record, "checks": checks, "slopes": study.slopes}, [*lines, f"results in {run.path}"])
+
+
+@contextlib.contextmanager
+def _interruption_by_name() -> Iterator[None]:
+    """Tell who interrupts a study how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on with the jobs that are not finished") from None

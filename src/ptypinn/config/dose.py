@@ -7,31 +7,32 @@ from typing import Literal
 
 from ptypinn.errors import InputError
 
-Scenario = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
+ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
 
 
 @dataclass(frozen=True)
 class DoseConfig:
     """Which doses are studied, on which scenarios, with which solver."""
 
-    scenarios: tuple[Scenario, ...] = ("gs1_custom",)
-    """Scenarios to simulate, such as [gs1_ideal,gs1_custom]: their probe, and the group size where a network solves."""
-    solver: Literal["refine", "cnn"] = "refine"
-    """`refine` with the known probe, or the network to train on every scan."""
+    scenarios: tuple[ScenarioName, ...] = ("gs1_custom",)
+    """Scenarios of `study sim-lines`, such as [gs1_ideal,gs1_custom]; the rest is as in their profiles."""
+    solver: str = "refine"
+    """`refine` on the whole scan with the known probe, or a network, such as cnn, trained on one half of every scan and
+    judged on the other."""
     photons: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
-    """Photons per pattern through vacuum."""
+    """Photons per measured pattern, on average behind the object."""
     seeds: int = 3
     """Scans per dose, each of another object at other positions."""
     reference_photons: float = 1e6
-    """Photons that the probe is said to have, whatever the dose is, in the negative control."""
-    object_size: int = 128
+    """Photons that the probe is said to give, whatever the dose is, in the negative control."""
+    object_size: int = 160
     """Height and width of the object, pixels."""
-    n_patterns: int = 160
-    """Patterns of a scan."""
+    base_total_images: int = 192
+    """Patterns of a scan, times gridsize**2."""
     iterations: int = 300
     """Most iterations of `refine`; high doses need many to come down to the noise."""
-    epochs: int = 20
-    """Passes over the patterns that a network trains for."""
+    nepochs: int = 5
+    """Passes over the groups that a network trains for."""
     seed: int = 42
     """Seed of the first scan; the others count up from it."""
 
@@ -40,7 +41,7 @@ class DoseConfig:
         different = len(set(self.photons)) == len(self.photons) >= 1 and min(self.photons) > 0
         self._require("photons", different, "different numbers above 0")
         self._require("reference_photons", self.reference_photons > 0, "more than 0")
-        for name in ("seeds", "iterations", "epochs", "n_patterns"):
+        for name in ("seeds", "iterations", "nepochs", "base_total_images"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         self._require("object_size", self.object_size >= 100, "at least 100, for patterns of 64 pixels and a margin")
         self._require("seed", self.seed >= 0, "at least 0")

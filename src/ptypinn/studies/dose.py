@@ -7,7 +7,7 @@ root of the dose. A method that normalises the dose away passes the first and fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from ptypinn import __version__
 from ptypinn.config.dose import DoseConfig
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.data.atomic import write_json, write_text
+from ptypinn.errors import InputError
+from ptypinn.models import MODELS
 from ptypinn.plain import to_plain
 from ptypinn.progress import Progress
-from ptypinn.studies.dose_job import DoseJob, run_dose_job
+from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, checks_of, markdown, points_of, slopes_of
 from ptypinn.studies.jobs import run_jobs
+from ptypinn.studies.scenario import profile
 from ptypinn.studies.task import Job
 
 JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1
@@ -61,6 +64,7 @@ class DoseStudy:
             "version": __version__,
             "config": self.config,
             "negative_control": "the arm held states the probe wrong on purpose, by probe_stated_wrong_by in amplitude",
+            "profiles": {scenario: profile(scenario) for scenario in self.config.scenarios},
             "points": self.points,
             "slopes": self.slopes,
             "checks": [{**to_plain(check), "passed": check.passed} for check in self.checks],
@@ -90,13 +94,15 @@ def dose_study(
         progress: Told how many jobs are done.
 
     Raises:
-        InputError: Where a job failed, after the others were summed up; or jobs cannot be run.
+        InputError: Where there is no such solver, jobs cannot be run, or one failed, after the others were summed up.
     """
     config, folder = config or DoseConfig(), Path(output_dir)
+    if config.solver not in (known := (REFINE, *MODELS)):
+        raise InputError("--solver", "", repr(config.solver), f"one of {', '.join(known)}")
     planned = {job.name: job for job in jobs_of(config)}
     todo = [Job(name, job) for name, job in planned.items()]
     done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, overwrite=overwrite, progress=progress)
-    rows = [{"job": name, **to_plain(planned[name]), **result} for name, result in done.results.items()]
+    rows = [{"job": name, **_without_profile(planned[name]), **result} for name, result in done.results.items()]
     study = DoseStudy(config, rows, done.failures, done.skipped)
     write_json(folder / RESULT, study.as_json())
     write_text(folder / TABLE, markdown(study.points, study.slopes, study.checks))
@@ -106,13 +112,16 @@ def dose_study(
 
 def jobs_of(config: DoseConfig) -> list[DoseJob]:
     """One job per scenario, dose, seed and arm; the first seeds of all come first, so that a picture forms early."""
-    names = ("solver", "reference_photons", "object_size", "n_patterns", "iterations", "epochs")
+    names = ("solver", "reference_photons", "object_size", "base_total_images", "iterations", "nepochs")
     common = {name: getattr(config, name) for name in names}
-    first = DoseJob(scenario="", arm="scaled", photons=1.0, seed=0, **common)
     return [
-        replace(first, scenario=scenario, arm=arm, photons=photons, seed=config.seed + number)
+        DoseJob(scenario, arm=arm, photons=photons, seed=config.seed + number, profile=profile(scenario), **common)
         for number in range(config.seeds)
         for scenario in config.scenarios
         for photons in config.photons
         for arm in ARMS
     ]
+
+
+def _without_profile(job: DoseJob) -> dict[str, Any]:
+    return {name: value for name, value in to_plain(job).items() if name != "profile"}

@@ -9,19 +9,21 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ptypinn.config.dose import ScenarioName
 from ptypinn.config.evaluate import EvaluateConfig
-from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
-from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.train import TrainConfig
+from ptypinn.config.study import SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import evaluate
 from ptypinn.metrics.shot_noise import shot_noise_limit
 from ptypinn.runs import RECONSTRUCTION
 from ptypinn.simulate import simulate
+from ptypinn.studies.scenario import Scenario, resolve
+from ptypinn.studies.sim_lines import MODEL, simulation_of
 
 Arm = Literal["scaled", "held"]
+REFINE = "refine"
 FIGURES = (
     "output_vs_truth_ratio",
     "complex_error",
@@ -37,26 +39,28 @@ EVALUATION = EvaluateConfig(remove_ramp=False, remove_shift=False)
 class DoseJob:
     """What one job of the dose study does."""
 
-    scenario: str
+    scenario: ScenarioName
     """Name of the scenario."""
     solver: str
     """`refine` or the name of a network."""
     arm: Arm
     """`scaled`: the probe has the photons of the dose; `held`: it is said to have those of the reference."""
     photons: float
-    """Photons per pattern through vacuum."""
+    """Photons per measured pattern, on average behind the object."""
     reference_photons: float
-    """Photons that the probe is said to have in the arm `held`."""
+    """Photons that the probe is said to give in the arm `held`."""
     seed: int
     """Seed of object, positions and noise."""
     object_size: int
     """Height and width of the object, pixels."""
-    n_patterns: int
-    """Patterns of the scan."""
+    base_total_images: int
+    """Patterns of the scan, times gridsize**2."""
     iterations: int
     """Most iterations of `refine`."""
-    epochs: int
-    """Passes over the patterns that a network trains for."""
+    nepochs: int
+    """Passes over the groups that a network trains for."""
+    profile: dict[str, Any]
+    """The profile of the scenario: what nothing above replaces is taken from it."""
 
     @property
     def name(self) -> str:
@@ -79,10 +83,10 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
     Returns:
         Figures of merit, the photons counted and stated, and the shot-noise limit of the complex error.
     """
-    truth = simulate(simulation_of(job))
-    probe = (truth.require_probe() * job.stated_factor).astype(np.complex64)
-    scan = truth.replace(probe=probe)
-    recon = solve(scan, job, folder)
+    scenario = scenario_of(job)
+    truth = simulate(simulation_of(scenario, folder))
+    scan = truth.replace(probe=(truth.require_probe() * job.stated_factor).astype(np.complex64))
+    recon = solve(scan, scenario, job, folder)
     metrics = evaluate(recon, scan, config=EVALUATION).metrics
     recon.save(folder / RECONSTRUCTION)
     lit = recon.well_lit(EVALUATION.lit_fraction)
@@ -98,33 +102,31 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
     }
 
 
-def simulation_of(job: DoseJob) -> SimulateConfig:
-    """The scan of a job: amplitude-only lines at random positions, under the probe of the scenario."""
-    return SimulateConfig(
-        object="lines",
-        object_size=(job.object_size, job.object_size),
-        amplitude_range=(1.0, 0.2),
-        amplitude_mean=2.7,
-        phase_range=(0.0, 0.0),
-        probe="disk" if job.scenario.endswith("ideal") else "zone_plate",
-        photons=job.photons,
-        scan="uniform",
-        n_patterns=job.n_patterns,
-        buffer_px=10,
-        seed=job.seed,
+def scenario_of(job: DoseJob) -> Scenario:
+    """The scenario of a job: a profile with the job's dose, size and seeds."""
+    model = None if job.solver == REFINE else job.solver
+    config = SimLinesConfig(
+        scenario=job.scenario,
+        reason="dose study",
+        nphotons=job.photons,
+        object_size=job.object_size,
+        base_total_images=job.base_total_images,
+        object_seed=job.seed,
+        sim_seed=job.seed,
+        train_seed=job.seed,
+        model=model,
+        nepochs=job.nepochs,
     )
+    return resolve(config)
 
 
-def solve(scan: ScanData, job: DoseJob, folder: Path) -> Reconstruction:
-    """Reconstruct a scan whose probe is taken as it is."""
-    if job.solver == "refine":
+def solve(scan: ScanData, scenario: Scenario, job: DoseJob, folder: Path) -> Reconstruction:
+    """Reconstruct a scan whose probe is taken as it is: all of it, or with a network the half that it never saw."""
+    if job.solver == REFINE:
         from ptypinn.refine import refine
 
-        return refine(scan, RefineConfig(iterations=job.iterations, refine_probe=False, device="cpu"))
+        return refine(scan, RefineConfig(iterations=job.iterations, refine_probe=False, seed=job.seed))
     from ptypinn.reconstruct import reconstruct
     from ptypinn.training import train
 
-    gridsize = int(job.scenario[2])
-    training = TrainConfig(gridsize=gridsize, epochs=job.epochs, device="cpu", seed=job.seed)
-    model = train(scan, training, output_dir=folder)
-    return reconstruct(scan, model, ReconstructConfig(device="cpu"))
+    return reconstruct(scan, train(scan, scenario.train, output_dir=folder / MODEL), scenario.reconstruct)

@@ -94,15 +94,15 @@ def _below(place: Path) -> list[Path]:
 
 def _scan_of(folder: Path, metadata: Mapping[str, Any]) -> ScanData:
     """The scan in the run folder, or the file that the run's record names."""
-    path = folder / SCAN
-    if not path.is_file():
-        inputs = metadata.get("inputs")
-        scan = inputs.get("scan") if isinstance(inputs, Mapping) else None
-        path = Path(str(scan.get("file", path))) if isinstance(scan, Mapping) else path
-    scan_data = load(path)
-    if scan_data.truth is None:
+    inputs = metadata.get("inputs")
+    record = inputs.get("scan") if isinstance(inputs, Mapping) else None
+    named = [str(record[key]) for key in ("path", "file") if record.get(key)] if isinstance(record, Mapping) else []
+    places = [folder / SCAN, *(place for name in named for place in (folder / name, Path(name)))]
+    path = next((place for place in places if place.is_file()), folder / SCAN)
+    scan = load(path)
+    if scan.truth is None:
         raise InputError(str(path), "truth", "none", "a simulated scan with its truth")
-    return scan_data
+    return scan
 
 
 def _read_json(path: Path) -> dict[str, Any]:
