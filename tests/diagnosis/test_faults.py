@@ -11,6 +11,7 @@ import ptypinn.training as training
 from ptypinn.data import datamodule
 from ptypinn.diagnose import diagnose
 from ptypinn.errors import InputError
+from ptypinn.models import predictor
 from ptypinn.scale import product
 
 
@@ -131,6 +132,21 @@ def test_labels_scaled_at_training_but_not_in_the_comparison(good, good_recon, t
     recon, found = judged(replace(good, bundle=bundle))
     assert named(found) == {"training labels": pytest.approx(0.6, rel=0.02)}
     assert mean_ratio(recon, good_recon) == pytest.approx(0.6, rel=0.05)
+
+
+def test_merge_that_is_wrong_at_training_only_is_named(good, good_recon, trained, monkeypatch):
+    stitch = predictor.stitch
+
+    def brighter(patches, weights, *where):
+        weighted, total = stitch(patches, weights, *where)
+        return 1.5 * weighted, total
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor, "stitch", brighter)
+        bundle = trained(good.scan, epochs=6)
+    recon, found = judged(replace(good, bundle=bundle))
+    assert named(found) == {"training merge": pytest.approx(1 / 1.5, rel=0.02)}
+    assert mean_ratio(recon, good_recon) == pytest.approx(1 / 1.5, rel=0.05)
 
 
 PAIRS = [

@@ -20,6 +20,8 @@ FREE = ("network", "solver", "reconstruction", "comparison", "truth", "output sc
 """Stages that answer to data: they are allowed the tolerance of the configuration."""
 HARMLESS = ("grouping", "input normalisation", "propagation")
 """Stages whose factor cannot reach the object."""
+LEARNED = {"training labels": ("training labels", 1.0), "training merge": ("merge", -1.0)}
+"""What a network takes over from its training: name, entry of the training's ledger, and the power of its factor."""
 EDGES = "stitching, edges"
 SAME = 0.02
 """Two factors within this are taken for one."""
@@ -74,15 +76,14 @@ def _with_training_causes(
     ledger: list[LedgerEntry], training: Mapping[str, LedgerEntry], tolerance: float
 ) -> list[LedgerEntry]:
     """Put what the network learned from wrong labels, or from a wrong merge, before the network."""
-    for stage, power in (("training labels", 1.0), ("training merge", -1.0)):
-        entry = training.get(stage.removeprefix("training ") if stage == "training merge" else stage)
-        network = next((one for one in ledger if one.stage == "network"), None)
-        if entry is None or network is None or not _off(entry.discrepancy, EXACT):
+    for name, (stage, power) in LEARNED.items():
+        cause, network = training.get(stage), next((entry for entry in ledger if entry.stage == "network"), None)
+        if cause is None or network is None or not _off(cause.discrepancy, EXACT) or not network.discrepancy > 0:
             continue
-        factor = entry.discrepancy**power
-        left = abs(math.log(max(network.discrepancy, 1e-30) / factor))
-        if left < abs(math.log(max(network.discrepancy, 1e-30))) / 2:
-            ledger = with_cause(ledger, LedgerEntry(stage, 1.0, factor, f"at training: {entry.source}"), "network")
+        factor = cause.discrepancy**power
+        if abs(math.log(network.discrepancy / factor)) < abs(math.log(network.discrepancy)) / 2:
+            handed_on = LedgerEntry(name, 1.0, factor, f"at training: {cause.source}", stats=cause.stats)
+            ledger = with_cause(ledger, handed_on, "network")
     return ledger
 
 
@@ -128,7 +129,7 @@ def _by_training(finding: Finding, training: Mapping[str, LedgerEntry], own_prob
 def _training_only(training: Mapping[str, LedgerEntry], named: set[str]) -> list[Finding]:
     """Faults of the training that have no part in the object's amplitude."""
     findings = []
-    for stage, name in (("input normalisation", "input normalisation"), ("probe", "training probe")):
+    for name, stage in (("input normalisation", "input normalisation"), ("training probe", "probe")):
         entry = training.get(stage)
         if entry is None or not _off(entry.discrepancy, EXACT) or {name, stage} & named:
             continue
