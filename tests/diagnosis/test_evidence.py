@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.evidence import AMPLITUDES, OVERFLOW, SQUARES, evidence_in
+from ptypinn.diagnosis.evidence import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES, evidence_in
 
 POSITIONS = np.zeros((4, 2)) + np.arange(4)[:, None]
 
@@ -46,6 +46,12 @@ def test_squares_that_wrapped_around_are_recognised_and_lost(kind, photons):
     amplitudes = np.round(np.sqrt(drawn(photons))).astype(kind)
     found = evidence(amplitudes * amplitudes)
     assert found.cause == OVERFLOW
+    assert found.repair is None
+
+
+def test_clipped_counts_are_recognised():
+    found = evidence(drawn(300.0).clip(max=500))
+    assert found.cause == CLIPPED
     assert found.repair is None
 
 

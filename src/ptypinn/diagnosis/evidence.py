@@ -24,7 +24,10 @@ LARGEST = 500.0
 AMPLITUDES = "amplitudes are read as counts"
 SQUARES = "counts are read as amplitudes, and squared"
 OVERFLOW = "integers overflow where amplitudes are squared"
-FULL = {2**8: "8", 2**16: "16", 2**32: "32"}
+CLIPPED = "pixels saturate: many hold the largest value that the detector counts"
+PILE = 16
+"""Pixels at the largest value, and counts in it, above which values are clipped."""
+FULL = (2**8, 2**16, 2**32)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def evidence_in(scan: ScanData) -> Evidence | None:
         return Evidence(SQUARES, np.sqrt)
     if _overflowed(seen):
         return Evidence(OVERFLOW, None)
+    if seen.max() >= PILE and (seen == seen.max()).sum() >= PILE:
+        return Evidence(CLIPPED, None)
     return None
 
 

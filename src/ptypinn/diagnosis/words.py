@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptypinn.diagnosis.evidence import AMPLITUDES, OVERFLOW, SQUARES
+from ptypinn.diagnosis.evidence import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES
 
 SATURATED = "its output head is saturated: {share:.0%} of its outputs are at their ceiling"
 
@@ -38,6 +38,7 @@ ADVICE = {
     AMPLITUDES: "load the file with `--domain amplitude`",
     SQUARES: "load the file with `--domain counts`",
     OVERFLOW: "convert to float64 or to a wider integer before squaring",
+    CLIPPED: "attenuate the beam, or mask the pixels that saturate",
     "mask": "mask those pixels in the scan file; `ptypinn info` shows them",
     "transmitted amplitude": "sum counts and predicted counts over the good pixels on both sides",
     "probe": "give the photons per pattern with `--photons`, or the probe as it was measured",
