@@ -1,0 +1,133 @@
+"""Profiles, what overrides them, and where every parameter comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.config.study import PARAMETERS, SimLinesConfig
+from ptypinn.errors import InputError
+from ptypinn.physics.forward import power
+from ptypinn.simulate import draw_probe, simulate
+from ptypinn.studies.scenario import PROFILES, profile, resolve, stage_records
+from ptypinn.studies.sim_lines import simulation_of
+
+SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
+TINY = SimLinesConfig(size=32, object_size=96, base_total_images=40, buffer_px=2, probe_diameter_px=16.0)
+
+
+def test_every_shipped_profile_has_its_scenario_and_its_place_beside_the_other_configurations():
+    assert {path.stem for path in PROFILES.glob("*.yaml")} == set(SCENARIOS)
+    shipped = PROFILES.parents[3] / "configs" / "studies"
+    assert {path.name for path in shipped.glob("*.yaml")} == {f"{name}.yaml" for name in SCENARIOS}
+    assert all((shipped / f"{name}.yaml").samefile(PROFILES / f"{name}.yaml") for name in SCENARIOS)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_profiles_describe_the_scenarios_they_are_named_after(name):
+    scenario = resolve(SimLinesConfig(scenario=name))
+    gridsize = int(name[2])
+    assert set(profile(name)) <= set(PARAMETERS)
+    assert (scenario.simulate.size, scenario.simulate.object_size, scenario.simulate.buffer_px) == (64, (392, 392), 10)
+    assert scenario.simulate.phase_range == (0.0, 0.0)
+    assert (scenario.simulate.amplitude_mean, scenario.simulate.scan) == (2.7, "uniform")
+    assert (scenario.simulate.object_seed, scenario.simulate.seed) == (42, 42)
+    assert scenario.simulate.n_patterns == {1: 512, 2: 1024}[gridsize]
+    assert scenario.simulate.probe == {"ideal": "disk", "custom": "zone_plate"}[name[4:]]
+    train = scenario.train
+    assert (train.gridsize, train.neighbor_count, train.epochs) == (gridsize, 4, 5)
+    assert (train.n_groups, train.groups_per_window * train.batch_size) == {1: (256, 8), 2: (128, 4)}[gridsize]
+    assert (train.split_axis, train.split_fraction, train.realspace) == ("y", 0.5, 0.0)
+    assert (scenario.reconstruct.part, scenario.reconstruct.prediction_scale) == ("held_out", "none")
+    assert scenario.value("nphotons") == 1e9
+    assert not scenario.overrides
+    assert all(scenario.parameters[key].origin == "profile" for key in profile(name))
+    assert {parameter.origin for parameter in scenario.parameters.values()} <= {"profile", "default"}
+
+
+def test_overrides_are_recorded_with_old_and_new_value_and_reason():
+    config = SimLinesConfig(scenario="gs1_ideal", nphotons=1e5, nepochs=5, groups_per_pattern=2, reason="low dose")
+    scenario = resolve(config, {"nphotons": "flag", "nepochs": "flag", "groups_per_pattern": "config file"})
+    found = {override.parameter: override for override in scenario.overrides}
+    assert set(found) == {"nphotons", "groups_per_pattern"}, "the same value is no override"
+    dose = found["nphotons"]
+    assert (dose.profile, dose.value, dose.origin, dose.reason) == (1e9, 1e5, "flag", "low dose")
+    assert found["groups_per_pattern"].profile is None
+    assert scenario.parameters["nepochs"].origin == "flag"
+    assert scenario.parameters["model"].origin == "profile"
+    assert scenario.reconstruct.groups_per_pattern == 2
+
+
+@given(batch=st.integers(1, 9), epochs=st.integers(1, 9), seed=st.integers(0, 99), width=st.sampled_from([16, 32]))
+def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed, width):
+    plain = stage_records(resolve(SimLinesConfig()))
+    config = SimLinesConfig(batch=batch, nepochs=epochs, train_seed=seed, width=width)
+    changed = stage_records(resolve(config))
+    plain["train"] |= {"cluster_size": batch, "epochs": epochs, "seed": seed, "width": width}
+    plain["reconstruct"] |= {"seed": seed}
+    assert changed == plain
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"nphotons": 0.0}, "--nphotons"),
+        ({"nphotons": float("inf")}, "--nphotons"),
+        ({"probe_scale": -1.0}, "--probe_scale"),
+        ({"probe_mask": -3.0}, "--probe_mask"),
+        ({"nepochs": 0}, "--nepochs"),
+        ({"split_fraction": 1.5}, "--split_fraction"),
+        ({"gridsize": 0}, "--gridsize"),
+        ({"object_size": 10}, "--object_size"),
+        ({"width": 7}, "--width"),
+        ({"model": "transformer"}, "--model"),
+        ({"scenario": "gs1_ideal", "probe_file": "probe.npy"}, "--probe_file"),
+    ],
+)
+def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
+    with pytest.raises(InputError, match=flag) as refused:
+        resolve(replace(SimLinesConfig(), **change))
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_scenario_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match=r"gs3_ideal.*gs1_custom, gs1_ideal"):
+        profile("gs3_ideal")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale, tmp_path):
+    config = replace(TINY, scenario=scenario, nphotons=1e6, probe_scale=scale)
+    found = simulate(simulation_of(resolve(config), tmp_path)).provenance
+    assert found["photons_expected"] == pytest.approx(1e6 * scale**2, rel=1e-3)
+    assert found["photons_measured"] == pytest.approx(1e6 * scale**2, rel=3e-3)
+    assert found["photons_probe"] < 0.5 * found["photons_expected"], "the object brightens what passes"
+
+
+def test_a_masked_probe_keeps_its_photons_and_loses_its_tails(tmp_path):
+    scenario = resolve(replace(TINY, scenario="gs1_custom", probe_mask=20.0))
+    masked = draw_probe(simulation_of(scenario, tmp_path))
+    plain = draw_probe(simulation_of(resolve(replace(TINY, scenario="gs1_custom", probe_mask=0.0)), tmp_path))
+    y, x = np.ogrid[-16:16, -16:16]
+    outside = np.hypot(y, x) > 13
+    shares = [float((probe.abs() ** 2)[0][outside].sum() / power(probe)) for probe in (masked, plain)]
+    assert shares[0] < 1e-4 < 1e-2 < shares[1]
+    assert not np.isclose(float(power(masked)), 1.0)
+
+
+def test_a_probe_of_ones_own_is_used_and_named(tmp_path):
+    probe = np.zeros((1, 32, 32), np.complex64)
+    probe[0, 8:24, 10:20] = 1 + 2j
+    path = tmp_path / "probe.npy"
+    np.save(path, probe)
+    scenario = resolve(replace(TINY, scenario="gs2_custom", probe_file=str(path), probe_mask=0.0))
+    used = draw_probe(simulation_of(scenario, tmp_path)).numpy()
+    np.testing.assert_allclose(used / used[0, 8, 10], probe / probe[0, 8, 10], atol=1e-6)
+    named = scenario.probe_file
+    assert named is not None
+    assert len(named["sha256"]) == 64

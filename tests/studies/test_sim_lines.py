@@ -1,0 +1,216 @@
+"""One scenario from simulation to record: resumable, and what its record says is true."""
+
+from __future__ import annotations
+
+import json
+import math
+import typing
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonargparse import ArgumentParser
+
+from ptypinn.config.study import SimLinesConfig
+from ptypinn.data.formats import load
+from ptypinn.errors import InputError
+from ptypinn.models.bundle import load_bundle
+from ptypinn.physics.probes import ZonePlate, disk_probe, zone_plate_probe
+from ptypinn.studies import measures
+from ptypinn.studies.metadata import PREFIX, console_lines, metadata_of
+from ptypinn.studies.schema import ForwardPassDiagnostics, StudyMetadata
+from ptypinn.studies.sim_lines import ScenarioRun, sim_lines
+from ptypinn.studies.twin import symmetry, twin_bound
+
+TINY = SimLinesConfig(
+    scenario="gs1_ideal",
+    size=32,
+    object_size=90,
+    base_total_images=40,
+    buffer_px=2,
+    probe_diameter_px=16.0,
+    width=16,
+    group_count=16,
+    nepochs=2,
+    nphotons=1e6,
+    reason="a test",
+    device="cpu",
+    threads=1,
+)
+NINE = {
+    *("external_intensity_scale", "model_exp_log_scale", "scale_match_pct", "scale_discrepancy_flag", "input_mean"),
+    *("output_mean", "amplification_ratio", "ground_truth_mean", "output_vs_truth_ratio"),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScenarioRun, Path]:
+    folder = tmp_path_factory.mktemp("study")
+    return sim_lines(TINY, output_dir=folder), folder
+
+
+def read_back(record: object) -> None:
+    """Read a record into the types it is declared with; anything unknown, absent or of another type is an error."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudyMetadata, nested_key=None)
+    parser.parse_object(record)
+
+
+def test_the_record_has_the_declared_structure_and_plain_finite_numbers(made):
+    record = json.loads(json.dumps(made[0].metadata.as_json(), allow_nan=False))
+    assert record["schema"] == "ptypinn-study-1"
+    assert set(record) == {field.name for field in fields(StudyMetadata)}
+    read_back(record)
+    with pytest.raises(Exception, match="mean_photons"):
+        read_back({**record, "split_intensity_stats": {"train": {"mean_photons": "many"}}})
+    with pytest.raises(Exception, match="surplus"):
+        read_back({**record, "surplus": 1})
+
+
+def test_diagnostics_are_the_nine_and_hold_together(made):
+    run = made[0]
+    found = run.metadata.as_json()["forward_pass_diagnostics"]
+    assert set(found) == NINE == set(typing.get_type_hints(ForwardPassDiagnostics))
+    assert None not in found.values()
+    energy = run.scan.counts.sum((1, 2), dtype=np.float64)[run.scan.positions_px[:, 0] <= middle(run)].mean()
+    assert found["external_intensity_scale"] == pytest.approx(math.sqrt(energy) / 16, rel=1e-12)
+    assert found["scale_match_pct"] > 99.9999
+    assert found["scale_discrepancy_flag"] is False
+    assert found["amplification_ratio"] == pytest.approx(found["output_mean"] / found["input_mean"])
+    assert found["output_vs_truth_ratio"] == pytest.approx(found["output_mean"] / found["ground_truth_mean"])
+    assert found["output_vs_truth_ratio"] == pytest.approx(1, abs=0.1)
+    # Parseval: x has mean(sum x^2) = (N/2)^2 on the training half, so that its mean square per pixel is 1/4.
+    assert 0.05 < found["input_mean"] < 0.5
+
+
+def middle(run: ScenarioRun) -> float:
+    return float(np.quantile(run.scan.positions_px[:, 0], 0.5))
+
+
+def test_the_two_halves_are_told_apart_and_only_one_is_seen(made):
+    run = made[0]
+    stats = run.metadata.split_intensity_stats
+    sums = run.scan.counts.sum((1, 2), dtype=np.float64)
+    seen = run.scan.positions_px[:, 0] <= middle(run)
+    assert (stats.train.patterns, stats.test.patterns) == (seen.sum(), (~seen).sum())
+    assert (stats.train.mean_photons, stats.test.max_photons) == (sums[seen].mean(), sums[~seen].max())
+    assert stats.deviation == pytest.approx(math.sqrt(sums[~seen].mean() / sums[seen].mean()) - 1)
+    assert (stats.warning is not None) == (abs(stats.deviation) > 0.05)
+    np.testing.assert_array_equal(run.recon.patterns, np.flatnonzero(~seen))
+
+
+def test_training_health_labels_photons_and_seeds(made):
+    run = made[0]
+    health, labels = run.metadata.training_health, run.metadata.training_labels
+    assert (health.epochs_completed, health.stopped_early, health.nan_count) == (2, False, 0)
+    assert health.terms["poisson"].share == 1.0
+    assert health.final_train_loss == health.terms["poisson"].loss
+    assert (labels.used, labels.non_finite) == (False, 0)
+    assert labels.mean_amplitude == pytest.approx(2.7, rel=0.1)
+    photons = run.metadata.photons_per_pattern
+    assert photons["requested"] == 1e6
+    assert photons["measured"] == pytest.approx(1e6, rel=1e-2)
+    assert run.metadata.seeds == {"object_seed": 42, "sim_seed": 42, "train_seed": 42}
+    assert run.metadata.prediction_scale["source"] == "none"
+    assert [entry["stage"] for entry in run.metadata.ledger] == [entry["stage"] for entry in run.recon.scale]
+    assert run.metadata.training_ledger
+    assert run.metadata.diagnosis["healthy"]
+
+
+def test_a_held_out_half_of_another_dose_is_warned_of(made):
+    run = made[0]
+    bright = np.where(run.scan.positions_px[:, 0] > middle(run), 2, 1)[:, None, None].astype(run.scan.counts.dtype)
+    found = measures.split_stats(run.scan.replace(counts=run.scan.counts * bright), run.scenario.train)
+    assert found.deviation == pytest.approx(math.sqrt(2), rel=0.2) or found.deviation > 0.3
+    assert "departs" in (found.warning or "")
+
+
+def test_a_wrong_scale_raises_the_flag(made):
+    run = made[0]
+    bundle = load_bundle(run.model)
+    drifted = replace(bundle, header=replace(bundle.header, log_scale=bundle.header.log_scale + 0.02))
+    state = measures.scaler_state(drifted, measures.external_scale(run.scan, run.scenario.train))
+    assert state.ratio == pytest.approx(math.exp(0.02), rel=1e-6)
+    found = measures.forward_pass(state, run.evaluation, run.recon.scale)
+    assert found.scale_discrepancy_flag is True
+    assert found.scale_match_pct == pytest.approx(100 - 2.02, abs=0.01)
+    broken = replace(bundle, header=replace(bundle.header, log_scale=math.inf))
+    with pytest.raises(InputError, match="log_scale"):
+        measures.scaler_state(broken, 1.0)
+
+
+def test_an_unreadable_scaler_is_named_and_nothing_else_is_lost(made, tmp_path):
+    run = made[0]
+    damaged = tmp_path / "model.safetensors"
+    damaged.write_bytes(b"not a model")
+    metadata = metadata_of(run.scenario, run.scan, damaged, run.recon, run.evaluation, run.diagnosis, run.steps)
+    record = json.loads(json.dumps(metadata.as_json(), allow_nan=False))
+    read_back(record)
+    assert {"model", "intensity_scaler_state", "forward_pass_diagnostics.scale_match_pct"} <= set(record["missing"])
+    assert str(damaged) in record["missing"]["model"]
+    assert record["intensity_scaler_state"]["exp_log_scale"] is None
+    assert record["intensity_scaler_state"]["external_intensity_scale"] > 0
+    assert record["forward_pass_diagnostics"]["output_vs_truth_ratio"] == pytest.approx(1, abs=0.1)
+    assert any("missing intensity_scaler_state" in line for line in console_lines(metadata))
+
+
+def test_every_console_line_has_the_prefix(made):
+    lines = console_lines(made[0].metadata)
+    assert all(line.startswith(f"{PREFIX} ") for line in lines)
+    assert all(sum(name in line for line in lines) >= 1 for name in NINE)
+
+
+def test_an_interrupted_study_goes_on_and_equals_one_that_was_not(made, tmp_path):
+    def interrupt(stage: str, done: int, total: int, /, **figures: float) -> None:
+        if stage == "train" and done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sim_lines(TINY, output_dir=tmp_path, progress=interrupt)
+    seen: list[str] = []
+
+    def watch(stage: str, done: int, total: int, /, **figures: float) -> None:
+        seen.append(f"{stage} {done}")
+
+    resumed = sim_lines(TINY, output_dir=tmp_path, progress=watch)
+    assert "simulate 40" not in seen
+    assert "train 1" not in seen, "the training goes on from its last complete epoch"
+    assert resumed.steps["simulate"].kept
+    assert not resumed.steps["train"].kept
+    np.testing.assert_array_equal(resumed.recon.object, made[0].recon.object)
+    again = sim_lines(TINY, output_dir=tmp_path)
+    assert all(step.kept for step in again.steps.values())
+    np.testing.assert_array_equal(again.recon.object, made[0].recon.object)
+
+
+def test_another_parameter_redoes_what_depends_on_it_and_no_more(made):
+    _, folder = made
+    scaled = sim_lines(replace(TINY, prediction_scale_source="flux"), output_dir=folder)
+    assert [name for name, step in scaled.steps.items() if not step.kept] == ["reconstruct"]
+    assert scaled.metadata.prediction_scale["source"] == "flux"
+    assert scaled.recon.unscaled is not None
+    np.testing.assert_array_equal(scaled.recon.unscaled, made[0].recon.object)
+    fresh = sim_lines(TINY, output_dir=folder, overwrite=True)
+    assert not any(step.kept for step in fresh.steps.values())
+    np.testing.assert_array_equal(fresh.recon.object, made[0].recon.object)
+
+
+def test_the_twin_limits_a_symmetric_probe_only(made):
+    run = made[0]
+    assert symmetry(disk_probe(32, 8.0).numpy()) == pytest.approx(1)
+    assert symmetry(zone_plate_probe(64, ZonePlate(defocus_waves=2.0)).numpy()) < 0.9
+    assert run.metadata.limits
+    assert "twin" in run.metadata.limits[0]
+    mirrored = run.scan.truth.copy()
+    one = run.scan.subset(np.arange(1)).replace(positions_px=np.array([[20.0, 20.0]]))
+    mirrored[21:52, 21:52] += mirrored[21:52, 21:52][::-1, ::-1].copy()
+    mask = np.zeros(mirrored.shape, bool)
+    mask[26:46, 26:46] = True
+    assert twin_bound(one.replace(truth=mirrored), np.arange(1), mask) == pytest.approx(1, abs=1e-6)
+    assert twin_bound(one, np.arange(1), mask) < 0.95
+
+
+def test_the_scan_is_kept_with_its_truth(made):
+    run, folder = made
+    np.testing.assert_array_equal(load(folder / "scan.h5").truth, run.scan.truth)
