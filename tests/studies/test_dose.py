@@ -20,7 +20,9 @@ from ptypinn.studies.dose_job import run_dose_job
 from ptypinn.studies.dose_summary import checks_of, markdown, points_of, power_law, slopes_of
 
 HERE = JobsConfig(workers=0)
-SMALL = DoseConfig(photons=(1e4, 1e6), seeds=2, object_size=100, base_total_images=40, iterations=12, reference_photons=1e5)
+SMALL = DoseConfig(
+    photons=(1e4, 1e6), seeds=2, object_size=100, base_total_images=30, iterations=8, reference_photons=1e5
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +96,8 @@ def test_a_study_goes_on_where_it_stopped(study, folder, monkeypatch):
     again = dose_study(SMALL, HERE, output_dir=folder)
     assert again.skipped == 8
     assert again.as_json() == study.as_json()
-    with pytest.raises(InputError, match=r"iterations 12 \(now 13\)"):
-        dose_study(dataclasses.replace(SMALL, iterations=13), HERE, output_dir=folder)
+    with pytest.raises(InputError, match=r"iterations 8 \(now 9\)"):
+        dose_study(dataclasses.replace(SMALL, iterations=9), HERE, output_dir=folder)
 
 
 def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeypatch):
@@ -112,12 +114,6 @@ def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeyp
     assert len(content["jobs"]) == 3
     assert list(content["failures"]) == ["gs1_custom-refine-held-1e+06-seed42"]
     assert content["slopes"] == {}
-
-
-def test_a_network_keeps_the_amplitude_too(tmp_path):
-    job = next(job for job in jobs_of(dataclasses.replace(SMALL, solver="cnn", nepochs=1)) if job.arm == "held")
-    figures = run_dose_job(job, tmp_path)
-    assert figures["output_vs_truth_ratio"] == pytest.approx(figures["expected_ratio"], rel=0.1)
 
 
 def test_jobs_differ_in_name_and_cover_everything():
