@@ -139,7 +139,12 @@ def test_the_scan_may_lie_elsewhere(make_run, tmp_path):
 
 
 def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
-    make_run(tmp_path / "runs" / "<one>", change=lambda truth: 0.5 * truth, limits="twins & all")
+    make_run(
+        tmp_path / "runs" / "<one>",
+        change=lambda truth: 0.5 * truth,
+        limits="twins & all",
+        diagnosis={"verdict": "no loss <at> all"},
+    )
     make_run(tmp_path / "runs" / "two", "gs2_ideal")
     damage(make_run(tmp_path / "runs" / "three"), "unfinished")
     summary = aggregate([tmp_path / "runs"], StudyReportConfig())
@@ -151,6 +156,7 @@ def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
         assert base64.b64decode(piece.split('"')[0], validate=True).startswith(b"\x89PNG")
     assert "http" not in "".join(piece.split('"', 1)[-1] for piece in text.split("data:image/png;base64,"))
     assert "<one>" not in text and "&lt;one&gt;" in text and "twins &amp; all" in text
+    assert "no loss &lt;at&gt; all" in text
     assert "three" in text and "Left out" in text
     assert all(name in text for name in COLUMNS)
     assert 'class="number off">0.5000<' in text
@@ -179,5 +185,5 @@ def test_words_about_the_ideal_probe_appear_only_where_the_runs_show_it():
     assert len(shown) == 1 and "0.850" in shown[0] and "gs2_ideal reaches 0.900" in shown[0]
     assert limits_of(rows(gs1_ideal=0.9, gs2_ideal=0.9), [{}] * 2) == []
     assert limits_of(rows(gs1_ideal=0.9), [{}]) == []
-    noted = limits_of(rows(gs1_ideal=0.85, gs2_ideal=0.9), [{"limits": ["a", "b"]}, {}])
-    assert noted == ["gs1_ideal: a", "gs1_ideal: b"]
+    noted = limits_of(rows(gs1_ideal=0.85, gs2_ideal=0.9), [{"limits": ["a", "b"]}, {"limits": "a"}])
+    assert noted == ["gs1_ideal, gs2_ideal: a", "gs1_ideal: b"]

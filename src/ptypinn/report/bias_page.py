@@ -35,6 +35,8 @@ class Section:
 
     name: str
     """Name of the run."""
+    verdict: str
+    """Where its amplitude went, in a sentence; empty where nobody asked."""
     facts: list[tuple[str, str]]
     """Labels and values."""
     picture: Picture
@@ -45,13 +47,13 @@ COLUMNS = (
     "run",
     "scenario",
     "ratio",
+    "Pearson r",
     "amplitude bias: mean",
     "median",
     "5 % to 95 %",
     "phase bias, rad: mean",
     "median",
     "5 % to 95 %",
-    "Pearson r",
     "scale match, %",
     "stage furthest off",
     "not finite",
@@ -136,7 +138,9 @@ def _sections(summary: BiasSummary) -> list[Section]:
     for row, run in zip(summary.rows, summary.runs, strict=True):
         assert run.evaluation.comparison is not None
         figure = run_figure(run.evaluation.comparison, run.recon.pixel_size_m)
-        sections.append(Section(row["run"], _run_facts(row), picture_of(row["run"], caption, figure)))
+        sections.append(
+            Section(row["run"], row["verdict"] or "", _run_facts(row), picture_of(row["run"], caption, figure))
+        )
     return sections
 
 
@@ -159,9 +163,9 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
         Cell(row["run"]),
         Cell(row["scenario"]),
         Cell(f"{ratio:.4f}", abs(ratio - 1) > RATIO_TOLERANCE),
+        Cell(_number(row["pearson_r_amplitude"])),
         *_bias_cells(row["amplitude_bias"]),
         *_bias_cells(row["phase_bias_rad"]),
-        Cell(_number(row["pearson_r_amplitude"])),
         Cell(_number(parity["scale_match_pct"], 8), bool(parity["scale_discrepancy_flag"])),
         Cell(DASH) if furthest is None else Cell(f"{furthest[0]}: {furthest[1]:.4g}", _is_off(furthest[1])),
         Cell(str(bad), bad > 0),

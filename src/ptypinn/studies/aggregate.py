@@ -113,6 +113,7 @@ def row_of(run: RunRecord, name: str) -> dict[str, Any]:
         "stage_ratios": stage_ratios(run.recon.scale),
         "non_finite": {"object": run.non_finite, **_non_finite(run.recon.scale)},
         "training_health": {key: _part(metadata, "training_health").get(key) for key in HEALTH},
+        "verdict": _part(metadata, "diagnosis").get("verdict"),
         "compared_pixels": int(comparison.alignment.mask.sum()),
     }
 

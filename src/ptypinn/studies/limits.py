@@ -22,8 +22,11 @@ def limits_of(rows: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, 
         rows: Summaries of the runs.
         records: Their `run_metadata.json`, in the same order.
     """
-    noted = [f"{row['run']}: {text}" for row, record in zip(rows, records, strict=True) for text in _noted(record)]
-    return list(dict.fromkeys(noted)) or _shown(rows)
+    noted: dict[str, list[str]] = {}
+    for row, record in zip(rows, records, strict=True):
+        for text in _noted(record):
+            noted.setdefault(text, []).append(row["run"])
+    return [f"{', '.join(runs)}: {text}" for text, runs in noted.items()] or _shown(rows)
 
 
 def _noted(record: Mapping[str, Any]) -> list[str]:
