@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import ptypinn as pp
+from ptypinn.diagnosis.words import CAUSES
 from ptypinn.models.bundle import Bundle, BundleHeader
 from ptypinn.runs import FINISHED
 
@@ -146,7 +147,13 @@ def test_options_reach_the_diagnosis(ptypinn, home):
     strict = diagnosed(ptypinn("diagnose", home / "good", "--tolerance", "1e-9", "--json"))[0]
     assert not strict["healthy"]
     assert ptypinn("diagnose", home / "good", "--tolerance", "2").code == 1
-    assert "no statistics" in ptypinn("diagnose", home / "good", "--stats").out
+    assert "at ceiling" not in ptypinn("diagnose", home / "good").out
+    assert "at ceiling" in ptypinn("diagnose", home / "good", "--stats").out
+
+
+def test_every_stage_that_a_verdict_can_name_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "amplitude-is-wrong.md").read_text()
+    assert [stage for stage in CAUSES if f"`{stage}`" not in page] == []
 
 
 def truncated(home: Path, folder: Path) -> list[Path]:
@@ -177,7 +184,7 @@ def without_ledger(home: Path, folder: Path) -> list[Path]:
     return [recon.save(folder / "bare.h5")]
 
 
-CASES = {
+BAD = {
     "missing": (lambda home, folder: [folder / "none.h5"], "none.h5"),
     "truncated": (truncated, "cut.h5"),
     "foreign": (foreign, "letter.txt"),
@@ -191,9 +198,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_diagnosed_is_one_line_and_leaves_nothing(case, ptypinn, home, tmp_path):
-    make, said = CASES[case]
+    make, said = BAD[case]
     paths = make(home, tmp_path)
     before = snapshot(tmp_path), snapshot(home)
     done = ptypinn("diagnose", *paths, "--plot", tmp_path / "fall.png", "--output-dir", tmp_path / "out")

@@ -22,8 +22,8 @@ LOST = "#c4571b"
 """Colour of a stage that does not keep the scale: told from the others by lightness as well as by hue."""
 NARROWEST = 1.12
 """The axis reaches at least this factor to either side of 1, so that a healthy run looks healthy."""
-NEAR_ONE = (0.98, 1.02, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.5)
-TITLE_CHARACTERS = 96
+NEAR_ONE = (0.98, 1.02, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.5, 0.6)
+TITLE_CHARACTERS = 112
 
 
 @dataclass(frozen=True)
