@@ -11,7 +11,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import evaluate
 from ptypinn.report.curves import convergence_figure, frc_figure
-from ptypinn.report.figures import object_figure, probe_figure
+from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
 from ptypinn.report.report import render_report, write_report
 from ptypinn.report.style import metres, png_bytes, robust_limits, scale_bar_of
 from ptypinn.report.words import HEADLINE, WORDS
@@ -106,6 +106,19 @@ def test_a_reconstruction_alone_still_makes_a_report(recon):
     assert "Flux closure" in text
     assert "Scale ledger" not in text
     assert "No check raised" not in text
+
+
+def test_prediction_scaling_is_told_on_the_page_and_in_the_titles_of_pictures(recon, scan):
+    scaled = dataclasses.replace(recon, prediction_scale={"source": "least_squares", "factor": 1.25})
+    note = "amplitude scaled by 1.25 (least squares)"
+    page = Page(render_report(scaled))
+    assert note in page.text
+    assert object_figure(scaled).get_suptitle() == note
+    assert object_figure(scaled, "star").get_suptitle() == f"star, {note}"
+    comparison = evaluate(scaled, scan).comparison
+    assert note in comparison_figure(comparison, None, scaled.scale_note).get_suptitle()
+    assert note not in " ".join(Page(render_report(recon)).text)
+    assert object_figure(recon).get_suptitle() == ""
 
 
 def test_a_failed_write_keeps_the_old_report(recon, tmp_path, monkeypatch):

@@ -105,6 +105,7 @@ def _draw(axes: Axes, row: int, bar: Bar, colour: str = "") -> None:
         va="center",
         fontsize=9,
         color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         fontweight="bold" if bar.lost or bar.stage == "total" else "normal",
     )
 
