@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from ptypinn.scale import LedgerEntry, Stats, input_scale, stats_of
 CONDITIONING = "it only conditions the network, which is blind to the scale of its input"
 
 
-def entries_by_stage(records: Iterable[Mapping[str, Any]]) -> dict[str, LedgerEntry]:
+def entries_by_stage(records: object) -> dict[str, LedgerEntry]:
     """A ledger as it is kept in files, by stage; records of another make are left out."""
-    found = {}
-    for record in records:
+    found: dict[str, LedgerEntry] = {}
+    for record in records if isinstance(records, list | tuple) else ():
         try:
             entry = LedgerEntry.from_json(record)
         except (KeyError, TypeError, ValueError):
