@@ -118,6 +118,17 @@ def test_training_health_labels_photons_and_seeds(made):
     assert run.metadata.diagnosis["healthy"]
 
 
+def test_figures_of_the_part_that_no_training_pattern_lit(made):
+    run = made[0]
+    found = run.metadata.unseen
+    assert 0 < found.pixels < run.metadata.metrics["compared_pixels"]
+    assert found.output_vs_truth_ratio == pytest.approx(1, abs=0.1)
+    row = np.ceil(middle(run)) + 32  # below the last row that a training pattern can reach
+    below = np.zeros(run.scan.truth.shape, bool)
+    below[int(row) :] = True
+    assert found.pixels >= (run.evaluation.comparison.alignment.mask & below).sum()
+
+
 def test_a_held_out_half_of_another_dose_is_warned_of(made):
     run = made[0]
     bright = np.where(run.scan.positions_px[:, 0] > middle(run), 2, 1)[:, None, None].astype(run.scan.counts.dtype)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from ptypinn.cli.products import headline, result_record, write_products
 from ptypinn.cli.session import Session
@@ -21,7 +22,7 @@ def run_sim_lines(session: Session) -> None:
 
     with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
         fresh = bool(session.options.overwrite and not session.options.resume)
-        with run.timed("study"):
+        with run.timed("study"), _interruption_by_name():
             made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
         write_products(run, made.recon, made.scan, made.evaluation)
         lines = console_lines(made.metadata)
@@ -32,6 +33,15 @@ def run_sim_lines(session: Session) -> None:
     result = {**result_record(run, made.evaluation), "scenario": config.scenario, "verdict": made.diagnosis.verdict}
     result["forward_pass_diagnostics"] = made.metadata.forward_pass_diagnostics
     session.tell(result, [*headline(made.evaluation), *lines, f"results in {run.path}"])
+
+
+@contextlib.contextmanager
+def _interruption_by_name() -> Iterator[None]:
+    """Tell who interrupts a study how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command with --resume goes on where this one stopped") from None
 
 
 def origins_of(config: SimLinesConfig, command: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.diagnosis.light import illumination_at
 from ptypinn.errors import InputError
 from ptypinn.evaluate import Evaluation
+from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
 from ptypinn.models.bundle import Bundle
 from ptypinn.scale import input_scale
 from ptypinn.studies.schema import (
@@ -28,9 +29,12 @@ from ptypinn.studies.schema import (
     SplitStats,
     TrainingHealth,
     TrainingLabels,
+    UnseenPart,
 )
 
-SCALE_TOLERANCE, SPLIT_TOLERANCE, LIT_FRACTION = 0.01, 0.05, 0.1
+SCALE_TOLERANCE, SPLIT_TOLERANCE = 0.01, 0.05
+LIT_FRACTION, DARK_FRACTION = 0.1, 1e-3
+"""Shares of the 95th percentile of the light, above which a pixel counts as lit, and below which as unseen."""
 
 
 def split_stats(scan: ScanData, config: TrainConfig) -> SplitIntensityStats:
@@ -97,14 +101,27 @@ def training_labels(scan: ScanData, config: TrainConfig) -> TrainingLabels:
     said = "shown to the training" if used else "never shown to the training, which has the counts alone"
     if scan.truth is None:
         return TrainingLabels(used, "no truth is known", 0, None, None, None, None, 0)
-    positions = scan.positions_px[_parts(scan, config)[0]]
-    light = illumination_at(positions, scan.require_probe(), (scan.truth.shape[0], scan.truth.shape[1]))
+    light = _training_light(scan, config)
     lit = light > LIT_FRACTION * np.percentile(light[light > 0], 95)
     values = np.abs(scan.truth[lit]).astype(np.float64)
     finite = values[np.isfinite(values)]
     mean, std, low, high = _spread(finite)
     source = f"amplitude of the truth where the training patterns shine; {said}"
     return TrainingLabels(used, source, int(lit.sum()), mean, std, low, high, int(len(values) - len(finite)))
+
+
+def unseen_part(scan: ScanData, config: TrainConfig, evaluation: Evaluation) -> UnseenPart:
+    """Figures of merit on the compared pixels that no training pattern lit: neighbours of the cut are left out."""
+    comparison = evaluation.comparison
+    if comparison is None or scan.truth is None or comparison.reference.shape != scan.truth.shape:
+        return UnseenPart(0, None, None)
+    light = _training_light(scan, config)
+    dark = light < DARK_FRACTION * np.percentile(light[light > 0], 95)
+    mask, image = comparison.alignment.mask & dark, comparison.alignment.image
+    if not mask.any():
+        return UnseenPart(0, None, None)
+    correlation = amplitude_metrics(image, comparison.reference, mask).get("pearson_r_amplitude")
+    return UnseenPart(int(mask.sum()), output_vs_truth_ratio(image, comparison.reference, mask), correlation)
 
 
 def training_health(folder: Path, bundle: Bundle | None, config: TrainConfig) -> TrainingHealth:
@@ -128,6 +145,13 @@ def training_health(folder: Path, bundle: Bundle | None, config: TrainConfig) ->
 def external_scale(scan: ScanData, config: TrainConfig) -> float | None:
     """The factor s that the counts of the training part ask for, sqrt(photons); None in the dark."""
     return _scale(float(pattern_sums(scan)[_parts(scan, config)[0]].mean()), scan.size)
+
+
+def _training_light(scan: ScanData, config: TrainConfig) -> np.ndarray:
+    """Photons that the training patterns put on every pixel of the truth."""
+    assert scan.truth is not None
+    positions = scan.positions_px[_parts(scan, config)[0]]
+    return illumination_at(positions, scan.require_probe(), (scan.truth.shape[0], scan.truth.shape[1]))
 
 
 def _parts(scan: ScanData, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from ptypinn.studies.measures import (
     split_stats,
     training_health,
     training_labels,
+    unseen_part,
 )
 from ptypinn.studies.scenario import Scenario, stage_records
 from ptypinn.studies.schema import SCHEMA, IntensityScalerState, StudyMetadata
@@ -76,6 +77,7 @@ def metadata_of(
         steps={name: {key: getattr(step, key) for key in ("wall_s", "cpu_s", "kept")} for name, step in steps.items()},
         seeds={name: scenario.value(name) for name in ("object_seed", "sim_seed", "train_seed")},
         metrics=dict(evaluation.metrics),
+        unseen=unseen_part(scan, scenario.train, evaluation),
         ledger=list(recon.scale),
         training_ledger=[entry.as_json() for entry in diagnosis.training],
         diagnosis=_diagnosis(diagnosis),

@@ -106,6 +106,18 @@ class TrainingLabels:
 
 
 @dataclass(frozen=True)
+class UnseenPart:
+    """Figures of merit on the compared pixels that no training pattern lit."""
+
+    pixels: int
+    """Pixels."""
+    output_vs_truth_ratio: float | None
+    """Mean amplitude over that of the truth."""
+    pearson_r_amplitude: float | None
+    """Correlation of the amplitudes."""
+
+
+@dataclass(frozen=True)
 class LossTerm:
     """One term of the loss."""
 
@@ -171,6 +183,8 @@ class StudyMetadata:
     """Seeds of object, positions and noise, training."""
     metrics: dict[str, float]
     """Figures of merit."""
+    unseen: UnseenPart
+    """The same on the pixels that no training pattern lit."""
     ledger: list[dict[str, Any]]
     """Scale ledger from counts to object."""
     training_ledger: list[dict[str, Any]]
