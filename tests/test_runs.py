@@ -98,3 +98,10 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="--output-dir"):
         run(tmp_path / "out")
+
+
+def test_a_stage_adds_to_the_record_and_replaces_nothing_of_it(tmp_path):
+    with run(tmp_path) as folder:
+        folder.finish(seed=3, extra={"scenario": "lines", "ratio": np.float64("nan"), "seed": 8, "stage": "other"})
+    record = json.loads((tmp_path / FINISHED).read_text())
+    assert (record["scenario"], record["ratio"], record["seed"], record["stage"]) == ("lines", None, 3, "refine")

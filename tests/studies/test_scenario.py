@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.cli.options import stage_parser
 from ptypinn.config.study import PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import power
@@ -20,11 +22,22 @@ SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
 TINY = SimLinesConfig(size=32, object_size=96, base_total_images=40, buffer_px=2, probe_diameter_px=16.0)
 
 
-def test_every_shipped_profile_has_its_scenario_and_its_place_beside_the_other_configurations():
+def test_every_scenario_has_a_profile_that_the_package_carries_and_the_configurations_show():
     assert {path.stem for path in PROFILES.glob("*.yaml")} == set(SCENARIOS)
-    shipped = PROFILES.parents[3] / "configs" / "studies"
-    assert {path.name for path in shipped.glob("*.yaml")} == {f"{name}.yaml" for name in SCENARIOS}
-    assert all((shipped / f"{name}.yaml").samefile(PROFILES / f"{name}.yaml") for name in SCENARIOS)
+    shown = Path(__file__).parents[2] / "configs" / "studies"
+    assert {path.name: path.read_bytes() for path in shown.iterdir()} == {
+        path.name: path.read_bytes() for path in PROFILES.iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_profile_is_a_configuration_file_of_the_command_line_too(name):
+    arguments = ["--scenario", name, "--output_dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
+    options = stage_parser("study sim-lines").parse_args(arguments)
+    config = SimLinesConfig(**{field.name: options[field.name] for field in fields(SimLinesConfig)})
+    assert set(config.given()) == set(profile(name))
+    assert stage_records(resolve(config)) == stage_records(resolve(SimLinesConfig(scenario=name)))
+    assert not resolve(config).overrides
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
