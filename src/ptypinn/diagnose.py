@@ -91,7 +91,7 @@ def diagnose(
     training = entries_by_stage(records)
     ledger, findings = findings_in(found, training, own_probe, config.tolerance)
     findings += _not_finite(recon)
-    verdict = _verdict(findings, found)
+    verdict = _verdict(findings, found, config.tolerance)
     return Diagnosis(ledger, found.total, found.total_name, findings, verdict, list(training.values()))
 
 
@@ -118,13 +118,13 @@ def _not_finite(recon: Reconstruction) -> list[Finding]:
     return [Finding("object", math.nan, cause, advice)] if bad else []
 
 
-def _verdict(findings: list[Finding], found: Account) -> str:
-    total = f"{TOTALS[found.total_name]} is {found.total:.4g}"
+def _verdict(findings: list[Finding], found: Account, tolerance: float) -> str:
+    total = f"{TOTALS[found.total_name]} is {found.total:.4f}"
     if not findings:
         return f"no loss: every stage keeps the scale, and {total}"
-    lost = [finding for finding in findings if finding.reaches_object]
     named = "; ".join(f"{finding.stage} x{finding.factor:.4g}: {finding.cause}" for finding in findings)
-    if not lost:
+    if not any(finding.reaches_object for finding in findings):
         return f"no amplitude is lost ({total}), but something is wrong: {named}"
     number = {1: "one stage does", 2: "two stages do"}.get(len(findings), f"{len(findings)} stages do")
-    return f"{total}, since {number} not keep the scale: {named}"
+    right = abs(math.log(found.total)) <= math.log1p(tolerance) if found.total > 0 else False
+    return f"{total}, {'but' if right else 'since'} {number} not keep the scale: {named}"

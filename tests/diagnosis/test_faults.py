@@ -177,3 +177,17 @@ def test_prediction_scaling_makes_good_what_a_stage_lost_and_the_verdict_says_so
     assert list(named(found)) == ["network"]
     assert found.total == pytest.approx(1, abs=0.05)
     assert recon.prediction_scale["factor"] == pytest.approx(1 / named(found)["network"], rel=0.03)
+
+
+def test_a_stage_of_another_make_is_judged_too(good_recon):
+    strange = [{"stage": "warp", "expected": 1.0, "measured": 0.5, "source": "somebody else"}]
+    found = diagnose(replace(good_recon, scale=strange))
+    assert named(found) == {"warp": 0.5}
+    assert diagnose(replace(good_recon, scale=[{**strange[0], "on_path": False, "measured": 1.0}])).healthy
+
+
+def test_faults_that_cancel_are_named_and_the_total_is_called_right(good):
+    scan = good.scan.replace(probe=good.scan.probe * np.float32(0.5), truth=good.scan.truth * np.float32(2))
+    _, found = judged(replace(good, scan=scan))
+    assert named(found) == {"probe": pytest.approx(2, rel=0.02), "truth": pytest.approx(0.5, rel=0.02)}
+    assert ", but two stages" in found.verdict

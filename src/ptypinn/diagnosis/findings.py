@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ptypinn.diagnosis.account import Account, with_cause
-from ptypinn.diagnosis.words import ADVICE, CAUSES, SATURATED
+from ptypinn.diagnosis.words import ADVICE, CAUSES, SATURATED, UNKNOWN
 from ptypinn.scale import LedgerEntry, product
 
 EXACT = 0.02
@@ -93,7 +93,8 @@ def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], found: Account, to
         return Finding(entry.stage, math.nan, cause, ADVICE["not finite"])
     if not _off(entry.discrepancy, _allowed(entry, found, tolerance)):
         return None
-    cause, advice = CAUSES[entry.stage].format(factor=entry.discrepancy), ADVICE[entry.stage]
+    cause = CAUSES.get(entry.stage, UNKNOWN).format(factor=entry.discrepancy)
+    advice = ADVICE.get(entry.stage, ADVICE["reconstruction"])
     if entry.stage == "loading" and found.evidence is not None:
         cause, advice = found.evidence.cause, ADVICE[found.evidence.cause]
     saturated = entry.stats is not None and (entry.stats.at_ceiling or 0.0) > AT_CEILING
@@ -141,7 +142,7 @@ def _training_only(training: Mapping[str, LedgerEntry], named: set[str]) -> list
 def _largest(ledger: Sequence[LedgerEntry], total: float) -> Finding:
     worst = max((entry for entry in ledger if entry.on_path), key=lambda entry: abs(math.log(entry.discrepancy)))
     cause = f"no stage alone is far off; together they make {total:.3g}, and this one has the largest share"
-    return Finding(worst.stage, worst.discrepancy, cause, ADVICE[worst.stage])
+    return Finding(worst.stage, worst.discrepancy, cause, ADVICE.get(worst.stage, ADVICE["reconstruction"]))
 
 
 def _off(factor: float, tolerance: float) -> bool:

@@ -6,6 +6,8 @@ from ptypinn.diagnosis.evidence import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES
 
 SATURATED = "its output head is saturated: {share:.0%} of its outputs are at their ceiling"
 
+UNKNOWN = "it hands on {factor:.4g} times the amplitude that it should"
+
 CAUSES = {
     "loading": "the patterns hold {factor:.4g} times the amplitude that is on record",
     "mask": "pixels that never count are taken for good ones: the detector mask is applied on one side only",

@@ -104,4 +104,4 @@ class LedgerEntry:
 
 def product(entries: Iterable[LedgerEntry]) -> float:
     """Product of the discrepancies on the path: what happened to the object's amplitude in all."""
-    return math.prod(entry.discrepancy for entry in entries if entry.on_path)
+    return math.prod((entry.discrepancy for entry in entries if entry.on_path), start=1.0)
