@@ -7,21 +7,23 @@ import math
 import typing
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from jsonargparse import ArgumentParser
 
 from ptypinn.config.study import SimLinesConfig
 from ptypinn.data.formats import load
 from ptypinn.errors import InputError
-from ptypinn.models.bundle import load_bundle
+from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.physics.probes import ZonePlate, disk_probe, zone_plate_probe
 from ptypinn.studies import measures
 from ptypinn.studies.metadata import PREFIX, console_lines, metadata_of
 from ptypinn.studies.schema import ForwardPassDiagnostics, StudyMetadata
 from ptypinn.studies.sim_lines import ScenarioRun, sim_lines
-from ptypinn.studies.twin import symmetry, twin_bound
+from ptypinn.studies.twin import resemblance, symmetry, twin_bound
 
 TINY = SimLinesConfig(
     scenario="gs1_ideal",
@@ -213,6 +215,7 @@ def test_the_twin_limits_a_symmetric_probe_only(made):
     assert symmetry(zone_plate_probe(64, ZonePlate(defocus_waves=2.0)).numpy()) < 0.9
     assert run.metadata.limits
     assert "twin" in run.metadata.limits[0]
+    assert "mean of both by" in run.metadata.limits[0]
     mirrored = run.scan.truth.copy()
     one = run.scan.subset(np.arange(1)).replace(positions_px=np.array([[20.0, 20.0]]))
     mirrored[21:52, 21:52] += mirrored[21:52, 21:52][::-1, ::-1].copy()
@@ -220,6 +223,21 @@ def test_the_twin_limits_a_symmetric_probe_only(made):
     mask[26:46, 26:46] = True
     assert twin_bound(one.replace(truth=mirrored), np.arange(1), mask) == pytest.approx(1, abs=1e-6)
     assert twin_bound(one, np.arange(1), mask) < 0.95
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, "own"), (0.5, "both"), (0.0, "twin")])
+def test_patches_are_told_from_their_mirror_images(share, expected, made, monkeypatch):
+    run = made[0]
+    patterns = run.recon.patterns[:7]
+    corners = np.round(run.scan.positions_px[patterns]).astype(int)
+    patches = np.abs(np.stack([run.scan.truth[y : y + 32, x : x + 32] for y, x in corners]))
+    mirrored = patches.copy()
+    mirrored[:, 1:, 1:] = patches[:, :0:-1, :0:-1]
+    mixed = torch.from_numpy(share * patches + (1 - share) * mirrored).to(torch.complex64)
+    monkeypatch.setattr(Bundle, "predictor", lambda *_: SimpleNamespace(patches=lambda counts: mixed[:, None]))
+    seen = resemblance(run.scan, load_bundle(run.model), patterns)
+    assert getattr(seen, expected) == pytest.approx(1, abs=1e-5)
+    assert (seen.own == pytest.approx(seen.twin)) == (share == 0.5)
 
 
 def test_the_scan_is_kept_with_its_truth(made):

@@ -82,7 +82,7 @@ def metadata_of(
         training_ledger=[entry.as_json() for entry in diagnosis.training],
         diagnosis=_diagnosis(diagnosis),
         missing=missing,
-        limits=limits_of(scenario, scan, evaluation),
+        limits=limits_of(scenario, scan, evaluation, bundle),
         warnings=[*evaluation.warnings, *([split.warning] if split.warning else [])],
     )
 

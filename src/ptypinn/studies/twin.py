@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
+import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics.image import pearson_r
+from ptypinn.models.bundle import Bundle
+from ptypinn.physics.propagate import to_fft_order
 from ptypinn.studies.scenario import Scenario
 
-SYMMETRIC = 0.999
+SYMMETRIC, MOST_PATTERNS, CORE = 0.999, 64, 0.3
+"""Overlap from which a probe counts as symmetric; patches to compare; share of the probe's peak that a patch needs."""
 LIMIT = (
     "The probe is real and symmetric. A pattern of a real object is then the same as that of the object mirrored "
     "through the probe's centre (the twin), so that nothing in a single pattern tells the two apart, and the best "
@@ -17,6 +23,47 @@ LIMIT = (
     "position mirrors about another centre: patches of the true object, each averaged with its twin and merged as the "
     "network's are, correlate with the truth by {bound:.3f} here; the network reaches {reached:.3f}."
 )
+
+SEEN = (
+    " Single patches as the network gives them show it: they correlate with the true patch by {own:.3f}, with its "
+    "mirror image by {twin:.3f}, and with the mean of both by {both:.3f}."
+)
+
+
+@dataclass(frozen=True)
+class Resemblance:
+    """Mean correlation of single patches, as a network gives them, where the probe shines."""
+
+    own: float
+    """With the true patch."""
+    twin: float
+    """With its mirror image through the probe's centre."""
+    both: float
+    """With the mean of the two."""
+
+
+def resemblance(scan: ScanData, bundle: Bundle, patterns: np.ndarray) -> Resemblance:
+    """Compare single patches of a network that sees one pattern at a time with the truth and its mirror image.
+
+    Args:
+        scan: A scan with a real truth and its calibrated probe.
+        bundle: The trained network, gridsize 1.
+        patterns: Patterns to look at.
+    """
+    assert scan.truth is not None
+    probe, truth = scan.require_probe(), np.abs(scan.truth).astype(np.float64)
+    predictor = bundle.predictor(torch.from_numpy(probe), to_fft_order(torch.from_numpy(scan.good)))
+    counts = to_fft_order(torch.from_numpy(np.asarray(scan.counts[patterns], np.float32)))
+    with torch.inference_mode():
+        found = predictor.patches(counts[:, None])[:, 0].abs().double().numpy()
+    light = (np.abs(probe).astype(np.float64) ** 2).sum(0)
+    core, rows = light > CORE * light.max(), []
+    for patch, (y, x) in zip(found, np.round(scan.positions_px[patterns]).astype(int), strict=True):
+        own = truth[y : y + scan.size, x : x + scan.size]
+        images = (own, _mirrored(own), 0.5 * (own + _mirrored(own)))
+        rows.append([pearson_r(patch[core], image[core]) or 0.0 for image in images])
+    own_r, twin_r, both_r = np.mean(rows, 0)
+    return Resemblance(float(own_r), float(twin_r), float(both_r))
 
 
 def twin_bound(scan: ScanData, patterns: np.ndarray, mask: np.ndarray) -> float | None:
@@ -42,8 +89,15 @@ def twin_bound(scan: ScanData, patterns: np.ndarray, mask: np.ndarray) -> float 
     return pearson_r(merged[mask], truth[mask])
 
 
-def limits_of(scenario: Scenario, scan: ScanData, evaluation: Evaluation) -> list[str]:
-    """What limits a scenario, in sentences with measured figures; nothing where no limit is known."""
+def limits_of(scenario: Scenario, scan: ScanData, evaluation: Evaluation, bundle: Bundle | None = None) -> list[str]:
+    """What limits a scenario, in sentences with measured figures; nothing where no limit is known.
+
+    Args:
+        scenario: The scenario.
+        scan: The whole scan, with its truth.
+        evaluation: The half held out, compared with the truth.
+        bundle: The trained network, to look at single patches; None where it cannot be read.
+    """
     comparison, reached = evaluation.comparison, evaluation.metrics.get("pearson_r_amplitude")
     single = scenario.value("gridsize") == 1 and symmetry(scan.require_probe()) > SYMMETRIC
     if not single or comparison is None or reached is None or scan.truth is None:
@@ -53,7 +107,12 @@ def limits_of(scenario: Scenario, scan: ScanData, evaluation: Evaluation) -> lis
     coordinate = scan.positions_px[:, 0]
     held_out = np.flatnonzero(coordinate > np.quantile(coordinate, scenario.value("split_fraction")))
     bound = twin_bound(scan, held_out, comparison.alignment.mask)
-    return [] if bound is None else [LIMIT.format(bound=bound, reached=reached)]
+    if bound is None:
+        return []
+    text = LIMIT.format(bound=bound, reached=reached)
+    if bundle is not None:
+        text += SEEN.format(**asdict(resemblance(scan, bundle, held_out[:MOST_PATTERNS])))
+    return [text]
 
 
 def symmetry(probe: np.ndarray) -> float:
