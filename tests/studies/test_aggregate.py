@@ -21,6 +21,8 @@ from ptypinn.studies.aggregate import aggregate, bias_of
 from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import find_runs
 
+UNSEEN = {"pixels": 7, "output_vs_truth_ratio": 0.987, "pearson_r_amplitude": 0.876}
+
 
 @given(st.floats(-0.5, 2.0), st.floats(0, 0.3), st.integers(0, 99))
 def test_bias_is_reconstruction_minus_truth_without_any_fit(offset, noise, seed):
@@ -144,6 +146,7 @@ def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
         change=lambda truth: 0.5 * truth,
         limits="twins & all",
         diagnosis={"verdict": "no loss <at> all"},
+        unseen=UNSEEN,
     )
     make_run(tmp_path / "runs" / "two", "gs2_ideal")
     damage(make_run(tmp_path / "runs" / "three"), "unfinished")
@@ -157,6 +160,7 @@ def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
     assert "http" not in "".join(piece.split('"', 1)[-1] for piece in text.split("data:image/png;base64,"))
     assert "<one>" not in text and "&lt;one&gt;" in text and "twins &amp; all" in text
     assert "no loss &lt;at&gt; all" in text
+    assert "ratio 0.987, r 0.876" in text
     assert "three" in text and "Left out" in text
     assert all(name in text for name in COLUMNS)
     assert 'class="number off">0.5000<' in text

@@ -18,6 +18,7 @@ from ptypinn.report.style import png_bytes
 from ptypinn.studies.dose import RESULT, TABLE, dose_study, jobs_of
 from ptypinn.studies.dose_job import run_dose_job
 from ptypinn.studies.dose_summary import checks_of, markdown, points_of, power_law, slopes_of
+from ptypinn.studies.scenario import profile
 
 HERE = JobsConfig(workers=0)
 SMALL = DoseConfig(
@@ -98,6 +99,12 @@ def test_a_study_goes_on_where_it_stopped(study, folder, monkeypatch):
     assert again.as_json() == study.as_json()
     with pytest.raises(InputError, match=r"iterations 8 \(now 9\)"):
         dose_study(dataclasses.replace(SMALL, iterations=9), HERE, output_dir=folder)
+
+
+def test_scans_of_another_profile_are_not_taken_for_the_same(study, folder, monkeypatch):
+    monkeypatch.setattr("ptypinn.studies.dose.profile", lambda name: {**profile(name), "feature_px": 3.0})
+    with pytest.raises(InputError, match=r"feature_px 2.0 \(now 3.0\)"):
+        dose_study(SMALL, HERE, output_dir=folder)
 
 
 def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
+MARKERS = "os^Dv"
 LEAST_PHASE_SPAN = 0.02
 """Radians that a phase picture spans at least, so that rounding does not look like structure."""
 
@@ -50,7 +51,7 @@ def bias_figure(rows: Rows) -> Figure:
         axes.set_xlabel(unit)
     left.set_yticks(range(len(rows)), [row["run"] for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
-    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
+    figure.legend(*left.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -65,7 +66,8 @@ def stage_figure(rows: Rows) -> Figure | None:
     for number, row in enumerate(told):
         ratios = _on_path(row)
         x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
-        axes.plot(x, list(ratios.values()), "o", ms=6, color=COLOURS[number % len(COLOURS)], label=row["run"])
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=row["run"])
     axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
     ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
     if max(ratios_of_all) > 2 * min(ratios_of_all):

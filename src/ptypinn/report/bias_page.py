@@ -16,6 +16,8 @@ from ptypinn.studies.aggregate import BiasSummary
 
 SUMMARY_JSON, SUMMARY_TABLE = "bias_summary.json", "bias_summary.md"
 DASH = "–"  # noqa: RUF001 - a dash for people
+RUN_DPI = 85
+"""Dots per inch of the pictures of a run, of which there may be many: as wide as the page shows them."""
 RATIO_TOLERANCE, STAGE_TOLERANCE = 0.03, 0.02
 
 
@@ -46,6 +48,7 @@ class Section:
 COLUMNS = (
     "run",
     "scenario",
+    "prediction scaling",
     "ratio",
     "Pearson r",
     "amplitude bias: mean",
@@ -139,7 +142,7 @@ def _sections(summary: BiasSummary) -> list[Section]:
         assert run.evaluation.comparison is not None
         figure = run_figure(run.evaluation.comparison, run.recon.pixel_size_m)
         sections.append(
-            Section(row["run"], row["verdict"] or "", _run_facts(row), picture_of(row["run"], caption, figure))
+            Section(row["run"], row["verdict"] or "", _run_facts(row), picture_of(row["run"], caption, figure, RUN_DPI))
         )
     return sections
 
@@ -152,6 +155,10 @@ def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     factor = "" if scale["factor"] is None else f", factor {_number(scale['factor'])}"
     told = [("Model", model), ("Photons per pattern", _number(row["photons"]))]
     told.append(("Prediction scaling", f"{scale['source'] or DASH}{factor}"))
+    unseen = row["unseen"]
+    if unseen["pixels"]:
+        figures = f"ratio {_number(unseen['output_vs_truth_ratio'])}, r {_number(unseen['pearson_r_amplitude'])}"
+        told.append(("Where no training pattern shone", figures))
     return [*facts, *((label, text) for label, text in told if text not in ("", DASH))]
 
 
@@ -162,6 +169,7 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
     return [
         Cell(row["run"]),
         Cell(row["scenario"]),
+        Cell(row["prediction_scale"]["source"] or DASH),
         Cell(f"{ratio:.4f}", abs(ratio - 1) > RATIO_TOLERANCE),
         Cell(_number(row["pearson_r_amplitude"])),
         *_bias_cells(row["amplitude_bias"]),

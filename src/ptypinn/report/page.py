@@ -29,9 +29,9 @@ class Picture:
     """Too wide for a phone: scrolls sideways there rather than shrink."""
 
 
-def picture_of(title: str, caption: str, figure: Figure) -> Picture:
+def picture_of(title: str, caption: str, figure: Figure, dpi: int = 110) -> Picture:
     """Draw a figure for a page."""
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
+    source = "data:image/png;base64," + base64.b64encode(png_bytes(figure, dpi)).decode("ascii")
     return Picture(title, caption, source, wide=bool(figure.get_figwidth() > WIDE_IN))
 
 

@@ -23,6 +23,7 @@ from ptypinn.studies.run_record import RunRecord, find_runs, read_run
 SCHEMA_VERSION = 1
 FIGURES = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "pearson_r_phase", "frc_half_bit_px")
 PARITY = ("scale_match_pct", "scale_discrepancy_flag", "amplification_ratio")
+UNSEEN = ("pixels", "output_vs_truth_ratio", "pearson_r_amplitude")
 HEALTH = ("epochs_completed", "stopped_early", "nan_count")
 
 
@@ -107,6 +108,7 @@ def row_of(run: RunRecord, name: str) -> dict[str, Any]:
         "gridsize": _parameter(metadata, "gridsize"),
         "photons": _parameter(metadata, "nphotons"),
         **{key: metrics.get(key) for key in FIGURES},
+        "unseen": {key: _part(metadata, "unseen").get(key) for key in UNSEEN},
         **bias_of(comparison),
         "scale_parity": {key: _part(metadata, "forward_pass_diagnostics").get(key) for key in PARITY},
         "prediction_scale": {key: scale.get(key) for key in ("source", "factor")},
