@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class BundleHeader:
     """Whether the probe was learned with the network."""
     gauge: float | None = None
     """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
-    scale: Sequence[Mapping[str, Any]] = ()
+    scale: list[dict[str, Any]] = field(default_factory=list)
     """Scale ledger of the training, measured over the epoch whose weights these are."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Configuration, training scan, split, versions; JSON-able."""
