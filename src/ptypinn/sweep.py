@@ -42,8 +42,12 @@ class Sums:
     def add(self, patches: Tensor, intensity: Tensor, corners: Tensor) -> None:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
         add_patches(self.weighted, weigh(patches, intensity)[None], corners[None])
-        add_patches(self.constant, weigh(intensity.new_ones(()), intensity)[None], corners[None])
         add_patches(self.weights, intensity[None], corners[None])
+        self.respond(intensity, corners)
+
+    def respond(self, intensity: Tensor, corners: Tensor) -> None:
+        """Add patches that are 1 everywhere, as `add` does with those of the network."""
+        add_patches(self.constant, weigh(intensity.new_ones(()), intensity)[None], corners[None])
 
     def illuminate(self, intensity: Tensor, corners: Tensor) -> None:
         """Add probe intensities of positions that are visited for the first time."""

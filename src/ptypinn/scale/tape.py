@@ -18,11 +18,11 @@ class Tape:
     """Running statistics by stage: noting values never changes a result, and never waits for a device.
 
     Where values are complex, their modulus counts. To look costs time: of every stage one tensor in `every` is seen,
-    the first among them, except where all are asked for.
+    the first among them, and of that the first `rows`, except where everything is asked for.
     """
 
-    def __init__(self, every: int = 8) -> None:
-        self._every, self._calls = every, dict[str, int]()
+    def __init__(self, every: int = 8, rows: int = 32) -> None:
+        self._every, self._rows, self._calls = every, rows, dict[str, int]()
         self._sums: dict[str, Tensor] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._dtypes: dict[str, str] = {}
@@ -39,6 +39,7 @@ class Tape:
         calls = self._calls[stage] = self._calls.get(stage, -1) + 1
         if calls % self._every and not each:
             return
+        values = values if each else values[: self._rows]
         found = _reduce(values.detach())
         if stage in self._sums:
             before = self._sums[stage]
