@@ -88,6 +88,25 @@ def test_dark_pattern_gives_a_finite_loss_and_gradient(name):
     assert torch.isfinite(gradient).all()
 
 
+@given(NAMES, st.floats(1.0, 1e10), st.sampled_from([0.0, 1e-30, 1e-3, 1.0, 1e3]))
+def test_bright_pixel_predicted_dark_gives_a_finite_loss_that_pulls_it_up(name, bright, dark):
+    measured = torch.full((1, 16, 16), bright)
+    predicted = torch.full((1, 16, 16), min(dark, 0.9 * bright), requires_grad=True)
+    loss = LOSSES[name](predicted, measured, EVERYWHERE)
+    (gradient,) = torch.autograd.grad(loss.sum(), predicted)
+    assert 0 < loss.item() < 20
+    assert torch.isfinite(gradient).all()
+    assert (gradient < 0).all()
+
+
+@given(st.floats(1e3, 1e10), st.floats(1e-2, 1.0))
+def test_poisson_loss_far_from_the_counts_is_the_textbook_formula(bright, share):
+    measured = torch.full((1, 16, 16), bright)
+    found = LOSSES["poisson"](measured * share, measured, EVERYWHERE)
+    exact = textbook("poisson", (measured * share).double(), measured.double())
+    torch.testing.assert_close(found.double(), exact, rtol=1e-2, atol=1e-5)
+
+
 def test_total_variation_measures_a_step_by_its_height_and_a_constant_as_nothing():
     step = torch.ones(1, 8, 8, dtype=torch.complex64)
     step[:, 4:] = 3

@@ -19,6 +19,9 @@ DataLoss = Callable[[Patterns, Patterns, Mask], PerPattern]
 POISSON_FLOOR, POISSON_FLOOR_COUNTS = 1e-4, 1e-2
 """Added to both sides of the Poisson loss to bound its gradient: a share of the pattern's mean count, and at most so
 many counts."""
+POISSON_FLOOR_RELATIVE = 1e-6
+"""Least floor of the Poisson loss as a share of the pixel's own count: above single precision, so that a bright pixel
+which is predicted dark has a finite loss."""
 
 
 def poisson(predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
@@ -37,9 +40,10 @@ def poisson(predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
     """
     photons, measured, predicted = _good_counts(predicted, measured, mask)
     floor = (POISSON_FLOOR * photons[:, None, None] / mask.sum()).clamp(max=POISSON_FLOOR_COUNTS)
+    floor = torch.maximum(floor, POISSON_FLOOR_RELATIVE * measured)
     base = measured + floor
-    relative = (predicted - measured) / base
-    return (base * _relative_deviance(relative) * mask).sum((1, 2)) / photons
+    deviance = _relative_deviance((predicted - measured) / base, (predicted + floor) / base)
+    return (base * deviance * mask).sum((1, 2)) / photons
 
 
 def amplitude(predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
@@ -105,9 +109,9 @@ def _good_counts(
     return measured.sum((1, 2)).clamp(min=1.0), measured, torch.where(mask, predicted, 0.0)
 
 
-def _relative_deviance(relative: Patterns) -> Patterns:
-    """`r - log(1 + r)`, by its series where the difference would cancel."""
+def _relative_deviance(relative: Patterns, ratio: Patterns) -> Patterns:
+    """`r - log(1 + r)`, by its series where the difference would cancel; 1 + r is given, for r near -1 has lost it."""
     small = relative.abs() < 0.03
-    near, far = torch.where(small, relative, 0.0), torch.where(small, 1.0, relative)
+    near, far, ratio = torch.where(small, relative, 0.0), torch.where(small, 0.0, relative), ratio.masked_fill(small, 1)
     series = near.square() * (1 / 2 - near * (1 / 3 - near * (1 / 4 - near * (1 / 5 - near / 6))))
-    return torch.where(small, series, far - torch.log1p(far))
+    return torch.where(small, series, far - torch.log(ratio))
