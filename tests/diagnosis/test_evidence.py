@@ -20,7 +20,7 @@ def drawn(photons, seed=0):
     return rng.poisson(photons * rng.exponential(1.0, (4, 32, 32)))
 
 
-@given(st.floats(0.05, 3e4), st.integers(0, 100), st.sampled_from([np.uint32, np.float32, np.float64]))
+@given(st.floats(0.05, 1e9), st.integers(0, 100), st.sampled_from([np.uint64, np.float32, np.float64]))
 def test_photon_counts_raise_no_suspicion(photons, seed, kind):
     assert evidence(drawn(photons, seed).astype(kind)) is None
 
@@ -33,12 +33,32 @@ def test_amplitudes_are_recognised_and_can_be_squared(photons, seed, kind):
     np.testing.assert_allclose(found.repair(np.sqrt(counts)), counts)
 
 
-@given(st.floats(1.0, 3e3), st.integers(0, 100))
-def test_squared_counts_are_recognised_and_can_be_rooted(photons, seed):
-    counts = drawn(photons, seed).astype(np.float64)
-    found = evidence(counts**2)
+@given(st.floats(1.0, 1e5), st.integers(0, 100), st.sampled_from([np.float32, np.float64]))
+def test_squared_counts_are_recognised_and_can_be_rooted(photons, seed, kind):
+    counts = drawn(photons, seed)
+    found = evidence(np.square(counts.astype(kind)))
     assert found.cause == SQUARES
-    np.testing.assert_allclose(found.repair(counts**2), counts)
+    np.testing.assert_allclose(found.repair(np.square(counts.astype(np.float64))), counts)
+
+
+@given(st.floats(1e5, 1e10), st.integers(0, 100))
+def test_squares_beyond_single_precision_are_judged_by_the_smaller_ones(photons, seed):
+    squares = np.square(drawn(photons, seed).astype(np.float32))
+    squares[:, 12:20, 12:20] = np.square(drawn(1e4, seed)[:, 12:20, 12:20].astype(np.float32))
+    assert evidence(squares).cause == SQUARES
+
+
+@given(st.floats(1e3, 1e12), st.integers(0, 100))
+def test_whole_numbers_of_any_size_are_no_squares(largest, seed):
+    rng = np.random.default_rng(seed)
+    values = np.floor(largest * rng.random((4, 32, 32)))
+    assert evidence(values.astype(np.float32)) is None
+    few = np.where(rng.random(values.shape) < 0.03, values, 0.0)
+    assert evidence(few.astype(np.float32)) is None
+
+
+def test_numbers_beyond_every_integer_type_raise_no_alarm():
+    assert evidence(drawn(1e9).astype(np.float32) ** 2 * np.float32(1.37)) is None
 
 
 @pytest.mark.parametrize(("kind", "photons"), [(np.uint8, 1e3), (np.uint16, 3e5)])

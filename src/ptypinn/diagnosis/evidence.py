@@ -18,6 +18,9 @@ ENOUGH = 64
 """Pixels of value 2 or more that a judgement needs."""
 WHOLE, ROUNDING = 1e-3, 3e-7
 """Distance from a whole number that rounding in single precision explains: absolute, and relative to the number."""
+HALF_ULP, LARGEST_SQUARE = 2.0**-24, 1e12
+"""Rounding of a square in single precision, relative, and the largest number below which so few whole numbers lie that
+close to a square (6 %) that ENOUGH of them tell squares from others."""
 SAMPLE = 16
 LARGEST = 500.0
 """Amplitudes above are not judged: rounding would hide whether their squares are whole."""
@@ -48,7 +51,7 @@ def evidence_in(scan: ScanData) -> Evidence | None:
     seen = values[values >= 2]
     if len(seen) < ENOUGH or (np.abs(seen - np.round(seen)) > 0).any():
         return None
-    if (np.round(np.sqrt(seen)) ** 2 == seen).all():
+    if _are_squares(seen):
         return Evidence(SQUARES, np.sqrt)
     if _overflowed(seen):
         return Evidence(OVERFLOW, None)
@@ -71,11 +74,16 @@ def _are_roots(values: np.ndarray) -> bool:
     return len(seen) >= ENOUGH and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
 
 
+def _are_squares(seen: np.ndarray) -> bool:
+    judged = seen[seen < LARGEST_SQUARE]
+    off = np.abs(np.round(np.sqrt(judged)) ** 2 - judged)
+    return len(judged) >= ENOUGH and bool((off <= HALF_ULP * judged).all())
+
+
 def _overflowed(seen: np.ndarray) -> bool:
-    whole = seen.astype(np.int64)
-    if not any(0.9 * full < whole.max() < full for full in FULL):
+    if not any(0.9 * full < seen.max() < full for full in FULL):
         return False
-    odd = whole.copy()
+    odd = seen.astype(np.int64)
     while (quarters := (odd % 4 == 0) & (odd > 0)).any():
         odd[quarters] //= 4
     return bool((odd % 8 == 1).all())
