@@ -8,7 +8,7 @@ import yaml
 
 from ptypinn.data.atomic import write_text
 from ptypinn.errors import InputError
-from ptypinn.runs import FINISHED, RunFolder
+from ptypinn.runs import FINISHED, STEPS, RunFolder
 
 
 def run(path, **options):
@@ -17,6 +17,11 @@ def run(path, **options):
 
 def interrupt_after_writing(path):
     write_text(path, "state")
+    raise KeyboardInterrupt
+
+
+def remove_and_stop(path):
+    path.unlink()
     raise KeyboardInterrupt
 
 
@@ -92,6 +97,46 @@ def test_a_finished_run_is_not_overwritten_unless_told(tmp_path):
         run(tmp_path)
     with run(tmp_path, overwrite=True):
         pass
+
+
+def test_going_on_is_for_a_finished_run_of_the_same_stage_alone(tmp_path):
+    with run(tmp_path) as folder:
+        folder.finish()
+    with run(tmp_path, again=True) as folder:
+        folder.finish()
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"a finished run of refine in .*--overwrite"):
+        RunFolder(tmp_path, "study dose", {}, again=True)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
+    with RunFolder(tmp_path, "study dose", {}, overwrite=True):
+        pass
+
+
+@pytest.mark.parametrize("mark", [b"{", b"[]", b"\xff", b'{"stage": 3}'])
+def test_a_mark_that_cannot_be_read_is_nothing_to_go_on_from(mark, tmp_path):
+    (tmp_path / FINISHED).write_bytes(mark)
+    with pytest.raises(InputError, match=r"a finished run in .*--overwrite"):
+        run(tmp_path, again=True)
+    assert (tmp_path / FINISHED).read_bytes() == mark
+
+
+def test_failure_after_a_product_is_removed_does_not_pass_for_the_earlier_run(tmp_path):
+    with run(tmp_path) as folder:
+        write_text(folder.file("last.ckpt"), "first")
+        folder.finish()
+    with pytest.raises(KeyboardInterrupt), run(tmp_path, overwrite=True) as folder:
+        remove_and_stop(folder.file("last.ckpt"))
+    assert not folder.file(FINISHED).exists()
+
+
+def test_failure_before_any_product_leaves_the_record_of_steps_as_it_was(tmp_path):
+    with run(tmp_path) as folder:
+        write_text(folder.file(STEPS), "first")
+        folder.finish()
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    with pytest.raises(KeyboardInterrupt), run(tmp_path, overwrite=True) as folder:
+        interrupt_after_writing(folder.file(STEPS))
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
 
 
 def test_a_file_is_no_folder(tmp_path):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import platform
 import time
@@ -27,7 +28,8 @@ from ptypinn.progress import PlainLines
 SCHEMA_VERSION = 1
 FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", "metrics.json"
 RECONSTRUCTION, REPORT = "reconstruction.h5", "report.html"
-BOOKKEEPING = {FINISHED, CONFIG, LOG}
+STEPS = "steps.json"
+BOOKKEEPING = {FINISHED, CONFIG, LOG, STEPS}
 PACKAGES = ("ptypinn", "torch", "numpy", "scipy", "h5py", "lightning", "scikit-image")
 
 
@@ -43,6 +45,7 @@ class RunFolder:
         config: All options of the run, by flag.
         command: The command line.
         overwrite: Allow a folder that holds a finished run.
+        again: Allow a folder that holds a finished run of the same stage, to go on from it.
 
     Raises:
         InputError: Where the path is a file, or holds a finished run that may not be overwritten.
@@ -56,10 +59,11 @@ class RunFolder:
         *,
         command: Sequence[str] = (),
         overwrite: bool = False,
+        again: bool = False,
     ) -> None:
         self.path, self.stage, self.config, self.command = Path(path), stage, to_plain(config), list(command)
         self.timings_s: dict[str, float] = {}
-        _check_free(self.path, overwrite)
+        _check_free(self.path, overwrite, stage if again else None)
 
     def __enter__(self) -> RunFolder:
         """Make the folder, take the mark of an earlier finished run away, and start the log."""
@@ -151,7 +155,7 @@ class RunFolder:
         return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
 
     def _restore_if_unused(self) -> None:
-        if self.file(FINISHED).exists() or self._products() - self._before:
+        if self.file(FINISHED).exists() or self._products() != self._before:
             return
         for name in BOOKKEEPING - self._earlier.keys():
             self.file(name).unlink(missing_ok=True)
@@ -171,11 +175,24 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def _check_free(path: Path, overwrite: bool, goes_on_from: str | None) -> None:
     if path.exists() and not path.is_dir():
         raise InputError("--output-dir", "", f"the file {path}", "a folder")
-    if (path / FINISHED).exists() and not overwrite:
-        raise InputError("--output-dir", "", f"a finished run in {path}", "a new folder, or --overwrite as well")
+    if overwrite or not (path / FINISHED).exists():
+        return
+    stage = _stage_of(path / FINISHED)
+    if stage is None or stage != goes_on_from:
+        found = f"a finished run{f' of {stage}' if stage else ''} in {path}"
+        raise InputError("--output-dir", "", found, "a new folder, or --overwrite as well")
+
+
+def _stage_of(mark: Path) -> str | None:
+    """The stage that a finished run is of, or None where its mark cannot be read."""
+    try:
+        stage = json.loads(mark.read_text(encoding="utf-8"))["stage"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return stage if isinstance(stage, str) else None
 
 
 def _loggers() -> list[logging.Logger]:

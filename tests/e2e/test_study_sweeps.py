@@ -35,6 +35,18 @@ def test_a_dose_study_writes_results_curves_and_record(ptypinn, tmp_path):
     assert (tmp_path / "out" / FINISHED).is_file()
 
 
+@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.parametrize("command", [("study", "dose", *TINY, "--workers", 0), ("study", "sim-lines", "--resume")])
+def test_finished_runs_of_other_stages_are_left_alone(command, ptypinn, scan_file, tmp_path):
+    folder = tmp_path / "out"
+    assert ptypinn("refine", scan_file, "--output-dir", folder, "--iterations", 2, "--quiet").code == 0
+    before = {entry: entry.read_bytes() for entry in folder.iterdir()}
+    refused = ptypinn(*command, "--output-dir", folder, "--quiet")
+    assert refused.code == 1 and refused.err.count("\n") == 1
+    assert "a finished run of refine" in refused.err and "--overwrite" in refused.err
+    assert {entry: entry.read_bytes() for entry in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [("--solver", "magic", "refine, cnn"), ("--seeds", "0", "at least 1"), ("--scheduler", "tcp://127.0.0.1:9", "")],

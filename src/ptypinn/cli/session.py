@@ -55,11 +55,11 @@ class Session:
         Args:
             stage: Name of the stage.
             configs: Configurations of the stage, for the record.
-            again: The run goes on from an earlier one, which may be finished.
+            again: The run goes on from an earlier one of the same stage, which may be finished.
         """
         merged = {key: value for config in configs for key, value in to_plain(config).items()}
-        allowed = again or self.options.overwrite
-        folder = RunFolder(self.options.output_dir, stage, merged, command=self.command, overwrite=allowed)
+        allowed = {"overwrite": bool(self.options.overwrite), "again": again}
+        folder = RunFolder(self.options.output_dir, stage, merged, command=self.command, **allowed)
         with folder, self.progress(folder.progress) as progress:
             yield folder, progress
 

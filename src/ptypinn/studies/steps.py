@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from ptypinn import __version__
 from ptypinn.data.atomic import write_json
 from ptypinn.plain import to_plain
+from ptypinn.runs import STEPS
 
-STEPS = "steps.json"
 Made = TypeVar("Made")
 
 
