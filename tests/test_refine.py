@@ -35,7 +35,7 @@ def test_object_comes_out_in_absolute_units(scan, loss):
     assert error < 0.03
     assert ratio == pytest.approx(1, abs=0.005)
     assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
-    scaling = next(entry for entry in recon.scale if entry["stage"] == "output scaling")
+    scaling = next(entry for entry in recon.scale if entry["stage"] == "closing factor")
     assert scaling["discrepancy"] == pytest.approx(1, abs=2.5e-3)
     assert recon.metrics["amplitude_residual"] < 1.2 * recon.metrics["expected_residual"]
 
@@ -226,7 +226,7 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(scan):
 
 def test_little_is_left_for_the_closing_factor(scan):
     entries = {entry["stage"]: entry for entry in solve(scan, refine_probe=False, iterations=40).scale}
-    assert entries["output scaling"]["discrepancy"] == pytest.approx(1, abs=2e-3)
+    assert entries["closing factor"]["discrepancy"] == pytest.approx(1, abs=2e-3)
     assert entries["probe"]["discrepancy"] == pytest.approx(1, abs=1e-4)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,19 @@ from ptypinn.config.diagnose import DiagnoseConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.account import Account, account
-from ptypinn.diagnosis.findings import Finding, findings_in
+from ptypinn.diagnosis.account import SOLVED_BY, Account, account, as_photons_see
+from ptypinn.diagnosis.findings import UNEVEN, Finding, findings_in
 from ptypinn.diagnosis.flow import entries_by_stage
-from ptypinn.diagnosis.records import probe_photons, record_of
+from ptypinn.diagnosis.light import rms_transmission
 from ptypinn.errors import InputError
 from ptypinn.models.bundle import Bundle
 from ptypinn.plain import to_plain
 from ptypinn.scale import LedgerEntry, product
 
 TOTALS = {"output_vs_truth_ratio": "amplitude over truth", "sqrt_flux_closure": "predicted over measured amplitude"}
+AROUND = ("intensity scaler", "merge", "stitching", "output scaling")
+"""Stages between the network's patches and the object."""
+UNCHANGED = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether every stage keeps the scale."""
-        return not self.findings
+        """Whether every stage keeps the scale; an object that is only less even than the truth does."""
+        return all(finding.stage == UNEVEN for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
         """Everything in plain values."""
@@ -82,17 +85,25 @@ def diagnose(
         InputError: Where the files do not belong together, or there is no ledger to go by.
     """
     config = config or DiagnoseConfig()
-    if scan is None:
-        found, own_probe = _as_recorded(recon), None
-    else:
-        scan = scan if scan.probe is None else calibrate_probe(scan)
-        found, own_probe = account(recon, scan), _own_probe(scan)
-    records = (recon.provenance.get("model") or {}).get("scale") or [] if bundle is None else bundle.header.scale
-    training = entries_by_stage(records)
-    ledger, findings = findings_in(found, training, own_probe, config.tolerance)
-    findings += _not_finite(recon)
+    whole = replace(recon, object=np.where(np.isfinite(recon.object), recon.object, 1.0).astype(np.complex64))
+    found = _as_recorded(whole) if scan is None else account(whole, _calibrated_as_then(recon, scan))
+    model = recon.provenance.get("model")
+    records = model.get("scale") if bundle is None and isinstance(model, dict) else None
+    training = entries_by_stage(records if bundle is None else bundle.header.scale)
+    ledger, findings = findings_in(found, training, config.tolerance)
+    findings = [*_not_finite(recon), *([] if scan is not None else _changed_since(whole)), *findings]
     verdict = _verdict(findings, found, config.tolerance)
     return Diagnosis(ledger, found.total, found.total_name, findings, verdict, list(training.values()))
+
+
+def _calibrated_as_then(recon: Reconstruction, scan: ScanData) -> ScanData:
+    """The scan with its probe in sqrt(photons), as it was for the reconstruction where that is on record."""
+    if scan.probe is None:
+        return scan
+    then = recon.provenance.get("scan")
+    record = then.get("probe_calibration") if isinstance(then, dict) else None
+    photons = record.get("photons") if isinstance(record, dict) and scan.probe_gauge == "relative" else None
+    return calibrate_probe(scan, photons=photons if isinstance(photons, float | int) and photons > 0 else None)
 
 
 def _as_recorded(recon: Reconstruction) -> Account:
@@ -104,12 +115,18 @@ def _as_recorded(recon: Reconstruction) -> Account:
     return Account(ledger, product(ledger), name)
 
 
-def _own_probe(scan: ScanData) -> float | None:
-    """Factor by which the scan's own probe departs from the record, on the object's amplitude."""
-    recorded = record_of(scan).probe_photons
-    if scan.probe is None:
-        return None
-    return 1.0 if recorded is None else math.sqrt(recorded / probe_photons(scan.probe))
+def _changed_since(recon: Reconstruction) -> list[Finding]:
+    """An object that is no longer the one that the recorded ledger was made for."""
+    entries = entries_by_stage(recon.scale)
+    solved = next((entries[stage] for stage in SOLVED_BY.values() if stage in entries), None)
+    if solved is None or not solved.measured > 0:
+        return []
+    then = solved.measured * math.prod(as_photons_see(entries[s]).discrepancy for s in AROUND if s in entries)
+    factor = rms_transmission(recon.object, recon.illumination) / then
+    if abs(math.log(max(factor, 1e-30))) < UNCHANGED:
+        return []
+    cause = "the object is not the one that the recorded ledger was made for"
+    return [Finding("object", factor, cause, "name the scan as well: `ptypinn diagnose RUN SCAN`")]
 
 
 def _not_finite(recon: Reconstruction) -> list[Finding]:
@@ -122,9 +139,16 @@ def _verdict(findings: list[Finding], found: Account, tolerance: float) -> str:
     total = f"{TOTALS[found.total_name]} is {found.total:.4f}"
     if not findings:
         return f"no loss: every stage keeps the scale, and {total}"
-    named = "; ".join(f"{finding.stage} x{finding.factor:.4g}: {finding.cause}" for finding in findings)
+    named = "; ".join(_named(finding) for finding in findings)
+    if all(finding.stage == UNEVEN for finding in findings):
+        return f"no loss: every stage keeps the scale, but the object is not as even as the truth ({total}): {named}"
     if not any(finding.reaches_object for finding in findings):
         return f"no amplitude is lost ({total}), but something is wrong: {named}"
     number = {1: "one stage does", 2: "two stages do"}.get(len(findings), f"{len(findings)} stages do")
-    right = abs(math.log(found.total)) <= math.log1p(tolerance) if found.total > 0 else False
+    right = found.total > 0 and abs(math.log(found.total)) <= math.log1p(tolerance)
     return f"{total}, {'but' if right else 'since'} {number} not keep the scale: {named}"
+
+
+def _named(finding: Finding) -> str:
+    factor = f"x{finding.factor:.4g}" if math.isfinite(finding.factor) else "(factor unknown)"
+    return f"{finding.stage} {factor}: {finding.cause}"

@@ -65,7 +65,7 @@ def reconstruct(
     with cpu_threads(config.threads):
         seen = part if index is None else part.subset(index)
         recon, flow, fit = _swept(seen, index, bundle, config, progress or silent)
-        return with_account(recon, given, flow, fit)
+        return with_account(recon, given, flow, fit, seen)
 
 
 def _swept(
@@ -84,6 +84,10 @@ def _swept(
         )
         sweep(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, tape=tape)
         stitched, response = sums.stitched(predictor.scaler.drift)
+    if not bool(torch.isfinite(stitched).all()):
+        raise InputError(
+            bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
+        )
     found = Reconstruction(
         object=stitched.cpu().numpy(),
         illumination=sums.illumination[0].cpu().numpy(),

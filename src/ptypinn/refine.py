@@ -86,9 +86,8 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
     """Gather a result, its object times `factor`, with figures of merit and scale ledger."""
     object_ = (result.object * factor).astype(np.complex64)
     fit = data_fit(scan, object_, result.probe, result.positions_px, device=pick_device(config.device))
-    closed = LedgerEntry(
-        "output scaling", 1.0, factor, "closed form: the global factor of largest likelihood", stats=stats_of(object_)
-    )
+    source = "closed form: the global factor of largest likelihood, which the object holds"
+    closed = LedgerEntry("closing factor", 1.0, factor, source, on_path=False, stats=stats_of(object_))
     found = Reconstruction(
         object=object_,
         illumination=result.illumination,

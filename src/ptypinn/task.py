@@ -108,7 +108,7 @@ class PtychoTask(lightning.LightningModule):
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
             loss = self.data_loss(found.counts, measured, mask).mean()
             if tape is not None:
-                tape.note("predicted counts", torch.where(mask, found.counts, 0.0))
+                tape.note("predicted photons", torch.where(mask, found.counts.detach(), 0.0).sum((-2, -1)), each=True)
             extra = loss.new_zeros(())
             if self.config.total_variation:
                 extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()

@@ -12,9 +12,19 @@ from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.diagnosis.evidence import Evidence, evidence_in
-from ptypinn.diagnosis.light import DetectorLight, detector_light, illumination_at, rms_transmission
+from ptypinn.diagnosis.light import (
+    DetectorLight,
+    dead_pixels,
+    detector_light,
+    illumination_at,
+    rms_transmission,
+    vacuum_pattern,
+)
 from ptypinn.diagnosis.records import probe_photons, record_of
 from ptypinn.metrics.data_fit import DataFit, data_fit
+
+MOSTLY_MEASURED = 0.98
+"""Share of the light on good pixels, below which only a truth can tell how much falls on the others."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +41,20 @@ class Balance:
     """Through vacuum, by the record or else by the scan's probe."""
     probe_used: float
     """Through vacuum, of the probe that the object was found with."""
+    probe_given: float | None
+    """Through vacuum, of the probe that came with the scan; None where it has none."""
     probe_source: str
     """Where the expected photons of the probe come from."""
+    probe_changed: str
+    """How the probe came by other photons than those on record; empty where nobody says."""
     light: DetectorLight
     """Which detector pixels have a share in them."""
     truth: Complex64[np.ndarray, "height width"] | None
     """The truth on the canvas of the reconstruction, NaN outside its frame."""
     evidence: Evidence | None
     """What the patterns hold in place of photon counts."""
-    counting_error: float
-    """Relative standard error that counting leaves in the mean amplitude."""
+    chance: float
+    """Relative deviation of the mean amplitude that counting explains: four standard errors."""
 
     @property
     def transmission(self) -> float:
@@ -48,30 +62,33 @@ class Balance:
         return math.sqrt(self.measured / (self.light.good_share * self.probe_used))
 
 
-def balance_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Balance:
+def balance_of(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataFit) -> Balance:
     """Count photons.
 
     Args:
         recon: The reconstruction.
         scan: The whole scan that it was made from.
-        fit: How the reconstruction fits its part of the scan.
+        part: Its patterns that took part.
+        fit: How the reconstruction fits them.
     """
-    part, truth, record = recon.scan_part(scan), truth_on_canvas(recon, scan), record_of(scan)
-    light, evidence = _light(recon, part, truth, fit), evidence_in(part)
-    used = probe_photons(recon.probe)
-    own = probe_photons(scan.probe) if scan.probe is not None and scan.probe_gauge == "calibrated" else used
+    truth, record, evidence = truth_on_canvas(recon, scan), record_of(scan), evidence_in(part)
+    light, used = _light(recon, part, truth, fit), probe_photons(recon.probe)
+    own = probe_photons(scan.probe) if scan.probe is not None and scan.probe_gauge == "calibrated" else None
     measured = float(fit.measured_map[scan.good].sum()) / part.n_patterns
     expected = measured / (light.live_share * light.good_share)
     source = "no record of the photons: as counted"
-    if record.pattern_photons is not None:
+    if record.pattern_photons is not None and truth is None and light.good_share < MOSTLY_MEASURED:
+        source = f"{1 - light.good_share:.0%} of the light falls on masked pixels: as counted"
+    elif record.pattern_photons is not None:
         expected = record.pattern_photons * _share_of_part(recon, scan, part, truth)
         source = f"photons per pattern: {record.source}, and as loaded"
     elif evidence is not None and evidence.repair is not None:
         expected *= _repaired(part, evidence)
         source = f"photons per pattern, if {evidence.cause}: put right, and as loaded"
-    error = 0.5 / math.sqrt(measured * part.n_patterns)
-    probe = record.probe_photons or own
-    return Balance(measured, expected, source, probe, used, record.source, light, truth, evidence, error)
+    chance = 4 * 0.5 / math.sqrt(measured * part.n_patterns)
+    probe = record.probe_photons or own or used
+    changed = record.changed or ""
+    return Balance(measured, expected, source, probe, used, own, record.source, changed, light, truth, evidence, chance)
 
 
 def truth_on_canvas(recon: Reconstruction, scan: ScanData) -> Complex64[np.ndarray, "height width"] | None:
@@ -108,9 +125,17 @@ def _repaired(part: ScanData, evidence: Evidence) -> float:
 
 
 def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit) -> DetectorLight:
-    expected = None
-    if truth is not None and (fit.measured_map[part.good] == 0).any():
+    """Shares of the light by the truth where it is needed and known, else by the prediction and the probe as given.
+
+    A solver or a network learns to predict darkness where pixels are dead, and may refine the probe to that end.
+    """
+    given = part.probe if part.probe is not None else recon.probe
+    good, measured, alone = part.good, fit.measured_map, vacuum_pattern(given)
+    predicted = fit.predicted_map if fit.predicted_map[good].any() else alone
+    suspect = dead_pixels(good, measured, alone) | dead_pixels(good, measured, predicted)
+    if truth is not None and (suspect.any() or not good.all()):
         known = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
-        sure = data_fit(part, known, recon.probe, recon.positions_px)
-        expected = sure.predicted_map / sure.flux_closure
-    return detector_light(part, recon.probe, fit.measured_map, fit.predicted_map, expected)
+        positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
+        return detector_light(good, measured, data_fit(part, known, given, positions).predicted_map)
+    live = detector_light(good, measured, alone).live_share
+    return DetectorLight(detector_light(good, measured, predicted).good_share, live)

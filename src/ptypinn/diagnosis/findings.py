@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ptypinn.diagnosis.account import Account, with_cause
 from ptypinn.diagnosis.words import ADVICE, CAUSES, SATURATED, UNKNOWN
@@ -12,14 +12,18 @@ from ptypinn.scale import LedgerEntry, product
 
 EXACT = 0.02
 """Deviation that stages without freedom are allowed: they copy, divide or look up."""
-LOOSE = 0.25
-"""Deviation of the photons in groups from those in the scan: groups draw some patterns more often."""
+LOOSE = {"grouping": 0.25}
+"""Deviation by stage that is allowed beyond: groups draw some patterns more often than others."""
 AT_CEILING = 0.02
 """Share of a head's outputs at its largest value, above which it saturates."""
+UNEVEN = "comparison"
+"""Stage that goes over from rms to mean: it is off where the object is less even than the truth, or more so."""
 FREE = ("network", "solver", "reconstruction", "comparison", "truth", "output scaling")
 """Stages that answer to data: they are allowed the tolerance of the configuration."""
-HARMLESS = ("grouping", "input normalisation", "propagation")
-"""Stages whose factor cannot reach the object."""
+HARMLESS = ("grouping", "input normalisation", "propagation", UNEVEN)
+"""Stages whose factor is none on the object's scale."""
+UNJUDGED = ("probe as given", "closing factor")
+"""Entries for the record."""
 LEARNED = {"training labels": ("training labels", 1.0), "training merge": ("merge", -1.0)}
 """What a network takes over from its training: name, entry of the training's ledger, and the power of its factor."""
 EDGES = "stitching, edges"
@@ -44,37 +48,31 @@ class Finding:
 
 
 def findings_in(
-    found: Account, training: Mapping[str, LedgerEntry], own_probe: float | None, tolerance: float
+    found: Account, training: Mapping[str, LedgerEntry], tolerance: float
 ) -> tuple[list[LedgerEntry], list[Finding]]:
     """What is wrong, in the order from counts to object.
 
     Args:
         found: The account of a reconstruction.
         training: Ledger of the training behind it, by stage; empty for none.
-        own_probe: Factor by which the scan's own probe departs from the record; None where it has none.
         tolerance: Relative deviation that is put down to data and training.
 
     Returns:
         The ledger, in which factors that a training has handed on stand under their own name, and the findings.
     """
-    ledger = _with_training_causes(found.ledger, training, tolerance)
-    findings = [
-        finding
-        for entry in ledger
-        if (finding := _judge(entry, ledger, found, tolerance)) is not None and not _restores(entry, ledger, tolerance)
-    ]
+    ledger = _named_after_training(_with_training_causes(found.ledger, training), training)
+    judged = [_judge(entry, ledger, tolerance) for entry in ledger]
+    findings = [finding for finding in judged if finding is not None]
     stages = {finding.stage for finding in findings}
     findings = [finding for finding in findings if not (finding.stage == EDGES and {"merge", "stitching"} & stages)]
-    findings = [_by_training(finding, training, own_probe) for finding in findings]
-    findings += _training_only(training, {finding.stage for finding in findings})
-    if not findings and _off(found.total, tolerance):
+    findings += _training_only(training, stages)
+    chance = max((entry.chance for entry in ledger), default=0.0)
+    if not findings and _off(found.total, tolerance + chance):
         findings.append(_largest(ledger, found.total))
     return ledger, findings
 
 
-def _with_training_causes(
-    ledger: list[LedgerEntry], training: Mapping[str, LedgerEntry], tolerance: float
-) -> list[LedgerEntry]:
+def _with_training_causes(ledger: list[LedgerEntry], training: Mapping[str, LedgerEntry]) -> list[LedgerEntry]:
     """Put what the network learned from wrong labels, or from a wrong merge, before the network."""
     for name, (stage, power) in LEARNED.items():
         cause, network = training.get(stage), next((entry for entry in ledger if entry.stage == "network"), None)
@@ -87,44 +85,42 @@ def _with_training_causes(
     return ledger
 
 
-def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], found: Account, tolerance: float) -> Finding | None:
+def _named_after_training(ledger: list[LedgerEntry], training: Mapping[str, LedgerEntry]) -> list[LedgerEntry]:
+    """A wrong probe that is the training's own, while the scan's is right, goes by that name."""
+    entries, trained = {entry.stage: entry for entry in ledger}, training.get("probe")
+    used, given = entries.get("probe"), entries.get("probe as given")
+    if used is None or given is None or trained is None or _off(given.discrepancy, EXACT):
+        return ledger
+    if not _off(used.discrepancy, EXACT) or _off(trained.discrepancy / used.discrepancy, SAME):
+        return ledger
+    return [replace(entry, stage="training probe") if entry is used else entry for entry in ledger]
+
+
+def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], tolerance: float) -> Finding | None:
+    if entry.stage in UNJUDGED or (entry.stage == "output scaling" and not _off(product(ledger), tolerance)):
+        return None  # told for the record, or making good what other stages have lost
+    reaches = entry.stage not in HARMLESS
     if entry.stats is not None and entry.stats.non_finite:
         cause = f"{entry.stats.non_finite} values are not finite"
-        return Finding(entry.stage, math.nan, cause, ADVICE["not finite"])
-    if not _off(entry.discrepancy, _allowed(entry, found, tolerance)):
+        return Finding(entry.stage, math.nan, cause, ADVICE["not finite"], reaches)
+    off = _off(entry.discrepancy, max(LOOSE.get(entry.stage, EXACT), tolerance * (entry.stage in FREE)) + entry.chance)
+    if entry.stage == "loading" and entry.note:
+        factor = entry.discrepancy if off else math.nan
+        return Finding(entry.stage, factor, entry.note, ADVICE.get(entry.note, ADVICE["loading"]))
+    if not off:
         return None
     cause = CAUSES.get(entry.stage, UNKNOWN).format(factor=entry.discrepancy)
     advice = ADVICE.get(entry.stage, ADVICE["reconstruction"])
-    if entry.stage == "loading" and found.evidence is not None:
-        cause, advice = found.evidence.cause, ADVICE[found.evidence.cause]
-    saturated = entry.stats is not None and (entry.stats.at_ceiling or 0.0) > AT_CEILING
-    if entry.stage == "network" and saturated and entry.discrepancy < 1:
+    if entry.stage == "network" and _saturated(entry):
         cause, advice = SATURATED.format(share=entry.stats.at_ceiling if entry.stats else 0.0), ADVICE["saturated"]
-    return Finding(entry.stage, entry.discrepancy, cause, advice, entry.stage not in HARMLESS)
+    if entry.note:
+        cause = f"{entry.note}; the object has {entry.discrepancy:.4g} times its due"
+    return Finding(entry.stage, entry.discrepancy, cause, advice, reaches)
 
 
-def _allowed(entry: LedgerEntry, found: Account, tolerance: float) -> float:
-    if entry.stage == "grouping":
-        return LOOSE
-    if entry.stage == "loading":
-        return max(EXACT, found.counting_error * 4)
-    return tolerance if entry.stage in FREE else EXACT
-
-
-def _restores(entry: LedgerEntry, ledger: Sequence[LedgerEntry], tolerance: float) -> bool:
-    """Whether prediction scaling makes good what other stages have lost."""
-    return entry.stage == "output scaling" and not _off(product(ledger), tolerance)
-
-
-def _by_training(finding: Finding, training: Mapping[str, LedgerEntry], own_probe: float | None) -> Finding:
-    """A wrong probe that is the training's own, not the scan's, goes by that name."""
-    probe = training.get("probe")
-    if finding.stage != "probe" or probe is None or own_probe is None or _off(own_probe, EXACT):
-        return finding
-    if abs(math.log(probe.discrepancy / finding.factor)) > SAME:
-        return finding
-    stage = "training probe"
-    return Finding(stage, finding.factor, CAUSES[stage].format(factor=finding.factor), ADVICE[stage])
+def _saturated(entry: LedgerEntry) -> bool:
+    piled = entry.stats is not None and (entry.stats.at_ceiling or 0.0) > AT_CEILING
+    return piled and entry.discrepancy < 1
 
 
 def _training_only(training: Mapping[str, LedgerEntry], named: set[str]) -> list[Finding]:

@@ -40,8 +40,7 @@ def conditioning_entries(
     seen, grouped = flow[INPUT].rms, flow[PHOTONS].mean
     if not (flow[COUNTS].rms and seen and grouped):
         return []
-    dark = (flow[TRANSMITTED].rms or 0.0) ** 2 * (predictor.photons - predictor.vacuum_photons)
-    filled = mean_photons(flow[COUNTS]) + dark
+    filled = mean_photons(flow[COUNTS])
     edge = flow[INPUT].shape[-1]
     return [
         LedgerEntry(

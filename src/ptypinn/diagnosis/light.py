@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from ptypinn.data.scan import ScanData
 from ptypinn.physics.forward import detect
 from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.propagate import far_field, to_centred
@@ -46,45 +45,35 @@ def illumination_at(
 class DetectorLight:
     """Which detector pixels have a share in the light."""
 
-    vacuum: float
-    """Photons of the probe alone on good pixels, per pattern."""
     good_share: float
     """Share of the photons behind the sample that falls on good pixels."""
     live_share: float
     """Share of the light on good pixels that falls on pixels which ever counted one photon."""
 
 
-def detector_light(
-    scan: ScanData,
-    probe: np.ndarray,
-    measured: Float64[np.ndarray, "y x"],
-    predicted: Float64[np.ndarray, "y x"],
-    expected: Float64[np.ndarray, "y x"] | None = None,
-) -> DetectorLight:
-    """Share out the light.
+def vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
+    """Photons per pixel that a probe makes without a sample, zero frequency at N//2."""
+    modes = torch.from_numpy(probe.astype(np.complex128))
+    return to_centred(detect(far_field(modes[None])))[0].numpy()
+
+
+def dead_pixels(
+    good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
+) -> Bool[np.ndarray, "y x"]:
+    """Good pixels that never counted although they must have been lit.
 
     Args:
-        scan: For its mask.
-        probe: Probe modes, sqrt(photons).
-        measured: Counts by pixel, summed over the scan, centred.
-        predicted: Counts by pixel that the reconstruction predicts, likewise.
-        expected: Counts by pixel that are sure to be expected, likewise; those of the probe alone where not given.
+        good: The mask, True = good pixel.
+        measured: Counts by pixel, summed over the scan.
+        expected: Counts by pixel that are to be expected, likewise, in any scale.
     """
-    alone = to_centred(detect(far_field(torch.from_numpy(probe.astype(np.complex128))[None])))[0].numpy()
-    sure = alone * (measured[scan.good].sum() / alone[scan.good].sum()) if expected is None else expected
-    dead = _dead(scan.good, measured, sure)
-    lit = sure[scan.good].sum()
-    return DetectorLight(
-        vacuum=float(alone[scan.good].sum()),
-        good_share=float(predicted[scan.good].sum() / predicted.sum()),
-        live_share=float(1 - sure[dead].sum() / lit),
-    )
+    sure = expected * (measured[good].sum() / expected[good].sum())
+    return good & (measured == 0) & (sure > CERTAINLY_LIT)
 
 
-def dead_pixels(scan: ScanData, measured: np.ndarray, expected: np.ndarray) -> int:
-    """Number of pixels that never counted although they are good and must have been lit."""
-    return int(_dead(scan.good, measured, expected).sum())
-
-
-def _dead(good: Bool[np.ndarray, "y x"], measured: np.ndarray, expected: np.ndarray) -> Bool[np.ndarray, "y x"]:
-    return good & (measured == 0) & (expected > CERTAINLY_LIT)
+def detector_light(
+    good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
+) -> DetectorLight:
+    """Share out the light that is to be expected; the arguments are those of `dead_pixels`."""
+    dead, lit = dead_pixels(good, measured, expected), expected[good].sum()
+    return DetectorLight(float(lit / expected.sum()), float(1 - expected[dead].sum() / lit))

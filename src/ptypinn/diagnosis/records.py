@@ -25,8 +25,6 @@ class Record:
     source: str
     """Who says so."""
     changed: str | None = None
-    """What was said about the probe afterwards, where it contradicts; None for nothing."""
-    changed: str | None = None
     """How the probe came by other photons than those on record, in words; None where nobody changed them."""
 
 

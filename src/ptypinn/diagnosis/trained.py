@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.flow import conditioning_entries, mean_photons
+from ptypinn.diagnosis.flow import conditioning_entries
 from ptypinn.diagnosis.light import illumination_at, rms_transmission
 from ptypinn.diagnosis.records import record_of
-from ptypinn.models.predictor import COUNTS, PatchPredictor
+from ptypinn.models.predictor import PHOTONS, PatchPredictor
 from ptypinn.scale import LedgerEntry, Stats, input_scale, stats_of
 
 
@@ -75,12 +75,12 @@ def _labels(scan: ScanData, labels: np.ndarray, patterns: np.ndarray, photons: f
 
 def _explained(seen: Mapping[str, Stats]) -> list[LedgerEntry]:
     """Merge and propagation."""
-    entries, merge, predicted = [], seen["merge"].rms, seen["predicted counts"]
+    entries, merge, predicted, counted = [], seen["merge"].rms, seen["predicted photons"], seen[PHOTONS].mean
     if merge is not None:
         source = "what the merge makes of an object that is 1 everywhere"
         entries.append(LedgerEntry("merge", 1.0, merge, source, stats=seen["merge"]))
-    if predicted.mean and seen[COUNTS].mean:
-        closure = math.sqrt(mean_photons(predicted) / mean_photons(seen[COUNTS]))
+    if predicted.mean and counted:
+        closure = math.sqrt(predicted.mean / counted)
         source = "sqrt of predicted over measured photons"
         entries.append(LedgerEntry("propagation", 1.0, closure, source, stats=predicted))
     return entries

@@ -88,7 +88,7 @@ class PatchPredictor(nn.Module):
         if tape is not None:
             tape.note(PHOTONS, photons, each=True)
             tape.note(TRANSMITTED, transmitted, each=True)
-            for stage, values in ((COUNTS, counts), (INPUT, seen), (TEXTURE, texture)):
+            for stage, values in ((COUNTS, filled), (INPUT, seen), (TEXTURE, texture)):
                 tape.note(stage, values)
         return texture * transmitted
 

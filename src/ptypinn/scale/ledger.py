@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,13 @@ class Stats:
         return None if self.mean is None or self.std is None else math.hypot(self.mean, self.std)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Stats:
-        """Statistics from their plain form."""
-        return cls(**{**record, "shape": tuple(record["shape"])})
+    def from_json(cls, record: object) -> Stats:
+        """Statistics from their plain form.
+
+        Raises:
+            ValueError: Where the record is something else.
+        """
+        return cls(**_fields_of(cls, record))
 
 
 def stats_of(values: np.ndarray) -> Stats:
@@ -71,6 +75,10 @@ class LedgerEntry:
     """Whether the factor reaches the object; what only conditions the network does not."""
     by_light: float | None = None
     """The measured figure as root mean square weighted by the illumination, where `measured` is a plain mean."""
+    chance: float = 0.0
+    """Relative deviation that counting statistics alone explain."""
+    note: str = ""
+    """What the numbers themselves say, such as that they are no photon counts."""
     stats: Stats | None = None
     """What the stage handed on, where tensors were seen."""
 
@@ -78,7 +86,9 @@ class LedgerEntry:
     def discrepancy(self) -> float:
         """Factor on the object's amplitude, `measured / expected` or its inverse: 1 where the stage keeps the scale."""
         above, below = (self.expected, self.measured) if self.inverse else (self.measured, self.expected)
-        return above / below if below else math.inf
+        if not below:
+            return math.inf if above else 1.0
+        return above / below
 
     def as_json(self) -> dict[str, Any]:
         """Plain entry with its discrepancy; values that are not finite are None."""
@@ -89,19 +99,83 @@ class LedgerEntry:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> LedgerEntry:
-        """An entry that `as_json` wrote; None becomes NaN.
+    def from_json(cls, record: object) -> LedgerEntry:
+        """An entry that `as_json` wrote; a number that was not finite, and None there, becomes NaN.
 
         Raises:
-            KeyError, TypeError, ValueError: Where the record is something else.
+            ValueError: Where the record is something else.
         """
-        known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
-        for name in ("expected", "measured"):
-            known[name] = math.nan if known[name] is None else float(known[name])
-        known["stats"] = Stats.from_json(known["stats"]) if known.get("stats") else None
+        known = _fields_of(cls, record)
+        for name in ("expected", "measured", "by_light"):
+            if (known.get(name) or 0.0) < 0:
+                raise ValueError(f"{name}: found {known[name]}, expected no negative amplitude")
         return cls(**known)
+
+
+def unreadable_entries(records: object) -> int:
+    """How many entries of a ledger as it is kept in files cannot be read; what is no list counts as one."""
+    if records is None or records == []:
+        return 0
+    return sum(not _readable(record) for record in records) if isinstance(records, list | tuple) else 1
+
+
+def _readable(record: object) -> bool:
+    try:
+        LedgerEntry.from_json(record)
+    except ValueError:
+        return False
+    return True
 
 
 def product(entries: Iterable[LedgerEntry]) -> float:
     """Product of the discrepancies on the path: what happened to the object's amplitude in all."""
     return math.prod((entry.discrepancy for entry in entries if entry.on_path), start=1.0)
+
+
+def _fields_of(kind: type, record: object) -> dict[str, Any]:
+    """Values of a dataclass from a plain record, each of the type that its field has; unknown names are left out."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"found {type(record).__name__}, expected a mapping")
+    known = {}
+    for field in fields(kind):
+        if field.name in record:
+            try:
+                known[field.name] = READERS[str(field.type)](record[field.name])
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ValueError(f"{field.name}: {error}") from None
+        elif field.default is MISSING:
+            raise ValueError(f"{field.name}: found none, expected {field.type}")
+    return known
+
+
+def _exactly(kind: type) -> Callable[[object], Any]:
+    def read(value: object) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"found {type(value).__name__}, expected {kind.__name__}")
+        return value
+
+    return read
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"found {type(value).__name__}, expected a number")
+    return float(value)
+
+
+def _lengths(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"found {type(value).__name__}, expected whole numbers")
+    return tuple(_exactly(int)(length) for length in value)
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _exactly(str),
+    "bool": _exactly(bool),
+    "int": _exactly(int),
+    "float": lambda value: math.nan if value is None else _number(value),
+    "float | None": lambda value: None if value is None else _number(value),
+    "tuple[int, ...]": _lengths,
+    "Stats | None": lambda value: None if value is None else Stats.from_json(value),
+}
+"""What reads a value, by the annotation of its field."""
