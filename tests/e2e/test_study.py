@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
+from ptypinn.errors import InputError
 from ptypinn.runs import FINISHED
 
 TINY = {
@@ -107,6 +109,39 @@ def test_nonsense_ends_in_one_line_and_writes_nothing(arguments, named, ptypinn,
     assert named in done.err
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--probe-file", "small.npy"), "small.npy"),
+        (("--probe-file", "nan.npy"), "nan.npy"),
+        (("--nphotons", "1e18"), "--nphotons"),
+        (("--nphotons", "1e12", "--amplitude-mean", "0.01"), "--nphotons"),
+        (("--device", "abacus"), "--device"),
+    ],
+)
+def test_input_that_cannot_be_used_leaves_nothing_behind(arguments, named, ptypinn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("small.npy", np.ones((30, 30), np.complex64))
+    np.save("nan.npy", np.full((64, 64), np.nan, np.complex64))
+    done = ptypinn("study", "sim-lines", "--scenario", "gs1_custom", "--output-dir", "out", *arguments)
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert named in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("quick_pictures")
+def test_a_study_that_fails_to_resume_stays_finished(ptypinn, tiny, tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("scan", "patterns", "none", "some")
+
+    command = ("study", "sim-lines", "--config", tiny, "--output-dir", tmp_path / "out", "--quiet")
+    assert ptypinn(*command).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    monkeypatch.setattr("ptypinn.training._data", refuse)
+    assert ptypinn(*command, "--resume", "--learning-rate", "1e-4").code == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
 def test_unknown_scenarios_and_studies_are_bad_usage(ptypinn, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import typing
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -195,6 +197,78 @@ def test_an_interrupted_study_goes_on_and_equals_one_that_was_not(made, tmp_path
     again = sim_lines(TINY, output_dir=tmp_path)
     assert all(step.kept for step in again.steps.values())
     np.testing.assert_array_equal(again.recon.object, made[0].recon.object)
+
+
+def at_first_step(stage: str, done: int, total: int, /, **figures: float) -> None:
+    if stage == "train":
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_run_stopped_before_its_first_epoch_takes_nothing_of_the_run_before(changed, made, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(made[1], folder)
+    config = replace(TINY, object_seed=7) if changed else TINY
+    with pytest.raises(KeyboardInterrupt):
+        sim_lines(config, output_dir=folder, progress=at_first_step, overwrite=not changed)
+    assert not any((folder / "model").rglob("*.*"))
+    seen: list[str] = []
+    resumed = sim_lines(config, output_dir=folder, progress=lambda *told, **_: seen.append(f"{told[0]} {told[1]}"))
+    assert "train 1" in seen and resumed.steps["simulate"].kept
+    fresh = sim_lines(config, output_dir=tmp_path / "fresh") if changed else made[0]
+    np.testing.assert_array_equal(resumed.recon.object, fresh.recon.object)
+
+
+def test_bad_input_to_a_step_costs_nothing_of_the_run_before(made, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("scan", "patterns", "none", "some")
+
+    folder = made[1]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr("ptypinn.training._data", refuse)
+    with pytest.raises(InputError, match="patterns"):
+        sim_lines(replace(TINY, learning_rate=1e-4), output_dir=folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("file", "redone"),
+    [("scan.h5", "simulate"), ("model/model.safetensors", "train"), ("reconstruction.h5", "reconstruct")],
+)
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-9] + bytes(255 - value for value in data[-9:])]
+)
+def test_what_is_damaged_is_made_again(file, redone, damage, made, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(made[1], folder)
+    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+    with pytest.warns(UserWarning, match=f"{file} is not as the step '{redone}' left it"):
+        again = sim_lines(TINY, output_dir=folder)
+    made_again = {name for name, step in again.steps.items() if not step.kept}
+    # The same model may be another file, since its header has no order: then the reconstruction is made from it again.
+    assert {redone} <= made_again <= {redone, *(["reconstruct"] if redone == "train" else [])}
+    np.testing.assert_array_equal(again.recon.object, made[0].recon.object)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_lets_the_training_begin_afresh(name, made, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(made[1], folder)
+    checkpoint = folder / "model" / "checkpoints" / name
+    checkpoint.write_bytes(checkpoint.read_bytes()[:999])
+    (folder / "model" / "model.safetensors").unlink()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        again = sim_lines(TINY, output_dir=folder)
+    assert any("begins afresh" in str(warning.message) and name in str(warning.message) for warning in said)
+    np.testing.assert_array_equal(again.recon.object, made[0].recon.object)
+
+
+def test_kept_steps_leave_the_record_of_steps_alone(made):
+    record = made[1] / "steps.json"
+    before = (record.stat().st_ino, record.stat().st_mtime_ns)
+    sim_lines(TINY, output_dir=made[1])
+    assert (record.stat().st_ino, record.stat().st_mtime_ns) == before
 
 
 def test_another_parameter_redoes_what_depends_on_it_and_no_more(made):

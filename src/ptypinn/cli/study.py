@@ -16,9 +16,11 @@ def run_sim_lines(session: Session) -> None:
     origins = origins_of(config, session.command)
     from ptypinn.studies.scenario import resolve
 
-    resolve(config, origins)  # refuse bad parameters before anything is written
+    scenario = resolve(config, origins)  # refuse bad parameters before anything is imported for long
     from ptypinn.studies.metadata import console_lines
-    from ptypinn.studies.sim_lines import SCAN, sim_lines
+    from ptypinn.studies.sim_lines import SCAN, check, sim_lines
+
+    check(scenario)  # refuse bad input before anything is written
 
     with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
         fresh = bool(session.options.overwrite and not session.options.resume)

@@ -35,6 +35,8 @@ TRAIN = {
 }
 RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
 """Fields of the stages by the names of the parameters."""
+MOST_PHOTONS = 1e12
+"""Most photons per pattern that a simulation draws."""
 OWN = {"probe_mask": 0.0, "probe_scale": 1.0, "nphotons": 1e9, "probe": "custom", "base_total_images": 512}
 OWN |= {"object_size": 392}
 """Defaults of the parameters that no stage has."""

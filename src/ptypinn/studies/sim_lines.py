@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from ptypinn.callbacks import CURVE
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.study import SimLinesConfig
 from ptypinn.data.formats import load, save
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import cpu_threads
+from ptypinn.device import cpu_threads, pick_device
 from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.diagnosis.light import illumination_at
+from ptypinn.errors import InputError
 from ptypinn.evaluate import Evaluation, evaluate
 from ptypinn.physics.forward import power
 from ptypinn.physics.probes import disk_probe
@@ -26,10 +30,11 @@ from ptypinn.reconstruct import reconstruct
 from ptypinn.runs import RECONSTRUCTION
 from ptypinn.simulate import draw_object, draw_positions, draw_probe, simulate
 from ptypinn.studies.metadata import metadata_of
-from ptypinn.studies.scenario import Scenario, resolve, with_probe_file
+from ptypinn.studies.scenario import MOST_PHOTONS, Scenario, resolve, with_probe_file
 from ptypinn.studies.schema import StudyMetadata
 from ptypinn.studies.steps import Step, Steps, digest_of
-from ptypinn.training import BUNDLE, CHECKPOINTS, LAST, train
+from ptypinn.training import BEST, BUNDLE, CHECKPOINTS, LAST, train
+from ptypinn.types import Probe
 
 SCAN, MODEL, PROBE = "scan.h5", "model", "probe.npy"
 
@@ -100,17 +105,47 @@ def simulation_of(scenario: Scenario, folder: Path) -> SimulateConfig:
         scenario: The scenario.
         folder: Where a probe that is masked is written.
     """
-    config = scenario.simulate
+    config, masked = _simulation(scenario)
+    if masked is None:
+        return config
+    folder.mkdir(parents=True, exist_ok=True)
+    return with_probe_file(config, folder / PROBE, masked)
+
+
+def check(scenario: Scenario) -> None:
+    """Refuse what a study of a scenario would stumble over, before it writes anything.
+
+    Raises:
+        InputError: Where the probe's file, its mask, the photons or the device cannot be used.
+    """
+    pick_device(scenario.train.device)
+    _simulation(scenario)
+
+
+def _simulation(scenario: Scenario) -> tuple[SimulateConfig, np.ndarray | None]:
+    """The simulation, and its probe with one photon where it is masked."""
+    config, masked = scenario.simulate, None
     probe = draw_probe(config)
     if diameter := scenario.value("probe_mask"):
-        support = disk_probe(config.size, diameter / 2).abs()
-        probe = probe * (support / support.max())
-        probe = (probe / power(probe).sqrt()).to(torch.complex64)
-        config = with_probe_file(config, folder / PROBE, probe.numpy())
+        probe = _masked(probe, diameter)
+        masked = probe.numpy()
     truth, positions = draw_object(config).numpy(), draw_positions(config, probe)[0].numpy()
     light = illumination_at(positions, probe.numpy(), (truth.shape[0], truth.shape[1]))
     transmitted = float((light * np.abs(truth).astype(np.float64) ** 2).sum()) / len(positions)
-    return replace(config, photons=scenario.value("nphotons") / transmitted * scenario.value("probe_scale") ** 2)
+    photons = scenario.value("nphotons") * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
+    if not 0 < photons <= MOST_PHOTONS:
+        found = f"{scenario.value('nphotons'):g}, which takes {photons:.3g} through vacuum"
+        raise InputError("--nphotons", "", found, f"at most {MOST_PHOTONS:g} through vacuum")
+    return replace(config, photons=photons), masked
+
+
+def _masked(probe: Probe, diameter_px: float) -> Probe:
+    """A probe behind a soft circular support, with one photon."""
+    support = disk_probe(probe.shape[-1], diameter_px / 2).abs()
+    cut = probe * (support / support.max())
+    if not 0 < float(power(cut)) < math.inf:
+        raise InputError("--probe_mask", "", str(diameter_px), "a support that the probe shines through")
+    return (cut / power(cut).sqrt()).to(torch.complex64)
 
 
 def _simulated(scenario: Scenario, steps: Steps, folder: Path, progress: Progress | None) -> tuple[ScanData, str]:
@@ -119,8 +154,9 @@ def _simulated(scenario: Scenario, steps: Steps, folder: Path, progress: Progres
     digest, path = digest_of(content, own), folder / SCAN
 
     def make(_: bool) -> None:
+        config = simulation_of(scenario, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save(simulate(simulation_of(scenario, folder), progress=progress), path)
+        save(simulate(config, progress=progress), path)
 
     steps.run("simulate", digest, path, make)
     return load(path), digest
@@ -131,12 +167,25 @@ def _trained(
 ) -> tuple[Path, str]:
     digest, path = digest_of(before, _without_machine(scenario.train)), folder / BUNDLE
 
-    def make(begun: bool) -> None:
-        goes_on = begun and (folder / CHECKPOINTS / LAST).is_file()
-        train(scan, scenario.train, output_dir=folder, progress=progress, resume=goes_on)
+    def afresh() -> None:
+        # What earlier parameters have left must be gone before these are on record as begun: see `make`.
+        for name in (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}", CURVE, BUNDLE):
+            (folder / name).unlink(missing_ok=True)
+        steps.begin("train", digest)
 
-    steps.run("train", digest, path, make)
-    return path, digest
+    def make(begun: bool) -> None:
+        if begun and (folder / CHECKPOINTS / LAST).is_file():
+            try:
+                train(scan, scenario.train, output_dir=folder, progress=progress, resume=True)
+                return
+            except InputError as error:
+                if not error.source.endswith(".ckpt"):
+                    raise
+                warnings.warn(f"the training begins afresh: {error}", stacklevel=2)
+        train(scan, scenario.train, output_dir=folder, progress=_after(afresh, progress))
+
+    step = steps.run("train", digest, path, make)
+    return path, digest_of(digest, step.sha256)
 
 
 def _reconstructed(
@@ -155,6 +204,21 @@ def _reconstructed(
 
     steps.run("reconstruct", digest, path, make)
     return Reconstruction.load(path)
+
+
+def _after(start: Callable[[], None], progress: Progress | None) -> Progress:
+    """A progress that starts something at the first sign of work: bad input has stopped the work before that."""
+    started = False
+
+    def tell(stage: str, done: int, total: int, /, **figures: float) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            start()
+        if progress is not None:
+            progress(stage, done, total, **figures)
+
+    return tell
 
 
 def _without_machine(config: Any) -> dict[str, Any]:
