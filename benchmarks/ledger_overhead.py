@@ -86,13 +86,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     scene = pp.SimulateConfig(size=options.size, n_patterns=options.patterns, object_size=(6 * options.size,) * 2)
-    scan = pp.simulate(scene).replace(truth=None)
+    known = pp.simulate(scene)
+    scan = known.replace(truth=None)
     recipe, sweep = pp.TrainConfig(epochs=1, n_groups=480, threads=1), pp.ReconstructConfig(threads=1)
     with tempfile.TemporaryDirectory() as folder:
         model = pp.train(scan, recipe, output_dir=folder)
         results = {
             "train": share(lambda: pp.train(scan, recipe, output_dir=folder), options.repeats),
             "reconstruct": share(lambda: pp.reconstruct(scan, model, sweep), options.repeats),
+            "reconstruct_with_truth": share(lambda: pp.reconstruct(known, model, sweep), options.repeats),
         }
     record = {"patterns": options.patterns, "size": options.size, **results}
     print(json.dumps(record, indent=2))

@@ -132,7 +132,7 @@ def test_object_of_zeros_and_object_that_was_changed(scan, recon):
     found = diagnose(empty, scan)
     assert (found.total, product(found.ledger)) == (0.0, 0.0)
     assert "solver" in [finding.stage for finding in found.findings]
-    assert [finding.stage for finding in diagnose(empty).findings][0] == "object"
+    assert diagnose(empty).findings[0].stage == "object"
     half = replace(recon, object=recon.object * np.complex64(0.5))
     assert diagnose(half).findings[0].factor == pytest.approx(0.5, rel=1e-3)
 

@@ -25,6 +25,8 @@ from ptypinn.metrics.data_fit import DataFit, data_fit
 
 MOSTLY_MEASURED = 0.98
 """Share of the light on good pixels, below which only a truth can tell how much falls on the others."""
+NEGLIGIBLE = 0.01
+"""Share of the light that may seem to fall on dead pixels before a truth is asked."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def _share_of_part(recon: Reconstruction, scan: ScanData, part: ScanData, truth:
     if truth is None:
         return float(pattern_sums(part).mean() / pattern_sums(scan).mean())
     assert scan.truth is not None
-    everywhere = illumination_at(scan.positions_px, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
+    whole = scan.positions_px.round()  # fractions of a pixel make no difference to a mean
+    everywhere = illumination_at(whole, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
     return (rms_transmission(truth, recon.illumination) / rms_transmission(scan.truth, everywhere)) ** 2
 
 
@@ -132,8 +135,8 @@ def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit:
     given = part.probe if part.probe is not None else recon.probe
     good, measured, alone = part.good, fit.measured_map, vacuum_pattern(given)
     predicted = fit.predicted_map if fit.predicted_map[good].any() else alone
-    suspect = dead_pixels(good, measured, alone) | dead_pixels(good, measured, predicted)
-    if truth is not None and (suspect.any() or not good.all()):
+    doubtful = max(light[dead_pixels(good, measured, light)].sum() / light.sum() for light in (alone, predicted))
+    if truth is not None and (doubtful > NEGLIGIBLE or not good.all()):
         known = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
         positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
         return detector_light(good, measured, data_fit(part, known, given, positions).predicted_map)

@@ -30,14 +30,15 @@ def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
 def illumination_at(
     positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
 ) -> Float64[np.ndarray, "height width"]:
-    """Photons that a probe at canvas positions puts on every object pixel, patches cut where they leave the canvas."""
-    size = probe.shape[-1]
+    """Photons that a probe at canvas positions puts on every object pixel; what leaves the canvas is cut off."""
+    size, modes = probe.shape[-1], torch.from_numpy(probe)
     canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
-    modes = torch.from_numpy(probe)
     inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)
-    for start in range(0, int(inside.sum()), BATCH):
-        corners, fractions = split_positions(torch.from_numpy(positions_px[inside][start : start + BATCH]) + size)
-        add_patches(canvas, probe_intensity(shift_probe(modes, fractions))[None], corners)
+    still = probe_intensity(modes[None])
+    for part in np.split(positions_px[inside], range(BATCH, int(inside.sum()), BATCH)):
+        corners, fractions = split_positions(torch.from_numpy(part) + size)
+        moved = probe_intensity(shift_probe(modes, fractions)) if fractions.any() else still.repeat(len(part), 1, 1)
+        add_patches(canvas, moved[None], corners)
     return canvas[0, size:-size, size:-size].double().numpy()
 
 
