@@ -103,7 +103,8 @@ def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], tolerance: float) 
     if entry.stats is not None and entry.stats.non_finite:
         cause = f"{entry.stats.non_finite} values are not finite"
         return Finding(entry.stage, math.nan, cause, ADVICE["not finite"], reaches)
-    off = _off(entry.discrepancy, max(LOOSE.get(entry.stage, EXACT), tolerance * (entry.stage in FREE)) + entry.chance)
+    allowed = tolerance if entry.stage in FREE else LOOSE.get(entry.stage, EXACT)
+    off = _off(entry.discrepancy, allowed + entry.chance)
     if entry.stage == "loading" and entry.note:
         factor = entry.discrepancy if off else math.nan
         return Finding(entry.stage, factor, entry.note, ADVICE.get(entry.note, ADVICE["loading"]))
