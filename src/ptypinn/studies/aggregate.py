@@ -185,6 +185,7 @@ def _parameter(metadata: Mapping[str, Any], name: str) -> Any:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names, or as much of their paths as tells them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    depth = next((n for n in range(1, 99) if len({part[-n:] for part in parts}) == len(parts)), 99)
+    parts = [folder.resolve().parts[1:] for folder in folders]
+    deepest = max(map(len, parts), default=1)
+    depth = next((n for n in range(1, deepest) if len({part[-n:] for part in parts}) == len(parts)), deepest)
     return ["/".join(part[-depth:]) for part in parts]

@@ -42,19 +42,24 @@ class RunRecord:
 def find_runs(places: Sequence[str | Path], leave_out: Path | None = None) -> list[Path]:
     """Run folders among the places given, and those below a place that is none itself, in order of their names.
 
+    Each is named once, however many ways lead to it; links below a place are not followed. A summary, or a folder
+    without a reconstruction of its own, hides no run below it.
+
     Args:
         places: Run folders, or folders that hold run folders at any depth.
-        leave_out: A folder that is no run, such as that of the summary.
+        leave_out: A folder that is no run itself, such as that of the summary; those below it are.
 
     Raises:
         InputError: Where a place does not exist.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}
+    apart = None if leave_out is None else leave_out.resolve()
     for place in map(Path, places):
         if not place.is_dir():
             raise InputError(str(place), "", "no such folder", "a run folder, or a folder of them")
-        found += [folder for folder in _below(place) if leave_out is None or folder.resolve() != leave_out.resolve()]
-    return list(dict.fromkeys(found))
+        for folder in _below(place, apart):
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
 
 
 def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
@@ -85,11 +90,18 @@ def is_summary(folder: Path) -> bool:
         return False
 
 
-def _below(place: Path) -> list[Path]:
-    if any((place / name).is_file() for name in (FINISHED, CONFIG, LOG)):
-        return [] if is_summary(place) else [place]
-    inside = sorted(entry for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return [folder for entry in inside for folder in _below(entry)]
+def _below(place: Path, leave_out: Path | None) -> list[Path]:
+    marked = any((place / name).is_file() for name in (FINISHED, CONFIG, LOG))
+    is_run = marked and place.resolve() != leave_out and not is_summary(place)
+    if is_run and (place / RECONSTRUCTION).is_file():
+        return [place]
+    inside = sorted(entry for entry in place.iterdir() if _is_folder(entry))
+    runs = [folder for entry in inside for folder in _below(entry, leave_out)]
+    return runs or ([place] if is_run else [])
+
+
+def _is_folder(entry: Path) -> bool:
+    return entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
 
 
 def _scan_of(folder: Path, metadata: Mapping[str, Any]) -> ScanData:
