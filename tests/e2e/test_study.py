@@ -55,6 +55,9 @@ def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path
     assert record["parameters"]["batch"] == {"value": 2, "origin": "flag"}
     assert record["parameters"]["size"] == {"value": 32, "origin": "config file"}
     assert record["parameters"]["gridsize"] == {"value": 2, "origin": "profile"}
+    assert record["parameters"]["scenario"] == {"value": "gs2_custom", "origin": "flag"}
+    assert record["parameters"]["prediction_scale_source"] == {"value": "least_squares", "origin": "flag"}
+    assert record["parameters"]["threads"] == {"value": 1, "origin": "config file"}
     batch = next(found for found in record["overrides"] if found["parameter"] == "batch")
     assert (batch["profile"], batch["reason"]) == (4, "smoke test")
     assert record["photons_per_pattern"]["measured"] == pytest.approx(1e6, rel=0.01)

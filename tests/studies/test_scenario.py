@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.cli.options import stage_parser
-from ptypinn.config.study import PARAMETERS, SimLinesConfig
+from ptypinn.cli.study import origins_of
+from ptypinn.config.study import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import power
 from ptypinn.simulate import draw_probe, simulate
+from ptypinn.studies import scenario as scenario_module
+from ptypinn.studies.fields import TRAIN, named_by_study
 from ptypinn.studies.scenario import PROFILES, profile, resolve, stage_records
 from ptypinn.studies.sim_lines import simulation_of
 
@@ -32,7 +35,7 @@ def test_every_scenario_has_a_profile_that_the_package_carries_and_the_configura
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_profile_is_a_configuration_file_of_the_command_line_too(name):
-    arguments = ["--scenario", name, "--output_dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
+    arguments = ["--output_dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
     options = stage_parser("study sim-lines").parse_args(arguments)
     config = SimLinesConfig(**{field.name: options[field.name] for field in fields(SimLinesConfig)})
     assert set(config.given()) == set(profile(name))
@@ -59,7 +62,53 @@ def test_profiles_describe_the_scenarios_they_are_named_after(name):
     assert scenario.value("nphotons") == 1e9
     assert not scenario.overrides
     assert all(scenario.parameters[key].origin == "profile" for key in profile(name))
-    assert {parameter.origin for parameter in scenario.parameters.values()} <= {"profile", "default"}
+    origins = {key: parameter.origin for key, parameter in scenario.parameters.items() if key != "scenario"}
+    assert set(origins.values()) <= {"profile", "default"}
+    assert set(origins) == {*PARAMETERS, "prediction_scale_source", "device", "threads"}
+
+
+def test_parameters_about_the_run_have_an_origin_too():
+    config = SimLinesConfig(scenario="gs1_custom", prediction_scale_source="flux", threads=2)
+    found = resolve(config, {"prediction_scale_source": "config file"}).parameters
+    about = {name: (found[name].value, found[name].origin) for name in ABOUT_THE_RUN}
+    assert about == {
+        "scenario": ("gs1_custom", "argument"),
+        "prediction_scale_source": ("flux", "config file"),
+        "device": ("auto", "default"),
+        "threads": (2, "argument"),
+    }
+
+
+def test_a_flag_and_a_line_of_a_file_are_told_apart(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("device: cpu\nscenario: gs2_ideal\nwidth: 16\n")
+    config = SimLinesConfig(device="cpu", width=16, threads=1, probe="probe.npy")
+    command = ["study", "sim-lines", "--config", str(file), "--threads=1", "--probe", "probe.npy"]
+    assert origins_of(config, command, [file]) == {
+        **dict.fromkeys(("device", "scenario", "width"), "config file"),
+        **dict.fromkeys(("threads", "probe", "probe_file"), "flag"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("scenario: odd\nnphoton: 3", "nphoton"), ("size: 64", "scenario"), ("scenario: gs1_ideal", "gs1_ideal")],
+)
+def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
+    (tmp_path / "odd.yaml").write_text(text)
+    monkeypatch.setattr(scenario_module, "PROFILES", tmp_path)
+    with pytest.raises(InputError, match=named):
+        profile("odd")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("--n_groups", "--group_count"), ("--epochs", "--nepochs"), ("--seed", "--train_seed"), ("--width", "--width")],
+)
+def test_errors_of_a_stage_name_options_of_the_study(said, expected):
+    with pytest.raises(InputError) as refused, named_by_study(TRAIN):
+        raise InputError(said, "", "0", f"at least 1 for {said}")
+    assert str(refused.value) == f"{expected}: found 0, expected at least 1 for {expected}"
 
 
 def test_overrides_are_recorded_with_old_and_new_value_and_reason():
@@ -75,7 +124,9 @@ def test_overrides_are_recorded_with_old_and_new_value_and_reason():
     assert scenario.reconstruct.groups_per_pattern == 2
 
 
-@given(batch=st.integers(1, 9), epochs=st.integers(1, 9), seed=st.integers(0, 99), width=st.sampled_from([16, 32]))
+@hypothesis.given(
+    batch=st.integers(1, 9), epochs=st.integers(1, 9), seed=st.integers(0, 99), width=st.sampled_from([16, 32])
+)
 def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed, width):
     plain = stage_records(resolve(SimLinesConfig()))
     config = SimLinesConfig(batch=batch, nepochs=epochs, train_seed=seed, width=width)
@@ -99,6 +150,10 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
         ({"width": 7}, "--width"),
         ({"model": "transformer"}, "--model"),
         ({"scenario": "gs1_ideal", "probe_file": "probe.npy"}, "--probe_file"),
+        ({"probe": "idael"}, "--probe: found 'idael'"),
+        ({"probe": "a.npy", "probe_file": "b.npy"}, "--probe: found a.npy"),
+        ({"nphotons": 1e18}, "--nphotons"),
+        ({"nphotons": 1e11, "probe_scale": 4.0}, "--nphotons.*--probe_scale"),
     ],
 )
 def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
@@ -133,12 +188,16 @@ def test_a_masked_probe_keeps_its_photons_and_loses_its_tails(tmp_path):
     assert not np.isclose(float(power(masked)), 1.0)
 
 
-def test_a_probe_of_ones_own_is_used_and_named(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [({"scenario": "gs2_custom"}, "probe_file"), ({"scenario": "gs2_custom"}, "probe"), ({}, "probe")],
+)
+def test_a_probe_of_ones_own_is_used_and_named(given, option, tmp_path):
     probe = np.zeros((1, 32, 32), np.complex64)
     probe[0, 8:24, 10:20] = 1 + 2j
     path = tmp_path / "probe.npy"
     np.save(path, probe)
-    scenario = resolve(replace(TINY, scenario="gs2_custom", probe_file=str(path), probe_mask=0.0))
+    scenario = resolve(replace(TINY, **given, probe_mask=0.0, **{option: str(path)}))
     used = draw_probe(simulation_of(scenario, tmp_path)).numpy()
     np.testing.assert_allclose(used / used[0, 8, 10], probe / probe[0, 8, 10], atol=1e-6)
     named = scenario.probe_file

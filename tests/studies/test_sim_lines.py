@@ -113,6 +113,7 @@ def test_training_health_labels_photons_and_seeds(made):
     assert (labels.used, labels.non_finite) == (False, 0)
     assert labels.mean_amplitude == pytest.approx(2.7, rel=0.1)
     photons = run.metadata.photons_per_pattern
+    assert (photons["probe_scale"], photons["requested_times_probe_scale_squared"]) == (1.0, 1e6)
     assert photons["requested"] == 1e6
     assert photons["measured"] == pytest.approx(1e6, rel=1e-2)
     assert run.metadata.seeds == {"object_seed": 42, "sim_seed": 42, "train_seed": 42}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
 
 from ptypinn.cli.products import headline, result_record, write_products
 from ptypinn.cli.session import Session
-from ptypinn.config.study import SimLinesConfig
+from ptypinn.config.study import ABOUT_THE_RUN, SimLinesConfig
 
 
 def run_sim_lines(session: Session) -> None:
     """Run one scenario; what an interrupted run has finished is kept."""
     config = session.config(SimLinesConfig)
-    origins = origins_of(config, session.command)
+    origins = origins_of(config, session.command, [Path(str(file)) for file in session.options.config or ()])
     from ptypinn.studies.scenario import resolve
 
     scenario = resolve(config, origins)  # refuse bad parameters before anything is imported for long
@@ -46,7 +49,16 @@ def _interruption_by_name() -> Iterator[None]:
         raise KeyboardInterrupt("the same command with --resume goes on where this one stopped") from None
 
 
-def origins_of(config: SimLinesConfig, command: Sequence[str]) -> dict[str, str]:
-    """Where every given parameter comes from: `flag` where it stands on the command line, else `config file`."""
+def origins_of(config: SimLinesConfig, command: Sequence[str], files: Sequence[Path] = ()) -> dict[str, str]:
+    """Where every given parameter comes from: `flag` where it stands on the command line, else `config file`.
+
+    Args:
+        config: The options, as they hold.
+        command: The command line.
+        files: Configuration files that it names.
+    """
     flags = {word[2:].split("=")[0].replace("-", "_") for word in command if word.startswith("--")}
-    return {name: "flag" if name in flags else "config file" for name in config.given()}
+    flags |= {"probe_file"} if "probe" in flags else set()
+    written = {name for file in files for name in yaml.safe_load(file.read_text(encoding="utf-8")) or ()}
+    names = [*config.given(), *(name for name in ABOUT_THE_RUN if name in flags | written)]
+    return {name: "flag" if name in flags else "config file" for name in names}

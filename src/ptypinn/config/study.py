@@ -39,11 +39,11 @@ class SimLinesConfig:
     base_total_images: int | None = None
     """Patterns of the scan, times gridsize**2."""
     nphotons: float | None = None
-    """Photons per measured pattern, on average behind the object."""
-    probe: Literal["ideal", "custom"] | None = None
-    """A real symmetric disk, or the curved field behind a zone plate."""
+    """Photons per measured pattern, on average behind the object, where probe_scale is 1."""
+    probe: str | None = None
+    """ideal: a real symmetric disk; custom: the curved field behind a zone plate; or a file, as for probe_file."""
     probe_file: str | None = None
-    """File with the probe, instead of the zone plate: .npy, .npz, a scan or a reconstruction."""
+    """File with the custom probe, instead of the zone plate: .npy, .npz, a scan or a reconstruction."""
     probe_diameter_px: float | None = None
     """Diameter of the ideal probe, pixels."""
     defocus_waves: float | None = None
@@ -51,7 +51,7 @@ class SimLinesConfig:
     probe_mask: float | None = None
     """Diameter of a soft circular support that cuts off the probe's tails, pixels; 0 for none."""
     probe_scale: float | None = None
-    """Factor on the probe's amplitude in the simulation; the photons per pattern follow its square."""
+    """Factor on the probe's amplitude in the simulation: patterns carry nphotons times its square."""
     split_fraction: float | None = None
     """Share of the patterns that train, those of the smallest y."""
     model: str | None = None
@@ -94,7 +94,10 @@ class SimLinesConfig:
 
     def given(self) -> dict[str, Any]:
         """Parameters of the profile that this configuration overrides."""
-        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
+        found = {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
+        if self.probe not in (None, "ideal", "custom"):
+            found |= {"probe": "custom", "probe_file": self.probe}
+        return found
 
     def _require(self, name: str, holds: Any, expected: str) -> None:
         value = getattr(self, name)
@@ -102,6 +105,7 @@ class SimLinesConfig:
             raise InputError(f"--{name}", "", str(value), expected)
 
 
-ABOUT_THE_RUN = ("scenario", "prediction_scale_source", "reason", "device", "threads")
-PARAMETERS = tuple(field.name for field in fields(SimLinesConfig) if field.name not in ABOUT_THE_RUN)
+ABOUT_THE_RUN = ("scenario", "prediction_scale_source", "device", "threads")
+"""Parameters that no profile sets."""
+PARAMETERS = tuple(field.name for field in fields(SimLinesConfig) if field.name not in (*ABOUT_THE_RUN, "reason"))
 """Parameters that a profile sets and an option overrides."""

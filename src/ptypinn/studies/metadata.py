@@ -126,9 +126,11 @@ def _scaler(bundle: Bundle | None, external: float | None, missing: dict[str, st
 
 def _photons(scenario: Scenario, scan: ScanData) -> dict[str, float | None]:
     """Photons per pattern: asked for behind the object, expected and measured there, and through vacuum."""
-    made = scan.provenance
+    made, requested, factor = scan.provenance, scenario.value("nphotons"), scenario.value("probe_scale")
     return {
-        "requested": scenario.value("nphotons"),
+        "requested": requested,
+        "probe_scale": factor,
+        "requested_times_probe_scale_squared": requested * factor**2,
         "expected": made.get("photons_expected"),
         "measured": made.get("photons_measured"),
         "through_vacuum": float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2)),

@@ -14,29 +14,17 @@ import yaml
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.study import PARAMETERS, SimLinesConfig
+from ptypinn.config.study import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS
+from ptypinn.studies.fields import RECONSTRUCT, SIMULATE, TRAIN, named_by_study
 
 PROFILES = Path(__file__).parent / "profiles"
-SIMULATE = {
-    "sim_seed": "seed",
-    **{name: name for name in ("size", "amplitude_mean", "amplitude_range", "feature_px", "object_seed", "buffer_px")},
-    **{name: name for name in ("scan", "probe_diameter_px", "defocus_waves", "probe_file")},
-}
-TRAIN = {
-    "group_count": "n_groups",
-    "batch": "cluster_size",
-    "nepochs": "epochs",
-    "train_seed": "seed",
-    **{name: name for name in ("model", "width", "gridsize", "neighbor_count", "learning_rate", "loss")},
-    **{name: name for name in ("trainable_log_scale", "split_fraction")},
-}
-RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
-"""Fields of the stages by the names of the parameters."""
 MOST_PHOTONS = 1e12
 """Most photons per pattern that a simulation draws."""
+KINDS = {"ideal": "disk", "custom": "zone_plate"}
+"""Probes of the simulation by the names that the scenarios give them."""
 OWN = {"probe_mask": 0.0, "probe_scale": 1.0, "nphotons": 1e9, "probe": "custom", "base_total_images": 512}
 OWN |= {"object_size": 392}
 """Defaults of the parameters that no stage has."""
@@ -103,13 +91,18 @@ def profile(name: str) -> dict[str, Any]:
     """What the profile of a scenario says.
 
     Raises:
-        InputError: Where there is no such scenario.
+        InputError: Where there is no such scenario, or its profile says what no profile can.
     """
     path = PROFILES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(entry.stem for entry in PROFILES.glob("*.yaml")))
         raise InputError("--scenario", "", repr(name), f"one of {known}")
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    said = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if (named := said.pop("scenario", None)) != name:
+        raise InputError(str(path), "scenario", repr(named), repr(name))
+    if unknown := [key for key in said if key not in PARAMETERS]:
+        raise InputError(str(path), str(unknown[0]), "an unknown key", f"one of {', '.join(PARAMETERS)}")
+    return said
 
 
 def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) -> Scenario:
@@ -123,6 +116,7 @@ def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) ->
         InputError: Where parameters contradict each other.
     """
     origins, said, given = origins or {}, profile(config.scenario), config.given()
+    _check_given(config)
     found = {name: Parameter(value, "default") for name, value in _defaults().items()}
     found |= {name: Parameter(_typed(name, value), "profile") for name, value in said.items()}
     found |= {name: Parameter(value, origins.get(name, "argument")) for name, value in given.items()}
@@ -133,6 +127,8 @@ def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) ->
     ]
     parameters = {name: found[name] for name in PARAMETERS}
     values = {name: parameter.value for name, parameter in parameters.items()}
+    parameters = {**_about_the_run(config, origins), **parameters}
+    _check_photons(values["nphotons"], values["probe_scale"])
     if values["model"] not in MODELS:
         raise InputError("--model", "", repr(values["model"]), f"one of {', '.join(sorted(MODELS))}")
     stages = _simulation(values), _training(values, config), _inference(values, config)
@@ -150,6 +146,32 @@ def with_probe_file(config: SimulateConfig, path: Path, probe: np.ndarray) -> Si
     return replace(config, probe="file", probe_file=str(path))
 
 
+def _about_the_run(config: SimLinesConfig, origins: Mapping[str, str]) -> dict[str, Parameter]:
+    """Parameters that no profile sets."""
+    found = {}
+    for field in fields(SimLinesConfig):
+        if field.name in ABOUT_THE_RUN:
+            value = getattr(config, field.name)
+            guess = "default" if value == field.default else "argument"
+            found[field.name] = Parameter(value, origins.get(field.name, guess))
+    return found
+
+
+def _check_given(config: SimLinesConfig) -> None:
+    if config.probe is None or config.probe in KINDS:
+        return
+    if config.probe_file is not None:
+        raise InputError("--probe", "", config.probe, f"{' or '.join(KINDS)} together with --probe_file")
+    if not Path(config.probe).is_file():
+        raise InputError("--probe", "", repr(config.probe), f"{', '.join(KINDS)}, or a file with a probe")
+
+
+def _check_photons(nphotons: float, probe_scale: float) -> None:
+    if nphotons * probe_scale**2 > MOST_PHOTONS:
+        found = f"{nphotons:g}, times {probe_scale:g} squared of --probe_scale"
+        raise InputError("--nphotons", "", found, f"at most {MOST_PHOTONS:g} photons per pattern")
+
+
 def _defaults() -> dict[str, Any]:
     known: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
     found = dict(OWN)
@@ -165,31 +187,34 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
-    kind = {"ideal": "disk", "custom": "zone_plate"}[values["probe"]]
+    kind = KINDS[values["probe"]]
     if values["probe_file"]:
         if kind == "disk":
             raise InputError("--probe_file", "", values["probe_file"], "none for an ideal probe, or --probe custom")
         kind = "file"
     edge = int(values["object_size"])
-    return SimulateConfig(
-        object="lines",
-        object_size=(edge, edge),
-        phase_range=(0.0, 0.0),
-        probe=kind,  # type: ignore[arg-type]  # one of its literals
-        photons=1.0,
-        n_patterns=values["base_total_images"] * values["gridsize"] ** 2,
-        **{field: values[name] for name, field in SIMULATE.items()},
-    )
+    with named_by_study(SIMULATE):
+        return SimulateConfig(
+            object="lines",
+            object_size=(edge, edge),
+            phase_range=(0.0, 0.0),
+            probe=kind,  # type: ignore[arg-type]  # one of its literals
+            photons=1.0,
+            n_patterns=values["base_total_images"] * values["gridsize"] ** 2,
+            **{field: values[name] for name, field in SIMULATE.items()},
+        )
 
 
 def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
     # The half held out judges, so no pattern of the other is set aside to validate on.
     chosen = {field: values[name] for name, field in TRAIN.items()}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
+    with named_by_study(TRAIN):
+        return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
 
 
 def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> ReconstructConfig:
     chosen = {field: values[name] for name, field in RECONSTRUCT.items()}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    return ReconstructConfig(part="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)
+    with named_by_study(RECONSTRUCT):
+        return ReconstructConfig(part="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)

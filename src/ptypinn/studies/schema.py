@@ -162,7 +162,8 @@ class StudyMetadata:
     stages: dict[str, dict[str, Any]]
     """Configurations of the stages, field by field."""
     photons_per_pattern: dict[str, float | None]
-    """`requested`, `expected`, `measured` and `through_vacuum`."""
+    """`requested`, `probe_scale` and `requested_times_probe_scale_squared`, which `expected` and `measured` should
+    equal; then `through_vacuum`."""
     probe: dict[str, Any]
     """Kind, diameter, overlap of neighbouring positions, share of its power at the array's edge, file."""
     intensity_scaler_state: IntensityScalerState

@@ -29,6 +29,7 @@ from ptypinn.progress import Progress
 from ptypinn.reconstruct import reconstruct
 from ptypinn.runs import RECONSTRUCTION
 from ptypinn.simulate import draw_object, draw_positions, draw_probe, simulate
+from ptypinn.studies.fields import RECONSTRUCT, TRAIN, named_by_study
 from ptypinn.studies.metadata import metadata_of
 from ptypinn.studies.scenario import MOST_PHOTONS, Scenario, resolve, with_probe_file
 from ptypinn.studies.schema import StudyMetadata
@@ -184,7 +185,8 @@ def _trained(
                 warnings.warn(f"the training begins afresh: {error}", stacklevel=2)
         train(scan, scenario.train, output_dir=folder, progress=_after(afresh, progress))
 
-    step = steps.run("train", digest, path, make)
+    with named_by_study(TRAIN):
+        step = steps.run("train", digest, path, make)
     return path, digest_of(digest, step.sha256)
 
 
@@ -202,7 +204,8 @@ def _reconstructed(
     def make(_: bool) -> None:
         reconstruct(scan, model, scenario.reconstruct, progress=progress).save(path)
 
-    steps.run("reconstruct", digest, path, make)
+    with named_by_study(RECONSTRUCT):
+        steps.run("reconstruct", digest, path, make)
     return Reconstruction.load(path)
 
 

@@ -1,0 +1,41 @@
+"""Parameters of a study by the fields of the stages that they set, and back again in messages."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+
+from ptypinn.errors import InputError
+
+SIMULATE = {
+    "sim_seed": "seed",
+    **{name: name for name in ("size", "amplitude_mean", "amplitude_range", "feature_px", "object_seed", "buffer_px")},
+    **{name: name for name in ("scan", "probe_diameter_px", "defocus_waves", "probe_file")},
+}
+TRAIN = {
+    "group_count": "n_groups",
+    "batch": "cluster_size",
+    "nepochs": "epochs",
+    "train_seed": "seed",
+    **{name: name for name in ("model", "width", "gridsize", "neighbor_count", "learning_rate", "loss")},
+    **{name: name for name in ("trainable_log_scale", "split_fraction")},
+}
+RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
+"""Fields of the stages by the names of the parameters."""
+
+
+@contextlib.contextmanager
+def named_by_study(fields: Mapping[str, str]) -> Iterator[None]:
+    """Let errors of a stage name the options that the study has.
+
+    Args:
+        fields: Fields of the stage by the names of the parameters.
+    """
+    options = {field: name for name, field in fields.items()}
+    try:
+        yield
+    except InputError as error:
+        words = (error.source, error.field, error.found, error.expected)
+        renamed = [re.sub(r"--(\w+)", lambda flag: f"--{options.get(flag[1], flag[1])}", word) for word in words]
+        raise InputError(*renamed) from None
