@@ -49,7 +49,7 @@ def bias_figure(rows: Rows) -> Figure:
         _draw_spans(axes, [row[name] for row in rows])
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel(unit)
-    left.set_yticks(range(len(rows)), [row["run"] for row in rows])
+    left.set_yticks(range(len(rows)), [_literal(row["run"]) for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
     figure.legend(*left.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return figure
@@ -67,7 +67,7 @@ def stage_figure(rows: Rows) -> Figure | None:
         ratios = _on_path(row)
         x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=row["run"])
+        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=_literal(row["run"]))
     axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
     ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
     if max(ratios_of_all) > 2 * min(ratios_of_all):
@@ -75,7 +75,7 @@ def stage_figure(rows: Rows) -> Figure | None:
     else:
         reach = max(0.01, *(1.15 * abs(ratio - 1) for ratio in ratios_of_all))
         axes.set_ylim(1 - reach, 1 + reach)
-    axes.set_xticks(range(len(stages)), stages, rotation=20, ha="right")
+    axes.set_xticks(range(len(stages)), [_literal(stage) for stage in stages], rotation=20, ha="right")
     axes.set_ylabel("measured over expected factor")
     axes.legend(fontsize=8, frameon=False, ncols=min(4, len(told)), loc="lower left", bbox_to_anchor=(0, 1.0))
     _quiet(axes)
@@ -121,6 +121,11 @@ def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
 def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
     """Ratios of the stages on the path that have a positive one."""
     return {s["stage"]: s["ratio"] for s in row["stage_ratios"] if s["on_path"] and s["ratio"] and s["ratio"] > 0}
+
+
+def _literal(name: str) -> str:
+    """A name as figures draw it: a dollar begins no formula."""
+    return name.replace("$", r"\$")
 
 
 def _at_least(limits: tuple[float, float], span: float) -> tuple[float, float]:

@@ -66,7 +66,7 @@ COLUMNS = (
 
 
 def write_summary(summary: BiasSummary, folder: Path, page: Path, title: str, command: str = "") -> None:
-    """Write summary, table and page, each atomically.
+    """Write summary, table and page, each atomically, once all are made.
 
     Args:
         summary: What the runs show.
@@ -75,9 +75,10 @@ def write_summary(summary: BiasSummary, folder: Path, page: Path, title: str, co
         title: Heading of the page.
         command: Command line that makes the same.
     """
-    write_json(folder / SUMMARY_JSON, summary.as_json())
-    write_text(folder / SUMMARY_TABLE, markdown(summary, title))
-    write_text(page, render_summary(summary, title, command))
+    content, table, text = summary.as_json(), markdown(summary, title), render_summary(summary, title, command)
+    write_json(folder / SUMMARY_JSON, content)
+    write_text(folder / SUMMARY_TABLE, table)
+    write_text(page, text)
 
 
 def render_summary(summary: BiasSummary, title: str, command: str = "") -> str:
@@ -113,10 +114,10 @@ def markdown(summary: BiasSummary, title: str) -> str:
 
 
 def _facts(summary: BiasSummary) -> list[tuple[str, str]]:
-    ratios = [row["output_vs_truth_ratio"] for row in summary.rows]
+    ratios = [ratio for row in summary.rows if (ratio := row["output_vs_truth_ratio"]) is not None]
     facts = [("Runs", f"{len(summary.rows)}, {len(summary.skipped)} left out")]
     facts.append(("Scenarios", ", ".join(dict.fromkeys(row["scenario"] for row in summary.rows))))
-    return [*facts, ("Amplitude over truth", f"{min(ratios):.4f} to {max(ratios):.4f}")]
+    return [*facts, ("Amplitude over truth", f"{min(ratios):.4f} to {max(ratios):.4f}" if ratios else DASH)]
 
 
 def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
@@ -170,7 +171,7 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
         Cell(row["run"]),
         Cell(row["scenario"]),
         Cell(row["prediction_scale"]["source"] or DASH),
-        Cell(f"{ratio:.4f}", abs(ratio - 1) > RATIO_TOLERANCE),
+        Cell(DASH) if ratio is None else Cell(f"{ratio:.4f}", abs(ratio - 1) > RATIO_TOLERANCE),
         Cell(_number(row["pearson_r_amplitude"])),
         *_bias_cells(row["amplitude_bias"]),
         *_bias_cells(row["phase_bias_rad"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,18 @@ from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
+from ptypinn.studies.task import reason_of
+from ptypinn.studies.typed import count, flag, number, text
 
 SCHEMA_VERSION = 1
 FIGURES = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "pearson_r_phase", "frc_half_bit_px")
-PARITY = ("scale_match_pct", "scale_discrepancy_flag", "amplification_ratio")
-UNSEEN = ("pixels", "output_vs_truth_ratio", "pearson_r_amplitude")
-HEALTH = ("epochs_completed", "stopped_early", "nan_count")
+PARITY = {"scale_match_pct": number, "scale_discrepancy_flag": flag, "amplification_ratio": number}
+UNSEEN = {"pixels": count, "output_vs_truth_ratio": number, "pearson_r_amplitude": number}
+HEALTH = {"epochs_completed": count, "stopped_early": flag, "nan_count": count}
+SCALING = {"source": text, "factor": number}
+"""Fields of a record that a row repeats, with their kinds."""
+ODD = (InputError, OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What a run that is damaged, foreign or of another version may give rise to."""
 
 
 @dataclass(frozen=True)
@@ -81,41 +87,44 @@ def aggregate(
     """
     config, report = config or StudyReportConfig(), progress or silent
     folders, runs, skipped = find_runs(places, leave_out), list[RunRecord](), list[Skipped]()
-    for number, folder in enumerate(folders):
-        report("read", number, len(folders))
+    rows: list[dict[str, Any]] = []
+    for done, folder in enumerate(folders):
+        report("read", done, len(folders))
         try:
-            runs.append(read_run(folder, config.lit_fraction))
-        except (InputError, OSError) as error:
-            skipped.append(Skipped(str(folder), " ".join(str(error).split())))
+            run = read_run(folder, config.lit_fraction)
+            rows.append(row_of(run, folder.name))
+            runs.append(run)
+        except ODD as error:
+            skipped.append(Skipped(str(folder), reason_of(error)))
     if not runs:
         found = "; ".join(line.reason for line in skipped) or "no run folder in " + ", ".join(map(str, places))
         raise InputError("study report", "runs", found, "at least one finished run of a simulated scan")
     report("read", len(folders), len(folders))
-    rows = [row_of(run, name) for run, name in zip(runs, _names([run.folder for run in runs]), strict=True)]
+    names = _names([run.folder for run in runs])
+    rows = [{**row, "run": name} for row, name in zip(rows, names, strict=True)]
     return BiasSummary(rows, runs, skipped, limits_of(rows, [run.metadata for run in runs]))
 
 
 def row_of(run: RunRecord, name: str) -> dict[str, Any]:
-    """One run in plain values; what its record does not say is None."""
+    """One run in plain values; what its record does not say, or not as it should, is None."""
     metadata, metrics, comparison = run.metadata, run.evaluation.metrics, run.evaluation.comparison
     assert comparison is not None
-    scale = _part(metadata, "prediction_scale") or _kept_scale(run)
     return {
         "run": name,
         "folder": str(run.folder),
         "scenario": _scenario(metadata),
-        "model": _parameter(metadata, "model"),
-        "gridsize": _parameter(metadata, "gridsize"),
-        "photons": _parameter(metadata, "nphotons"),
-        **{key: metrics.get(key) for key in FIGURES},
-        "unseen": {key: _part(metadata, "unseen").get(key) for key in UNSEEN},
+        "model": text(_parameter(metadata, "model")),
+        "gridsize": count(_parameter(metadata, "gridsize")),
+        "photons": number(_parameter(metadata, "nphotons")),
+        **{key: number(metrics.get(key)) for key in FIGURES},
+        "unseen": _fields(_part(metadata, "unseen"), UNSEEN),
         **bias_of(comparison),
-        "scale_parity": {key: _part(metadata, "forward_pass_diagnostics").get(key) for key in PARITY},
-        "prediction_scale": {key: scale.get(key) for key in ("source", "factor")},
+        "scale_parity": _fields(_part(metadata, "forward_pass_diagnostics"), PARITY),
+        "prediction_scale": _fields(_part(metadata, "prediction_scale") or _kept_scale(run), SCALING),
         "stage_ratios": stage_ratios(run.recon.scale),
         "non_finite": {"object": run.non_finite, **_non_finite(run.recon.scale)},
-        "training_health": {key: _part(metadata, "training_health").get(key) for key in HEALTH},
-        "verdict": _part(metadata, "diagnosis").get("verdict"),
+        "training_health": _fields(_part(metadata, "training_health"), HEALTH),
+        "verdict": text(_part(metadata, "diagnosis").get("verdict")),
         "compared_pixels": int(comparison.alignment.mask.sum()),
     }
 
@@ -140,9 +149,10 @@ def stage_ratios(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for record in ledger:
         try:
             entry = LedgerEntry.from_json(record)
-        except (KeyError, TypeError, ValueError):  # of another version
+            ratio = number(float(entry.discrepancy))
+        except ODD:  # of another version
             continue
-        rows.append({"stage": entry.stage, "ratio": to_plain(float(entry.discrepancy)), "on_path": entry.on_path})
+        rows.append({"stage": str(entry.stage), "ratio": ratio, "on_path": bool(entry.on_path)})
     return rows
 
 
@@ -153,14 +163,26 @@ def _kept_scale(run: RunRecord) -> Mapping[str, Any]:
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
+    if not (values.size and np.isfinite(values).all()):
+        raise ValueError("no finite difference from the truth on the compared pixels")
     low, median, high = (float(value) for value in np.percentile(values, [5, 50, 95]))
     return {"mean": float(values.mean()), "median": median, "p05": low, "p95": high}
 
 
 def _non_finite(ledger: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Values that are not finite by stage, for the stages that had any."""
-    found = {str(record.get("stage")): (record.get("stats") or {}).get("non_finite") for record in ledger}
-    return {stage: int(count) for stage, count in found.items() if count}
+    found: dict[str, int] = {}
+    for record in ledger:
+        stats = record.get("stats") if isinstance(record, Mapping) else None
+        bad = count(stats.get("non_finite")) if isinstance(stats, Mapping) else None
+        if bad:
+            found[str(record.get("stage"))] = bad
+    return found
+
+
+def _fields(part: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """Fields of a part of a record, each as its kind says."""
+    return {name: kind(part.get(name)) for name, kind in kinds.items()}
 
 
 def _part(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -171,7 +193,7 @@ def _part(metadata: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _scenario(metadata: Mapping[str, Any]) -> str:
     scenario = metadata.get("scenario")
     name = scenario.get("name") if isinstance(scenario, Mapping) else scenario
-    return str(name or metadata.get("stage") or "run")
+    return text(name) or text(metadata.get("stage")) or "run"
 
 
 def _parameter(metadata: Mapping[str, Any], name: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ptypinn.studies.typed import text
+
 TWIN = (
     "gs1_ideal reaches a correlation of {own:.3f} where {better} reaches {other:.3f}. Its probe is real and symmetric, "
     "and it sees one pattern at a time: an object and its conjugate mirrored through the probe's centre make the same "
@@ -24,14 +26,15 @@ def limits_of(rows: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, 
     """
     noted: dict[str, list[str]] = {}
     for row, record in zip(rows, records, strict=True):
-        for text in _noted(record):
-            noted.setdefault(text, []).append(row["run"])
-    return [f"{', '.join(runs)}: {text}" for text, runs in noted.items()] or _shown(rows)
+        for note in _noted(record):
+            noted.setdefault(note, []).append(row["run"])
+    return [f"{', '.join(runs)}: {note}" for note, runs in noted.items()] or _shown(rows)
 
 
 def _noted(record: Mapping[str, Any]) -> list[str]:
     notes = record.get("limits") or record.get("limitation") or []
-    return [notes] if isinstance(notes, str) else [str(text) for text in notes]
+    notes = [notes] if isinstance(notes, str) else notes if isinstance(notes, list) else []
+    return [note for note in map(text, notes) if note]
 
 
 def _shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
