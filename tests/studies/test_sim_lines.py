@@ -7,9 +7,11 @@ import math
 import shutil
 import typing
 import warnings
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.physics.probes import ZonePlate, disk_probe, zone_plate_probe
 from ptypinn.studies import measures
 from ptypinn.studies.metadata import PREFIX, console_lines, metadata_of
+from ptypinn.studies.missing import missing_split
 from ptypinn.studies.schema import ForwardPassDiagnostics, StudyMetadata
 from ptypinn.studies.sim_lines import ScenarioRun, sim_lines
 from ptypinn.studies.twin import resemblance, symmetry, twin_bound
@@ -169,6 +172,67 @@ def test_an_unreadable_scaler_is_named_and_nothing_else_is_lost(made, tmp_path):
     assert record["intensity_scaler_state"]["external_intensity_scale"] > 0
     assert record["forward_pass_diagnostics"]["output_vs_truth_ratio"] == pytest.approx(1, abs=0.1)
     assert any("missing intensity_scaler_state" in line for line in console_lines(metadata))
+
+
+def unnamed(record: dict[str, Any]) -> set[str]:
+    """Figures without a value that `missing` does not name."""
+    sections = ("intensity_scaler_state", "training_health", "training_labels", "split_intensity_stats")
+    found = {f"{section}{name}" for section in sections for name in empty(record[section])}
+    return found - {"split_intensity_stats.warning"} - set(record["missing"])
+
+
+def empty(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from (f".{name}{rest}" for rest in empty(inner))
+    elif value is None:
+        yield ""
+
+
+def changed_record(made, tmp_path, model: bytes | None, curve: str | None, **scan: object) -> dict[str, Any]:
+    """The record of the run with another model, learning curve or scan."""
+    run = made[0]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(run.model.read_bytes() if model is None else model)
+    if curve is not None:
+        (tmp_path / "learning_curve.csv").write_text(curve)
+    changed = run.scan.replace(**scan) if scan else run.scan
+    evaluation = replace(run.evaluation, comparison=None) if scan else run.evaluation
+    metadata = metadata_of(run.scenario, changed, path, run.recon, evaluation, run.diagnosis, run.steps)
+    return json.loads(json.dumps(metadata.as_json(), allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    ("model", "curve", "name", "reason"),
+    [
+        (b"rubbish", "epoch,train_loss\n0,1\n", "intensity_scaler_state.exp_log_scale", "unreadable file"),
+        (b"rubbish", "epoch,train_loss\n0,1\n", "training_health.nan_count", "unreadable file"),
+        (b"rubbish", None, "training_health.epochs_completed", "unreadable file"),
+        (None, None, "training_health.nan_count", "learning_curve.csv"),
+        (None, None, "training_health.terms.poisson.loss", "learning_curve.csv"),
+        (None, "epoch,train_loss\n0,1\n1,nan\n", "training_health.final_train_loss", "not finite"),
+    ],
+)
+def test_every_figure_without_a_value_is_named_with_its_cause(model, curve, name, reason, made, tmp_path):
+    record = changed_record(made, tmp_path, model, curve)
+    assert not unnamed(record)
+    assert reason in record["missing"][name]
+    if model:
+        assert "unreadable file" in record["missing"]["intensity_scaler_state"]
+
+
+def test_a_scan_without_truth_says_so(made, tmp_path):
+    record = changed_record(made, tmp_path, None, "epoch,train_loss\n0,1\n", truth=None)
+    assert not unnamed(record)
+    assert record["missing"]["training_labels.mean_amplitude"] == "no truth is known"
+
+
+def test_a_dark_half_is_named(made):
+    run = made[0]
+    dark = np.where(run.scan.positions_px[:, 0] > middle(run), 0, run.scan.counts.T).T.astype(run.scan.counts.dtype)
+    found = missing_split(measures.split_stats(run.scan.replace(counts=dark), run.scenario.train))
+    assert set(found) == {"split_intensity_stats.test.scale", "split_intensity_stats.deviation"}
+    assert all("no photons" in reason for reason in found.values())
 
 
 def test_every_console_line_has_the_prefix(made):

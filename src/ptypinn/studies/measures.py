@@ -135,7 +135,7 @@ def training_health(folder: Path, bundle: Bundle | None, config: TrainConfig) ->
         epochs_requested=config.epochs,
         epochs_completed=epochs,
         stopped_early=None if epochs is None else epochs < config.epochs,
-        nan_count=None if bundle is None else len(losses) - len(finite) + _non_finite(bundle),
+        nan_count=None if bundle is None or not losses else len(losses) - len(finite) + _non_finite(bundle),
         final_train_loss=last,
         best_train_loss=min(finite) if finite else None,
         terms=terms,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ptypinn.callbacks import CURVE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.diagnose import Diagnosis
@@ -24,6 +25,7 @@ from ptypinn.studies.measures import (
     training_labels,
     unseen_part,
 )
+from ptypinn.studies.missing import missing_health, missing_labels, missing_scaler, missing_split
 from ptypinn.studies.scenario import Scenario, stage_records
 from ptypinn.studies.schema import SCHEMA, IntensityScalerState, StudyMetadata
 from ptypinn.studies.steps import Step
@@ -57,9 +59,13 @@ def metadata_of(
     bundle = _bundle(model, missing)
     scaler = _scaler(bundle, external_scale(scan, scenario.train), missing)
     passed = forward_pass(scaler, evaluation, recon.scale)
-    split = split_stats(scan, scenario.train)
+    split, labels = split_stats(scan, scenario.train), training_labels(scan, scenario.train)
+    health = training_health(model.parent, bundle, scenario.train)
     absent = {name: "not measured in this run" for name, value in asdict(passed).items() if value is None}
     missing |= {f"forward_pass_diagnostics.{name}": reason for name, reason in absent.items()}
+    missing |= missing_scaler(scaler, missing.get("intensity_scaler_state"))
+    missing |= missing_health(health, model.parent / CURVE, missing.get("model"))
+    missing |= {**missing_labels(labels), **missing_split(split)}
     return StudyMetadata(
         schema=SCHEMA,
         scenario=scenario.name,
@@ -71,9 +77,9 @@ def metadata_of(
         intensity_scaler_state=scaler,
         forward_pass_diagnostics=passed,
         split_intensity_stats=split,
-        training_labels=training_labels(scan, scenario.train),
+        training_labels=labels,
         prediction_scale=dict(recon.prediction_scale),
-        training_health=training_health(model.parent, bundle, scenario.train),
+        training_health=health,
         steps={name: {key: getattr(step, key) for key in ("wall_s", "cpu_s", "kept")} for name, step in steps.items()},
         seeds={name: scenario.value(name) for name in ("object_seed", "sim_seed", "train_seed")},
         metrics=dict(evaluation.metrics),
@@ -120,7 +126,7 @@ def _scaler(bundle: Bundle | None, external: float | None, missing: dict[str, st
     try:
         return scaler_state(bundle, external)
     except InputError as error:
-        missing["intensity_scaler_state"] = str(error)
+        missing["intensity_scaler_state"] = missing.get("model", str(error))
         return IntensityScalerState(external_intensity_scale=external)
 
 
