@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 
 import hypothesis.strategies as st
 import numpy as np
@@ -124,9 +126,9 @@ def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeyp
 
 
 def test_jobs_differ_in_name_and_cover_everything():
-    config = DoseConfig(scenarios=("gs1_ideal", "gs2_custom"), photons=(1e3, 1234.5), seeds=3)
+    config = DoseConfig(scenarios=("gs1_ideal", "gs2_custom"), photons=(1e3, 1234.5, 100000.0, 100001.0), seeds=3)
     jobs = jobs_of(config)
-    assert len({job.name for job in jobs}) == len(jobs) == 2 * 2 * 3 * 2
+    assert len({job.name for job in jobs}) == len(jobs) == 2 * 4 * 3 * 2
     assert {job.seed for job in jobs[:8]} == {42}
 
 
@@ -152,6 +154,45 @@ def test_sums_take_the_seeds_apart_and_checks_fail_where_they_must():
     assert png_bytes(dose_figure(points), 30).startswith(b"\x89PNG")
 
 
+@given(st.lists(st.floats(1e-3, 1e12), min_size=2, max_size=4, unique=True))
+def test_doses_that_differ_at_all_have_names_that_differ(photons):
+    jobs = jobs_of(DoseConfig(photons=tuple(photons), seeds=1))
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert all(re.fullmatch(r"[\w+-]+", job.name) for job in jobs)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"output_vs_truth_ratio": None}, {"output_vs_truth_ratio": "1"}])
+def test_a_job_whose_mark_has_no_ratio_is_done_again(wrong, tmp_path, monkeypatch):
+    calls = []
+
+    def work(job, place):
+        calls.append(job.name)
+        return {"output_vs_truth_ratio": 1.0, "expected_ratio": 1 / job.stated_factor}
+
+    monkeypatch.setattr("ptypinn.studies.dose.run_dose_job", work)
+    config = dataclasses.replace(SMALL, seeds=1)
+    first = dose_study(config, HERE, output_dir=tmp_path)
+    mark = tmp_path / "jobs" / calls[0] / "job.json"
+    content = json.loads(mark.read_text())
+    del content["result"]["output_vs_truth_ratio"]
+    content["result"].update(wrong)
+    mark.write_text(json.dumps(content))
+    again = dose_study(config, HERE, output_dir=tmp_path)
+    assert calls[4:] == calls[:1]
+    assert again.skipped == 3
+    assert again.rows == first.rows
+
+
+def test_a_job_without_a_ratio_fails_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("ptypinn.studies.dose.run_dose_job", lambda job, place: {"output_vs_truth_ratio": math.nan})
+    config = dataclasses.replace(SMALL, seeds=1)
+    with (
+        pytest.warns(UserWarning, match="output_vs_truth_ratio"),
+        pytest.raises(InputError, match="4 of 4 that failed"),
+    ):
+        dose_study(config, HERE, output_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -162,6 +203,9 @@ def test_sums_take_the_seeds_apart_and_checks_fail_where_they_must():
         {"seeds": 0},
         {"object_size": 64},
         {"reference_photons": 0.0},
+        *({"photons": (1e4, wrong)} for wrong in (math.inf, math.nan, 1.1e12)),
+        {"photons": (math.nan,)},
+        *({"reference_photons": wrong} for wrong in (math.inf, math.nan, 1e13)),
     ],
 )
 def test_contradictions_are_refused_by_flag(options):

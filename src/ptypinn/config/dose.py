@@ -9,6 +9,9 @@ from ptypinn.errors import InputError
 
 ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
 
+MAX_PHOTONS = 1e12
+"""Most photons per pattern: those that the simulation allows the probe, which the objects of the scenarios amplify."""
+
 
 @dataclass(frozen=True)
 class DoseConfig:
@@ -38,9 +41,11 @@ class DoseConfig:
 
     def __post_init__(self) -> None:
         self._require("scenarios", bool(self.scenarios) and len(set(self.scenarios)) == len(self.scenarios), "some")
-        different = len(set(self.photons)) == len(self.photons) >= 1 and min(self.photons) > 0
-        self._require("photons", different, "different numbers above 0")
-        self._require("reference_photons", self.reference_photons > 0, "more than 0")
+        allowed = all(0 < photons <= MAX_PHOTONS for photons in self.photons)
+        different = len(set(self.photons)) == len(self.photons) >= 1
+        self._require("photons", allowed and different, f"different numbers above 0, at most {MAX_PHOTONS:g}")
+        stated = 0 < self.reference_photons <= MAX_PHOTONS
+        self._require("reference_photons", stated, f"more than 0, at most {MAX_PHOTONS:g}")
         for name in ("seeds", "iterations", "nepochs", "base_total_images"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         self._require("object_size", self.object_size >= 100, "at least 100, for patterns of 64 pixels and a margin")

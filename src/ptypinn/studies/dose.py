@@ -27,6 +27,8 @@ from ptypinn.studies.task import Job
 
 JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1
 ARMS: tuple[Any, ...] = ("scaled", "held")
+NEEDS = ("output_vs_truth_ratio", "expected_ratio")
+"""Figures without which a job says nothing."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def dose_study(
         raise InputError("--solver", "", repr(config.solver), f"one of {', '.join(known)}")
     planned = {job.name: job for job in jobs_of(config)}
     todo = [Job(name, job) for name, job in planned.items()]
-    done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, overwrite=overwrite, progress=progress)
+    done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, needs=NEEDS, overwrite=overwrite, progress=progress)
     rows = [{"job": name, **_without_profile(planned[name]), **result} for name, result in done.results.items()]
     study = DoseStudy(config, rows, done.failures, done.skipped)
     write_json(folder / RESULT, study.as_json())

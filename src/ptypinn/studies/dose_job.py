@@ -64,8 +64,9 @@ class DoseJob:
 
     @property
     def name(self) -> str:
-        """Name of the job's folder."""
-        dose = f"{self.photons:.4g}".replace(".", "_")
+        """Name of the job's folder; different doses have different names, however close they are."""
+        brief = f"{self.photons:.4g}"
+        dose = (brief if float(brief) == self.photons else repr(float(self.photons))).replace(".", "_")
         return f"{self.scenario}-{self.solver}-{self.arm}-{dose}-seed{self.seed}"
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from ptypinn.config.jobs import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.progress import Progress, silent
 from ptypinn.studies.task import Job, Task, Work, finished_result, sweep_up
+from ptypinn.studies.typed import number
 from ptypinn.studies.workers import backend
 
 
@@ -48,6 +49,7 @@ def run_jobs(
     folder: str | Path,
     config: JobsConfig | None = None,
     *,
+    needs: Collection[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Finished:
@@ -62,6 +64,7 @@ def run_jobs(
         jobs: What to do; names must differ.
         folder: Where the jobs write; on a cluster, a folder that all its machines see.
         config: Processes, threads, cluster.
+        needs: Figures that a result must have, finite; a job whose result lacks one is not finished.
         overwrite: Run finished jobs again too.
         progress: Told how many jobs are done and how many of them failed, as the stage `jobs`.
 
@@ -70,7 +73,8 @@ def run_jobs(
     """
     config, place, report = config or JobsConfig(), Path(folder).resolve(), progress or silent
     _check_names(jobs)
-    done = {} if overwrite else {job.name: kept for job in jobs if (kept := finished_result(place, job)) is not None}
+    kept = {} if overwrite else {job.name: finished_result(place, job) for job in jobs}
+    done = {name: result for name, result in kept.items() if result is not None and not _lacking(result, needs)}
     waiting, skipped = [Task(work, job, place, config.threads) for job in jobs if job.name not in done], len(done)
     failures: dict[str, str] = {}
     report("jobs", skipped, len(jobs))
@@ -80,14 +84,20 @@ def run_jobs(
         sweep_up(place, [task.job.name for task in waiting])
         with closing(run(waiting)) as ended:
             for name, outcome in ended:
-                if outcome.failure:
-                    failures[name] = outcome.failure
-                    warnings.warn(f"job {name} failed: {outcome.failure}", stacklevel=2)
+                lacking = _lacking(outcome.result, needs)
+                if outcome.failure or lacking:
+                    failures[name] = outcome.failure or f"its result has no finite {', '.join(lacking)}"
+                    warnings.warn(f"job {name} failed: {failures[name]}", stacklevel=2)
                 else:
                     done[name] = outcome.result
                 figures = {"failed": float(len(failures))} if failures else {}
                 report("jobs", len(done) + len(failures), len(jobs), **figures)
     return Finished({job.name: done[job.name] for job in jobs if job.name in done}, failures, skipped)
+
+
+def _lacking(result: Mapping[str, Any], needs: Collection[str]) -> list[str]:
+    """Figures that a result must have and has not."""
+    return [name for name in needs if number(result.get(name)) is None]
 
 
 def _check_names(jobs: Sequence[Job]) -> None:
