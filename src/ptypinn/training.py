@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,15 @@ def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
 
 
 def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
-    return {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
+    """Arguments of the network: its size and gridsize, and what else it takes of the configuration."""
+    offered = {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
+    taken = inspect.signature(MODELS[config.model]).parameters
+    return {name: value for name, value in offered.items() if name in taken}
 
 
 def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredictor:
+    if config.model not in MODELS:
+        raise InputError("--model", "", repr(config.model), f"one of {', '.join(sorted(MODELS))}")
     try:
         network = MODELS[config.model](**_hyperparameters(scan, config))
     except ValueError as error:

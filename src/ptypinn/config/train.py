@@ -12,8 +12,8 @@ from ptypinn.errors import InputError
 class TrainConfig:
     """Which network is trained, on which part of the scan, and how."""
 
-    model: Literal["cnn"] = "cnn"
-    """Network architecture."""
+    model: str = "cnn"
+    """Network architecture: any that is registered, such as cnn."""
     inputs: Literal["projection", "amplitude"] = "projection"
     """What the network sees of a pattern: its amplitude alone, or also the probe's estimate of the patch from it."""
     width: int = 16
