@@ -129,6 +129,23 @@ def test_the_scan_is_read_as_the_run_has_read_it(ptypinn, home, tmp_path, monkey
     assert right["total_name"] == "sqrt_flux_closure"
 
 
+def test_a_default_given_now_replaces_what_the_run_was_read_with(ptypinn, home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scan = pp.load(home / "scan_1.h5")
+    arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
+    np.savez("counts.npz", diffraction=np.asarray(scan.counts), **arrays)
+    solve = ("refine", "counts.npz", "--quiet", "--iterations", 2, "--calibration", "brightest")
+    assert ptypinn(*solve, "--output-dir", "run").code == 0
+
+    def expected(*options):
+        (found,) = diagnosed(ptypinn("diagnose", "run", "--json", *options))
+        return next(entry["expected"] for entry in found["ledger"] if entry["stage"] == "probe")
+
+    assert expected("--calibration", "brightest") == expected()
+    assert expected("--calibration", "mean") != pytest.approx(expected(), rel=1e-3)
+    assert expected("--photons", "4e4") == pytest.approx(200, rel=1e-5)
+
+
 def test_pictures_and_a_run_folder_where_they_are_asked_for(ptypinn, home, tmp_path, monkeypatch):
     monkeypatch.undo()
     done = ptypinn("diagnose", home / "dim", "--plot", tmp_path / "fall.png", "--output-dir", tmp_path / "out")

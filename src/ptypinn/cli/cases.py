@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from ptypinn.cli.recorded import loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import FORMATS, load
 from ptypinn.data.formats.base import file_hash
@@ -21,7 +20,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.bundle import Bundle, load_bundle
-from ptypinn.runs import FINISHED, RECONSTRUCTION
+from ptypinn.runs import RECONSTRUCTION
 
 EXPECTED = "a run folder, a reconstruction, a scan or a model"
 SAFETENSORS_HEADER = 9
@@ -58,7 +57,7 @@ class Given:
     """Model file."""
 
 
-def cases_in(paths: Sequence[str], loading: LoadConfig) -> Iterator[Case]:
+def cases_in(paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()) -> Iterator[Case]:
     """Reconstructions one after another, each with its scan and its model.
 
     A scan or a model that is given belongs to all of them; otherwise they are looked for where the run has recorded
@@ -66,14 +65,15 @@ def cases_in(paths: Sequence[str], loading: LoadConfig) -> Iterator[Case]:
 
     Args:
         paths: Run folders and files.
-        loading: Options of reading; those that keep their defaults yield to the ones that the run has used.
+        loading: Options of reading.
+        options: Names of those that were given; the others yield to the ones that the run has used.
 
     Raises:
         InputError: Where a path holds none of these, or files do not belong together.
     """
     given = sort_paths([Path(path) for path in paths])
     for path in given.recons:
-        yield _case(path, given, loading)
+        yield _case(path, given, loading, options)
 
 
 def sort_paths(paths: Sequence[Path]) -> Given:
@@ -125,25 +125,27 @@ def _model_in(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.safetensors"))), None) if folder.is_dir() else None
 
 
-def _case(path: Path, given: Given, loading: LoadConfig) -> Case:
-    recon = Reconstruction.load(path / RECONSTRUCTION if path.is_dir() else path)
+def _case(path: Path, given: Given, loading: LoadConfig, options: Collection[str]) -> Case:
     notes: list[str] = []
-    place, scan = _scan(path, recon, given.scan, loading, notes)
-    return Case(str(path), recon, scan, place, _bundle(path, recon, given.model), notes)
+    recon = sound(Reconstruction.load(path / RECONSTRUCTION if path.is_dir() else path), notes)
+    record = record_of_scan(path if path.is_dir() else path.parent, recon)
+    loading = loading_as_recorded(loading, record["options"], options, notes)
+    place, scan = _scan(path, record, given.scan, loading, notes)
+    bundle = _bundle(path, recon, given.model)
+    if bundle is not None:
+        notes += unreadable("model's ledger", bundle.header.scale)
+    return Case(str(path), recon, scan, place, bundle, notes)
 
 
 def _scan(
-    path: Path, recon: Reconstruction, given: Path | None, loading: LoadConfig, notes: list[str]
+    path: Path, record: Mapping[str, Any], given: Path | None, loading: LoadConfig, notes: list[str]
 ) -> tuple[Path | None, ScanData | None]:
-    folder = path if path.is_dir() else path.parent
-    record = _record_of_scan(folder, recon)
-    loading = _as_recorded(loading, record.get("options") or {})
     if given is not None:
         scan = load(given, loading)
         if record.get("sha256") not in (None, scan.provenance.get("sha256")):
             notes.append(f"{given} is not the file that the reconstruction names: its content differs")
         return given, scan
-    place, name = _find(folder, record), record.get("file", "the scan")
+    place, name = _find(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
     if place is None:
         notes.append(f"{name} is not where it was, or has changed: the ledger is taken as the run has recorded it")
         return None, None
@@ -154,37 +156,26 @@ def _scan(
         return None, None
 
 
-def _record_of_scan(folder: Path, recon: Reconstruction) -> dict[str, Any]:
-    """Where the scan came from, as the reconstruction and its run folder have it on record."""
-    found: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        metadata = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-        found = {"command": metadata.get("command", []), **(metadata.get("inputs", {}).get("scan") or {})}
-    return {**found, **(recon.provenance.get("scan") or {})}
-
-
-def _as_recorded(loading: LoadConfig, options: Mapping[str, Any]) -> LoadConfig:
-    """The options that the run has read its scan with, and those given now in their place."""
-    names = {option.name: option.default for option in dataclasses.fields(LoadConfig)}
-    given = {name: getattr(loading, name) for name, default in names.items() if getattr(loading, name) != default}
-    return LoadConfig(**{**{name: value for name, value in options.items() if name in names}, **given})
-
-
 def _find(folder: Path, record: Mapping[str, Any]) -> Path | None:
     """The scan file, by the places that are on record; a file with another content does not count."""
     name = record.get("file")
     places = [Path(record["path"])] if record.get("path") else []
     if name:
         places += [folder / name, Path(name), folder.parent / name]
-        places += [Path(word) for word in record.get("command", []) if Path(word).name == name]
+        places += [Path(word) for word in record["command"] if Path(word).name == name]
     places.append(folder / "scan.h5")
-    known = record.get("sha256")
-    return next((place for place in places if place.is_file() and known in (None, file_hash(place))), None)
+    return next((place for place in places if _holds(place, record.get("sha256"))), None)
+
+
+def _holds(place: Path, known: str | None) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # a place without access, or that no file can have
+        return place.is_file() and known in (None, file_hash(place))
+    return False
 
 
 def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | None:
     """The model that is given, or one found beside a reconstruction that does not tell about its model's training."""
-    record = recon.provenance.get("model") or {}
+    record = mapping(recon.provenance.get("model"))
     if given is not None:
         bundle = load_bundle(given)
         if not _made(bundle, record):
@@ -200,7 +191,7 @@ def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | N
         *sorted(folder.glob("*/*.safetensors")),
     ]
     for place in places:
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, OSError, ValueError):
             if _made(bundle := load_bundle(place), record):
                 return bundle
     return None
@@ -209,5 +200,5 @@ def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | N
 def _made(bundle: Bundle, record: Mapping[str, Any]) -> bool:
     """Whether a model is of the kind that a reconstruction has on record."""
     header = bundle.header
-    kind = (header.model, dict(header.hyperparameters))
-    return kind == (record.get("model"), dict(record.get("hyperparameters") or {}))
+    kind = (header.model, dict(mapping(header.hyperparameters)))
+    return kind == (record.get("model"), dict(mapping(record.get("hyperparameters"))))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ptypinn.cli.cases import Case, cases_in
+from ptypinn.cli.options import given
 from ptypinn.cli.session import Session
 from ptypinn.config.diagnose import DiagnoseConfig
 from ptypinn.config.load import LoadConfig
@@ -22,7 +23,7 @@ def run_diagnose(session: Session) -> None:
     """Diagnose reconstructions one after another; print the tables, draw and write where that is asked for."""
     options, config, loading = session.options, session.config(DiagnoseConfig), session.config(LoadConfig)
     with session.progress():
-        cases = cases_in(options.run_or_files, loading)
+        cases = cases_in(options.run_or_files, loading, given(session.command))
         made = [(case, diagnose(case.recon, case.scan, case.bundle, config)) for case in cases]
     for option in ("plot", "output_dir"):
         if options[option] and len(made) > 1:

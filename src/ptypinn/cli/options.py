@@ -54,6 +54,18 @@ def parse(argv: Sequence[str]) -> tuple[Stage, Namespace]:
     return STAGES[name], options
 
 
+def given(command: Sequence[str]) -> set[str]:
+    """Names of the options that a command line gives, itself or in the file of `--config`; not those left alone.
+
+    Args:
+        command: The command line of a stage of one word, beginning with the program's name.
+    """
+    _, *words = (_normalised(word) for word in command)
+    stage = next(word for word in words if word in STAGES)
+    words.remove(stage)
+    return set(stage_parser(stage).parse_args(words, defaults=False).keys())
+
+
 def _offer(stages: Any, name: str, stage: Stage, chosen: str) -> None:
     """Add one stage; only the chosen one needs its options, and the modules that define them."""
     parser = stage_parser(name) if name == chosen else ArgumentParser()
