@@ -9,7 +9,7 @@ from skimage.transform import rescale
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.formats import load
-from ptypinn.data.geometry import measure_shadow, require_far_field
+from ptypinn.data.geometry import ShadowMotion, measure_shadow, require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.simulate import simulate
@@ -72,7 +72,49 @@ def test_simulated_far_field_scans_pass(kind, probe, scan, photons, seed):
     config = SimulateConfig(
         object=kind, scan=scan, photons=photons, seed=seed, n_patterns=60, object_size=(160, 160), **probe
     )
-    require_far_field(simulate(config))
+    require_far_field(simulate(config).replace(provenance={}))
+
+
+@given(
+    st.integers(1, 12),
+    st.sampled_from([CURVED, FLAT, DISK, GAUSSIAN]),
+    st.sampled_from(["raster", "fermat", "uniform"]),
+    st.sampled_from([1e3, 1e6, 1e9]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=60)
+def test_a_few_far_field_patterns_pass(n, probe, scan, photons, seed):
+    config = SimulateConfig(scan=scan, photons=photons, seed=seed, n_patterns=n, object_size=(100, 100), **probe)
+    require_far_field(simulate(config).replace(provenance={}))
+
+
+@given(st.integers(2, 8), st.integers(0, 1000))
+def test_too_few_shadows_say_nothing(n, seed):
+    assert not measure_shadow(projection_scan(0.2, 1, seed, n=n)).is_projection
+
+
+def test_sixteen_shadows_say_enough():
+    refused = [measure_shadow(projection_scan(0.2, 1, seed, n=16)).is_projection for seed in range(20)]
+    assert np.mean(refused) > 0.5
+
+
+def test_what_the_package_simulates_is_far_field_by_construction():
+    scan = projection_scan(0.2, 1, seed=0)
+    with pytest.raises(InputError, match="near-field"):
+        require_far_field(scan)
+    require_far_field(scan.replace(provenance={"source": "simulation"}))
+    assert not measure_shadow(scan.replace(provenance={"source": "simulation"})).is_projection
+
+
+@given(st.integers(3, 30), st.integers(0, 1000))
+def test_the_chance_is_how_often_unrelated_motion_agrees_as_well(n, seed):
+    draw = np.random.default_rng(seed)
+    steps = draw.normal(size=(n, 2))
+    moved = draw.normal(size=(2000, n, 2))
+    kept = np.linalg.qr(steps)[0]
+    shares = np.square(np.swapaxes(kept, 0, 1) @ moved).sum((1, 2)) / np.square(moved).sum((1, 2))
+    level = float(np.quantile(shares, 0.9))
+    assert ShadowMotion(0.1, level, 500.0, 64, None, steps=n).chance == pytest.approx(0.1, abs=0.03)
 
 
 def test_one_pattern_says_nothing(make_scan):

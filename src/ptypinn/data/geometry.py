@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.registration import phase_cross_correlation
 
@@ -28,6 +30,10 @@ MAX_SIZE = 128
 """Larger patterns are binned to about this edge, which makes the check fast."""
 MIN_R_SQUARED = 0.9
 """Share of the shadow's motion that the sample's motion must explain."""
+MIN_STEPS = 8
+"""Fewer independent steps between patterns than this say nothing."""
+MAX_CHANCE = 1e-6
+"""Probability that displacements which have nothing to do with the probe's motion agree with it as well."""
 MAX_FOOTPRINT = 1.5
 """Largest footprint, in units of the N object pixels that the far field has room for, which passes."""
 
@@ -46,11 +52,26 @@ class ShadowMotion:
     """Object pixels that far-field sampling has room for: N."""
     magnification: float | None
     """Shadow to sample, where both pixel sizes are known."""
+    steps: int = 0
+    """Independent steps between patterns that were followed."""
+    made_far_field: bool = False
+    """The patterns are of the package's own simulation, which propagates to the far field."""
+
+    @property
+    def chance(self) -> float:
+        """Probability that displacements without any relation to the probe's motion give this `r_squared` or more.
+
+        Two components of n random displacements, each fitted by two numbers, leave a share of their sum of squares that
+        is beta distributed with parameters n - 2 and 2.
+        """
+        rest, free = 1 - self.r_squared, self.steps - 2
+        return 1.0 if free < 1 else (free + 1) * rest**free - free * rest ** (free + 1)
 
     @property
     def is_projection(self) -> bool:
         """Whether the patterns can only be a projection."""
-        return self.r_squared > MIN_R_SQUARED and self.footprint_px > MAX_FOOTPRINT * self.room_px
+        certain = self.steps >= MIN_STEPS and self.r_squared > MIN_R_SQUARED and self.chance < MAX_CHANCE
+        return certain and not self.made_far_field and self.footprint_px > MAX_FOOTPRINT * self.room_px
 
 
 def measure_shadow(scan: ScanData) -> ShadowMotion:
@@ -76,7 +97,8 @@ def measure_shadow(scan: ScanData) -> ShadowMotion:
     explained = float(1 - np.sum((moved - steps @ matrix) ** 2) / total) if total > 0 else 0.0
     rate = float(np.linalg.norm(matrix, 2))
     footprint = extent * _bin_factor(scan) / rate if rate > 0 else np.inf
-    return ShadowMotion(rate, explained, footprint, scan.size, _magnification(scan, rate))
+    simulated, independent = scan.provenance.get("source") == "simulation", _independent(first, second)
+    return ShadowMotion(rate, explained, footprint, scan.size, _magnification(scan, rate), independent, simulated)
 
 
 def _magnification(scan: ScanData, rate: float) -> float | None:
@@ -124,6 +146,14 @@ def _neighbour_pairs(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     second = np.reshape(index, (len(first), -1))[np.arange(len(first)), nearest]
     first, second = first[kept], second[kept]
     return first, second, positions[second] - positions[first]
+
+
+def _independent(first: np.ndarray, second: np.ndarray) -> int:
+    """Steps of which none is a sum of others: as many as a forest over the patterns has edges."""
+    nodes, edges = np.unique(np.concatenate([first, second]), return_inverse=True)
+    n, (start, end) = len(nodes), np.reshape(edges, (2, -1))
+    graph = coo_array((np.ones(len(start)), (start, end)), shape=(n, n))
+    return n - int(connected_components(graph, directed=False, return_labels=False))
 
 
 def _contrast(scan: ScanData, index: np.ndarray) -> tuple[np.ndarray, float]:
