@@ -6,7 +6,7 @@ so a constant object stitches to the constant wherever any light falls, edges in
 """
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ptypinn.physics.patches import place_patches
@@ -73,8 +73,3 @@ def normalise(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> C
 def covered(weights: WeightSums) -> Bool[Tensor, "window height width"]:
     """Canvas pixels that carry weight: more than `DARK` times the window's strongest."""
     return weights > DARK * weights.amax((1, 2), keepdim=True)
-
-
-def exit_power(patches: Complex[Tensor, "batch y x"], intensity: Float[Tensor, "#batch y x"]) -> Tensor:
-    """Photons behind the sample, `sum(|P|^2 |O|^2)` of each patch, (batch,)."""
-    return ((patches.real.square() + patches.imag.square()) * intensity).sum((1, 2))
