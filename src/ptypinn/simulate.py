@@ -23,6 +23,7 @@ from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probes import (
     ZonePlate,
+    curve,
     disk_probe,
     distance_of_defocus,
     equivalent_diameter,
@@ -110,6 +111,8 @@ def draw_probe(config: SimulateConfig) -> Probe:
         probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
     else:
         probe = normalise(_probe_from_file(config), config.photons)
+    if config.curvature_rad:
+        probe = curve(probe, config.probe_diameter_px / 2, config.curvature_rad)
     return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
 
 

@@ -38,6 +38,8 @@ class SimulateConfig:
     """Share of the power in every incoherent probe mode."""
     probe_diameter_px: float = 20.0
     """Diameter of the disk, or full width at half maximum of the Gaussian, pixels."""
+    curvature_rad: float = 0.0
+    """Disk and Gaussian: quadratic phase at half the diameter, radians; a probe out of focus."""
     pupil_radius: float = 0.35
     """Zone plate: radius of its cone on the detector, as a fraction of the detector's half-width."""
     central_stop: float = 0.4
@@ -111,6 +113,8 @@ class SimulateConfig:
             raise InputError(
                 "--probe_file", "", repr(self.probe_file), "a file together with --probe file, and only then"
             )
+        if self.curvature_rad and self.probe not in ("disk", "gaussian"):
+            raise InputError("--curvature_rad", "", f"with --probe {self.probe}", "--probe disk or gaussian")
         if not 0 < self.pupil_radius < 1:
             raise InputError("--pupil_radius", "", str(self.pupil_radius), "a fraction between 0 and 1")
         if not 0 <= self.central_stop < min(1.0, self.osa_radius):

@@ -60,6 +60,18 @@ def gaussian_probe(size: int, fwhm: float, photons: float = 1.0) -> Probe:
     return normalise(torch.exp(-(_radius(size) ** 2) / (4 * sigma**2)), photons)
 
 
+def curve(probe: Probe, radius: float, phase: float) -> Probe:
+    """A probe out of focus: the same amplitude with a quadratic phase.
+
+    Args:
+        probe: Modes, (mode, size, size).
+        radius: Distance from the centre of the array, pixels.
+        phase: Phase at that distance, radians.
+    """
+    turn = phase * (_radius(probe.shape[-1]) / radius) ** 2
+    return probe * torch.polar(torch.ones_like(turn), turn).to(probe.dtype)
+
+
 def zone_plate_probe(size: int, optics: ZonePlate, photons: float = 1.0) -> Probe:
     """Field of a Fresnel zone plate at the sample: an annular pupil with aberrations, Fourier transformed.
 

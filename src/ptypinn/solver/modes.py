@@ -43,6 +43,11 @@ def orthogonalise(probe: Probe) -> Probe:
     return mixed * torch.exp(-1j * overlap.angle())[:, None, None]
 
 
+def at_power(probe: Probe, photons: float) -> Probe:
+    """The probe scaled to a power, photons over all modes."""
+    return probe * torch.sqrt(photons / power(probe)).float()
+
+
 def hold_power(at: Unknowns, photons: float) -> Unknowns:
     """The same prediction with the probe at its known power: `(c P, O / c)` predicts the same counts for any c."""
     if at.probe is None:

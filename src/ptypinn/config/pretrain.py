@@ -1,0 +1,73 @@
+"""Configuration of the pre-training of the learned solver's network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """What the network sees while it learns, and for how long."""
+
+    epochs: int = 60
+    """Epochs; the learning rate falls over the last `decay_share` of them."""
+    scans_per_epoch: int = 256
+    """Simulated scans per epoch; no scan is ever seen twice."""
+    scans_per_batch: int = 4
+    """Scans per optimiser step."""
+    states_per_scan: int = 3
+    """Rounds of the solver that are taken from every scan, each a sample of its own."""
+    rounds_known: int = 8
+    """Most rounds that the solver runs on scans with a known probe."""
+    rounds_unknown: int = 20
+    """Most rounds that it runs on scans with a guessed probe."""
+    unknown_share: float = 0.25
+    """Share of scans whose probe is a guess."""
+    photons_log10: tuple[float, float] = (2.5, 8.0)
+    """Photons per pattern, drawn evenly in the logarithm between these powers of ten."""
+    window: int = 128
+    """Edge of the canvas windows that the network trains on, pixels; a multiple of 16."""
+    widths: tuple[int, int, int, int] = (32, 56, 88, 128)
+    """Channels of the network at 1/2, 1/4, 1/8 and 1/16 of the canvas' resolution."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-4
+    """Weight decay of AdamW."""
+    decay_share: float = 0.4
+    """Share of the epochs at the end over which the learning rate falls to zero."""
+    average: float = 0.995
+    """Decay of the running average of the weights, which is what is kept."""
+    detail_share: float = 0.5
+    """Weight of the error of fine detail beside that of the whole object."""
+    checks: int = 12
+    """Scans, never trained on, that judge the network after every epoch."""
+    workers: int = 1
+    """Processes that simulate while the network learns; 0 simulates in between."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    threads: int | None = None
+    """CPU threads of the optimiser; all cores where not given."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "scans_per_epoch", "scans_per_batch", "states_per_scan", "checks"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name}", "", str(getattr(self, name)), "at least 1")
+        for name in ("rounds_known", "rounds_unknown"):
+            if getattr(self, name) < self.states_per_scan:
+                raise InputError(f"--{name}", "", str(getattr(self, name)), "at least --states_per_scan")
+        if self.scans_per_epoch % self.scans_per_batch:
+            raise InputError("--scans_per_epoch", "", str(self.scans_per_epoch), "a multiple of --scans_per_batch")
+        if not 0 <= self.unknown_share <= 1:
+            raise InputError("--unknown_share", "", str(self.unknown_share), "a share between 0 and 1")
+        if self.window % 16 or not 64 <= self.window <= 128:
+            raise InputError("--window", "", str(self.window), "a multiple of 16 between 64 and 128")
+        if not 0 < self.photons_log10[0] <= self.photons_log10[1] <= 12:
+            raise InputError("--photons_log10", "", str(self.photons_log10), "two rising powers of ten up to 12")
+        if not 0 < self.decay_share <= 1:
+            raise InputError("--decay_share", "", str(self.decay_share), "a share above 0, at most 1")
+        if self.workers < 0:
+            raise InputError("--workers", "", str(self.workers), "at least 0")

@@ -1,0 +1,138 @@
+"""Rounds of the learned solver: a few physical passes over the data, then the network's correction on the canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ptypinn.models.canvas_maps import CanvasMaps, canvas_maps, change_of
+from ptypinn.physics.forward import power
+from ptypinn.solver.modes import at_power
+from ptypinn.solver.objective import Objective
+from ptypinn.solver.preconditioner import FLOOR, Preconditioner
+from ptypinn.solver.unknowns import Unknowns
+from ptypinn.types import Object, Probe
+
+PASSES = 2
+"""Passes over the data per round."""
+REFRESH = 2
+"""Rounds between updates of the preconditioner while the probe changes."""
+
+LARGEST_MOVE = 0.5
+"""Largest move in one pass: of a pixel, in units of the object's amplitude; of the probe, of its own norm."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a pass goes."""
+
+    step: float
+    """Share of the preconditioned step."""
+    momentum: float
+    """Share of the last move that is added."""
+
+
+KNOWN_PROBE, UNKNOWN_PROBE = Pace(1.0, 0.6), Pace(0.8, 0.9)
+"""Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the solver is."""
+
+    at: Unknowns
+    """Object, and the probe where it is solved for."""
+    velocity: Unknowns | None = None
+    """The last move by the physics."""
+    rounds: int = 0
+    """Rounds so far."""
+    loss: float = float("nan")
+    """Data term before the last move."""
+
+
+class LearnedSolver:
+    """One scan, or a window of it, with a network; without one, the physical steps alone."""
+
+    def __init__(
+        self, objective: Objective, preconditioner: Preconditioner, photons: float, network: nn.Module | None
+    ) -> None:
+        """Prepare to solve.
+
+        Args:
+            objective: Data term with the scan, its probe and its positions.
+            preconditioner: Of the same scan, refreshed.
+            photons: Power of the probe, held while it is solved for.
+            network: Correction on the canvas; None for none.
+        """
+        self.objective, self.preconditioner = objective, preconditioner
+        self.photons, self.network = photons, network
+        self.amplitude = 1.0
+
+    def begin(self, start: Unknowns) -> State:
+        """The state before the first round; takes the overall amplitude, the unit of what the network sees."""
+        light = self.preconditioner.illumination
+        self.amplitude = float(torch.sqrt((light * start.object.abs().square()).sum() / light.sum()).clamp(min=1e-6))
+        return State(start)
+
+    def round(self, state: State) -> State:
+        """One round."""
+        state, seen = self.physics(state)
+        return state if self.network is None else self.correct(state, seen)
+
+    def physics(self, state: State) -> tuple[State, CanvasMaps]:
+        """The physical passes of a round, and what the network sees after them."""
+        if state.at.probe is not None and state.rounds % REFRESH == 0:
+            self.preconditioner.refresh(state.at, state.at.probe)
+        descent = None
+        for _ in range(PASSES):
+            state, descent = self._pass(state)
+        assert descent is not None
+        assert state.velocity is not None
+        probe = self.objective.probe if state.at.probe is None else state.at.probe
+        seen = canvas_maps(
+            state.at.object,
+            descent,
+            state.velocity.object,
+            self.preconditioner.illumination,
+            _peak(probe),
+            self.amplitude,
+        )
+        return State(state.at, state.velocity, state.rounds + 1, state.loss), seen
+
+    def correct(self, state: State, seen: CanvasMaps) -> State:
+        """Add the network's correction to the object."""
+        assert self.network is not None
+        change = change_of(self.network(seen.maps), seen.unit)
+        at = Unknowns(state.at.object + change, state.at.probe, state.at.shifts)
+        return State(at, state.velocity, state.rounds, state.loss)
+
+    def _pass(self, state: State) -> tuple[State, Object]:
+        """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
+        here = self.objective(state.at)
+        pace = KNOWN_PROBE if state.at.probe is None else UNKNOWN_PROBE
+        velocity = self.preconditioner(here.gradient, state.at).scaled(-pace.step)
+        if state.velocity is not None:
+            velocity = velocity.plus(state.velocity, pace.momentum)
+        moved = state.at.plus(self._bounded(velocity))
+        if moved.probe is not None:
+            moved = Unknowns(moved.object, at_power(moved.probe, self.photons), moved.shifts)
+        light = self.preconditioner.illumination
+        velocity = Unknowns(moved.object - state.at.object, velocity.probe, velocity.shifts)
+        descent = here.gradient.object / -(light + FLOOR * light.max())
+        return State(moved, velocity, state.rounds, here.loss), descent
+
+    def _bounded(self, velocity: Unknowns) -> Unknowns:
+        """The move, where it is larger than the object itself shortened to that."""
+        size = velocity.object.abs()
+        factor = (LARGEST_MOVE * self.amplitude / size.clamp(min=1e-30)).clamp(max=1)
+        probe = velocity.probe
+        if probe is not None:
+            length = torch.sqrt(power(probe) / self.photons)
+            probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
+        return Unknowns(velocity.object * factor, probe, velocity.shifts)
+
+
+def _peak(probe: Probe) -> float:
+    return float(probe.abs().square().sum(0).max())

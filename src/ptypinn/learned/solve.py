@@ -1,0 +1,94 @@
+"""Solve a scan, or a window of one, by rounds of the learned solver."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Complex64, Float32, Float64
+from torch import nn
+
+from ptypinn.data.frame import canvas_positions
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.rounds import PASSES
+from ptypinn.progress import Progress, silent
+from ptypinn.solver.modes import orthogonalise
+
+Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the learned solver found, on the host."""
+
+    object: Complex64[np.ndarray, "height width"]
+    """Transmission; 1 where no light falls."""
+    illumination: Float32[np.ndarray, "height width"]
+    """Photons on every object pixel over the scan."""
+    probe: Complex64[np.ndarray, "mode y x"]
+    """Modes, sqrt(photons), strongest first."""
+    positions_px: Float64[np.ndarray, "patterns 2"]
+    """Canvas coordinates of the probe array's pixel (0, 0)."""
+    origin_px: tuple[int, int]
+    """Where the canvas begins, in the coordinates of the scan's positions."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    """`loss` before the last pass of every round."""
+    passes: int = 0
+    """Passes over the data."""
+
+
+def solve_scan(
+    scan: ScanData,
+    network: nn.Module | None,
+    options: LearnedOptions,
+    rounds: int,
+    device: torch.device,
+    *,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> Solution:
+    """Run so many rounds on a scan from its physical start.
+
+    Args:
+        scan: Scan with a calibrated probe.
+        network: The correction; None for the physical steps alone.
+        options: How to solve.
+        rounds: Number of rounds, each of `PASSES` passes over the data.
+        device: Where to solve.
+        progress: Told about every round, as the stage `reconstruct`.
+        watch: Given the object after every round.
+
+    Raises:
+        InputError: Where the solution is no longer finite.
+    """
+    report, history = progress or silent, list[float]()
+    network = None if network is None else network.to(device)
+    with torch.inference_mode():
+        problem = learned_problem(scan, network, options, device)
+        state = problem.start
+        for number in range(1, rounds + 1):
+            state = problem.solver.round(state)
+            if not math.isfinite(state.loss):
+                found = f"a loss of {state.loss} in round {number}"
+                raise InputError(scan.source, "counts", found, "a finite loss; are probe and counts of sane size?")
+            history.append(state.loss)
+            report("reconstruct", number, rounds, loss=state.loss)
+            if watch is not None:
+                watch(state.at.object.cpu().numpy())
+        probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
+        light = problem.solver.preconditioner.illumination
+        found_object = torch.where(light > 0, state.at.object, 1.0)
+        return Solution(
+            found_object.cpu().numpy(),
+            light.cpu().numpy(),
+            orthogonalise(probe).cpu().numpy(),
+            canvas_positions(scan),
+            problem.origin,
+            {"loss": history},
+            1 + PASSES * rounds,
+        )

@@ -1,0 +1,81 @@
+"""What the network of the learned solver sees of the canvas, and how its answer becomes a change of the object.
+
+Everything is in units of the object's overall amplitude, and fine detail in units of the error that is to be expected
+at that place, so that dose, exposure and stage of the solution are all seen at one scale.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.nn import functional
+
+from ptypinn.models.unrolled import STRIDE, Maps
+from ptypinn.types import Object
+
+CHANNELS = 11
+"""Maps that `canvas_maps` makes."""
+POOL = 8
+"""Edge of the tiles over which the local error is averaged, pixels; divides `STRIDE`."""
+NOISE_SHARE = 0.25
+"""Share of the counting noise that the unit holds where nothing moves any more."""
+SMALLEST_UNIT = 1e-4
+"""Relative to the object's amplitude: float32 resolves no less in a solution."""
+
+Real = Float[Tensor, "height width"]
+
+
+class CanvasMaps(NamedTuple):
+    """Input of the network, and the unit of its output."""
+
+    maps: Maps
+    """(1, `CHANNELS`, height, width), the edges multiples of `STRIDE`."""
+    unit: Float[Tensor, "height width"]
+    """Change of the object that an output of 1 stands for, transmission; 0 where nothing shines."""
+
+
+def canvas_maps(
+    canvas: Object, descent: Object, velocity: Object, illumination: Real, peak: float, amplitude: float
+) -> CanvasMaps:
+    """The solver's state as maps without scale.
+
+    Args:
+        canvas: Object after a physical step, (height, width).
+        descent: Descent direction of the data term at the point before, divided by the illumination, (height, width).
+        velocity: The physical step, (height, width).
+        illumination: Photons on every object pixel over the scan, (height, width).
+        peak: Largest intensity of the probe, photons per pixel: the unit of coverage.
+        amplitude: Overall amplitude of the object.
+    """
+    height, width = canvas.shape
+    padding = (0, -width % STRIDE, 0, -height % STRIDE)
+    moving = functional.pad(_real(torch.stack([canvas, descent, velocity])) / amplitude, padding, mode="replicate")
+    light = functional.pad(illumination[None], padding, mode="replicate")[0]
+    covered = light / (light + 0.1 * peak)
+    noise = torch.rsqrt(light + 0.02 * peak) / amplitude
+    smooth = _smooth(torch.cat([moving[:2], moving[2:].square().sum(0)[None], noise.square()[None]]))
+    unit = torch.sqrt(smooth[2] + (NOISE_SHARE**2) * smooth[3]).clamp(min=SMALLEST_UNIT)
+    detail = torch.asinh((moving[:2] - smooth[:2]) / unit)
+    about = torch.stack([covered, torch.log10(unit) + 2, torch.log10(noise / unit)])
+    start = torch.stack([moving[0] - 1, moving[1]])
+    maps = torch.cat([start, detail, torch.asinh(moving[2:] / unit), about])
+    return CanvasMaps(maps[None], (amplitude * unit * covered)[:height, :width])
+
+
+def change_of(answer: Maps, unit: Real) -> Object:
+    """The change of the object that an answer of the network stands for, (height, width), transmission."""
+    height, width = unit.shape
+    return torch.complex(answer[0, 0, :height, :width], answer[0, 1, :height, :width]) * unit
+
+
+def _real(images: Complex[Tensor, "image height width"]) -> Float[Tensor, "map height width"]:
+    return torch.view_as_real(images).movedim(-1, 1).flatten(0, 1)
+
+
+def _smooth(maps: Float[Tensor, "map height width"]) -> Float[Tensor, "map height width"]:
+    """Means over tiles, interpolated between their centres: one place sees its surroundings, and no more."""
+    pooled = functional.avg_pool2d(maps[None], POOL)
+    return functional.interpolate(pooled, scale_factor=POOL, mode="bilinear", align_corners=False)[0]

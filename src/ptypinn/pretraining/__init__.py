@@ -1,0 +1,1 @@
+"""Pre-training of the learned solver's network on simulations that are drawn while it learns."""

@@ -1,0 +1,91 @@
+"""Simulated states in worker processes, made with the weights that the epoch began with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lightning
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.models.canvas_maps import CHANNELS
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.pretraining.states import StateBatch, draw_states
+
+TRAIN, CHECK = 0, 1
+"""First number of every seed: what is checked on is never trained on."""
+
+
+class StateDataset(Dataset[StateBatch]):
+    """States of scan number `index`, which is its seed.
+
+    Args:
+        network: Corrects the states; in shared memory, so that workers see it change between epochs.
+        config: What to draw.
+    """
+
+    def __init__(self, network: nn.Module, config: PretrainConfig) -> None:
+        self.network, self.config = network, config
+
+    def __getitem__(self, index: int) -> StateBatch:
+        """States of one scan, the same for the same index and weights."""
+        return draw_states((self.config.seed, TRAIN, index), self.network, self.config)
+
+
+class EpochSampler(Sampler[int]):
+    """The scans of an epoch: numbers that no other epoch has."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.epoch = count, 0
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.count
+        return iter(range(first, first + self.count))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before every epoch."""
+        self.epoch = epoch
+
+
+class StateDataModule(lightning.LightningDataModule):
+    """Batches of states, never the same twice.
+
+    Args:
+        config: What to draw, how much at once, with how many workers.
+    """
+
+    def __init__(self, config: PretrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = UnrolledCorrection(CHANNELS, widths=config.widths).eval().requires_grad_(False)
+        self.network.share_memory()
+
+    def take(self, network: nn.Module) -> None:
+        """Use these weights from now on: called between epochs, when no worker is at work."""
+        self.network.load_state_dict(network.state_dict())
+
+    def train_dataloader(self) -> DataLoader[StateBatch]:
+        """Batches of `scans_per_batch` scans."""
+        config, sampler = self.config, EpochSampler(self.config.scans_per_epoch)
+        if self.trainer is not None:  # the first epoch's iterator is made before any hook of the epoch runs
+            sampler.set_epoch(self.trainer.current_epoch)
+            self.take(self.trainer.lightning_module.average.module)
+        return DataLoader(
+            StateDataset(self.network, config),
+            batch_size=config.scans_per_batch,
+            sampler=sampler,
+            collate_fn=join,
+            num_workers=config.workers,
+            multiprocessing_context="spawn" if config.workers else None,
+            persistent_workers=config.workers > 0,
+        )
+
+
+def join(rows: list[StateBatch]) -> StateBatch:
+    """States of several scans in one batch."""
+    return StateBatch(**{name: torch.cat([row[name] for row in rows]) for name in rows[0]})  # type: ignore[literal-required,typeddict-item]

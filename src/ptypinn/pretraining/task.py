@@ -1,0 +1,91 @@
+"""One optimiser step of the pre-training, and the running average of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.models.canvas_maps import CHANNELS
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.pretraining.states import StateBatch
+
+WARM_UP = 100
+"""Optimiser steps over which the learning rate rises."""
+DETAIL_PX = 8
+"""Detail is what is finer than so many pixels."""
+FLOOR = 1e-3
+"""Relative error below which a further gain counts less."""
+
+
+def gain_of(
+    correction: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
+) -> Float[Tensor, " state"]:
+    """Error after the correction over the error before, of the whole object and of its detail: 1 where nothing helps."""
+    left = batch["missing"] - correction * batch["unit"]
+    floor = FLOOR**2 * batch["power"]
+    whole = _ratio(left, batch["missing"], batch["weight"], floor)
+    fine = _ratio(_detail(left), _detail(batch["missing"]), batch["weight"], floor)
+    return (whole + detail_share * fine) / (1 + detail_share)
+
+
+def _ratio(after: Tensor, before: Tensor, weight: Tensor, floor: Tensor) -> Tensor:
+    total = weight.sum((1, 2, 3)).clamp(min=1.0)
+    errors = [(weight * image.square()).sum((1, 2, 3)) / total + floor for image in (after, before)]
+    return torch.sqrt(errors[0] / errors[1])
+
+
+def _detail(image: Tensor) -> Tensor:
+    smooth = functional.avg_pool2d(image, DETAIL_PX)
+    return image - functional.interpolate(smooth, scale_factor=DETAIL_PX, mode="bilinear", align_corners=False)
+
+
+class PretrainTask(lightning.LightningModule):
+    """The network, its running average, and how it learns from states.
+
+    Args:
+        config: Network, loss and optimiser.
+        steps: Optimiser steps of the whole training.
+    """
+
+    def __init__(self, config: PretrainConfig, steps: int) -> None:
+        super().__init__()
+        self.config, self.steps = config, steps
+        self.network = UnrolledCorrection(CHANNELS, widths=config.widths)
+        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+
+    def on_train_epoch_start(self) -> None:
+        """States of this epoch are made with the average that it begins with."""
+        self.trainer.datamodule.take(self.average.module)  # type: ignore[attr-defined]  # ours
+
+    def training_step(self, batch: StateBatch, index: int) -> Tensor:
+        """Mean relative error after the correction."""
+        gain = gain_of(self.network(batch["maps"]), batch, self.config.detail_share)
+        loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a lost case does not outweigh the others
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["maps"]))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: StateBatch, batch_idx: int) -> None:
+        """Move the running average; it starts at the weights that the warm-up leaves."""
+        if self.global_step <= WARM_UP:
+            self.average.module.load_state_dict(self.network.state_dict())
+        else:
+            self.average.update_parameters(self.network)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the rate rises, stays, and falls to zero at the end."""
+        config = self.config
+        optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        falling = max(1, round(config.decay_share * self.steps))
+
+        def rate(step: int) -> float:
+            return min((step + 1) / WARM_UP, 1.0, max(0.0, (self.steps - step) / falling) ** 1.5 + 1e-3)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
