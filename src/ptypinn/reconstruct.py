@@ -1,139 +1,61 @@
-"""The `reconstruct` stage: apply a trained network to a scan and stitch its patches to one object."""
+"""The `reconstruct` stage: a scan in, its object out, by the learned solver or by a network trained on such scans."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.data.calibrate import calibrate_probe
-from ptypinn.data.frame import canvas_frame
 from ptypinn.data.geometry import require_far_field
-from ptypinn.data.grouping import split_parts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import cpu_threads, pick_device
-from ptypinn.diagnosis.account import with_account
-from ptypinn.diagnosis.flow import sweep_entries
-from ptypinn.diagnosis.merging import merge_entries
-from ptypinn.errors import InputError
-from ptypinn.metrics.data_fit import DataFit
+from ptypinn.device import cpu_threads
+from ptypinn.learned.reconstruct import Watch, reconstruct_learned
+from ptypinn.learned.weights import Weights, is_weights, load_weights
 from ptypinn.models.bundle import Bundle, load_bundle
-from ptypinn.physics.forward import power
-from ptypinn.physics.propagate import to_fft_order
-from ptypinn.plain import to_plain
-from ptypinn.prediction import scale_prediction
+from ptypinn.patchwise import reconstruct_patches
 from ptypinn.progress import Progress, silent
-from ptypinn.scale import LedgerEntry, Tape
-from ptypinn.sweep import Sums, rounds_of_groups, sweep
+
+Model = str | Path | Bundle | Weights
 
 
 def reconstruct(
     scan: ScanData,
-    model: str | Path | Bundle,
+    model: Model | None = None,
     config: ReconstructConfig | None = None,
     *,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Reconstruction:
-    """Reconstruct a scan with a trained network in one sweep, in memory that does not grow with the scan's length.
+    """Reconstruct a scan.
+
+    Without a model, the learned solver runs with the weights that come with the package: nothing has to be trained.
+    Weights of `pretrain` or `finetune` take their place. A bundle of `train` is applied to the patterns in one sweep.
 
     The object comes out in transmission units: nothing is fitted to a truth or rescaled afterwards, unless the
     configuration asks for it. Canvas pixels that no probe reaches hold 1 (vacuum) and have illumination 0.
 
     Args:
-        scan: The scan; need not be the one that the network was trained on.
-        model: A bundle or its file.
-        config: Which part, which probe, how much at once.
-        progress: Called as `progress("reconstruct", patterns_done, patterns)`.
+        scan: The scan.
+        model: Weights, a bundle, or the file of either; None for the weights that come with the package.
+        config: How to reconstruct.
+        progress: Called as `progress("reconstruct", done, total)`, in rounds or in patterns.
+        watch: Given the object, (height, width) complex64, after every round of the learned solver.
 
     Raises:
-        InputError: Where scan and bundle do not fit each other.
+        InputError: Where scan and model do not fit each other.
     """
-    config = config or ReconstructConfig()
-    bundle = model if isinstance(model, Bundle) else load_bundle(model)
+    config, report = config or ReconstructConfig(), progress or silent
     require_far_field(scan)
-    if scan.size != bundle.header.size:
-        size = f"patterns of {scan.size} pixels"
-        raise InputError(scan.source, "counts", size, f"{bundle.header.size} pixels, as in {bundle.source}")
-    given = scan if scan.probe is None else calibrate_probe(scan)
-    index = _part(scan, bundle, config)
-    part = calibrate_probe(_with_probe(given, bundle, config))
+    found = _read(model)
     with cpu_threads(config.threads):
-        seen = part if index is None else part.subset(index)
-        recon, flow, fit = _swept(seen, index, bundle, config, progress or silent)
-        return with_account(recon, given, flow, fit, seen)
+        if isinstance(found, Bundle):
+            return reconstruct_patches(scan, found, config, report)
+        return reconstruct_learned(scan, found, config, report, watch)
 
 
-def _swept(
-    scan: ScanData, part: np.ndarray | None, bundle: Bundle, config: ReconstructConfig, progress: Progress
-) -> tuple[Reconstruction, list[LedgerEntry], DataFit]:
-    """Sweep over a scan, or a part of one: the object, what its run did to amplitudes, and how it fits the counts."""
-    device = pick_device(config.device)
-    probe = torch.from_numpy(scan.require_probe())
-    predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
-    origin, shape = canvas_frame(scan)
-    positions = scan.positions_px - np.asarray(origin, np.float64)
-    sums, tape = Sums.empty(shape, device), Tape()
-    with torch.inference_mode():
-        rounds = rounds_of_groups(
-            positions, bundle.header.gridsize, config.neighbor_count, config.groups_per_pattern, config.seed
-        )
-        sweep(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, tape=tape)
-        stitched, response = sums.stitched(predictor.scaler.drift)
-    if not bool(torch.isfinite(stitched).all()):
-        raise InputError(
-            bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
-        )
-    found = Reconstruction(
-        object=stitched.cpu().numpy(),
-        illumination=sums.illumination[0].cpu().numpy(),
-        probe=scan.require_probe(),
-        positions_px=positions,
-        origin_px=origin,
-        pixel_size_m=scan.pixel_size_m,
-        patterns=part,
-        provenance=to_plain(
-            {
-                "stage": "reconstruct",
-                "config": asdict(config),
-                "model": {"file": bundle.source, **asdict(bundle.header)},
-                "scan": dict(scan.provenance),
-            }
-        ),
-    )
-    found, fit = scale_prediction(found, scan, config.prediction_scale, bundle.header.gauge, config.batch, device)
-    merge = merge_entries(stitched, response, sums.constant[0], sums.weights[0], sums.illumination[0], found.well_lit())
-    flow = sweep_entries(tape.read(), predictor, bundle.header, _mean_photons(scan, fit))
-    return found, [*flow, *merge], fit
-
-
-def _mean_photons(scan: ScanData, fit: DataFit) -> float:
-    return float(fit.measured_map[scan.good].sum()) / scan.n_patterns
-
-
-def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:
-    from_bundle = config.probe_from == "bundle" or (
-        config.probe_from == "auto" and (bundle.header.trained_probe or scan.probe is None)
-    )
-    if not from_bundle:
-        return scan
-    factor = 1.0
-    if config.probe_from == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
-        factor = math.sqrt(float(power(torch.from_numpy(calibrate_probe(scan).require_probe())) / power(bundle.probe)))
-    return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
-
-
-def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> np.ndarray | None:
-    """Patterns of the part that the configuration names; None for all."""
-    if config.part == "all":
-        return None
-    split = bundle.header.provenance.get("config", {})
-    if split.get("split_axis", "none") == "none":
-        raise InputError("--part", "", repr(config.part), "all: the network was trained on the whole scan")
-    arguments = (scan.positions_px, split["split_axis"], split["split_fraction"], split["split_gap_px"])
-    train, held_out = split_parts(*arguments)
-    return np.sort(train if config.part == "train" else held_out).astype(np.int64)
+def _read(model: Model | None) -> Bundle | Weights:
+    if isinstance(model, Bundle | Weights):
+        return model
+    if model is None or is_weights(model):
+        return load_weights(model)
+    return load_bundle(model)

@@ -35,14 +35,15 @@ def run_refine(session: Session) -> None:
 
 
 def run_reconstruct(session: Session) -> None:
-    """Reconstruct a scan with a trained network."""
+    """Reconstruct a scan by the learned solver, or with a trained network."""
     from ptypinn.config.reconstruct import ReconstructConfig
     from ptypinn.reconstruct import reconstruct
 
-    config = session.config(ReconstructConfig)
+    config, given = session.config(ReconstructConfig), session.options.model
+    model = None if given is None else _model_in(Path(given))
 
     def solve(scan: ScanData, progress: Progress) -> Reconstruction:
-        return reconstruct(scan, _bundle_in(Path(session.options.model)), config, progress=progress)
+        return reconstruct(scan, model, config, progress=progress)
 
     solved_run(session, "reconstruct", config, solve)
 
@@ -84,6 +85,6 @@ def solved_run(
     session.tell(result_record(run, evaluation), lines)
 
 
-def _bundle_in(place: Path) -> Path:
-    """The bundle that a path names, or the one in a run folder."""
+def _model_in(place: Path) -> Path:
+    """The model that a path names, or the one in a run folder."""
     return next(iter(sorted(place.glob("*.safetensors"))), place) if place.is_dir() else place

@@ -105,8 +105,13 @@ STAGES: dict[str, Stage] = {
         "train.run_train",
     ),
     "reconstruct": Stage(
-        "Reconstruct a scan with a trained network, in one sweep.",
-        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("model", "Run folder of a training, or its model.", required=True)),
+        "Reconstruct a scan, by the learned solver or with a network of one's own.",
+        (
+            SCAN,
+            OUTPUT_DIR,
+            OVERWRITE,
+            Argument("model", "Run folder of a training, or its model; the weights of the package where not given."),
+        ),
         ("load.LoadConfig", "reconstruct.ReconstructConfig"),
         "solve.run_reconstruct",
     ),

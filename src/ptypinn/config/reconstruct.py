@@ -1,4 +1,4 @@
-"""Configuration of reconstruction with a trained network."""
+"""Configuration of reconstruction by the learned solver or a trained network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from ptypinn.errors import InputError
 
 @dataclass(frozen=True)
 class ReconstructConfig:
-    """How a trained network is applied to a scan."""
+    """How a scan is reconstructed: the first options are of the learned solver, the next of a trained network."""
 
+    rounds: int | None = None
+    """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 6, or
+    20 where the probe is solved for."""
+    refine_probe: bool = True
+    """Solve for the probe too, with its power held at the known photons per pattern."""
+    probe_modes: int | None = None
+    """Incoherent probe modes to solve for; a probe with fewer is extended; as many as the probe has by default."""
+    loss: Literal["poisson", "amplitude"] = "amplitude"
+    """Data term of the learned solver: Poisson likelihood or variance-stabilised amplitudes."""
+    polish: int = 0
+    """Most iterations of the iterative solver from the learned solver's result; it stops before noise is fitted."""
+    refine_positions: bool = False
+    """Solve for the scan positions too, while polishing."""
     part: Literal["all", "train", "held_out"] = "all"
     """Patterns to reconstruct: all, or one of the two parts that the training split the scan into."""
     probe_from: Literal["auto", "scan", "bundle"] = "auto"
@@ -33,6 +46,14 @@ class ReconstructConfig:
     """Seed of the groups."""
 
     def __post_init__(self) -> None:
+        if self.rounds is not None and self.rounds < 1:
+            raise InputError("--rounds", "", str(self.rounds), "at least 1")
+        if self.probe_modes is not None and self.probe_modes < 1:
+            raise InputError("--probe_modes", "", str(self.probe_modes), "at least 1")
+        if self.polish < 0:
+            raise InputError("--polish", "", str(self.polish), "at least 0")
+        if self.refine_positions and not self.polish:
+            raise InputError("--refine_positions", "", "without --polish", "polishing, which solves for positions")
         for name in ("neighbor_count", "groups_per_pattern", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name}", "", str(getattr(self, name)), "at least 1")

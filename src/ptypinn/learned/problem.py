@@ -15,6 +15,7 @@ from ptypinn.learned.rounds import LearnedSolver, State
 from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.data_terms import DATA_TERMS
+from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.modes import extend_modes
 from ptypinn.solver.objective import Objective
 from ptypinn.solver.preconditioner import Preconditioner, Smoothness
@@ -35,6 +36,8 @@ class LearnedOptions:
     """Incoherent modes to solve for; None keeps those of the probe."""
     loss: Literal["poisson", "amplitude"] = "amplitude"
     """Data term."""
+    judged: bool = False
+    """Leave the pixels out that judge the polishing, so that it can tell signal from noise."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def learned_problem(
         probe = extend_modes(probe, options.probe_modes)
     stack = PatternStack(scan, device, len(probe))
     moved = shifts if bool(shifts.abs().max() > 1e-4) else None
-    objective = Objective(stack, corners, DATA_TERMS[options.loss], probe, moved)
+    held_out = HeldOutPixels(stack.good) if options.judged else None
+    objective = Objective(stack, corners, DATA_TERMS[options.loss], probe, moved, held_out)
     starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
     start = min(starts, key=lambda at: objective(at).loss)
     preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size)

@@ -55,6 +55,15 @@ def load_weights(path: str | Path | None = None) -> Weights:
     return _read(Path(path), str(path))
 
 
+def is_weights(path: str | Path) -> bool:
+    """Whether a file says of itself that it holds weights of the learned solver."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
 def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str | Path) -> Path:
     """Write one safetensors file with the model card in its header, atomically."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}

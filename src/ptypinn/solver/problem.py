@@ -61,7 +61,13 @@ class Problem:
     """One scan, ready to be solved."""
 
     def __init__(
-        self, scan: ScanData, options: SolverOptions, device: torch.device, start: Reconstruction | None = None
+        self,
+        scan: ScanData,
+        options: SolverOptions,
+        device: torch.device,
+        start: Reconstruction | None = None,
+        *,
+        judged: bool = False,
     ) -> None:
         """Move the scan to the device.
 
@@ -70,6 +76,7 @@ class Problem:
             options: How to solve.
             device: Where to solve.
             start: Reconstruction of this scan to start from: its canvas, positions, object and probe.
+            judged: Whether the start has not seen the held-out pixels, so that they can judge what comes after it.
         """
         self.options, self.device = options, device
         if start is None:
@@ -85,7 +92,7 @@ class Problem:
         self.probe = known if wanted is None else extend_modes(known, wanted)
         self.stack = PatternStack(scan, device, len(self.probe))
         self.start = None if start is None else torch.from_numpy(start.object).to(device)
-        self.judges = options.early_stop and start is None
+        self.judges = options.early_stop and (start is None or judged)
 
     def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
         """Run all phases: object and probe, positions where asked, and the finish on all pixels.
@@ -99,7 +106,7 @@ class Problem:
         if self.options.refine_positions:
             start = self._phase(start, budget // 2, trace, progress, positions=False)
             at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
-        elif self.judges and budget > TRIAL:
+        elif self.judges and self.start is None and budget > TRIAL:
             at = self._try_out(start, trace, progress)
             if trace.stopped != "held-out loss":
                 at = self._phase(at, budget - TRIAL, trace, progress, positions=False)
@@ -108,7 +115,7 @@ class Problem:
             at = self._phase(start, budget, trace, progress, positions=False)
         if self.judges:
             afresh = trace.stopped == "held-out loss" and trace.best_iteration <= SHORT
-            at, iterations = (start, max(1, trace.best_iteration)) if afresh else (at, FINISH)
+            at, iterations = (start, trace.best_iteration) if afresh else (at, FINISH)
             at = self._phase(at, iterations, trace, progress, positions=self.options.refine_positions, finish=True)
         return self._result(at, trace)
 

@@ -1,0 +1,141 @@
+"""Reconstruct a scan with the learned solver, polish where asked, and account for the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from jaxtyping import Complex64
+
+from ptypinn import __version__
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.device import pick_device
+from ptypinn.diagnosis.account import with_account
+from ptypinn.errors import InputError
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.solve import Solution, solve_scan
+from ptypinn.learned.weights import Weights
+from ptypinn.metrics.data_fit import data_fit
+from ptypinn.plain import to_plain
+from ptypinn.prediction import scale_prediction
+from ptypinn.progress import Progress
+from ptypinn.scale import LedgerEntry, flux_factor, stats_of
+from ptypinn.solver.options import SolverOptions
+from ptypinn.solver.problem import Problem
+
+ROUNDS, ROUNDS_UNKNOWN = 6, 20
+"""Rounds with a known probe, and where the probe is solved for."""
+TOLERANCE = 1e-4
+"""Polishing ends where the data term gains less over five iterations."""
+
+Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
+
+
+def reconstruct_learned(
+    scan: ScanData, weights: Weights, config: ReconstructConfig, progress: Progress, watch: Watch | None = None
+) -> Reconstruction:
+    """Solve a scan by rounds of the learned solver.
+
+    Args:
+        scan: Far-field scan with a probe, which may be a rough guess.
+        weights: The network.
+        config: How to reconstruct.
+        progress: Told about every round, and every iteration of polishing.
+        watch: Given the object, (height, width) complex64, after every round and every iteration.
+
+    Raises:
+        InputError: Where the scan has no probe, or options are those of a trained network.
+    """
+    if config.part != "all" or config.probe_from == "bundle":
+        option, value = ("part", config.part) if config.part != "all" else ("probe_from", config.probe_from)
+        raise InputError(f"--{option}", "", f"{value} without a model", "a model of `ptypinn train`")
+    if config.prediction_scale == "recorded":
+        raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
+    scan, device = calibrate_probe(scan), pick_device(config.device)
+    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=config.polish > 0)
+    rounds = config.rounds or (ROUNDS_UNKNOWN if config.refine_probe else ROUNDS)
+    solution = solve_scan(scan, weights.network, options, rounds, device, progress=progress, watch=watch)
+    found = _reconstruction(scan, config, weights, rounds, solution)
+    if config.polish:
+        found = _polished(scan, config, found, device, progress, watch)
+    found, closed = _closed(found, scan, config, device)
+    found, fit = scale_prediction(found, scan, config.prediction_scale, None, config.batch, device)
+    return with_account(found, scan, [closed], fit)
+
+
+def _reconstruction(
+    scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: Solution
+) -> Reconstruction:
+    model = {"file": weights.source, "sha256": weights.digest, "card": dict(weights.card)}
+    return Reconstruction(
+        object=solution.object,
+        illumination=solution.illumination,
+        probe=solution.probe,
+        positions_px=solution.positions_px,
+        origin_px=solution.origin_px,
+        pixel_size_m=scan.pixel_size_m,
+        history=solution.history,
+        provenance=to_plain(
+            {
+                "stage": "reconstruct",
+                "solver": "learned",
+                "version": __version__,
+                "config": asdict(config),
+                "model": model,
+                "rounds": rounds,
+                "passes": solution.passes,
+                "scan": dict(scan.provenance),
+            }
+        ),
+    )
+
+
+def _polished(
+    scan: ScanData,
+    config: ReconstructConfig,
+    found: Reconstruction,
+    device: torch.device,
+    progress: Progress,
+    watch: Watch | None,
+) -> Reconstruction:
+    """The solution after quasi-Newton iterations of `refine`'s solver on the likelihood of the counts."""
+    options = SolverOptions(
+        iterations=config.polish,
+        probe_modes=config.probe_modes,
+        refine_probe=config.refine_probe,
+        refine_positions=config.refine_positions,
+        loss="poisson",
+        early_stop=True,
+        tolerance=TOLERANCE,
+    )
+    with torch.no_grad():
+        result = Problem(scan, options, device, found, judged=True).solve(progress, watch)
+    return replace(
+        found,
+        object=result.object,
+        illumination=result.illumination,
+        probe=result.probe,
+        positions_px=result.positions_px,
+        history={**found.history, **{f"polish_{name}": values for name, values in result.history.items()}},
+        provenance={**found.provenance, "polish": dict(result.notes)},
+    )
+
+
+def _closed(
+    found: Reconstruction, scan: ScanData, config: ReconstructConfig, device: torch.device
+) -> tuple[Reconstruction, LedgerEntry]:
+    """The object at the global factor of largest likelihood, and the ledger's entry for it."""
+    closure = data_fit(
+        scan, found.object, found.probe, found.positions_px, batch=config.batch, device=device
+    ).flux_closure
+    factor = flux_factor(1.0, closure) ** 0.5
+    lit = found.illumination > 0
+    closed = np.where(lit, found.object * np.float32(factor), found.object)
+    source = "closed form: the global factor of largest likelihood, which the object holds"
+    entry = LedgerEntry("closing factor", 1.0, factor, source, on_path=False, stats=stats_of(closed))
+    return replace(found, object=closed), entry
