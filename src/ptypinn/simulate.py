@@ -88,15 +88,22 @@ def simulate(config: SimulateConfig = DEFAULTS, *, progress: Progress | None = N
 def draw_object(config: SimulateConfig) -> Object:
     """The sample that a configuration describes, (height, width), transmission."""
     generator = _generator(config.seed if config.object_seed is None else config.object_seed, _OBJECT)
-    options: dict[str, Any] = {}
-    if config.object == "natural":
-        if config.image not in ("random", *NATURAL_IMAGES):
-            raise InputError("--image", "", config.image, "random or one of " + ", ".join(NATURAL_IMAGES))
-        options["name"] = config.image
     draw, arguments = TEXTURES[config.object], [] if config.feature_px is None else [config.feature_px]
-    texture = draw(*config.object_size, generator, *arguments, **options)
-    other = texture if config.phase_texture == "same" else draw(*config.object_size, generator, *arguments)
+    texture = draw(*config.object_size, generator, *arguments, **_photograph(config, "image"))
+    other = texture
+    if config.phase_texture == "independent":
+        other = draw(*config.object_size, generator, *arguments, **_photograph(config, "phase_image"))
     return compose_object(texture, other, config.amplitude_range, config.phase_range, config.amplitude_mean)
+
+
+def _photograph(config: SimulateConfig, field: str) -> dict[str, str]:
+    """The name of a photograph, for the kind of object that is made of one."""
+    if config.object != "natural":
+        return {}
+    name = str(getattr(config, field))
+    if name not in ("random", *NATURAL_IMAGES):
+        raise InputError(f"--{field}", "", name, "random or one of " + ", ".join(NATURAL_IMAGES))
+    return {"name": name}
 
 
 def draw_probe(config: SimulateConfig) -> Probe:

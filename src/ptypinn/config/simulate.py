@@ -20,6 +20,8 @@ class SimulateConfig:
     """Scale of the sample's features, pixels: rms line width, smallest leaf, correlation length, finest spoke."""
     image: str = "random"
     """Photograph for `--object natural`, such as camera or coins; random chooses one by the seed."""
+    phase_image: str = "random"
+    """Photograph that the phase follows, for `--object natural --phase_texture independent`."""
     amplitude_range: tuple[float, float] = (1.0, 0.7)
     """Amplitude where the texture is 0 and where it is 1; the first may be the larger."""
     phase_range: tuple[float, float] = (0.0, 1.0)

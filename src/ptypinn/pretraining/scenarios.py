@@ -74,6 +74,7 @@ def draw_scenario(seed: tuple[int, ...], config: PretrainConfig) -> Scenario:
     guess = _guess(rng, drawn) if rng.random() < config.unknown_share else None
     if guess is not None:
         drawn = replace(drawn, overlap=float(rng.uniform(LEAST_OVERLAP_UNKNOWN, 0.85)))
+    drawn = replace(drawn, phase_image=str(rng.choice(IMAGES)))
     return Scenario(replace(drawn, overlap=_affordable(drawn)), guess)
 
 
