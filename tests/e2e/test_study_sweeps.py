@@ -52,7 +52,7 @@ def test_finished_runs_of_other_stages_are_left_alone(command, ptypinn, scan_fil
     [("--solver", "magic", "refine, cnn"), ("--seeds", "0", "at least 1"), ("--scheduler", "tcp://127.0.0.1:9", "")],
 )
 def test_bad_choices_are_one_line(option, value, said, ptypinn, tmp_path, monkeypatch):
-    monkeypatch.setattr("ptypinn.studies.workers.CONNECT_S", 0.3)
+    monkeypatch.setattr("ptypinn.jobs.workers.CONNECT_S", 0.3)
     done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *TINY, option, value, "--quiet")
     assert done.code == 1
     assert done.err.count("\n") == 1

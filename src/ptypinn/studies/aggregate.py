@@ -13,14 +13,14 @@ from ptypinn import __version__
 from ptypinn.config.study_report import StudyReportConfig
 from ptypinn.errors import InputError
 from ptypinn.evaluate import Comparison
+from ptypinn.jobs.task import reason_of
 from ptypinn.metrics import phase_difference
 from ptypinn.plain import to_plain
 from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
-from ptypinn.studies.task import reason_of
-from ptypinn.studies.typed import count, flag, number, text
+from ptypinn.typed import count, flag, number, text
 
 SCHEMA_VERSION = 1
 FIGURES = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "pearson_r_phase", "frc_half_bit_px")

@@ -16,14 +16,14 @@ from ptypinn.config.dose import DoseConfig
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.data.atomic import write_json, write_text
 from ptypinn.errors import InputError
+from ptypinn.jobs.run import run_jobs
+from ptypinn.jobs.task import Job
 from ptypinn.models import MODELS
 from ptypinn.plain import to_plain
 from ptypinn.progress import Progress
 from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, checks_of, markdown, points_of, slopes_of
-from ptypinn.studies.jobs import run_jobs
 from ptypinn.studies.scenario import profile
-from ptypinn.studies.task import Job
 
 JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1
 ARMS: tuple[Any, ...] = ("scaled", "held")

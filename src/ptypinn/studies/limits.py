@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ptypinn.studies.typed import text
+from ptypinn.typed import text
 
 TWIN = (
     "gs1_ideal reaches a correlation of {own:.3f} where {better} reaches {other:.3f}. Its probe is real and symmetric, "

@@ -15,8 +15,8 @@ import pytest
 
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.errors import InputError
-from ptypinn.studies.jobs import run_jobs
-from ptypinn.studies.task import MARK, Job
+from ptypinn.jobs.run import run_jobs
+from ptypinn.jobs.task import MARK, Job
 
 HERE = JobsConfig(workers=0)
 WORK = """
@@ -51,8 +51,8 @@ if __name__ == "__main__":
     import sys
     from pathlib import Path
     from ptypinn.config.jobs import JobsConfig
-    from ptypinn.studies.jobs import run_jobs
-    from ptypinn.studies.task import Job
+    from ptypinn.jobs.run import run_jobs
+    from ptypinn.jobs.task import Job
     import sweep_work
     jobs = [Job(f"n{k}", sweep_work.Number(float(k), what)) for k, what in enumerate(sys.argv[2:])]
     run_jobs(sweep_work.work, jobs, Path(sys.argv[1]), JobsConfig(workers=2))
@@ -201,7 +201,7 @@ def test_workers_that_do_several_jobs_at_once_are_refused(sweep):
 
 def test_a_cluster_that_is_not_there_is_one_line(sweep, monkeypatch):
     pytest.importorskip("distributed", reason="the extra dask is not installed")
-    monkeypatch.setattr("ptypinn.studies.workers.CONNECT_S", 0.5)
+    monkeypatch.setattr("ptypinn.jobs.workers.CONNECT_S", 0.5)
     for address in ("tcp://127.0.0.1:9", "nowhere"):
         with pytest.raises(InputError, match=r"--scheduler: found .*does not answer") as refused:
             sweep.run(sweep.jobs("write"), JobsConfig(scheduler=address))

@@ -15,7 +15,7 @@ from typing import Any
 
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.errors import InputError
-from ptypinn.studies.task import Outcome, Task, perform, reason_of, sweep_up
+from ptypinn.jobs.task import Outcome, Task, perform, reason_of, sweep_up
 
 Ended = tuple[str, Outcome]
 Endings = Generator[Ended, None, None]

@@ -12,10 +12,10 @@ from typing import Any
 
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.errors import InputError
+from ptypinn.jobs.task import Job, Task, Work, finished_result, sweep_up
+from ptypinn.jobs.workers import backend
 from ptypinn.progress import Progress, silent
-from ptypinn.studies.task import Job, Task, Work, finished_result, sweep_up
-from ptypinn.studies.typed import number
-from ptypinn.studies.workers import backend
+from ptypinn.typed import number
 
 
 @dataclass(frozen=True)
