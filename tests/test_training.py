@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import ptypinn.training as training
 from ptypinn.callbacks import CURVE
+from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
@@ -106,9 +107,9 @@ def test_threads_and_device_may_differ_on_resuming(scan, trained, tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_damaged_checkpoint_is_named_in_one_line(scan, trained, tmp_path, share):
-    checkpoint = tmp_path / training.CHECKPOINTS / training.LAST
+    checkpoint = tmp_path / CHECKPOINTS / LAST
     checkpoint.parent.mkdir()
-    whole = (trained.parent / training.CHECKPOINTS / training.LAST).read_bytes()
+    whole = (trained.parent / CHECKPOINTS / LAST).read_bytes()
     checkpoint.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match=r"last\.ckpt.*damaged.*train afresh"):
         train(scan, TrainConfig(**TINY), output_dir=tmp_path, resume=True)
@@ -183,7 +184,7 @@ def test_the_bundle_holds_the_epoch_that_validates_best(scan, tmp_path):
     bundle = load_bundle(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
     validated = losses(tmp_path, column=2)
     assert validated[-1] > min(validated)
-    kept = (tmp_path / training.CHECKPOINTS / name for name in (training.BEST, training.LAST))
+    kept = (tmp_path / CHECKPOINTS / name for name in (BEST, LAST))
     best, last = (torch.load(path, weights_only=True) for path in kept)
     assert last["epoch"] == len(validated) - 1
     assert best["epoch"] == validated.index(min(validated))
@@ -197,8 +198,8 @@ def test_gradients_are_clipped(scan, tmp_path):
 
 
 def test_checkpoints_hold_nothing_but_tensors_and_plain_values(trained):
-    for name in (training.LAST, training.BEST):
-        torch.load(trained.parent / training.CHECKPOINTS / name, weights_only=True)
+    for name in (LAST, BEST):
+        torch.load(trained.parent / CHECKPOINTS / name, weights_only=True)
 
 
 def test_relative_probe_is_calibrated_before_training(scan, tmp_path):

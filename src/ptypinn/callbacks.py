@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,20 @@ class LearningCurve(Callback):
 
     Args:
         folder: Where the file goes.
+        columns: What it holds: `epoch`, `learning_rate`, and figures that the task logs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: Sequence[str] = COLUMNS) -> None:
         self.rows: list[dict[str, float]] = []
-        self._path = folder / CURVE
+        self._path, self._columns = folder / CURVE, columns
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Add the epoch that ends and rewrite the file."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.rows.append({"epoch": float(trainer.current_epoch), "learning_rate": rate, **figures})
-        lines = [",".join(_cell(row, name) for name in COLUMNS) for row in self.rows]
-        write_text(self._path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+        lines = [",".join(_cell(row, name) for name in self._columns) for row in self.rows]
+        write_text(self._path, "\n".join([",".join(self._columns), *lines]) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """The lines so far."""
@@ -54,11 +55,12 @@ class ReportProgress(Callback):
     """Tell a `Progress` about every step.
 
     Args:
-        progress: Called as `progress("train", steps_done, steps, loss=...)`.
+        progress: Called as `progress(stage, steps_done, steps, loss=...)`.
+        stage: Name of the stage.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, stage: str = "train") -> None:
+        self._progress, self._stage = progress, stage
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,7 +69,7 @@ class ReportProgress(Callback):
         figures = {"loss": float(outputs["loss"])}
         if "val_loss" in trainer.callback_metrics:
             figures["val_loss"] = float(trainer.callback_metrics["val_loss"])
-        self._progress("train", trainer.global_step, int(trainer.estimated_stepping_batches), **figures)
+        self._progress(self._stage, trainer.global_step, int(trainer.estimated_stepping_batches), **figures)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ptypinn.checkpoints import refuse_other_options
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.datamodule import WindowBatch
 from ptypinn.errors import InputError
@@ -87,11 +88,7 @@ class PtychoTask(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another configuration or scan; device and threads may differ."""
-        here, there = asdict(self.config), checkpoint["config"]
-        changed = [name for name in here if name not in ("device", "threads") and here[name] != there.get(name)]
-        if changed:
-            found = ", ".join(f"--{name} {here[name]} (was {there.get(name)})" for name in changed)
-            raise InputError("--resume", "", found, "the options of the run to resume")
+        refuse_other_options(asdict(self.config), checkpoint["config"])
         if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
             raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
 

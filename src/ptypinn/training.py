@@ -9,11 +9,12 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn import __version__
 from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
+from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
@@ -32,7 +33,9 @@ from ptypinn.progress import Progress, silent
 from ptypinn.scale import IntensityScaler, input_scale
 from ptypinn.task import PtychoTask
 
-BUNDLE, CHECKPOINTS, LAST, BEST = "model.safetensors", "checkpoints", "last.ckpt", "best.ckpt"
+BUNDLE = "model.safetensors"
+NOTED = frozenset({"config", "scale", "flow"})
+"""What a checkpoint of this training holds besides its state."""
 
 
 def train(
@@ -62,7 +65,7 @@ def train(
     config, folder = config or TrainConfig(), Path(output_dir)
     require_far_field(scan)
     scan = calibrate_probe(scan)
-    checkpoint = _checkpoint_to_resume(folder) if resume else None
+    checkpoint = to_resume(folder, NOTED) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     data = _data(scan, config)
     energy = data.mean_pattern_energy()
@@ -71,25 +74,6 @@ def train(
         trainer = _trainer(config, folder, progress or silent, validates=data.val_windows is not None)
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
-
-
-def _checkpoint_to_resume(folder: Path) -> Path:
-    checkpoint = folder / CHECKPOINTS / LAST
-    if not checkpoint.is_file():
-        raise InputError(str(checkpoint), "", "no such file", "the last checkpoint of an earlier run; train afresh")
-    _read_checkpoint(checkpoint)
-    return checkpoint
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file may raise anything
-        reason = f"a damaged file ({type(error).__name__})"
-        raise InputError(str(path), "", reason, "a complete checkpoint; train afresh") from None
-    if not isinstance(found, dict) or not {"state_dict", "config", "scale", "flow"} <= found.keys():
-        raise InputError(str(path), "", "something else", "a checkpoint of this training; train afresh")
-    return found
 
 
 def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
@@ -147,8 +131,8 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: b
             LearningCurve(folder),
             ReportProgress(progress),
             stop,
-            _keep(folder, BEST, monitor),
-            _keep(folder, LAST),
+            keep(folder, BEST, monitor),
+            keep(folder, LAST),
         ],
         default_root_dir=folder,
         deterministic=device.type == "cpu",
@@ -159,19 +143,8 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: b
     )
 
 
-def _keep(folder: Path, name: str, monitor: str | None = None) -> ModelCheckpoint:
-    """Keep the checkpoint of the epoch with the least monitored loss, or of every epoch in place of the one before."""
-    return ModelCheckpoint(
-        folder / CHECKPOINTS,
-        filename=name.removesuffix(".ckpt"),
-        monitor=monitor,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-
-
 def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
-    best = _read_checkpoint(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST)
+    best = read(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, NOTED)
     task.cpu().load_state_dict(best["state_dict"])
     predictor = task.predictor
     ledger = training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ptypinn.callbacks import CURVE
+from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.study import SimLinesConfig
 from ptypinn.data.formats import load, save
@@ -34,7 +35,7 @@ from ptypinn.studies.metadata import metadata_of
 from ptypinn.studies.scenario import MOST_PHOTONS, Scenario, resolve, with_probe_file
 from ptypinn.studies.schema import StudyMetadata
 from ptypinn.studies.steps import Step, Steps, digest_of
-from ptypinn.training import BEST, BUNDLE, CHECKPOINTS, LAST, train
+from ptypinn.training import BUNDLE, train
 from ptypinn.types import Probe
 
 SCAN, MODEL, PROBE = "scan.h5", "model", "probe.npy"
