@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ptypinn.config.diagnose import DiagnoseConfig as DiagnoseConfig
     from ptypinn.config.evaluate import EvaluateConfig as EvaluateConfig
     from ptypinn.config.load import LoadConfig as LoadConfig
+    from ptypinn.config.pretrain import PretrainConfig as PretrainConfig
     from ptypinn.config.reconstruct import ReconstructConfig as ReconstructConfig
     from ptypinn.config.refine import RefineConfig as RefineConfig
     from ptypinn.config.simulate import SimulateConfig as SimulateConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ptypinn.evaluate import evaluate as evaluate
     from ptypinn.evaluate import split_half as split_half
     from ptypinn.info import info as info
+    from ptypinn.pretrain import pretrain as pretrain
     from ptypinn.reconstruct import reconstruct as reconstruct
     from ptypinn.refine import refine as refine
     from ptypinn.simulate import simulate as simulate
@@ -43,6 +45,7 @@ _HOMES = {
     "info": "info",
     "refine": "refine",
     "train": "training",
+    "pretrain": "pretrain",
     "reconstruct": "reconstruct",
     "evaluate": "evaluate",
     "split_half": "evaluate",
@@ -56,6 +59,7 @@ _HOMES = {
     "SimulateConfig": "config.simulate",
     "RefineConfig": "config.refine",
     "TrainConfig": "config.train",
+    "PretrainConfig": "config.pretrain",
     "ReconstructConfig": "config.reconstruct",
     "EvaluateConfig": "config.evaluate",
     "DiagnoseConfig": "config.diagnose",

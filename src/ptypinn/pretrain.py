@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
+from ptypinn.checkpoints import CHECKPOINTS, LAST, keep, to_resume
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.device import cpu_threads, pick_device
 from ptypinn.pretraining.check import Check
 from ptypinn.pretraining.data import StateDataModule
+from ptypinn.pretraining.export import export
 from ptypinn.pretraining.task import PretrainTask
 from ptypinn.progress import Progress, silent
 
-CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
-
-
-class CheckEveryEpoch(Callback):
-    """Judge the average weights after every epoch; comes before callbacks that record or keep."""
-
-    def __init__(self, check: Check) -> None:
-        self._check = check
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log the gain over the physical steps."""
-        for name, value in self._check(pl_module.average.module).items():  # type: ignore[union-attr]  # ours
-            pl_module.log(name, value)
+WEIGHTS = "weights.safetensors"
+"""File of the weights inside the run folder."""
+COLUMNS = ("epoch", "train_loss", "val_loss", "val_error", "learning_rate")
+"""Of the learning curve: mean error after a correction over that before; the same over whole solutions of the scans
+that check, network over physics alone; their error; and the learning rate."""
 
 
 def pretrain(
@@ -37,31 +32,67 @@ def pretrain(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Path:
+    """Train the network of the learned solver on simulations that are drawn on the way.
+
+    With `workers`, the simulations run in processes that import the calling script: a script needs the usual
+    `if __name__ == "__main__":`.
+
+    Args:
+        config: What the network sees, and for how long.
+        output_dir: Folder for the weights, the checkpoints and the learning curve.
+        progress: Told about every step.
+        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
+            bit for bit.
+
+    Returns:
+        Path of the weights, which `learned.weights.load_weights` reads; the averages of those that were trained.
+
+    Raises:
+        InputError: Where the loss is not finite, there is nothing to resume, or it is of other options.
+    """
     config, folder = config or PretrainConfig(), Path(output_dir)
-    checkpoint = folder / CHECKPOINTS / LAST if resume else None
+    checkpoint = to_resume(folder, {"config", "epoch"}) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch)
     task, data = PretrainTask(config, steps), StateDataModule(config)
-    device = pick_device(config.device)
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
-        trainer = lightning.Trainer(
-            max_epochs=config.epochs,
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            gradient_clip_val=0.5,
-            callbacks=[
-                CheckEveryEpoch(Check(config)),
-                LearningCurve(folder),
-                ReportProgress(progress or silent),
-                ModelCheckpoint(
-                    folder / CHECKPOINTS, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-                ),
-            ],
-            default_root_dir=folder,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    return folder / CHECKPOINTS / LAST
+        _trainer(config, folder, progress or silent).fit(task, data, ckpt_path=checkpoint, weights_only=True)
+        return export(folder / CHECKPOINTS / LAST, folder / WEIGHTS, config, progress=progress)
+
+
+class CheckEveryEpoch(Callback):
+    """Judge the average weights after every epoch; comes before callbacks that record or keep.
+
+    Args:
+        check: The judge.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log the gain over the physical steps."""
+        assert isinstance(pl_module, PretrainTask)
+        for name, value in self._check(copy.deepcopy(pl_module.averaged).cpu()).items():
+            pl_module.log(name, value)
+
+
+def _trainer(config: PretrainConfig, folder: Path, progress: Progress) -> lightning.Trainer:
+    device = pick_device(config.device)
+    return lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=[
+            CheckEveryEpoch(Check(config)),
+            LearningCurve(folder, COLUMNS),
+            ReportProgress(progress, "pretrain"),
+            keep(folder, LAST),
+        ],
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )

@@ -115,6 +115,23 @@ STAGES: dict[str, Stage] = {
         ("load.LoadConfig", "reconstruct.ReconstructConfig"),
         "solve.run_reconstruct",
     ),
+    "pretrain": Stage(
+        "Train the learned solver's network on simulations: what the weights that come with the package are made by.",
+        (
+            OUTPUT_DIR,
+            OVERWRITE,
+            Argument(
+                "resume",
+                "Go on where an interrupted run stopped, or where a finished one is to go further.",
+                switch=True,
+            ),
+            Argument(
+                "export", "Train no further; write the weights that the run in --output-dir has reached.", switch=True
+            ),
+        ),
+        ("pretrain.PretrainConfig",),
+        "pretrain.run_pretrain",
+    ),
     "evaluate": Stage(
         "Judge a reconstruction against a truth, a reference or the measured counts.",
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ptypinn.cli.products import input_record, save_picture
@@ -12,6 +12,8 @@ from ptypinn.cli.session import Session
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.formats import load
+
+PLOTTED = ("train_loss", "val_loss", "learning_rate")
 
 
 def run_train(session: Session) -> None:
@@ -23,23 +25,25 @@ def run_train(session: Session) -> None:
     from ptypinn.training import train
 
     with session.run("train", loading, config, again=session.options.resume) as (run, progress):
-        with run.timed("train"), _interruption_by_name():
+        with run.timed("train"), interruption_by_name():
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
-        save_picture(convergence_figure(_learning_curve(run.file(CURVE)), "epoch"), run.file("learning_curve.png"))
+        save_picture(
+            convergence_figure(learning_curve(run.file(CURVE), PLOTTED), "epoch"), run.file("learning_curve.png")
+        )
         run.finish(inputs={"scan": input_record(scan, session.options.scan)}, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
     session.tell(result, [f"model in {model}"])
 
 
-def _learning_curve(table: Path) -> dict[str, list[float]]:
-    """Losses and learning rate by epoch; NaN where an epoch has none."""
+def learning_curve(table: Path, columns: Sequence[str]) -> dict[str, list[float]]:
+    """Columns of a learning curve, such as losses and learning rate by epoch; NaN where an epoch has none."""
     with table.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    return {name: [float(row[name] or "nan") for row in rows] for name in ("train_loss", "val_loss", "learning_rate")}
+    return {name: [float(row[name] or "nan") for row in rows] for name in columns}
 
 
 @contextlib.contextmanager
-def _interruption_by_name() -> Iterator[None]:
+def interruption_by_name() -> Iterator[None]:
     """Tell who interrupts a training how to go on."""
     try:
         yield

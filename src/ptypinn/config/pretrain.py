@@ -35,6 +35,8 @@ class PretrainConfig:
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-4
     """Weight decay of AdamW."""
+    gradient_clip: float = 0.5
+    """Largest norm of a gradient step; longer gradients are shortened."""
     decay_share: float = 0.4
     """Share of the epochs at the end over which the learning rate falls to zero."""
     average: float = 0.995
@@ -43,6 +45,8 @@ class PretrainConfig:
     """Weight of the error of fine detail beside that of the whole object."""
     checks: int = 12
     """Scans, never trained on, that judge the network after every epoch."""
+    card_checks: int = 100
+    """Scans, never trained on, that the figures of the model card come from."""
     workers: int = 1
     """Processes that simulate while the network learns; 0 simulates in between."""
     device: str = "auto"
@@ -53,21 +57,25 @@ class PretrainConfig:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "scans_per_epoch", "scans_per_batch", "states_per_scan", "checks"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name}", "", str(getattr(self, name)), "at least 1")
+        for name in ("epochs", "scans_per_epoch", "scans_per_batch", "states_per_scan", "checks", "card_checks"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("rounds_known", "rounds_unknown"):
-            if getattr(self, name) < self.states_per_scan:
-                raise InputError(f"--{name}", "", str(getattr(self, name)), "at least --states_per_scan")
-        if self.scans_per_epoch % self.scans_per_batch:
-            raise InputError("--scans_per_epoch", "", str(self.scans_per_epoch), "a multiple of --scans_per_batch")
-        if not 0 <= self.unknown_share <= 1:
-            raise InputError("--unknown_share", "", str(self.unknown_share), "a share between 0 and 1")
-        if self.window % 16 or not 64 <= self.window <= 128:
-            raise InputError("--window", "", str(self.window), "a multiple of 16 between 64 and 128")
-        if not 0 < self.photons_log10[0] <= self.photons_log10[1] <= 12:
-            raise InputError("--photons_log10", "", str(self.photons_log10), "two rising powers of ten up to 12")
-        if not 0 < self.decay_share <= 1:
-            raise InputError("--decay_share", "", str(self.decay_share), "a share above 0, at most 1")
-        if self.workers < 0:
-            raise InputError("--workers", "", str(self.workers), "at least 0")
+            self._require(name, getattr(self, name) >= self.states_per_scan, "at least --states_per_scan")
+        for name in ("learning_rate", "gradient_clip"):
+            self._require(name, getattr(self, name) > 0, "a positive number")
+        for name in ("weight_decay", "detail_share"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        whole = self.scans_per_epoch % self.scans_per_batch == 0
+        self._require("scans_per_epoch", whole, "a multiple of --scans_per_batch")
+        self._require("unknown_share", 0 <= self.unknown_share <= 1, "a share between 0 and 1")
+        self._require("window", self.window % 16 == 0 and 64 <= self.window <= 128, "a multiple of 16 from 64 to 128")
+        rising = 0 < self.photons_log10[0] <= self.photons_log10[1] <= 12
+        self._require("photons_log10", rising, "two rising powers of ten up to 12")
+        self._require("widths", min(self.widths) >= 1, "four positive numbers")
+        self._require("decay_share", 0 < self.decay_share <= 1, "a share above 0, at most 1")
+        self._require("average", 0 <= self.average < 1, "a decay of at least 0 and below 1")
+        self._require("workers", self.workers >= 0, "at least 0")
+
+    def _require(self, name: str, condition: bool, expected: str) -> None:
+        if not condition:
+            raise InputError(f"--{name}", "", str(getattr(self, name)), expected)

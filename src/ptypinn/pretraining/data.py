@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import lightning
-import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.pretraining.states import StateBatch, draw_states
+from ptypinn.pretraining.states import StateBatch, draw_states, join
+from ptypinn.pretraining.task import PretrainTask
 
-TRAIN, CHECK = 0, 1
-"""First number of every seed: what is checked on is never trained on."""
+TRAIN, CHECK, CARD = 0, 1, 2
+"""Second number of every seed: what is checked on is never trained on."""
 
 
 class StateDataset(Dataset[StateBatch]):
@@ -74,7 +74,9 @@ class StateDataModule(lightning.LightningDataModule):
         config, sampler = self.config, EpochSampler(self.config.scans_per_epoch)
         if self.trainer is not None:  # the first epoch's iterator is made before any hook of the epoch runs
             sampler.set_epoch(self.trainer.current_epoch)
-            self.take(self.trainer.lightning_module.average.module)
+            task = self.trainer.lightning_module
+            assert isinstance(task, PretrainTask)
+            self.take(task.averaged)
         return DataLoader(
             StateDataset(self.network, config),
             batch_size=config.scans_per_batch,
@@ -84,8 +86,3 @@ class StateDataModule(lightning.LightningDataModule):
             multiprocessing_context="spawn" if config.workers else None,
             persistent_workers=config.workers > 0,
         )
-
-
-def join(rows: list[StateBatch]) -> StateBatch:
-    """States of several scans in one batch."""
-    return StateBatch(**{name: torch.cat([row[name] for row in rows]) for name in rows[0]})  # type: ignore[literal-required,typeddict-item]

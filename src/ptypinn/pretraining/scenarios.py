@@ -19,6 +19,7 @@ from ptypinn.simulate import draw_probe, simulate
 
 SIZES = {48: 128, 64: 144, 96: 160}
 """Edge of the canvas for every edge of the patterns, pixels."""
+SIZE_SHARES = (0.4, 0.45, 0.15)
 MOST_PATTERNS = 260
 """Scans with more overlap than so many patterns allow get less: bounds the time that a scan takes."""
 LEAST_OVERLAP_UNKNOWN = 0.5
@@ -27,6 +28,25 @@ HELD_OUT_IMAGES = ("camera", "coins", "chelsea")
 """Photographs that are never trained on: benchmarks use them."""
 IMAGES = tuple(name for name in NATURAL_IMAGES if name not in HELD_OUT_IMAGES)
 KINDS = {"lines": 0.22, "dead_leaves": 0.3, "grf": 0.16, "siemens": 0.08, "natural": 0.24}
+"""Samples, and how often each is drawn."""
+SCALES_PX = {"lines": (0.7, 2.5), "dead_leaves": (2.0, 5.0), "grf": (3.0, 60.0), "siemens": (1.5, 4.0)}
+"""Between which the sample's features are drawn, evenly in the logarithm."""
+AMPLITUDE, PHASE_RAD = (0.15, 0.95), (0.1, 2.5)
+"""Least amplitude of a sample, and range of its phase, either sign; some samples have phase or amplitude alone."""
+PROBES = {"zone_plate": 0.5, "disk": 0.35, "gaussian": 0.15}
+DIAMETER_SHARE = (0.16, 0.44)
+"""Diameter of disks, and full width at half maximum of Gaussians, as a share of the patterns' edge."""
+CURVATURE_RAD = 4.0
+"""Largest quadratic phase of disks and Gaussians at half the diameter, either sign."""
+PUPIL, STOP, DEFOCUS_WAVES, ASTIGMATISM_WAVES = (0.2, 0.45), (0.0, 0.5), (0.2, 2.0), (0.0, 0.15)
+"""Of zone plates, as `SimulateConfig` names them; the defocus has either sign."""
+MODES = (0.8, 0.2)
+"""Shares of the modes of a probe that has more than one."""
+GUESS_OFF = 0.25
+"""By which share width, defocus and astigmatism of a guessed probe are off at most."""
+SCANS = {"jittered_raster": 0.5, "fermat": 0.3, "raster": 0.1, "uniform": 0.1}
+OVERLAP = (0.3, 0.85)
+MOST_DEAD_PIXELS = 59
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ def draw_scenario(seed: tuple[int, ...], config: PretrainConfig) -> Scenario:
         config: Dose range and share of guessed probes.
     """
     rng = np.random.default_rng(seed)
-    size = int(rng.choice(list(SIZES), p=[0.4, 0.45, 0.15]))
+    size = int(rng.choice(list(SIZES), p=SIZE_SHARES))
     sample, probe = _sample(rng), _probe(rng, size)
     drawn = SimulateConfig(
         **sample,
@@ -64,29 +84,32 @@ def draw_scenario(seed: tuple[int, ...], config: PretrainConfig) -> Scenario:
         size=size,
         object_size=(SIZES[size], SIZES[size]),
         photons=float(10 ** rng.uniform(*config.photons_log10)),
-        scan=str(rng.choice(["jittered_raster", "fermat", "raster", "uniform"], p=[0.5, 0.3, 0.1, 0.1])),  # type: ignore[arg-type]
-        overlap=float(rng.uniform(0.3, 0.85)),
+        scan=_choice(rng, SCANS),
+        overlap=float(rng.uniform(*OVERLAP)),
         integer_positions=bool(rng.random() < 0.7),
-        dead_pixels=int(rng.integers(1, 60)) if rng.random() < 0.2 else 0,
-        mode_fractions=(0.8, 0.2) if rng.random() < 0.1 else (1.0,),
+        dead_pixels=int(rng.integers(1, MOST_DEAD_PIXELS + 1)) if rng.random() < 0.2 else 0,
+        mode_fractions=MODES if rng.random() < 0.1 else (1.0,),
         seed=int(rng.integers(2**31)),
     )
     guess = _guess(rng, drawn) if rng.random() < config.unknown_share else None
     if guess is not None:
-        drawn = replace(drawn, overlap=float(rng.uniform(LEAST_OVERLAP_UNKNOWN, 0.85)))
+        drawn = replace(drawn, overlap=float(rng.uniform(LEAST_OVERLAP_UNKNOWN, OVERLAP[1])))
     drawn = replace(drawn, phase_image=str(rng.choice(IMAGES)))
     return Scenario(replace(drawn, overlap=_affordable(drawn)), guess)
 
 
+def _choice(rng: Generator, shares: dict[str, float]) -> Any:
+    return str(rng.choice(list(shares), p=list(shares.values())))
+
+
 def _sample(rng: Generator) -> dict[str, Any]:
-    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    scale = {"lines": (0.7, 2.5), "dead_leaves": (2.0, 5.0), "grf": (3.0, 60.0), "siemens": (1.5, 4.0)}
-    amplitude, phase = rng.uniform(0.15, 0.95), rng.uniform(0.1, 2.5) * rng.choice([-1, 1])
+    kind = _choice(rng, KINDS)
+    amplitude, phase = rng.uniform(*AMPLITUDE), rng.uniform(*PHASE_RAD) * rng.choice([-1, 1])
     sort = rng.random()
     return {
         "object": kind,
         "image": str(rng.choice(IMAGES)) if kind == "natural" else "random",
-        "feature_px": float(np.exp(rng.uniform(*np.log(scale[kind])))) if kind in scale else None,
+        "feature_px": float(np.exp(rng.uniform(*np.log(SCALES_PX[kind])))) if kind in SCALES_PX else None,
         "amplitude_range": (1.0, 1.0 if sort < 0.15 else float(amplitude)),
         "phase_range": (0.0, 0.0 if sort > 0.9 else float(phase)),
         "phase_texture": "same" if rng.random() < 0.6 else "independent",
@@ -94,21 +117,21 @@ def _sample(rng: Generator) -> dict[str, Any]:
 
 
 def _probe(rng: Generator, size: int) -> dict[str, Any]:
-    kind = str(rng.choice(["zone_plate", "disk", "gaussian"], p=[0.5, 0.35, 0.15]))
+    kind = _choice(rng, PROBES)
     return {
         "probe": kind,
-        "probe_diameter_px": float(rng.uniform(0.16, 0.44) * size),
-        "curvature_rad": 0.0 if kind == "zone_plate" else float(rng.uniform(-4, 4)),
-        "pupil_radius": float(rng.uniform(0.2, 0.45)),
-        "central_stop": float(rng.uniform(0, 0.5)),
-        "defocus_waves": float(rng.uniform(0.2, 2.0) * rng.choice([-1, 1])),
-        "astigmatism_waves": float(rng.uniform(0, 0.15)),
+        "probe_diameter_px": float(rng.uniform(*DIAMETER_SHARE) * size),
+        "curvature_rad": 0.0 if kind == "zone_plate" else float(rng.uniform(-CURVATURE_RAD, CURVATURE_RAD)),
+        "pupil_radius": float(rng.uniform(*PUPIL)),
+        "central_stop": float(rng.uniform(*STOP)),
+        "defocus_waves": float(rng.uniform(*DEFOCUS_WAVES) * rng.choice([-1, 1])),
+        "astigmatism_waves": float(rng.uniform(*ASTIGMATISM_WAVES)),
     }
 
 
 def _guess(rng: Generator, drawn: SimulateConfig) -> SimulateConfig:
     """The same kind of probe with width, defocus and astigmatism off by up to a quarter."""
-    off = rng.uniform(0.75, 1.25, 3)
+    off = rng.uniform(1 - GUESS_OFF, 1 + GUESS_OFF, 3)
     return replace(
         drawn,
         probe_diameter_px=min(drawn.probe_diameter_px * off[0], 0.5 * drawn.size),

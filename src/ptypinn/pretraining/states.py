@@ -52,6 +52,7 @@ def draw_states(seed: tuple[int, ...], network: nn.Module, config: PretrainConfi
     """
     scenario, rng = draw_scenario(seed, config), np.random.default_rng((*seed, 1))
     unknown, scan = scenario.guess is not None, scenario.scan()
+    assert scan.truth is not None
     truth = torch.from_numpy(scan.truth)
     problem = learned_problem(scan, network, LearnedOptions(refine_probe=unknown), torch.device("cpu"))
     most = config.rounds_unknown if unknown else config.rounds_known
@@ -62,8 +63,12 @@ def draw_states(seed: tuple[int, ...], network: nn.Module, config: PretrainConfi
         if number in chosen:
             rows.append(_sample(problem, state, seen, truth, config.window, rng))
         state = problem.solver.correct(state, seen)
-    joined = {name: torch.cat([row[name] for row in rows]) for name in StateBatch.__annotations__}
-    return StateBatch(**joined)  # type: ignore[typeddict-item]
+    return join(rows)
+
+
+def join(rows: list[StateBatch]) -> StateBatch:
+    """States of several scans, or several states of one, in one batch."""
+    return StateBatch(**{name: torch.cat([row[name] for row in rows]) for name in rows[0]})  # type: ignore[literal-required,typeddict-item]
 
 
 def _sample(

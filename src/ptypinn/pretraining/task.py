@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -11,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ptypinn.checkpoints import HERE_ONLY, refuse_other_options
 from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.errors import InputError
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.pretraining.states import StateBatch
@@ -27,7 +30,16 @@ FLOOR = 1e-3
 def gain_of(
     correction: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
 ) -> Float[Tensor, " state"]:
-    """Error after the correction over the error before, of the whole object and of its detail: 1 where nothing helps."""
+    """Error after the correction over the error before, of the whole object and of its detail.
+
+    Args:
+        correction: Answer of the network.
+        batch: The states.
+        detail_share: Weight of the detail beside that of the whole.
+
+    Returns:
+        0 for a perfect correction, up to `FLOOR`; 1 for none.
+    """
     left = batch["missing"] - correction * batch["unit"]
     floor = FLOOR**2 * batch["power"]
     whole = _ratio(left, batch["missing"], batch["weight"], floor)
@@ -58,27 +70,37 @@ class PretrainTask(lightning.LightningModule):
         super().__init__()
         self.config, self.steps = config, steps
         self.network = UnrolledCorrection(CHANNELS, widths=config.widths)
-        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+        average: Any = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.network, multi_avg_fn=average)
+
+    @property
+    def averaged(self) -> UnrolledCorrection:
+        """The network with the running average of the weights."""
+        assert isinstance(self.average.module, UnrolledCorrection)
+        return self.average.module
 
     def on_train_epoch_start(self) -> None:
         """States of this epoch are made with the average that it begins with."""
-        self.trainer.datamodule.take(self.average.module)  # type: ignore[attr-defined]  # ours
+        self.trainer.datamodule.take(self.averaged)  # type: ignore[attr-defined]  # ours
 
     def training_step(self, batch: StateBatch, index: int) -> Tensor:
         """Mean relative error after the correction."""
         gain = gain_of(self.network(batch["maps"]), batch, self.config.detail_share)
         loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a lost case does not outweigh the others
+        if not torch.isfinite(loss):
+            where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
+            raise InputError("pretraining", where, f"a loss of {loss.item()}", expected)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["maps"]))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: StateBatch, batch_idx: int) -> None:
         """Move the running average; it starts at the weights that the warm-up leaves."""
         if self.global_step <= WARM_UP:
-            self.average.module.load_state_dict(self.network.state_dict())
+            self.averaged.load_state_dict(self.network.state_dict())
         else:
             self.average.update_parameters(self.network)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW; the rate rises, stays, and falls to zero at the end."""
         config = self.config
         optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -89,3 +111,14 @@ class PretrainTask(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the configuration, so that only the same training is resumed."""
+        checkpoint["config"] = asdict(self.config)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration; more epochs, device, threads and workers may differ."""
+        refuse_other_options(asdict(self.config), checkpoint["config"], HERE_ONLY | {"epochs", "card_checks"})
+        done = int(checkpoint["epoch"]) + 1
+        if self.config.epochs < done:
+            raise InputError("--epochs", "", str(self.config.epochs), f"at least the {done} that are done")

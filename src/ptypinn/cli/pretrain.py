@@ -1,0 +1,34 @@
+"""`ptypinn pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptypinn.cli.products import save_picture
+from ptypinn.cli.session import Session
+from ptypinn.cli.train import interruption_by_name, learning_curve
+from ptypinn.config.pretrain import PretrainConfig
+
+
+def run_pretrain(session: Session) -> None:
+    """Train the learned solver's network on simulations, or export what a run has reached."""
+    config, folder = session.config(PretrainConfig), Path(session.options.output_dir)
+    from ptypinn.callbacks import CURVE  # takes seconds: not before bad input has been refused
+    from ptypinn.checkpoints import CHECKPOINTS, LAST
+    from ptypinn.pretrain import COLUMNS, WEIGHTS, pretrain
+    from ptypinn.pretraining.export import export
+    from ptypinn.report.curves import convergence_figure
+
+    result: dict[str, object] = {"stage": "pretrain", "output_dir": folder}
+    if session.options.export:
+        with session.progress() as progress:
+            weights = export(folder / CHECKPOINTS / LAST, folder / WEIGHTS, progress=progress)
+        session.tell({**result, "weights": weights}, [f"weights in {weights}"])
+        return
+    with session.run("pretrain", config, again=session.options.resume) as (run, progress):
+        with run.timed("pretrain"), interruption_by_name():
+            weights = pretrain(config, output_dir=run.path, progress=progress, resume=session.options.resume)
+        curve = learning_curve(run.file(CURVE), COLUMNS[1:])
+        save_picture(convergence_figure(curve, "epoch"), run.file("learning_curve.png"))
+        run.finish(seed=config.seed)
+    session.tell({**result, "weights": weights, "timings_s": run.timings_s}, [f"weights in {weights}"])

@@ -1,0 +1,116 @@
+"""The model card that travels in the header of pre-trained weights: what they saw, what not, and how well they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ptypinn.checkpoints import HERE_ONLY
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.plain import to_plain
+from ptypinn.pretraining import scenarios
+from ptypinn.runs import versions
+
+LICENCE = "BSD-3-Clause"
+NOT_SEEN = (
+    "patterns with edges outside 48 to 96 pixels: nothing in the network depends on the edge, but none were tried",
+    "positions that are recorded wrongly",
+    "samples thicker than the depth of focus (several slices)",
+    "near-field patterns",
+    "background, readout noise, saturated pixels, beam stops and module gaps; only dead pixels were seen",
+    "fly scans, drift of the beam, and probes of more than two modes",
+    "probe guesses of another kind, or off by more than a quarter",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How far a training has come."""
+
+    epochs: int
+    """Complete epochs."""
+    steps: int
+    """Optimiser steps."""
+
+
+def model_card(config: PretrainConfig, done: Training, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known about weights, as plain values.
+
+    Args:
+        config: Configuration of their training.
+        done: How far it has come.
+        figures: Measured quality, as `check.card_figures` gives it.
+    """
+    card = {
+        "name": "learned solver of ptypinn, pre-trained on simulations",
+        "stage": "pretrain",
+        "licence": LICENCE,
+        "trained": {
+            "epochs": done.epochs,
+            "of_epochs": config.epochs,
+            "steps": done.steps,
+            "scans": done.epochs * config.scans_per_epoch,
+            "seed": config.seed,
+        },
+        "saw": scope(config),
+        "not_seen": NOT_SEEN,
+        "held_out": {"photographs": scenarios.HELD_OUT_IMAGES},
+        "figures": figures,
+        "config": asdict(config),
+        "versions": versions(),
+        "retrain": command_of(config),
+    }
+    plain: dict[str, Any] = to_plain(card)
+    return plain
+
+
+def scope(config: PretrainConfig) -> dict[str, Any]:
+    """What scans the network saw: ranges as [least, most], kinds with their share."""
+    phase = scenarios.PHASE_RAD[1]
+    overlap = {
+        "known_probe": scenarios.OVERLAP,
+        "guessed_probe": (scenarios.LEAST_OVERLAP_UNKNOWN, scenarios.OVERLAP[1]),
+    }
+    return {
+        "photons_per_pattern": [10**power for power in config.photons_log10],
+        "overlap": overlap,
+        "most_patterns": scenarios.MOST_PATTERNS,
+        "pattern_edge_px": sorted(scenarios.SIZES),
+        "canvas_edge_px": sorted(scenarios.SIZES.values()),
+        "window_px": config.window,
+        "samples": scenarios.KINDS,
+        "feature_px": scenarios.SCALES_PX,
+        "photographs": scenarios.IMAGES,
+        "amplitude": [scenarios.AMPLITUDE[0], 1.0],
+        "phase_span_rad": [0.0, phase],
+        "probes": scenarios.PROBES,
+        "probe_diameter_share": scenarios.DIAMETER_SHARE,
+        "probe_curvature_rad": [-scenarios.CURVATURE_RAD, scenarios.CURVATURE_RAD],
+        "zone_plate": {
+            "pupil_radius": scenarios.PUPIL,
+            "central_stop": scenarios.STOP,
+            "defocus_waves": scenarios.DEFOCUS_WAVES,
+            "astigmatism_waves": scenarios.ASTIGMATISM_WAVES,
+        },
+        "probe_modes": [1, len(scenarios.MODES)],
+        "guessed_probe_share": config.unknown_share,
+        "guess_off_by": scenarios.GUESS_OFF,
+        "rounds": {"known_probe": config.rounds_known, "guessed_probe": config.rounds_unknown},
+        "positions": scenarios.SCANS,
+        "dead_pixels": [0, scenarios.MOST_DEAD_PIXELS],
+    }
+
+
+def command_of(config: PretrainConfig) -> str:
+    """The command that repeats a training."""
+    words = ["ptypinn pretrain --output-dir pretrained"]
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in HERE_ONLY:
+            words.append(f"--{field.name} {_word(value)}")
+    return " ".join(words)
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

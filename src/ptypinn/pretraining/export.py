@@ -1,0 +1,70 @@
+"""Weights for the learned solver from a checkpoint of the pre-training, finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ptypinn.checkpoints import read
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.errors import InputError
+from ptypinn.learned.weights import save_weights
+from ptypinn.models.canvas_maps import CHANNELS
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.pretraining.card import Training, model_card
+from ptypinn.pretraining.check import card_figures
+from ptypinn.progress import Progress
+
+AVERAGE = "average.module."
+"""Prefix of the averaged weights in a checkpoint."""
+
+
+def export(
+    checkpoint: str | Path,
+    path: str | Path,
+    config: PretrainConfig | None = None,
+    *,
+    figures: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the averaged weights of a checkpoint with their model card.
+
+    Args:
+        checkpoint: A checkpoint of the pre-training.
+        path: File to write (safetensors).
+        config: Configuration of the training; None for the one on record in the checkpoint.
+        figures: Measured quality for the card; None measures it on `config.card_checks` scans.
+        progress: Told about every scan that is measured on.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: Where the checkpoint is missing, damaged, or of something else.
+    """
+    if not Path(checkpoint).is_file():
+        raise InputError(str(checkpoint), "", "no such file", "a checkpoint of `ptypinn pretrain`")
+    found = read(Path(checkpoint), {"epoch", "global_step"} | (set() if config else {"config"}))
+    config = config or _recorded(found["config"])
+    network = _averaged(found["state_dict"], config, str(checkpoint))
+    measured = card_figures(network, config, progress) if figures is None else figures
+    done = Training(int(found["epoch"]) + 1, int(found["global_step"]))
+    return save_weights(network, model_card(config, done, measured), path)
+
+
+def _recorded(options: Mapping[str, Any]) -> PretrainConfig:
+    return PretrainConfig(
+        **{field.name: options[field.name] for field in fields(PretrainConfig) if field.name in options}
+    )
+
+
+def _averaged(state: Mapping[str, Any], config: PretrainConfig, source: str) -> UnrolledCorrection:
+    network = UnrolledCorrection(CHANNELS, widths=config.widths).eval().requires_grad_(False)
+    try:
+        network.load_state_dict({n.removeprefix(AVERAGE): w for n, w in state.items() if n.startswith(AVERAGE)})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(source, "state_dict", reason, f"a training with --widths {config.widths}") from None
+    return network
