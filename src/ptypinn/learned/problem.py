@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
+from jaxtyping import Complex64, Int64
 from torch import nn
 
-from ptypinn.data.frame import canvas_frame, canvas_positions
+from ptypinn.data.frame import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.learned.rounds import LearnedSolver, State
@@ -18,7 +20,7 @@ from ptypinn.solver.data_terms import DATA_TERMS
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.modes import extend_modes
 from ptypinn.solver.objective import Objective
-from ptypinn.solver.preconditioner import Preconditioner, Smoothness
+from ptypinn.solver.preconditioner import Levels, Preconditioner, Smoothness
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
 
@@ -41,6 +43,23 @@ class LearnedOptions:
 
 
 @dataclass(frozen=True)
+class WholeScan:
+    """What a window of a scan takes from the whole, so that it does what the whole canvas does there."""
+
+    origin: tuple[int, int]
+    """Of the window's canvas, in the coordinates of the scan's positions; a multiple of `models.unrolled.STRIDE` from
+    the origin of the whole canvas."""
+    start: Complex64[np.ndarray, "height width"]
+    """Where to start on the window's canvas, transmission."""
+    levels: Levels
+    """Of the whole scan."""
+    amplitude: float
+    """Overall amplitude of the whole start."""
+    numbers: Int64[np.ndarray, " patterns"]
+    """Place of every pattern of the window in the scan."""
+
+
+@dataclass(frozen=True)
 class LearnedProblem:
     """A scan on its canvas, ready for the first round."""
 
@@ -53,7 +72,11 @@ class LearnedProblem:
 
 
 def learned_problem(
-    scan: ScanData, network: nn.Module | None, options: LearnedOptions, device: torch.device
+    scan: ScanData,
+    network: nn.Module | None,
+    options: LearnedOptions,
+    device: torch.device,
+    whole: WholeScan | None = None,
 ) -> LearnedProblem:
     """Move a scan to the device and find the physical start.
 
@@ -62,9 +85,10 @@ def learned_problem(
         network: The correction; None for the physical steps alone.
         options: How to solve.
         device: Where to solve.
+        whole: Of the scan that `scan` is a window of, where it is one.
     """
-    origin, extent = canvas_frame(scan)
-    positions = torch.from_numpy(canvas_positions(scan))
+    origin, extent = canvas_frame(scan) if whole is None else (whole.origin, whole.start.shape)
+    positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners, shifts = (part.to(device) for part in split_positions(positions))
     probe = torch.from_numpy(scan.require_probe()).to(device)
     photons = float(power(probe))
@@ -72,13 +96,17 @@ def learned_problem(
         probe = extend_modes(probe, options.probe_modes)
     stack = PatternStack(scan, device, len(probe))
     moved = shifts if bool(shifts.abs().max() > 1e-4) else None
-    held_out = HeldOutPixels(stack.good) if options.judged else None
+    numbers = None if whole is None else torch.from_numpy(whole.numbers).to(device)
+    held_out = HeldOutPixels(stack.good, numbers=numbers) if options.judged else None
     objective = Objective(stack, corners, DATA_TERMS[options.loss], probe, moved, held_out)
-    starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
-    start = min(starts, key=lambda at: objective(at).loss)
     preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size)
-    preconditioner.refresh(start, probe)
     solver = LearnedSolver(objective, preconditioner, photons, network)
-    return LearnedProblem(
-        solver, solver.begin(replace(start, probe=probe) if options.refine_probe else start), origin, extent
-    )
+    if whole is None:
+        starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
+        start = min(starts, key=lambda at: objective(at).loss)
+        preconditioner.refresh(start, probe)
+    else:
+        start = Unknowns(torch.from_numpy(whole.start).to(device))
+        preconditioner.refresh(start, probe, whole.levels)
+    begun = replace(start, probe=probe) if options.refine_probe else start
+    return LearnedProblem(solver, solver.begin(begun, None if whole is None else whole.amplitude), origin, extent)

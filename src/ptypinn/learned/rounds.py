@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ptypinn.models.canvas_maps import CanvasMaps, canvas_maps, change_of
 from ptypinn.physics.forward import power
@@ -70,10 +71,15 @@ class LearnedSolver:
         self.photons, self.network = photons, network
         self.amplitude = 1.0
 
-    def begin(self, start: Unknowns) -> State:
-        """The state before the first round; takes the overall amplitude, the unit of what the network sees."""
+    def begin(self, start: Unknowns, amplitude: float | None = None) -> State:
+        """The state before the first round.
+
+        Args:
+            start: Where to start.
+            amplitude: Overall amplitude of the object, the unit of what the network sees; that of the start where None.
+        """
         light = self.preconditioner.illumination
-        self.amplitude = float(torch.sqrt((light * start.object.abs().square()).sum() / light.sum()).clamp(min=1e-6))
+        self.amplitude = overall_amplitude(start.object, light) if amplitude is None else amplitude
         return State(start)
 
     def round(self, state: State) -> State:
@@ -118,9 +124,9 @@ class LearnedSolver:
         moved = state.at.plus(self._bounded(velocity))
         if moved.probe is not None:
             moved = Unknowns(moved.object, at_power(moved.probe, self.photons), moved.shifts)
-        light = self.preconditioner.illumination
         velocity = Unknowns(moved.object - state.at.object, velocity.probe, velocity.shifts)
-        descent = here.gradient.object / -(light + FLOOR * light.max())
+        floor = FLOOR * self.preconditioner.levels.peak
+        descent = here.gradient.object / -(self.preconditioner.illumination + floor)
         return State(moved, velocity, state.rounds, here.loss), descent
 
     def _bounded(self, velocity: Unknowns) -> Unknowns:
@@ -132,6 +138,12 @@ class LearnedSolver:
             length = torch.sqrt(power(probe) / self.photons)
             probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
         return Unknowns(velocity.object * factor, probe, velocity.shifts)
+
+
+def overall_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:
+    """Root mean square amplitude of an object, weighted by its illumination."""
+    power = (illumination * canvas.abs().square()).sum() / illumination.sum()
+    return float(torch.sqrt(power).clamp(min=1e-6))
 
 
 def _peak(probe: Probe) -> float:

@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Complex64, Float32, Float64
 from torch import nn
 
-from ptypinn.data.frame import canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.problem import LearnedOptions, WholeScan, learned_problem
 from ptypinn.learned.rounds import PASSES
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import orthogonalise
@@ -49,6 +48,7 @@ def solve_scan(
     rounds: int,
     device: torch.device,
     *,
+    whole: WholeScan | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Solution:
@@ -60,6 +60,7 @@ def solve_scan(
         options: How to solve.
         rounds: Number of rounds, each of `PASSES` passes over the data.
         device: Where to solve.
+        whole: Of the scan that `scan` is a window of, where it is one; its probe is not to be solved for then.
         progress: Told about every round, as the stage `reconstruct`.
         watch: Given the object after every round.
 
@@ -69,7 +70,7 @@ def solve_scan(
     report, history = progress or silent, list[float]()
     network = None if network is None else network.to(device)
     with torch.inference_mode():
-        problem = learned_problem(scan, network, options, device)
+        problem = learned_problem(scan, network, options, device, whole)
         state = problem.start
         for number in range(1, rounds + 1):
             state = problem.solver.round(state)
@@ -87,7 +88,7 @@ def solve_scan(
             found_object.cpu().numpy(),
             light.cpu().numpy(),
             orthogonalise(probe).cpu().numpy(),
-            canvas_positions(scan),
+            scan.positions_px - np.asarray(problem.origin, np.float64),
             problem.origin,
             {"loss": history},
             1 + PASSES * rounds,

@@ -14,14 +14,17 @@ from torch import Tensor
 class HeldOutPixels:
     """Which pixels of which pattern are held out: one in `period`."""
 
-    def __init__(self, good: Bool[Tensor, "y x"], period: int = 20) -> None:
+    def __init__(
+        self, good: Bool[Tensor, "y x"], period: int = 20, numbers: Int[Tensor, " patterns"] | None = None
+    ) -> None:
         """Lay the lattices.
 
         Args:
             good: Good pixels, FFT order.
             period: One pixel in this many is held out.
+            numbers: Place of every pattern in its scan, where these are some of a scan's; their own order where None.
         """
-        self.period = period
+        self.period, self._numbers = period, numbers
         y, x = (torch.arange(edge, device=good.device) for edge in good.shape)
         lattice = ((7 * y[:, None] + 3 * x) % period).flatten()
         order = torch.argsort(lattice, stable=True)
@@ -35,5 +38,6 @@ class HeldOutPixels:
 
     def of(self, part: slice) -> tuple[Int[Tensor, "batch held"], Float[Tensor, "batch held"]]:
         """Held-out pixels of the patterns in `part`, as flat indices, and their weights: 1 for good pixels, else 0."""
-        lattice = torch.arange(part.start, part.stop, device=self._pixels.device) % self.period
+        own = torch.arange(part.start, part.stop, device=self._pixels.device)
+        lattice = (own if self._numbers is None else self._numbers[own]) % self.period
         return self._pixels[lattice], self._weights[lattice]

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from ptypinn.physics.patches import add_patches
 from ptypinn.solver.unknowns import Unknowns
-from ptypinn.types import Corners, Probe
+from ptypinn.types import Corners, Object, Probe
 
 FLOOR = 0.05
 """Illumination below this share of its maximum does not make steps larger."""
+WELL_LIT = 0.3
+"""Share of the largest illumination above which a pixel counts in `Levels`."""
 
 
 def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
@@ -44,6 +46,25 @@ def rms_half_width(power: Float[Tensor, "y x"]) -> float:
         mean = (marginal * place).sum()
         variance += float((marginal * (place - mean).square()).sum()) / 2
     return variance**0.5
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Overall light and transmission: units of the preconditioner, which a window of a scan takes from the whole."""
+
+    peak: float
+    """Largest illumination, photons per pixel."""
+    light: float
+    """Mean illumination where it is above `WELL_LIT` of the peak, photons per pixel."""
+    object_power: float
+    """Mean squared amplitude of the object there."""
+
+
+def levels_of(illumination: Float[Tensor, "height width"], canvas: Object) -> Levels:
+    """The levels of a scan whose canvas this is, (height, width)."""
+    peak = illumination.max()
+    lit = illumination > WELL_LIT * peak
+    return Levels(float(peak), float(illumination[lit].mean()), float(canvas[lit].abs().square().mean()))
 
 
 @dataclass(frozen=True)
@@ -75,20 +96,22 @@ class Preconditioner:
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
         self._spectrum = self._expected_spectrum(smoothness)
 
-    def refresh(self, at: Unknowns, probe: Probe) -> None:
-        """Take illumination, probe width and object power from a point."""
+    def refresh(self, at: Unknowns, probe: Probe, levels: Levels | None = None) -> None:
+        """Take illumination, probe width and levels from a point.
+
+        Args:
+            at: The point.
+            probe: Modes, (mode, y, x), sqrt(photons).
+            levels: Those of the whole scan, where this is a window of it; found on the canvas where None.
+        """
         power = probe.abs().square().sum(0)
         self.illumination = illumination_of(probe, self.corners, *self.extent)
-        peak = self.illumination.max()
-        self._root = torch.rsqrt(self.illumination + FLOOR * peak)
-        lit = self.illumination > 0.3 * peak
-        self._object_power = at.object[lit].abs().square().mean()
+        self.levels = found = levels or levels_of(self.illumination, at.object)
+        self._root = torch.rsqrt(self.illumination + FLOOR * found.peak)
         self._taper = (2 * self.illumination / power.max()).clamp(max=1)
-        self._smoothing = self._phase_filter(rms_half_width(power)) / (
-            self.illumination[lit].mean() * self._object_power
-        )
-        self._probe_inverse = 1 / (self.corners.shape[1] * self._object_power)
-        self._shift_inverse = 1 / (self._slope_power(probe) * self._object_power)
+        self._smoothing = self._phase_filter(rms_half_width(power)) / (found.light * found.object_power)
+        self._probe_inverse = 1 / (self.corners.shape[1] * found.object_power)
+        self._shift_inverse = 1 / (self._slope_power(probe) * found.object_power)
 
     def __call__(self, gradient: Unknowns, at: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
