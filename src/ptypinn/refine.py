@@ -21,6 +21,7 @@ from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry, flux_factor, stats_of
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem, Result, Watch
+from ptypinn.trust import with_trust
 
 
 def refine(
@@ -109,4 +110,4 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
             **result.notes,
         },
     )
-    return with_account(found, scan, [closed], fit)
+    return with_account(with_trust(found, scan, fit), scan, [closed], fit)

@@ -1,5 +1,7 @@
 """Reconstruction files: exact round trip, the NeXus default plot, errors."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -47,6 +49,22 @@ def test_round_trip_is_exact(tmp_path_factory, shape, modes, pixel, origin):
         assert getattr(back, name) == getattr(recon, name), name
 
 
+def test_the_uncertainty_comes_back_and_is_an_image_of_its_own(tmp_path):
+    recon = make_recon()
+    sigma = np.linspace(0, 1, recon.object.size, dtype=np.float32).reshape(recon.object.shape)
+    known = dataclasses.replace(recon, uncertainty=sigma)
+    back = Reconstruction.load(known.save(tmp_path / "r.h5"))
+    assert back.uncertainty.dtype == np.float32
+    assert back.uncertainty.tobytes() == sigma.tobytes()
+    with h5py.File(tmp_path / "r.h5") as file:
+        plot = file["entry/object_uncertainty"]
+        assert plot.attrs["NX_class"] == "NXdata"
+        assert plot["data"].attrs["units"] == ""
+        np.testing.assert_array_equal(plot["data"], sigma)
+        assert len(plot["x"]) == sigma.shape[1]
+    assert Reconstruction.load(recon.save(tmp_path / "plain.h5")).uncertainty is None
+
+
 @pytest.mark.parametrize(("pixel", "unit", "step"), [(None, "pixel", 1.0), (2e-8, "m", 2e-8)])
 def test_default_chain_leads_to_an_image_with_axes(tmp_path, pixel, unit, step):
     recon = make_recon(pixel=pixel)
@@ -80,8 +98,6 @@ def test_bad_files_have_one_line(tmp_path, make_scan):
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
-    import dataclasses
-
     broken = dataclasses.replace(make_recon(), provenance={"loop": (loop := [])})
     loop.append(loop)
     with pytest.raises(ValueError, match="Circular"):

@@ -1,6 +1,6 @@
 """`Reconstruction` as an HDF5 file that opens as a default plot in NeXus viewers.
 
-`/entry/object_phase` and `/entry/object_amplitude` are NXdata with axes, for people;
+`/entry/object_phase`, `/entry/object_amplitude` and `/entry/object_uncertainty` are NXdata with axes, for people;
 `/entry/reconstruction` holds every field exactly, for programs.
 """
 
@@ -31,6 +31,8 @@ UNITS = {
     "positions_px": "pixel",
     "origin_px": "pixel",
 }
+OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32}
+"""Images that not every reconstruction has, transmission."""
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)
 """Records that files of earlier versions lack."""
@@ -49,6 +51,8 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
         entry["title"] = "Ptychographic reconstruction"
         _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
         _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
+        if recon.uncertainty is not None:
+            _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
         exact = _group(entry, "reconstruction", "NXcollection", format_version=1)
         for name, dtype in ARRAYS.items():
             exact.create_dataset(name, data=np.asarray(getattr(recon, name), dtype)).attrs["units"] = UNITS[name]
@@ -56,8 +60,9 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
             exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
         if recon.pixel_size_m is not None:
             exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
-        if recon.unscaled is not None:
-            exact.create_dataset("unscaled", data=np.asarray(recon.unscaled, np.complex64)).attrs["units"] = ""
+        for name, dtype in OPTIONAL.items():
+            if (values := getattr(recon, name)) is not None:
+                exact.create_dataset(name, data=np.asarray(values, dtype)).attrs["units"] = ""
         for name in (*RECORDS, *LATER):
             write_json(exact, name, getattr(recon, name))
     return Path(path)
@@ -76,12 +81,12 @@ def read_reconstruction(path: Path) -> Reconstruction:
         arrays = {name: require_dataset(file, source, f"{GROUP}/{name}")[()].astype(t) for name, t in ARRAYS.items()}
         records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
         records |= {name: read_json(file, source, f"{GROUP}/{name}") for name in LATER if name in file[GROUP]}
-        pixel, patterns, unscaled = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns", "unscaled"))
+        arrays |= {name: file[GROUP][name][()].astype(t) for name, t in OPTIONAL.items() if name in file[GROUP]}
+        pixel, patterns = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns"))
         y, x = arrays.pop("origin_px").tolist()
         size = None if pixel is None else float(pixel[()])
         part = None if patterns is None else patterns[()].astype(np.int64)
-        plain = None if unscaled is None else unscaled[()].astype(np.complex64)
-    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part, unscaled=plain)
+    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
 
 
 def is_reconstruction(file: h5py.File) -> bool:

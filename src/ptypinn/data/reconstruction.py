@@ -34,6 +34,8 @@ class Reconstruction:
     """Which patterns of the scan file it was made from, one per position; None for all."""
     unscaled: Complex64[np.ndarray, "height width"] | None = None
     """The object before prediction scaling; None where none was asked for."""
+    uncertainty: Float32[np.ndarray, "height width"] | None = None
+    """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
     """Prediction scaling: source, factor, and how it came about."""
     scale: list[dict[str, Any]] = field(default_factory=list)

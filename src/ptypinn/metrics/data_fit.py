@@ -31,6 +31,10 @@ class DataFit:
     """Amplitude residual that counting statistics alone would leave, if the prediction were the truth."""
     per_pattern_residual: PerPattern
     """Amplitude residual of each pattern; a pattern without a photon counts as one photon."""
+    per_pattern_expected: PerPattern
+    """What counting statistics alone would leave of `per_pattern_residual`, were the prediction the truth."""
+    per_pattern_photons: PerPattern
+    """Measured photons of each pattern; a pattern without a photon counts as one photon."""
     per_pattern_closure: PerPattern
     """Flux closure of each pattern; a pattern without a photon counts as one photon."""
     measured_map: Float64[np.ndarray, "y x"]
@@ -101,6 +105,8 @@ def _summary(source: str, sums: np.ndarray, maps: np.ndarray) -> DataFit:
         flux_closure=float(predicted.sum() / total),
         expected_residual=float(noise.sum() / predicted.sum()) if predicted.sum() > 0 else 0.0,
         per_pattern_residual=squared / each,
+        per_pattern_expected=noise / each,
+        per_pattern_photons=each,
         per_pattern_closure=predicted / each,
         measured_map=maps[0],
         predicted_map=maps[1],

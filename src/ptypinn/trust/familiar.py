@@ -1,0 +1,110 @@
+"""Whether a scan is of the sort that the weights of a network saw in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Complex
+
+from ptypinn.data.scan import ScanData
+from ptypinn.data.survey import mean_spacing
+from ptypinn.physics.forward import power
+from ptypinn.physics.probes import equivalent_diameter
+
+TOLERANCE = 0.05
+"""Beyond a range by less than this share of its ends, a scan is not told apart from one inside."""
+ADVICE = "Compare with `ptypinn refine`, or polish this result (--polish 30)."
+
+
+@dataclass(frozen=True)
+class Trait:
+    """How a trait of a scan is told to people."""
+
+    label: str
+    """What it is."""
+    unit: str = ""
+    """Its unit, empty for pure numbers."""
+
+
+TRAITS = {
+    "photons": Trait("photons per pattern through vacuum"),
+    "overlap": Trait("linear overlap of neighbouring positions"),
+    "size_px": Trait("edge of a pattern", "px"),
+    "probe_diameter_px": Trait("equivalent diameter of the probe", "px"),
+    "probe_share": Trait("equivalent diameter of the probe over the edge of its array"),
+    "modes": Trait("probe modes"),
+    "masked_share": Trait("share of masked pixels"),
+    "patterns": Trait("patterns"),
+}
+"""Traits that a model card may give ranges for, under the key `saw`."""
+
+
+def traits_of(scan: ScanData, probe: Complex[np.ndarray, "mode y x"] | None = None) -> dict[str, float]:
+    """What a scan is like, in the terms of `TRAITS`; what takes a probe or neighbours is absent without them.
+
+    Args:
+        scan: A scan.
+        probe: Its probe, sqrt(photons); the scan's own where not given.
+    """
+    probe = scan.probe if probe is None else probe
+    found = {
+        "size_px": float(scan.size),
+        "masked_share": float(1 - np.mean(scan.good)),
+        "patterns": float(scan.n_patterns),
+    }
+    if probe is None:
+        return found
+    modes = torch.from_numpy(np.ascontiguousarray(probe))
+    diameter = equivalent_diameter(modes)
+    found |= {
+        "photons": float(power(modes)),
+        "probe_diameter_px": diameter,
+        "probe_share": diameter / scan.size,
+        "modes": float(len(modes)),
+    }
+    if scan.n_patterns > 1:
+        found["overlap"] = 1 - mean_spacing(scan.positions_px) / diameter
+    return found
+
+
+def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any]) -> list[str]:
+    """One sentence for every trait that is outside what the weights saw; none where the card does not say.
+
+    Args:
+        traits: What the scan is like, from `traits_of`.
+        card: Model card of the weights; `card["saw"]` maps names of traits to `[lowest, highest]`.
+    """
+    saw = card.get("saw")
+    found = []
+    for name, trait in TRAITS.items():
+        limits = _range(saw.get(name)) if isinstance(saw, Mapping) else None
+        if limits is None or name not in traits or not _outside(traits[name], limits):
+            continue
+        unit = f" {trait.unit}" if trait.unit else ""
+        found.append(
+            f"Outside what the network was trained on: {trait.label} {_digits(traits[name])}{unit}, trained on "
+            f"{_digits(limits[0])} to {_digits(limits[1])}{unit}. {ADVICE}"
+        )
+    return found
+
+
+def _outside(value: float, limits: tuple[float, float]) -> bool:
+    low, high = limits
+    return value < low - TOLERANCE * abs(low) or value > high + TOLERANCE * abs(high)
+
+
+def _range(limits: object) -> tuple[float, float] | None:
+    """The two ends of a range, or None for what is none."""
+    if not isinstance(limits, list | tuple) or len(limits) != 2:
+        return None
+    if not all(isinstance(end, int | float) and np.isfinite(end) for end in limits):
+        return None
+    return float(min(limits)), float(max(limits))
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e5 else f"{value:.3g}"
