@@ -53,7 +53,7 @@ def pretrain(
     config, folder = config or PretrainConfig(), Path(output_dir)
     checkpoint = to_resume(folder, {"config", "epoch"}) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
-    steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch)
+    steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch) * (1 + config.replays)
     task, data = PretrainTask(config, steps), StateDataModule(config)
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         _trainer(config, folder, progress or silent).fit(task, data, ckpt_path=checkpoint, weights_only=True)

@@ -13,17 +13,19 @@ class PretrainConfig:
 
     epochs: int = 60
     """Epochs; the learning rate falls over the last `decay_share` of them."""
-    scans_per_epoch: int = 256
+    scans_per_epoch: int = 160
     """Simulated scans per epoch; no scan is ever seen twice."""
-    scans_per_batch: int = 4
+    scans_per_batch: int = 2
     """Scans per optimiser step."""
-    states_per_scan: int = 3
+    replays: int = 3
+    """Optimiser steps on states seen earlier in the epoch, after every step on fresh ones."""
+    states_per_scan: int = 6
     """Rounds of the solver that are taken from every scan, each a sample of its own."""
     rounds_known: int = 8
     """Most rounds that the solver runs on scans with a known probe."""
     rounds_unknown: int = 20
     """Most rounds that it runs on scans with a guessed probe."""
-    unknown_share: float = 0.25
+    unknown_share: float = 0.15
     """Share of scans whose probe is a guess."""
     photons_log10: tuple[float, float] = (2.5, 8.0)
     """Photons per pattern, drawn evenly in the logarithm between these powers of ten."""
@@ -39,7 +41,7 @@ class PretrainConfig:
     """Largest norm of a gradient step; longer gradients are shortened."""
     decay_share: float = 0.4
     """Share of the epochs at the end over which the learning rate falls to zero."""
-    average: float = 0.995
+    average: float = 0.998
     """Decay of the running average of the weights, which is what is kept."""
     detail_share: float = 0.5
     """Weight of the error of fine detail beside that of the whole object."""
@@ -65,6 +67,7 @@ class PretrainConfig:
             self._require(name, getattr(self, name) > 0, "a positive number")
         for name in ("weight_decay", "detail_share"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
+        self._require("replays", self.replays >= 0, "at least 0")
         whole = self.scans_per_epoch % self.scans_per_batch == 0
         self._require("scans_per_epoch", whole, "a multiple of --scans_per_batch")
         self._require("unknown_share", 0 <= self.unknown_share <= 1, "a share between 0 and 1")

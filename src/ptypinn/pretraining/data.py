@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.pretraining.replay import Replay
 from ptypinn.pretraining.states import StateBatch, draw_states, join
 from ptypinn.pretraining.task import PretrainTask
 
@@ -69,15 +70,15 @@ class StateDataModule(lightning.LightningDataModule):
         """Use these weights from now on: called between epochs, when no worker is at work."""
         self.network.load_state_dict(network.state_dict())
 
-    def train_dataloader(self) -> DataLoader[StateBatch]:
-        """Batches of `scans_per_batch` scans."""
+    def train_dataloader(self) -> Replay:
+        """Batches of `scans_per_batch` scans, and of states seen before."""
         config, sampler = self.config, EpochSampler(self.config.scans_per_epoch)
         if self.trainer is not None:  # the first epoch's iterator is made before any hook of the epoch runs
             sampler.set_epoch(self.trainer.current_epoch)
             task = self.trainer.lightning_module
             assert isinstance(task, PretrainTask)
             self.take(task.averaged)
-        return DataLoader(
+        fresh = DataLoader(
             StateDataset(self.network, config),
             batch_size=config.scans_per_batch,
             sampler=sampler,
@@ -86,3 +87,4 @@ class StateDataModule(lightning.LightningDataModule):
             multiprocessing_context="spawn" if config.workers else None,
             persistent_workers=config.workers > 0,
         )
+        return Replay(fresh, sampler, config.replays, config.seed)

@@ -20,7 +20,7 @@ from ptypinn.simulate import draw_probe, simulate
 SIZES = {48: 128, 64: 144, 96: 160}
 """Edge of the canvas for every edge of the patterns, pixels."""
 SIZE_SHARES = (0.4, 0.45, 0.15)
-MOST_PATTERNS = 260
+MOST_PATTERNS = 200
 """Scans with more overlap than so many patterns allow get less: bounds the time that a scan takes."""
 LEAST_OVERLAP_UNKNOWN = 0.5
 """Less overlap does not determine object and probe together."""
