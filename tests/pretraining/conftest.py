@@ -6,6 +6,7 @@ from ptypinn.config.pretrain import PretrainConfig
 
 TINY = {
     "epochs": 2,
+    "replays": 1,
     "scans_per_epoch": 4,
     "scans_per_batch": 2,
     "states_per_scan": 1,

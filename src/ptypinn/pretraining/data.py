@@ -15,7 +15,7 @@ from ptypinn.pretraining.replay import Replay
 from ptypinn.pretraining.states import StateBatch, draw_states, join
 from ptypinn.pretraining.task import PretrainTask
 
-TRAIN, CHECK, CARD = 0, 1, 2
+TRAIN, CHECK, CARD = 0, 1, 3
 """Second number of every seed: what is checked on is never trained on."""
 
 

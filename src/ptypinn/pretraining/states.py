@@ -81,7 +81,8 @@ def _sample(
     missing = torch.view_as_real(target - state.at.object).movedim(-1, 0)
     power = (weight * truth.abs().square()).sum() / weight.sum()
     maps = torch.cat([seen.maps[0, :, : light.shape[0], : light.shape[1]], seen.unit[None], missing, weight[None]])
-    maps = _turned(_window(maps, window, rng), rng)
+    maps = _window(maps, window, rng)
+    maps = turned(maps, int(rng.integers(4)), flipped=rng.random() < 0.5, conjugated=rng.random() < 0.5)
     channels = seen.maps.shape[1]
     if not bool(torch.isfinite(maps).all()):  # a lost case teaches nothing: without weight, and without harm
         maps, power = torch.zeros_like(maps), torch.ones_like(power)
@@ -109,13 +110,18 @@ def _window(maps: Tensor, edge: int, rng: Generator) -> Tensor:
     return maps[:, top : top + edge, left : left + edge]
 
 
-def _turned(maps: Tensor, rng: Generator) -> Tensor:
-    """One of eight orientations, and the twin or not: the physics of the canvas prefers none."""
-    maps = torch.rot90(maps, int(rng.integers(4)), (-2, -1))
-    maps = maps.flip(-1) if rng.random() < 0.5 else maps
-    if rng.random() < 0.5:
-        maps = maps * IMAGINARY[:, None, None]
-    return maps.contiguous()
+def turned(maps: Tensor, turns: int, *, flipped: bool, conjugated: bool) -> Tensor:
+    """The maps of the scan that is turned, flipped, and replaced by its twin: the physics of the canvas prefers none.
+
+    Args:
+        maps: Input of the network, unit, missing, weight, (map, height, width).
+        turns: Quarter turns.
+        flipped: Left and right change places.
+        conjugated: Object and probe are replaced by their complex conjugates.
+    """
+    maps = torch.rot90(maps, turns, (-2, -1))
+    maps = maps.flip(-1) if flipped else maps
+    return (maps * IMAGINARY[:, None, None] if conjugated else maps).contiguous()
 
 
 IMAGINARY = torch.tensor([1.0, -1.0] * 4 + [1.0] * (CHANNELS - 8) + [1.0, 1.0, -1.0, 1.0])
