@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from judge import Judge
 from peer.lsqml import KNOWN_PROBE, lsqml_trace
 from scenes import OBJECTS, make_scene
 
@@ -36,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     options = LsqmlOptions(given.batch_size, given.batching, given.momentum, given.noise_model, refine_probe=False)
     scene = make_scene(given.scene, given.photons)
-    points = lsqml_trace(scene, given.iterations, options, given.every)
+    points = lsqml_trace(scene, Judge(scene), given.iterations, options, given.every)
     best = min(points, key=lambda point: point.error)
     result = {
         "solver": f"ptychi {version('ptychi')}, LSQ-ML",

@@ -1,44 +1,120 @@
-"""Fixed scans for the benchmarks: a dense and a slowly varying object, one curved disk probe, integer positions.
+"""Scans for the benchmarks, none of which the shipped weights have seen; each is a pure function of its `Scene`.
 
-Every scan has 512 patterns of 64 x 64 pixels on a 256 x 256 object. Scans are a pure function of their name and dose.
+`lines` and `field` have textures and a probe (a disk with a soft logistic edge and a quadratic phase) that
+pre-training does not draw at all. The other objects are of kinds that it does draw, but with seeds that it does not
+(its seeds come from `default_rng((seed, 0, i))`, here they are small numbers), of photographs that it leaves out, with
+a zone plate whose figures are fixed here, on canvases of 256 or 512 pixels, where pre-training has 128 to 160.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from skimage.draw import line_aa
 
+from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import expected_counts
+from ptypinn.physics.forward import expected_counts, power
 from ptypinn.physics.propagate import to_centred
+from ptypinn.simulate import draw_probe, simulate
 
 EXTENT = 256
 PROBE_RADIUS = 14.0
-GRID = 23
+CURVATURE_RAD = 3.0
+"""Quadratic phase at the rim of the curved disk."""
+GUESS_WIDTH, GUESS_DEFOCUS = 1.2, 0.8
+"""A bad guess of a probe: so many times as wide, and so much of its defocus."""
+FIRST_SEED = 9000
+"""Seed of simulated scans: this plus the seed of the scene."""
 
 
-def make_scene(name: str, photons: float, size: int = 64, n_patterns: int = 512, seed: int = 0) -> ScanData:
-    """Simulate one benchmark scan with Poisson noise.
+@dataclass(frozen=True)
+class Scene:
+    """Which scan; `scan()` makes it."""
+
+    name: str
+    """Key of `OBJECTS` or of `SAMPLES`, `field512`, or `structured`: photographs, dead leaves and a test pattern."""
+    photons: float
+    """Photons per pattern through vacuum."""
+    seed: int = 0
+    """Seed of object, positions and noise."""
+    overlap: float | None = None
+    """Step over probe diameter, from 1; None for 0.69 (`OBJECTS`) or 0.65."""
+    guess: bool = False
+    """Give the solver a probe 20 % too wide with a defocus 20 % too small, at the true photons."""
+
+    @property
+    def key(self) -> str:
+        """A name for files and caches."""
+        overlap = "" if self.overlap is None else f" overlap {self.overlap:.2f}"
+        return f"{self.name} {self.photons:.0e} seed {self.seed}{overlap}{' guess' if self.guess else ''}"
+
+    def true_scan(self) -> ScanData:
+        """The scan with the probe that made it."""
+        if self.name in CURVED_DISK:
+            kind, extent = CURVED_DISK[self.name]
+            return make_scene(kind, self.photons, seed=self.seed, extent=extent, overlap=self.overlap)
+        return simulate(self._simulated())
+
+    def scan(self) -> ScanData:
+        """The scan with the probe that the solver is given."""
+        scan = self.true_scan()
+        return scan.replace(probe=self._guess(scan.size)) if self.guess else scan
+
+    def _simulated(self) -> SimulateConfig:
+        name, figures = STRUCTURED[self.seed % len(STRUCTURED)] if self.name == "structured" else SAMPLES[self.name]
+        overlap = 0.65 if self.overlap is None else self.overlap
+        seed = FIRST_SEED + self.seed
+        return SimulateConfig(object=name, photons=self.photons, overlap=overlap, seed=seed, **(COMMON | figures))
+
+    def _guess(self, size: int) -> np.ndarray:
+        if self.name in CURVED_DISK:
+            radius, curvature = PROBE_RADIUS * size / 64, CURVATURE_RAD * GUESS_DEFOCUS
+            return curved_disk(size, radius * GUESS_WIDTH, self.photons, curvature)[None]
+        true = self._simulated()
+        focus = {"pupil_radius": true.pupil_radius / GUESS_WIDTH, "defocus_waves": true.defocus_waves * GUESS_DEFOCUS}
+        probe = draw_probe(replace(true, **focus))
+        return (probe * torch.sqrt(self.photons / power(probe)).float()).numpy()
+
+
+def make_scene(
+    name: str,
+    photons: float,
+    size: int = 64,
+    n_patterns: int = 512,
+    seed: int = 0,
+    extent: int | None = None,
+    overlap: float | None = None,
+) -> ScanData:
+    """Simulate one scan with the curved disk, integer positions and Poisson noise.
 
     Args:
         name: Key of `OBJECTS`: `lines` (dense) or `field` (slowly varying).
         photons: Photons per pattern through vacuum; infinity gives expected counts of 1e6 photons without noise.
-        size: Edge of a pattern, pixels; the probe and the object grow with it.
+        size: Edge of a pattern, pixels; the probe and, without `extent`, the object grow with it.
         n_patterns: Patterns kept of a jittered raster with about 69 % overlap (step over probe diameter).
         seed: Seed of object, positions and noise.
+        extent: Edge of the object, pixels; 256 for patterns of 64 where not given.
+        overlap: Overlap of a raster whose patterns are all kept, instead of `n_patterns`; for another `extent` than
+            the usual one it is 0.69 where not given.
 
     Returns:
         The scan with its true object and its true, calibrated probe.
     """
     rng = np.random.default_rng(seed)
-    extent = EXTENT * size // 64
+    usual = EXTENT * size // 64
+    extent, overlap = extent or usual, 0.69 if overlap is None and extent not in (None, usual) else overlap
+    radius = PROBE_RADIUS * size / 64
     truth = OBJECTS[name](rng, extent).astype(np.complex64)
     noisy = np.isfinite(photons)
-    probe = curved_disk(size, PROBE_RADIUS * size / 64, photons if noisy else 1e6)[None]
+    probe = curved_disk(size, radius, photons if noisy else 1e6)[None]
+    if overlap is not None:
+        n_patterns = (round((extent - size) / ((1 - overlap) * 2 * radius)) + 1) ** 2
     corners = jittered_raster(rng, extent - size, n_patterns)
     counts = to_centred(
         expected_counts(torch.from_numpy(truth)[None], torch.from_numpy(probe), torch.from_numpy(corners)[None])
@@ -55,11 +131,11 @@ def make_scene(name: str, photons: float, size: int = 64, n_patterns: int = 512,
     )
 
 
-def curved_disk(size: int, radius: float, photons: float) -> np.ndarray:
-    """Soft disk with a quadratic phase of 3 rad at its rim, (size, size) complex64, sqrt(photons)."""
+def curved_disk(size: int, radius: float, photons: float, curvature: float = CURVATURE_RAD) -> np.ndarray:
+    """Soft disk with a quadratic phase of `curvature` rad at its rim, (size, size) complex64, sqrt(photons)."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     r = np.hypot(y, x)
-    probe = np.exp(3j * (r / radius) ** 2) / (1 + np.exp((r - radius) / 1.5))
+    probe = np.exp(1j * curvature * (r / radius) ** 2) / (1 + np.exp((r - radius) / 1.5))
     return (probe * np.sqrt(photons / np.sum(np.abs(probe) ** 2))).astype(np.complex64)
 
 
@@ -94,3 +170,21 @@ def random_field(rng: np.random.Generator, extent: int) -> np.ndarray:
 
 
 OBJECTS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {"lines": dense_lines, "field": random_field}
+CURVED_DISK: dict[str, tuple[str, int | None]] = {
+    "lines": ("lines", None),
+    "field": ("field", None),
+    "field512": ("field", 512),
+}
+"""Scenes of the curved disk: key of `OBJECTS`, edge of the object."""
+COMMON: dict[str, Any] = {"amplitude_range": (1.0, 0.5), "phase_range": (0.0, 1.0), "probe": "zone_plate"}
+SAMPLES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "camera": ("natural", {"image": "camera"}),
+    "coins": ("natural", {"image": "coins"}),
+    "chelsea": ("natural", {"image": "chelsea"}),
+    "dead_leaves": ("dead_leaves", {}),
+    "star": ("siemens", {}),
+}
+"""Simulated scenes: kind of sample, and figures that differ from `COMMON`."""
+STRUCTURED = [SAMPLES[name] for name in ("camera", "dead_leaves", "star", "coins", "dead_leaves", "chelsea")]
+"""What `structured` is for the seeds 0, 1, 2, ..."""
+SCENES = (*CURVED_DISK, *SAMPLES, "structured")

@@ -1,8 +1,9 @@
-"""Error against CPU seconds: `refine` from a flat start and LSQ-ML of ptychi on the same arrays, paired in one run.
+"""Error against CPU seconds: the learned solver, `refine` from its own start, and LSQ-ML and ePIE of ptychi.
 
-One thread, known probe, CPU seconds of the process; figures are taken outside the clock. For every scene it reports how
-many CPU seconds `refine` needs for the best error that LSQ-ML reaches anywhere on its way. Prints JSON; run it in the
-peer environment (see README.md).
+All get the same arrays and one thread, each in a process of its own, one running at a time; times are CPU seconds of
+the process. Prints every figure that the comparison is to show against its target, and writes JSON and a figure. Runs
+are kept in files and repeated only where weights or code of a solver have changed. Run it in the peer environment
+where ptychi is to run (see README.md).
 """
 
 from __future__ import annotations
@@ -13,95 +14,122 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
-import platform
 import sys
-import time
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-import torch
-from peer.lsqml import RIM, TracePoint, lsqml_trace, scene_error, well_lit
-from scenes import OBJECTS, make_scene
+from curves import quality_figure
+from judge import columns, machine
+from scenes import Scene
+from solvers import METHODS, PEERS, run, settings_of, store_of
+from store import RESULTS, Run
+from table import GROUPS, OWN, Account, Claim, Group
 
-from ptypinn.config.refine import RefineConfig
-from ptypinn.data.scan import ScanData
-from ptypinn.refine import refine
+IMAGE = Path(__file__).parents[1] / "docs" / "images" / "time_to_quality.png"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", nargs="+", choices=sorted(OBJECTS), default=sorted(OBJECTS))
-    parser.add_argument("--photons", type=float, default=1e6, help="photons per pattern")
-    parser.add_argument("--iterations", type=int, default=170, help="iterations of LSQ-ML")
-    parser.add_argument("--every", type=int, default=2, help="iterations of LSQ-ML between figures")
-    parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
+    parser.add_argument("--only", nargs="*", choices=GROUPS, default=list(GROUPS), help="groups to run; none to report")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*OWN, *PEERS])
+    parser.add_argument("--seeds", type=int, nargs="+", help="only scans of these seeds")
+    parser.add_argument("--weights", type=Path, help="weights of the learned solver; those of the package by default")
+    parser.add_argument("--rounds", type=int, help="rounds of the learned solver; its own number by default")
+    parser.add_argument("--again", action="store_true", help="repeat runs that are stored, those of peers excepted")
+    parser.add_argument("--paired", action="store_true", help="repeat all, ours before and after theirs")
+    parser.add_argument("--cached_peers", action="store_true", help="never run a peer that has no stored trace")
+    parser.add_argument("--output", type=Path, default=RESULTS / "time_to_quality.json")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    with Runner(given) as runner:
+        for name in given.only:
+            runner.group(GROUPS[name])
+    claims = [claim for name in GROUPS for claim in Account(name).all()]
+    for claim in claims:
+        if claim.values:
+            print(claim.line())
+    write(claims, given.output)
+    quality_figure(IMAGE)
+
+
+class Runner(ExitStack):
+    """Runs what is missing; every method has a process of its own."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        super().__init__()
+        self.given, self.workers = given, dict[str, ProcessPoolExecutor]()
+
+    def group(self, group: Group) -> None:
+        """All methods on all scans of a group, in turns: with `--paired` ours come again after theirs."""
+        for number, scene in enumerate(group.scenes):
+            if self.given.seeds and scene.seed not in self.given.seeds:
+                continue
+            for method in self._methods(group, number):
+                self.ensure(method, scene)
+            if self.given.paired:
+                for method in (name for name in self._methods(group, number) if name not in PEERS):
+                    self._repeat(method, scene)
+
+    def _methods(self, group: Group, number: int) -> Iterator[str]:
+        for method in self.given.methods:
+            if method not in PEERS or number < (group.lsqml if method == "lsqml" else 1):
+                yield method
+
+    def ensure(self, method: str, scene: Scene) -> None:
+        """Run a method on a scan unless a run that still holds is stored."""
+        peer, store = method in PEERS, store_of(method)
+        settings = None if peer else settings_of(method, scene, self.given.weights, self.given.rounds)
+        known = store.find(method, scene, settings)
+        if known and not self.given.paired and (peer or not self.given.again):
+            return
+        if peer and self.given.cached_peers:
+            print(f"{method}: {scene.key}: not stored", file=sys.stderr)
+            return
+        store.keep(method, scene, told(method, scene, self._run(method, scene)))
+
+    def _repeat(self, method: str, scene: Scene) -> None:
+        store, again = store_of(method), self._run(method, scene)
+        first = store.find(method, scene)
+        assert first is not None
+        store.keep(method, scene, replace(first, repeats_s=(*first.repeats_s, *again.repeats_s)))
+
+    def _run(self, method: str, scene: Scene) -> Run:
+        if method not in self.workers:
+            self.workers[method] = self.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
+        return self.workers[method].submit(run, method, scene, self.given.weights, self.given.rounds).result()
+
+
+def told(method: str, scene: Scene, found: Run) -> Run:
+    """Say what a run reached."""
+    last = found.trace[-1]
+    print(f"{method}: {scene.key}: {last.error:.5f} in {last.cpu_s:.1f} s, ratio {last.ratio:.3f}", file=sys.stderr)
+    return found
+
+
+def write(claims: list[Claim], output: Path) -> None:
+    """The claims with their figures per scan, and of every group one line per method."""
     report = {
-        "solvers": {"refine": version("ptypinn"), "lsqml": f"ptychi {version('ptychi')}"},
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "photons": given.photons,
-        "scenes": {name: compare(name, given.photons, given.iterations, given.every) for name in given.scenes},
+        "machine": machine(),
+        "threads": 1,
+        "claims": [asdict(claim) | {"met": claim.met} for claim in claims],
+        "runs": {name: summary(GROUPS[name]) for name in GROUPS},
     }
-    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    if given.output:
-        given.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    output.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def compare(name: str, photons: float, iterations: int, every: int) -> dict[str, object]:
-    """Ours before and after theirs, so that a drift of the machine's speed is seen."""
-    scene = make_scene(name, photons)
-    ours = refine_trace(scene)
-    theirs = lsqml_trace(scene, iterations, every=every)
-    again = refine_trace(scene)
-    return {
-        "well_lit": race((ours, again), theirs, "error"),
-        "with_dim_rim": race((ours, again), theirs, "error_wide"),
-        "refine_trace": [asdict(point) for point in ours],
-        "lsqml_trace": [asdict(point) for point in theirs],
-    }
-
-
-def race(ours: tuple[list[TracePoint], ...], theirs: list[TracePoint], error: str) -> dict[str, object]:
-    """CPU seconds of `refine` to the best error that LSQ-ML reaches anywhere on its way, and to 1.05 times that."""
-    best = min(theirs, key=lambda point: getattr(point, error))
-    goal = getattr(best, error)
-    reached = [first_below(trace, error, goal) for trace in ours]
-    return {
-        "lsqml_best_error": goal,
-        "lsqml_cpu_s": best.cpu_s,
-        "refine_best_error": min(getattr(point, error) for point in ours[0]),
-        "refine_cpu_s_to_that_error": reached,
-        "share_of_lsqml_time": None if None in reached else float(np.mean(reached)) / best.cpu_s,
-        "cpu_s_to_within_5_percent": {
-            "refine": first_below(ours[0], error, 1.05 * goal),
-            "lsqml": first_below(theirs, error, 1.05 * goal),
-        },
-    }
-
-
-def refine_trace(scene: ScanData) -> list[TracePoint]:
-    """Error of `refine` after every iteration; set-up, start and held-out pixels are all on the clock."""
-    masks, points = (well_lit(scene), well_lit(scene, RIM)), []
-    spent, started = 0.0, time.process_time()
-
-    def look(obj: np.ndarray) -> None:
-        nonlocal spent, started
-        spent += time.process_time() - started
-        points.append(TracePoint(len(points) + 1, spent, *(scene_error(obj, scene, mask) for mask in masks)))
-        started = time.process_time()
-
-    refine(scene, RefineConfig(refine_probe=False, threads=1, device="cpu"), watch=look)
-    return points
-
-
-def first_below(trace: list[TracePoint], error: str, goal: float) -> float | None:
-    """CPU seconds until an error is at most `goal`."""
-    return next((point.cpu_s for point in trace if getattr(point, error) <= goal), None)
+def summary(group: Group) -> dict[str, dict[str, object]]:
+    """What every method returns per scan, its least error on the way, and the settings of the first run."""
+    told_of: dict[str, dict[str, object]] = {}
+    for method in METHODS:
+        runs = [found for scene in group.scenes if (found := store_of(method).find(method, scene))]
+        if runs:
+            ends = columns([found.trace[-1] for found in runs])
+            least = [min(point.error for point in found.trace) for found in runs]
+            told_of[method] = {**ends, "least_error": least, "settings": runs[0].settings}
+    return told_of
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Error against dose and against overlap: where the learned solver needs fewer photons or fewer positions than LSQ-ML.
+
+Dense texture and structured objects. Ours is what the solver returns; LSQ-ML gets the least error that it passes at any
+iteration, which nobody could pick without the truth. Reports, per scan, the dose at which ours reaches LSQ-ML's
+error at 1e5 photons, and the overlap at which it reaches LSQ-ML's at 70 %, by interpolation, and their medians. Prints
+them, and writes JSON and a figure; runs are kept in the files of `time_to_quality.py`.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from curves import STYLES, dress
+from judge import best, machine, median
+from scenes import Scene
+from solvers import METHODS, store_of
+from store import RESULTS
+from table import Claim
+from time_to_quality import Runner
+
+from ptypinn.report.style import new_figure, png_bytes
+
+KINDS = {"lines": "dense texture", "structured": "structured objects"}
+DOSES = (1e3, 1e4, 3e4, 5e4, 1e5, 1e6, 1e7)
+OVERLAPS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.85)
+PHOTONS = 1e6
+"""Dose of the sweep over overlaps."""
+SWEEPS = {"dose": DOSES, "overlap": OVERLAPS}
+ANCHORS = {"dose": 1e5, "overlap": 0.7}
+"""Where the error of LSQ-ML is taken."""
+LIMITS = {
+    ("dose", "lines"): 7e4,
+    ("dose", "structured"): 4e4,
+    ("overlap", "lines"): 0.55,
+    ("overlap", "structured"): 0.55,
+}
+OURS = ("zero-shot", "polished")
+SEEDS = (0, 1, 2)
+IMAGE = Path(__file__).parents[1] / "docs" / "images" / "frontier.png"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=SWEEPS, default=list(SWEEPS), help="sweeps to run; none to report")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*OURS, "refine", "lsqml"])
+    parser.add_argument("--weights", type=Path, help="weights of the learned solver; those of the package by default")
+    parser.add_argument("--again", action="store_true", help="repeat runs that are stored, those of peers excepted")
+    parser.add_argument("--cached_peers", action="store_true", help="never run a peer that has no stored trace")
+    parser.add_argument("--output", type=Path, default=RESULTS / "frontier.json")
+    parser.set_defaults(rounds=None, paired=False)
+    given = parser.parse_args()
+    with Runner(given) as runner:
+        for sweep in given.only:
+            for kind in given.kinds:
+                for scene in scenes_of(sweep, kind, given.seeds):
+                    for method in given.methods:
+                        runner.ensure(method, scene)
+    report(given.output)
+
+
+def report(output: Path) -> None:
+    """Print the claims, and write them with all errors and the figure."""
+    claims = [claim_of(sweep, kind, method) for sweep, kind in LIMITS for method in OURS]
+    for claim in claims:
+        print(claim.line())
+    told = {"machine": machine(), "claims": [asdict(claim) | {"met": claim.met} for claim in claims]}
+    told["errors"] = {f"{sweep}, {kind}": errors_of(sweep, kind) for sweep in SWEEPS for kind in KINDS}
+    output.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    draw(IMAGE)
+
+
+def scene_at(sweep: str, kind: str, value: float, seed: int) -> Scene:
+    return Scene(kind, value, seed) if sweep == "dose" else Scene(kind, PHOTONS, seed, overlap=value)
+
+
+def scenes_of(sweep: str, kind: str, seeds: list[int]) -> Iterator[Scene]:
+    """All scans of a sweep, the anchor first."""
+    for value in sorted(SWEEPS[sweep], key=lambda value: value != ANCHORS[sweep]):
+        yield from (scene_at(sweep, kind, value, seed) for seed in seeds)
+
+
+def error_of(method: str, scene: Scene) -> float | None:
+    """Of ours what the solver returns, of peers the least on the way."""
+    found = store_of(method).find(method, scene)
+    if found is None:
+        return None
+    return best(found.trace).error if method in ("lsqml", "epie") else found.trace[-1].error
+
+
+def errors_of(sweep: str, kind: str) -> dict[str, dict[str, list[float | None]]]:
+    """Errors of every method at every value, one per seed."""
+    return {
+        method: {
+            f"{value:g}": [error_of(method, scene_at(sweep, kind, value, seed)) for seed in SEEDS]
+            for value in SWEEPS[sweep]
+        }
+        for method in (*OURS, "bare", "refine", "lsqml")
+    }
+
+
+def claim_of(sweep: str, kind: str, method: str) -> Claim:
+    """Dose or overlap at which a method of ours reaches LSQ-ML's error at the anchor."""
+    values = [reached(sweep, kind, method, seed) for seed in SEEDS]
+    what = f"{method}: {sweep} that reaches LSQ-ML's error at {ANCHORS[sweep]:g}"
+    return Claim(f"{kind} {sweep}", what, median(values), LIMITS[sweep, kind], tuple(values))
+
+
+def reached(sweep: str, kind: str, method: str, seed: int) -> float | None:
+    """By interpolation of the logarithm of the error; the smallest value of the sweep where that is enough."""
+    goal = error_of("lsqml", scene_at(sweep, kind, ANCHORS[sweep], seed))
+    found = [(value, error_of(method, scene_at(sweep, kind, value, seed))) for value in SWEEPS[sweep]]
+    known = [(np.log(value) if sweep == "dose" else value, error) for value, error in found if error is not None]
+    if goal is None or not known:
+        return None
+    for place, (value, error) in enumerate(known):
+        if error <= goal:
+            if place:
+                before, worse = known[place - 1]
+                value = before + (value - before) * np.log(worse / goal) / np.log(worse / error)
+            return float(np.exp(value) if sweep == "dose" else value)
+    return None
+
+
+def draw(path: Path) -> None:
+    """Median error over dose and over overlap, for both kinds of objects; only where all scans have run."""
+    figure = new_figure(9.5, 6.6)
+    grid, named = figure.subplots(2, 2), {}
+    for row, (kind, title) in zip(grid, KINDS.items(), strict=True):
+        for axes, (sweep, values) in zip(row, SWEEPS.items(), strict=True):
+            for method, errors in errors_of(sweep, kind).items():
+                medians = [median(errors[f"{value:g}"]) for value in values]
+                known = [(value, error) for value, error in zip(values, medians, strict=True) if error is not None]
+                if known:
+                    label, colour, line, width = STYLES[method]
+                    named[label] = axes.plot(*zip(*known, strict=True), line, marker="o", ms=3, color=colour, lw=width)[
+                        0
+                    ]
+            dress(axes, title, "photons per pattern" if sweep == "dose" else f"overlap, at {PHOTONS:.0e} photons")
+            if sweep == "dose":
+                axes.set_xscale("log")
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png_bytes(figure))
+
+
+if __name__ == "__main__":
+    main()
