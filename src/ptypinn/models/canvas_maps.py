@@ -65,7 +65,7 @@ def canvas_maps(
     return CanvasMaps(maps[None], (amplitude * unit * covered)[:height, :width])
 
 
-def change_of(answer: Maps, unit: Real) -> Object:
+def change_of(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
     """The change of the object that an answer of the network stands for, (height, width), transmission."""
     height, width = unit.shape
     return torch.complex(answer[0, 0, :height, :width], answer[0, 1, :height, :width]) * unit

@@ -44,7 +44,7 @@ class UnrolledCorrection(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
 
-    def forward(self, maps: Maps) -> Maps:
+    def forward(self, maps: Maps) -> Float[Tensor, "batch output height width"]:
         """Maps in, corrections out, (batch, outputs, height, width); the edges are multiples of `STRIDE`."""
         x = self.enter(functional.pixel_unshuffle(maps, 2).contiguous(memory_format=torch.channels_last))
         kept = []

@@ -1,0 +1,127 @@
+"""Laws of the learned solver: absolute scale, invariances, what the correction does, determinism."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ptypinn.errors import InputError
+from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.solve import solve_scan
+from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
+
+CPU = torch.device("cpu")
+KNOWN = LearnedOptions(refine_probe=False)
+
+
+def error_of(solution, truth, ramp=False):
+    lit = solution.illumination > 0.3 * np.percentile(solution.illumination, 95)
+    aligned = align(solution.object, truth, lit, ramp=ramp)
+    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(solution.object, truth, lit)
+
+
+@pytest.mark.parametrize("loss", ["amplitude", "poisson"])
+@pytest.mark.parametrize("photons", [1e4, 1e6])
+def test_physical_steps_find_the_object_in_absolute_units(make_scan, photons, loss):
+    scan = make_scan(photons=photons)
+    error, ratio = error_of(solve_scan(scan, None, replace(KNOWN, loss=loss), 8, CPU), scan.truth)
+    assert error < {1e4: 0.08, 1e6: 0.02}[photons]
+    assert ratio == pytest.approx(1, abs=0.01)
+
+
+def test_error_falls_round_by_round(scan):
+    objects = []
+    solution = solve_scan(scan, None, KNOWN, 8, CPU, watch=objects.append)
+    errors = [error_of(replace(solution, object=found), scan.truth)[0] for found in objects]
+    assert len(errors) == 8
+    assert errors[7] < 0.3 * errors[0]
+    assert solution.passes == 17
+    assert solution.history["loss"][-1] < solution.history["loss"][0]
+
+
+def test_object_does_not_depend_on_the_unit_of_the_counts(scan, make_weights):
+    """Probe and counts brighter together: the same object. Counts alone: sqrt of the factor."""
+    network = make_weights(0.02).network
+    quiet = scan.replace(counts=scan.counts.astype(np.float32) * 1e3, probe=scan.probe * np.float32(1e3**0.5))
+    brighter = quiet.replace(counts=quiet.counts * 4, probe=quiet.probe * 2)
+    held = quiet.replace(counts=quiet.counts * 4)
+    found = [solve_scan(one, None, KNOWN, 4, CPU).object for one in (quiet, brighter, held)]
+    assert np.abs(found[1] - found[0]).max() < 2e-3
+    lit = solve_scan(quiet, None, KNOWN, 1, CPU).illumination > 0
+    assert np.abs(found[2] / 2 - found[0])[lit].max() < 2e-3
+    corrected = [solve_scan(one, network, KNOWN, 1, CPU).object for one in (quiet, held)]
+    assert np.isfinite(corrected).all()
+
+
+def test_untrained_network_is_the_physics_alone(scan, make_weights):
+    bare = solve_scan(scan, None, KNOWN, 3, CPU)
+    silent = solve_scan(scan, make_weights().network, KNOWN, 3, CPU)
+    np.testing.assert_array_equal(silent.object, bare.object)
+    noisy = solve_scan(scan, make_weights(0.1).network, KNOWN, 3, CPU)
+    assert np.abs(noisy.object - bare.object).max() > 1e-3
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_same_thing_twice(scan, make_weights, unknown):
+    options, network = LearnedOptions(refine_probe=unknown), make_weights(0.02).network
+    first, second = (solve_scan(scan, network, options, 3, CPU) for _ in range(2))
+    np.testing.assert_array_equal(first.object, second.object)
+    np.testing.assert_array_equal(first.probe, second.probe)
+
+
+def test_wrong_probe_is_mended_and_keeps_its_power(scan, make_scan):
+    wide = make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe
+    guess = scan.replace(probe=wide)
+    held = solve_scan(guess, None, KNOWN, 8, CPU)
+    solved = solve_scan(guess, None, LearnedOptions(), 24, CPU)
+    assert np.sum(np.abs(solved.probe) ** 2) == pytest.approx(1e6, rel=1e-5)
+    error, ratio = error_of(solved, scan.truth, ramp=True)
+    assert error < 0.5 * error_of(held, scan.truth, ramp=True)[0]
+    assert ratio == pytest.approx(1, abs=0.02)
+
+
+def test_incoherent_modes_are_solved_for(make_scan):
+    scan = make_scan(photons=1e6, overlap=0.7, mode_fractions=(0.7, 0.3))
+    one = scan.replace(probe=scan.probe[:1] / np.float32(0.7**0.5))
+    found = {modes: solve_scan(one, None, LearnedOptions(probe_modes=modes), 12, CPU) for modes in (1, 2)}
+    assert found[2].probe.shape == (2, 32, 32)
+    assert found[2].history["loss"][-1] < 0.9 * found[1].history["loss"][-1]
+    flat = found[2].probe.reshape(2, -1)
+    assert abs(np.vdot(flat[0], flat[1])) < 1e-4 * np.vdot(flat[0], flat[0]).real
+
+
+def test_masked_pixels_carry_no_information(make_scan):
+    scan = make_scan(dead_pixels=30)
+    counts = scan.counts.copy()
+    counts[:, ~scan.good] = 50000
+    found = [solve_scan(one, None, KNOWN, 3, CPU).object for one in (scan, scan.replace(counts=counts))]
+    np.testing.assert_array_equal(*found)
+
+
+def test_sub_pixel_positions_are_used(scan):
+    rounded = scan.replace(positions_px=np.round(scan.positions_px))
+    errors = [error_of(solve_scan(one, None, KNOWN, 8, CPU), scan.truth)[0] for one in (scan, rounded)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_held_out_pixels_are_not_fitted(scan):
+    """With a judge to come, one pixel in twenty changes nothing."""
+    held_out = learned_problem(scan, None, replace(KNOWN, judged=True), CPU).solver.objective.held_out
+    pixels, weights = held_out.of(slice(0, scan.n_patterns))
+    corner = np.fft.ifftshift(scan.counts.astype(np.float32), axes=(1, 2)).reshape(scan.n_patterns, -1)
+    for row, (where, weight) in enumerate(zip(pixels, weights, strict=True)):
+        corner[row, where[weight > 0]] += 1000
+    other = scan.replace(counts=np.fft.fftshift(corner.reshape(scan.counts.shape), axes=(1, 2)))
+    losses = {}
+    for judged in (True, False):
+        problems = [learned_problem(one, None, replace(KNOWN, judged=judged), CPU) for one in (scan, other)]
+        losses[judged] = [problem.solver.objective(problems[0].start.at).loss for problem in problems]
+    assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
+    assert losses[False][1] > 1.5 * losses[False][0]
+
+
+def test_solution_that_is_not_finite_is_told_in_one_line(scan):
+    endless = scan.replace(probe=scan.probe * np.float32(1e18), probe_gauge="calibrated")
+    with pytest.raises(InputError, match="finite loss"):
+        solve_scan(endless, None, KNOWN, 2, CPU)

@@ -1,0 +1,90 @@
+"""The learned solver's network and what it sees: local, without scale, and silent before training."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.models.canvas_maps import CHANNELS, canvas_maps, change_of
+from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
+
+WIDTHS = (8, 8, 8, 8)
+
+
+def restless(seed=0):
+    """A network whose every weight matters."""
+    torch.manual_seed(seed)
+    network = UnrolledCorrection(CHANNELS, widths=WIDTHS).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return network
+
+
+def state(height=72, width=56, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def wave(scale):
+        parts = torch.randn((2, height, width), generator=generator)
+        return scale * torch.complex(parts[0], parts[1])
+
+    light = 1e4 * torch.rand((height, width), generator=generator)
+    return {"canvas": 1 + wave(0.1), "descent": wave(0.02), "velocity": wave(0.03), "illumination": light}
+
+
+def test_untrained_network_changes_nothing():
+    maps = torch.randn(1, CHANNELS, 32, 48)
+    assert not UnrolledCorrection(CHANNELS, widths=WIDTHS)(maps).any()
+
+
+@pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 0, 8)])
+def test_widths_that_make_no_network_are_refused(widths):
+    with pytest.raises(ValueError, match="four positive widths"):
+        UnrolledCorrection(CHANNELS, widths=widths)
+
+
+def test_tile_of_the_canvas_gives_what_the_whole_canvas_gives_there():
+    network, maps = restless(), torch.randn(1, CHANNELS, 512, 32)
+    with torch.inference_mode():
+        whole, tile = network(maps), network(maps[:, :, 64:448])
+    # What lies further than the network sees makes no difference at all.
+    torch.testing.assert_close(tile[:, :, 160:-160], whole[:, :, 224:-224], rtol=0, atol=1e-5)
+    assert not torch.allclose(tile[:, :, :16], whole[:, :, 64:80])
+
+
+@given(st.floats(0.05, 20.0), st.integers(0, 5))
+def test_same_object_in_another_unit_looks_the_same(factor, seed):
+    given_state = state(seed=seed)
+    usual = canvas_maps(**given_state, peak=1e3, amplitude=1.0)
+    moving = {name: given_state[name] * factor for name in ("canvas", "descent", "velocity")}
+    light = given_state["illumination"] / factor**2
+    scaled = canvas_maps(**moving, illumination=light, peak=1e3 / factor**2, amplitude=factor)
+    torch.testing.assert_close(scaled.maps, usual.maps, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scaled.unit, usual.unit * factor, rtol=1e-4, atol=1e-6 * factor)
+
+
+def test_maps_are_padded_to_whole_tiles_and_the_unit_is_not():
+    seen = canvas_maps(**state(50, 33), peak=1e3, amplitude=1.0)
+    assert seen.maps.shape == (1, CHANNELS, 64, 48)
+    assert seen.maps.shape[-1] % STRIDE == 0
+    assert seen.unit.shape == (50, 33)
+    assert torch.isfinite(seen.maps).all()
+
+
+def test_nothing_changes_where_nothing_shines():
+    dark = state()
+    dark["illumination"][:20] = 0
+    seen = canvas_maps(**dark, peak=1e3, amplitude=1.0)
+    change = change_of(restless()(seen.maps), seen.unit)
+    assert not change[:20].any()
+    assert change[20:].abs().min() > 0
+
+
+def test_more_light_means_a_smaller_unit():
+    still = state()
+    still["descent"], still["velocity"] = torch.zeros_like(still["canvas"]), torch.zeros_like(still["canvas"])
+    units = []
+    for dose in (1.0, 100.0):
+        light = torch.full_like(still["illumination"], 1e4 * dose)
+        units.append(canvas_maps(still["canvas"], still["descent"], still["velocity"], light, 1e3 * dose, 1.0).unit)
+    torch.testing.assert_close(units[0] / units[1], torch.full_like(units[0], 10.0), rtol=1e-3, atol=0)
