@@ -29,6 +29,7 @@ from ptypinn.metrics import (
     with_ramp,
 )
 from ptypinn.metrics.verdict import warnings_about
+from ptypinn.trust import warnings_of
 
 SMALLEST_REGION_PX = 8
 Half = tuple[Reconstruction, Reconstruction]
@@ -125,9 +126,11 @@ def evaluate(
     metrics |= _resolution(frc, "frc", notes) if frc is not None else {}
     fit = _fit(recon, scan, config)
     if fit is not None:
-        metrics |= {name: getattr(fit, name) for name in ("amplitude_residual", "expected_residual", "flux_closure")}
+        metrics |= _fit_metrics(fit)
+    metrics |= _uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
-    return Evaluation(metrics, notes, warnings_about(metrics, fit), comparison, frc, fit)
+    warnings = [*warnings_of(recon, with_fit=fit is None), *warnings_about(metrics, fit)]
+    return Evaluation(metrics, notes, warnings, comparison, frc, fit)
 
 
 def split_half(scan: ScanData) -> tuple[ScanData, ScanData]:
@@ -242,6 +245,32 @@ def _fit(recon: Reconstruction, scan: ScanData | None, config: EvaluateConfig) -
         return None
     device = pick_device(config.device)
     return data_fit(scan, recon.object, recon.probe, recon.positions_px, batch=config.batch, device=device)
+
+
+def _fit_metrics(fit: DataFit) -> dict[str, float]:
+    found = {name: getattr(fit, name) for name in ("amplitude_residual", "expected_residual", "flux_closure")}
+    if fit.expected_residual > 0:
+        found["residual_over_noise"] = fit.amplitude_residual / fit.expected_residual
+    return found
+
+
+def _uncertainty_metrics(
+    recon: Reconstruction, comparison: Comparison | None, config: EvaluateConfig
+) -> dict[str, float]:
+    """Typical uncertainty and, where the truth is known, how large the errors are against the map."""
+    if recon.uncertainty is None:
+        return {}
+    lit = _lit(recon, config)
+    found = {"typical_uncertainty": float(np.sqrt(np.mean(recon.uncertainty[lit].astype(np.float64) ** 2)))}
+    if comparison is not None and comparison.kind == "truth":
+        start = np.subtract(comparison.origin_px, recon.origin_px)
+        ours = tuple(slice(s, s + n) for s, n in zip(start, comparison.reference.shape, strict=True))
+        mask, sigma = comparison.alignment.mask, recon.uncertainty[ours].astype(np.float64)
+        mask = mask & (sigma > 0)
+        error = np.abs(comparison.alignment.image - comparison.reference)
+        if mask.any():
+            found["error_over_uncertainty"] = float(np.sqrt(np.mean((error[mask] / sigma[mask]) ** 2)))
+    return found
 
 
 def _note_absent(

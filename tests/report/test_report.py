@@ -72,7 +72,7 @@ def test_the_report_is_one_file_without_outside_addresses(recon, scan, tmp_path)
     path = write_report(recon, tmp_path / "report.html", evaluate(recon, scan), scan, "ptypinn refine a & b")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.addresses) == page.tags.count("img") == 8
+    assert len(page.addresses) == page.tags.count("img") == 9
     for address in page.addresses:
         kind, _, content = address.partition(",")
         assert kind == "data:image/png;base64"
@@ -102,7 +102,7 @@ def test_a_reconstruction_alone_still_makes_a_report(recon):
     )
     page = Page(render_report(bare))
     text = " ".join(page.text)
-    assert page.tags.count("img") == 2
+    assert page.tags.count("img") == 3
     assert "Flux closure" in text
     assert "Scale ledger" not in text
     assert "No check raised" not in text

@@ -4,8 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
@@ -13,7 +11,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import align, data_fit
 from ptypinn.refine import refine
 from ptypinn.simulate import simulate
-from ptypinn.trust import uncertainty, uncertainty_of, with_trust
+from ptypinn.trust import uncertainty_of
 
 SMALL = SimulateConfig(
     object_size=(64, 72), size=32, probe="disk", probe_diameter_px=11.0, curvature_rad=3.0, overlap=0.6

@@ -16,6 +16,7 @@ from ptypinn.evaluate import Evaluation
 from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
 from ptypinn.report.report import write_report
 from ptypinn.report.style import png_bytes
+from ptypinn.report.trust_figures import uncertainty_figure
 from ptypinn.report.words import WORDS
 from ptypinn.runs import METRICS, RECONSTRUCTION, REPORT, RunFolder
 
@@ -28,6 +29,7 @@ HEADLINE = (
     "amplitude_residual",
     "expected_residual",
     "flux_closure",
+    "typical_uncertainty",
 )
 """Figures worth a line on the terminal."""
 
@@ -39,6 +41,7 @@ def write_products(run: RunFolder, recon: Reconstruction, scan: ScanData | None,
         recon.save(run.file(RECONSTRUCTION))
         save_picture(object_figure(recon), run.file("object.png"))
         save_picture(probe_figure(recon), run.file("probe.png"))
+        save_picture(uncertainty_figure(recon), run.file("uncertainty.png"))
         if evaluation.comparison is not None:
             picture = comparison_figure(evaluation.comparison, recon.pixel_size_m, recon.scale_note)
             save_picture(picture, run.file("comparison.png"))

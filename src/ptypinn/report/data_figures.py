@@ -1,4 +1,4 @@
-"""Figures of how well the measured patterns are predicted: three of them in full, all of them on a map."""
+"""Figures of how well the measured patterns are predicted: three of them in full."""
 
 from __future__ import annotations
 
@@ -44,34 +44,6 @@ def patterns_figure(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Figu
         title = f"Predicted - measured, residual {residual:.3g}"
         show_image(row[2], difference, title, DIFFERENCE_MAP, (-reach, reach), "sqrt(counts)", scale_bar=False)
     return figure
-
-
-def residual_map_figure(recon: Reconstruction, fit: DataFit) -> Figure:
-    """Amplitude residual and flux closure of every pattern, where its probe's centre was on the object."""
-    y, x = (recon.positions_px + recon.probe.shape[-1] / 2).T
-    aspect = (np.ptp(y) + 1) / (np.ptp(x) + 1)
-    figure = new_figure(10.0, 0.6 + 4.0 * float(np.clip(aspect, 0.4, 1.6)))
-    size = np.clip(9000 / len(x), 4, 120)
-    closure_reach = max(float(np.percentile(np.abs(fit.per_pattern_closure - 1), 99)), 0.01)
-    panels = (
-        ("Amplitude residual per pattern", fit.per_pattern_residual, COUNTS_MAP, _span(fit.per_pattern_residual)),
-        ("Flux closure per pattern", fit.per_pattern_closure, DIFFERENCE_MAP, (1 - closure_reach, 1 + closure_reach)),
-    )
-    for axes, (title, values, colours, limits) in zip(figure.subplots(1, 2), panels, strict=True):
-        points = axes.scatter(x, y, c=values, s=size, cmap=colours, vmin=limits[0], vmax=limits[1], lw=0)
-        figure.colorbar(points, cax=axes.inset_axes((1.02, 0.0, 0.04, 1.0))).ax.tick_params(labelsize=8)
-        axes.set(aspect="equal", xlabel="x, pixels", ylabel="y, pixels")
-        axes.margins(0.08)
-        axes.invert_yaxis()
-        axes.set_title(title, fontsize=10)
-        axes.tick_params(labelsize=8)
-        axes.set_facecolor("#f4f5f7")
-    return figure
-
-
-def _span(values: np.ndarray) -> tuple[float, float]:
-    low, high = (float(v) for v in np.percentile(values, [0, 99]))
-    return low, max(high, low * (1 + 1e-6) + 1e-12)
 
 
 def _pattern_pair(

@@ -12,11 +12,12 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import Evaluation
 from ptypinn.report.curves import convergence_figure, frc_figure
-from ptypinn.report.data_figures import patterns_figure, residual_map_figure
+from ptypinn.report.data_figures import patterns_figure
 from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
 from ptypinn.report.page import Picture, picture_of, render_page
 from ptypinn.report.scale_section import scale_section
 from ptypinn.report.style import metres
+from ptypinn.report.trust_section import trust_section
 from ptypinn.report.words import HEADLINE, row_of, rows_of
 
 
@@ -60,6 +61,7 @@ def render_report(
         headline=[row_of(name, result.metrics, {}) for name in HEADLINE if name in result.metrics],
         rows=rows_of(result.metrics, result.notes),
         pictures=_pictures(recon, result, scan),
+        trust=trust_section(recon, result),
         scale=scale_section(recon),
         provenance=json.dumps(dict(recon.provenance), indent=2, default=str, ensure_ascii=False),
         command=command,
@@ -102,12 +104,9 @@ def _pictures(recon: Reconstruction, result: Evaluation, scan: ScanData | None) 
     if result.frc is not None:
         caption = "Two images agree up to the frequency where the curve first falls below the threshold."
         pictures.append(picture_of("Resolution", caption, frc_figure(result.frc, pixel)))
-    if result.fit is not None:
-        caption = "Each point is a pattern. A patch or an edge that stands out points to positions or to the sample."
-        pictures.append(picture_of("Fit over the scan", caption, residual_map_figure(recon, result.fit)))
-        if scan is not None:
-            caption = "Differences of square roots scatter by about one half where only counting noise is left."
-            pictures.append(picture_of("Patterns", caption, patterns_figure(recon, scan, result.fit)))
+    if result.fit is not None and scan is not None:
+        caption = "Differences of square roots scatter by about one half where only counting noise is left."
+        pictures.append(picture_of("Patterns", caption, patterns_figure(recon, scan, result.fit)))
     pictures.append(
         picture_of(
             "Probe",

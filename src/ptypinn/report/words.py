@@ -62,6 +62,9 @@ WORDS: dict[str, Word] = {
     "expected_residual": Word(
         "Residual of counting noise", "What a perfect model would leave if the counts are photons: the floor."
     ),
+    "residual_over_noise": Word(
+        "Residual over counting noise", "The ratio of the two: about 1 where the picture explains the data."
+    ),
     "flux_closure": Word("Flux closure", "Predicted over measured photons; 1 is right, no truth needed."),
     "object_contrast": Word("Contrast", "Share of the object that is not uniform; near 0 the picture is flat."),
     "pearson_r_amplitude": Word(
@@ -76,6 +79,12 @@ WORDS: dict[str, Word] = {
     "phase_mae": Word("Mean error, phase", "Mean absolute wrapped difference from the reference.", "rad"),
     "phase_rmse": Word("RMS error, phase", "Root mean square wrapped difference from the reference.", "rad"),
     "phase_psnr": Word("PSNR, phase", "Span of the reference over the RMS error; more is better.", "dB"),
+    "typical_uncertainty": Word(
+        "Typical uncertainty", "Expected error of the transmission of a pixel, rms over well-lit pixels."
+    ),
+    "error_over_uncertainty": Word(
+        "Error over uncertainty", "How large errors are against the uncertainty map, rms; 1 is right."
+    ),
     "compared_pixels": Word("Pixels compared", "Well-lit pixels that the figures are taken on."),
 }
 
