@@ -13,7 +13,6 @@ from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.pretraining.replay import Replay
 from ptypinn.pretraining.states import StateBatch, draw_states, join
-from ptypinn.pretraining.task import PretrainTask
 
 TRAIN, CHECK, CARD = 0, 1, 3
 """Second number of every seed: what is checked on is never trained on."""
@@ -42,14 +41,16 @@ class EpochSampler(Sampler[int]):
         self.count, self.epoch = count, 0
 
     def __iter__(self) -> Iterator[int]:
+        """Their numbers."""
         first = self.epoch * self.count
         return iter(range(first, first + self.count))
 
     def __len__(self) -> int:
+        """How many they are."""
         return self.count
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before every epoch."""
+        """Called by the trainer before every epoch, and before its first batch is asked for."""
         self.epoch = epoch
 
 
@@ -73,11 +74,6 @@ class StateDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> Replay:
         """Batches of `scans_per_batch` scans, and of states seen before."""
         config, sampler = self.config, EpochSampler(self.config.scans_per_epoch)
-        if self.trainer is not None:  # the first epoch's iterator is made before any hook of the epoch runs
-            sampler.set_epoch(self.trainer.current_epoch)
-            task = self.trainer.lightning_module
-            assert isinstance(task, PretrainTask)
-            self.take(task.averaged)
         fresh = DataLoader(
             StateDataset(self.network, config),
             batch_size=config.scans_per_batch,

@@ -20,7 +20,8 @@ class Replay:
 
     Args:
         fresh: Batches of an epoch.
-        sampler: Numbers the scans; tells which epoch it is.
+        sampler: Numbers the scans; tells which epoch it is. Nothing is drawn before the first batch is asked for, so
+            that the trainer has set it by then.
         replays: Batches of seen states per fresh batch.
         seed: Of the choice.
     """
@@ -29,9 +30,11 @@ class Replay:
         self.fresh, self.sampler, self.replays, self.seed = fresh, sampler, replays, seed
 
     def __len__(self) -> int:
+        """Batches of both kinds."""
         return len(self.fresh) * (1 + self.replays)  # type: ignore[arg-type]  # a loader has a length
 
     def __iter__(self) -> Iterator[StateBatch]:
+        """The batches of an epoch, the same for the same epoch."""
         rng, seen = np.random.default_rng((self.seed, REPLAY, self.sampler.epoch)), list[StateBatch]()  # type: ignore[attr-defined]
         for batch in self.fresh:
             yield batch
