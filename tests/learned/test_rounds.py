@@ -84,9 +84,10 @@ def test_wrong_probe_is_mended_and_keeps_its_power(scan, make_scan):
 def test_incoherent_modes_are_solved_for(make_scan):
     scan = make_scan(photons=1e6, overlap=0.7, mode_fractions=(0.7, 0.3))
     one = scan.replace(probe=scan.probe[:1] / np.float32(0.7**0.5))
-    found = {modes: solve_scan(one, None, LearnedOptions(probe_modes=modes), 12, CPU) for modes in (1, 2)}
+    found = {modes: solve_scan(one, None, LearnedOptions(probe_modes=modes), 24, CPU) for modes in (1, 2)}
     assert found[2].probe.shape == (2, 32, 32)
-    assert found[2].history["loss"][-1] < 0.9 * found[1].history["loss"][-1]
+    assert found[2].history["loss"][-1] < found[1].history["loss"][-1]
+    assert np.sum(np.abs(found[2].probe[1]) ** 2) > 0.08e6  # the true share is 0.3, the start 0.02
     flat = found[2].probe.reshape(2, -1)
     assert abs(np.vdot(flat[0], flat[1])) < 1e-4 * np.vdot(flat[0], flat[0]).real
 
