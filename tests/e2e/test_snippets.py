@@ -14,6 +14,10 @@ import ptypinn as pp
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORTER = {
+    "pretrain": [
+        *("--epochs=1", "--scans-per-epoch=2", "--replays=0", "--states-per-scan=1", "--rounds-known=1", "--workers=0"),
+        *("--rounds-unknown=1", "--window=64", "--widths=4,4,4,4", "--checks=1", "--card-checks=1"),
+    ],
     "demo": ["--object-size", "64", "--size", "32", "--epochs", "1"],
     "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],

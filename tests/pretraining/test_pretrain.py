@@ -150,7 +150,7 @@ def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(
 
 def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, capsys):
     kept = yaml.safe_load(RECIPE.read_text())
-    assert PretrainConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()})
+    assert PretrainConfig(**{n: tuple(v) if isinstance(v, list) else v for n, v in kept.items()}) == PretrainConfig()
     short = {**TINY, "epochs": 1, "scans_per_epoch": 2, "replays": 0, "card_checks": 1, "widths": "[4,4,4,4]"}
     options = [f"--{name}={value}" for name, value in short.items()]
     folder = tmp_path / "run"

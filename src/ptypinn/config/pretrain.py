@@ -45,7 +45,7 @@ class PretrainConfig:
     """Decay of the running average of the weights, which is what is kept."""
     detail_share: float = 0.5
     """Weight of the error of fine detail beside that of the whole object."""
-    checks: int = 12
+    checks: int = 8
     """Scans, never trained on, that judge the network after every epoch."""
     card_checks: int = 100
     """Scans, never trained on, that the figures of the model card come from."""
