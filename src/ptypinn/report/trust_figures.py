@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import DataFit
 from ptypinn.metrics.masks import bounding_box
-from ptypinn.report.style import AMPLITUDE_MAP, COUNTS_MAP, DIFFERENCE_MAP, new_figure, robust_limits, show_image
+from ptypinn.report.style import AMPLITUDE_MAP, COUNTS_MAP, DIFFERENCE_MAP, MUTED, new_figure, robust_limits, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,9 @@ def _points(
     """One point per pattern, coloured by its value."""
     size = float(np.clip(9000 / len(places), 4, 120))
     y, x = places.T
-    points = axes.scatter(x, y, c=values, s=size, cmap=colours, vmin=limits[0], vmax=limits[1], lw=0)
+    points = axes.scatter(
+        x, y, c=values, s=size, cmap=colours, vmin=limits[0], vmax=limits[1], lw=0.3, edgecolors=MUTED
+    )
     axes.figure.colorbar(points, cax=axes.inset_axes((1.02, 0.0, 0.04, 1.0))).ax.tick_params(labelsize=8)
     axes.set(aspect="equal", xlabel="x, pixels", ylabel="y, pixels")
     axes.margins(0.08)

@@ -57,9 +57,9 @@ def fit_sentences(fit: DataFit) -> list[str]:
         f"(residual {fit.amplitude_residual:.3g}, expected {fit.expected_residual:.3g}): {_verdict(ratio)}",
         f"{count} more than {OUTLIER:.0f} times worse than counting noise explains, of {len(each)}; the median "
         f"pattern is at {np.median(each):.3g}.",
-        f"{fit.flux_closure:.4g} times the measured photons are predicted; in single patterns "
-        f"{np.percentile(fit.per_pattern_closure, 5):.4g} to {np.percentile(fit.per_pattern_closure, 95):.4g} "
-        "(9 patterns in 10).",
+        f"Predicted over measured photons: {fit.flux_closure:.4g} over all, and "
+        f"{np.percentile(fit.per_pattern_closure, 5):.4g} to {np.percentile(fit.per_pattern_closure, 95):.4g} in nine "
+        "patterns of ten.",
     ]
 
 
@@ -98,7 +98,7 @@ def uncertainty_sentences(recon: Reconstruction, metrics: dict[str, float]) -> l
         against += ": single pixels can be believed." if clear else ", so detail " + _detail(middle / contrast)
     found = [
         f"The transmission of a typical pixel is expected to be off by {middle:.2g} ({low:.2g} to {high:.2g} for nine "
-        f"pixels in ten), which is {middle / 2**0.5:.2g} in amplitude; about two pixels in three are closer to the "
+        f"pixels of ten), which is {middle / 2**0.5:.2g} in amplitude; about two pixels in three are closer to the "
         f"truth than the map says.{against}"
     ]
     ratio = metrics.get("error_over_uncertainty")

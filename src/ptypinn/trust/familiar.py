@@ -28,16 +28,19 @@ class Trait:
     """What it is."""
     unit: str = ""
     """Its unit, empty for pure numbers."""
+    also: str = ""
+    """Another name that model cards have for it."""
 
 
 TRAITS = {
-    "photons": Trait("photons per pattern through vacuum"),
+    "photons": Trait("photons per pattern through vacuum", also="photons_per_pattern"),
     "overlap": Trait("linear overlap of neighbouring positions"),
-    "size_px": Trait("edge of a pattern", "px"),
+    "size_px": Trait("edge of a pattern", "px", also="pattern_edge_px"),
     "probe_diameter_px": Trait("equivalent diameter of the probe", "px"),
     "probe_share": Trait("equivalent diameter of the probe over the edge of its array"),
-    "modes": Trait("probe modes"),
+    "modes": Trait("probe modes", also="probe_modes"),
     "masked_share": Trait("share of masked pixels"),
+    "masked_pixels": Trait("masked pixels", also="dead_pixels"),
     "patterns": Trait("patterns"),
 }
 """Traits that a model card may give ranges for, under the key `saw`."""
@@ -54,6 +57,7 @@ def traits_of(scan: ScanData, probe: Complex[np.ndarray, "mode y x"] | None = No
     found = {
         "size_px": float(scan.size),
         "masked_share": float(1 - np.mean(scan.good)),
+        "masked_pixels": float(np.count_nonzero(~scan.good)),
         "patterns": float(scan.n_patterns),
     }
     if probe is None:
@@ -76,12 +80,13 @@ def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any]) -> list[str
 
     Args:
         traits: What the scan is like, from `traits_of`.
-        card: Model card of the weights; `card["saw"]` maps names of traits to `[lowest, highest]`.
+        card: Model card of the weights; `card["saw"]` maps names of traits to `[lowest, highest]` or to all values, or
+            to one such list for every sort of scan.
     """
     saw = card.get("saw")
-    found = []
+    saw, found = saw if isinstance(saw, Mapping) else {}, []
     for name, trait in TRAITS.items():
-        limits = _range(saw.get(name)) if isinstance(saw, Mapping) else None
+        limits = _range(saw.get(name, saw.get(trait.also)))
         if limits is None or name not in traits or not _outside(traits[name], limits):
             continue
         unit = f" {trait.unit}" if trait.unit else ""
@@ -98,8 +103,11 @@ def _outside(value: float, limits: tuple[float, float]) -> bool:
 
 
 def _range(limits: object) -> tuple[float, float] | None:
-    """The two ends of a range, or None for what is none."""
-    if not isinstance(limits, list | tuple) or len(limits) != 2:
+    """Least and largest of what a card says, over all sorts of scans; None where that is no range."""
+    if isinstance(limits, Mapping):
+        parts = [part for part in map(_range, limits.values()) if part is not None]
+        limits = [end for part in parts for end in part]
+    if not isinstance(limits, list | tuple) or len(limits) < 2:
         return None
     if not all(isinstance(end, int | float) and np.isfinite(end) for end in limits):
         return None
