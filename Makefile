@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
 	@touch $@
 
-demo: $(STAMP) ## Simulate, train, reconstruct and evaluate a small scan (DEMO_DIR=runs/demo)
+demo: $(STAMP) ## Simulate a scan, reconstruct it with the weights of the package, evaluate (DEMO_DIR=runs/demo)
 	$(BIN)/ptypinn demo --output-dir $(DEMO_DIR) --overwrite
 
 test: $(STAMP) ## Run every test (PYTEST_ARGS='-k name' narrows)

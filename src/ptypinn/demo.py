@@ -1,4 +1,4 @@
-"""The demonstration: from a simulated scan to a quantitative object, through the network, in one call."""
+"""The demonstration: from a simulated scan to a quantitative object in one call, without training anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from ptypinn.config.demo import DemoConfig
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.train import TrainConfig
 from ptypinn.data.formats import save
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -17,7 +16,6 @@ from ptypinn.evaluate import Evaluation, evaluate
 from ptypinn.progress import Progress
 from ptypinn.reconstruct import reconstruct
 from ptypinn.simulate import simulate
-from ptypinn.training import train
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,8 @@ class Demonstration:
 
     scan: ScanData
     """The simulated scan, with its truth."""
-    model: Path
-    """The trained model."""
     recon: Reconstruction
-    """What the network makes of the scan."""
+    """What the learned solver makes of the scan."""
     evaluation: Evaluation
     """How well it agrees with the truth and with the counts."""
 
@@ -37,22 +33,21 @@ class Demonstration:
 def demo(
     config: DemoConfig | None = None, *, output_dir: str | Path, progress: Progress | None = None
 ) -> Demonstration:
-    """Simulate dense lines under a defocused zone-plate probe, train the network on the counts alone, reconstruct.
+    """Simulate dense lines under a defocused zone-plate probe, and reconstruct them with the weights of the package.
 
-    The truth takes no part in training: it is used to judge, at the end.
+    The truth takes no part in it: it is used to judge, at the end.
 
     Args:
-        config: Size of the scan and length of the training.
-        output_dir: Folder for the scan file (`scan.h5`) and the training (`model`).
+        config: Size of the scan and rounds of the solver.
+        output_dir: Folder for the scan file (`scan.h5`).
         progress: Told about every step.
     """
     config, folder = config or DemoConfig(), Path(output_dir)
     with cpu_threads(config.threads):
         scan = simulate(simulation_of(config), progress=progress)
         save(scan, folder / "scan.h5")
-        model = train(scan, training_of(config), output_dir=folder / "model", progress=progress)
-        recon = reconstruct(scan, model, ReconstructConfig(device=config.device), progress=progress)
-        return Demonstration(scan, model, recon, evaluate(recon, scan))
+        recon = reconstruct(scan, None, reconstruction_of(config), progress=progress)
+        return Demonstration(scan, recon, evaluate(recon, scan))
 
 
 def simulation_of(config: DemoConfig) -> SimulateConfig:
@@ -67,13 +62,6 @@ def simulation_of(config: DemoConfig) -> SimulateConfig:
     )
 
 
-def training_of(config: DemoConfig) -> TrainConfig:
-    """The training that the demonstration runs."""
-    return TrainConfig(
-        model="cnn",
-        width=config.width,
-        gridsize=config.gridsize,
-        epochs=config.epochs,
-        device=config.device,
-        seed=config.seed,
-    )
+def reconstruction_of(config: DemoConfig) -> ReconstructConfig:
+    """How the demonstration reconstructs."""
+    return ReconstructConfig(rounds=config.rounds, refine_probe=False, device=config.device, seed=config.seed)

@@ -18,7 +18,7 @@ SHORTER = {
         *("--epochs=1", "--scans-per-epoch=2", "--replays=0", "--states-per-scan=1", "--rounds-known=1", "--workers=0"),
         *("--rounds-unknown=1", "--window=64", "--widths=4,4,4,4", "--checks=1", "--card-checks=1"),
     ],
-    "demo": ["--object-size", "64", "--size", "32", "--epochs", "1"],
+    "demo": ["--object-size", "64", "--size", "32", "--rounds", "1"],
     "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],
     "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],

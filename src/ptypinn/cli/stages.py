@@ -69,7 +69,7 @@ FAMILIES = {"study": "Studies on simulated scans: where amplitude stays, and whe
 
 STAGES: dict[str, Stage] = {
     "demo": Stage(
-        "Simulate a small scan, train the network on it, reconstruct and evaluate.",
+        "Simulate a scan, reconstruct it without training anything, and evaluate.",
         (OUTPUT_DIR, OVERWRITE),
         ("demo.DemoConfig",),
         "demo.run_demo",

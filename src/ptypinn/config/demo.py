@@ -9,22 +9,18 @@ from ptypinn.errors import InputError
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How large a scan the demonstration simulates, and how long the network trains on it."""
+    """How large a scan the demonstration simulates, and how long the learned solver works on it."""
 
-    object_size: int = 160
+    object_size: int = 256
     """Height and width of the simulated object, pixels."""
     size: int = 64
     """Edge N of patterns and probe, pixels."""
     photons: float = 1e6
     """Photons per pattern through vacuum."""
-    overlap: float = 0.75
+    overlap: float = 0.7
     """Linear overlap of neighbouring positions."""
-    epochs: int = 60
-    """Most passes over the groups of patterns."""
-    width: int = 16
-    """Channels of the network's finest level, a multiple of 16."""
-    gridsize: int = 1
-    """The network sees groups of gridsize**2 neighbouring patterns at a time."""
+    rounds: int = 6
+    """Rounds of the learned solver, each two passes over the data and one correction by the network."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     threads: int = 1
