@@ -23,6 +23,7 @@ from ptypinn.solver.objective import Objective
 from ptypinn.solver.preconditioner import Levels, Preconditioner, Smoothness
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
+from ptypinn.types import Probe
 
 EXPECTED = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, as textured ones have it."""
@@ -88,17 +89,12 @@ def learned_problem(
         whole: Of the scan that `scan` is a window of, where it is one.
     """
     origin, extent = canvas_frame(scan) if whole is None else (whole.origin, whole.start.shape)
-    positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
-    corners, shifts = (part.to(device) for part in split_positions(positions))
     probe = torch.from_numpy(scan.require_probe()).to(device)
     photons = float(power(probe))
     if options.refine_probe and options.probe_modes is not None:
         probe = extend_modes(probe, options.probe_modes)
-    stack = PatternStack(scan, device, len(probe))
-    moved = shifts if bool(shifts.abs().max() > 1e-4) else None
-    numbers = None if whole is None else torch.from_numpy(whole.numbers).to(device)
-    held_out = HeldOutPixels(stack.good, numbers=numbers) if options.judged else None
-    objective = Objective(stack, corners, DATA_TERMS[options.loss], probe, moved, held_out)
+    objective = objective_of(scan, probe, options, origin, None if whole is None else whole.numbers)
+    stack, corners = objective.stack, objective.corners
     preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size)
     solver = LearnedSolver(objective, preconditioner, photons, network)
     if whole is None:
@@ -110,3 +106,28 @@ def learned_problem(
         preconditioner.refresh(start, probe, whole.levels)
     begun = replace(start, probe=probe) if options.refine_probe else start
     return LearnedProblem(solver, solver.begin(begun, None if whole is None else whole.amplitude), origin, extent)
+
+
+def objective_of(
+    scan: ScanData,
+    probe: Probe,
+    options: LearnedOptions,
+    origin: tuple[int, int],
+    numbers: Int64[np.ndarray, " patterns"] | None = None,
+) -> Objective:
+    """The data term of a scan, on the device of the probe.
+
+    Args:
+        scan: Where counts and positions come from.
+        probe: Modes, (mode, y, x), sqrt(photons).
+        options: Which data term.
+        origin: Of the canvas, in the coordinates of the scan's positions.
+        numbers: Place of every pattern in a scan that this is a part of; None where it is the whole.
+    """
+    positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
+    corners, shifts = (part.to(probe.device) for part in split_positions(positions))
+    stack = PatternStack(scan, probe.device, len(probe))
+    places = None if numbers is None else torch.from_numpy(numbers).to(probe.device)
+    held_out = HeldOutPixels(stack.good, numbers=places) if options.judged else None
+    moved = shifts if bool(shifts.abs().max() > 1e-4) else None
+    return Objective(stack, corners, DATA_TERMS[options.loss], probe, moved, held_out)

@@ -23,6 +23,8 @@ from ptypinn.types import Corners, Object, Probe
 
 FLOOR = 0.05
 """Illumination below this share of its maximum does not make steps larger."""
+CAP = 100.0
+"""Largest amplification of slow phases."""
 WELL_LIT = 0.3
 """Share of the largest illumination above which a pixel counts in `Levels`."""
 
@@ -80,7 +82,7 @@ class Preconditioner:
     """Symmetric, positive approximation of the inverse Hessian, refreshed when the probe has changed."""
 
     def __init__(
-        self, corners: Corners, extent: tuple[int, int], smoothness: Smoothness, size: int, cap: float = 100.0
+        self, corners: Corners, extent: tuple[int, int], smoothness: Smoothness, size: int, cap: float = CAP
     ) -> None:
         """Prepare for a scan.
 

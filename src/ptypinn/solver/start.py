@@ -22,8 +22,7 @@ def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tupl
         corners: Integer patch corners, (1, positions, 2).
         extent: Canvas height and width, pixels.
     """
-    moments = _moments(stack, probe)
-    amplitude = _spread(moments[:, 0].float(), probe, corners, extent)
+    amplitude = spread(moments(stack, probe)[:, 0].float(), probe, corners, extent)
     return amplitude.to(torch.complex64)
 
 
@@ -33,8 +32,8 @@ def deflection_start(stack: PatternStack, probe: Probe, corners: Corners, extent
     The centre of mass of a pattern is the phase gradient averaged over the probe's power (Ehrenfest's theorem; Waddell
     and Chapman 1979); the gradient map is integrated by least squares (Frankot and Chellappa 1988).
     """
-    moments = _moments(stack, probe)
-    amplitude, slope_y, slope_x = (_spread(moment, probe, corners, extent) for moment in moments.float().unbind(1))
+    found = moments(stack, probe).float()
+    amplitude, slope_y, slope_x = (spread(moment, probe, corners, extent) for moment in found.unbind(1))
     return torch.polar(amplitude, integrate(slope_y, slope_x))
 
 
@@ -53,22 +52,35 @@ def integrate(
     return surface[:height, :width]
 
 
-def _moments(stack: PatternStack, probe: Probe) -> Float[Tensor, "positions 3"]:
-    """Transmitted amplitude and mean deflection (y, x; radians per pixel, less the probe's own) of every pattern."""
+def moments(
+    stack: PatternStack, probe: Probe, raw: Float[Tensor, "positions 3"] | None = None
+) -> Float[Tensor, "positions 3"]:
+    """Transmitted amplitude and mean deflection (y, x; radians per pixel, less the probe's own) of every pattern.
+
+    Args:
+        stack: Patterns of the scan.
+        probe: Modes, (mode, y, x), sqrt(photons).
+        raw: `raw_moments` of the stack, where they are known already.
+    """
     own = stack.good * far_field(probe).abs().square().sum(0)
-    vacuum = _raw_moments(own[None])[0]
-    rows = torch.cat([_raw_moments(counts) for _, counts in stack])
+    vacuum = _moments_of(own[None])[0]
+    rows = raw_moments(stack) if raw is None else raw
     flux = rows[:, :1].clamp(min=1e-9)
     return torch.cat([torch.sqrt(flux / vacuum[0]), rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]], 1)
 
 
-def _raw_moments(patterns: Patterns) -> Float[Tensor, "batch 3"]:
+def raw_moments(stack: PatternStack) -> Float[Tensor, "positions 3"]:
+    """Sum of the counts of every pattern, and sums of the counts times wave number (y, x; radians per pixel)."""
+    return torch.cat([_moments_of(counts) for _, counts in stack])
+
+
+def _moments_of(patterns: Patterns) -> Float[Tensor, "batch 3"]:
     q = 2 * torch.pi * torch.fft.fftfreq(patterns.shape[-1], device=patterns.device)
     y, x = patterns.sum(2).double(), patterns.sum(1).double()
     return torch.stack([y.sum(1), (y * q).sum(1), (x * q).sum(1)], 1)
 
 
-def _spread(
+def spread(
     values: Float[Tensor, " positions"], probe: Probe, corners: Corners, extent: tuple[int, int]
 ) -> Float[Tensor, "height width"]:
     """Average of per-position values on the canvas, weighted by the probe's power; their mean where nothing shines."""

@@ -1,0 +1,254 @@
+"""Solve a scan of any size in windows that overlap, one by one or side by side, in bounded memory.
+
+A window starts where the whole canvas would, in the units of the whole scan, with its network on the same tiles; so it
+does what the whole canvas does, except for what comes in from its edges, which a halo keeps out. Where the probe is to
+be solved for, that is done on the window with the most counts; all windows are then solved with this probe, held.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from ptypinn.config.jobs import JobsConfig
+from ptypinn.config.windows import WindowOptions
+from ptypinn.data.atomic import atomic_path
+from ptypinn.data.frame import canvas_frame
+from ptypinn.data.lazy import LazyCounts
+from ptypinn.data.scan import ScanData
+from ptypinn.jobs.run import run_jobs
+from ptypinn.jobs.task import Job
+from ptypinn.learned.budget import lay_out
+from ptypinn.learned.layout import Box, Layout, Window, halo_of
+from ptypinn.learned.problem import LearnedOptions, WholeScan
+from ptypinn.learned.rounds import PASSES
+from ptypinn.learned.solve import Solution, Watch, solve_scan
+from ptypinn.learned.stitch import Piece, stitch
+from ptypinn.learned.survey import Rows, Start, Survey, fingerprint, part_of, raw_rows, survey
+from ptypinn.learned.weights import digest_of, load_weights, save_weights
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.physics.patches import split_positions
+from ptypinn.progress import Progress, silent
+from ptypinn.solver.preconditioner import CAP, Levels, rms_half_width
+
+FOLDER, COUNTS, NETWORK = "windows", "counts.h5", "network.safetensors"
+OBJECT, LIGHT, PROBE = "object.npy", "illumination.npy", "probe.npy"
+AMPLITUDE, PHASE = "start_amplitude.npy", "start_phase.npy"
+
+
+@dataclass(frozen=True)
+class WindowJob:
+    """A window to solve; the record of a finished one must agree with it."""
+
+    number: int
+    """Among the windows of its scan."""
+    core: Box
+    canvas: Box
+    halo: int
+    digest: str
+    """Of scan, network, options and layout."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What all windows are given, small enough to go to every worker; arrays lie in the folder."""
+
+    folder: Path
+    scan: ScanData
+    """Without a truth; its counts are read by the workers."""
+    origin: tuple[int, int]
+    options: LearnedOptions
+    rounds: int
+    device: str
+    network: bool
+    """Whether there is one."""
+
+
+def solve_windows(
+    scan: ScanData,
+    network: UnrolledCorrection | None,
+    options: LearnedOptions,
+    rounds: int,
+    device: torch.device,
+    *,
+    windows: WindowOptions | None = None,
+    jobs: JobsConfig | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> Solution:
+    """`solve_scan` for scans of any size; the same where the scan fits the memory.
+
+    Args:
+        scan: Scan with a calibrated probe; counts that are lazy are read as they are needed.
+        network: The correction; None for the physical steps alone.
+        options: How to solve.
+        rounds: Number of rounds, each of `PASSES` passes over the data.
+        device: Where to solve; `cuda` without a number deals windows out to all CUDA devices.
+        windows: Memory of a process, size of the windows.
+        jobs: Processes or cluster that solve the windows; one after the other in this process where None.
+        folder: Where windows are kept until all are done, so that an interrupted run goes on; on a cluster, a folder
+            that all its machines see. None for a temporary one.
+        progress: Told about every round, or every window where there are several, as the stage `reconstruct`.
+        watch: Given the object after every round where there is one window.
+
+    Raises:
+        InputError: Where the memory does not suffice, or a window fails.
+    """
+    windows, report = windows or WindowOptions(), progress or silent
+    origin, extent = canvas_frame(scan)
+    power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
+    halo = windows.halo_px or halo_of(rms_half_width(power), CAP, scan.size)
+    layout = lay_out(scan, _corners(scan, origin), extent, halo, windows)
+    if len(layout.windows) == 1:
+        return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
+    jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
+    given = Given(Path(), scan.replace(truth=None), origin, options, rounds, str(device), network is not None)
+    with _kept_in(folder) as place:
+        return _solved(replace(given, folder=place), network, layout, jobs, report)
+
+
+def _solved(
+    given: Given, network: UnrolledCorrection | None, layout: Layout, jobs: JobsConfig, report: Progress
+) -> Solution:
+    """Solve all windows and join them; finished ones are taken from the folder."""
+    device = torch.device(given.device)
+    rows = raw_rows(given.scan, device)
+    digest = _digest(given, rows, network, layout)
+    given = _laid_out(replace(given, folder=given.folder / digest[:16]), network, jobs)
+
+    todo = [WindowJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
+    if given.options.refine_probe:
+        brightest = np.argmax([float(rows[window.patterns, 0].sum()) for window in layout.windows])
+        run_jobs(partial(solve_probe, given=given), [Job("probe", todo[brightest])], given.folder, jobs).require_all()
+        probe = np.load(given.folder / "probe" / PROBE, allow_pickle=False)
+        options = replace(given.options, refine_probe=False)
+        given = replace(given, scan=given.scan.replace(probe=probe), options=options)
+    with torch.inference_mode():
+        found, light = survey(given.scan, rows, layout, given.options, given.origin, device)
+    work = partial(solve_window, given=given, levels=found.levels, amplitude=found.amplitude, factor=found.start.factor)
+    for name, values in ((AMPLITUDE, found.start.amplitude), (PHASE, found.start.phase)):
+        np.save(given.folder / name, values)
+    named = {f"window{job.number}": window for job, window in zip(todo, layout.windows, strict=True)}
+    done = run_jobs(
+        work,
+        [Job(name, job) for name, job in zip(named, todo, strict=True)],
+        given.folder,
+        jobs,
+        progress=_as_stage(report),
+    ).require_all()
+    pieces = [
+        Piece(window, *(np.load(given.folder / name / kept, mmap_mode="r") for kept in (OBJECT, LIGHT)))
+        for name, window in named.items()
+    ]
+    return Solution(
+        np.where(light > 0, stitch(pieces, layout), np.complex64(1)),
+        light,
+        given.scan.require_probe(),
+        given.scan.positions_px - np.asarray(given.origin, float),
+        given.origin,
+        {"loss": _losses(named, done)},
+        1 + PASSES * given.rounds,
+    )
+
+
+def solve_window(
+    job: WindowJob, folder: Path, *, given: Given, levels: Levels, amplitude: float, factor: int
+) -> dict[str, Any]:
+    """Solve a window with a known probe; write its object and illumination into the folder."""
+    patterns = _patterns(job, given)
+    slow, phase = (np.load(given.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
+    whole = Survey(Start(slow, phase, factor), levels, amplitude).whole(job.canvas, given.origin, patterns)
+    found = _run(part_of(given.scan, patterns), given, _device(given.device, job), whole)
+    np.save(folder / OBJECT, found.object)
+    np.save(folder / LIGHT, found.illumination)
+    return {"loss": found.history["loss"]}
+
+
+def solve_probe(job: WindowJob, folder: Path, *, given: Given) -> dict[str, Any]:
+    """Solve a window for object and probe; write the probe into the folder."""
+    found = _run(part_of(given.scan, _patterns(job, given)), given, _device(given.device, job), None)
+    np.save(folder / PROBE, found.probe)
+    return {"loss": found.history["loss"]}
+
+
+def _run(scan: ScanData, given: Given, device: torch.device, whole: WholeScan | None) -> Solution:
+    network = load_weights(given.folder / NETWORK).network if given.network else None
+    return solve_scan(scan, network, given.options, given.rounds, device, whole=whole)
+
+
+def _patterns(job: WindowJob, given: Given) -> np.ndarray:
+    return np.flatnonzero(Box(*job.core).grown(job.halo).met_by(_corners(given.scan, given.origin), given.scan.size))
+
+
+def _corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
+    """Integer patch corners (y, x) on the whole canvas."""
+    return split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, float)))[0][0].numpy()
+
+
+def _device(name: str, job: WindowJob) -> torch.device:
+    """The device of a window: one of all CUDA devices by its place, where any will do."""
+    device = torch.device(name)
+    if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
+        return device
+    return torch.device("cuda", job.number % torch.cuda.device_count())
+
+
+def _laid_out(given: Given, network: UnrolledCorrection | None, jobs: JobsConfig) -> Given:
+    """Put what workers need into the folder: the network, and counts where they are in this process alone."""
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if network is not None:
+        save_weights(network, {}, given.folder / NETWORK)
+    if jobs.workers == 0 or not isinstance(given.scan.counts, np.ndarray):
+        return given
+    with atomic_path(given.folder / COUNTS) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("counts", data=given.scan.counts, chunks=(1, *given.scan.counts.shape[1:]))
+    counts = LazyCounts(given.folder / COUNTS, "counts", given.scan.good)
+    return replace(given, scan=given.scan.replace(counts=counts))
+
+
+def _as_stage(report: Progress) -> Progress:
+    """Tell of jobs, whatever they call themselves, as the stage `reconstruct`."""
+
+    def told(stage: str, done: int, total: int, /, **figures: float) -> None:
+        report("reconstruct", done, total, **figures)
+
+    return told
+
+
+def _losses(named: dict[str, Window], done: dict[str, dict[str, Any]]) -> list[float]:
+    """Data term of the whole scan before the last pass of every round, from the mean ones of the windows' patterns."""
+    shares = [len(window.owned) / len(window.patterns) for window in named.values()]
+    rows = np.array([done[name]["loss"] for name in named], float)
+    return (np.array(shares) @ rows).tolist()
+
+
+def _digest(given: Given, rows: Rows, network: UnrolledCorrection | None, layout: Layout) -> str:
+    weights = "" if network is None else digest_of(network.state_dict())
+    boxes = [(window.core, window.canvas) for window in layout.windows]
+    told = (fingerprint(given.scan, rows), weights, asdict(given.options), given.rounds, boxes, layout.halo)
+    return sha256(repr(told).encode()).hexdigest()
+
+
+@contextmanager
+def _kept_in(folder: Path | None) -> Iterator[Path]:
+    """A place for what windows leave behind, removed once all is done; a given one outlasts a failure."""
+    place = Path(tempfile.mkdtemp(prefix="ptypinn-")) if folder is None else Path(folder) / FOLDER
+    try:
+        yield place.resolve()
+    except BaseException:
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    shutil.rmtree(place, ignore_errors=True)
