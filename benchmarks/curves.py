@@ -23,13 +23,13 @@ STYLES = {
 SHOWN = ("dense-1e4", "structured-1e4", "guess-1e4", "dense-1e6", "slow-1e6", "guess-1e6")
 
 
-def quality_figure(path: Path) -> None:
+def quality_figure(path: Path, weights: str | None) -> None:
     """Error against CPU seconds, a panel for each of `SHOWN`: medians over the scans."""
     figure = new_figure(11.0, 6.2)
     grid, named = figure.subplots(2, 3), {}
     for axes, name in zip(grid.flat, SHOWN, strict=True):
         for method, (label, colour, line, width) in STYLES.items():
-            traces = [run.trace for run in runs_of(GROUPS[name], method) if run is not None]
+            traces = [run.trace for run in runs_of(GROUPS[name], method, weights) if run is not None]
             if traces:
                 times, errors = median_curve(traces)
                 named[label] = axes.plot(times, errors, line, color=colour, lw=width, label=label)[0]

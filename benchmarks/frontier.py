@@ -22,9 +22,9 @@ import numpy as np
 from curves import STYLES, dress
 from judge import best, machine, median
 from scenes import Scene
-from solvers import METHODS, store_of
+from solvers import METHODS, PEERS, digest_of_weights
 from store import RESULTS
-from table import Claim
+from table import Claim, stored
 from time_to_quality import Runner
 
 from ptypinn.report.style import new_figure, png_bytes
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*OURS, "refine", "lsqml"])
     parser.add_argument("--weights", type=Path, help="weights of the learned solver; those of the package by default")
     parser.add_argument("--again", action="store_true", help="repeat runs that are stored, those of peers excepted")
+    parser.add_argument("--any_code", action="store_true", help="keep runs of other versions of the solvers' code")
     parser.add_argument("--cached_peers", action="store_true", help="never run a peer that has no stored trace")
     parser.add_argument("--output", type=Path, default=RESULTS / "frontier.json")
     parser.set_defaults(rounds=None, paired=False)
@@ -66,92 +67,96 @@ def main() -> None:
                 for scene in scenes_of(sweep, kind, given.seeds):
                     for method in given.methods:
                         runner.ensure(method, scene)
-    report(given.output)
+    Report(digest_of_weights(given.weights)).write(given.output)
 
 
-def report(output: Path) -> None:
-    """Print the claims, and write them with all errors and the figure."""
-    claims = [claim_of(sweep, kind, method) for sweep, kind in LIMITS for method in OURS]
-    for claim in claims:
-        print(claim.line())
-    told = {"machine": machine(), "claims": [asdict(claim) | {"met": claim.met} for claim in claims]}
-    told["errors"] = {f"{sweep}, {kind}": errors_of(sweep, kind) for sweep in SWEEPS for kind in KINDS}
-    output.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    draw(IMAGE)
-
-
-def scene_at(sweep: str, kind: str, value: float, seed: int) -> Scene:
+def scene_at(sweep: str, value: float, kind: str, seed: int) -> Scene:
     return Scene(kind, value, seed) if sweep == "dose" else Scene(kind, PHOTONS, seed, overlap=value)
 
 
 def scenes_of(sweep: str, kind: str, seeds: list[int]) -> Iterator[Scene]:
     """All scans of a sweep, the anchor first."""
     for value in sorted(SWEEPS[sweep], key=lambda value: value != ANCHORS[sweep]):
-        yield from (scene_at(sweep, kind, value, seed) for seed in seeds)
+        yield from (scene_at(sweep, value, kind, seed) for seed in seeds)
 
 
-def error_of(method: str, scene: Scene) -> float | None:
-    """Of ours what the solver returns, of peers the least on the way."""
-    found = store_of(method).find(method, scene)
-    if found is None:
-        return None
-    return best(found.trace).error if method in ("lsqml", "epie") else found.trace[-1].error
+class Report:
+    """What the stored runs show, those of the learned solver with the given weights (their digest)."""
 
+    def __init__(self, weights: str) -> None:
+        self.weights = weights
 
-def errors_of(sweep: str, kind: str) -> dict[str, dict[str, list[float | None]]]:
-    """Errors of every method at every value, one per seed."""
-    return {
-        method: {
-            f"{value:g}": [error_of(method, scene_at(sweep, kind, value, seed)) for seed in SEEDS]
-            for value in SWEEPS[sweep]
+    def write(self, output: Path) -> None:
+        """Print the claims, and write them with all errors and the figure."""
+        claims = [self.claim(sweep, kind, method) for sweep, kind in LIMITS for method in OURS]
+        for claim in claims:
+            print(claim.line())
+        told: dict[str, object] = {"machine": machine(), "weights": self.weights}
+        told["claims"] = [asdict(claim) | {"met": claim.met} for claim in claims]
+        told["errors"] = {f"{sweep}, {kind}": self.errors(sweep, kind) for sweep in SWEEPS for kind in KINDS}
+        output.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        self.draw(IMAGE)
+
+    def error(self, method: str, scene: Scene) -> float | None:
+        """Of ours what the solver returns, of peers the least on the way."""
+        found = stored(method, scene, self.weights)
+        if found is None:
+            return None
+        return best(found.trace).error if method in PEERS else found.trace[-1].error
+
+    def errors(self, sweep: str, kind: str) -> dict[str, dict[str, list[float | None]]]:
+        """Errors of every method at every value, one per seed."""
+        return {
+            method: {
+                f"{value:g}": [self.error(method, scene_at(sweep, value, kind, seed)) for seed in SEEDS]
+                for value in SWEEPS[sweep]
+            }
+            for method in (*OURS, "refine", "lsqml")
         }
-        for method in (*OURS, "bare", "refine", "lsqml")
-    }
 
+    def claim(self, sweep: str, kind: str, method: str) -> Claim:
+        """Dose or overlap at which a method of ours reaches LSQ-ML's error at the anchor, where both have run."""
+        values = []
+        for seed in SEEDS:
+            goal = self.error("lsqml", scene_at(sweep, ANCHORS[sweep], kind, seed))
+            known = [(value, self.error(method, scene_at(sweep, value, kind, seed))) for value in SWEEPS[sweep]]
+            curve = [(value, error) for value, error in known if error is not None]
+            if goal is not None and curve:
+                values.append(reached(curve, goal, logarithmic=sweep == "dose"))
+        what = f"{method}: {sweep} that reaches LSQ-ML's error at {ANCHORS[sweep]:g}"
+        return Claim(f"{kind} {sweep}", what, median(values), LIMITS[sweep, kind], tuple(values))
 
-def claim_of(sweep: str, kind: str, method: str) -> Claim:
-    """Dose or overlap at which a method of ours reaches LSQ-ML's error at the anchor."""
-    values = [reached(sweep, kind, method, seed) for seed in SEEDS]
-    what = f"{method}: {sweep} that reaches LSQ-ML's error at {ANCHORS[sweep]:g}"
-    return Claim(f"{kind} {sweep}", what, median(values), LIMITS[sweep, kind], tuple(values))
-
-
-def reached(sweep: str, kind: str, method: str, seed: int) -> float | None:
-    """By interpolation of the logarithm of the error; the smallest value of the sweep where that is enough."""
-    goal = error_of("lsqml", scene_at(sweep, kind, ANCHORS[sweep], seed))
-    found = [(value, error_of(method, scene_at(sweep, kind, value, seed))) for value in SWEEPS[sweep]]
-    known = [(np.log(value) if sweep == "dose" else value, error) for value, error in found if error is not None]
-    if goal is None or not known:
-        return None
-    for place, (value, error) in enumerate(known):
-        if error <= goal:
-            if place:
-                before, worse = known[place - 1]
-                value = before + (value - before) * np.log(worse / goal) / np.log(worse / error)
-            return float(np.exp(value) if sweep == "dose" else value)
-    return None
-
-
-def draw(path: Path) -> None:
-    """Median error over dose and over overlap, for both kinds of objects; only where all scans have run."""
-    figure = new_figure(9.5, 6.6)
-    grid, named = figure.subplots(2, 2), {}
-    for row, (kind, title) in zip(grid, KINDS.items(), strict=True):
-        for axes, (sweep, values) in zip(row, SWEEPS.items(), strict=True):
-            for method, errors in errors_of(sweep, kind).items():
-                medians = [median(errors[f"{value:g}"]) for value in values]
-                known = [(value, error) for value, error in zip(values, medians, strict=True) if error is not None]
-                if known:
+    def draw(self, path: Path) -> None:
+        """Median error over dose and over overlap, for both kinds of objects; only where all scans have run."""
+        figure = new_figure(9.5, 6.6)
+        grid, named = figure.subplots(2, 2), {}
+        for row, (kind, title) in zip(grid, KINDS.items(), strict=True):
+            for axes, sweep in zip(row, SWEEPS, strict=True):
+                for method, errors in self.errors(sweep, kind).items():
+                    known = [(float(value), error) for value, of in errors.items() if (error := median(of)) is not None]
                     label, colour, line, width = STYLES[method]
-                    named[label] = axes.plot(*zip(*known, strict=True), line, marker="o", ms=3, color=colour, lw=width)[
-                        0
-                    ]
-            dress(axes, title, "photons per pattern" if sweep == "dose" else f"overlap, at {PHOTONS:.0e} photons")
-            if sweep == "dose":
-                axes.set_xscale("log")
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(figure))
+                    if known and all(None not in errors[f"{value:g}"] for value, _ in known):
+                        style = {"color": colour, "lw": width, "marker": "o", "ms": 3}
+                        named[label] = axes.plot(*zip(*known, strict=True), line, **style)[0]
+                dress(axes, title, "photons per pattern" if sweep == "dose" else f"overlap, at {PHOTONS:.0e} photons")
+                if sweep == "dose":
+                    axes.set_xscale("log")
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png_bytes(figure))
+
+
+def reached(curve: list[tuple[float, float]], goal: float, logarithmic: bool) -> float | None:
+    """Where an error falls to `goal`, by interpolation of its logarithm; the first value where that is enough."""
+    before: tuple[float, float] | None = None
+    for value, error in curve:
+        place = float(np.log(value)) if logarithmic else value
+        if error <= goal:
+            if before:
+                place = before[0] + (place - before[0]) * np.log(before[1] / goal) / np.log(before[1] / error)
+            return float(np.exp(place) if logarithmic else place)
+        before = place, error
+    return None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure the traces of ptychi's solvers that the comparisons need and that are not stored yet, most telling first.
 
-Run it in the peer environment (see README.md); it stores every trace as soon as it is there, and can be stopped.
+Run it in the peer environment (see README.md). Every trace is stored as soon as it is there, so it can be stopped.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-import torch
-from frontier import frontier_scenes
-from judge import best
-from peer.traces import PEERS, PeerTraces
+from frontier import ANCHORS, KINDS, SEEDS, SWEEPS, scene_at
 from scenes import Scene
-from time_to_quality import compared_scenes
+from solvers import run, store_of
+from table import GROUPS
+from time_to_quality import told
 
 
 def main() -> None:
@@ -28,25 +27,27 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also those that are stored")
     parser.add_argument("--limit_s", type=float, default=float("inf"), help="begin none after so many seconds")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    stored, began = PeerTraces(), time.monotonic()
+    began = time.monotonic()
     for method, scene in wanted():
-        name = f"{method}: {scene.key}"
-        if given.only not in name or (stored.find(method, scene) and not given.again):
+        store = store_of(method)
+        if given.only not in f"{method}: {scene.key}" or (store.find(method, scene) and not given.again):
             continue
         if time.monotonic() - began > given.limit_s:
             break
-        trace = stored.measure(method, scene)
-        least = best(trace)
-        print(f"{name}: {least.error:.5f} after {least.cpu_s:.1f} s of {trace[-1].cpu_s:.1f} s", file=sys.stderr)
+        store.keep(method, scene, told(method, scene, run(method, scene, None)))
+        sys.stderr.flush()
 
 
 def wanted() -> Iterator[tuple[str, Scene]]:
-    """LSQ-ML where it decides, then the rest; ePIE on the first seeds."""
-    scenes = list(dict.fromkeys([*compared_scenes(), *frontier_scenes()]))
-    order = sorted(scenes, key=lambda scene: (scene.name == "field512", scene.seed > 2))
-    for method in PEERS:
-        yield from ((method, scene) for scene in order if method == "lsqml" or scene.seed == 0)
+    """LSQ-ML on the first scan of every group, at the anchors of the frontier, on the other scans, then the rest."""
+    anchors = [(sweep, ANCHORS[sweep]) for sweep in SWEEPS]
+    rest = [(sweep, value) for sweep, values in SWEEPS.items() for value in values]
+    groups = sorted(GROUPS.values(), key=lambda group: group.scenes[0].name == "field512")
+    yield from (("lsqml", group.scenes[0]) for group in groups)
+    yield from (("lsqml", scene_at(*at, kind=kind, seed=seed)) for at in anchors for kind in KINDS for seed in SEEDS)
+    yield from (("lsqml", scene) for group in groups for scene in group.scenes[1 : group.lsqml])
+    yield from (("epie", group.scenes[0]) for group in groups)
+    yield from (("lsqml", scene_at(*at, kind=kind, seed=seed)) for at in rest for kind in KINDS for seed in SEEDS)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,11 @@ def _weights(path: Path | None) -> Weights:
     return load_weights(path)
 
 
+def digest_of_weights(path: Path | None) -> str:
+    """Digest of a weights file, or of the weights of the package."""
+    return _weights(path).digest
+
+
 def _fine_tuned(scan: Any, weights: Weights) -> Weights:
     from ptypinn.finetune import finetune  # type: ignore[import-not-found]
 

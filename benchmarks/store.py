@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -39,9 +43,9 @@ class Store:
         self.path = path
 
     def find(self, method: str, scene: Scene, settings: dict[str, Any] | None = None) -> Run | None:
-        """A stored run; None where there is none, or none with these settings."""
+        """A stored run; None where there is none, or none with these settings among its own."""
         entry = self._read().get(f"{method}: {scene.key}")
-        if entry is None or (settings is not None and entry["settings"] != settings):
+        if entry is None or not (settings or {}).items() <= entry["settings"].items():
             return None
         return Run(from_columns(entry["trace"]), entry["settings"], tuple(entry["repeats_s"]))
 
@@ -54,11 +58,23 @@ class Store:
             "repeats_s": [round(seconds, 3) for seconds in run.repeats_s],
             "trace": columns(run.trace),
         }
-        entries = self._read() | {f"{method}: {scene.key}": entry}
-        lines = (f"{json.dumps(key)}: {json.dumps(entries[key], allow_nan=False)}" for key in sorted(entries))
-        part = self.path.with_suffix(".part")
-        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        part.replace(self.path)
+        with _locked(self.path.parent):
+            entries = self._read() | {f"{method}: {scene.key}": entry}
+            lines = (f"{json.dumps(key)}: {json.dumps(entries[key], allow_nan=False)}" for key in sorted(entries))
+            part = self.path.with_suffix(".part")
+            part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+            part.replace(self.path)
 
     def _read(self) -> dict[str, Any]:
         return json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One command at a time writes: several may run."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from judge import best, first_below, median
 from scenes import Scene
-from solvers import METHODS, store_of
+from solvers import LEARNED, METHODS, store_of
 from store import Run
 
 SEEDS = range(5)
@@ -57,9 +57,15 @@ GROUPS = {
 OWN = ("zero-shot", "polished", "bare", "refine")
 
 
-def runs_of(group: Group, method: str) -> list[Run | None]:
-    """Stored runs of a method, one per scan; None where there is none."""
-    return [store_of(method).find(method, scene) for scene in group.scenes]
+def runs_of(group: Group, method: str, weights: str | None) -> list[Run | None]:
+    """Stored runs of a method, one per scan; None where there is none with these weights (their digest)."""
+    return [stored(method, scene, weights) for scene in group.scenes]
+
+
+def stored(method: str, scene: Scene, weights: str | None) -> Run | None:
+    """A stored run; of the learned solver only with these weights, where they are given."""
+    wanted = {"weights": weights} if weights and method in LEARNED else None
+    return store_of(method).find(method, scene, wanted)
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,9 @@ class Claim:
 class Account:
     """Takes the claims of a group from its stored runs."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.group = name, GROUPS[name]
-        self.runs = {method: runs_of(self.group, method) for method in METHODS}
+    def __init__(self, name: str, weights: str | None = None) -> None:
+        self.name, self.group, self.weights = name, GROUPS[name], weights
+        self.runs = {method: runs_of(self.group, method, weights) for method in METHODS}
         self.claims: list[Claim] = []
 
     def all(self) -> list[Claim]:
@@ -132,7 +138,7 @@ class Account:
         self._over("time to that over refine's", 0.5, _time_share, "polished", "refine")
 
     def _guess(self, known: str) -> None:
-        theirs = runs_of(GROUPS[known], "polished")
+        theirs = runs_of(GROUPS[known], "polished", self.weights)
         pairs = zip(self.runs["polished"], theirs, strict=True)
         values = [_final(ours) / _final(known_probe) for ours, known_probe in pairs if ours and known_probe]
         self._claim("polished error over that with the known probe", values, 1.3)

@@ -25,9 +25,9 @@ from pathlib import Path
 from curves import quality_figure
 from judge import columns, machine
 from scenes import Scene
-from solvers import METHODS, PEERS, run, settings_of, store_of
+from solvers import METHODS, PEERS, digest_of_weights, run, settings_of, store_of
 from store import RESULTS, Run
-from table import GROUPS, OWN, Account, Claim, Group
+from table import GROUPS, OWN, Account, Claim, Group, runs_of
 
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "time_to_quality.png"
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="weights of the learned solver; those of the package by default")
     parser.add_argument("--rounds", type=int, help="rounds of the learned solver; its own number by default")
     parser.add_argument("--again", action="store_true", help="repeat runs that are stored, those of peers excepted")
+    parser.add_argument("--any_code", action="store_true", help="keep runs of other versions of the solvers' code")
     parser.add_argument("--paired", action="store_true", help="repeat all, ours before and after theirs")
     parser.add_argument("--cached_peers", action="store_true", help="never run a peer that has no stored trace")
     parser.add_argument("--output", type=Path, default=RESULTS / "time_to_quality.json")
@@ -47,12 +48,13 @@ def main() -> None:
     with Runner(given) as runner:
         for name in given.only:
             runner.group(GROUPS[name])
-    claims = [claim for name in GROUPS for claim in Account(name).all()]
+    digest = digest_of_weights(given.weights)
+    claims = [claim for name in GROUPS for claim in Account(name, digest).all()]
     for claim in claims:
         if claim.values:
             print(claim.line())
-    write(claims, given.output)
-    quality_figure(IMAGE)
+    write(claims, digest, given.output)
+    quality_figure(IMAGE, digest)
 
 
 class Runner(ExitStack):
@@ -82,6 +84,8 @@ class Runner(ExitStack):
         """Run a method on a scan unless a run that still holds is stored."""
         peer, store = method in PEERS, store_of(method)
         settings = None if peer else settings_of(method, scene, self.given.weights, self.given.rounds)
+        if settings and self.given.any_code:
+            del settings["code"]
         known = store.find(method, scene, settings)
         if known and not self.given.paired and (peer or not self.given.again):
             return
@@ -109,22 +113,23 @@ def told(method: str, scene: Scene, found: Run) -> Run:
     return found
 
 
-def write(claims: list[Claim], output: Path) -> None:
+def write(claims: list[Claim], weights: str, output: Path) -> None:
     """The claims with their figures per scan, and of every group one line per method."""
     report = {
         "machine": machine(),
         "threads": 1,
         "claims": [asdict(claim) | {"met": claim.met} for claim in claims],
-        "runs": {name: summary(GROUPS[name]) for name in GROUPS},
+        "weights": weights,
+        "runs": {name: summary(GROUPS[name], weights) for name in GROUPS},
     }
     output.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def summary(group: Group) -> dict[str, dict[str, object]]:
+def summary(group: Group, weights: str) -> dict[str, dict[str, object]]:
     """What every method returns per scan, its least error on the way, and the settings of the first run."""
     told_of: dict[str, dict[str, object]] = {}
     for method in METHODS:
-        runs = [found for scene in group.scenes if (found := store_of(method).find(method, scene))]
+        runs = [found for found in runs_of(group, method, weights) if found]
         if runs:
             ends = columns([found.trace[-1] for found in runs])
             least = [min(point.error for point in found.trace) for found in runs]
