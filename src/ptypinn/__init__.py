@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ptypinn.config.diagnose import DiagnoseConfig as DiagnoseConfig
     from ptypinn.config.evaluate import EvaluateConfig as EvaluateConfig
+    from ptypinn.config.finetune import FinetuneConfig as FinetuneConfig
     from ptypinn.config.load import LoadConfig as LoadConfig
     from ptypinn.config.pretrain import PretrainConfig as PretrainConfig
     from ptypinn.config.reconstruct import ReconstructConfig as ReconstructConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ptypinn.evaluate import Evaluation as Evaluation
     from ptypinn.evaluate import evaluate as evaluate
     from ptypinn.evaluate import split_half as split_half
+    from ptypinn.finetune import finetune as finetune
     from ptypinn.info import info as info
     from ptypinn.pretrain import pretrain as pretrain
     from ptypinn.reconstruct import reconstruct as reconstruct
@@ -46,6 +48,7 @@ _HOMES = {
     "refine": "refine",
     "train": "training",
     "pretrain": "pretrain",
+    "finetune": "finetune",
     "reconstruct": "reconstruct",
     "evaluate": "evaluate",
     "split_half": "evaluate",
@@ -60,6 +63,7 @@ _HOMES = {
     "RefineConfig": "config.refine",
     "TrainConfig": "config.train",
     "PretrainConfig": "config.pretrain",
+    "FinetuneConfig": "config.finetune",
     "ReconstructConfig": "config.reconstruct",
     "EvaluateConfig": "config.evaluate",
     "DiagnoseConfig": "config.diagnose",

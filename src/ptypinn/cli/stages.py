@@ -132,6 +132,12 @@ STAGES: dict[str, Stage] = {
         ("pretrain.PretrainConfig",),
         "pretrain.run_pretrain",
     ),
+    "finetune": Stage(
+        "Adapt the learned solver's network to a scan, without any ground truth.",
+        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("resume", "Go on where an interrupted run stopped.", switch=True)),
+        ("load.LoadConfig", "finetune.FinetuneConfig"),
+        "finetune.run_finetune",
+    ),
     "evaluate": Stage(
         "Judge a reconstruction against a truth, a reference or the measured counts.",
         (
