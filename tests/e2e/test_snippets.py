@@ -18,6 +18,7 @@ SHORTER = {
         *("--epochs=1", "--scans-per-epoch=2", "--replays=0", "--states-per-scan=1", "--rounds-known=1", "--workers=0"),
         *("--rounds-unknown=1", "--window=64", "--widths=4,4,4,4", "--checks=1", "--card-checks=1"),
     ],
+    "finetune": ["--start=none", "--widths=4,4,4,4", "--epochs=1", "--rounds=1", "--device=cpu"],
     "demo": ["--object-size", "64", "--size", "32", "--rounds", "1"],
     "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],
