@@ -52,14 +52,14 @@ def fit_sentences(fit: DataFit) -> list[str]:
     each = fit.per_pattern_residual / np.maximum(fit.per_pattern_expected, 1e-30)
     far = int((each > OUTLIER).sum())
     count = {0: "No pattern fits", 1: "1 pattern fits"}.get(far, f"{far} patterns fit")
+    low, high = np.percentile(fit.per_pattern_closure, [5, 95])
     return [
         f"The predicted amplitudes miss the measured ones by {ratio:.3g} times what counting noise alone would leave "
         f"(residual {fit.amplitude_residual:.3g}, expected {fit.expected_residual:.3g}): {_verdict(ratio)}",
         f"{count} more than {OUTLIER:.0f} times worse than counting noise explains, of {len(each)}; the median "
         f"pattern is at {np.median(each):.3g}.",
-        f"Predicted over measured photons: {fit.flux_closure:.4g} over all, and "
-        f"{np.percentile(fit.per_pattern_closure, 5):.4g} to {np.percentile(fit.per_pattern_closure, 95):.4g} in nine "
-        "patterns of ten.",
+        f"Predicted over measured photons: {fit.flux_closure:#.4g} over all, and "
+        f"{low:#.4g} to {high:#.4g} in nine patterns of ten.",
     ]
 
 

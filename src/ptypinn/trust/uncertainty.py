@@ -86,14 +86,18 @@ def uncertainty_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Uncer
         scan: The patterns that it was made from.
         fit: Its agreement with their counts.
     """
-    constants = constants_of(recon)
+    constants, most = constants_of(recon), _power(recon)
+    share, noise, misfit = parts_of(recon, scan, fit)
+    variance = np.minimum(constants.noise * noise + constants.misfit * misfit, most)
+    return Uncertainty(np.sqrt(variance).astype(np.float32), share, constants)
+
+
+def parts_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple[float, Map, Map]:
+    """The resolved share, and the two parts of the variance before they are weighted: `s / I` and `m`."""
     light = recon.illumination * np.float32(seen_share(scan, fit))
     share = resolved_share(recon.object, light)
-    most = _power(recon)
-    noise = share / np.maximum(light, share / (BEYOND * most), dtype=np.float32)
-    variance = constants.noise * noise
-    variance += constants.misfit * np.maximum(unexplained(recon, scan, fit) + noise, 0, dtype=np.float32)
-    return Uncertainty(np.sqrt(np.minimum(variance, most)).astype(np.float32), share, constants)
+    noise = share / np.maximum(light, share / (BEYOND * _power(recon)), dtype=np.float32)
+    return share, noise, np.maximum(unexplained(recon, scan, fit) + noise, 0, dtype=np.float32)
 
 
 def seen_share(scan: ScanData, fit: DataFit) -> float:
