@@ -45,7 +45,7 @@ def wanted() -> Iterator[tuple[str, Scene]]:
     groups = sorted(GROUPS.values(), key=lambda group: group.scenes[0].name == "field512")
     yield from (("lsqml", group.scenes[0]) for group in groups)
     yield from (("lsqml", scene_at(*at, kind=kind, seed=seed)) for at in anchors for kind in KINDS for seed in SEEDS)
-    yield from (("lsqml", scene) for group in groups for scene in group.scenes[1 : group.lsqml])
+    yield from (("lsqml", scene) for group in groups for scene in group.scenes[1 : group.number("lsqml")])
     yield from (("epie", group.scenes[0]) for group in groups)
     yield from (("lsqml", scene_at(*at, kind=kind, seed=seed)) for at in rest for kind in KINDS for seed in SEEDS)
 

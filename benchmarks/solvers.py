@@ -13,6 +13,7 @@ from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from store import RESULTS, Run, Store
 import ptypinn
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
+from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.reconstruct import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.solve import solve_scan
@@ -39,8 +41,6 @@ METHODS = (*OURS, *PEERS)
 LEARNED = ("zero-shot", "polished", "fine-tuned")
 POLISH = 60
 """Most iterations of polishing."""
-FINE_TUNE_STEPS = 0
-Watch = Callable[[np.ndarray], None]
 
 
 def store_of(method: str) -> Store:
@@ -68,7 +68,7 @@ def run(method: str, scene: Scene, weights: Path | None, rounds: int | None = No
     if method in LEARNED:
         network = _weights(weights)
         if method == "fine-tuned":
-            network = watched.start(lambda: _fine_tuned(scan, network))
+            network = watched.start(lambda: _fine_tuned(scan, weights, one_thread))
         polish = POLISH if method == "polished" else 0
         config = ReconstructConfig(rounds=settings["rounds"], polish=polish, **one_thread)
         watched.start(lambda: reconstruct(scan, network, config, watch=watched).object, last=True)
@@ -133,10 +133,13 @@ def digest_of_weights(path: Path | None) -> str:
     return _weights(path).digest
 
 
-def _fine_tuned(scan: Any, weights: Weights) -> Weights:
-    from ptypinn.finetune import finetune  # type: ignore[import-not-found]
+def _fine_tuned(scan: ScanData, weights: Path | None, options: dict[str, Any]) -> Weights:
+    from ptypinn.config.finetune import FinetuneConfig
+    from ptypinn.finetune import finetune
 
-    return finetune(scan, weights)
+    config = FinetuneConfig(start="shipped" if weights is None else str(weights), **options)
+    with TemporaryDirectory() as folder:
+        return load_weights(finetune(scan, config, output_dir=folder))
 
 
 @cache

@@ -15,6 +15,9 @@ LSQML_ERROR = 0.0566
 """Where the time of LSQ-ML is taken on dense texture at 1e4 photons."""
 
 
+FEWER = {"epie": 1, "fine-tuned": 0}
+
+
 @dataclass(frozen=True)
 class Group:
     """Scans whose medians are taken together."""
@@ -31,8 +34,12 @@ class Group:
     """Group with the same scans and their true probes."""
     ratio: float = 0.01
     """Largest distance of `output_vs_truth_ratio` from 1."""
-    lsqml: int = 5
-    """Scans on which LSQ-ML runs, too; ePIE runs on the first."""
+    scans: tuple[tuple[str, int], ...] = ()
+    """Methods that run on the first so many scans only: `FEWER`, where nothing else is said."""
+
+    def number(self, method: str) -> int:
+        """On how many scans a method runs."""
+        return {**FEWER, **dict(self.scans)}.get(method, len(self.scenes))
 
 
 def _of(name: str, photons: float, guess: bool = False) -> tuple[Scene, ...]:
@@ -40,13 +47,22 @@ def _of(name: str, photons: float, guess: bool = False) -> tuple[Scene, ...]:
 
 
 GROUPS = {
-    "dense-1e4": Group("dense texture, 1e4 photons", _of("lines", 1e4), against_refine=("zero-shot", 1.03)),
+    "dense-1e4": Group(
+        "dense texture, 1e4 photons", _of("lines", 1e4), against_refine=("zero-shot", 1.03), scans=(("fine-tuned", 1),)
+    ),
     "structured-1e4": Group(
-        "structured objects, 1e4 photons", _of("structured", 1e4), against_refine=("zero-shot", 0.9)
+        "structured objects, 1e4 photons",
+        _of("structured", 1e4),
+        against_refine=("zero-shot", 0.9),
+        scans=(("fine-tuned", 1),),
     ),
     "dense-1e6": Group("dense texture, 1e6 photons", _of("lines", 1e6), 0.015, polished=True),
-    "structured-1e6": Group("structured objects, 1e6 photons", _of("structured", 1e6), 0.015, polished=True, lsqml=3),
-    "slow-1e6": Group("slowly varying, 512 x 512, 1e6 photons", _of("field512", 1e6), 0.015, polished=True, lsqml=1),
+    "structured-1e6": Group(
+        "structured objects, 1e6 photons", _of("structured", 1e6), 0.015, polished=True, scans=(("lsqml", 3),)
+    ),
+    "slow-1e6": Group(
+        "slowly varying, 512 x 512, 1e6 photons", _of("field512", 1e6), 0.015, polished=True, scans=(("lsqml", 1),)
+    ),
     "guess-1e4": Group(
         "poor probe guess, 1e4 photons", _of("lines", 1e4, True), 0.065, guess_of="dense-1e4", ratio=0.02
     ),
@@ -54,7 +70,7 @@ GROUPS = {
         "poor probe guess, 1e6 photons", _of("lines", 1e6, True), 0.045, guess_of="dense-1e6", ratio=0.02
     ),
 }
-OWN = ("zero-shot", "polished", "bare", "refine")
+OWN = ("zero-shot", "polished", "bare", "fine-tuned", "refine")
 
 
 def runs_of(group: Group, method: str, weights: str | None) -> list[Run | None]:
@@ -117,6 +133,7 @@ class Account:
             self._guess(group.guess_of)
         for method in ("zero-shot", "polished"):
             self._scale(method)
+        self._over("fine-tuned error over zero-shot's", None, _relative, "fine-tuned", "zero-shot")
         self._over("bare steps' error over zero-shot's", None, _relative, "bare", "zero-shot")
         self._over("polished error over the best of refine", None, _over_best, "polished", "refine")
         self._over("polished error over LSQ-ML's best", None, _over_best, "polished", "lsqml")

@@ -77,7 +77,7 @@ class Runner(ExitStack):
 
     def _methods(self, group: Group, number: int) -> Iterator[str]:
         for method in self.given.methods:
-            if method not in PEERS or number < (group.lsqml if method == "lsqml" else 1):
+            if number < group.number(method):
                 yield method
 
     def ensure(self, method: str, scene: Scene) -> None:

@@ -19,7 +19,7 @@ constraints=""
 $pip $constraints "torch==2.13.0" ${PEER_TORCH_INDEX:+--index-url "$PEER_TORCH_INDEX"}
 # What ptychi and ptypinn import on the benchmarked paths.
 $pip $constraints numpy scipy h5py hdf5plugin pandas tqdm matplotlib tifffile scikit-image scikit-learn "pydantic>=2,<3" \
-    "safetensors>=0.5" \
+    "safetensors>=0.5" "lightning>=2.6" rich \
     jaxtyping beartype pytest hypothesis
 $pip --no-deps --editable "$root"
 $pip --no-deps "ptychi==2.2.0"
