@@ -19,8 +19,8 @@ class WindowOptions:
     window_px: int | None = None
     """Edge of the windows, object pixels, without their overlap; as large as the memory allows by default."""
     halo_px: int | None = None
-    """Object pixels that are solved around every window and dropped, so that neighbours agree; by default twice the
-    reach of the solver's phase steps, which is 20 times the rms half-width of the probe."""
+    """Object pixels that are solved around every window and dropped, so that neighbours agree; by default 20 times the
+    rms half-width of the probe, and at least the edge of a pattern."""
 
     def __post_init__(self) -> None:
         if not 0 < self.memory_gib < float("inf"):

@@ -12,6 +12,9 @@ from jaxtyping import Bool, Float64, Int64
 
 from ptypinn.models.unrolled import STRIDE
 
+HALO_WIDTHS = 20.0
+"""Width of the halo, in rms half-widths of the probe's power."""
+
 Corners = Int64[np.ndarray, "patterns 2"]
 
 
@@ -99,19 +102,17 @@ def cut(corners: Corners, size: int, extent: tuple[int, int], edge: int, halo: i
     return Layout(windows, extent, halo)
 
 
-def halo_of(half_width: float, cap: float, size: int) -> int:
-    """Pixels after which a window's edge is no longer felt, a multiple of the network's tiles.
+def halo_of(half_width: float, size: int) -> int:
+    """Pixels after which the edge of a window is hardly felt, a multiple of the network's tiles.
 
-    Slow phases are amplified by a filter whose kernel falls off over `sqrt(cap)` times the probe's rms half-width:
-    twice that leaves less than a tenth of the error of the result, on objects with texture. An edge is felt through
-    the probe too, so that the halo is at least a probe array.
+    Edges are felt through the probe, and through slow phases, which spread by many times the probe's half-width with
+    every pass. Fine detail agrees from one probe array on; slow phases of neighbours agree the better the wider it is.
 
     Args:
         half_width: Rms half-width of the probe's power, pixels.
-        cap: Largest amplification of slow phases.
         size: Edge of a pattern, pixels.
     """
-    return STRIDE * math.ceil(max(2 * half_width * cap**0.5, size) / STRIDE)
+    return STRIDE * math.ceil(max(HALO_WIDTHS * half_width, size) / STRIDE)
 
 
 def ramp(core: Box, canvas: Box, whole: tuple[int, int], half: int) -> Float64[np.ndarray, "height width"]:

@@ -20,13 +20,16 @@ from ptypinn.solver.data_terms import DATA_TERMS
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.modes import extend_modes
 from ptypinn.solver.objective import Objective
-from ptypinn.solver.preconditioner import Levels, Preconditioner, Smoothness
+from ptypinn.solver.preconditioner import CAP, Levels, Preconditioner, Smoothness
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Probe
 
 EXPECTED = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, as textured ones have it."""
+KNOWN_PROBE_CAP = 1600.0
+"""Largest amplification of slow phases with a known probe: up to phases that vary over 40 half-widths of the probe, so
+that they are found in a few passes on canvases much larger than the probe. An unknown probe takes steadier steps."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def learned_problem(
         probe = extend_modes(probe, options.probe_modes)
     objective = objective_of(scan, probe, options, origin, None if whole is None else whole.numbers)
     stack, corners = objective.stack, objective.corners
-    preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size)
+    cap = CAP if options.refine_probe else KNOWN_PROBE_CAP
+    preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size, cap)
     solver = LearnedSolver(objective, preconditioner, photons, network)
     if whole is None:
         starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))

@@ -14,6 +14,8 @@ from ptypinn.learned.layout import Box, Layout, Window, ramp
 
 SWEEPS = 100
 """Most power iterations of the joint alignment, after the leading eigenvector."""
+FAINT = 1e-6
+"""Photons that keep the weights of the faintest pixels within float32."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def stitch(pieces: Sequence[Piece], layout: Layout) -> Complex64[np.ndarray, "he
         weight = _weight(piece, piece.window.canvas, layout)
         total[place] += weight * (np.complex64(factor) * piece.object)
         weights[place] += weight
-    lit = weights > 0
+    lit = weights > 1e-30
     np.divide(total, weights, out=total, where=lit)
     total[~lit] = 1
     return total
@@ -107,4 +109,5 @@ def _unit(values: Complex128[np.ndarray, " window"]) -> Complex128[np.ndarray, "
 def _weight(piece: Piece, box: Box, layout: Layout) -> Float32[np.ndarray, "height width"]:
     """Weight of a window on some of its pixels."""
     light = piece.illumination[box.slices(piece.window.canvas)]
-    return (ramp(piece.window.core, box, layout.extent, layout.halo // 2) * light).astype(np.float32)
+    weight = ramp(piece.window.core, box, layout.extent, layout.halo // 2) * (light + FAINT)
+    return np.where(light > 0, weight, 0).astype(np.float32)

@@ -40,7 +40,7 @@ from ptypinn.learned.weights import digest_of, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress, silent
-from ptypinn.solver.preconditioner import CAP, Levels, rms_half_width
+from ptypinn.solver.preconditioner import Levels, rms_half_width
 
 FOLDER, COUNTS, NETWORK = "windows", "counts.h5", "network.safetensors"
 OBJECT, LIGHT, PROBE = "object.npy", "illumination.npy", "probe.npy"
@@ -109,7 +109,7 @@ def solve_windows(
     windows, report = windows or WindowOptions(), progress or silent
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
-    halo = windows.halo_px or halo_of(rms_half_width(power), CAP, scan.size)
+    halo = windows.halo_px or halo_of(rms_half_width(power), scan.size)
     layout = lay_out(scan, _corners(scan, origin), extent, halo, windows)
     if len(layout.windows) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)

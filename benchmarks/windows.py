@@ -1,0 +1,142 @@
+"""Cost per pattern and peak memory of the learned solver, from small scans to ones that take several windows.
+
+One thread, CPU seconds of the process, every scan in a process of its own. The scans are periodic: one simulated block
+of 256 patterns of 64 x 64 pixels, repeated as often as needed and never held in memory as a whole, as counts in a file
+would be. `patterns_per_s` is the scan's own number of patterns over the seconds of one pass, the network's share and
+the overlap of windows included. Writes JSON.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scenes import curved_disk, dense_lines
+
+from ptypinn.config.windows import WindowOptions
+from ptypinn.data.scan import ScanData
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.rounds import PASSES, LearnedSolver
+from ptypinn.learned.weights import load_weights
+from ptypinn.learned.windows import solve_windows
+from ptypinn.physics.forward import expected_counts
+from ptypinn.physics.propagate import to_centred
+
+SIZE, SIDE, STEP, PHOTONS = 64, 16, 10, 1e6
+
+
+class RepeatedCounts:
+    """So many patterns, the same block again and again."""
+
+    def __init__(self, block: np.ndarray, count: int) -> None:
+        self.block, self.shape, self.dtype = block, (count, *block.shape[1:]), block.dtype
+
+    def __getitem__(self, key: object) -> np.ndarray:
+        return self.block[np.arange(self.shape[0])[key] % len(self.block)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patterns", type=int, nargs="+", default=[256, 1024, 4096, 16384, 65536])
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--memory_gib", type=float, default=4.0)
+    parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        json.dump(measure(given.one, given.rounds, given.memory_gib), sys.stdout)
+        return
+    rows = [in_own_process(number, given.rounds, given.memory_gib) for number in given.patterns]
+    report = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1, "size": SIZE, "scans": rows}
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def in_own_process(patterns: int, rounds: int, memory_gib: float) -> dict[str, object]:
+    arguments = ["--one", str(patterns), "--rounds", str(rounds), "--memory_gib", str(memory_gib)]
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def measure(patterns: int, rounds: int, memory_gib: float) -> dict[str, object]:
+    """Solve one scan with the weights of the package."""
+    torch.set_num_threads(1)
+    scan = periodic_scan(patterns)
+    seconds = {"physics": 0.0, "correct": 0.0}
+    calls = {"physics": 0}
+    for name in seconds:
+        clocked(name, seconds, calls)
+    started = time.process_time()
+    found = solve_windows(
+        scan,
+        load_weights().network,
+        LearnedOptions(refine_probe=False),
+        rounds,
+        torch.device("cpu"),
+        windows=WindowOptions(memory_gib=memory_gib),
+    )
+    total = time.process_time() - started
+    passes = PASSES * rounds
+    return {
+        "patterns": scan.n_patterns,
+        "canvas": list(found.object.shape),
+        "windows": calls["physics"] // rounds,
+        "patterns_per_s": round(passes * scan.n_patterns / sum(seconds.values())),
+        "patterns_per_s_without_network": round(passes * scan.n_patterns / seconds["physics"]),
+        "network_share": round(seconds["correct"] / sum(seconds.values()), 3),
+        "setup_and_joining_in_passes": round((total - sum(seconds.values())) / (sum(seconds.values()) / passes), 2),
+        "total_cpu_s": round(total, 2),
+        "rounds": rounds,
+        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "budget_gib": memory_gib,
+    }
+
+
+def clocked(name: str, seconds: dict[str, float], calls: dict[str, int]) -> None:
+    """Let a method of the solver add its CPU seconds up."""
+    method = getattr(LearnedSolver, name)
+
+    def run(*arguments: object) -> object:
+        started = time.process_time()
+        try:
+            return method(*arguments)
+        finally:
+            seconds[name] += time.process_time() - started
+            if name in calls:
+                calls[name] += 1
+
+    setattr(LearnedSolver, name, run)
+
+
+def periodic_scan(patterns: int) -> ScanData:
+    """A square scan of a periodic object, whose counts repeat; the number of patterns is a square times 256."""
+    rng, period = np.random.default_rng(0), SIDE * STEP
+    block = np.tile(dense_lines(rng, period).astype(np.complex64), (2, 2))
+    probe = curved_disk(SIZE, 14.0, PHOTONS)[None]
+    grid = np.stack(np.meshgrid(*2 * [np.arange(SIDE) * STEP], indexing="ij"), -1).reshape(-1, 2)
+    grid = grid + rng.integers(0, 3, grid.shape)
+    expected = expected_counts(torch.from_numpy(block)[None], torch.from_numpy(probe), torch.from_numpy(grid)[None])
+    counts = rng.poisson(to_centred(expected).numpy().astype(float)).astype(np.float32)
+    tiles = round((patterns / SIDE**2) ** 0.5)
+    corners = np.stack(np.meshgrid(*2 * [np.arange(tiles) * period], indexing="ij"), -1).reshape(-1, 1, 2)
+    positions = (corners + grid).reshape(-1, 2).astype(np.float64)
+    repeated = RepeatedCounts(counts, len(positions))
+    return ScanData(repeated, positions, probe, probe_gauge="calibrated", provenance={"file": "periodic lines"})
+
+
+if __name__ == "__main__":
+    main()
