@@ -22,6 +22,8 @@ from ptypinn.models.unrolled import STRIDE
 from ptypinn.pretraining.scenarios import draw_scenario
 from ptypinn.types import Object
 
+LOST = 1e3
+"""States with larger values than this, or none, have diverged."""
 DIM = 0.1
 """Pixels with this share of the typical illumination count half in the error."""
 
@@ -84,7 +86,7 @@ def _sample(
     maps = _window(maps, window, rng)
     maps = turned(maps, int(rng.integers(4)), flipped=rng.random() < 0.5, conjugated=rng.random() < 0.5)
     channels = seen.maps.shape[1]
-    if not bool(torch.isfinite(maps).all()):  # a lost case teaches nothing: without weight, and without harm
+    if not bool((maps.abs() < LOST).all()):  # a lost case teaches nothing: without weight, and without harm
         maps, power = torch.zeros_like(maps), torch.ones_like(power)
     parts = torch.split(maps[None], [channels, 1, 2, 1], 1)
     return StateBatch(maps=parts[0], unit=parts[1], missing=parts[2], weight=parts[3], power=power[None])
