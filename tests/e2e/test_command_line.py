@@ -74,7 +74,7 @@ def test_simulate_refine_evaluate_info_in_processes_of_their_own(ptypinn_process
     result = json.loads(refined.out)
     run = tmp_path / "out"
     assert result["output_dir"] == "out"
-    written = {"config.yaml", "log.txt", "metrics.json", "object.png", "probe.png", "comparison.png"}
+    written = {"config.yaml", "log.txt", "metrics.json", "object.png", "probe.png", "comparison.png", "uncertainty.png"}
     written |= {"reconstruction.h5", "report.html", FINISHED}
     assert written <= {entry.name for entry in run.iterdir()}
     assert (run / "object.png").read_bytes().startswith(b"\x89PNG")
