@@ -56,7 +56,7 @@ class Constants:
 
 SOLVED = Constants(1.35, 2.75)
 """Of the iterative solver, and of everything that is polished by it."""
-LEARNED = Constants(1.25, 2.0)
+LEARNED = Constants(1.06, 1.7)
 """Of the learned solver."""
 
 
