@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from judge import Trace
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from table import GROUPS, runs_of
 
 from ptypinn.report.style import INK, MUTED, new_figure, png_bytes
@@ -32,8 +34,11 @@ def quality_figure(path: Path, weights: str | None) -> None:
             traces = [run.trace for run in runs_of(GROUPS[name], method, weights) if run is not None]
             if traces:
                 times, errors = median_curve(traces)
-                named[label] = axes.plot(times, errors, line, color=colour, lw=width, label=label)[0]
-                axes.plot(times[-1:], errors[-1:], "o", color=colour, ms=4)
+                if method == "fine-tuned":  # there is nothing to see before it ends
+                    times, errors = times[-1:], errors[-1:]
+                named[label] = axes.plot(times, errors, line, color=colour, lw=width, marker="o", markevery=[-1], ms=4)[
+                    0
+                ]
         dress(axes, GROUPS[name].title, "CPU seconds, one thread")
         axes.set_xscale("log")
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
@@ -53,11 +58,15 @@ def median_curve(traces: list[Trace]) -> tuple[np.ndarray, np.ndarray]:
     return times, errors
 
 
-def dress(axes: object, title: str, label: str) -> None:
+def dress(axes: Axes, title: str, label: str) -> None:
     """Titles, labels and a grid for a panel with logarithmic errors."""
-    axes.set_title(title, fontsize=10, color=INK)  # type: ignore[attr-defined]
-    axes.set_xlabel(label, fontsize=9)  # type: ignore[attr-defined]
-    axes.set_ylabel("error", fontsize=9)  # type: ignore[attr-defined]
-    axes.set_yscale("log")  # type: ignore[attr-defined]
-    axes.grid(True, which="both", color=MUTED, alpha=0.25, lw=0.5)  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=8, which="both")  # type: ignore[attr-defined]
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xlabel(label, fontsize=9)
+    axes.set_ylabel("error", fontsize=9)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True, which="both", color=MUTED, alpha=0.25, lw=0.5)
+    axes.tick_params(labelsize=8, which="both")

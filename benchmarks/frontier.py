@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from curves import STYLES, dress
 from judge import best, machine, median
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from scenes import Scene
 from solvers import METHODS, PEERS, digest_of_weights
 from store import RESULTS
@@ -127,23 +129,33 @@ class Report:
         return Claim(f"{kind} {sweep}", what, median(values), LIMITS[sweep, kind], tuple(values))
 
     def draw(self, path: Path) -> None:
-        """Median error over dose and over overlap, for both kinds of objects; only where all scans have run."""
+        """Median error over dose and over overlap, for both kinds of objects, on the same scans for all methods."""
         figure = new_figure(9.5, 6.6)
         grid, named = figure.subplots(2, 2), {}
-        for row, (kind, title) in zip(grid, KINDS.items(), strict=True):
+        for row, kind in zip(grid, KINDS, strict=True):
             for axes, sweep in zip(row, SWEEPS, strict=True):
-                for method, errors in self.errors(sweep, kind).items():
-                    known = [(float(value), error) for value, of in errors.items() if (error := median(of)) is not None]
-                    label, colour, line, width = STYLES[method]
-                    if known and all(None not in errors[f"{value:g}"] for value, _ in known):
-                        style = {"color": colour, "lw": width, "marker": "o", "ms": 3}
-                        named[label] = axes.plot(*zip(*known, strict=True), line, **style)[0]
-                dress(axes, title, "photons per pattern" if sweep == "dose" else f"overlap, at {PHOTONS:.0e} photons")
+                places = self.panel(axes, sweep, kind, named)
+                label = "photons per pattern" if sweep == "dose" else f"overlap, at {PHOTONS:.0e} photons"
+                dress(axes, f"{KINDS[kind]} ({len(places)} scans)", label)
                 if sweep == "dose":
                     axes.set_xscale("log")
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png_bytes(figure))
+
+    def panel(self, axes: Axes, sweep: str, kind: str, named: dict[str, Line2D]) -> list[int]:
+        """One sweep, on the scans where LSQ-ML has run at the most values; returns which these are."""
+        found = self.errors(sweep, kind)
+        known = [sum(errors[place] is not None for errors in found["lsqml"].values()) for place in range(len(SEEDS))]
+        places = [place for place, number in enumerate(known) if number == max(known)]
+        for method, errors in found.items():
+            chosen = {float(value): [of[place] for place in places] for value, of in errors.items()}
+            points = [(value, median(of)) for value, of in chosen.items() if None not in of]
+            if points:
+                label, colour, line, width = STYLES[method]
+                style = {"color": colour, "lw": width, "marker": "o", "ms": 3}
+                named[label] = axes.plot(*zip(*points, strict=True), line, **style)[0]
+        return places
 
 
 def reached(curve: list[tuple[float, float]], goal: float, logarithmic: bool) -> float | None:

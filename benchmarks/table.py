@@ -133,6 +133,7 @@ class Account:
             self._guess(group.guess_of)
         for method in ("zero-shot", "polished"):
             self._scale(method)
+        self._over("time to 1.05 of LSQ-ML's best over LSQ-ML's to that", None, _time_near, "polished", "lsqml")
         self._over("fine-tuned error over zero-shot's", None, _relative, "fine-tuned", "zero-shot")
         self._over("bare steps' error over zero-shot's", None, _relative, "bare", "zero-shot")
         self._over("polished error over the best of refine", None, _over_best, "polished", "refine")
@@ -191,6 +192,13 @@ def _time_share(run: Run, other: Run) -> float | None:
     goal = best(other.trace)
     spent = first_below(run.trace, goal.error)
     return None if spent is None else run.pace * spent / (other.pace * goal.cpu_s)
+
+
+def _time_near(run: Run, other: Run) -> float | None:
+    """The same for an error 5 % larger, which a solver that creeps towards its least reaches much earlier."""
+    goal = 1.05 * best(other.trace).error
+    spent, theirs = first_below(run.trace, goal), first_below(other.trace, goal)
+    return None if spent is None or theirs is None else run.pace * spent / (other.pace * theirs)
 
 
 def _time_to_refine(run: Run, reference: Run, lsqml: Run) -> float | None:

@@ -29,6 +29,8 @@ from solvers import METHODS, PEERS, digest_of_weights, run, settings_of, store_o
 from store import RESULTS, Run
 from table import GROUPS, OWN, Account, Claim, Group, runs_of
 
+TIMED = ("zero-shot", "polished", "bare", "refine")
+"""What runs before and after the peers with `--paired`."""
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "time_to_quality.png"
 
 
@@ -72,7 +74,7 @@ class Runner(ExitStack):
             for method in self._methods(group, number):
                 self.ensure(method, scene)
             if self.given.paired:
-                for method in (name for name in self._methods(group, number) if name not in PEERS):
+                for method in (name for name in self._methods(group, number) if name in TIMED):
                     self._repeat(method, scene)
 
     def _methods(self, group: Group, number: int) -> Iterator[str]:
