@@ -46,7 +46,8 @@ class Scene:
     overlap: float | None = None
     """Step over probe diameter, from 1; None for 0.69 (`OBJECTS`) or 0.65."""
     guess: bool = False
-    """Give the solver a probe 20 % too wide with a defocus 20 % too small, at the true photons."""
+    """Give the solver a probe 20 % too wide, at the true photons: the disk with a defocus 20 % too small, the zone
+    plate's, whose probe widens with its defocus, with one 20 % too large."""
 
     @property
     def key(self) -> str:
@@ -77,8 +78,7 @@ class Scene:
             radius, curvature = PROBE_RADIUS * size / 64, CURVATURE_RAD * GUESS_DEFOCUS
             return curved_disk(size, radius * GUESS_WIDTH, self.photons, curvature)[None]
         true = self._simulated()
-        focus = {"pupil_radius": true.pupil_radius / GUESS_WIDTH, "defocus_waves": true.defocus_waves * GUESS_DEFOCUS}
-        probe = draw_probe(replace(true, **focus))
+        probe = draw_probe(replace(true, defocus_waves=true.defocus_waves * GUESS_WIDTH))
         return (probe * torch.sqrt(self.photons / power(probe)).float()).numpy()
 
 
