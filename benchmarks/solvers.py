@@ -113,13 +113,14 @@ def _run_peer(method: str, scene: Scene) -> Run:
     if method == "epie":
         options = epie_options(scene.photons, scene.guess)
         task = epie_task(scan, options)
-    trace = stepped(task, Judge.of(scene), *effort(scene))
+    trace = stepped(task, Judge.of(scene), *effort(method, scene))
     return Run(trace, {"solver": f"ptychi {version('ptychi')}", **asdict(options)}, (trace[-1].cpu_s,))
 
 
-def effort(scene: Scene) -> tuple[int, int]:
-    """Most iterations of the peers, and how many lie between figures: more light takes more."""
+def effort(method: str, scene: Scene) -> tuple[int, int]:
+    """Most iterations of a peer, and how many lie between figures: more light takes more; ePIE creeps in any case."""
     iterations = int(np.interp(np.log10(scene.photons), [3, 4, 5, 6, 7], [60, 110, 160, 220, 260]))
+    iterations = iterations // 2 if method == "epie" else iterations
     return iterations, 2 if iterations <= 160 else 4
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KNOWN_PROBE = LsqmlOptions(refine_probe=False)
 """Settings with which LSQ-ML reaches a given error in the fewest CPU seconds on the scenes (see README.md)."""
-PATIENCE, GRACE = 1.5, 10
+PATIENCE, GRACE = 3, 20
 """A trace ends where the least error is `PATIENCE` times as old as the way there, and `GRACE` iterations more."""
 
 
