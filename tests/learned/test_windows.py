@@ -215,7 +215,7 @@ from ptypinn.config.windows import WindowOptions
 from ptypinn.data.scan import ScanData
 from ptypinn.learned import windows
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.weights import load_weights
+from ptypinn.models.unrolled import UnrolledCorrection
 
 class Same:
     shape, dtype = (36**2, 32, 32), np.dtype(np.uint16)
@@ -228,7 +228,7 @@ scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
 solved, solve = [], windows.solve_scan
 windows.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
 options = WindowOptions(memory_gib={BUDGET_GIB})
-network = load_weights().network
+network = UnrolledCorrection().eval().requires_grad_(False)
 windows.solve_windows(scan, network, LearnedOptions(False), 1, torch.device("cpu"), windows=options)
 print(json.dumps([len(solved), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
 """

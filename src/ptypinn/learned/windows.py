@@ -228,9 +228,13 @@ def _as_stage(report: Progress) -> Progress:
 
 
 def _losses(named: dict[str, Window], done: dict[str, dict[str, Any]]) -> list[float]:
-    """Data term of the whole scan before the last pass of every round, from the mean ones of the windows' patterns."""
+    """Data term of the whole scan before the last pass of every round, from the mean ones of the windows' patterns.
+
+    Only of the rounds that all windows have done.
+    """
     shares = [len(window.owned) / len(window.patterns) for window in named.values()]
-    rows = np.array([done[name]["loss"] for name in named], float)
+    least = min(len(done[name]["loss"]) for name in named)
+    rows = np.array([done[name]["loss"][:least] for name in named], float)
     return (np.array(shares) @ rows).tolist()
 
 
