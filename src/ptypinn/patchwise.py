@@ -28,6 +28,7 @@ from ptypinn.prediction import scale_prediction
 from ptypinn.progress import Progress
 from ptypinn.scale import LedgerEntry, Tape
 from ptypinn.sweep import Sums, rounds_of_groups, sweep
+from ptypinn.trust import with_trust
 
 
 def reconstruct_patches(
@@ -52,7 +53,7 @@ def reconstruct_patches(
     part = calibrate_probe(_with_probe(given, bundle, config))
     seen = part if index is None else part.subset(index)
     recon, flow, fit = _swept(seen, index, bundle, config, progress)
-    return with_account(recon, given, flow, fit, seen)
+    return with_account(with_trust(recon, seen, fit), given, flow, fit, seen)
 
 
 def _swept(

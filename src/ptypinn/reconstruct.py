@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.windows import WindowOptions
 from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -23,6 +24,8 @@ def reconstruct(
     model: Model | None = None,
     config: ReconstructConfig | None = None,
     *,
+    windows: WindowOptions | None = None,
+    folder: str | Path | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Reconstruction:
@@ -38,7 +41,10 @@ def reconstruct(
         scan: The scan.
         model: Weights, a bundle, or the file of either; None for the weights that come with the package.
         config: How to reconstruct.
-        progress: Called as `progress("reconstruct", done, total)`, in rounds or in patterns.
+        windows: Memory that the learned solver may take; larger scans are solved in windows that overlap.
+        folder: Where finished windows are kept until all are done, so that an interrupted call goes on; on a cluster, a
+            folder that all its machines see. None for a temporary one.
+        progress: Called as `progress("reconstruct", done, total)`, in rounds, windows or patterns.
         watch: Given the object, (height, width) complex64, after every round of the learned solver.
 
     Raises:
@@ -50,7 +56,8 @@ def reconstruct(
     with cpu_threads(config.threads):
         if isinstance(found, Bundle):
             return reconstruct_patches(scan, found, config, report)
-        return reconstruct_learned(scan, found, config, report, watch)
+        place = None if folder is None else Path(folder)
+        return reconstruct_learned(scan, found, config, report, windows=windows, folder=place, watch=watch)
 
 
 def _read(model: Model | None) -> Bundle | Weights:

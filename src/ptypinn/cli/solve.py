@@ -15,7 +15,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import evaluate, split_half
 from ptypinn.progress import Progress
 
-Solver = Callable[[ScanData, Progress], Reconstruction]
+Solver = Callable[[ScanData, Progress, Path], Reconstruction]
+"""From a scan, told of progress, in a run folder."""
 
 
 def run_refine(session: Session) -> None:
@@ -25,10 +26,10 @@ def run_refine(session: Session) -> None:
     config = session.config(RefineConfig)
     start = load_reconstruction(session.options.start) if session.options.start else None
 
-    def solve(scan: ScanData, progress: Progress) -> Reconstruction:
+    def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(scan, config, start=start, progress=progress)
 
-    def solve_half(half: ScanData, progress: Progress) -> Reconstruction:
+    def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
 
     solved_run(session, "refine", config, solve, solve_half if session.options.split_half else None)
@@ -37,15 +38,18 @@ def run_refine(session: Session) -> None:
 def run_reconstruct(session: Session) -> None:
     """Reconstruct a scan by the learned solver, or with a trained network."""
     from ptypinn.config.reconstruct import ReconstructConfig
+    from ptypinn.config.windows import WindowOptions
     from ptypinn.reconstruct import reconstruct
 
     config, given = session.config(ReconstructConfig), session.options.model
     model = None if given is None else _model_in(Path(given))
 
-    def solve(scan: ScanData, progress: Progress) -> Reconstruction:
-        return reconstruct(scan, model, config, progress=progress)
+    windows = session.config(WindowOptions)
 
-    solved_run(session, "reconstruct", config, solve)
+    def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
+        return reconstruct(scan, model, config, windows=windows, folder=folder, progress=progress)
+
+    solved_run(session, "reconstruct", config, solve, more=windows)
 
 
 def solved_run(
@@ -54,6 +58,7 @@ def solved_run(
     config: object,
     solve: Solver,
     solve_half: Solver | None = None,
+    more: object | None = None,
 ) -> None:
     """Load, solve, evaluate, write and tell.
 
@@ -62,18 +67,19 @@ def solved_run(
         stage: Name of the stage.
         config: Configuration of the stage, for the record.
         solve: Makes the reconstruction.
+        more: Further options of the stage, for the record.
         solve_half: Solves a half of the scan from the probe found for the whole; None for no comparison of halves.
     """
     loading = session.config(LoadConfig)
     scan = load(session.options.scan, loading)
-    with session.run(stage, loading, config) as (run, progress):
+    with session.run(stage, loading, config, *([] if more is None else [more])) as (run, progress):
         with run.timed(stage):
-            recon = solve(scan, progress)
+            recon = solve(scan, progress, run.path)
         halves = None
         if solve_half is not None:
             with run.timed("split half"):
                 known = scan.replace(probe=recon.probe, probe_gauge="calibrated")
-                first, second = (solve_half(half, progress) for half in split_half(known))
+                first, second = (solve_half(half, progress, run.path) for half in split_half(known))
                 halves = (first, second)
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)

@@ -112,7 +112,7 @@ STAGES: dict[str, Stage] = {
             OVERWRITE,
             Argument("model", "Run folder of a training, or its model; the weights of the package where not given."),
         ),
-        ("load.LoadConfig", "reconstruct.ReconstructConfig"),
+        ("load.LoadConfig", "reconstruct.ReconstructConfig", "windows.WindowOptions"),
         "solve.run_reconstruct",
     ),
     "pretrain": Stage(

@@ -43,7 +43,7 @@ class LearnedOptions:
     loss: Literal["poisson", "amplitude"] = "amplitude"
     """Data term."""
     judged: bool = False
-    """Leave the pixels out that judge the polishing, so that it can tell signal from noise."""
+    """Hold pixels out that tell signal from noise: the best round is kept, and polishing knows when to stop."""
 
 
 @dataclass(frozen=True)

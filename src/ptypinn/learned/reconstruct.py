@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Complex64
 
 from ptypinn import __version__
+from ptypinn.config.jobs import JobsConfig
 from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.windows import WindowOptions
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -18,8 +21,9 @@ from ptypinn.device import pick_device
 from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.solve import Solution, solve_scan
+from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights
+from ptypinn.learned.windows import solve_windows
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.plain import to_plain
 from ptypinn.prediction import scale_prediction
@@ -27,6 +31,7 @@ from ptypinn.progress import Progress
 from ptypinn.scale import LedgerEntry, flux_factor, stats_of
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem
+from ptypinn.trust import with_trust
 
 ROUNDS, ROUNDS_UNKNOWN = 6, 20
 """Rounds with a known probe, and where the probe is solved for."""
@@ -37,7 +42,14 @@ Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
 
 
 def reconstruct_learned(
-    scan: ScanData, weights: Weights, config: ReconstructConfig, progress: Progress, watch: Watch | None = None
+    scan: ScanData,
+    weights: Weights,
+    config: ReconstructConfig,
+    progress: Progress,
+    *,
+    windows: WindowOptions | None = None,
+    folder: Path | None = None,
+    watch: Watch | None = None,
 ) -> Reconstruction:
     """Solve a scan by rounds of the learned solver.
 
@@ -45,7 +57,9 @@ def reconstruct_learned(
         scan: Far-field scan with a probe, which may be a rough guess.
         weights: The network.
         config: How to reconstruct.
-        progress: Told about every round, and every iteration of polishing.
+        progress: Told about every round or window, and every iteration of polishing.
+        windows: Memory, and who solves the windows of a scan that needs more.
+        folder: Where finished windows are kept until all are done; None for a temporary one.
         watch: Given the object, (height, width) complex64, after every round and every iteration.
 
     Raises:
@@ -57,15 +71,34 @@ def reconstruct_learned(
     if config.prediction_scale == "recorded":
         raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=config.polish > 0)
-    rounds = config.rounds or (ROUNDS_UNKNOWN if config.refine_probe else ROUNDS)
-    solution = solve_scan(scan, weights.network, options, rounds, device, progress=progress, watch=watch)
+    usual = ROUNDS_UNKNOWN if config.refine_probe else ROUNDS
+    rounds = config.rounds or usual
+    judged = config.polish > 0 or rounds > usual
+    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=judged)
+    windows = windows or WindowOptions()
+    solution = solve_windows(
+        scan,
+        weights.network,
+        options,
+        rounds,
+        device,
+        windows=windows,
+        jobs=_jobs(config, windows),
+        folder=folder,
+        progress=progress,
+        watch=watch,
+    )
     found = _reconstruction(scan, config, weights, rounds, solution)
     if config.polish:
         found = _polished(scan, config, found, device, progress, watch)
     found, closed = _closed(found, scan, config, device)
     found, fit = scale_prediction(found, scan, config.prediction_scale, None, config.batch, device)
-    return with_account(found, scan, [closed], fit)
+    return with_account(with_trust(found, scan, fit, weights.card), scan, [closed], fit)
+
+
+def _jobs(config: ReconstructConfig, windows: WindowOptions) -> JobsConfig:
+    threads = config.threads or (1 if windows.workers or windows.scheduler else torch.get_num_threads())
+    return JobsConfig(None if windows.scheduler else windows.workers, threads, windows.scheduler)
 
 
 def _reconstruction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -51,6 +51,8 @@ class State:
     """Rounds so far."""
     loss: float = float("nan")
     """Data term before the last move."""
+    held_out_loss: float = float("nan")
+    """Loss on the held-out pixels before the round, which is that of the state that the round started from."""
 
 
 class LearnedSolver:
@@ -91,10 +93,10 @@ class LearnedSolver:
         """The physical passes of a round, and what the network sees after them."""
         if state.at.probe is not None and state.rounds % REFRESH == 0:
             self.preconditioner.refresh(state.at, state.at.probe)
-        descent = None
-        for _ in range(PASSES):
+        state, descent = self._pass(state)
+        held_out_loss = state.held_out_loss
+        for _ in range(PASSES - 1):
             state, descent = self._pass(state)
-        assert descent is not None
         assert state.velocity is not None
         probe = self.objective.probe if state.at.probe is None else state.at.probe
         seen = canvas_maps(
@@ -105,14 +107,14 @@ class LearnedSolver:
             _peak(probe),
             self.amplitude,
         )
-        return State(state.at, state.velocity, state.rounds + 1, state.loss), seen
+        return State(state.at, state.velocity, state.rounds + 1, state.loss, held_out_loss), seen
 
     def correct(self, state: State, seen: CanvasMaps) -> State:
         """Add the network's correction to the object."""
         assert self.network is not None
         change = change_of(self.network(seen.maps), seen.unit)
         at = Unknowns(state.at.object + change, state.at.probe, state.at.shifts)
-        return State(at, state.velocity, state.rounds, state.loss)
+        return replace(state, at=at)
 
     def _pass(self, state: State) -> tuple[State, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
@@ -127,7 +129,7 @@ class LearnedSolver:
         velocity = Unknowns(moved.object - state.at.object, velocity.probe, velocity.shifts)
         floor = FLOOR * self.preconditioner.levels.peak
         descent = here.gradient.object / -(self.preconditioner.illumination + floor)
-        return State(moved, velocity, state.rounds, here.loss), descent
+        return State(moved, velocity, state.rounds, here.loss, here.held_out_loss), descent
 
     def _bounded(self, velocity: Unknowns) -> Unknowns:
         """The move, where it is larger than the object itself shortened to that."""

@@ -13,8 +13,9 @@ from torch import nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.learned.problem import LearnedOptions, WholeScan, learned_problem
-from ptypinn.learned.rounds import PASSES
+from ptypinn.learned.judge import Judge
+from ptypinn.learned.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
+from ptypinn.learned.rounds import PASSES, State
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import orthogonalise
 
@@ -36,7 +37,8 @@ class Solution:
     origin_px: tuple[int, int]
     """Where the canvas begins, in the coordinates of the scan's positions."""
     history: dict[str, list[float]] = field(default_factory=dict)
-    """`loss` before the last pass of every round."""
+    """`loss` before the last pass of every round; where the solution is judged, `held_out_loss` before every round and
+    after the last."""
     passes: int = 0
     """Passes over the data."""
 
@@ -67,20 +69,10 @@ def solve_scan(
     Raises:
         InputError: Where the solution is no longer finite.
     """
-    report, history = progress or silent, list[float]()
     network = None if network is None else network.to(device)
     with torch.inference_mode():
         problem = learned_problem(scan, network, options, device, whole)
-        state = problem.start
-        for number in range(1, rounds + 1):
-            state = problem.solver.round(state)
-            if not math.isfinite(state.loss):
-                found = f"a loss of {state.loss} in round {number}"
-                raise InputError(scan.source, "counts", found, "a finite loss; are probe and counts of sane size?")
-            history.append(state.loss)
-            report("reconstruct", number, rounds, loss=state.loss)
-            if watch is not None:
-                watch(state.at.object.cpu().numpy())
+        state, history = _run(problem, rounds, scan.source, options.judged, progress or silent, watch)
         probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
         light = problem.solver.preconditioner.illumination
         found_object = torch.where(light > 0, state.at.object, 1.0)
@@ -90,6 +82,30 @@ def solve_scan(
             orthogonalise(probe).cpu().numpy(),
             scan.positions_px - np.asarray(problem.origin, np.float64),
             problem.origin,
-            {"loss": history},
-            1 + PASSES * rounds,
+            history,
+            1 + PASSES * len(history["loss"]),
         )
+
+
+def _run(
+    problem: LearnedProblem, rounds: int, source: str, judged: bool, report: Progress, watch: Watch | None
+) -> tuple[State, dict[str, list[float]]]:
+    """The last state or, where it is judged, the best; and the losses on the way."""
+    state, losses, judge = problem.start, list[float](), Judge(problem.start)
+    for number in range(1, rounds + 1):
+        before, state = state, problem.solver.round(state)
+        if not math.isfinite(state.loss):
+            found = f"a loss of {state.loss} in round {number}"
+            raise InputError(source, "counts", found, "a finite loss; are probe and counts of sane size?")
+        losses.append(state.loss)
+        report("reconstruct", number, rounds, loss=state.loss)
+        if watch is not None:
+            watch(state.at.object.cpu().numpy())
+        if judged:
+            judge.look(before, state.held_out_loss)
+            if judge.gives_up(state):
+                break
+    if not judged:
+        return state, {"loss": losses}
+    judge.look(state, problem.solver.objective(state.at).held_out_loss)
+    return judge.best, {"loss": losses, "held_out_loss": judge.history}
