@@ -1,6 +1,7 @@
 """The four scenarios of `ptypinn study sim-lines` as they are shipped: amplitude, correlation, scale, CPU seconds.
 
 Every scenario is run once with nothing rescaled; the other ways of prediction scaling are applied to the same model.
+With `--zero_shot`, the learned solver reconstructs the scans of the scenarios with the weights of the package instead.
 Prints JSON.
 """
 
@@ -10,13 +11,15 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import ptypinn as pp
 from ptypinn.config.study import SimLinesConfig
-from ptypinn.studies.sim_lines import ScenarioRun, sim_lines
+from ptypinn.studies.scenario import resolve
+from ptypinn.studies.sim_lines import ScenarioRun, sim_lines, simulation_of
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
 FIGURES = ("output_vs_truth_ratio", "pearson_r_amplitude", "complex_error", "flux_closure", "frc_half_bit_px")
@@ -27,18 +30,33 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=SCENARIOS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="of object, positions, noise and training")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--zero_shot", action="store_true", help="reconstruct without training")
     parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
     given = parser.parse_args()
     rows = []
     for seed in given.seeds:
         for name in given.scenarios:
             seeds = {"object_seed": seed, "sim_seed": seed, "train_seed": seed}
-            rows.append(judge(SimLinesConfig(scenario=name, threads=given.threads, device="cpu", **seeds), seed))
+            config = SimLinesConfig(scenario=name, threads=given.threads, device="cpu", **seeds)
+            rows.append(zero_shot(config, seed) if given.zero_shot else judge(config, seed))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     text = json.dumps({"version": pp.__version__, "threads": given.threads, "rows": rows}, indent=1) + "\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
+
+
+def zero_shot(config: SimLinesConfig, seed: int) -> dict[str, Any]:
+    """Figures of the scan of one scenario by the learned solver, which has seen none like it."""
+    with tempfile.TemporaryDirectory() as folder:
+        scan = pp.simulate(simulation_of(resolve(config), Path(folder)))
+    started = time.process_time()
+    recon = pp.reconstruct(scan, None, pp.ReconstructConfig(refine_probe=False, threads=config.threads, device="cpu"))
+    spent = time.process_time() - started
+    metrics = pp.evaluate(recon, scan).metrics
+    figures = {name: metrics.get(name) for name in FIGURES}
+    verdict = pp.diagnose(recon, scan).verdict
+    return {"scenario": config.scenario, "seed": seed, **figures, "cpu_s": round(spent, 1), "verdict": verdict}
 
 
 def judge(config: SimLinesConfig, seed: int) -> dict[str, Any]:
