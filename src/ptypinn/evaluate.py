@@ -165,8 +165,11 @@ def _with_gauge(config: EvaluateConfig, *compared: Reconstruction) -> EvaluateCo
 
 def _is_free(recon: Reconstruction) -> bool:
     """Whether probe or positions were solved for with the object: the counts then fix neither ramp nor shift."""
-    config, model = (recon.provenance.get(name) or {} for name in ("config", "model"))
-    return bool(config.get("refine_probe") or config.get("refine_positions") or model.get("trained_probe"))
+    record = recon.provenance
+    config, model = (record.get(name) or {} for name in ("config", "model"))
+    if "trained_probe" in model:  # a network of one scan, which leaves probe and positions as they are
+        return bool(model["trained_probe"])
+    return bool(config.get("refine_probe") or config.get("refine_positions"))
 
 
 def _comparison(recon: Reconstruction, reference: Reconstruction, config: EvaluateConfig, kind: str) -> Comparison:

@@ -10,8 +10,12 @@ PATIENCE = 6
 """Rounds without a better state, after which none is to be expected."""
 
 
+EARLIEST = 6
+"""No earlier round is taken for the best: with few counts, chance would decide among the first."""
+
+
 class Judge:
-    """Keeps the state of least held-out loss."""
+    """Keeps the state of least held-out loss from round `EARLIEST` on, and the last one before it."""
 
     def __init__(self, start: State) -> None:
         self.best, self.least, self.history = start, math.inf, list[float]()
@@ -19,7 +23,9 @@ class Judge:
     def look(self, state: State, held_out_loss: float) -> None:
         """Take notice of a state and of its loss on the held-out pixels."""
         self.history.append(held_out_loss)
-        if held_out_loss < self.least:
+        if state.rounds < EARLIEST:
+            self.best = state
+        elif held_out_loss < self.least:
             self.best, self.least = state, held_out_loss
 
     def gives_up(self, state: State) -> bool:

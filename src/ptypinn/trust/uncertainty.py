@@ -96,7 +96,8 @@ def parts_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple[float
     """The resolved share, and the two parts of the variance before they are weighted: `s / I` and `m`."""
     light = recon.illumination * np.float32(seen_share(scan, fit))
     share = resolved_share(recon.object, light)
-    noise = share / np.maximum(light, share / (BEYOND * _power(recon)), dtype=np.float32)
+    least = np.maximum(light, share / (BEYOND * _power(recon)), dtype=np.float32)
+    noise = np.divide(share, least, out=np.zeros_like(light), where=least > 0)
     return share, noise, np.maximum(unexplained(recon, scan, fit) + noise, 0, dtype=np.float32)
 
 
