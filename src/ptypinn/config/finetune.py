@@ -15,7 +15,7 @@ class FinetuneConfig:
     start: str = "shipped"
     """Weights to start from: shipped (those that come with the package), none (from scratch), or a file of weights."""
     rounds: int | None = None
-    """Rounds of the learned solver to learn for; by default 6, or 20 where the probe is solved for."""
+    """Rounds of the learned solver to learn for; by default 6, or 36 where the probe is solved for."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None

@@ -14,7 +14,7 @@ class ReconstructConfig:
 
     rounds: int | None = None
     """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 6, or
-    20 where the probe is solved for. With more, one pixel in twenty is held out to tell which round is the best."""
+    36 where the probe is solved for. With more, one pixel in twenty is held out to tell which round is the best."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None

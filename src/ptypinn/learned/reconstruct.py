@@ -33,7 +33,7 @@ from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem
 from ptypinn.trust import with_trust
 
-ROUNDS, ROUNDS_UNKNOWN = 6, 20
+ROUNDS, ROUNDS_UNKNOWN = 6, 36
 """Rounds with a known probe, and where the probe is solved for."""
 TOLERANCE = 1e-4
 """Polishing ends where the data term gains less over five iterations."""
