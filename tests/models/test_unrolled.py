@@ -80,6 +80,19 @@ def test_nothing_changes_where_nothing_shines():
     assert change[20:].abs().min() > 0
 
 
+def test_a_correction_holds_no_detail_that_no_pattern_sees():
+    answer = torch.randn(1, 2, 256, 256, generator=torch.Generator().manual_seed(0))
+    change = change_of(answer, torch.ones(256, 256))
+    frequency = torch.fft.fftfreq(256).abs()
+    power = torch.fft.fft2(change).abs().square()
+    fine = (frequency[:, None] > 0.42) | (frequency > 0.42)
+    coarse = (frequency[:, None] < 0.15) & (frequency < 0.15)
+    assert power[fine].mean() < 1e-2 * power[coarse].mean()
+    assert power[coarse].mean() == pytest.approx(2 * 256**2, rel=0.1)
+    flat = change_of(torch.ones(1, 2, 64, 48), torch.full((64, 48), 0.5))
+    torch.testing.assert_close(flat, torch.full((64, 48), 0.5 + 0.5j), rtol=1e-5, atol=1e-6)
+
+
 def test_more_light_means_a_smaller_unit():
     still = state()
     still["descent"], still["velocity"] = torch.zeros_like(still["canvas"]), torch.zeros_like(still["canvas"])

@@ -111,15 +111,15 @@ class SelfSupervision:
             seen: What the network saw.
             answer: What it answers.
         """
-        at = replace(state.at, object=state.at.object + change_of(answer, seen.unit))
+        with torch.enable_grad():
+            answer = answer.detach().requires_grad_()
+            change = change_of(answer, seen.unit)
+        at = replace(state.at, object=state.at.object + change.detach())
         here = _with_probe(self._judge, state)(Unknowns(at.object))
-        solver = self._problem.solver
-        expected = (solver.preconditioner.illumination * seen.unit.square()).sum() / self.period
-        slope = torch.view_as_real(here.gradient.object * seen.unit).movedim(-1, 0) * (2 / expected)
-        height, width = seen.unit.shape
-        padding = (0, answer.shape[-1] - width, 0, answer.shape[-2] - height)
+        expected = (self._problem.solver.preconditioner.illumination * seen.unit.square()).sum() / self.period
+        (slope,) = torch.autograd.grad(change, answer, here.gradient.object * (2 / expected))
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
-        verdict = Verdict(here.loss / pixels, nn.functional.pad(slope, padding)[None])
+        verdict = Verdict(here.loss / pixels, slope)
         return replace(state, at=at), verdict
 
     @torch.no_grad()

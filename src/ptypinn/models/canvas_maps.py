@@ -20,6 +20,9 @@ CHANNELS = 11
 """Maps that `canvas_maps` makes."""
 POOL = 8
 """Edge of the tiles over which the local error is averaged, pixels; divides `STRIDE`."""
+BAND, TAPS = 0.3, 11
+"""Finest detail of a correction, cycles per pixel, and length of the filter that holds it there; finer detail is hardly
+seen by any pattern, and nothing would mend a mistake of the network."""
 NOISE_SHARE = 0.25
 """Share of the counting noise that the unit holds where nothing moves any more."""
 SMALLEST_UNIT = 1e-4
@@ -66,9 +69,24 @@ def canvas_maps(
 
 
 def change_of(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
-    """The change of the object that an answer of the network stands for, (height, width), transmission."""
+    """The change of the object that an answer of the network stands for, (height, width), transmission.
+
+    It holds no detail beyond `BAND`, and is 0 where the unit is.
+    """
     height, width = unit.shape
-    return torch.complex(answer[0, 0, :height, :width], answer[0, 1, :height, :width]) * unit
+    change = answer[0, :2, :height, :width] * unit
+    filtered = _low_pass(change[:, None])[:, 0] * (unit > 0)
+    return torch.complex(filtered[0], filtered[1])
+
+
+def _low_pass(images: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image 1 height width"]:
+    """Windowed sinc along both axes: no operation reaches further than half its length."""
+    place = torch.arange(TAPS, device=images.device, dtype=images.dtype) - TAPS // 2
+    taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, device=images.device)[1:-1]
+    taps = taps / taps.sum()
+    reach = TAPS // 2
+    padded = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, taps[None, None, :, None]), taps[None, None, None])
 
 
 def _real(images: Complex[Tensor, "image height width"]) -> Float[Tensor, "map height width"]:
