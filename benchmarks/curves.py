@@ -39,8 +39,10 @@ def quality_figure(path: Path, weights: str | None) -> None:
                 named[label] = axes.plot(times, errors, line, color=colour, lw=width, marker="o", markevery=[-1], ms=4)[
                     0
                 ]
-        dress(axes, GROUPS[name].title, "CPU seconds, one thread")
         axes.set_xscale("log")
+        dress(axes, GROUPS[name].title, "CPU seconds, one thread")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_bytes(figure))
