@@ -81,12 +81,17 @@ def change_of(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Objec
 
 def _low_pass(images: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image 1 height width"]:
     """Windowed sinc along both axes: no operation reaches further than half its length."""
-    place = torch.arange(TAPS, device=images.device, dtype=images.dtype) - TAPS // 2
-    taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, device=images.device)[1:-1]
-    taps = taps / taps.sum()
-    reach = TAPS // 2
-    padded = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
-    return functional.conv2d(functional.conv2d(padded, taps[None, None, :, None]), taps[None, None, None])
+    place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
+    taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
+    weights, reach = (taps / taps.sum()).tolist(), TAPS // 2
+    images = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+    for axis in (-2, -1):  # shifted sums: a convolution of one channel takes several times the memory
+        length = images.shape[axis] - 2 * reach
+        total = images.narrow(axis, 0, length) * weights[0]
+        for shift, weight in enumerate(weights[1:], 1):
+            total = torch.add(total, images.narrow(axis, shift, length), alpha=weight)
+        images = total
+    return images
 
 
 def _real(images: Complex[Tensor, "image height width"]) -> Float[Tensor, "map height width"]:
