@@ -206,7 +206,7 @@ def test_options_that_cannot_be_are_refused(field):
         WindowOptions(**{field: 0.0 if field == "memory_gib" else 0})
 
 
-BUDGET_GIB = 0.7
+BUDGET_GIB = 1.0
 LARGE = f"""
 import json, resource
 import numpy as np, torch
