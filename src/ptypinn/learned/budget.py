@@ -14,7 +14,7 @@ from ptypinn.learned.survey import COARSE_PIXELS
 GIB = 2**30
 PROCESS_BYTES = GIB // 2
 """The interpreter with its libraries, and batches of waves."""
-PIXEL_BYTES = 800
+PIXEL_BYTES = 480
 """For every pixel of a window's canvas: object, gradient, momentum, maps, transforms, and the network's activations."""
 START_PIXEL_BYTES = 140
 """For every pixel of the grid that the start is found on."""
