@@ -1,6 +1,6 @@
 """What fine-tuning on a scan gains there: error against the truth, which only the judge sees, before and after.
 
-One CPU thread, known probe, six rounds. Prints and writes JSON.
+One CPU thread, known probe, the usual number of rounds. Prints and writes JSON.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from judge import Judge
 from scenes import Scene
 
 import ptypinn as pp
+from ptypinn.learned.rounds import ROUNDS
 from ptypinn.learned.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 CASES = [Scene(name, photons) for name in ("lines", "dead_leaves") for photons in (1e4, 1e5)]
-ROUNDS = 6
 
 
 def main() -> None:

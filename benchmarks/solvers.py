@@ -27,7 +27,7 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.reconstruct import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.solve import solve_scan
 from ptypinn.learned.weights import Weights, load_weights
 from ptypinn.reconstruct import reconstruct

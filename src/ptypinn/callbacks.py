@@ -22,6 +22,32 @@ CURVE = "learning_curve.csv"
 COLUMNS = ("epoch", "train_loss", "val_loss", "learning_rate", "log_scale")
 
 
+def trainer_of(
+    folder: Path, device: torch.device, callbacks: Sequence[Callback], *, epochs: int, **options: Any
+) -> lightning.Trainer:
+    """A trainer on one device that writes nothing but what its callbacks write.
+
+    Args:
+        folder: Of the run.
+        device: CPU or one GPU.
+        callbacks: In the order in which they are called.
+        epochs: At most so many.
+        options: Further arguments of `lightning.Trainer`.
+    """
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+
+
 class LearningCurve(Callback):
     """One line per epoch in `learning_curve.csv`; part of the checkpoint, so that a resumed run continues it.
 

@@ -251,7 +251,7 @@ def _fit(recon: Reconstruction, scan: ScanData | None, config: EvaluateConfig) -
 
 
 def _fit_metrics(fit: DataFit) -> dict[str, float]:
-    found = {name: getattr(fit, name) for name in ("amplitude_residual", "expected_residual", "flux_closure")}
+    found = fit.figures()
     if fit.expected_residual > 0:
         found["residual_over_noise"] = fit.amplitude_residual / fit.expected_residual
     return found

@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
+from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
 from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.data.calibrate import calibrate_probe
@@ -19,7 +19,7 @@ from ptypinn.device import cpu_threads, pick_device
 from ptypinn.finetuning.card import Outcome, model_card
 from ptypinn.finetuning.task import NOTED, FinetuneTask, ValidateEveryEpoch
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.reconstruct import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.self_supervised import Parts, SelfSupervision, split_patterns
 from ptypinn.learned.weights import Weights, load_weights, save_weights
 from ptypinn.models.canvas_maps import CHANNELS
@@ -96,26 +96,16 @@ def _about(scan: ScanData, parts: Parts, network: UnrolledCorrection) -> list[fl
 
 
 def _trainer(config: FinetuneConfig, folder: Path, progress: Progress) -> lightning.Trainer:
+    callbacks = [
+        ValidateEveryEpoch(),
+        LearningCurve(folder, COLUMNS),
+        ReportProgress(progress, "finetune"),
+        EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
+        keep(folder, BEST, "val_loss"),
+        keep(folder, LAST),
+    ]
     device = pick_device(config.device)
-    return lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        gradient_clip_val=GRADIENT_CLIP,
-        callbacks=[
-            ValidateEveryEpoch(),
-            LearningCurve(folder, COLUMNS),
-            ReportProgress(progress, "finetune"),
-            EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
-            keep(folder, BEST, "val_loss"),
-            keep(folder, LAST),
-        ],
-        default_root_dir=folder,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    return trainer_of(folder, device, callbacks, epochs=config.epochs, gradient_clip_val=GRADIENT_CLIP)
 
 
 def _kept(task: FinetuneTask, folder: Path, scan: ScanData, parts: Parts, start: Weights | None) -> Path:

@@ -11,7 +11,39 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.diagnosis.balance import truth_on_canvas
 from ptypinn.metrics.data_fit import DataFit, data_fit
-from ptypinn.scale import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
+from ptypinn.scale import (
+    LedgerEntry,
+    PredictionScale,
+    ScaleSource,
+    flux_factor,
+    flux_scale,
+    least_squares_scale,
+    recorded_scale,
+    stats_of,
+)
+
+CLOSED = "closed form: the global factor of largest likelihood, which the object holds"
+
+
+def close_flux(
+    found: Reconstruction, scan: ScanData, *, batch: int = 128, device: torch.device
+) -> tuple[Reconstruction, LedgerEntry]:
+    """Give an object the global factor of largest likelihood.
+
+    Args:
+        found: What a solver found.
+        scan: The patterns that it was made from.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+
+    Returns:
+        The reconstruction, its object times the factor where light falls, and the ledger's entry for the factor.
+    """
+    fit = data_fit(scan, found.object, found.probe, found.positions_px, batch=batch, device=device)
+    factor = flux_factor(1.0, fit.flux_closure) ** 0.5
+    closed = np.where(found.illumination > 0, found.object * np.float32(factor), found.object)
+    entry = LedgerEntry("closing factor", 1.0, factor, CLOSED, on_path=False, stats=stats_of(closed))
+    return replace(found, object=closed), entry
 
 
 def scale_prediction(
@@ -47,8 +79,7 @@ def scale_prediction(
         fit = fit if scale.factor == 1 else fit_of(scaled)
     else:
         recon = replace(recon, prediction_scale=asdict(PredictionScale()))
-    figures = ("amplitude_residual", "expected_residual", "flux_closure")
-    return replace(recon, metrics={name: getattr(fit, name) for name in figures}), fit
+    return replace(recon, metrics=fit.figures()), fit
 
 
 def _scale(

@@ -8,7 +8,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
+from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
 from ptypinn.checkpoints import CHECKPOINTS, LAST, keep, to_resume
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.device import cpu_threads, pick_device
@@ -78,21 +78,17 @@ class CheckEveryEpoch(Callback):
 
 
 def _trainer(config: PretrainConfig, folder: Path, progress: Progress) -> lightning.Trainer:
-    device = pick_device(config.device)
-    return lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+    callbacks = [
+        CheckEveryEpoch(Check(config)),
+        LearningCurve(folder, COLUMNS),
+        ReportProgress(progress, "pretrain"),
+        keep(folder, LAST),
+    ]
+    return trainer_of(
+        folder,
+        pick_device(config.device),
+        callbacks,
+        epochs=config.epochs,
+        precision=config.precision,
         gradient_clip_val=config.gradient_clip,
-        callbacks=[
-            CheckEveryEpoch(Check(config)),
-            LearningCurve(folder, COLUMNS),
-            ReportProgress(progress, "pretrain"),
-            keep(folder, LAST),
-        ],
-        default_root_dir=folder,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
     )

@@ -10,11 +10,11 @@ from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads
-from ptypinn.learned.reconstruct import Watch, reconstruct_learned
+from ptypinn.learned.reconstruct import reconstruct_learned
 from ptypinn.learned.weights import Weights, is_weights, load_weights
 from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.patchwise import reconstruct_patches
-from ptypinn.progress import Progress, silent
+from ptypinn.progress import Progress, Watch, silent
 
 Model = str | Path | Bundle | Weights
 

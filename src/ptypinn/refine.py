@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from ptypinn.device import cpu_threads, pick_device
 from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
-from ptypinn.progress import Progress, silent
-from ptypinn.scale import LedgerEntry, flux_factor, stats_of
+from ptypinn.prediction import close_flux
+from ptypinn.progress import Progress, Watch, silent
+from ptypinn.scale import LedgerEntry
 from ptypinn.solver.options import SolverOptions
-from ptypinn.solver.problem import Problem, Result, Watch
+from ptypinn.solver.problem import Problem, Result
 from ptypinn.trust import with_trust
 
 
@@ -59,11 +60,11 @@ def refine(
             from ptypinn.solver.ptychi_engine import refine_with_ptychi
 
             result = refine_with_ptychi(scan, options, device, config.seed, progress or silent, start)
-            return _reconstruction(scan, config, result, 1.0)
+            return _accounted(_reconstruction(scan, config, result), scan, [], device)
         with torch.no_grad():
             result = Problem(scan, options, device, start).solve(progress or silent, watch)
-        closure = data_fit(scan, result.object, result.probe, result.positions_px, device=device).flux_closure
-        return _reconstruction(scan, config, result, flux_factor(1.0, closure) ** 0.5)
+        found, closed = close_flux(_reconstruction(scan, config, result), scan, device=device)
+        return _accounted(found, scan, [closed], device)
 
 
 def _solver_options(config: RefineConfig) -> SolverOptions:
@@ -83,24 +84,14 @@ def _check_start(scan: ScanData, start: Reconstruction) -> None:
         raise InputError("--start", "positions", found, expected)
 
 
-def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor: float) -> Reconstruction:
-    """Gather a result, its object times `factor`, with figures of merit and scale ledger."""
-    object_ = (result.object * factor).astype(np.complex64)
-    fit = data_fit(scan, object_, result.probe, result.positions_px, device=pick_device(config.device))
-    source = "closed form: the global factor of largest likelihood, which the object holds"
-    closed = LedgerEntry("closing factor", 1.0, factor, source, on_path=False, stats=stats_of(object_))
-    found = Reconstruction(
-        object=object_,
+def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
+    return Reconstruction(
+        object=result.object,
         illumination=result.illumination,
         probe=result.probe,
         positions_px=result.positions_px,
         origin_px=result.origin_px,
         pixel_size_m=scan.pixel_size_m,
-        metrics={
-            "amplitude_residual": fit.amplitude_residual,
-            "expected_residual": fit.expected_residual,
-            "flux_closure": fit.flux_closure,
-        },
         history=result.history,
         provenance={
             "stage": "refine",
@@ -110,4 +101,12 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result, factor
             **result.notes,
         },
     )
-    return with_account(with_trust(found, scan, fit), scan, [closed], fit)
+
+
+def _accounted(
+    found: Reconstruction, scan: ScanData, closing: list[LedgerEntry], device: torch.device
+) -> Reconstruction:
+    """The reconstruction with figures of merit, trust and scale ledger."""
+    fit = data_fit(scan, found.object, found.probe, found.positions_px, device=device)
+    found = replace(found, metrics=fit.figures())
+    return with_account(with_trust(found, scan, fit), scan, closing, fit)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn import __version__
-from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning
+from ptypinn.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
 from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibrate import calibrate_probe
@@ -120,26 +120,21 @@ def _truth(scan: ScanData, config: TrainConfig) -> Tensor | None:
 
 def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: bool) -> lightning.Trainer:
     device, monitor = pick_device(config.device), "val_loss" if validates else "train_loss"
-    stop = EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False)
-    return lightning.Trainer(
-        max_epochs=config.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+    callbacks = [
+        LearningCurve(folder),
+        ReportProgress(progress),
+        EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
+        keep(folder, BEST, monitor),
+        keep(folder, LAST),
+    ]
+    return trainer_of(
+        folder,
+        device,
+        callbacks,
+        epochs=config.epochs,
         precision=config.precision,
         gradient_clip_val=config.gradient_clip,
-        callbacks=[
-            LearningCurve(folder),
-            ReportProgress(progress),
-            stop,
-            keep(folder, BEST, monitor),
-            keep(folder, LAST),
-        ],
-        default_root_dir=folder,
         deterministic=device.type == "cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
     )
 
 

@@ -72,7 +72,7 @@ def test_the_network_learns_what_states_miss(tiny):
     batch = draw_states((0, 0, 2), task.averaged, config)
     optimizer = torch.optim.Adam(task.network.parameters(), 5e-3)
     for _ in range(40):
-        gain = gain_of(task.network(batch["maps"]), batch, config.detail_share).mean()
+        gain = gain_of(task(batch), batch, config.detail_share).mean()
         optimizer.zero_grad()
         gain.backward()
         optimizer.step()
@@ -101,7 +101,7 @@ def test_nothing_to_resume_is_said(tiny, tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_says_where(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(task_module, "gain_of", lambda correction, *_: correction.mean((1, 2, 3)) * torch.nan)
+    monkeypatch.setattr(task_module, "gain_of", lambda change, *_: change.mean((1, 2, 3)) * torch.nan)
     with pytest.raises(InputError, match=r"epoch 0, batch 0.*nan.*--learning_rate") as failure:
         pretrain(tiny, output_dir=tmp_path)
     assert "\n" not in str(failure.value)

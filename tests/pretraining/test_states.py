@@ -51,11 +51,11 @@ def test_a_state_that_is_lost_weighs_nothing(tiny, network, monkeypatch):
     monkeypatch.setattr(states, "aligned", lambda truth, *_, **__: truth * torch.nan)
     batch = draw_states((0, 0, 4), network, tiny)
     assert all(not torch.count_nonzero(batch[name]) for name in ("maps", "unit", "missing", "weight"))
-    correction = torch.ones(1, 2, 64, 64, requires_grad=True)
-    gain = gain_of(correction, batch, 0.5)
+    answer = torch.ones(1, 2, 64, 64, requires_grad=True)
+    gain = gain_of(answer * batch["unit"], batch, 0.5)
     gain.sum().backward()
     assert float(gain.detach()) == pytest.approx(1.0)
-    assert not torch.count_nonzero(correction.grad)
+    assert not torch.count_nonzero(answer.grad)
 
 
 @given(st.floats(-3.0, 3.0), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.booleans())
@@ -115,10 +115,10 @@ def test_gain_is_1_for_no_correction_and_the_floor_for_the_perfect_one(seed, det
     unit, weight = torch.full((3, 1, 32, 32), 0.3), torch.rand(3, 1, 32, 32)
     batch = {"maps": missing, "unit": unit, "missing": missing, "weight": weight, "power": torch.ones(3)}
     torch.testing.assert_close(gain_of(torch.zeros_like(missing), batch, detail_share), torch.ones(3))
-    perfect = gain_of(missing / unit, batch, detail_share)
+    perfect = gain_of(missing, batch, detail_share)
     assert (perfect < 2 * FLOOR / torch.tensor([0.01, 0.1, 1.0])).all()
     assert (perfect > 0).all()
-    half, worse = (gain_of(factor * missing / unit, batch, detail_share) for factor in (0.5, -1.0))
+    half, worse = (gain_of(factor * missing, batch, detail_share) for factor in (0.5, -1.0))
     assert (half > perfect).all()
     assert (half < 0.6).all()
     assert (worse > 1.9).all()

@@ -15,12 +15,12 @@ class FinetuneConfig:
     start: str = "shipped"
     """Weights to start from: shipped (those that come with the package), none (from scratch), or a file of weights."""
     rounds: int | None = None
-    """Rounds of the learned solver to learn for; by default 6, or 36 where the probe is solved for."""
+    """Rounds of the learned solver to learn for; by default 8, or 36 where the probe is solved for."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None
     """Incoherent probe modes to solve for; as many as the probe has by default."""
-    loss: Literal["poisson", "amplitude"] = "amplitude"
+    loss: Literal["poisson", "amplitude"] = "poisson"
     """Data term of the physical passes; corrections are judged by the Poisson likelihood in any case."""
     patterns: int = 1000
     """Most patterns to learn from: those nearest to the middle of the scan; bounds time and memory."""

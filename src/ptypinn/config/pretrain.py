@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ptypinn.errors import InputError
 
@@ -11,7 +12,7 @@ from ptypinn.errors import InputError
 class PretrainConfig:
     """What the network sees while it learns, and for how long."""
 
-    epochs: int = 20
+    epochs: int = 40
     """Epochs; the learning rate falls over the last `decay_share` of them."""
     scans_per_epoch: int = 160
     """Simulated scans per epoch; no scan is ever seen twice."""
@@ -21,11 +22,11 @@ class PretrainConfig:
     """Optimiser steps on states seen earlier in the epoch, after every step on fresh ones."""
     states_per_scan: int = 6
     """Rounds of the solver that are taken from every scan, each a sample of its own."""
-    rounds_known: int = 8
-    """Most rounds that the solver runs on scans with a known probe."""
-    rounds_unknown: int = 20
-    """Most rounds that it runs on scans with a guessed probe."""
-    unknown_share: float = 0.15
+    rounds_known: int = 16
+    """Most rounds that the solver runs on scans with a known probe; how many is drawn evenly in the logarithm."""
+    rounds_unknown: int = 40
+    """Most rounds that it runs on scans with a guessed probe, drawn alike."""
+    unknown_share: float = 0.2
     """Share of scans whose probe is a guess."""
     photons_log10: tuple[float, float] = (2.5, 8.0)
     """Photons per pattern, drawn evenly in the logarithm between these powers of ten."""
@@ -49,6 +50,8 @@ class PretrainConfig:
     """Scans, never trained on, that judge the network after every epoch."""
     card_checks: int = 100
     """Scans, never trained on, that the figures of the model card come from."""
+    precision: Literal["32", "bf16-mixed"] = "bf16-mixed"
+    """Arithmetic of the network while it learns: float32, or bfloat16 in the convolutions. Solving takes float32."""
     workers: int = 1
     """Processes that simulate while the network learns; 0 simulates in between."""
     device: str = "auto"

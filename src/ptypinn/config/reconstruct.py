@@ -13,14 +13,14 @@ class ReconstructConfig:
     """How a scan is reconstructed: the first options are of the learned solver, the next of a trained network."""
 
     rounds: int | None = None
-    """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 6, or
+    """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 8, or
     36 where the probe is solved for. With more, one pixel in twenty is held out to tell which round is the best."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None
     """Incoherent probe modes to solve for; a probe with fewer is extended; as many as the probe has by default."""
-    loss: Literal["poisson", "amplitude"] = "amplitude"
-    """Data term of the learned solver: Poisson likelihood or variance-stabilised amplitudes."""
+    loss: Literal["poisson", "amplitude"] = "poisson"
+    """Data term of the learned solver: variance-stabilised amplitudes, or Poisson likelihood once they come close."""
     polish: int = 0
     """Most iterations of the iterative solver from the learned solver's result; it stops before noise is fitted."""
     refine_positions: bool = False

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ptypinn.averaging import AveragedTask
 from ptypinn.checkpoints import HERE_ONLY, refuse_other_options
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
@@ -23,7 +23,7 @@ NOTED = frozenset({"config", "about", "val_start", "val_loss"})
 """What a checkpoint of this training holds besides its state."""
 
 
-class FinetuneTask(lightning.LightningModule):
+class FinetuneTask(AveragedTask):
     """The network, its running average, and how a scan teaches it.
 
     Args:
@@ -42,19 +42,11 @@ class FinetuneTask(lightning.LightningModule):
         rounds: int,
         about: list[float],
     ) -> None:
-        super().__init__()
-        self.network, self.teacher, self.config, self.rounds = network.requires_grad_(True), teacher, config, rounds
-        average: Any = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(self.network, multi_avg_fn=average)
+        super().__init__(network.requires_grad_(True), config.average, rounds)
+        self.teacher, self.config, self.rounds = teacher, config, rounds
         self.val_start: float | None = None
         self._about = about
         self._state: State | None = None
-
-    @property
-    def averaged(self) -> UnrolledCorrection:
-        """The network with the running average of the weights."""
-        assert isinstance(self.average.module, UnrolledCorrection)
-        return self.average.module
 
     def on_train_start(self) -> None:
         """Validate the start, which fine-tuning has to beat."""
@@ -75,13 +67,6 @@ class FinetuneTask(lightning.LightningModule):
         self.log("train_loss", verdict.loss, on_step=False, on_epoch=True, batch_size=1)
         chained = (answer * verdict.slope).sum()
         return chained - chained.detach() + verdict.loss
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the running average; it follows the weights at once while the learning rate warms up."""
-        if self.global_step <= self.rounds:
-            self.averaged.load_state_dict(self.network.state_dict())
-        else:
-            self.average.update_parameters(self.network)
 
     def configure_optimizers(self) -> Any:
         """Adam; the rate rises over the first epoch."""

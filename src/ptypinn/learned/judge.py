@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 
-from ptypinn.learned.rounds import State
+from ptypinn.learned.rounds import ROUNDS, State
 
 PATIENCE = 6
 """Rounds without a better state, after which none is to be expected."""
 
 
-EARLIEST = 6
-"""No earlier round is taken for the best: with few counts, chance would decide among the first."""
-
-
 class Judge:
-    """Keeps the state of least held-out loss from round `EARLIEST` on, and the last one before it."""
+    """Keeps the state of least held-out loss from round `ROUNDS` on, and the last one before it.
+
+    With few counts, chance would decide among the first rounds.
+    """
 
     def __init__(self, start: State) -> None:
         self.best, self.least, self.history = start, math.inf, list[float]()
@@ -23,7 +22,7 @@ class Judge:
     def look(self, state: State, held_out_loss: float) -> None:
         """Take notice of a state and of its loss on the held-out pixels."""
         self.history.append(held_out_loss)
-        if state.rounds < EARLIEST:
+        if state.rounds < ROUNDS:
             self.best = state
         elif held_out_loss < self.least:
             self.best, self.least = state, held_out_loss

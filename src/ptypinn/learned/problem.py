@@ -13,7 +13,7 @@ from torch import nn
 from ptypinn.data.frame import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
-from ptypinn.learned.rounds import LearnedSolver, State
+from ptypinn.learned.rounds import LearnedSolver, State, steady
 from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.data_terms import DATA_TERMS
@@ -40,10 +40,14 @@ class LearnedOptions:
     """Solve for the probe too."""
     probe_modes: int | None = None
     """Incoherent modes to solve for; None keeps those of the probe."""
-    loss: Literal["poisson", "amplitude"] = "amplitude"
-    """Data term."""
+    loss: Literal["poisson", "amplitude"] = "poisson"
+    """Data term, after the first rounds on amplitudes."""
     judged: bool = False
     """Hold pixels out that tell signal from noise: the best round is kept, and polishing knows when to stop."""
+    closing: int = 0
+    """Rounds on all pixels after the best round on some."""
+    near: bool = False
+    """The start lies near the solution: no rounds on amplitudes first."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +106,18 @@ def learned_problem(
     preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size, cap)
     solver = LearnedSolver(objective, preconditioner, photons, network)
     if whole is None:
+        first = steady(objective)
         starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
-        start = min(starts, key=lambda at: objective(at).loss)
+        start = min(starts, key=lambda at: first(at).loss)
         preconditioner.refresh(start, probe)
     else:
         start = Unknowns(torch.from_numpy(whole.start).to(device))
         preconditioner.refresh(start, probe, whole.levels)
     begun = replace(start, probe=probe) if options.refine_probe else start
-    return LearnedProblem(solver, solver.begin(begun, None if whole is None else whole.amplitude), origin, extent)
+    state = solver.begin(begun, None if whole is None else whole.amplitude)
+    if options.near:
+        state = replace(state, rounds=solver.pace_at(state).steady_rounds)
+    return LearnedProblem(solver, state, origin, extent)
 
 
 def objective_of(

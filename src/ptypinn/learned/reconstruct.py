@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Complex64
 
 from ptypinn import __version__
 from ptypinn.config.jobs import JobsConfig
@@ -20,25 +17,16 @@ from ptypinn.data.scan import ScanData
 from ptypinn.device import pick_device
 from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
+from ptypinn.learned.polish import CLOSING, polished
 from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights
 from ptypinn.learned.windows import solve_windows
-from ptypinn.metrics.data_fit import data_fit
 from ptypinn.plain import to_plain
-from ptypinn.prediction import scale_prediction
-from ptypinn.progress import Progress
-from ptypinn.scale import LedgerEntry, flux_factor, stats_of
-from ptypinn.solver.options import SolverOptions
-from ptypinn.solver.problem import Problem
+from ptypinn.prediction import close_flux, scale_prediction
+from ptypinn.progress import Progress, Watch
 from ptypinn.trust import with_trust
-
-ROUNDS, ROUNDS_UNKNOWN = 6, 36
-"""Rounds with a known probe, and where the probe is solved for."""
-TOLERANCE = 1e-4
-"""Polishing ends where the data term gains less over five iterations."""
-
-Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
 
 
 def reconstruct_learned(
@@ -74,7 +62,8 @@ def reconstruct_learned(
     usual = ROUNDS_UNKNOWN if config.refine_probe else ROUNDS
     rounds = config.rounds or usual
     judged = config.polish > 0 or rounds > usual
-    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=judged)
+    closing = CLOSING if judged and not config.polish else 0
+    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=judged, closing=closing)
     windows = windows or WindowOptions()
     solution = solve_windows(
         scan,
@@ -90,8 +79,8 @@ def reconstruct_learned(
     )
     found = _reconstruction(scan, config, weights, rounds, solution)
     if config.polish:
-        found = _polished(scan, config, found, device, progress, watch)
-    found, closed = _closed(found, scan, config, device)
+        found = polished(scan, weights.network, config, found, device, progress, watch)
+    found, closed = close_flux(found, scan, batch=config.batch, device=device)
     found, fit = scale_prediction(found, scan, config.prediction_scale, None, config.batch, device)
     return with_account(with_trust(found, scan, fit, weights.card), scan, [closed], fit)
 
@@ -126,49 +115,3 @@ def _reconstruction(
             }
         ),
     )
-
-
-def _polished(
-    scan: ScanData,
-    config: ReconstructConfig,
-    found: Reconstruction,
-    device: torch.device,
-    progress: Progress,
-    watch: Watch | None,
-) -> Reconstruction:
-    """The solution after quasi-Newton iterations of `refine`'s solver on the likelihood of the counts."""
-    options = SolverOptions(
-        iterations=config.polish,
-        probe_modes=config.probe_modes,
-        refine_probe=config.refine_probe,
-        refine_positions=config.refine_positions,
-        loss="poisson",
-        early_stop=True,
-        tolerance=TOLERANCE,
-    )
-    with torch.no_grad():
-        result = Problem(scan, options, device, found, judged=True).solve(progress, watch)
-    return replace(
-        found,
-        object=result.object,
-        illumination=result.illumination,
-        probe=result.probe,
-        positions_px=result.positions_px,
-        history={**found.history, **{f"polish_{name}": values for name, values in result.history.items()}},
-        provenance={**found.provenance, "polish": dict(result.notes)},
-    )
-
-
-def _closed(
-    found: Reconstruction, scan: ScanData, config: ReconstructConfig, device: torch.device
-) -> tuple[Reconstruction, LedgerEntry]:
-    """The object at the global factor of largest likelihood, and the ledger's entry for it."""
-    closure = data_fit(
-        scan, found.object, found.probe, found.positions_px, batch=config.batch, device=device
-    ).flux_closure
-    factor = flux_factor(1.0, closure) ** 0.5
-    lit = found.illumination > 0
-    closed = np.where(lit, found.object * np.float32(factor), found.object)
-    source = "closed form: the global factor of largest likelihood, which the object holds"
-    entry = LedgerEntry("closing factor", 1.0, factor, source, on_path=False, stats=stats_of(closed))
-    return replace(found, object=closed), entry

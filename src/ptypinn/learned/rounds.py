@@ -9,13 +9,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptypinn.models.canvas_maps import CanvasMaps, canvas_maps, change_of
+from ptypinn.models.unrolled import Maps
 from ptypinn.physics.forward import power
+from ptypinn.solver.data_terms import amplitude_term
 from ptypinn.solver.modes import at_power
 from ptypinn.solver.objective import Objective
 from ptypinn.solver.preconditioner import FLOOR, Preconditioner
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Object, Probe
 
+ROUNDS, ROUNDS_UNKNOWN = 8, 36
+"""Usual number of rounds with a known probe, and where the probe is solved for."""
 PASSES = 2
 """Passes over the data per round."""
 REFRESH = 2
@@ -33,9 +37,12 @@ class Pace:
     """Share of the preconditioned step."""
     momentum: float
     """Share of the last move that is added."""
+    steady_rounds: int
+    """First rounds that fit variance-stabilised amplitudes, whatever the data term: far from the solution the
+    likelihood asks for long steps where little light was expected; near it, it wastes no photon."""
 
 
-KNOWN_PROBE, UNKNOWN_PROBE = Pace(1.0, 0.6), Pace(0.8, 0.9)
+KNOWN_PROBE, UNKNOWN_PROBE = Pace(1.0, 0.6, 2), Pace(0.8, 0.9, 9)
 """Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
 
 
@@ -84,6 +91,10 @@ class LearnedSolver:
         self.amplitude = overall_amplitude(start.object, light) if amplitude is None else amplitude
         return State(start)
 
+    def pace_at(self, state: State) -> Pace:
+        """How far a pass from a state goes."""
+        return KNOWN_PROBE if state.at.probe is None else UNKNOWN_PROBE
+
     def round(self, state: State) -> State:
         """One round."""
         state, seen = self.physics(state)
@@ -112,14 +123,13 @@ class LearnedSolver:
     def correct(self, state: State, seen: CanvasMaps) -> State:
         """Add the network's correction to the object."""
         assert self.network is not None
-        change = change_of(self.network(seen.maps), seen.unit)
-        at = Unknowns(state.at.object + change, state.at.probe, state.at.shifts)
-        return replace(state, at=at)
+        return corrected(state, seen, self.network(seen.maps))
 
     def _pass(self, state: State) -> tuple[State, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
-        here = self.objective(state.at)
-        pace = KNOWN_PROBE if state.at.probe is None else UNKNOWN_PROBE
+        pace = self.pace_at(state)
+        objective = steady(self.objective) if state.rounds < pace.steady_rounds else self.objective
+        here = objective(state.at)
         velocity = self.preconditioner(here.gradient, state.at).scaled(-pace.step)
         if state.velocity is not None:
             velocity = velocity.plus(state.velocity, pace.momentum)
@@ -140,6 +150,17 @@ class LearnedSolver:
             length = torch.sqrt(power(probe) / self.photons)
             probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
         return Unknowns(velocity.object * factor, probe, velocity.shifts)
+
+
+def corrected(state: State, seen: CanvasMaps, answer: Maps) -> State:
+    """A state with what a network answers to what it sees of it."""
+    change = change_of(answer, seen.unit)
+    return replace(state, at=Unknowns(state.at.object + change, state.at.probe, state.at.shifts))
+
+
+def steady(objective: Objective) -> Objective:
+    """The same data with the data term of the first rounds."""
+    return replace(objective, term=amplitude_term)
 
 
 def overall_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions, learned_problem, objective_of
-from ptypinn.learned.rounds import State
+from ptypinn.learned.rounds import State, corrected
 from ptypinn.models.canvas_maps import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
 from ptypinn.solver.data_terms import JUDGE_PHOTONS, poisson_term
@@ -129,8 +129,7 @@ class SelfSupervision:
         solver.objective = self._whole
         for _ in range(rounds):
             state, seen = solver.physics(state)
-            at = replace(state.at, object=state.at.object + change_of(network(seen.maps), seen.unit))
-            state = replace(state, at=at)
+            state = corrected(state, seen, network(seen.maps))
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
         return _with_probe(self._validation, state)(Unknowns(state.at.object)).loss / pixels

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,10 +15,8 @@ from ptypinn.errors import InputError
 from ptypinn.learned.judge import Judge
 from ptypinn.learned.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
 from ptypinn.learned.rounds import PASSES, State
-from ptypinn.progress import Progress, silent
+from ptypinn.progress import Progress, Watch, silent
 from ptypinn.solver.modes import orthogonalise
-
-Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,7 @@ def solve_scan(
     with torch.inference_mode():
         problem = learned_problem(scan, network, options, device, whole)
         state, history = _run(problem, rounds, scan.source, options.judged, progress or silent, watch)
+        state = _close(problem, state, options.closing, watch)
         probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
         light = problem.solver.preconditioner.illumination
         found_object = torch.where(light > 0, state.at.object, 1.0)
@@ -83,7 +81,7 @@ def solve_scan(
             scan.positions_px - np.asarray(problem.origin, np.float64),
             problem.origin,
             history,
-            1 + PASSES * len(history["loss"]),
+            1 + PASSES * (len(history["loss"]) + options.closing),
         )
 
 
@@ -109,3 +107,14 @@ def _run(
         return state, {"loss": losses}
     judge.look(state, problem.solver.objective(state.at).held_out_loss)
     return judge.best, {"loss": losses, "held_out_loss": judge.history}
+
+
+def _close(problem: LearnedProblem, state: State, rounds: int, watch: Watch | None) -> State:
+    """Go on from a state with all pixels."""
+    solver = problem.solver
+    solver.objective = replace(solver.objective, held_out=None)
+    for _ in range(rounds):
+        state = solver.round(state)
+        if watch is not None:
+            watch(state.at.object.cpu().numpy())
+    return state

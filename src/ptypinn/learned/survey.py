@@ -17,6 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.learned.layout import Box, Layout
 from ptypinn.learned.problem import LearnedOptions, WholeScan, objective_of
+from ptypinn.learned.rounds import steady
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.preconditioner import WELL_LIT, Levels, illumination_of
 from ptypinn.solver.start import integrate, moments, raw_moments, spread
@@ -147,7 +148,7 @@ def _better_start(
         if len(window.owned):
             part = part_of(scan, window.owned)
             place = (origin[0] + window.canvas.top, origin[1] + window.canvas.left)
-            objective = objective_of(part, probe, options, place, window.owned)
+            objective = steady(objective_of(part, probe, options, place, window.owned))
             for k, some in enumerate((flat, start)):
                 canvas = torch.from_numpy(some.within(window.canvas)).to(probe.device)
                 losses[k] += objective(Unknowns(canvas)).loss

@@ -32,14 +32,13 @@ from ptypinn.jobs.task import Job
 from ptypinn.learned.budget import lay_out
 from ptypinn.learned.layout import Box, Layout, Window, halo_of
 from ptypinn.learned.problem import LearnedOptions, WholeScan
-from ptypinn.learned.rounds import PASSES
-from ptypinn.learned.solve import Solution, Watch, solve_scan
+from ptypinn.learned.solve import Solution, solve_scan
 from ptypinn.learned.stitch import Piece, stitch
 from ptypinn.learned.survey import Rows, Start, Survey, fingerprint, part_of, raw_rows, survey
 from ptypinn.learned.weights import digest_of, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.physics.patches import split_positions
-from ptypinn.progress import Progress, silent
+from ptypinn.progress import Progress, Watch, silent
 from ptypinn.solver.preconditioner import Levels, rms_half_width
 
 FOLDER, COUNTS, NETWORK = "windows", "counts.h5", "network.safetensors"
@@ -159,7 +158,7 @@ def _solved(
         given.scan.positions_px - np.asarray(given.origin, float),
         given.origin,
         {"loss": _losses(named, done)},
-        1 + PASSES * given.rounds,
+        max(done[name]["passes"] for name in named),
     )
 
 
@@ -173,7 +172,7 @@ def solve_window(
     found = _run(part_of(given.scan, patterns), given, _device(given.device, job), whole)
     np.save(folder / OBJECT, found.object)
     np.save(folder / LIGHT, found.illumination)
-    return {"loss": found.history["loss"]}
+    return {"loss": found.history["loss"], "passes": found.passes}
 
 
 def solve_probe(job: WindowJob, folder: Path, *, given: Given) -> dict[str, Any]:

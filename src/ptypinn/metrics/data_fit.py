@@ -42,6 +42,14 @@ class DataFit:
     predicted_map: Float64[np.ndarray, "y x"]
     """Predicted counts of every pixel, likewise."""
 
+    def figures(self) -> dict[str, float]:
+        """Figures of merit of the whole scan by name, as records hold them."""
+        return {
+            "amplitude_residual": self.amplitude_residual,
+            "expected_residual": self.expected_residual,
+            "flux_closure": self.flux_closure,
+        }
+
 
 def data_fit(
     scan: ScanData,

@@ -74,24 +74,24 @@ def change_of(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Objec
     It holds no detail beyond `BAND`, and is 0 where the unit is.
     """
     height, width = unit.shape
-    change = answer[0, :2, :height, :width] * unit
-    filtered = _low_pass(change[:, None])[:, 0] * (unit > 0)
-    return torch.complex(filtered[0], filtered[1])
+    change = band_limited(answer[0, :2, :height, :width] * unit) * (unit > 0)
+    return torch.complex(change[0], change[1])
 
 
-def _low_pass(images: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image 1 height width"]:
-    """Windowed sinc along both axes: no operation reaches further than half its length."""
+def band_limited(images: Float[Tensor, "*image height width"]) -> Float[Tensor, "*image height width"]:
+    """Images without the detail beyond `BAND`: a windowed sinc along both axes, which reaches half its length."""
+    leading = images.shape[:-2]
     place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
     taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
     weights, reach = (taps / taps.sum()).tolist(), TAPS // 2
-    images = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+    images = functional.pad(images.flatten(0, -3)[None], (reach, reach, reach, reach), mode="replicate")[0]
     for axis in (-2, -1):  # shifted sums: a convolution of one channel takes several times the memory
         length = images.shape[axis] - 2 * reach
         total = images.narrow(axis, 0, length) * weights[0]
         for shift, weight in enumerate(weights[1:], 1):
             total = torch.add(total, images.narrow(axis, shift, length), alpha=weight)
         images = total
-    return images
+    return images.reshape(*leading, *images.shape[-2:])
 
 
 def _real(images: Complex[Tensor, "image height width"]) -> Float[Tensor, "map height width"]:

@@ -10,13 +10,11 @@ from torch import nn
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.pretraining.data import CARD, CHECK
 from ptypinn.pretraining.scenarios import KINDS, Scenario, draw_scenario
 from ptypinn.pretraining.states import DIM, aligned
 from ptypinn.progress import Progress, silent
-
-ROUNDS, ROUNDS_UNKNOWN = 5, 16
-"""Rounds after which the errors are compared."""
 
 
 class Check:
@@ -46,7 +44,7 @@ class Check:
 
 @torch.no_grad()
 def error_of(scenario: Scenario, network: nn.Module | None) -> float:
-    """Relative complex error of a scan after `ROUNDS`, weighted by illumination.
+    """Relative complex error of a scan after the usual number of rounds, weighted by illumination.
 
     Args:
         scenario: The scan.

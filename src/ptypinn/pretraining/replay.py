@@ -47,13 +47,7 @@ class Replay:
 
 def _row(batch: StateBatch, number: int) -> StateBatch:
     part = slice(number, number + 1)
-    return StateBatch(
-        maps=batch["maps"][part],
-        unit=batch["unit"][part],
-        missing=batch["missing"][part],
-        weight=batch["weight"][part],
-        power=batch["power"][part],
-    )
+    return StateBatch(**{name: batch[name][part] for name in batch})  # type: ignore[literal-required,typeddict-item]
 
 
 def _turned(row: StateBatch, rng: Generator) -> StateBatch:

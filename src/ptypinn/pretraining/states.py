@@ -58,7 +58,8 @@ def draw_states(seed: tuple[int, ...], network: nn.Module, config: PretrainConfi
     truth = torch.from_numpy(scan.truth)
     problem = learned_problem(scan, network, LearnedOptions(refine_probe=unknown), torch.device("cpu"))
     most = config.rounds_unknown if unknown else config.rounds_known
-    chosen = np.sort(rng.choice(np.arange(1, most + 1), config.states_per_scan, replace=False))
+    last = round(np.exp(rng.uniform(*np.log([config.states_per_scan, most]))))
+    chosen = np.sort(rng.choice(np.arange(1, last + 1), config.states_per_scan, replace=False))
     rows, state = [], problem.start
     for number in range(1, int(chosen[-1]) + 1):
         state, seen = problem.solver.physics(state)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import lightning
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ptypinn.averaging import AveragedTask
 from ptypinn.checkpoints import HERE_ONLY, refuse_other_options
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models.canvas_maps import CHANNELS
+from ptypinn.models.canvas_maps import CHANNELS, band_limited
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.pretraining.states import StateBatch
 
@@ -28,19 +27,19 @@ FLOOR = 1e-3
 
 
 def gain_of(
-    correction: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
+    change: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
 ) -> Float[Tensor, " state"]:
     """Error after the correction over the error before, of the whole object and of its detail.
 
     Args:
-        correction: Answer of the network.
+        change: Of the objects, real and imaginary part, transmission.
         batch: The states.
         detail_share: Weight of the detail beside that of the whole.
 
     Returns:
         0 for a perfect correction, up to `FLOOR`; 1 for none.
     """
-    left = batch["missing"] - correction * batch["unit"]
+    left = batch["missing"] - change
     floor = FLOOR**2 * batch["power"]
     whole = _ratio(left, batch["missing"], batch["weight"], floor)
     fine = _ratio(_detail(left), _detail(batch["missing"]), batch["weight"], floor)
@@ -58,7 +57,7 @@ def _detail(image: Tensor) -> Tensor:
     return image - functional.interpolate(smooth, scale_factor=DETAIL_PX, mode="bilinear", align_corners=False)
 
 
-class PretrainTask(lightning.LightningModule):
+class PretrainTask(AveragedTask):
     """The network, its running average, and how it learns from states.
 
     Args:
@@ -67,38 +66,26 @@ class PretrainTask(lightning.LightningModule):
     """
 
     def __init__(self, config: PretrainConfig, steps: int) -> None:
-        super().__init__()
+        super().__init__(UnrolledCorrection(CHANNELS, widths=config.widths), config.average, WARM_UP)
         self.config, self.steps = config, steps
-        self.network = UnrolledCorrection(CHANNELS, widths=config.widths)
-        average: Any = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(self.network, multi_avg_fn=average)
-
-    @property
-    def averaged(self) -> UnrolledCorrection:
-        """The network with the running average of the weights."""
-        assert isinstance(self.average.module, UnrolledCorrection)
-        return self.average.module
 
     def on_train_epoch_start(self) -> None:
         """States of this epoch are made with the average that it begins with."""
         self.trainer.datamodule.take(self.averaged)  # type: ignore[attr-defined]  # ours
 
+    def forward(self, batch: StateBatch) -> Float[Tensor, "state 2 height width"]:
+        """The change that the network makes, as the solver applies it."""
+        return band_limited(self.network(batch["maps"]).float() * batch["unit"])
+
     def training_step(self, batch: StateBatch, index: int) -> Tensor:
         """Mean relative error after the correction."""
-        gain = gain_of(self.network(batch["maps"]), batch, self.config.detail_share)
+        gain = gain_of(self(batch), batch, self.config.detail_share)
         loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a lost case does not outweigh the others
         if not torch.isfinite(loss):
             where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
             raise InputError("pretraining", where, f"a loss of {loss.item()}", expected)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["maps"]))
         return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: StateBatch, batch_idx: int) -> None:
-        """Move the running average; it starts at the weights that the warm-up leaves."""
-        if self.global_step <= WARM_UP:
-            self.averaged.load_state_dict(self.network.state_dict())
-        else:
-            self.average.update_parameters(self.network)
 
     def configure_optimizers(self) -> Any:
         """AdamW; the rate rises, stays, and falls to zero at the end."""

@@ -13,8 +13,6 @@ from ptypinn.solver.unknowns import Unknowns
 
 Differentiable = Callable[[Unknowns], Evaluation]
 ARMIJO = 1e-4
-AS_GOOD = 2.5e-3
-"""Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
 SMALLEST_STEP = 1e-3
 
 
@@ -39,6 +37,12 @@ class StopRule:
     """Relative gain of the loss over `window` iterations below which the solver has converged."""
     window: int = 5
     """Iterations over which the gain is taken."""
+    as_good: float = 2.5e-3
+    """Held-out losses this close (relative) count as equal."""
+
+    def holds(self, trace: Trace) -> bool:
+        """Whether the last held-out loss is as good as the best."""
+        return trace.held_out_loss[-1] <= (1 + self.as_good) * min(trace.held_out_loss)
 
     def reason(self, trace: Trace) -> str | None:
         """Why to stop now, or None."""
@@ -76,14 +80,14 @@ def solve(
     """
     at, here = start, _finite(objective(start), 0)
     best, trace = at, Trace(passes=1)
-    _record(trace, here)
+    _record(trace, here, rule)
     for number in range(1, iterations + 1):
         moved = _step(objective, memory, at, here, trace)
         if moved is None:
             trace.stopped = "no descent"
             break
         at, here = moved[0], _finite(moved[1], number)
-        _record(trace, here)
+        _record(trace, here, rule)
         if trace.best_iteration == number or not trace.held_out_loss:
             best = at
         if watch:
@@ -104,11 +108,11 @@ def _finite(here: Evaluation, number: int) -> Evaluation:
     return here
 
 
-def _record(trace: Trace, here: Evaluation) -> None:
+def _record(trace: Trace, here: Evaluation, rule: StopRule) -> None:
     trace.loss.append(here.loss)
     if here.held_out_loss:
         trace.held_out_loss.append(here.held_out_loss)
-        if here.held_out_loss <= (1 + AS_GOOD) * min(trace.held_out_loss):
+        if rule.holds(trace):
             trace.best_iteration = len(trace.loss) - 1
 
 

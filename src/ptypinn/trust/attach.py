@@ -41,10 +41,9 @@ def with_trust(
     found = uncertainty_of(recon, part, fit)
     traits = traits_of(part, recon.probe)
     warnings = [*unfamiliar(traits, card or {}), *harmed(fit, residual_before)]
-    figures = {name: getattr(fit, name) for name in ("amplitude_residual", "expected_residual", "flux_closure")}
     record = {
         "warnings": warnings,
-        "fit_warnings": warnings_about(figures, fit),
+        "fit_warnings": warnings_about(fit.figures(), fit),
         "resolved_share": found.resolved_share,
         "constants": asdict(found.constants),
         "traits": traits,
