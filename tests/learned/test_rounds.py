@@ -8,8 +8,10 @@ import torch
 
 from ptypinn.errors import InputError
 from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.rounds import KNOWN_PROBE
 from ptypinn.learned.solve import solve_scan
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
+from ptypinn.solver.data_terms import DATA_TERMS
 
 CPU = torch.device("cpu")
 KNOWN = LearnedOptions(refine_probe=False)
@@ -120,6 +122,35 @@ def test_held_out_pixels_are_not_fitted(scan):
         losses[judged] = [problem.solver.objective(problems[0].start.at).loss for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.2])
+def test_sparse_positions_are_solved_steadily(make_scan, overlap):
+    """Phases that follow the gaps between positions are no slow ones: long steps along them diverge."""
+    scan = make_scan(overlap=overlap, object="lines", object_size=(112, 112), phase_range=(0.0, 2.0))
+    errors = [error_of(solve_scan(scan, None, KNOWN, rounds, CPU), scan.truth)[0] for rounds in (8, 16)]
+    assert errors[1] < 1.05 * errors[0]
+    assert errors[1] < 0.2
+
+
+def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
+    first = KNOWN_PROBE.steady_rounds
+    for rounds, same in ((first, True), (first + 1, False)):
+        found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in DATA_TERMS]
+        assert np.array_equal(*found) == same
+    at_once = solve_scan(scan, None, replace(KNOWN, near=True), 1, CPU).object
+    assert not np.array_equal(at_once, solve_scan(scan, None, KNOWN, 1, CPU).object)
+
+
+def test_closing_rounds_take_all_pixels_in(make_scan):
+    scan = make_scan(photons=1e4)
+    judged, closed, all_ = (
+        solve_scan(scan, None, replace(KNOWN, judged=judged, closing=closing), rounds, CPU)
+        for judged, closing, rounds in ((True, 0, 9), (True, 1, 9), (False, 0, 9))
+    )
+    assert closed.passes == judged.passes + 2
+    apart = [np.abs(found.object - all_.object).mean() for found in (judged, closed)]
+    assert apart[1] < 0.9 * apart[0]
 
 
 def test_solution_that_is_not_finite_is_told_in_one_line(scan):

@@ -12,7 +12,7 @@ from ptypinn.physics.forward import expected_counts, power
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation
-from ptypinn.solver.preconditioner import Preconditioner, Smoothness, illumination_of, rms_half_width
+from ptypinn.solver.preconditioner import CAP, Preconditioner, Smoothness, even_sums, illumination_of, rms_half_width
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start, integrate
 from ptypinn.solver.unknowns import Unknowns
@@ -79,6 +79,13 @@ def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point(
     assert trace.stopped == "held-out loss"
     assert best.object.real.mean().item() == pytest.approx(2, abs=0.4)
     assert len(trace.loss) - 1 == trace.best_iteration + 3
+
+
+@given(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
+def test_a_loss_is_as_good_as_the_best_within_the_tolerance(losses, tolerance):
+    rule = StopRule(as_good=tolerance)
+    assert rule.holds(Trace(held_out_loss=losses)) == (losses[-1] <= (1 + tolerance) * min(losses))
+    assert rule.holds(Trace(held_out_loss=[*losses, min(losses)]))
 
 
 def test_solver_says_when_it_has_converged():
@@ -156,3 +163,27 @@ def test_holding_the_power_changes_no_prediction(seed, photons):
     assert float(power(held.probe)) == pytest.approx(photons, rel=1e-5)
     before, after = (expected_counts(u.object[None], u.probe, CORNERS) for u in (at, held))
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4 * float(before.max()))
+
+
+@given(st.integers(0, 99), st.integers(3, 30))
+def test_evenness_is_that_of_bands_together(seed, rows):
+    light = torch.from_numpy(np.random.default_rng(seed).uniform(0, 2, (31, 24)).astype(np.float32))
+    whole = torch.stack(even_sums(light, 1.5))
+    bands = [
+        torch.stack(even_sums(light[top : top + rows + 1], 1.5, len(light[top : top + rows])))
+        for top in range(0, 31, rows)
+    ]
+    torch.testing.assert_close(torch.stack(bands).sum(0), whole)
+
+
+def test_even_light_lets_slow_phases_take_long_steps():
+    """Close positions: up to the cap that is asked for. Sparse ones: no more than every scan bears."""
+    probe, found = torch.from_numpy(curved_probe()), []
+    for step in (3, 24):
+        rows = torch.arange(0, 97, step)
+        corners = torch.cartesian_prod(rows, rows)[None]
+        preconditioner = Preconditioner(corners, (128, 128), Smoothness(0.5, 2.0, 0.02), 32, cap=1600.0)
+        preconditioner.refresh(Unknowns(torch.ones(128, 128).to(torch.complex64)), probe)
+        found.append(preconditioner.cap)
+    assert found[0] > 400
+    assert found[1] == CAP

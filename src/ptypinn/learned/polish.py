@@ -1,4 +1,4 @@
-"""Go on from the learned solver's result with the iterative one, and close with rounds that take its noise away."""
+"""Go on from the learned solver's result with the iterative one, and close with a round that takes its noise away."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ptypinn.solver.problem import Problem
 
 TOLERANCE = 1e-4
 """Polishing ends where the data term gains less over five iterations."""
-CLOSING = 2
+CLOSING = 1
 """Rounds on all pixels after those that some were held out of, and after polishing."""
 
 
@@ -82,10 +82,11 @@ def _closed(
     options = LearnedOptions(refine_probe=False, loss=config.loss, near=True)
     known = scan.replace(probe=found.probe, positions_px=found.positions_px + np.asarray(found.origin_px, float))
     light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
+    brightest = float((np.abs(found.probe) ** 2).sum(0).max())
     start = WholeScan(
         found.origin_px,
         found.object,
-        levels_of(light, canvas),
+        levels_of(light, canvas, brightest),
         overall_amplitude(canvas, light),
         np.arange(scan.n_patterns),
     )

@@ -28,8 +28,8 @@ from ptypinn.types import Probe
 EXPECTED = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, as textured ones have it."""
 KNOWN_PROBE_CAP = 1600.0
-"""Largest amplification of slow phases with a known probe: up to phases that vary over 40 half-widths of the probe, so
-that they are found in a few passes on canvases much larger than the probe. An unknown probe takes steadier steps."""
+"""Largest amplification of slow phases with a known probe and even light: of those that vary over 40 half-widths of
+the probe, so that they are found in a few passes on much larger canvases. An unknown probe takes steadier steps."""
 
 
 @dataclass(frozen=True)

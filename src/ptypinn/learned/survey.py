@@ -19,7 +19,7 @@ from ptypinn.learned.layout import Box, Layout
 from ptypinn.learned.problem import LearnedOptions, WholeScan, objective_of
 from ptypinn.learned.rounds import steady
 from ptypinn.physics.patches import split_positions
-from ptypinn.solver.preconditioner import WELL_LIT, Levels, illumination_of
+from ptypinn.solver.preconditioner import WELL_LIT, Levels, even_sums, illumination_of
 from ptypinn.solver.start import integrate, moments, raw_moments, spread
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Probe
@@ -120,7 +120,7 @@ def survey(
     found = moments(PatternStack(scan, device, budget_bytes=0), probe, rows)
     start = _better_start(scan, _start(found, probe, corners, layout.extent), probe, layout, options, origin)
     light = illumination_of(probe, corners, *layout.extent).cpu().numpy()
-    levels, amplitude = _levels(light, start)
+    levels, amplitude = _levels(light, start, float(probe.abs().square().sum(0).max()))
     return Survey(start, levels, amplitude), light
 
 
@@ -161,14 +161,17 @@ def part_of(scan: ScanData, patterns: np.ndarray) -> ScanData:
     return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
 
 
-def _levels(light: np.ndarray, start: Start) -> tuple[Levels, float]:
+def _levels(light: np.ndarray, start: Start, brightest: float) -> tuple[Levels, float]:
     """Levels and overall amplitude of the whole scan, band by band."""
     peak = float(light.max())
-    sums = np.zeros(5)
+    sums = np.zeros(7)
     for top in range(0, light.shape[0], BAND):
         band = light[top : top + BAND]
         power = start.amplitude_within(Box(top, 0, top + len(band), light.shape[1])).astype(np.float64) ** 2
         lit = band > np.float32(WELL_LIT) * np.float32(peak)
-        sums += [lit.sum(), band[lit].sum(dtype=float), power[lit].sum(), (band * power).sum(), band.sum(dtype=float)]
-    count, lit_light, lit_power, transmitted, total = sums
-    return Levels(peak, lit_light / count, lit_power / count), max((transmitted / total) ** 0.5, 1e-6)
+        even = even_sums(torch.from_numpy(light[top : top + BAND + 1]), brightest, len(band))
+        sums[:3] += [lit.sum(), band[lit].sum(dtype=float), power[lit].sum()]
+        sums[3:] += [(band * power).sum(), band.sum(dtype=float), *map(float, even)]
+    count, lit_light, lit_power, transmitted, total, held, uneven = sums.tolist()
+    even_px2 = held / max(uneven, 1e-30)
+    return Levels(peak, lit_light / count, lit_power / count, even_px2), max((transmitted / total) ** 0.5, 1e-6)

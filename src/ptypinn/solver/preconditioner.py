@@ -24,9 +24,15 @@ from ptypinn.types import Corners, Object, Probe
 FLOOR = 0.05
 """Illumination below this share of its maximum does not make steps larger."""
 CAP = 100.0
-"""Largest amplification of slow phases."""
+"""Amplification of slow phases that every scan bears."""
+EVEN = 20.0
+"""Amplification that the light bears per square of the length over which it is even, in half-widths of the probe: a
+phase that follows the gaps between sparse positions is not as slow as it seems, and longer steps diverge."""
 WELL_LIT = 0.3
 """Share of the largest illumination above which a pixel counts in `Levels`."""
+
+
+Light = Float[Tensor, "height width"]
 
 
 def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
@@ -60,13 +66,44 @@ class Levels:
     """Mean illumination where it is above `WELL_LIT` of the peak, photons per pixel."""
     object_power: float
     """Mean squared amplitude of the object there."""
+    even_px2: float
+    """Square of the length over which the light is even, as `even_sums` has it, pixels."""
 
 
-def levels_of(illumination: Float[Tensor, "height width"], canvas: Object) -> Levels:
-    """The levels of a scan whose canvas this is, (height, width)."""
+def levels_of(illumination: Light, canvas: Object, brightest: float) -> Levels:
+    """The levels of a scan.
+
+    Args:
+        illumination: Photons on every object pixel over the scan.
+        canvas: Object, (height, width).
+        brightest: Largest intensity of the probe, photons per pixel.
+    """
     peak = illumination.max()
     lit = illumination > WELL_LIT * peak
-    return Levels(float(peak), float(illumination[lit].mean()), float(canvas[lit].abs().square().mean()))
+    held, uneven = even_sums(illumination, brightest)
+    even = float(held / uneven.clamp(min=1e-30))
+    return Levels(float(peak), float(illumination[lit].mean()), float(canvas[lit].abs().square().mean()), even)
+
+
+def taper_of(illumination: Light, brightest: float) -> Light:
+    """1 where enough light falls, less elsewhere: what the phase is tapered by."""
+    return (2 * illumination / brightest).clamp(max=1)
+
+
+def even_sums(illumination: Light, brightest: float, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    """Sums of light times the taper squared and of light times its slope squared: their ratio is a length squared.
+
+    Args:
+        illumination: Photons on every object pixel.
+        brightest: Largest intensity of the probe, photons per pixel.
+        rows: The first rows that are summed over; all where None. The one after them, where there is one, tells the
+            slope of the last.
+    """
+    taper = taper_of(illumination, brightest)
+    light, height = illumination.double(), len(illumination) if rows is None else rows
+    down = ((light[1:] + light[:-1]) * (taper[1:] - taper[:-1]).square())[:height]
+    across = ((light[:, 1:] + light[:, :-1]) * (taper[:, 1:] - taper[:, :-1]).square())[:height]
+    return (light * taper.square())[:height].sum(), (down.sum() + across.sum()) / 2
 
 
 @dataclass(frozen=True)
@@ -91,9 +128,9 @@ class Preconditioner:
             extent: Canvas height and width, pixels.
             smoothness: Expected spectrum of the object.
             size: Edge of a pattern, pixels: more than the reach of the damping.
-            cap: Largest amplification of slow phases.
+            cap: Largest amplification of slow phases, where the light is even enough for it.
         """
-        self.corners, self.extent, self.cap = corners, extent, cap
+        self.corners, self.extent, self.most = corners, extent, cap
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
         self._spectrum = self._expected_spectrum(smoothness)
@@ -107,11 +144,13 @@ class Preconditioner:
             levels: Those of the whole scan, where this is a window of it; found on the canvas where None.
         """
         power = probe.abs().square().sum(0)
+        brightest, half_width = float(power.max()), rms_half_width(power)
         self.illumination = illumination_of(probe, self.corners, *self.extent)
-        self.levels = found = levels or levels_of(self.illumination, at.object)
+        self.levels = found = levels or levels_of(self.illumination, at.object, brightest)
+        self.cap = min(self.most, max(CAP, EVEN * found.even_px2 / half_width**2))
         self._root = torch.rsqrt(self.illumination + FLOOR * found.peak)
-        self._taper = (2 * self.illumination / power.max()).clamp(max=1)
-        self._smoothing = self._phase_filter(rms_half_width(power)) / (found.light * found.object_power)
+        self._taper = taper_of(self.illumination, brightest)
+        self._smoothing = self._phase_filter(half_width) / (found.light * found.object_power)
         self._probe_inverse = 1 / (self.corners.shape[1] * found.object_power)
         self._shift_inverse = 1 / (self._slope_power(probe) * found.object_power)
 
