@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Complex64, Complex128, Float32, Float64
@@ -20,13 +21,23 @@ FAINT = 1e-6
 
 @dataclass(frozen=True)
 class Piece:
-    """The solution of a window; the arrays may be read from a file as they are needed."""
+    """The solution of a window, in files: what is mapped of them is let go of after every look."""
 
     window: Window
-    object: Complex64[np.ndarray, "height width"]
-    """Transmission on the window's canvas."""
-    illumination: Float32[np.ndarray, "height width"]
-    """Photons on every pixel of it from the window's patterns."""
+    object_file: Path
+    """Transmission on the window's canvas, (height, width) complex64 (.npy)."""
+    light_file: Path
+    """Photons on every pixel of it from the window's patterns, (height, width) float32 (.npy)."""
+
+    @property
+    def object(self) -> Complex64[np.ndarray, "height width"]:
+        """Transmission, mapped from its file."""
+        return np.load(self.object_file, mmap_mode="r", allow_pickle=False)
+
+    @property
+    def illumination(self) -> Float32[np.ndarray, "height width"]:
+        """Photons, mapped from their file."""
+        return np.load(self.light_file, mmap_mode="r", allow_pickle=False)
 
 
 def stitch(pieces: Sequence[Piece], layout: Layout) -> Complex64[np.ndarray, "height width"]:

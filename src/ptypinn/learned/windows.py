@@ -148,8 +148,7 @@ def _solved(
         progress=_as_stage(report),
     ).require_all()
     pieces = [
-        Piece(window, *(np.load(given.folder / name / kept, mmap_mode="r") for kept in (OBJECT, LIGHT)))
-        for name, window in named.items()
+        Piece(window, given.folder / name / OBJECT, given.folder / name / LIGHT) for name, window in named.items()
     ]
     return Solution(
         np.where(light > 0, stitch(pieces, layout), np.complex64(1)),
