@@ -129,8 +129,8 @@ def test_windows_that_nothing_joins_keep_their_phases():
     assert np.angle(found[0] / found[1]) == np.angle(products[0, 1])
 
 
-def test_products_are_hermitian_and_only_of_neighbours():
+def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
     layout = filled()
-    products = overlaps(pieces_of(np.ones(layout.extent), layout, np.zeros(len(layout.windows))), layout)
+    products = overlaps(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout)
     np.testing.assert_allclose(products, products.conj().T)
     assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal
