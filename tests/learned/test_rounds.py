@@ -10,6 +10,7 @@ from ptypinn.errors import InputError
 from ptypinn.learned.problem import LearnedOptions, learned_problem
 from ptypinn.learned.rounds import KNOWN_PROBE
 from ptypinn.learned.solve import solve_scan
+from ptypinn.learned.weights import load_weights
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
 from ptypinn.solver.data_terms import DATA_TERMS
 
@@ -62,6 +63,15 @@ def test_untrained_network_is_the_physics_alone(scan, make_weights):
     np.testing.assert_array_equal(silent.object, bare.object)
     noisy = solve_scan(scan, make_weights(0.1).network, KNOWN, 3, CPU)
     assert np.abs(noisy.object - bare.object).max() > 1e-3
+
+
+def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
+    scan, network = make_scan(size=48, object_size=(112, 112), photons=1e6), load_weights().network
+    full, half = (solve_scan(scan, network, replace(KNOWN, half=half), 8, CPU) for half in (False, True))
+    errors = [error_of(found, scan.truth)[0] for found in (full, half)]
+    assert 0 < np.abs(half.object - full.object).max() < errors[0]
+    assert errors[1] == pytest.approx(errors[0], rel=0.03)
+    assert half.object.dtype == np.complex64
 
 
 @pytest.mark.parametrize("unknown", [False, True])

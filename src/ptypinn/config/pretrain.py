@@ -12,7 +12,7 @@ from ptypinn.errors import InputError
 class PretrainConfig:
     """What the network sees while it learns, and for how long."""
 
-    epochs: int = 32
+    epochs: int = 28
     """Epochs; the learning rate falls over the last `decay_share` of them."""
     scans_per_epoch: int = 160
     """Simulated scans per epoch; no scan is ever seen twice."""

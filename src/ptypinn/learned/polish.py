@@ -79,7 +79,7 @@ def _closed(
     watch: Watch | None,
 ) -> Reconstruction:
     """Rounds with the probe and the positions that are found."""
-    options = LearnedOptions(refine_probe=False, loss=config.loss, near=True)
+    options = LearnedOptions(refine_probe=False, loss=config.loss, half=config.precision == "bf16", near=True)
     known = scan.replace(probe=found.probe, positions_px=found.positions_px + np.asarray(found.origin_px, float))
     light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
     brightest = float((np.abs(found.probe) ** 2).sum(0).max())

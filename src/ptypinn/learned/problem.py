@@ -46,6 +46,8 @@ class LearnedOptions:
     """Hold pixels out that tell signal from noise: the best round is kept, and polishing knows when to stop."""
     closing: int = 0
     """Rounds on all pixels after the best round on some."""
+    half: bool = False
+    """Let the network compute in bfloat16."""
     near: bool = False
     """The start lies near the solution: no rounds on amplitudes first."""
 
@@ -104,7 +106,7 @@ def learned_problem(
     stack, corners = objective.stack, objective.corners
     cap = CAP if options.refine_probe else KNOWN_PROBE_CAP
     preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size, cap)
-    solver = LearnedSolver(objective, preconditioner, photons, network)
+    solver = LearnedSolver(objective, preconditioner, photons, network, half=options.half)
     if whole is None:
         first = steady(objective)
         starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))

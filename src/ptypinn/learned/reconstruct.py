@@ -62,8 +62,14 @@ def reconstruct_learned(
     usual = ROUNDS_UNKNOWN if config.refine_probe else ROUNDS
     rounds = config.rounds or usual
     judged = config.polish > 0 or rounds > usual
-    closing = CLOSING if judged and not config.polish else 0
-    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss, judged=judged, closing=closing)
+    options = LearnedOptions(
+        config.refine_probe,
+        config.probe_modes,
+        config.loss,
+        judged=judged,
+        closing=CLOSING if judged and not config.polish else 0,
+        half=config.precision == "bf16",
+    )
     windows = windows or WindowOptions()
     solution = solve_windows(
         scan,

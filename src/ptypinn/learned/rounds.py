@@ -66,7 +66,13 @@ class LearnedSolver:
     """One scan, or a window of it, with a network; without one, the physical steps alone."""
 
     def __init__(
-        self, objective: Objective, preconditioner: Preconditioner, photons: float, network: nn.Module | None
+        self,
+        objective: Objective,
+        preconditioner: Preconditioner,
+        photons: float,
+        network: nn.Module | None,
+        *,
+        half: bool = False,
     ) -> None:
         """Prepare to solve.
 
@@ -75,9 +81,10 @@ class LearnedSolver:
             preconditioner: Of the same scan, refreshed.
             photons: Power of the probe, held while it is solved for.
             network: Correction on the canvas; None for none.
+            half: Let the network compute in bfloat16.
         """
         self.objective, self.preconditioner = objective, preconditioner
-        self.photons, self.network = photons, network
+        self.photons, self.network, self.half = photons, network, half
         self.amplitude = 1.0
 
     def begin(self, start: Unknowns, amplitude: float | None = None) -> State:
@@ -123,7 +130,9 @@ class LearnedSolver:
     def correct(self, state: State, seen: CanvasMaps) -> State:
         """Add the network's correction to the object."""
         assert self.network is not None
-        return corrected(state, seen, self.network(seen.maps))
+        with torch.autocast(seen.maps.device.type, torch.bfloat16, enabled=self.half):
+            answer = self.network(seen.maps)
+        return corrected(state, seen, answer.float())
 
     def _pass(self, state: State) -> tuple[State, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
