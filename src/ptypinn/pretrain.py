@@ -15,6 +15,7 @@ from ptypinn.device import cpu_threads, pick_device
 from ptypinn.pretraining.check import Check
 from ptypinn.pretraining.data import StateDataModule
 from ptypinn.pretraining.export import export
+from ptypinn.pretraining.start import start_of
 from ptypinn.pretraining.task import PretrainTask
 from ptypinn.progress import Progress, silent
 
@@ -48,13 +49,15 @@ def pretrain(
         Path of the weights, which `learned.weights.load_weights` reads; the averages of those that were trained.
 
     Raises:
-        InputError: Where the loss is not finite, there is nothing to resume, or it is of other options.
+        InputError: Where the loss is not finite, the weights to go on from cannot be used, there is nothing to resume,
+            or it is of other options.
     """
     config, folder = config or PretrainConfig(), Path(output_dir)
     checkpoint = to_resume(folder, {"config", "epoch"}) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch) * (1 + config.replays)
-    task, data = PretrainTask(config, steps), StateDataModule(config)
+    start = start_of(config)
+    task, data = PretrainTask(config, steps, None if start is None else start.network), StateDataModule(config)
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         _trainer(config, folder, progress or silent).fit(task, data, ckpt_path=checkpoint, weights_only=True)
         return export(folder / CHECKPOINTS / LAST, folder / WEIGHTS, config, progress=progress)

@@ -25,7 +25,7 @@ from ptypinn.pretraining.scenarios import HELD_OUT_IMAGES
 from ptypinn.pretraining.states import draw_states
 from ptypinn.pretraining.task import gain_of
 
-RECIPE = Path(__file__).parents[2] / "configs" / "pretrain.yaml"
+RECIPE, MORE = (Path(__file__).parents[2] / "configs" / name for name in ("pretrain.yaml", "pretrain_more.yaml"))
 
 
 def assert_equal_weights(first, second):
@@ -127,8 +127,24 @@ def test_the_command_on_the_card_repeats_the_training():
     from ptypinn.cli.options import parse
 
     config = PretrainConfig(scans_per_batch=2, photons_log10=(3.0, 7.0), widths=(8, 8, 8, 8), learning_rate=1e-3)
-    _, options = parse(command_of(config).split()[1:])
+    _, options = parse(command_of(config, "out").split()[1:])
     assert PretrainConfig(**{field.name: options[field.name] for field in fields(PretrainConfig)}) == config
+
+
+def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp_path):
+    further = replace(tiny, start=str(trained), epochs=1, seed=1, learning_rate=1e-9)
+    found = load_weights(pretrain(further, output_dir=tmp_path / "further"))
+    first = load_weights(trained)
+    assert found.card["start"]["sha256"] == first.digest
+    assert found.card["start"]["card"] == first.card
+    assert len(found.card["retrain"]) == 2
+    assert found.card["retrain"][0] == first.card["retrain"][0]
+    for name, value in first.network.state_dict().items():  # the rate is too low to move them
+        torch.testing.assert_close(found.network.state_dict()[name], value, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match=r"--start: found a network of widths .* expected --widths"):
+        pretrain(replace(further, widths=(8, 8, 8, 8)), output_dir=tmp_path / "other")
+    with pytest.raises(InputError, match="no such file"):
+        pretrain(replace(further, start=str(tmp_path / "none.safetensors")), output_dir=tmp_path / "none")
 
 
 def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(tiny, trained, tmp_path):
@@ -165,6 +181,9 @@ def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, c
     assert main(["pretrain", "--output-dir", str(folder), "--export", "--quiet"]) == 0
     exported = load_weights(folder / WEIGHTS)
     assert (exported.digest, exported.card) == (before.digest, before.card)
+    further = ["--start", str(folder / WEIGHTS), "--output-dir", str(tmp_path / "further")]
+    assert main(["pretrain", "--config", str(MORE), *further, *options, "--quiet"]) == 0
+    assert load_weights(tmp_path / "further" / WEIGHTS).card["start"]["sha256"] == before.digest
     assert main(["pretrain", "--output-dir", str(tmp_path / "none"), "--export"]) == 1
     assert "no such file" in capsys.readouterr().err
 

@@ -12,7 +12,9 @@ from ptypinn.errors import InputError
 class PretrainConfig:
     """What the network sees while it learns, and for how long."""
 
-    epochs: int = 28
+    start: str = "none"
+    """Weights to go on from: none (from scratch), shipped (those that come with the package), or a file of weights."""
+    epochs: int = 20
     """Epochs; the learning rate falls over the last `decay_share` of them."""
     scans_per_epoch: int = 160
     """Simulated scans per epoch; no scan is ever seen twice."""
@@ -22,11 +24,11 @@ class PretrainConfig:
     """Optimiser steps on states seen earlier in the epoch, after every step on fresh ones."""
     states_per_scan: int = 6
     """Rounds of the solver that are taken from every scan, each a sample of its own."""
-    rounds_known: int = 16
+    rounds_known: int = 8
     """Most rounds that the solver runs on scans with a known probe; how many is drawn evenly in the logarithm."""
-    rounds_unknown: int = 40
+    rounds_unknown: int = 20
     """Most rounds that it runs on scans with a guessed probe, drawn alike."""
-    unknown_share: float = 0.2
+    unknown_share: float = 0.15
     """Share of scans whose probe is a guess."""
     photons_log10: tuple[float, float] = (2.5, 8.0)
     """Photons per pattern, drawn evenly in the logarithm between these powers of ten."""
@@ -50,7 +52,7 @@ class PretrainConfig:
     """Scans, never trained on, that judge the network after every epoch."""
     card_checks: int = 100
     """Scans, never trained on, that the figures of the model card come from."""
-    precision: Literal["32", "bf16-mixed"] = "bf16-mixed"
+    precision: Literal["32", "bf16-mixed"] = "32"
     """Arithmetic of the network while it learns: float32, or bfloat16 in the convolutions. Solving takes float32."""
     workers: int = 1
     """Processes that simulate while the network learns; 0 simulates in between."""
@@ -64,6 +66,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "scans_per_epoch", "scans_per_batch", "states_per_scan", "checks", "card_checks"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("start", bool(self.start), "none, shipped, or a file of weights")
         for name in ("rounds_known", "rounds_unknown"):
             self._require(name, getattr(self, name) >= self.states_per_scan, "at least --states_per_scan")
         for name in ("learning_rate", "gradient_clip"):

@@ -57,7 +57,7 @@ def model_card(
         "scan": dict(scan.provenance),
         "config": asdict(config),
         "versions": versions(),
-        "start": None if start is None else {"file": start.source, "sha256": start.digest, "card": card},
+        "start": None if start is None else start.record(),
         **{name: card[name] for name in ("not_seen", "licence") if name in card},
         "saw": widened(card.get("saw", {}), traits_of(scan)),
     }

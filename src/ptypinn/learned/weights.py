@@ -37,6 +37,10 @@ class Weights:
     digest: str
     """SHA-256 of the weights, independent of the file around them."""
 
+    def record(self) -> dict[str, Any]:
+        """What cards of weights that went on from these say of them."""
+        return {"file": Path(self.source).name, "sha256": self.digest, "card": dict(self.card)}
+
 
 def load_weights(path: str | Path | None = None) -> Weights:
     """Read weights; nothing in the file is executed.

@@ -8,11 +8,14 @@ from typing import Any
 
 from ptypinn.checkpoints import HERE_ONLY
 from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.learned.weights import Weights
 from ptypinn.plain import to_plain
 from ptypinn.pretraining import scenarios
 from ptypinn.runs import versions
 
 LICENCE = "BSD-3-Clause"
+START = "pretrained/weights.safetensors"
+"""Where the commands of a card expect the weights of the command before."""
 NOT_SEEN = (
     "patterns with edges outside 48 to 96 pixels: nothing in the network depends on the edge, but none were tried",
     "positions that are recorded wrongly",
@@ -34,13 +37,16 @@ class Training:
     """Optimiser steps."""
 
 
-def model_card(config: PretrainConfig, done: Training, figures: Mapping[str, Any]) -> dict[str, Any]:
+def model_card(
+    config: PretrainConfig, done: Training, figures: Mapping[str, Any], start: Weights | None = None
+) -> dict[str, Any]:
     """What is known about weights, as plain values.
 
     Args:
         config: Configuration of their training.
         done: How far it has come.
         figures: Measured quality, as `check.card_figures` gives it.
+        start: Weights that it went on from.
     """
     card = {
         "name": "learned solver of ptypinn, pre-trained on simulations",
@@ -59,7 +65,8 @@ def model_card(config: PretrainConfig, done: Training, figures: Mapping[str, Any
         "figures": figures,
         "config": asdict(config),
         "versions": versions(),
-        "retrain": command_of(config),
+        "start": None if start is None else start.record(),
+        "retrain": commands_of(config, start),
     }
     plain: dict[str, Any] = to_plain(card)
     return plain
@@ -102,12 +109,19 @@ def scope(config: PretrainConfig) -> dict[str, Any]:
     }
 
 
-def command_of(config: PretrainConfig) -> str:
-    """The command that repeats a training."""
-    words = ["ptypinn pretrain --output-dir pretrained"]
+def commands_of(config: PretrainConfig, start: Weights | None) -> list[str]:
+    """The commands that repeat a training, and before it those of the weights that it went on from."""
+    if start is None:
+        return [command_of(config, "pretrained")]
+    return [*start.card.get("retrain", []), f"{command_of(config, 'further')} --start {START}"]
+
+
+def command_of(config: PretrainConfig, folder: str) -> str:
+    """The command that repeats a training into a folder."""
+    words = [f"ptypinn pretrain --output-dir {folder}"]
     for field in fields(config):
         value = getattr(config, field.name)
-        if value != field.default and field.name not in HERE_ONLY:
+        if value != field.default and field.name not in HERE_ONLY | {"start"}:
             words.append(f"--{field.name} {_word(value)}")
     return " ".join(words)
 

@@ -63,10 +63,14 @@ class PretrainTask(AveragedTask):
     Args:
         config: Network, loss and optimiser.
         steps: Optimiser steps of the whole training.
+        start: Weights to go on from; random ones where None.
     """
 
-    def __init__(self, config: PretrainConfig, steps: int) -> None:
-        super().__init__(UnrolledCorrection(CHANNELS, widths=config.widths), config.average, WARM_UP)
+    def __init__(self, config: PretrainConfig, steps: int, start: UnrolledCorrection | None = None) -> None:
+        network = UnrolledCorrection(CHANNELS, widths=config.widths)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+        super().__init__(network, config.average, WARM_UP)
         self.config, self.steps = config, steps
 
     def on_train_epoch_start(self) -> None:
