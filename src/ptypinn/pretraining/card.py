@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ptypinn.checkpoints import HERE_ONLY
@@ -63,7 +64,7 @@ def model_card(
         "not_seen": NOT_SEEN,
         "held_out": {"photographs": scenarios.HELD_OUT_IMAGES},
         "figures": figures,
-        "config": asdict(config),
+        "config": asdict(config) | {"start": Path(config.start).name},
         "versions": versions(),
         "start": None if start is None else start.record(),
         "retrain": commands_of(config, start),
