@@ -13,7 +13,7 @@ import h5py
 from ptypinn.cli.recorded import loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import FORMATS, load
-from ptypinn.data.formats.base import file_hash
+from ptypinn.data.formats.source import file_hash
 from ptypinn.data.hdf5 import open_hdf5, require_file
 from ptypinn.data.recon_file import is_reconstruction
 from ptypinn.data.reconstruction import Reconstruction

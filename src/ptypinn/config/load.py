@@ -8,12 +8,42 @@ from typing import Literal
 from ptypinn.data.validate import MAX_CANVAS_PIXELS
 from ptypinn.errors import InputError
 
+FormatName = Literal[
+    "auto",
+    "native",
+    "cxi",
+    "nxcxi",
+    "ptyd",
+    "ptyr",
+    "ptychodus",
+    "npz",
+    "ptychonn",
+    "ptylab",
+    "shelves",
+    "eiger",
+    "stem4d",
+    "tiff",
+]
+"""Names of the file formats, those of `ptypinn.data.formats.FORMATS`."""
+Flip = Literal["none", "y", "x", "yx"]
+"""Axes along which the order is turned round."""
+POSITIVE = (
+    "photons",
+    "energy_eV",
+    "detector_distance_m",
+    "detector_pixel_m",
+    "pixel_size_m",
+    "detector_gain",
+    "scan_step_m",
+    "crop_px",
+)
+
 
 @dataclass(frozen=True)
 class LoadConfig:
     """How a scan file is read."""
 
-    format: Literal["auto", "native", "cxi", "npz"] = "auto"
+    format: FormatName = "auto"
     """File format; auto looks at the content."""
     domain: Literal["auto", "counts", "amplitude"] = "auto"
     """What floating-point patterns of an NPZ file hold: counts, or amplitudes (square roots of counts)."""
@@ -34,6 +64,34 @@ class LoadConfig:
     """Distance from sample to detector in metres; replaces the file's."""
     detector_pixel_m: float | None = None
     """Detector pixel in metres; replaces the file's."""
+    pixel_size_m: float | None = None
+    """Object pixel in metres, where energy, distance and detector pixel do not give it; replaces the file's."""
+    particle: Literal["auto", "photon", "electron"] = "auto"
+    """What is diffracted, which gives the wavelength at an energy; auto is what files of the format usually hold."""
+    detector_gain: float | None = None
+    """Detector units per photon or electron, by which patterns are divided; replaces the file's."""
+    patterns_file: str = ""
+    """File with the patterns, for formats that keep them apart from positions and probe."""
+    positions_file: str = ""
+    """File with the positions, for formats without: CSV with a column each for y and x, one line per pattern."""
+    positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
+    """Unit of positions whose file does not say: object pixels, metres, micrometres or nanometres."""
+    scan_step_m: float | None = None
+    """Step in metres of a raster of patterns that comes without positions."""
+    centre_px: tuple[int, int] | None = None
+    """Row and column of the zero frequency in the stored patterns; their middle (N//2) where not given."""
+    crop_px: int | None = None
+    """Edge of the square around the zero frequency that is kept of each stored pattern; all of it where not given."""
+    transpose_patterns: bool = False
+    """Exchange rows and columns of the patterns, their mask and the file's probe, before any flip."""
+    flip_patterns: Flip = "none"
+    """Turn the patterns, their mask and the file's probe round their middle along these axes."""
+    transpose_positions: bool = False
+    """Exchange y and x of the positions, before any flip."""
+    flip_positions: Flip = "none"
+    """Change the sign of these coordinates of the positions."""
+    allow_external: bool = False
+    """Follow links to files outside the folder of the scan file."""
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that turn out to be near-field (projection) images; far-field takes them anyway."""
     memory_budget_MB: float = 4096.0
@@ -42,7 +100,7 @@ class LoadConfig:
     """Most pixels of the object canvas; positions that need more mostly have a mistaken unit."""
 
     def __post_init__(self) -> None:
-        for name in ("photons", "energy_eV", "detector_distance_m", "detector_pixel_m"):
+        for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not (0 < value < float("inf")):
                 raise InputError(f"--{name}", "", str(value), "a positive number")
@@ -51,3 +109,5 @@ class LoadConfig:
                 raise InputError(f"--{name}", "", str(getattr(self, name)), "more than 0")
         if self.calibration == "none" and self.photons is not None:
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
+        if self.crop_px is not None and self.crop_px % 2:
+            raise InputError("--crop_px", "", str(self.crop_px), "an even number")

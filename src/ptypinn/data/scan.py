@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -13,7 +14,9 @@ from jaxtyping import Bool, Complex64, Float64, Num
 from ptypinn.errors import InputError
 
 ProbeGauge = Literal["calibrated", "relative"]
+Particle = Literal["photon", "electron"]
 PLANCK_TIMES_C_EV_M = 1.2398419843320026e-6
+ELECTRON_REST_ENERGY_EV = 510998.95069
 
 
 @runtime_checkable
@@ -51,7 +54,7 @@ class ScanData:
     pixel_size_m: float | None = None
     """Object pixel, metres; None where the file does not say."""
     energy_eV: float | None = None
-    """Photon (or electron) energy, electron volts."""
+    """Energy of the photons, kinetic energy of the electrons, electron volts."""
     detector_distance_m: float | None = None
     """Sample to detector, metres."""
     detector_pixel_m: float | None = None
@@ -60,6 +63,8 @@ class ScanData:
     """`calibrated`: the probe is in sqrt(photons); `relative`: its scale is arbitrary until `calibrate_probe`."""
     truth: Complex64[np.ndarray, "height width"] | None = None
     """True object for simulated scans, transmission."""
+    particle: Particle = "photon"
+    """What is diffracted."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where the data came from: file, reader, options, calibration; JSON-able."""
 
@@ -97,8 +102,8 @@ class ScanData:
 
     @property
     def wavelength_m(self) -> float | None:
-        """Photon wavelength, metres, from the energy."""
-        return None if self.energy_eV is None else PLANCK_TIMES_C_EV_M / self.energy_eV
+        """Wavelength, metres, from the energy."""
+        return None if self.energy_eV is None else wavelength_of(self.energy_eV, self.particle)
 
     def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:
         """The probe, or an error that says how to supply one."""
@@ -121,3 +126,15 @@ class ScanData:
     def replace(self, **changes: Any) -> ScanData:
         """A copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
+
+
+def wavelength_of(energy_eV: float, particle: Particle = "photon") -> float:
+    """Wavelength, metres: `hc / E` of photons, `hc / sqrt(E (E + 2 m c^2))` of electrons of kinetic energy E.
+
+    Args:
+        energy_eV: Energy, electron volts.
+        particle: What has it.
+    """
+    if particle == "photon":
+        return PLANCK_TIMES_C_EV_M / energy_eV
+    return PLANCK_TIMES_C_EV_M / math.sqrt(energy_eV * (energy_eV + 2 * ELECTRON_REST_ENERGY_EV))

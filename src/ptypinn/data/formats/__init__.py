@@ -1,21 +1,18 @@
-"""Scan files: one adapter per format, `load` and `save`."""
+"""Scan and reconstruction files: one adapter per format behind `load`, `load_reconstruction` and `save`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Format
-from ptypinn.data.formats.cxi import CXI
+from ptypinn.data.atomic import atomic_path
+from ptypinn.data.formats.base import Entry, Field, Format, Lack, require_writable
 from ptypinn.data.formats.finish import finish
-from ptypinn.data.formats.native import NATIVE, write_native
-from ptypinn.data.formats.npz import NPZ
+from ptypinn.data.formats.registry import FORMATS, detect_format
 from ptypinn.data.hdf5 import require_file
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-
-FORMATS: dict[str, Format] = {"native": NATIVE, "cxi": CXI, "npz": NPZ}
-"""File formats by name, tried in this order. A new one is one module and one entry here."""
 
 DEFAULTS = LoadConfig()
 
@@ -34,28 +31,66 @@ def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
         InputError: Where the file or an option is at fault; one line that names the file and the field.
     """
     path = Path(path)
-    require_file(path)
-    name = detect_format(path) if config.format == "auto" else config.format
-    return finish(FORMATS[name].read(path, config), config)
+    found = format_of(path, config)
+    if found.read is None:
+        raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
+    return finish(found.read(path, config), config)
 
 
-def save(scan: ScanData, path: str | Path) -> Path:
-    """Write a scan as the package's own HDF5 file, which other CXI readers open too; atomically.
+def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
+    """Read a reconstruction of any format.
 
     Args:
-        scan: The scan.
-        path: Where; an existing file is replaced once the new one is complete.
+        path: The file.
+        config: What the file does not say.
+
+    Raises:
+        InputError: Where the file or an option is at fault; one line that names the file and the field.
     """
-    return write_native(scan, Path(path))
+    path = Path(path)
+    found = format_of(path, config)
+    if found.read_reconstruction is None:
+        raise InputError(str(path), "file", f"a scan ({found.title})", "a reconstruction")
+    return found.read_reconstruction(path, config)
 
 
-def detect_format(path: Path) -> str:
-    """Name of the format of an existing file, by its content."""
-    for name, candidate in FORMATS.items():
-        if candidate.sniff(path):
-            return name
-    titles = ", ".join(f"{f.title}" for f in FORMATS.values())
-    raise InputError(str(path), "file", "neither HDF5 nor NPZ content", f"one of: {titles}")
+def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "native") -> Path:
+    """Write a scan or a reconstruction, atomically.
+
+    Args:
+        thing: What to write.
+        path: Where; an existing file is replaced once the new one is complete.
+        format: Name of the format; `native` is the package's own, which keeps everything.
+
+    Raises:
+        InputError: Where the format cannot be written, or not without what is missing.
+    """
+    path, target = Path(path), FORMATS[format]
+    require_writable(target, thing, path)
+    with atomic_path(path) as temporary:
+        if isinstance(thing, ScanData) and target.write is not None:
+            target.write(thing, temporary)
+        elif isinstance(thing, Reconstruction) and target.write_reconstruction is not None:
+            target.write_reconstruction(thing, temporary)
+    return path
 
 
-__all__ = ["DEFAULTS", "FORMATS", "Format", "detect_format", "load", "save"]
+def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
+    """The format of an existing file: the one that `config` names, or else by its content."""
+    require_file(path)
+    return FORMATS[detect_format(path) if config.format == "auto" else config.format]
+
+
+__all__ = [
+    "DEFAULTS",
+    "FORMATS",
+    "Entry",
+    "Field",
+    "Format",
+    "Lack",
+    "detect_format",
+    "format_of",
+    "load",
+    "load_reconstruction",
+    "save",
+]

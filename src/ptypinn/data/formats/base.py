@@ -1,63 +1,155 @@
-"""What a file format offers to `load`, and the record of where a scan came from."""
+"""What a file format declares about itself: the one contract of its adapter, its documentation and `convert`."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 
-HASH_WHOLE_BYTES = 10**9
-HASH_HEAD_BYTES = 2**24
+Field = Literal[
+    "counts",
+    "positions_px",
+    "probe",
+    "object",
+    "mask",
+    "energy_eV",
+    "detector_distance_m",
+    "detector_pixel_m",
+    "pixel_size_m",
+    "particle",
+    "probe_gauge",
+    "illumination",
+    "uncertainty",
+    "unscaled",
+    "records",
+]
+"""What an entry of a file carries: a field of `ScanData` or `Reconstruction`. `object` is the truth of a scan or the
+object of a reconstruction; `records` is provenance, ledger, metrics and history."""
+
+WORDS: dict[Field, str] = {
+    "counts": "counts",
+    "positions_px": "positions",
+    "probe": "probe",
+    "object": "object",
+    "mask": "mask",
+    "energy_eV": "energy",
+    "detector_distance_m": "detector distance",
+    "detector_pixel_m": "detector pixel",
+    "pixel_size_m": "object pixel",
+    "particle": "kind of particle",
+    "probe_gauge": "scale of the probe",
+    "illumination": "illumination",
+    "uncertainty": "uncertainty of the object",
+    "unscaled": "object before prediction scaling",
+    "records": "records of where the data came from and how they were made",
+}
+"""The fields in words, for messages and tables."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place in a file: an HDF5 dataset or attribute, an array of an archive, a column."""
+
+    path: str
+    """Where, as the format spells it; alternatives are entries of their own."""
+    field: Field | None
+    """What it carries; None where it only helps to read others."""
+    axes: str = ""
+    """Shape by the names of the axes, such as `(M, N, N)`; empty for one value."""
+    unit: str = ""
+    """Unit in the file, such as `J`; empty where dimensionless."""
+    meaning: str = ""
+    """Sign, order of axes, orientation, and whatever else a reader must know, in a few words."""
+    optional: bool = False
+    """Whether files without it can be read."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that files of a format do not, or need not, say."""
+
+    what: str
+    """In words, such as `photon energy`."""
+    option: str
+    """Field of `LoadConfig` that supplies it."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One file format."""
+    """One file format. Scans, reconstructions or both; read, written or both.
+
+    Writers are given a temporary path in the folder and with the suffix of the final one, and need not be atomic.
+    """
 
     title: str
     """What users call it."""
+    suffixes: tuple[str, ...]
+    """Usual suffixes, lower case, with the dot."""
     sniff: Callable[[Path], bool]
-    """Whether an existing file is of this format, from its content."""
-    read: Callable[[Path, LoadConfig], ScanData]
-    """Read a file; raises `InputError` where it contradicts the format."""
-    write: Callable[[ScanData, Path], Path] | None = None
-    """Write a file atomically, where the format can hold a scan."""
+    """Whether an existing file is of this format, from its content; False, not an error, for any other file."""
+    entries: tuple[Entry, ...]
+    """Every place that is read or written, in the order of the documentation."""
+    lacks: tuple[Lack, ...] = ()
+    """What it cannot know."""
+    notes: str = ""
+    """Paragraph for the documentation: orientation, what is assumed, who writes such files."""
+    read: Callable[[Path, LoadConfig], ScanData] | None = None
+    """Read a scan; raises `InputError` where the file contradicts the format or leaves a choice open."""
+    write: Callable[[ScanData, Path], None] | None = None
+    """Write a scan; lazy counts are streamed."""
+    read_reconstruction: Callable[[Path, LoadConfig], Reconstruction] | None = None
+    """Read a reconstruction."""
+    write_reconstruction: Callable[[Reconstruction, Path], None] | None = None
+    """Write a reconstruction."""
+    needs: tuple[Field, ...] = ()
+    """Fields without which nothing can be written."""
+
+    @property
+    def holds(self) -> frozenset[Field]:
+        """The fields that some entry carries."""
+        return frozenset(entry.field for entry in self.entries if entry.field is not None)
 
 
-def describe_source(path: Path, format_name: str, config: LoadConfig, **notes: Any) -> dict[str, Any]:
-    """Provenance of a scan that is read from `path`.
-
-    Returns:
-        `file`, `format`, `sha256`, the `options` that differ from their defaults, and the notes.
-    """
-    options = {
-        f.name: getattr(config, f.name) for f in dataclasses.fields(config) if getattr(config, f.name) != f.default
-    }
-    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **notes}
+def fields_of(thing: ScanData | Reconstruction) -> list[Field]:
+    """The fields that a scan or a reconstruction fills, in the order of `WORDS`."""
+    names = {field.name for field in dataclasses.fields(thing)}
+    return [name for name in WORDS if name in names or name in ("object", "records") if _filled(thing, name)]
 
 
-def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance of a scan read from a file that carries the provenance of the scan written to it.
+def _filled(thing: ScanData | Reconstruction, name: Field) -> bool:
+    if isinstance(thing, Reconstruction):
+        return name == "records" or getattr(thing, name) is not None
+    if name == "mask":
+        return not thing.good.all()
+    if name == "particle":
+        return thing.particle != "photon"
+    if name == "probe_gauge":
+        return thing.probe is not None and thing.probe_gauge == "calibrated"
+    if name == "records":
+        return bool(thing.provenance)
+    return getattr(thing, "truth" if name == "object" else name) is not None
 
-    The file that the earlier scan came from moves to `converted_from`.
-    """
-    earlier = {key: stored[key] for key in ("file", "format", "sha256", "options", "converted_from") if key in stored}
-    kept = {key: value for key, value in stored.items() if key not in earlier}
-    return {**kept, **current, **({"converted_from": earlier} if earlier else {})}
+
+def require_writable(target: Format, thing: ScanData | Reconstruction, path: Path) -> None:
+    """Raise `InputError` where a format cannot be written, or not without what `thing` lacks."""
+    scan = isinstance(thing, ScanData)
+    if (target.write if scan else target.write_reconstruction) is None:
+        expected = f"a format that ptypinn writes {'scans' if scan else 'reconstructions'} to"
+        raise InputError(str(path), "format", target.title, expected)
+    missing = [name for name in target.needs if name not in fields_of(thing)]
+    if missing:
+        expected = f"one, which {target.title} files need: {' and '.join(options_for(missing[0]))}"
+        raise InputError(str(path), WORDS[missing[0]], "none", expected)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file; of its first 16 MiB and its size where it is larger than 1 GB."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= HASH_WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        head = hashlib.sha256(file.read(HASH_HEAD_BYTES))
-    head.update(str(size).encode())
-    return f"head+size:{head.hexdigest()}"
+def options_for(name: Field) -> tuple[str, ...]:
+    """Options that supply a field which a file lacks."""
+    geometry = ("--energy_eV", "--detector_distance_m", "--detector_pixel_m")
+    return geometry if name == "pixel_size_m" else (f"--{name}",)

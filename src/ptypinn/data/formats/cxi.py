@@ -12,10 +12,11 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Format, describe_source
+from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import take_counts
-from ptypinn.data.formats.native import DETECTOR, JOULES_PER_EV, is_native
+from ptypinn.data.formats.native import DETECTOR, JOULES_PER_EV, OWN
 from ptypinn.data.formats.npz import as_probe
+from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset
 from ptypinn.data.recon_file import is_reconstruction
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
@@ -135,8 +136,46 @@ def _read_translation(file: h5py.File, source: str) -> np.ndarray:
 
 
 def is_cxi(path: Path) -> bool:
-    """Whether a file is HDF5 and not our own."""
-    return h5py.is_hdf5(path) and not is_native(path)
+    """Whether a file is HDF5 with an entry as CXI has it."""
+    if not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return "entry_1" in file and OWN not in file
 
 
-CXI = Format("CXI", sniff=is_cxi, read=read_cxi)
+ENTRIES = (
+    Entry(f"{DETECTOR}/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2; or entry_1/data_1/data"),
+    Entry(
+        f"{DETECTOR}/mask", "mask", "(N, N) or (M, N, N)", "", "bits; a pixel is bad where any but 0x1000 is set", True
+    ),
+    Entry(
+        TRANSLATION[0], "positions_px", "(M, 3)", "m", "motion (x, y, z) of the sample, against which the probe moves"
+    ),
+    Entry(
+        f"{DETECTOR}/basis_vectors",
+        "detector_pixel_m",
+        "(3, 2)",
+        "m",
+        "(x, y, z) of a row step and a column step",
+        True,
+    ),
+    Entry(
+        f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size: stand in for basis_vectors", True
+    ),
+    Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector", True),
+    Entry(f"{SOURCE}/energy", "energy_eV", "", "J", "of one photon", True),
+    Entry(f"{SOURCE}/wavelength", "energy_eV", "", "m", "stands in for the energy", True),
+    Entry(f"{SOURCE}/illumination", "probe", "(modes, N, N)", "arbitrary", "", True),
+)
+CXI = Format(
+    "CXI",
+    (".cxi",),
+    sniff=is_cxi,
+    entries=ENTRIES,
+    lacks=(
+        Lack("photon energy", "energy_eV"),
+        Lack("detector distance", "detector_distance_m"),
+        Lack("detector pixel", "detector_pixel_m"),
+    ),
+    read=read_cxi,
+)

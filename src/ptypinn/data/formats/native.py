@@ -15,10 +15,12 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.atomic import atomic_path
-from ptypinn.data.formats.base import Format, describe_source, succeed
+from ptypinn.data.formats.base import Entry, Format
 from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.formats.source import describe_source, succeed
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, write_json
+from ptypinn.data.recon_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
@@ -30,9 +32,9 @@ NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "
 CHUNK_BYTES = 2**17
 
 
-def write_native(scan: ScanData, path: Path) -> Path:
-    """Write a scan atomically; lazy counts are streamed."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+def write_native(scan: ScanData, path: Path) -> None:
+    """Write a scan; lazy counts are streamed."""
+    with h5py.File(path, "w") as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
         file["cxi_version"], file["number_of_entries"] = 160, 1
         entry = _group(file, "entry_1", "NXentry", default="data_1")
@@ -46,19 +48,21 @@ def write_native(scan: ScanData, path: Path) -> Path:
             _dataset(geometry, "translation", sample_translation(scan.positions_px, scan.pixel_size_m), "m")
             links["translation"] = h5py.SoftLink("/entry_1/sample_1/geometry_1/translation")
         _write_own(scan, _group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
-    return Path(path)
 
 
 def read_native(path: Path, config: LoadConfig) -> ScanData:
     """Read what `write_native` wrote, every field to the bit."""
     source = str(path)
     with open_hdf5(path) as file:
+        if is_reconstruction(file):
+            raise InputError(source, "file", "a reconstruction", "a scan")
         version = file[OWN].attrs.get("format_version")
         if version != FORMAT_VERSION:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
         good = require_dataset(file, source, f"{DETECTOR}/mask")[()] == 0
         counts = take_counts(require_dataset(file, source, f"{DETECTOR}/data"), path, good, config)
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
+        particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
         probe, truth = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         return ScanData(
@@ -68,6 +72,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             truth=None if truth is None else truth[()],
             mask=good,
             probe_gauge=gauge,
+            particle=particle,
             provenance=succeed(stored, describe_source(path, "native", config)),
             **fields,
         )
@@ -110,6 +115,7 @@ def _write_detector(scan: ScanData, group: h5py.Group) -> None:
 
 def _write_own(scan: ScanData, group: h5py.Group) -> None:
     write_json(group, "probe_gauge", scan.probe_gauge)
+    write_json(group, "particle", scan.particle)
     _dataset(group, "positions_px", scan.positions_px, "pixel")
     for name, unit in NUMBERS.items():
         value = getattr(scan, name)
@@ -133,11 +139,60 @@ def _dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
 
 
 def is_native(path: Path) -> bool:
-    """Whether a file is HDF5 with our own group."""
+    """Whether a file is HDF5 with one of our own groups."""
     if not h5py.is_hdf5(path):
         return False
     with open_hdf5(path) as file:
-        return OWN in file
+        return OWN in file or is_reconstruction(file)
 
 
-NATIVE = Format("ptypinn scan (HDF5, CXI-compatible)", sniff=is_native, read=read_native, write=write_native)
+def _read_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
+    return read_reconstruction(path)
+
+
+def _write_reconstruction(recon: Reconstruction, path: Path) -> None:
+    write_reconstruction(recon, path)
+
+
+ENTRIES = (
+    Entry(f"{DETECTOR}/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
+    Entry(f"{DETECTOR}/mask", "mask", "(N, N)", "", "0 = good pixel"),
+    Entry(f"{DETECTOR}/basis_vectors", None, "(3, 2)", "m", "(x, y, z) of one row step and one column step", True),
+    Entry("entry_1/sample_1/geometry_1/translation", None, "(M, 3)", "m", "sample motion (x, y, z)", True),
+    Entry("entry_1/instrument_1/source_1/energy", None, "", "J", "of one photon, for other readers", True),
+    Entry(f"{OWN}/positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)"),
+    Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
+    Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
+    Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
+    Entry(f"{OWN}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{OWN}/energy_eV", "energy_eV", "", "eV", "", True),
+    Entry(f"{OWN}/detector_distance_m", "detector_distance_m", "", "m", "", True),
+    Entry(f"{OWN}/detector_pixel_m", "detector_pixel_m", "", "m", "", True),
+    Entry(f"{OWN}/particle", "particle", "", "", "JSON: photon or electron", True),
+    Entry(f"{OWN}/provenance", "records", "", "", "JSON"),
+    Entry(f"{GROUP}/object", "object", "(H, W)", "", "of a reconstruction: transmission"),
+    Entry(f"{GROUP}/probe", "probe", "(modes, N, N)", "sqrt(photons)"),
+    Entry(
+        f"{GROUP}/positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0) on the object"
+    ),
+    Entry(f"{GROUP}/origin_px", "positions_px", "(2,)", "pixel", "(y, x) of the object's pixel (0, 0) in the scan"),
+    Entry(f"{GROUP}/patterns", "positions_px", "(M,)", "", "which patterns of the scan; all where absent", True),
+    Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{GROUP}/illumination", "illumination", "(H, W)", "photons/pixel"),
+    Entry(f"{GROUP}/uncertainty", "uncertainty", "(H, W)", "", "standard deviation of the object", True),
+    Entry(f"{GROUP}/unscaled", "unscaled", "(H, W)", "", "object before prediction scaling", True),
+    Entry(f"{GROUP}/provenance", "records", "", "", "JSON, as are scale, metrics, history, prediction_scale"),
+)
+NATIVE = Format(
+    "ptypinn HDF5",
+    (".h5", ".hdf5"),
+    sniff=is_native,
+    entries=ENTRIES,
+    notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
+    " everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "
+    "as a plot in NeXus viewers.",
+    read=read_native,
+    write=write_native,
+    read_reconstruction=_read_reconstruction,
+    write_reconstruction=_write_reconstruction,
+)

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Format, describe_source
+from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -159,4 +160,24 @@ def is_npz(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-NPZ = Format("flat NPZ (PtychoPINN family)", sniff=is_npz, read=read_npz)
+ENTRIES = (
+    Entry("diffraction or diff3d", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
+    Entry("positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)", True),
+    Entry("ycoords, xcoords", "positions_px", "(M,)", "pixel", "centre of the probe", True),
+    Entry("probeGuess, probe_guess or probe", "probe", "(modes, N, N)", "arbitrary", "", True),
+    Entry("objectGuess or object_guess", "object", "(H, W)", "", "taken only where --truth names it", True),
+)
+NPZ = Format(
+    "flat NPZ (PtychoPINN family)",
+    (".npz",),
+    sniff=is_npz,
+    entries=ENTRIES,
+    lacks=(
+        Lack("photon energy", "energy_eV"),
+        Lack("detector distance", "detector_distance_m"),
+        Lack("detector pixel", "detector_pixel_m"),
+        Lack("whether floating-point patterns are counts", "domain"),
+        Lack("which axis counts the patterns", "axis_order"),
+    ),
+    read=read_npz,
+)

@@ -1,0 +1,33 @@
+"""Every file format by name. A new one is one module and one entry here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptypinn.data.formats.base import Format
+from ptypinn.data.formats.cxi import CXI
+from ptypinn.data.formats.native import NATIVE
+from ptypinn.data.formats.npz import NPZ
+from ptypinn.data.hdf5 import require_file
+from ptypinn.errors import InputError
+
+FORMATS: dict[str, Format] = {
+    "native": NATIVE,
+    "cxi": CXI,
+    "npz": NPZ,
+}
+"""Formats by name. A file is of the first one that recognises it; a suffix belongs to the first that writes it."""
+
+
+def detect_format(path: Path) -> str:
+    """Name of the format of an existing file, by its content.
+
+    Raises:
+        InputError: Where no format recognises it, or it cannot be read at all.
+    """
+    require_file(path)
+    for name, candidate in FORMATS.items():
+        if candidate.sniff(path):
+            return name
+    expected = f"one of {', '.join(FORMATS)}, or --format to say which"
+    raise InputError(str(path), "file", "content of no format that ptypinn knows", expected)

@@ -1,0 +1,47 @@
+"""The record of the file that a scan came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptypinn.config.load import LoadConfig
+
+HASH_WHOLE_BYTES = 10**9
+HASH_HEAD_BYTES = 2**24
+
+
+def describe_source(path: Path, format_name: str, config: LoadConfig, **notes: Any) -> dict[str, Any]:
+    """Provenance of a scan that is read from `path`.
+
+    Returns:
+        `file`, `format`, `sha256`, the `options` that differ from their defaults, and the notes.
+    """
+    options = {
+        f.name: getattr(config, f.name) for f in dataclasses.fields(config) if getattr(config, f.name) != f.default
+    }
+    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **notes}
+
+
+def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance of a scan read from a file that carries the provenance of the scan written to it.
+
+    The file that the earlier scan came from moves to `converted_from`.
+    """
+    earlier = {key: stored[key] for key in ("file", "format", "sha256", "options", "converted_from") if key in stored}
+    kept = {key: value for key, value in stored.items() if key not in earlier}
+    return {**kept, **current, **({"converted_from": earlier} if earlier else {})}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; of its first 16 MiB and its size where it is larger than 1 GB."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= HASH_WHOLE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        head = hashlib.sha256(file.read(HASH_HEAD_BYTES))
+    head.update(str(size).encode())
+    return f"head+size:{head.hexdigest()}"
