@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,22 @@ class LazyCounts:
 
     Args:
         path: The HDF5 file.
-        dataset: Name of the dataset, (M, N, N).
+        dataset: Name of the dataset, (M, N, N), or (rows, columns, N, N) for a raster of patterns.
         good: Good pixels, (N, N); values of the others are not checked. None checks all.
+        window: Rows and columns of the patterns that are kept; None keeps all.
     """
 
-    def __init__(self, path: Path, dataset: str, good: np.ndarray | None = None) -> None:
+    def __init__(
+        self, path: Path, dataset: str, good: np.ndarray | None = None, window: tuple[slice, slice] | None = None
+    ) -> None:
         self._path, self._name, self._good = Path(path).resolve(), dataset, good
+        self._window = window or (slice(None), slice(None))
         self._file: h5py.File | None = None
         self._process = -1
         data = self._open()
-        self._shape, self._dtype = tuple(int(n) for n in data.shape), np.dtype(data.dtype)
+        self._dtype = np.dtype(data.dtype)
+        kept = [len(range(*part.indices(n))) for part, n in zip(self._window, data.shape[-2:], strict=True)]
+        self._shape = (math.prod(data.shape[:-2]), *kept)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,8 +91,17 @@ class LazyCounts:
         try:
             for run in runs:
                 if len(run):
-                    first, last = ordered[run[0]], ordered[run[-1]]
-                    patterns[run] = data[first : last + 1][ordered[run] - first]
+                    first, last = int(ordered[run[0]]), int(ordered[run[-1]])
+                    patterns[run] = self._between(data, first, last + 1)[ordered[run] - first]
         except DAMAGE as error:
             raise InputError(str(self._path), self._name, f"unreadable data ({error})", "a complete file") from error
         return patterns
+
+    def _between(self, data: h5py.Dataset, first: int, stop: int) -> np.ndarray:
+        """Patterns `first` to `stop`, of a raster by whole lines."""
+        if data.ndim == 3:
+            return data[(slice(first, stop), *self._window)]
+        columns = data.shape[1]
+        line = first // columns
+        lines = data[(slice(line, -(-stop // columns)), slice(None), *self._window)]
+        return lines.reshape(-1, *self._shape[1:])[first - line * columns : stop - line * columns]

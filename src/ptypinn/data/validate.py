@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_CANVAS_PIXELS = 16384**2
 """Canvases beyond this are refused unless a reader is told otherwise: mostly a mistaken unit of the positions."""
 
+SQUARE = "square patterns; --crop_px cuts them so"
+EVEN = "an even edge of at least 8 pixels; --crop_px cuts it so"
+
 
 def validate_scan(scan: ScanData) -> None:
     """Raise `InputError` for the first contradiction in a scan: shapes, finiteness, signs, pairing, canvas."""
@@ -69,9 +72,9 @@ def _check_shape(scan: ScanData) -> None:
     if shape[0] == 0:
         raise InputError(scan.source, "counts", "0 patterns", "at least one")
     if shape[1] != shape[2]:
-        raise InputError(scan.source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", "square patterns")
+        raise InputError(scan.source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", SQUARE)
     if shape[1] % 2 or shape[1] < 8:
-        raise InputError(scan.source, "counts", f"patterns of {shape[1]} pixels", "an even edge of at least 8 pixels")
+        raise InputError(scan.source, "counts", f"patterns of {shape[1]} pixels", EVEN)
 
 
 def _check_counts(scan: ScanData) -> None:

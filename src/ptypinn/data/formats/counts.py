@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.lazy import LazyCounts
 from ptypinn.data.scan import Counts
+from ptypinn.errors import InputError
+
+
+def require_counts(source: str, config: LoadConfig, files: str) -> None:
+    """Raise `InputError` where amplitudes are asked of files that always hold counts."""
+    if config.domain == "amplitude":
+        raise InputError(source, "--domain", "amplitude", f"counts, which is what {files} hold")
 
 
 def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, config: LoadConfig) -> Counts:
     """Read a dataset of counts, or leave it on disk where it exceeds `memory_budget_MB`.
 
     Args:
-        dataset: Patterns, (M, N, N).
+        dataset: Patterns, (M, rows, columns), or a raster of them, (rows, columns of the raster, rows, columns), which
+            is read line by line.
         path: File that holds it.
-        good: Good pixels, (N, N), or None.
-        config: Reading options.
+        good: Good pixels of the window that is kept, (N, N), or None.
+        config: Reading options, among them the window.
+
+    Raises:
+        InputError: Where the dataset is no stack of numbers.
     """
-    if dataset.nbytes > config.memory_budget_MB * 1e6:
-        return LazyCounts(path, dataset.name, good)
-    return np.asarray(dataset[()])
+    if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "uif":
+        found = f"{dataset.dtype} of shape {dataset.shape}"
+        raise InputError(str(path), dataset.name, f"counts: {found}", "counts of shape (patterns, N, N)")
+    window = window_of(str(path), dataset.shape, config)
+    rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
+    stack = math.prod(dataset.shape[:-2])
+    if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_MB * 1e6:
+        return LazyCounts(path, dataset.name, good, window)
+    whole = dataset[()] if window is None else dataset[(..., *window)]
+    return np.asarray(whole).reshape(stack, rows, columns)
+
+
+def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray:
+    """Good pixels of the window that is kept, (N, N) bool.
+
+    Args:
+        bad: Bad pixels, (rows, columns) or one image per pattern; a pixel is bad where it is so in any of them.
+        source: Name of the data for messages.
+        name: Where the mask lies.
+        shape: Shape of the patterns.
+        config: Reading options, among them the window.
+    """
+    if bad.ndim < 2 or bad.shape[-2:] != tuple(shape[-2:]):
+        raise InputError(source, name, f"{bad.dtype} of shape {bad.shape}", f"shape {shape[-2:]}, the detector's")
+    somewhere = np.any(bad.astype(bool).reshape(-1, *bad.shape[-2:]), axis=0)
+    return ~cut(np.asarray(somewhere), window_of(source, shape, config))

@@ -13,18 +13,25 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
-from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
 from ptypinn.data.formats.native import DETECTOR, JOULES_PER_EV, OWN
 from ptypinn.data.formats.npz import as_probe
+from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset
-from ptypinn.data.recon_file import is_reconstruction
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
 from ptypinn.errors import InputError
 
 SOURCE = "entry_1/instrument_1/source_1"
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
 TRANSLATION = ("entry_1/sample_1/geometry_1/translation", "entry_1/data_1/translation")
+LABORATORY = np.array([[0.0, -1.0], [-1.0, 0.0], [0.0, 0.0]])
+"""Directions (x, y, z) of rows and columns of a detector whose basis vectors are not declared."""
+PLACES = {
+    "energy_eV": f"{SOURCE}/energy",
+    "detector_distance_m": f"{DETECTOR}/distance",
+    "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
+}
 HAS_SIGNAL = 0x1000
 """The one bit of a CXI mask that does not mean a bad pixel."""
 
@@ -36,30 +43,28 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where a dataset is missing or contradicts the format, or the geometry is incomplete.
     """
     source = str(path)
-    if config.domain == "amplitude":
-        raise InputError(source, "--domain", "amplitude", "counts, which is what CXI files hold")
+    require_counts(source, config, "CXI files")
     with open_hdf5(path) as file:
-        if is_reconstruction(file):
-            raise InputError(source, "file", "a reconstruction", "a scan")
         data = require_dataset(file, source, *DATA)
-        good = _read_mask(file, source, data.shape)
-        energy = _read_energy(file, source, config)
-        distance = config.detector_distance_m or read_scalar(file, source, f"{DETECTOR}/distance")
-        basis, declared = _read_basis(file, source, config)
-        detector_pixel = float(np.linalg.norm(basis[:, 0]))
-        size = _pixel_size(source, energy, distance, detector_pixel, data.shape[-1])
-        translation = _read_translation(file, source)
+        good = read_mask(file, source, data.shape, config)
+        counts = take_counts(data, path, good, config)
+        basis, declared = read_basis(file, source, config)
+        found = {
+            "energy_eV": read_energy(file, source),
+            "detector_distance_m": read_scalar(file, source, f"{DETECTOR}/distance"),
+            "detector_pixel_m": None if basis is None else float(np.linalg.norm(basis[:, 0])),
+        }
+        optics = Optics.read(source, config, found, PLACES)
+        size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         probe = find_dataset(file, f"{SOURCE}/illumination")
         return ScanData(
-            counts=take_counts(data, path, good, config),
-            positions_px=probe_positions(translation, basis) / size,
+            counts=counts,
+            positions_px=probe_positions(read_translation(file, source), LABORATORY if basis is None else basis) / size,
             probe=None if probe is None else as_probe(source, probe.name, probe[()]),
             mask=good,
             pixel_size_m=size,
-            energy_eV=energy,
-            detector_distance_m=distance,
-            detector_pixel_m=detector_pixel,
             provenance=describe_source(path, "cxi", config, basis_vectors="file" if declared else "assumed"),
+            **optics.fields(),
         )
 
 
@@ -73,21 +78,19 @@ def probe_positions(translation: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return -translation @ (basis / np.linalg.norm(basis, axis=0))
 
 
-def _read_mask(file: h5py.File, source: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def read_mask(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
+    """Good pixels by the bits of a CXI mask, (N, N); None without one."""
     dataset = find_dataset(file, f"{DETECTOR}/mask")
     if dataset is None:
         return None
     bits = dataset[()]
-    if bits.dtype.kind not in "uib" or bits.shape[-2:] != shape[-2:] or bits.ndim not in (2, 3):
-        found = f"{bits.dtype} of shape {bits.shape}"
-        raise InputError(source, dataset.name, found, f"bits of shape {shape[-2:]}, the detector's")
-    bad = (bits.astype(np.int64) & ~HAS_SIGNAL) != 0
-    return ~(bad if bad.ndim == 2 else bad.any(0))
+    if bits.dtype.kind not in "uib":
+        raise InputError(source, dataset.name, f"{bits.dtype} of shape {bits.shape}", "bits, one image of the detector")
+    return take_mask(bits.astype(np.int64) & ~HAS_SIGNAL, source, dataset.name, shape, config)
 
 
-def _read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
-    if config.energy_eV is not None:
-        return config.energy_eV
+def read_energy(file: h5py.File, source: str) -> float | None:
+    """Energy of a photon, eV, by the energy or else the wavelength of the source."""
     energy = read_scalar(file, source, f"{SOURCE}/energy")
     if energy is not None:
         return energy / JOULES_PER_EV
@@ -95,7 +98,11 @@ def _read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | No
     return None if wavelength is None else PLANCK_TIMES_C_EV_M / wavelength
 
 
-def _read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.ndarray, bool]:
+def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.ndarray | None, bool]:
+    """Steps (x, y, z) along rows and columns of the detector, metres, (3, 2), and whether the file declares them.
+
+    Without basis vectors, rows run along -y and columns along -x; None where the pixel is not known either.
+    """
     dataset = find_dataset(file, f"{DETECTOR}/basis_vectors")
     if dataset is not None:
         basis, name = dataset[()].astype(np.float64), dataset.name
@@ -105,8 +112,8 @@ def _read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nd
         x, y = (read_scalar(file, source, f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
         x, y = x or y or config.detector_pixel_m, y or x or config.detector_pixel_m
         if x is None or y is None:
-            raise InputError(source, f"{DETECTOR}/x_pixel_size", "no such dataset", "one, or --detector_pixel_m")
-        basis, name = np.array([[0.0, -x], [-y, 0.0], [0.0, 0.0]]), f"{DETECTOR}/x_pixel_size"
+            return None, False
+        basis, name = LABORATORY * [y, x], f"{DETECTOR}/x_pixel_size"
     steps = np.linalg.norm(basis, axis=0)
     if config.detector_pixel_m is not None:
         basis *= config.detector_pixel_m / steps
@@ -115,18 +122,8 @@ def _read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nd
     return basis, dataset is not None
 
 
-def _pixel_size(source: str, energy: float | None, distance: float | None, pixel: float, size: int) -> float:
-    if energy is None:
-        raise InputError(source, f"{SOURCE}/energy", "no such dataset", "one, or --energy_eV")
-    if distance is None:
-        raise InputError(source, f"{DETECTOR}/distance", "no such dataset", "one, or --detector_distance_m")
-    for name, value in ((f"{SOURCE}/energy", energy), (f"{DETECTOR}/distance", distance)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(source, name, str(value), "a positive number")
-    return PLANCK_TIMES_C_EV_M / energy * distance / (size * pixel)
-
-
-def _read_translation(file: h5py.File, source: str) -> np.ndarray:
+def read_translation(file: h5py.File, source: str) -> np.ndarray:
+    """Motion of the sample (x, y, z), metres, (M, 3)."""
     dataset = require_dataset(file, source, *TRANSLATION)
     values = dataset[()]
     if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "uif":

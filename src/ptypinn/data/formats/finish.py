@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.formats.npz import PROBE_NAMES, as_probe, open_npz, pick
+from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
+from ptypinn.data.oriented import Orientation, derive
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.errors import InputError
 
@@ -20,6 +23,9 @@ PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entr
 def finish(scan: ScanData, config: LoadConfig) -> ScanData:
     """Apply the options of `config` that hold for every format, and calibrate the probe."""
     scan = _set_numbers(scan, config)
+    patterns = Orientation(config.transpose_patterns, config.flip_patterns)
+    positions = Orientation(config.transpose_positions, config.flip_positions)
+    scan = derive(scan, patterns, positions, config.detector_gain)
     if config.probe:
         probe, gauge = read_probe(Path(config.probe))
         if probe.shape[1:] != (scan.size, scan.size):
@@ -67,19 +73,19 @@ def _read_hdf5_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
 
 
 def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
-    given = {
-        name: getattr(config, name)
-        for name in ("energy_eV", "detector_distance_m", "detector_pixel_m")
-        if getattr(config, name) is not None
+    given: dict[str, Any] = {
+        name: getattr(config, name) for name in (*NAMES, "pixel_size_m") if getattr(config, name) is not None
     }
+    if config.particle != "auto":
+        given["particle"] = config.particle
     if not given:
         return scan
     before = scan.pixel_size_m
     scan = scan.replace(**given)
-    wavelength, distance, pixel = scan.wavelength_m, scan.detector_distance_m, scan.detector_pixel_m
-    if wavelength is None or distance is None or pixel is None:
+    optics = Optics(scan.energy_eV, scan.detector_distance_m, scan.detector_pixel_m, scan.particle)
+    after = config.pixel_size_m or optics.pixel_size_m(scan.size)
+    if after is None:
         return scan
-    pixel_size_m = wavelength * distance / (scan.size * pixel)
     # The stage moved by metres, whatever the pixel is said to be; the pixels of a truth are what they are.
-    factor = 1.0 if before is None or scan.truth is not None else before / pixel_size_m
-    return scan.replace(pixel_size_m=pixel_size_m, positions_px=scan.positions_px * factor)
+    factor = 1.0 if before is None or scan.truth is not None else before / after
+    return scan.replace(pixel_size_m=after, positions_px=scan.positions_px * factor)

@@ -1,0 +1,95 @@
+"""Turn patterns and positions over, as options of reading ask, and divide patterns by the detector's gain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Num
+
+from ptypinn.data.scan import Counts, ScanData
+from ptypinn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One of the eight ways to lay a square down: transposed first, then turned round along axes."""
+
+    transpose: bool = False
+    """Exchange rows and columns."""
+    flip: str = "none"
+    """Axes that are turned round afterwards: none, y, x or yx."""
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes."""
+        return not self.transpose and self.flip == "none"
+
+    def images(self, values: np.ndarray) -> np.ndarray:
+        """Turn the last two axes over about pixel N//2, so that the zero frequency stays where it is.
+
+        Args:
+            values: Images of even edge, (..., N, N). Row 0, whose mirror image lies outside, stays where it is.
+        """
+        values = values.swapaxes(-2, -1) if self.transpose else values
+        for axis, name in ((-2, "y"), (-1, "x")):
+            if name in self.flip:
+                values = np.roll(np.flip(values, axis), 1, axis)
+        return np.ascontiguousarray(values)
+
+    def positions(self, values: np.ndarray) -> np.ndarray:
+        """Turn positions (y, x) over about 0."""
+        values = values[:, ::-1] if self.transpose else values
+        signs = [-1.0 if name in self.flip else 1.0 for name in "yx"]
+        return np.ascontiguousarray(values * signs)
+
+
+class DerivedCounts:
+    """Patterns that are turned over and divided by a gain when they are read.
+
+    Args:
+        counts: The patterns as they are stored.
+        orientation: How they are turned.
+        gain: What they are divided by; None leaves their number type alone.
+    """
+
+    def __init__(self, counts: Counts, orientation: Orientation, gain: float | None = None) -> None:
+        self._counts, self._orientation, self._gain = counts, orientation, gain
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of patterns, rows, columns."""
+        m, rows, columns = self._counts.shape
+        return (m, columns, rows) if self._orientation.transpose else (m, rows, columns)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type: the stored one, or float32 after division."""
+        return self._counts.dtype if self._gain is None else np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
+        """Read patterns by slice or by index array."""
+        patterns = self._orientation.images(self._counts[key])
+        return patterns if self._gain is None else (patterns / self._gain).astype(np.float32)
+
+
+def derive(scan: ScanData, patterns: Orientation, positions: Orientation, gain: float | None) -> ScanData:
+    """A scan with patterns, mask and probe turned one way, positions another, and counts divided by a gain.
+
+    Raises:
+        InputError: Where positions are to be turned that index a true object.
+    """
+    if not positions.is_identity and scan.truth is not None:
+        expected = "a scan without a true object, whose pixels the positions count"
+        raise InputError(scan.source, "--flip_positions", positions.flip, expected)
+    changes: dict[str, Any] = {}
+    if not patterns.is_identity or gain is not None:
+        counts = DerivedCounts(scan.counts, patterns, gain)
+        changes["counts"] = counts[:] if isinstance(scan.counts, np.ndarray) else counts
+    if not patterns.is_identity:
+        changes["mask"] = patterns.images(scan.good)
+        changes["probe"] = None if scan.probe is None else patterns.images(scan.probe)
+    if not positions.is_identity:
+        changes["positions_px"] = positions.positions(scan.positions_px)
+    return scan.replace(**changes) if changes else scan
