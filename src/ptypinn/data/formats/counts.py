@@ -11,8 +11,11 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.lazy import LazyCounts
-from ptypinn.data.scan import Counts
+from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
+
+CHUNK_BYTES = 2**17
+BATCH_BYTES = 2**24
 
 
 def require_counts(source: str, config: LoadConfig, files: str) -> None:
@@ -60,3 +63,21 @@ def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], c
         raise InputError(source, name, f"{bad.dtype} of shape {bad.shape}", f"shape {shape[-2:]}, the detector's")
     somewhere = np.any(bad.astype(bool).reshape(-1, *bad.shape[-2:]), axis=0)
     return ~cut(np.asarray(somewhere), window_of(source, shape, config))
+
+
+def write_counts(group: h5py.Group, name: str, scan: ScanData) -> h5py.Dataset:
+    """Write counts chunked and compressed, a few patterns at a time.
+
+    Args:
+        group: Where to.
+        name: Name of the dataset.
+        scan: The scan; its lazy counts are streamed.
+    """
+    shape, dtype = scan.counts.shape, scan.counts.dtype
+    per_chunk = max(1, min(shape[0], CHUNK_BYTES // (shape[1] * shape[2] * dtype.itemsize)))
+    chunks = (per_chunk, *shape[1:])
+    data = group.create_dataset(name, shape, dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+    data.attrs["units"] = "counts"
+    for part, patterns in scan.batches(per_chunk * max(1, BATCH_BYTES // CHUNK_BYTES)):
+        data[part] = patterns
+    return data

@@ -14,7 +14,16 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
-from ptypinn.data.formats.native import DETECTOR, JOULES_PER_EV, OWN
+from ptypinn.data.formats.cxi_layout import (
+    DETECTOR,
+    GEOMETRY,
+    JOULES_PER_EV,
+    SOURCE,
+    add_dataset,
+    add_group,
+    write_layout,
+)
+from ptypinn.data.formats.native import OWN
 from ptypinn.data.formats.npz import as_probe
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
@@ -22,9 +31,8 @@ from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_data
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
 from ptypinn.errors import InputError
 
-SOURCE = "entry_1/instrument_1/source_1"
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
-TRANSLATION = ("entry_1/sample_1/geometry_1/translation", "entry_1/data_1/translation")
+TRANSLATION = (f"{GEOMETRY}/translation", "entry_1/data_1/translation")
 LABORATORY = np.array([[0.0, -1.0], [-1.0, 0.0], [0.0, 0.0]])
 """Directions (x, y, z) of rows and columns of a detector whose basis vectors are not declared."""
 PLACES = {
@@ -32,6 +40,7 @@ PLACES = {
     "detector_distance_m": f"{DETECTOR}/distance",
     "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
 }
+IMAGE = "entry_1/image_1/data"
 HAS_SIGNAL = 0x1000
 """The one bit of a CXI mask that does not mean a bad pixel."""
 
@@ -57,10 +66,13 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         optics = Optics.read(source, config, found, PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         probe = find_dataset(file, f"{SOURCE}/illumination")
+        calibrated = probe is not None and probe.attrs.get("units") == "sqrt(photons)"
         return ScanData(
             counts=counts,
             positions_px=probe_positions(read_translation(file, source), LABORATORY if basis is None else basis) / size,
             probe=None if probe is None else as_probe(source, probe.name, probe[()]),
+            probe_gauge="calibrated" if calibrated else "relative",
+            truth=read_truth(file, source, config),
             mask=good,
             pixel_size_m=size,
             provenance=describe_source(path, "cxi", config, basis_vectors="file" if declared else "assumed"),
@@ -132,6 +144,30 @@ def read_translation(file: h5py.File, source: str) -> np.ndarray:
     return values.astype(np.float64)
 
 
+def read_truth(file: h5py.File, source: str, config: LoadConfig) -> np.ndarray | None:
+    """The object that `--truth` names, (H, W) complex64; None where it names none."""
+    if not config.truth:
+        return None
+    dataset = require_dataset(file, source, config.truth)
+    if dataset.ndim != 2 or dataset.dtype.kind not in "uifc":
+        raise InputError(source, config.truth, f"{dataset.dtype} of shape {dataset.shape}", "an image of numbers")
+    return dataset[()].astype(np.complex64)
+
+
+def write_cxi(scan: ScanData, path: Path) -> None:
+    """Write a scan as any CXI reader expects it, and nothing else."""
+    with h5py.File(path, "w") as file:
+        entry = write_layout(file, scan)
+        if scan.probe is not None:
+            modes = scan.probe if len(scan.probe) > 1 else scan.probe[0]
+            unit = "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary"
+            add_dataset(file[SOURCE], "illumination", modes, unit)
+        if scan.truth is not None:
+            image = add_group(entry, "image_1", "NXcollection")
+            add_dataset(image, "data", scan.truth, "")
+            image["data_space"], image["is_fft_shifted"] = "real", 0
+
+
 def is_cxi(path: Path) -> bool:
     """Whether a file is HDF5 with an entry as CXI has it."""
     if not h5py.is_hdf5(path):
@@ -162,7 +198,11 @@ ENTRIES = (
     Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector", True),
     Entry(f"{SOURCE}/energy", "energy_eV", "", "J", "of one photon", True),
     Entry(f"{SOURCE}/wavelength", "energy_eV", "", "m", "stands in for the energy", True),
-    Entry(f"{SOURCE}/illumination", "probe", "(modes, N, N)", "arbitrary", "", True),
+    Entry(f"{SOURCE}/illumination", "probe", "(modes, N, N)", "arbitrary", "or (N, N)", True),
+    Entry(
+        f"{SOURCE}/illumination@units", "probe_gauge", "", "", "sqrt(photons) where the scale is not arbitrary", True
+    ),
+    Entry(IMAGE, "object", "(H, W)", "", "taken as the true object only where --truth names it", True),
 )
 CXI = Format(
     "CXI",
@@ -175,4 +215,6 @@ CXI = Format(
         Lack("detector pixel", "detector_pixel_m"),
     ),
     read=read_cxi,
+    write=write_cxi,
+    needs=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
 )

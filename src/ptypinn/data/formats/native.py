@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format
 from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.formats.cxi_layout import DETECTOR, add_dataset, add_group, write_layout
 from ptypinn.data.formats.source import describe_source, succeed
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, write_json
 from ptypinn.data.recon_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
@@ -25,29 +25,15 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
 OWN = "entry_1/ptypinn_1"
-DETECTOR = "entry_1/instrument_1/detector_1"
-JOULES_PER_EV = 1.602176634e-19
 FORMAT_VERSION = 1
 NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
-CHUNK_BYTES = 2**17
 
 
 def write_native(scan: ScanData, path: Path) -> None:
     """Write a scan; lazy counts are streamed."""
     with h5py.File(path, "w") as file:
-        file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
-        file["cxi_version"], file["number_of_entries"] = 160, 1
-        entry = _group(file, "entry_1", "NXentry", default="data_1")
-        instrument = _group(entry, "instrument_1", "NXinstrument")
-        _write_source(scan, _group(instrument, "source_1", "NXsource"))
-        _write_detector(scan, _group(instrument, "detector_1", "NXdetector"))
-        links = _group(entry, "data_1", "NXdata", signal="data")
-        links["data"] = h5py.SoftLink(f"/{DETECTOR}/data")
-        if scan.pixel_size_m is not None:
-            geometry = _group(_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
-            _dataset(geometry, "translation", sample_translation(scan.positions_px, scan.pixel_size_m), "m")
-            links["translation"] = h5py.SoftLink("/entry_1/sample_1/geometry_1/translation")
-        _write_own(scan, _group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
+        entry = write_layout(file, scan)
+        _write_own(scan, add_group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
 
 
 def read_native(path: Path, config: LoadConfig) -> ScanData:
@@ -78,64 +64,19 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         )
 
 
-def sample_translation(positions_px: np.ndarray, pixel_size_m: float) -> np.ndarray:
-    """Sample motion (x, y, z) in metres for probe positions (y, x) in pixels.
-
-    Rows of the detector run along -y, columns along -x (`basis_vectors`), and the sample moves against the probe.
-    """
-    translation = np.zeros((len(positions_px), 3))
-    translation[:, :2] = positions_px[:, ::-1] * pixel_size_m
-    return translation
-
-
-def _write_source(scan: ScanData, group: h5py.Group) -> None:
-    if scan.energy_eV is not None and scan.wavelength_m is not None:
-        _dataset(group, "energy", scan.energy_eV * JOULES_PER_EV, "J")
-        _dataset(group, "wavelength", scan.wavelength_m, "m")
-
-
-def _write_detector(scan: ScanData, group: h5py.Group) -> None:
-    shape, dtype = scan.counts.shape, scan.counts.dtype
-    per_chunk = max(1, min(shape[0], CHUNK_BYTES // (shape[1] * shape[2] * dtype.itemsize)))
-    data = group.create_dataset(
-        "data", shape, dtype, chunks=(per_chunk, *shape[1:]), compression="gzip", compression_opts=1, shuffle=True
-    )
-    data.attrs["units"] = "counts"
-    for part, patterns in scan.batches(per_chunk * max(1, 2**24 // CHUNK_BYTES)):
-        data[part] = patterns
-    group["mask"] = (~scan.good).astype(np.uint32)
-    if scan.detector_distance_m is not None:
-        _dataset(group, "distance", scan.detector_distance_m, "m")
-    if scan.detector_pixel_m is not None:
-        step = scan.detector_pixel_m
-        _dataset(group, "x_pixel_size", step, "m")
-        _dataset(group, "y_pixel_size", step, "m")
-        _dataset(group, "basis_vectors", np.array([[0, -step], [-step, 0], [0, 0]]), "m")
-
-
 def _write_own(scan: ScanData, group: h5py.Group) -> None:
     write_json(group, "probe_gauge", scan.probe_gauge)
     write_json(group, "particle", scan.particle)
-    _dataset(group, "positions_px", scan.positions_px, "pixel")
+    add_dataset(group, "positions_px", scan.positions_px, "pixel")
     for name, unit in NUMBERS.items():
         value = getattr(scan, name)
         if value is not None:
-            _dataset(group, name, float(value), unit)
+            add_dataset(group, name, float(value), unit)
     if scan.probe is not None:
-        _dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
+        add_dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
     if scan.truth is not None:
-        _dataset(group, "truth", scan.truth, "")
+        add_dataset(group, "truth", scan.truth, "")
     write_json(group, "provenance", dict(scan.provenance))
-
-
-def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs.update({"NX_class": nx_class, **attributes})
-    return group
-
-
-def _dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
-    group.create_dataset(name, data=value).attrs["units"] = unit
 
 
 def is_native(path: Path) -> bool:

@@ -1,0 +1,74 @@
+"""The standard places of a CXI file, in SI units: written by the package's own format and by plain CXI alike."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from ptypinn.data.formats.counts import write_counts
+from ptypinn.data.scan import ScanData
+
+DETECTOR = "entry_1/instrument_1/detector_1"
+SOURCE = "entry_1/instrument_1/source_1"
+GEOMETRY = "entry_1/sample_1/geometry_1"
+JOULES_PER_EV = 1.602176634e-19
+
+
+def write_layout(file: h5py.File, scan: ScanData) -> h5py.Group:
+    """Write what CXI has standard places for, and the way to the default plot; returns the entry.
+
+    What is not known in SI units is left out. Lazy counts are streamed.
+    """
+    file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
+    file["cxi_version"], file["number_of_entries"] = 160, 1
+    entry = add_group(file, "entry_1", "NXentry", default="data_1")
+    instrument = add_group(entry, "instrument_1", "NXinstrument")
+    _write_source(scan, add_group(instrument, "source_1", "NXsource"))
+    _write_detector(scan, add_group(instrument, "detector_1", "NXdetector"))
+    links = add_group(entry, "data_1", "NXdata", signal="data")
+    links["data"] = h5py.SoftLink(f"/{DETECTOR}/data")
+    if scan.pixel_size_m is not None:
+        geometry = add_group(add_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
+        add_dataset(geometry, "translation", sample_translation(scan.positions_px, scan.pixel_size_m), "m")
+        links["translation"] = h5py.SoftLink(f"/{GEOMETRY}/translation")
+    return entry
+
+
+def sample_translation(positions_px: np.ndarray, pixel_size_m: float) -> np.ndarray:
+    """Sample motion (x, y, z) in metres for probe positions (y, x) in pixels.
+
+    Rows of the detector run along -y, columns along -x (`basis_vectors`), and the sample moves against the probe.
+    """
+    translation = np.zeros((len(positions_px), 3))
+    translation[:, :2] = positions_px[:, ::-1] * pixel_size_m
+    return translation
+
+
+def _write_source(scan: ScanData, group: h5py.Group) -> None:
+    if scan.energy_eV is not None and scan.wavelength_m is not None:
+        add_dataset(group, "energy", scan.energy_eV * JOULES_PER_EV, "J")
+        add_dataset(group, "wavelength", scan.wavelength_m, "m")
+
+
+def _write_detector(scan: ScanData, group: h5py.Group) -> None:
+    write_counts(group, "data", scan)
+    group["mask"] = (~scan.good).astype(np.uint32)
+    if scan.detector_distance_m is not None:
+        add_dataset(group, "distance", scan.detector_distance_m, "m")
+    if scan.detector_pixel_m is not None:
+        step = scan.detector_pixel_m
+        add_dataset(group, "x_pixel_size", step, "m")
+        add_dataset(group, "y_pixel_size", step, "m")
+        add_dataset(group, "basis_vectors", np.array([[0, -step], [-step, 0], [0, 0]]), "m")
+
+
+def add_group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
+    """Add a group with its NeXus class."""
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def add_dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
+    """Add a value with its unit."""
+    group.create_dataset(name, data=value).attrs["units"] = unit
