@@ -16,12 +16,12 @@ from ptypinn.diagnosis.light import (
     DetectorLight,
     dead_pixels,
     detector_light,
-    illumination_at,
     rms_transmission,
     vacuum_pattern,
 )
 from ptypinn.diagnosis.records import probe_photons, record_of
 from ptypinn.metrics.data_fit import DataFit, data_fit
+from ptypinn.physics.illumination import illumination_at
 
 MOSTLY_MEASURED = 0.98
 """Share of the light on good pixels, below which only a truth can tell how much falls on the others."""

@@ -9,10 +9,7 @@ import torch
 from jaxtyping import Bool, Float64
 
 from ptypinn.physics.forward import detect
-from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.propagate import far_field, to_centred
-from ptypinn.physics.shift import shift_probe
-from ptypinn.physics.stitch import probe_intensity
 
 BATCH = 256
 CERTAINLY_LIT = 25.0
@@ -25,21 +22,6 @@ def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
     power = np.where(light > 0, np.abs(image), 0.0).astype(np.float64) ** 2
     total = float(light.sum())
     return float(np.sqrt((light * power).sum() / total)) if total > 0 else float("nan")
-
-
-def illumination_at(
-    positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
-) -> Float64[np.ndarray, "height width"]:
-    """Photons that a probe at canvas positions puts on every object pixel; what leaves the canvas is cut off."""
-    size, modes = probe.shape[-1], torch.from_numpy(probe)
-    canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
-    inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)
-    still = probe_intensity(modes[None])
-    for part in np.split(positions_px[inside], range(BATCH, int(inside.sum()), BATCH)):
-        corners, fractions = split_positions(torch.from_numpy(part) + size)
-        moved = probe_intensity(shift_probe(modes, fractions)) if fractions.any() else still.repeat(len(part), 1, 1)
-        add_patches(canvas, moved[None], corners)
-    return canvas[0, size:-size, size:-size].double().numpy()
 
 
 @dataclass(frozen=True)

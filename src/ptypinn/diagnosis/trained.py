@@ -12,9 +12,10 @@ from torch import Tensor
 from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.scan import ScanData
 from ptypinn.diagnosis.flow import conditioning_entries
-from ptypinn.diagnosis.light import illumination_at, rms_transmission
+from ptypinn.diagnosis.light import rms_transmission
 from ptypinn.diagnosis.records import record_of
 from ptypinn.models.predictor import PHOTONS, PatchPredictor
+from ptypinn.physics.illumination import illumination_at
 from ptypinn.scale import LedgerEntry, Stats, input_scale, stats_of
 
 

@@ -15,11 +15,11 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibrate import pattern_sums
 from ptypinn.data.grouping import split_parts
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnosis.light import illumination_at
 from ptypinn.errors import InputError
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
 from ptypinn.models.bundle import Bundle
+from ptypinn.physics.illumination import illumination_at
 from ptypinn.scale import input_scale
 from ptypinn.studies.schema import (
     ForwardPassDiagnostics,

@@ -21,10 +21,10 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
 from ptypinn.diagnose import Diagnosis, diagnose
-from ptypinn.diagnosis.light import illumination_at
 from ptypinn.errors import InputError
 from ptypinn.evaluate import Evaluation, evaluate
 from ptypinn.physics.forward import power
+from ptypinn.physics.illumination import illumination_at
 from ptypinn.physics.probes import disk_probe
 from ptypinn.progress import Progress
 from ptypinn.reconstruct import reconstruct

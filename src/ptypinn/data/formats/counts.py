@@ -44,7 +44,7 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
     rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
     stack = math.prod(dataset.shape[:-2])
     if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_MB * 1e6:
-        return LazyCounts(path, dataset.name, good, window)
+        return LazyCounts(Path(dataset.file.filename), dataset.name, good, window)
     whole = dataset[()] if window is None else dataset[(..., *window)]
     return np.asarray(whole).reshape(stack, rows, columns)
 

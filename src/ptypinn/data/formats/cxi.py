@@ -24,7 +24,7 @@ from ptypinn.data.formats.cxi_layout import (
     write_layout,
 )
 from ptypinn.data.formats.native import OWN
-from ptypinn.data.formats.npz import as_probe
+from ptypinn.data.formats.npz_archive import as_probe
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset

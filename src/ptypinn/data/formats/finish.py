@@ -10,7 +10,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.calibrate import calibrate_probe
-from ptypinn.data.formats.npz import PROBE_NAMES, as_probe, open_npz, pick
+from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, open_npz, pick
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
 from ptypinn.data.oriented import Orientation, derive

@@ -1,4 +1,4 @@
-"""Flat NPZ files: the PtychoPINN family and its relatives.
+"""Flat NPZ files: the PtychoPINN family and its relatives, among them those of SLAC.
 
 Patterns lie under `diffraction` or `diff3d`, (N, H, W) or, with `axis_order` hwn, (H, W, N), zero frequency centred.
 Integers are counts; floating-point patterns need `domain`, for files of both kinds exist. Positions are either
@@ -10,76 +10,73 @@ mostly a start value, so it counts as the truth only where the option `truth` na
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.counts import take_mask
+from ptypinn.data.formats.foreign import foreign_reconstruction
+from ptypinn.data.formats.npz_archive import PROBE_NAMES, Arrays, as_probe, number_in, open_npz, pick, text_in
+from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_reconstruction
+from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.hdf5 import require_file
+from ptypinn.data.formats.window import cut, window_of
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
 PATTERN_NAMES = ("diffraction", "diff3d")
-PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
 OBJECT_NAMES = ("objectGuess", "object_guess")
-
-Arrays = Mapping[str, np.ndarray]
+COORDINATES = (("ycoords", "xcoords"), ("ycoords_start", "xcoords_start"))
+CENTRE, CORNER = "probe centre", "probe corner"
+PLACES = {
+    "energy_eV": "photon_energy_eV",
+    "detector_distance_m": "detector_distance_m",
+    "detector_pixel_m": "detector_pixel_size_m",
+}
 
 
 def read_npz(path: Path, config: LoadConfig) -> ScanData:
     """Read a flat NPZ scan; it is read whole, whatever the memory budget."""
     source, arrays = str(path), open_npz(path)
-    positions, centre = _read_positions(source, arrays)
-    counts, domain = _read_counts(source, arrays, len(positions), config)
-    if centre:
-        positions = positions - counts.shape[-1] // 2
-    probe = _read_probe(source, arrays)
+    _require_one_object(source, arrays)
+    positions, place = _read_positions(source, arrays)
+    patterns, domain = _read_counts(source, arrays, len(positions), config)
+    counts = cut(patterns, window_of(source, patterns.shape, config))
+    optics = Optics.read(source, config, _numbers(source, arrays), PLACES)
+    pixel = config.pixel_size_m or number_in(source, arrays, "pixel_size_m") or optics.pixel_size_m(patterns.shape[-1])
+    positions = positions * _unit_px(source, config, pixel) - (patterns.shape[-1] // 2 if place == CENTRE else 0)
+    positions, pixel = _after_cut(positions, pixel, patterns.shape[-1], counts.shape[-1])
     ignored = [name for name in OBJECT_NAMES if name in arrays and name != config.truth]
-    notes = {"domain": domain, "positions": "probe centre" if centre else "probe corner", "ignored": ignored}
     return ScanData(
         counts=counts,
         positions_px=positions,
-        probe=probe,
+        probe=_read_probe(source, arrays),
+        probe_gauge="calibrated" if text_in(arrays, "probe_gauge") == "calibrated" else "relative",
+        mask=_read_mask(source, arrays, patterns.shape, config),
         truth=_read_truth(source, arrays, config),
-        provenance=describe_source(path, "npz", config, **notes),
+        pixel_size_m=pixel,
+        provenance=describe_source(path, "npz", config, domain=domain, positions=place, ignored=ignored),
+        **optics.fields(),
     )
 
 
-def open_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an NPZ file, never unpickled.
-
-    Raises:
-        InputError: Where the file is missing, damaged, or holds Python objects.
-    """
-    require_file(path)
-    name = "file"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(str(path), name, "a single array", "an NPZ archive")
-            arrays = {}
-            for name in file.files:
-                arrays[name] = file[name]
-            return arrays
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(str(path), name, *_unreadable(error)) from error
-
-
-def _unreadable(error: Exception) -> tuple[str, str]:
-    if "allow_pickle" in str(error):
-        return "pickled Python objects", "an array of numbers"
-    return f"a truncated or damaged archive ({error})", "a complete NPZ file"
-
-
-def pick(arrays: Arrays, names: tuple[str, ...]) -> str | None:
-    """The first of several names that the archive holds."""
-    return next((name for name in names if name in arrays), None)
+def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
+    """Read object, probe and positions of a flat NPZ file."""
+    source, arrays = str(path), open_npz(path)
+    image, probe = (_require(source, arrays, names) for names in (OBJECT_NAMES, PROBE_NAMES))
+    modes = as_probe(source, "probe", probe)
+    positions, place = _read_positions(source, arrays)
+    return foreign_reconstruction(
+        source,
+        image,
+        modes,
+        positions - (modes.shape[-1] // 2 if place == CENTRE else 0),
+        pixel_size_m=config.pixel_size_m or number_in(source, arrays, "pixel_size_m"),
+        provenance=describe_source(path, "npz", config, optics=_numbers(source, arrays)),
+    )
 
 
 def _read_counts(source: str, arrays: Arrays, n_positions: int, config: LoadConfig) -> tuple[np.ndarray, str]:
@@ -97,14 +94,17 @@ def _read_counts(source: str, arrays: Arrays, n_positions: int, config: LoadConf
         if arrays[name].shape[-1 if other == "hwn" else 0] == n_positions:
             wanted += f"; set --axis_order {other}"
         raise InputError(source, name, f"shape {arrays[name].shape} read as {config.axis_order}", wanted)
-    return _to_counts(source, name, patterns, config)
+    return _to_counts(source, name, patterns, text_in(arrays, "domain"), config)
 
 
-def _to_counts(source: str, name: str, patterns: np.ndarray, config: LoadConfig) -> tuple[np.ndarray, str]:
+def _to_counts(
+    source: str, name: str, patterns: np.ndarray, declared: str, config: LoadConfig
+) -> tuple[np.ndarray, str]:
     if patterns.dtype.kind not in "uif":
         raise InputError(source, name, f"type {patterns.dtype}", "real numbers")
     integer = patterns.dtype.kind in "ui"
-    domain = "counts" if integer and config.domain == "auto" else config.domain
+    says = declared if declared in ("counts", "amplitude") else "counts" if integer else "auto"
+    domain = says if config.domain == "auto" else config.domain
     if domain == "auto":
         raise InputError(
             source, name, f"{patterns.dtype}, which may be either", "--domain counts or --domain amplitude"
@@ -117,14 +117,15 @@ def _to_counts(source: str, name: str, patterns: np.ndarray, config: LoadConfig)
     return np.square(amplitudes).astype(np.float32), domain
 
 
-def _read_positions(source: str, arrays: Arrays) -> tuple[np.ndarray, bool]:
+def _read_positions(source: str, arrays: Arrays) -> tuple[np.ndarray, str]:
     if "positions_px" in arrays:
-        return _as_positions(source, "positions_px", arrays["positions_px"]), False
-    if "xcoords" in arrays and "ycoords" in arrays:
-        y, x = (np.ravel(arrays[name]) for name in ("ycoords", "xcoords"))
-        if y.shape != x.shape:
-            raise InputError(source, "ycoords", f"{y.size} values for {x.size} in xcoords", "as many")
-        return _as_positions(source, "ycoords, xcoords", np.stack([y, x], 1)), True
+        return _as_positions(source, "positions_px", arrays["positions_px"]), CORNER
+    for names in COORDINATES:
+        if all(name in arrays for name in names):
+            y, x = (np.ravel(arrays[name]) for name in names)
+            if y.shape != x.shape:
+                raise InputError(source, names[0], f"{y.size} values for {x.size} in {names[1]}", "as many")
+            return _as_positions(source, ", ".join(names), np.stack([y, x], 1)), CENTRE
     raise InputError(source, "positions_px", f"only {sorted(arrays)}", "positions_px, or xcoords and ycoords")
 
 
@@ -134,17 +135,55 @@ def _as_positions(source: str, name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64)
 
 
+def _unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
+    """The unit of the positions, object pixels."""
+    if config.positions_unit in ("auto", "px"):
+        return 1.0
+    if pixel_m is None:
+        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
+    return {"m": 1.0, "um": 1e-6, "nm": 1e-9}[config.positions_unit] / pixel_m
+
+
+def _after_cut(positions: np.ndarray, pixel: float | None, size: int, kept: int) -> tuple[np.ndarray, float | None]:
+    """Positions of the probe's pixel (0, 0) and the object pixel once patterns are cut, which makes pixels larger."""
+    if kept == size:
+        return positions, pixel
+    centres = (positions + size // 2) * (kept / size)
+    return centres - kept // 2, None if pixel is None else pixel * size / kept
+
+
+def _require_one_object(source: str, arrays: Arrays) -> None:
+    if "scan_index" in arrays and len(np.unique(arrays["scan_index"])) > 1:
+        found = f"patterns of {len(np.unique(arrays['scan_index']))} objects"
+        raise InputError(source, "scan_index", found, "those of one; split the file")
+
+
+def _read_mask(source: str, arrays: Arrays, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
+    if "bad_pixels" not in arrays:
+        return None
+    return take_mask(arrays["bad_pixels"], source, "bad_pixels", shape, config)
+
+
+def _numbers(source: str, arrays: Arrays) -> dict[str, float | None]:
+    energies = (number_in(source, arrays, name) for name in ("photon_energy_eV", "probe_energy_ev"))
+    return {
+        "energy_eV": next((energy for energy in energies if energy is not None), None),
+        "detector_distance_m": number_in(source, arrays, "detector_distance_m"),
+        "detector_pixel_m": number_in(source, arrays, "detector_pixel_size_m"),
+    }
+
+
+def _require(source: str, arrays: Arrays, names: tuple[str, ...]) -> np.ndarray:
+    name = pick(arrays, names)
+    if name is None:
+        raise InputError(source, " or ".join(names), f"only {sorted(arrays)}", "an array")
+    return arrays[name]
+
+
 def _read_probe(source: str, arrays: Arrays) -> np.ndarray | None:
     name = pick(arrays, PROBE_NAMES)
     return None if name is None else as_probe(source, name, arrays[name])
-
-
-def as_probe(source: str, name: str, values: np.ndarray) -> np.ndarray:
-    """Probe modes, (modes, N, N) complex64, from one or several modes."""
-    if values.ndim not in (2, 3) or values.dtype.kind not in "uifc":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, name, found, "numbers of shape (N, N) or (modes, N, N)")
-    return values.reshape(-1, *values.shape[-2:]).astype(np.complex64)
 
 
 def _read_truth(source: str, arrays: Arrays, config: LoadConfig) -> np.ndarray | None:
@@ -160,24 +199,39 @@ def is_npz(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-ENTRIES = (
-    Entry("diffraction or diff3d", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
-    Entry("positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)", True),
-    Entry("ycoords, xcoords", "positions_px", "(M,)", "pixel", "centre of the probe", True),
-    Entry("probeGuess, probe_guess or probe", "probe", "(modes, N, N)", "arbitrary", "", True),
-    Entry("objectGuess or object_guess", "object", "(H, W)", "", "taken only where --truth names it", True),
-)
 NPZ = Format(
-    "flat NPZ (PtychoPINN family)",
+    "flat NPZ (PtychoPINN, SLAC)",
     (".npz",),
     sniff=is_npz,
-    entries=ENTRIES,
+    entries=(
+        Entry("diffraction or diff3d", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
+        Entry("domain", None, "", "", "text: what the patterns are, counts or amplitude", True),
+        Entry("positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)", True),
+        Entry(
+            "ycoords, xcoords", "positions_px", "(M,)", "pixel", "pixel N//2 of the probe; or ycoords_start ...", True
+        ),
+        Entry("probeGuess, probe_guess or probe", "probe", "(modes, N, N)", "arbitrary", "or (N, N)", True),
+        Entry("probe_gauge", "probe_gauge", "", "", "text: calibrated where the probe is in sqrt(photons)", True),
+        Entry("objectGuess or object_guess", "object", "(H, W)", "", "true object only where --truth names it", True),
+        Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
+        Entry("photon_energy_eV or probe_energy_ev", "energy_eV", "", "eV", "", True),
+        Entry("detector_distance_m", "detector_distance_m", "", "m", "", True),
+        Entry("detector_pixel_size_m", "detector_pixel_m", "", "m", "", True),
+        Entry("pixel_size_m", "pixel_size_m", "", "m", "object pixel", True),
+        Entry("scan_index", None, "(M,)", "", "which object; all the same", True),
+    ),
     lacks=(
         Lack("photon energy", "energy_eV"),
         Lack("detector distance", "detector_distance_m"),
         Lack("detector pixel", "detector_pixel_m"),
         Lack("whether floating-point patterns are counts", "domain"),
-        Lack("which axis counts the patterns", "axis_order"),
+        Lack("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
+        Lack("positions that are no pixels", "positions_unit"),
     ),
+    notes="Files of SLAC have the patterns' axis last, which `--axis_order hwn` tells. ptypinn writes the names of the "
+    "PtychoPINN family, and beside them `positions_px`, which keeps positions to the bit.",
     read=read_npz,
+    write=write_flat_npz,
+    read_reconstruction=read_npz_reconstruction,
+    write_reconstruction=write_flat_npz_reconstruction,
 )

@@ -8,12 +8,18 @@ from ptypinn.data.formats.base import Format
 from ptypinn.data.formats.cxi import CXI
 from ptypinn.data.formats.native import NATIVE
 from ptypinn.data.formats.npz import NPZ
+from ptypinn.data.formats.ptychodus import PTYCHODUS
+from ptypinn.data.formats.ptyd import PTYD
+from ptypinn.data.formats.ptyr import PTYR
 from ptypinn.data.hdf5 import require_file
 from ptypinn.errors import InputError
 
 FORMATS: dict[str, Format] = {
     "native": NATIVE,
     "cxi": CXI,
+    "ptyd": PTYD,
+    "ptyr": PTYR,
+    "ptychodus": PTYCHODUS,
     "npz": NPZ,
 }
 """Formats by name. A file is of the first one that recognises it; a suffix belongs to the first that writes it."""

@@ -1,0 +1,81 @@
+"""Arrays, numbers and texts out of NPZ archives."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ptypinn.data.hdf5 import require_file
+from ptypinn.errors import InputError
+
+PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def open_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an NPZ file, never unpickled.
+
+    Raises:
+        InputError: Where the file is missing, damaged, or holds Python objects.
+    """
+    require_file(path)
+    name = "file"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(str(path), name, "a single array", "an NPZ archive")
+            arrays = {}
+            for name in file.files:
+                arrays[name] = file[name]
+            return arrays
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(str(path), name, *_unreadable(error)) from error
+
+
+def _unreadable(error: Exception) -> tuple[str, str]:
+    if "allow_pickle" in str(error):
+        return "pickled Python objects", "an array of numbers"
+    return f"a truncated or damaged archive ({error})", "a complete NPZ file"
+
+
+def pick(arrays: Arrays, names: tuple[str, ...]) -> str | None:
+    """The first of several names that the archive holds."""
+    return next((name for name in names if name in arrays), None)
+
+
+def npz_names(path: Path) -> set[str]:
+    """Names of the arrays in an NPZ archive; empty for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return set()
+
+
+def as_probe(source: str, name: str, values: np.ndarray) -> np.ndarray:
+    """Probe modes, (modes, N, N) complex64, from one or several modes."""
+    if values.ndim not in (2, 3) or values.dtype.kind not in "uifc":
+        found = f"{values.dtype} of shape {values.shape}"
+        raise InputError(source, name, found, "numbers of shape (N, N) or (modes, N, N)")
+    return values.reshape(-1, *values.shape[-2:]).astype(np.complex64)
+
+
+def number_in(source: str, arrays: Arrays, name: str) -> float | None:
+    """A number under a name; None where there is none."""
+    if name not in arrays:
+        return None
+    if arrays[name].size != 1 or arrays[name].dtype.kind not in "uif":
+        raise InputError(source, name, f"{arrays[name].dtype} of shape {arrays[name].shape}", "one number")
+    return float(arrays[name].ravel()[0])
+
+
+def text_in(arrays: Arrays, name: str) -> str:
+    """A text under a name; empty where there is none."""
+    return str(arrays[name]) if name in arrays and arrays[name].dtype.kind == "U" else ""

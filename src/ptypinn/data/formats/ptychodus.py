@@ -1,0 +1,213 @@
+"""Ptychodus products, HDF5 or NPZ: positions, probe and object; and the patterns that belong to them.
+
+Positions are coordinates (y, x), metres, of the probe's middle in the world of the object, whose array has its middle
+at a centre of its own: pixel (0, 0) of a probe of N pixels lies at `(position - centre) / pixel + (W - N) / 2` of an
+array of W pixels. Patterns and positions are joined on their indexes; patterns lie in the same file or in another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.foreign import foreign_reconstruction
+from ptypinn.data.formats.npz_archive import npz_names, open_npz
+from ptypinn.data.formats.optics import Optics
+from ptypinn.data.formats.ptychodus_fields import POSITIONS, Fields, number, read_fields
+from ptypinn.data.formats.ptychodus_write import write_ptychodus, write_ptychodus_product
+from ptypinn.data.formats.source import describe_source
+from ptypinn.data.formats.window import cut, window_of
+from ptypinn.data.hdf5 import open_hdf5, require_dataset, require_file
+from ptypinn.data.picked import PickedCounts
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import Counts, ProbeGauge, ScanData
+from ptypinn.errors import InputError
+
+PLACES = {
+    "energy_eV": "photon_energy_eV",
+    "detector_distance_m": "detector_object_distance_m",
+    "detector_pixel_m": "patterns@detector_pixel_width_m",
+}
+SAME = 1e-6
+"""Powers that differ by less than this share are the same."""
+
+
+def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
+    """Read a product and its patterns, joined on their indexes.
+
+    Raises:
+        InputError: Where the patterns are in no file that is named, or do not belong to the product.
+    """
+    source, fields = str(path), read_fields(path)
+    require_counts(source, config, "patterns of Ptychodus")
+    place = Path(config.patterns_file) if config.patterns_file else path
+    counts, indexes, good, detector_pixel = _read_patterns(place, config)
+    rows, kept = _joined(source, fields, indexes)
+    image, probe, gauge = _arrays(source, fields)
+    pixel, corners = _corners(source, fields, probe.shape[-1], config)
+    found = {**_numbers(fields), "detector_pixel_m": detector_pixel}
+    notes = {"patterns_file": place.name, "positions_without_pattern": len(corners) - len(kept)}
+    return ScanData(
+        counts=_picked(counts, rows),
+        positions_px=corners[kept],
+        probe=probe,
+        probe_gauge=gauge,
+        truth=image if config.truth == "object" else None,
+        mask=good,
+        pixel_size_m=pixel,
+        provenance=describe_source(path, "ptychodus", config, **notes),
+        **Optics.read(source, config, found, PLACES).fields(),
+    )
+
+
+def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
+    """Read object, probe and positions of a product."""
+    source, fields = str(path), read_fields(path)
+    image, probe, _ = _arrays(source, fields)
+    pixel, corners = _corners(source, fields, probe.shape[-1], config)
+    losses = fields.get("loss_values", fields.get("costs", np.zeros(0)))
+    optics = {**_numbers(fields), **{name: value for name in PLACES if (value := getattr(config, name)) is not None}}
+    return foreign_reconstruction(
+        source,
+        image,
+        probe,
+        corners,
+        pixel_size_m=pixel,
+        history={"loss": losses.astype(float).tolist()} if losses.size else {},
+        provenance=describe_source(path, "ptychodus", config, optics=optics),
+    )
+
+
+def _numbers(fields: Fields) -> dict[str, float | None]:
+    return {
+        "energy_eV": number(fields, "photon_energy_eV", "probe_energy_eV"),
+        "detector_distance_m": number(fields, "detector_object_distance_m"),
+    }
+
+
+def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeGauge]:
+    """Object (H, W), probe (modes, N, N), both complex64, and whether the product tells the probe's photons."""
+    image, probe = fields["object"], fields["probe"]
+    image = image[0] if image.ndim == 3 and len(image) == 1 else image
+    probe = probe[0] if probe.ndim == 4 else probe  # further coherent modes change the probe from place to place
+    probe = probe[None] if probe.ndim == 2 else probe
+    if image.ndim != 2:
+        raise InputError(source, "object", f"shape {image.shape}", "one layer (H, W)")
+    if probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
+        raise InputError(source, "probe", f"shape {fields['probe'].shape}", "square modes (modes, N, N)")
+    photons, power = number(fields, "probe_photon_count"), float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    if photons is not None and power > 0 and abs(photons / power - 1) > SAME:
+        probe = probe * np.sqrt(photons / power)
+    gauge: ProbeGauge = "relative" if photons is None else "calibrated"
+    return image.astype(np.complex64), probe.astype(np.complex64), gauge
+
+
+def _corners(source: str, fields: Fields, size: int, config: LoadConfig) -> tuple[float, np.ndarray]:
+    """Object pixel, metres, and positions (y, x) of the probe's pixel (0, 0) on the object, pixels."""
+    height = number(fields, "object_pixel_height_m")
+    width = number(fields, "object_pixel_width_m") or height
+    if height is None or width is None or not (height > 0 and abs(width / height - 1) < 1e-3):
+        raise InputError(source, "pixel_height_m", f"{height} x {width} m", "square pixels of a positive size")
+    pixel = config.pixel_size_m or height
+    centre = np.array([fields[f"object_center_{axis}_m"] for axis in "yx"], np.float64).reshape(2)
+    places = [np.ravel(fields[name]).astype(np.float64) for name in POSITIONS]
+    if places[0].shape != places[1].shape:
+        raise InputError(source, POSITIONS[1], f"{places[1].size} values for {places[0].size} of y", "as many")
+    room = np.array(fields["object"].shape[-2:]) - size
+    return pixel, np.stack(places, 1) / pixel - (centre / pixel - room / 2)
+
+
+def _read_patterns(path: Path, config: LoadConfig) -> tuple[Counts, np.ndarray, np.ndarray | None, float | None]:
+    """Counts, their indexes, good pixels and the detector pixel of a file with patterns."""
+    require_file(path)
+    source = str(path)
+    if not h5py.is_hdf5(path):
+        arrays = open_npz(path)
+        if "patterns" not in arrays:
+            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
+        patterns = arrays["patterns"]
+        bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes", np.arange(len(patterns)))
+        good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
+        counts = cut(patterns, window_of(source, patterns.shape, config))
+        return counts, indexes, good, number(arrays, "detector_pixel_width_m")
+    with open_hdf5(path) as file:
+        if "patterns" not in file:
+            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
+        data = require_dataset(file, source, "patterns")
+        bad = file["bad_pixels"][()] if "bad_pixels" in file else None
+        good = None if bad is None else take_mask(bad, source, "bad_pixels", data.shape, config)
+        indexes = file["indexes"][()] if "indexes" in file else np.arange(len(data))
+        attributes: Any = {name: np.asarray(value) for name, value in data.attrs.items()}
+        return take_counts(data, path, good, config), indexes, good, number(attributes, "detector_pixel_width_m")
+
+
+def _joined(source: str, fields: Fields, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the patterns, and of the positions, that belong together, in the order of the positions."""
+    wanted = np.ravel(fields.get("probe_position_indexes", np.arange(fields[POSITIONS[0]].size))).astype(np.int64)
+    row_of = {int(index): row for row, index in enumerate(np.ravel(indexes))}
+    if wanted.size != fields[POSITIONS[0]].size or len(row_of) != np.size(indexes):
+        raise InputError(source, "probe_position_indexes", "repeated or missing indexes", "one for each position")
+    kept = np.array([place for place, index in enumerate(wanted.tolist()) if index in row_of], np.int64)
+    if not kept.size:
+        raise InputError(source, "probe_position_indexes", "none that a pattern has", "the indexes of the patterns")
+    return np.array([row_of[index] for index in wanted[kept].tolist()], np.int64), kept
+
+
+def _picked(counts: Counts, rows: np.ndarray) -> Counts:
+    if np.array_equal(rows, np.arange(counts.shape[0])):
+        return counts
+    return counts[rows] if isinstance(counts, np.ndarray) else PickedCounts(counts, rows)
+
+
+def is_ptychodus(path: Path) -> bool:
+    """Whether a file is HDF5 or NPZ with the positions, probe and object of a product."""
+    names = {*POSITIONS, "probe", "object"}
+    if h5py.is_hdf5(path):
+        with open_hdf5(path) as file:
+            return names <= set(file)
+    return names <= npz_names(path)
+
+
+PTYCHODUS = Format(
+    "Ptychodus product",
+    (".h5", ".hdf5", ".npz"),
+    sniff=is_ptychodus,
+    entries=(
+        Entry(
+            "probe_position_y_m, probe_position_x_m", "positions_px", "(M,)", "m", "middle of the probe in the world"
+        ),
+        Entry("probe_position_indexes", None, "(M,)", "", "which pattern belongs to a position", True),
+        Entry("probe", "probe", "([1,] modes, N, N)", "sqrt(photons)"),
+        Entry("@probe_photon_count", "probe_gauge", "", "photons", "power of the probe; 0 where not known", True),
+        Entry("object", "object", "(1, H, W)", "", "true object of a scan only where --truth object says so"),
+        Entry("object@center_y_m, @center_x_m", None, "", "m", "middle of the object's array in the world"),
+        Entry("object@pixel_height_m, @pixel_width_m", "pixel_size_m", "", "m"),
+        Entry("@photon_energy_eV", "energy_eV", "", "eV", "or probe_energy_eV", True),
+        Entry("@detector_object_distance_m", "detector_distance_m", "", "m", "", True),
+        Entry("loss_values", "records", "(epochs,)", "", "read into the history of a reconstruction", True),
+        Entry("patterns", "counts", "(M, N, N)", "counts", "here or in --patterns_file; zero frequency at N//2"),
+        Entry("patterns@detector_pixel_width_m", "detector_pixel_m", "", "m", "", True),
+        Entry("indexes", None, "(M,)", "", "of the patterns", True),
+        Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
+    ),
+    lacks=(
+        Lack("photon energy", "energy_eV"),
+        Lack("detector distance", "detector_distance_m"),
+        Lack("detector pixel", "detector_pixel_m"),
+        Lack("patterns that lie in a file of their own", "patterns_file"),
+    ),
+    notes="In NPZ files, which have no attributes, `object@center_y_m` is `object_center_y_m` and so on, and root "
+    "attributes are arrays of the same name. ptypinn writes patterns into the same file, which Ptychodus opens both "
+    "as a product and as patterns; a scan without a true object gets a flat one, for a product has to have one.",
+    read=read_ptychodus,
+    write=write_ptychodus,
+    read_reconstruction=read_ptychodus_reconstruction,
+    write_reconstruction=write_ptychodus_product,
+    needs=("probe", "pixel_size_m"),
+)

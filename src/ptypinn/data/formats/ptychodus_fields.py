@@ -1,0 +1,64 @@
+"""The numbers of a Ptychodus product, out of HDF5 or NPZ, by the names that the NPZ flavour gives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptypinn.data.formats.npz_archive import open_npz
+from ptypinn.data.hdf5 import open_hdf5
+from ptypinn.errors import InputError
+
+POSITIONS = ("probe_position_y_m", "probe_position_x_m")
+REQUIRED = (*POSITIONS, "probe", "object", "object_center_y_m", "object_center_x_m", "object_pixel_height_m")
+ARRAYS = ("probe", "object", "probe_position_indexes", *POSITIONS, "loss_values", "costs")
+PATTERNS = ("patterns", "indexes", "bad_pixels")
+ATTRIBUTES = ("photon_energy_eV", "probe_energy_eV", "detector_object_distance_m", "probe_photon_count", "far_field")
+ON_OBJECT = {
+    "object_center_y_m": "center_y_m",
+    "object_center_x_m": "center_x_m",
+    "object_pixel_height_m": "pixel_height_m",
+    "object_pixel_width_m": "pixel_width_m",
+}
+"""Attributes of the dataset `object` in HDF5, which are arrays of their own in NPZ."""
+
+Fields = dict[str, np.ndarray]
+
+
+def read_fields(path: Path) -> Fields:
+    """All numbers of a product but its patterns.
+
+    Raises:
+        InputError: Where one is missing or no number.
+    """
+    found = _from_hdf5(path) if h5py.is_hdf5(path) else open_npz(path)
+    for name in REQUIRED:
+        if name not in found:
+            raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", "a number or array, as in a product")
+    for name in (*ARRAYS, *ATTRIBUTES, *ON_OBJECT):
+        if name in found and found[name].dtype.kind not in "uifcb":
+            raise InputError(str(path), name, f"{found[name].dtype}", "numbers")
+    return found
+
+
+def number(fields: Fields, *names: str) -> float | None:
+    """The first of several numbers that is there and tells something; files write 0 for what is not known."""
+    for name in names:
+        if name in fields and fields[name].size == 1:
+            value = float(np.real(fields[name].ravel()[0]))
+            if np.isfinite(value) and value != 0:
+                return value
+    return None
+
+
+def _from_hdf5(path: Path) -> Fields:
+    with open_hdf5(path) as file:
+        found: dict[str, Any] = {name: file[name][()] for name in ARRAYS if isinstance(file.get(name), h5py.Dataset)}
+        found |= {name: file.attrs[name] for name in ATTRIBUTES if name in file.attrs}
+        if "object" in found:
+            on_object = file["object"].attrs
+            found |= {name: on_object[place] for name, place in ON_OBJECT.items() if place in on_object}
+    return {name: np.asarray(value) for name, value in found.items()}

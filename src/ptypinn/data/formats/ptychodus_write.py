@@ -1,0 +1,122 @@
+"""Write Ptychodus products, HDF5 or NPZ by the suffix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptypinn.data.formats.counts import write_counts
+from ptypinn.data.formats.foreign import optics_record
+from ptypinn.data.formats.ptychodus_fields import ON_OBJECT
+from ptypinn.data.npz_writer import write_npz
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.patches import frame_of
+
+DETECTOR_PIXEL = ("detector_pixel_height_m", "detector_pixel_width_m")
+NOT_KNOWN = 0.0
+"""How a product says that it does not know a number."""
+
+
+def write_ptychodus(scan: ScanData, path: Path) -> None:
+    """Write a scan as a product with its patterns in the same file; lazy counts are streamed."""
+    image, origin = _object_of(scan)
+    photons = float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2))
+    numbers = {
+        "photon_energy_eV": scan.energy_eV,
+        "detector_object_distance_m": scan.detector_distance_m,
+        "probe_photon_count": photons if scan.probe_gauge == "calibrated" else None,
+    }
+    comments = "flat object, to start from" if scan.truth is None else "true object of a simulation"
+    positions = scan.positions_px - origin
+    _write(path, image, scan.require_probe(), positions, _pixel(scan.pixel_size_m), numbers, comments, scan=scan)
+
+
+def write_ptychodus_product(recon: Reconstruction, path: Path) -> None:
+    """Write a reconstruction as a product."""
+    optics, photons = optics_record(recon), float(np.sum(np.abs(recon.probe.astype(np.complex128)) ** 2))
+    numbers = {
+        "photon_energy_eV": optics.get("energy_eV"),
+        "detector_object_distance_m": optics.get("detector_distance_m"),
+        "probe_photon_count": photons,
+    }
+    losses = next((list(recon.history[name]) for name in ("loss",) if name in recon.history), [])
+    pixel = _pixel(recon.pixel_size_m)
+    _write(path, recon.object, recon.probe, recon.positions_px, pixel, numbers, "reconstruction", losses=losses)
+
+
+def _pixel(pixel_size_m: float | None) -> float:
+    assert pixel_size_m is not None, "a product needs the object pixel"
+    return pixel_size_m
+
+
+def _object_of(scan: ScanData) -> tuple[np.ndarray, np.ndarray]:
+    """The true object, or a flat one on the smallest canvas; and where its pixel (0, 0) lies, (y, x) pixels."""
+    if scan.truth is not None:
+        return scan.truth, np.zeros(2)
+    import torch
+
+    origin, shape = frame_of(torch.from_numpy(scan.positions_px), scan.size)
+    return np.ones(shape, np.complex64), np.array(origin, np.float64)
+
+
+def _write(
+    path: Path,
+    image: np.ndarray,
+    probe: np.ndarray,
+    positions_px: np.ndarray,
+    pixel: float,
+    numbers: dict[str, float | None],
+    comments: str,
+    *,
+    losses: list[float] | None = None,
+    scan: ScanData | None = None,
+) -> None:
+    losses = losses or []
+    attributes: dict[str, Any] = {name: NOT_KNOWN if value is None else value for name, value in numbers.items()}
+    attributes |= {"name": "ptypinn", "comments": comments, "exposure_time_s": NOT_KNOWN}
+    attributes["probe_energy_eV"] = attributes["photon_energy_eV"]  # the name in earlier releases
+    metres = positions_px * pixel
+    arrays: dict[str, Any] = {
+        "probe_position_indexes": np.arange(len(positions_px)),
+        "probe_position_y_m": metres[:, 0],
+        "probe_position_x_m": metres[:, 1],
+        "probe": probe[None],
+        "object": image[None],
+        "object_layer_spacing_m": np.zeros(0),
+        "loss_epochs": np.arange(len(losses)),
+        "loss_values": np.array(losses, np.float64),
+    }
+    if scan is not None:
+        arrays |= {"indexes": np.arange(scan.n_patterns), "bad_pixels": ~scan.good}
+    # Positions stay what they are in metres where the middle of the object's array is put here.
+    centre = (np.array(image.shape) - probe.shape[-1]) / 2 * pixel
+    on_object = dict(zip(ON_OBJECT, (*centre.tolist(), pixel, pixel), strict=True))
+    writer = _write_archive if path.suffix == ".npz" else _write_hdf5
+    writer(path, attributes, arrays, on_object, scan)
+
+
+def _write_hdf5(
+    path: Path, attributes: dict[str, Any], arrays: dict[str, Any], on_object: dict[str, float], scan: ScanData | None
+) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
+        file["object"].attrs.update({ON_OBJECT[name]: value for name, value in on_object.items()})
+        file["probe"].attrs.update({name: on_object[f"object_{name}"] for name in ("pixel_height_m", "pixel_width_m")})
+        if scan is not None:
+            patterns = write_counts(file, "patterns", scan)
+            patterns.attrs.update(dict.fromkeys(DETECTOR_PIXEL, scan.detector_pixel_m or NOT_KNOWN))
+
+
+def _write_archive(
+    path: Path, attributes: dict[str, Any], arrays: dict[str, Any], on_object: dict[str, float], scan: ScanData | None
+) -> None:
+    probe_pixel = {name.replace("object", "probe"): value for name, value in on_object.items() if "pixel" in name}
+    pixels = {} if scan is None else dict.fromkeys(DETECTOR_PIXEL, scan.detector_pixel_m or NOT_KNOWN)
+    patterns = None if scan is None else ("patterns", scan)
+    write_npz(path, {**attributes, **arrays, **on_object, **probe_pixel, **pixels}, patterns)

@@ -1,0 +1,28 @@
+"""Light that a scan puts on the object."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from ptypinn.physics.patches import add_patches, split_positions
+from ptypinn.physics.shift import shift_probe
+from ptypinn.physics.stitch import probe_intensity
+
+BATCH = 256
+
+
+def illumination_at(
+    positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
+) -> Float64[np.ndarray, "height width"]:
+    """Photons that a probe at canvas positions puts on every object pixel; what leaves the canvas is cut off."""
+    size, modes = probe.shape[-1], torch.from_numpy(probe)
+    canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
+    inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)
+    still = probe_intensity(modes[None])
+    for part in np.split(positions_px[inside], range(BATCH, int(inside.sum()), BATCH)):
+        corners, fractions = split_positions(torch.from_numpy(part) + size)
+        moved = probe_intensity(shift_probe(modes, fractions)) if fractions.any() else still.repeat(len(part), 1, 1)
+        add_patches(canvas, moved[None], corners)
+    return canvas[0, size:-size, size:-size].double().numpy()
