@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ptypinn.config.refine import RefineConfig as RefineConfig
     from ptypinn.config.simulate import SimulateConfig as SimulateConfig
     from ptypinn.config.train import TrainConfig as TrainConfig
+    from ptypinn.convert import convert as convert
     from ptypinn.data.formats import load as load
     from ptypinn.data.formats import save as save
     from ptypinn.data.reconstruction import Reconstruction as Reconstruction
@@ -45,6 +46,7 @@ _HOMES = {
     "save": "data.formats",
     "simulate": "simulate",
     "info": "info",
+    "convert": "convert",
     "refine": "refine",
     "train": "training",
     "pretrain": "pretrain",

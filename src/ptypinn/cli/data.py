@@ -1,7 +1,8 @@
-"""`ptypinn simulate` and `ptypinn info`."""
+"""`ptypinn simulate`, `ptypinn info` and `ptypinn convert`."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from ptypinn.cli.session import Session
@@ -43,3 +44,15 @@ def run_info(session: Session) -> None:
 
         lines.append(f"picture in {save_picture(info_figure(found), session.options.plot)}")
     session.tell({"stage": "info", **found.to_dict()}, lines)
+
+
+def run_convert(session: Session) -> None:
+    """Bring a file into another format; name what is lost on the way, one line each."""
+    from ptypinn.convert import convert
+    from ptypinn.data.formats import FORMATS
+
+    options, config = session.options, session.config(LoadConfig)
+    done = convert(options.source, options.target, options.to or "", config, overwrite=bool(options.overwrite))
+    title = FORMATS[done.format].title
+    lines = [f"{done.kind} in {done.path} ({title})", *(f"! {title} files cannot hold: {lost}" for lost in done.lost)]
+    session.tell({"stage": "convert", **dataclasses.asdict(done)}, lines)

@@ -86,6 +86,17 @@ STAGES: dict[str, Stage] = {
         ("load.LoadConfig", "info.InfoConfig"),
         "data.run_info",
     ),
+    "convert": Stage(
+        "Bring a scan or a reconstruction into another file format, and say what that cannot hold.",
+        (
+            Argument("source", "File to read: a scan or a reconstruction of any format.", positional=True),
+            Argument("target", "File to write.", positional=True),
+            Argument("to", "Format to write: native, cxi, ptyd, ptychodus, npz; by the suffix where not given."),
+            OVERWRITE,
+        ),
+        ("load.LoadConfig",),
+        "data.run_convert",
+    ),
     "refine": Stage(
         "Solve a scan iteratively for object, probe and positions.",
         (

@@ -108,6 +108,8 @@ class Format:
     """Read a reconstruction."""
     write_reconstruction: Callable[[Reconstruction, Path], None] | None = None
     """Write a reconstruction."""
+    holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
+    """Whether a file holds counts, and not only a reconstruction, where the format has both."""
     needs: tuple[Field, ...] = ()
     """Fields without which nothing can be written."""
 

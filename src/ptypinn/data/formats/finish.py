@@ -20,8 +20,14 @@ from ptypinn.errors import InputError
 PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
 
 
-def finish(scan: ScanData, config: LoadConfig) -> ScanData:
-    """Apply the options of `config` that hold for every format, and calibrate the probe."""
+def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> ScanData:
+    """Apply the options of `config` that hold for every format, and calibrate the probe.
+
+    Args:
+        scan: What a reader has made of the file.
+        config: Reading options.
+        calibrate: Give a probe of arbitrary scale its photons.
+    """
     scan = _set_numbers(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)
@@ -32,7 +38,7 @@ def finish(scan: ScanData, config: LoadConfig) -> ScanData:
             expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
             raise InputError(config.probe, "probe", f"shape {probe.shape}", expected)
         scan = scan.replace(probe=probe, probe_gauge=gauge)
-    if scan.probe is None:
+    if scan.probe is None or not calibrate:
         return scan
     if config.calibration == "none":
         record = {"rule": "none", "factor": 1.0}

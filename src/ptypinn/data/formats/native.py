@@ -40,9 +40,10 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
     """Read what `write_native` wrote, every field to the bit."""
     source = str(path)
     with open_hdf5(path) as file:
-        if is_reconstruction(file):
-            raise InputError(source, "file", "a reconstruction", "a scan")
-        version = file[OWN].attrs.get("format_version")
+        version = file[OWN].attrs.get("format_version") if OWN in file else None
+        if version is None:
+            found = "a reconstruction" if is_reconstruction(file) else "no scan"
+            raise InputError(source, "file", found, "a scan written by ptypinn")
         if version != FORMAT_VERSION:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
         good = require_dataset(file, source, f"{DETECTOR}/mask")[()] == 0
@@ -85,6 +86,11 @@ def is_native(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         return OWN in file or is_reconstruction(file)
+
+
+def _holds_scan(path: Path, config: LoadConfig) -> bool:
+    with open_hdf5(path) as file:
+        return OWN in file
 
 
 def _read_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
@@ -136,4 +142,5 @@ NATIVE = Format(
     write=write_native,
     read_reconstruction=_read_reconstruction,
     write_reconstruction=_write_reconstruction,
+    holds_scan=_holds_scan,
 )

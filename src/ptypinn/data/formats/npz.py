@@ -18,7 +18,16 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import take_mask
 from ptypinn.data.formats.foreign import foreign_reconstruction
-from ptypinn.data.formats.npz_archive import PROBE_NAMES, Arrays, as_probe, number_in, open_npz, pick, text_in
+from ptypinn.data.formats.npz_archive import (
+    PROBE_NAMES,
+    Arrays,
+    as_probe,
+    npz_names,
+    number_in,
+    open_npz,
+    pick,
+    text_in,
+)
 from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_reconstruction
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
@@ -199,6 +208,10 @@ def is_npz(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
+def _holds_scan(path: Path, config: LoadConfig) -> bool:
+    return not npz_names(path).isdisjoint(PATTERN_NAMES)
+
+
 NPZ = Format(
     "flat NPZ (PtychoPINN, SLAC)",
     (".npz",),
@@ -234,4 +247,5 @@ NPZ = Format(
     write=write_flat_npz,
     read_reconstruction=read_npz_reconstruction,
     write_reconstruction=write_flat_npz_reconstruction,
+    holds_scan=_holds_scan,
 )

@@ -174,6 +174,15 @@ def is_ptychodus(path: Path) -> bool:
     return names <= npz_names(path)
 
 
+def _holds_scan(path: Path, config: LoadConfig) -> bool:
+    if config.patterns_file:
+        return True
+    if not h5py.is_hdf5(path):
+        return "patterns" in npz_names(path)
+    with open_hdf5(path) as file:
+        return "patterns" in file
+
+
 PTYCHODUS = Format(
     "Ptychodus product",
     (".h5", ".hdf5", ".npz"),
@@ -209,5 +218,6 @@ PTYCHODUS = Format(
     write=write_ptychodus,
     read_reconstruction=read_ptychodus_reconstruction,
     write_reconstruction=write_ptychodus_product,
+    holds_scan=_holds_scan,
     needs=("probe", "pixel_size_m"),
 )

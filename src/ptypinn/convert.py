@@ -1,0 +1,124 @@
+"""The `convert` stage: bring a scan or a reconstruction into another file format."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats import FORMATS, detect_format, save
+from ptypinn.data.formats.base import WORDS, Field, Format, fields_of, require_writable
+from ptypinn.data.formats.finish import finish
+from ptypinn.data.formats.optics import NAMES, Optics
+from ptypinn.data.hdf5 import require_file
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+
+DEFAULTS = LoadConfig()
+IN_MEMORY_MB = 64.0
+"""Counts that take more stay on disk while they are copied."""
+SAME_PIXEL = 1e-9
+"""Object pixels that differ by a smaller share are the same."""
+DERIVED: tuple[Field, ...] = ("illumination",)
+"""Fields that follow from others, so that nothing is lost with them."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file."""
+
+    path: Path
+    """The new file."""
+    kind: str
+    """`scan` or `reconstruction`."""
+    source_format: str
+    """Name of the format that was read."""
+    format: str
+    """Name of the format that was written."""
+    lost: list[str]
+    """What the new file cannot hold, a few words each."""
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str = "",
+    config: LoadConfig = DEFAULTS,
+    *,
+    overwrite: bool = False,
+) -> Conversion:
+    """Read a scan or a reconstruction of any format and write it in another.
+
+    Counts in HDF5 are copied a few patterns at a time. A probe of arbitrary scale stays so, unless `photons` or a rule
+    other than the usual one is asked for.
+
+    Args:
+        source: File to read.
+        target: File to write, atomically.
+        to: Name of its format; the one that its suffix usually has where empty.
+        config: What the source does not say.
+        overwrite: Replace an existing file.
+
+    Raises:
+        InputError: Where the source cannot be read, or the target not be written.
+    """
+    source, target = Path(source), Path(target)
+    require_file(source)
+    if target.exists() and not overwrite:
+        raise InputError(str(target), "", "a file that exists", "a new one, or --overwrite as well")
+    name = format_for(target, to)
+    found = detect_format(source) if config.format == "auto" else config.format
+    thing = _read(source, FORMATS[found], config)
+    require_writable(FORMATS[name], thing, target)
+    lost = lost_in(thing, name)
+    save(thing, target, name)
+    return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", found, name, lost)
+
+
+def format_for(target: Path, to: str = "") -> str:
+    """Name of the format to write: the one that is named, or the first that usually has the suffix.
+
+    Raises:
+        InputError: Where neither tells.
+    """
+    writable = {name: f for name, f in FORMATS.items() if f.write or f.write_reconstruction}
+    if to:
+        if to not in writable:
+            raise InputError("--to", "", to, f"one of {', '.join(writable)}")
+        return to
+    for name, candidate in writable.items():
+        if target.suffix.lower() in candidate.suffixes:
+            return name
+    raise InputError(str(target), "suffix", repr(target.suffix), f"--to with one of {', '.join(writable)}")
+
+
+def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """What a scan or a reconstruction has that a format does not hold, a few words each."""
+    holds = FORMATS[name].holds
+    missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
+    if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
+        optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)
+        far_field = optics.pixel_size_m(thing.size)
+        same = far_field is not None and abs(far_field / thing.pixel_size_m - 1) < SAME_PIXEL
+        missing = [word for word in missing if word != WORDS["pixel_size_m"]]
+        missing += [] if same else [f"object pixel of {thing.pixel_size_m:.6g} m, which the far field does not give"]
+    return missing
+
+
+def _read(source: Path, found: Format, config: LoadConfig) -> ScanData | Reconstruction:
+    if found.read is not None and found.holds_scan(source, config):
+        streamed = dataclasses.replace(config, memory_budget_MB=IN_MEMORY_MB)
+        calibrated = config.photons is not None or config.calibration != DEFAULTS.calibration
+        scan = finish(found.read(source, streamed), config, calibrate=calibrated)
+        options = {key: value for key, value in scan.provenance["options"].items() if key != "memory_budget_MB"}
+        return scan.replace(provenance={**scan.provenance, "options": options})
+    if found.read_reconstruction is None:
+        raise InputError(str(source), "file", f"no counts in a file of {found.title}", "a scan")
+    recon = found.read_reconstruction(source, config)
+    given = {field: value for field in NAMES if (value := getattr(config, field)) is not None}
+    known = recon.provenance.get("optics")
+    optics = {**(known if isinstance(known, Mapping) else {}), **given}
+    return dataclasses.replace(recon, provenance={**recon.provenance, "optics": optics}) if given else recon
