@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,3 +64,17 @@ def make_recon() -> Callable[..., Reconstruction]:
         return Reconstruction(**{**fields, **changes})
 
     return make
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def by_hand() -> ModuleType:
+    """Writers of foreign files that know nothing of ptypinn."""
+    return _load("by_hand")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
@@ -70,9 +70,10 @@ def test_a_scan_comes_back(make_scan, tmp_path_factory, name, n, size, dtype, mo
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
-def test_metres_come_back_to_the_bit_where_the_format_holds_metres(make_scan, tmp_path_factory, name, seed):
-    """A second round changes nothing any more: what the first has written is what the file can carry."""
+def test_a_second_round_changes_nothing(make_scan, tmp_path_factory, name, seed):
+    """Metres stay what they are to the last rounding; arrays stay to the bit."""
     folder = tmp_path_factory.mktemp(name)
     once = back(make_scan(seed=seed), folder, name)
     twice = back(once, folder, name)
@@ -84,6 +85,7 @@ def test_metres_come_back_to_the_bit_where_the_format_holds_metres(make_scan, tm
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=12)
 @given(missing=st.sets(st.sampled_from(["probe", "truth", "mask", *NUMBERS])), seed=st.integers(0, 1000))
 def test_what_is_not_there_stays_away_or_is_asked_for(make_scan, tmp_path_factory, name, missing, seed):
     scan = make_scan(seed=seed, **dict.fromkeys(missing))
@@ -102,6 +104,7 @@ def test_what_is_not_there_stays_away_or_is_asked_for(make_scan, tmp_path_factor
 
 
 @pytest.mark.parametrize("name", RECON_WRITERS)
+@settings(max_examples=8)
 @given(n=st.integers(1, 9), size=st.sampled_from([8, 10]), modes=st.integers(1, 3), seed=st.integers(0, 1000))
 def test_a_reconstruction_comes_back(make_recon, tmp_path_factory, name, n, size, modes, seed):
     recon = make_recon(n, size, modes, seed)
@@ -115,10 +118,7 @@ def test_a_reconstruction_comes_back(make_recon, tmp_path_factory, name, n, size
         assert same_bits(other.probe, recon.probe)
         assert other.pixel_size_m == recon.pixel_size_m
         np.testing.assert_allclose(other.positions_px, recon.positions_px, **ULPS)
-        if "illumination" not in FORMATS[name].holds:
-            centre = np.s_[size:-size, size:-size]
-            assert other.illumination.shape == recon.object.shape
-            assert other.illumination[centre].shape == recon.object[centre].shape
+        assert ("illumination" in FORMATS[name].holds) == same_bits(other.illumination, recon.illumination)
 
 
 @pytest.mark.parametrize("name", WRITERS)

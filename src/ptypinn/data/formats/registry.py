@@ -8,6 +8,7 @@ from ptypinn.data.formats.base import Format
 from ptypinn.data.formats.cxi import CXI
 from ptypinn.data.formats.native import NATIVE
 from ptypinn.data.formats.npz import NPZ
+from ptypinn.data.formats.nxcxi import NXCXI
 from ptypinn.data.formats.ptychodus import PTYCHODUS
 from ptypinn.data.formats.ptyd import PTYD
 from ptypinn.data.formats.ptyr import PTYR
@@ -16,6 +17,7 @@ from ptypinn.errors import InputError
 
 FORMATS: dict[str, Format] = {
     "native": NATIVE,
+    "nxcxi": NXCXI,
     "cxi": CXI,
     "ptyd": PTYD,
     "ptyr": PTYR,

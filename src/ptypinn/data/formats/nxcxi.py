@@ -1,0 +1,128 @@
+"""NXcxi_ptycho: NeXus files that CXI readers open too.
+
+They differ from plain CXI in three ways. `source_1/energy` is the energy of the *ring*; that of the photons is in
+`beam_1`. Every number names its unit. A raster scan may keep its patterns as a raster, rank 4, whose positions are
+listed in the same order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.cxi import LABORATORY, probe_positions, read_mask
+from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
+from ptypinn.data.formats.optics import Optics
+from ptypinn.data.formats.source import describe_source
+from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity, unit_of
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+
+DEFINITIONS = ("NXcxi_ptycho", "NXptycho")
+BEAM = "entry_1/instrument_1/beam_1"
+ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
+DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
+TRANSLATION = (f"{DETECTOR}/translation", f"{GEOMETRY}/translation", "entry_1/data_1/translation")
+PLACES = {
+    "energy_eV": ENERGY[0],
+    "detector_distance_m": f"{DETECTOR}/distance",
+    "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
+}
+
+
+def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
+    """Read an NXcxi_ptycho scan; positions come out in object pixels of the far-field geometry.
+
+    Raises:
+        InputError: Where a dataset is missing, has an unknown unit, or the geometry is incomplete.
+    """
+    source = str(path)
+    require_counts(source, config, "NXcxi_ptycho files")
+    with open_hdf5(path) as file:
+        data = require_dataset(file, source, *DATA)
+        good = _read_good(file, source, data.shape, config)
+        counts = take_counts(data, path, good, config)
+        optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
+        size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
+        return ScanData(
+            counts=counts,
+            positions_px=probe_positions(_translation(file, source), LABORATORY) / size,
+            mask=good,
+            pixel_size_m=size,
+            provenance=describe_source(path, "nxcxi", config, stored_as="raster" if data.ndim == 4 else "list"),
+            **optics.fields(),
+        )
+
+
+def _numbers(file: h5py.File, source: str, config: LoadConfig) -> dict[str, float | None]:
+    x, y = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    pixel = x or y
+    if config.detector_pixel_m is None and x and y and abs(x / y - 1) > 1e-3:
+        raise InputError(source, f"{DETECTOR}/x_pixel_size", f"pixels of {y:.4g} x {x:.4g} m", "square detector pixels")
+    return {
+        "energy_eV": read_quantity(file, source, ENERGIES, "J", *ENERGY),
+        "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
+        "detector_pixel_m": pixel,
+    }
+
+
+def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
+    """Good pixels by the mask of CXI, or else by that of NeXus, where 0 is good too."""
+    pixels = find_dataset(file, f"{DETECTOR}/pixel_mask")
+    if pixels is None or find_dataset(file, f"{DETECTOR}/mask") is not None:
+        return read_mask(file, source, shape, config)
+    return take_mask(pixels[()] != 0, source, pixels.name, shape, config)
+
+
+def _translation(file: h5py.File, source: str) -> np.ndarray:
+    """Motion of the sample (x, y, z), metres, (M, 3)."""
+    dataset = require_dataset(file, source, *TRANSLATION)
+    unit = unit_of(dataset.attrs, "m") or "m"
+    if dataset.shape[-1:] != (3,) or dataset.dtype.kind not in "uif" or unit.lower() not in LENGTHS:
+        found = f"{dataset.dtype} of shape {dataset.shape} in {unit!r}"
+        raise InputError(source, dataset.name, found, "lengths of shape (patterns, 3): x, y, z")
+    return dataset[()].astype(np.float64).reshape(-1, 3) * LENGTHS[unit.lower()]
+
+
+def is_nxcxi(path: Path) -> bool:
+    """Whether a file is HDF5 that names the definition in its entry."""
+    if not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        named = find_dataset(file, "entry_1/definition")
+        value = None if named is None or named.size != 1 else np.asarray(named[()]).ravel()[0]
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text in DEFINITIONS
+
+
+NXCXI = Format(
+    "NXcxi_ptycho",
+    (".nxs", ".cxi", ".h5"),
+    sniff=is_nxcxi,
+    entries=(
+        Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
+        Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),
+        Entry(f"{DETECTOR}/translation", "positions_px", "(M, 3)", "m", "motion (x, y, z) of the sample; @units rules"),
+        Entry(f"{DETECTOR}/mask", "mask", "(N, N)", "", "as in CXI; or pixel_mask, where 0 is good", True),
+        Entry(f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size; @units rules"),
+        Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector; @units rules"),
+        Entry(f"{BEAM}/energy", "energy_eV", "", "J", "of one photon; @units rules; or incident_energy"),
+        Entry("entry_1/instrument_1/source_1/energy", None, "", "", "of the ring; not read", True),
+    ),
+    lacks=(
+        Lack("photon energy", "energy_eV"),
+        Lack("detector distance", "detector_distance_m"),
+        Lack("detector pixel", "detector_pixel_m"),
+        Lack("where the zero frequency lies, unless in the middle", "centre_px"),
+        Lack("probe", "probe"),
+    ),
+    notes="The definition leaves the orientation of the detector to the beamline: rows are taken to run along -y and "
+    "columns along -x of the laboratory, as in CXI without basis vectors.",
+    read=read_nxcxi,
+)
