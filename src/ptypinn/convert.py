@@ -79,7 +79,7 @@ def convert(
 
 
 def format_for(target: Path, to: str = "") -> str:
-    """Name of the format to write: the one that is named, or the first that usually has the suffix.
+    """Name of the format to write: the one that is named, or the one that is most used to the suffix.
 
     Raises:
         InputError: Where neither tells.
@@ -89,9 +89,10 @@ def format_for(target: Path, to: str = "") -> str:
         if to not in writable:
             raise InputError("--to", "", to, f"one of {', '.join(writable)}")
         return to
-    for name, candidate in writable.items():
-        if target.suffix.lower() in candidate.suffixes:
-            return name
+    suffix = target.suffix.lower()
+    usual = {name: f.suffixes.index(suffix) for name, f in writable.items() if suffix in f.suffixes}
+    if usual:
+        return min(usual, key=lambda name: usual[name])
     raise InputError(str(target), "suffix", repr(target.suffix), f"--to with one of {', '.join(writable)}")
 
 

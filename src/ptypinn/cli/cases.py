@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from ptypinn.cli.recorded import loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats import FORMATS, load
+from ptypinn.data.formats import FORMATS, detect_format, load
 from ptypinn.data.formats.source import file_hash
-from ptypinn.data.hdf5 import open_hdf5, require_file
-from ptypinn.data.recon_file import is_reconstruction
+from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -104,15 +101,13 @@ def _kind(path: Path) -> str:
             return "model"
         raise InputError(str(path), "", f"a folder without {RECONSTRUCTION}", EXPECTED)
     require_file(path)
-    if h5py.is_hdf5(path):
-        with open_hdf5(path) as file:
-            if is_reconstruction(file):
-                return "reconstruction"
     if _is_safetensors(path):
         return "model"
-    if any(candidate.sniff(path) for candidate in FORMATS.values()):
-        return "scan"
-    raise InputError(str(path), "", "something else", EXPECTED)
+    try:
+        found = FORMATS[detect_format(path)]
+    except InputError as error:
+        raise InputError(str(path), "", "something else", EXPECTED) from error
+    return "scan" if found.read is not None and found.holds_scan(path, LoadConfig()) else "reconstruction"
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -31,12 +31,17 @@ def run_simulate(session: Session) -> None:
 
 
 def run_info(session: Session) -> None:
-    """Look at a scan; print what there is to know and draw it where a picture is named."""
-    from ptypinn.data.formats import load
+    """Look at a scan or a reconstruction; print what there is to know and draw a scan where a picture is named."""
+    from ptypinn.data.formats import format_of, load
     from ptypinn.info import info
     from ptypinn.report.info_text import info_lines
 
-    found = info(load(session.options.scan, session.config(LoadConfig)), session.config(InfoConfig))
+    path, config = Path(session.options.scan), session.config(LoadConfig)
+    kind = format_of(path, config)
+    if kind.read is None or (kind.read_reconstruction is not None and not kind.holds_scan(path, config)):
+        _tell_reconstruction(session, path, config)
+        return
+    found = info(load(path, config), session.config(InfoConfig))
     lines = info_lines(found)
     if session.options.plot:
         from ptypinn.cli.products import save_picture
@@ -44,6 +49,14 @@ def run_info(session: Session) -> None:
 
         lines.append(f"picture in {save_picture(info_figure(found), session.options.plot)}")
     session.tell({"stage": "info", **found.to_dict()}, lines)
+
+
+def _tell_reconstruction(session: Session, path: Path, config: LoadConfig) -> None:
+    from ptypinn.data.formats import load_reconstruction
+    from ptypinn.report.recon_text import recon_dict, recon_lines
+
+    recon = load_reconstruction(path, config)
+    session.tell({"stage": "info", "file": path, **recon_dict(recon)}, recon_lines(recon))
 
 
 def run_convert(session: Session) -> None:

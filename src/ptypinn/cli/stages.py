@@ -59,7 +59,7 @@ def _named(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-SCAN = Argument("scan", "Scan file: CXI, HDF5 or NPZ.", positional=True)
+SCAN = Argument("scan", "Scan file, of any format that `ptypinn convert` reads.", positional=True)
 RECON = Argument("recon", "Reconstruction (HDF5), or the run folder that holds one.", positional=True)
 OUTPUT_DIR = Argument("output_dir", "Run folder for everything the stage writes.", required=True)
 OVERWRITE = Argument("overwrite", "Replace the results of an earlier run.", switch=True)
@@ -81,7 +81,7 @@ STAGES: dict[str, Stage] = {
         "data.run_simulate",
     ),
     "info": Stage(
-        "Tell what a scan file holds: geometry, dose, overlap, what is missing.",
+        "Tell what a scan holds, or a reconstruction: geometry, dose, overlap, what is missing.",
         (SCAN, Argument("plot", "Picture to draw (PNG).")),
         ("load.LoadConfig", "info.InfoConfig"),
         "data.run_info",

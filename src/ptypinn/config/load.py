@@ -22,9 +22,8 @@ FormatName = Literal[
     "shelves",
     "eiger",
     "stem4d",
-    "tiff",
 ]
-"""Names of the file formats, those of `ptypinn.data.formats.FORMATS`."""
+"""Names of the file formats that are read, those of `ptypinn.data.formats.FORMATS`."""
 Flip = Literal["none", "y", "x", "yx"]
 """Axes along which the order is turned round."""
 POSITIVE = (

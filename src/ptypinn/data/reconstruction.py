@@ -55,14 +55,14 @@ class Reconstruction:
 
     @classmethod
     def load(cls, path: str | Path) -> Reconstruction:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or a reconstruction of another program.
 
         Raises:
             InputError: Where the file is missing, truncated or not a reconstruction.
         """
-        from ptypinn.data.recon_file import read_reconstruction
+        from ptypinn.data.formats import load_reconstruction
 
-        return read_reconstruction(Path(path))
+        return load_reconstruction(path)
 
     def scan_part(self, scan: ScanData) -> ScanData:
         """The patterns of a scan that this reconstruction was made from.

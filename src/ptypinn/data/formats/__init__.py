@@ -78,7 +78,11 @@ def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "nati
 def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     """The format of an existing file: the one that `config` names, or else by its content."""
     require_file(path)
-    return FORMATS[detect_format(path) if config.format == "auto" else config.format]
+    readable = {name: f for name, f in FORMATS.items() if f.read or f.read_reconstruction}
+    name = detect_format(path) if config.format == "auto" else config.format
+    if name not in readable:
+        raise InputError("--format", "", name, f"one of {', '.join(readable)}")
+    return readable[name]
 
 
 __all__ = [

@@ -91,7 +91,7 @@ class Format:
     title: str
     """What users call it."""
     suffixes: tuple[str, ...]
-    """Usual suffixes, lower case, with the dot."""
+    """Usual suffixes, lower case, with the dot, the most usual first."""
     sniff: Callable[[Path], bool]
     """Whether an existing file is of this format, from its content; False, not an error, for any other file."""
     entries: tuple[Entry, ...]
@@ -147,7 +147,8 @@ def require_writable(target: Format, thing: ScanData | Reconstruction, path: Pat
         raise InputError(str(path), "format", target.title, expected)
     missing = [name for name in target.needs if name not in fields_of(thing)]
     if missing:
-        expected = f"one, which {target.title} files need: {' and '.join(options_for(missing[0]))}"
+        options = dict.fromkeys(option for name in missing for option in options_for(name))
+        expected = f"one, which {target.title} files need: {' and '.join(options)}"
         raise InputError(str(path), WORDS[missing[0]], "none", expected)
 
 

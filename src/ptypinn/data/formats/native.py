@@ -136,7 +136,7 @@ NATIVE = Format(
     sniff=is_native,
     entries=ENTRIES,
     notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
-    " everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "
+    "everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "
     "as a plot in NeXus viewers.",
     read=read_native,
     write=write_native,

@@ -24,7 +24,7 @@ FORMATS: dict[str, Format] = {
     "ptychodus": PTYCHODUS,
     "npz": NPZ,
 }
-"""Formats by name. A file is of the first one that recognises it; a suffix belongs to the first that writes it."""
+"""Formats by name. A file is of the first one that recognises it."""
 
 
 def detect_format(path: Path) -> str:
