@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_DIR ?= runs/demo
 PYTEST_ARGS ?=
+INTEROP ?= .venv-interop
+INTEROP_STAMP := $(INTEROP)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test test-interop lint format clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 install: $(STAMP) ## Create .venv and install ptypinn with its test and lint tools
 
@@ -30,6 +32,18 @@ demo: $(STAMP) ## Simulate a scan, reconstruct it with the weights of the packag
 test: $(STAMP) ## Run every test (PYTEST_ARGS='-k name' narrows)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+# Other programs live in an environment of their own: some ask for packages that are linked to CUDA, so they come without
+# their dependencies, and benchmarks/peer holds a stand-in for torchvision.
+$(INTEROP_STAMP): pyproject.toml constraints.txt tests/interop/requirements.txt tests/interop/dependencies.txt
+	@echo 'Installing other programs into $(INTEROP), once'
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --constraint constraints.txt -r tests/interop/dependencies.txt
+	$(INTEROP)/bin/python -m pip install --quiet --no-deps -r tests/interop/requirements.txt --editable .
+	@touch $@
+
+test-interop: $(INTEROP_STAMP) ## Check files against cdtools, PtyLab, Ptychodus and ptychi
+	PYTHONPATH=benchmarks/peer $(INTEROP)/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
 lint: $(STAMP) ## Check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,5 +54,5 @@ format: $(STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment, caches and run folders
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

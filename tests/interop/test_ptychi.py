@@ -1,0 +1,55 @@
+"""ptychi solves the arrays of our NPZ file, by its own conventions, and finds our object pixel for pixel."""
+
+import numpy as np
+import pytest
+
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.formats import save
+from ptypinn.simulate import simulate
+
+pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
+api = pytest.importorskip("ptychi.api")
+EPOCHS = 30
+
+
+def solve(arrays, size):
+    """LSQ-ML from a flat object; positions are those of the probe's middle, (N - 1) / 2, on the object's array."""
+    from ptychi.api.task import PtychographyTask
+
+    options = api.LSQMLOptions()
+    options.reconstructor_options.num_epochs = EPOCHS
+    options.reconstructor_options.default_device = "cpu"
+    options.reconstructor_options.rescale_probe_intensity_in_first_epoch = False
+    options.object_options.remove_object_probe_ambiguity.enabled = False
+    options.object_options.determine_position_origin_coords_by = "specified"
+    options.object_options.position_origin_coords = [0.0, 0.0]
+    options.probe_options.optimizable = False
+    task = PtychographyTask(
+        options,
+        diffraction_data=arrays["diffraction"].astype(np.float32),
+        object_data=np.ones((1, *arrays["objectGuess"].shape), np.complex64),
+        probe_data=arrays["probeGuess"][None] / size,
+        probe_position_y_px=arrays["ycoords"] - 0.5,
+        probe_position_x_px=arrays["xcoords"] - 0.5,
+    )
+    task.run()
+    return task.get_data_to_cpu("object", as_numpy=True)[0]
+
+
+def test_it_finds_our_object(tmp_path):
+    config = SimulateConfig(size=32, object_size=(80, 88), n_patterns=64, photons=1e7)
+    scan = simulate(config)
+    with np.load(save(scan, tmp_path / "scan.npz", "npz")) as arrays:
+        found = solve(arrays, scan.size)
+    middle = np.s_[20:-20, 20:-20]
+    truth = scan.truth[middle]
+
+    def error(image):
+        inside = image[middle]
+        factor = np.vdot(inside, truth) / np.vdot(inside, inside)
+        return np.linalg.norm(factor * inside - truth) / np.linalg.norm(truth)
+
+    assert found.shape == scan.truth.shape
+    assert error(found) < 0.1
+    others = [found.conj(), found[::-1], found[:, ::-1], found[::-1, ::-1]]
+    assert min(error(image) for image in others) > 2 * error(found)
