@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats import FORMATS, detect_format, save
-from ptypinn.data.formats.base import WORDS, Field, Format, fields_of, require_writable
-from ptypinn.data.formats.finish import finish
+import h5py
+
+from ptypinn.config.load import FormatName, LoadConfig
+from ptypinn.data.formats import FORMATS, detect_format, load_reconstruction, read_scan, save
+from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
@@ -20,6 +22,8 @@ from ptypinn.errors import InputError
 DEFAULTS = LoadConfig()
 IN_MEMORY_MB = 64.0
 """Counts that take more stay on disk while they are copied."""
+INCIDENTAL = ("format", "memory_budget_MB")
+"""Options that say how a file was read, not what is in it."""
 SAME_PIXEL = 1e-9
 """Object pixels that differ by a smaller share are the same."""
 DERIVED: tuple[Field, ...] = ("illumination",)
@@ -70,12 +74,13 @@ def convert(
     if target.exists() and not overwrite:
         raise InputError(str(target), "", "a file that exists", "a new one, or --overwrite as well")
     name = format_for(target, to)
-    found = detect_format(source) if config.format == "auto" else config.format
-    thing = _read(source, FORMATS[found], config)
+    if config.format == "auto":
+        config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
+    thing = _read(source, config)
     require_writable(FORMATS[name], thing, target)
     lost = lost_in(thing, name)
     save(thing, target, name)
-    return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", found, name, lost)
+    return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", config.format, name, lost)
 
 
 def format_for(target: Path, to: str = "") -> str:
@@ -109,16 +114,19 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
     return missing
 
 
-def _read(source: Path, found: Format, config: LoadConfig) -> ScanData | Reconstruction:
-    if found.read is not None and found.holds_scan(source, config):
-        streamed = dataclasses.replace(config, memory_budget_MB=IN_MEMORY_MB)
-        calibrated = config.photons is not None or config.calibration != DEFAULTS.calibration
-        scan = finish(found.read(source, streamed), config, calibrate=calibrated)
-        options = {key: value for key, value in scan.provenance["options"].items() if key != "memory_budget_MB"}
-        return scan.replace(provenance={**scan.provenance, "options": options})
-    if found.read_reconstruction is None:
-        raise InputError(str(source), "file", f"no counts in a file of {found.title}", "a scan")
-    recon = found.read_reconstruction(source, config)
+def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:
+    found = FORMATS[config.format]
+    if found.read is None or not found.holds_scan(source, config):
+        return _with_optics(load_reconstruction(source, config), config)
+    budget = min(config.memory_budget_MB, IN_MEMORY_MB) if h5py.is_hdf5(source) else config.memory_budget_MB
+    calibrate = config.photons is not None or config.calibration != DEFAULTS.calibration
+    scan = read_scan(source, dataclasses.replace(config, memory_budget_MB=budget), calibrate=calibrate)
+    options = {key: value for key, value in scan.provenance["options"].items() if key not in INCIDENTAL}
+    return scan.replace(provenance={**scan.provenance, "options": options})
+
+
+def _with_optics(recon: Reconstruction, config: LoadConfig) -> Reconstruction:
+    """A reconstruction whose provenance tells the optics that options give."""
     given = {field: value for field in NAMES if (value := getattr(config, field)) is not None}
     known = recon.provenance.get("optics")
     optics = {**(known if isinstance(known, Mapping) else {}), **given}

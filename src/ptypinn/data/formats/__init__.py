@@ -30,11 +30,22 @@ def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
     Raises:
         InputError: Where the file or an option is at fault; one line that names the file and the field.
     """
+    return read_scan(path, config)
+
+
+def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: bool = True) -> ScanData:
+    """`load`, which may leave a probe of arbitrary scale as it is.
+
+    Args:
+        path: The scan file.
+        config: What the file does not say.
+        calibrate: Give such a probe its photons.
+    """
     path = Path(path)
     found = format_of(path, config)
     if found.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
-    return finish(found.read(path, config), config)
+    return finish(found.read(path, config), config, calibrate=calibrate)
 
 
 def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
@@ -96,5 +107,6 @@ __all__ = [
     "format_of",
     "load",
     "load_reconstruction",
+    "read_scan",
     "save",
 ]

@@ -211,8 +211,8 @@ CXI = Format(
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` say along "
-    "which direction of the laboratory rows and columns of the detector run. Without them rows run along -y and columns "
-    "along -x, so that positions are +y and +x of `translation`.",
+    "which direction of the laboratory the rows and columns of the detector run. Without them rows run along -y and "
+    "columns along -x, so that positions are +y and +x of `translation`.",
     lacks=(
         Lack("photon energy", "energy_eV"),
         Lack("detector distance", "detector_distance_m"),
