@@ -11,7 +11,7 @@ from typing import cast
 import h5py
 
 from ptypinn.config.load import FormatName, LoadConfig
-from ptypinn.data.formats import FORMATS, detect_format, load_reconstruction, read_scan, save
+from ptypinn.data.formats import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
 from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import require_file
@@ -115,8 +115,7 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:
-    found = FORMATS[config.format]
-    if found.read is None or not found.holds_scan(source, config):
+    if not holds_scan(source, config):
         return _with_optics(load_reconstruction(source, config), config)
     budget = min(config.memory_budget_MB, IN_MEMORY_MB) if h5py.is_hdf5(source) else config.memory_budget_MB
     calibrate = config.photons is not None or config.calibration != DEFAULTS.calibration

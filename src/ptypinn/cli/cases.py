@@ -10,7 +10,7 @@ from typing import Any
 
 from ptypinn.cli.recorded import loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats import FORMATS, detect_format, load
+from ptypinn.data.formats import holds_scan, load
 from ptypinn.data.formats.source import file_hash
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
@@ -104,10 +104,9 @@ def _kind(path: Path) -> str:
     if _is_safetensors(path):
         return "model"
     try:
-        found = FORMATS[detect_format(path)]
+        return "scan" if holds_scan(path) else "reconstruction"
     except InputError as error:
         raise InputError(str(path), "", "something else", EXPECTED) from error
-    return "scan" if found.read is not None and found.holds_scan(path, LoadConfig()) else "reconstruction"
 
 
 def _is_safetensors(path: Path) -> bool:

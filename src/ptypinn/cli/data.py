@@ -32,13 +32,12 @@ def run_simulate(session: Session) -> None:
 
 def run_info(session: Session) -> None:
     """Look at a scan or a reconstruction; print what there is to know and draw a scan where a picture is named."""
-    from ptypinn.data.formats import format_of, load
+    from ptypinn.data.formats import holds_scan, load
     from ptypinn.info import info
     from ptypinn.report.info_text import info_lines
 
     path, config = Path(session.options.scan), session.config(LoadConfig)
-    kind = format_of(path, config)
-    if kind.read is None or (kind.read_reconstruction is not None and not kind.holds_scan(path, config)):
+    if not holds_scan(path, config):
         _tell_reconstruction(session, path, config)
         return
     found = info(load(path, config), session.config(InfoConfig))

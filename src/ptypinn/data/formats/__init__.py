@@ -96,6 +96,12 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     return readable[name]
 
 
+def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
+    """Whether an existing file holds a scan; if not, it holds a reconstruction and no counts."""
+    found = format_of(path, config)
+    return found.read is not None and (found.read_reconstruction is None or found.holds_scan(path, config))
+
+
 __all__ = [
     "DEFAULTS",
     "FORMATS",
@@ -105,6 +111,7 @@ __all__ = [
     "Lack",
     "detect_format",
     "format_of",
+    "holds_scan",
     "load",
     "load_reconstruction",
     "read_scan",
