@@ -220,3 +220,10 @@ def slac(path: Path, scene: Scene) -> None:
         detector_pixel_size_m=DETECTOR_PIXEL_M,
         bad_pixels=scene.bad,
     )
+
+
+def ptychonn(path: Path, scene: Scene) -> None:
+    """PtychoNN: intensities with the place of each patch, and the patches."""
+    y, x = scene.corners.astype(int).T
+    patches = np.stack([scene.object[a : a + N, b : b + N] for a, b in zip(y, x, strict=True)])
+    np.savez(path, reciprocal=scene.counts, real=patches, scan=scene.corners * PIXEL_M * 1e6)

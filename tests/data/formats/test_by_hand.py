@@ -5,6 +5,7 @@ import pytest
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import FORMATS, detect_format, load, load_reconstruction
+from ptypinn.errors import InputError
 
 SCANS = {
     "cxi": ("scan.cxi", "cxi", {"truth": "entry_1/image_1/data", "calibration": "none"}),
@@ -101,3 +102,28 @@ def test_the_loss_of_a_product_becomes_history(by_hand, scene, tmp_path):
     recon = load_reconstruction(tmp_path / "r.h5")
     assert recon.history == {"loss": [3.0, 2.0]}
     assert recon.provenance["optics"]["energy_eV"] == by_hand.ENERGY_EV
+
+
+def test_patterns_of_ptychonn_need_a_domain_and_a_unit(by_hand, scene, tmp_path):
+    path = tmp_path / "scan.npz"
+    by_hand.ptychonn(path, scene)
+    assert detect_format(path) == "ptychonn"
+    for options, flag in (({}, "--domain"), ({"domain": "counts"}, "--positions_unit")):
+        with pytest.raises(InputError, match=flag):
+            load(path, LoadConfig(**options))
+    with pytest.raises(InputError, match="--pixel_size_m"):
+        load(path, LoadConfig(domain="counts", positions_unit="um"))
+    scan = load(path, LoadConfig(domain="counts", positions_unit="um", pixel_size_m=by_hand.PIXEL_M))
+    np.testing.assert_array_equal(scan.counts, scene.counts)
+    np.testing.assert_allclose(scan.positions_px, scene.corners, atol=1e-9)
+
+
+def test_a_raster_of_ptychonn_needs_its_step(by_hand, scene, tmp_path):
+    path = tmp_path / "scan.npz"
+    np.savez(path, np.stack([scene.counts[:6].reshape(2, 3, by_hand.N, by_hand.N)])[0])
+    assert detect_format(path) == "ptychonn"
+    with pytest.raises(InputError, match="--scan_step_m"):
+        load(path, LoadConfig(domain="counts"))
+    scan = load(path, LoadConfig(domain="counts", scan_step_m=3e-8, pixel_size_m=1e-8))
+    np.testing.assert_array_equal(scan.counts, scene.counts[:6])
+    np.testing.assert_allclose(scan.positions_px, [[0, 0], [0, 3], [0, 6], [3, 0], [3, 3], [3, 6]])

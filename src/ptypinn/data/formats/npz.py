@@ -27,9 +27,10 @@ from ptypinn.data.formats.npz_archive import (
     open_npz,
     pick,
     text_in,
+    to_counts,
 )
 from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_reconstruction
-from ptypinn.data.formats.optics import Optics
+from ptypinn.data.formats.optics import Optics, position_unit_px
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.reconstruction import Reconstruction
@@ -56,7 +57,9 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
     counts = cut(patterns, window_of(source, patterns.shape, config))
     optics = Optics.read(source, config, _numbers(source, arrays), PLACES)
     pixel = config.pixel_size_m or number_in(source, arrays, "pixel_size_m") or optics.pixel_size_m(patterns.shape[-1])
-    positions = positions * _unit_px(source, config, pixel) - (patterns.shape[-1] // 2 if place == CENTRE else 0)
+    positions = positions * position_unit_px(source, config, pixel) - (
+        patterns.shape[-1] // 2 if place == CENTRE else 0
+    )
     positions, pixel = _after_cut(positions, pixel, patterns.shape[-1], counts.shape[-1])
     ignored = [name for name in OBJECT_NAMES if name in arrays and name != config.truth]
     return ScanData(
@@ -103,27 +106,7 @@ def _read_counts(source: str, arrays: Arrays, n_positions: int, config: LoadConf
         if arrays[name].shape[-1 if other == "hwn" else 0] == n_positions:
             wanted += f"; set --axis_order {other}"
         raise InputError(source, name, f"shape {arrays[name].shape} read as {config.axis_order}", wanted)
-    return _to_counts(source, name, patterns, text_in(arrays, "domain"), config)
-
-
-def _to_counts(
-    source: str, name: str, patterns: np.ndarray, declared: str, config: LoadConfig
-) -> tuple[np.ndarray, str]:
-    if patterns.dtype.kind not in "uif":
-        raise InputError(source, name, f"type {patterns.dtype}", "real numbers")
-    integer = patterns.dtype.kind in "ui"
-    says = declared if declared in ("counts", "amplitude") else "counts" if integer else "auto"
-    domain = says if config.domain == "auto" else config.domain
-    if domain == "auto":
-        raise InputError(
-            source, name, f"{patterns.dtype}, which may be either", "--domain counts or --domain amplitude"
-        )
-    if domain == "counts":
-        return patterns, domain
-    amplitudes = patterns.astype(np.float32 if patterns.dtype.itemsize <= 4 else np.float64)
-    if np.nanmin(amplitudes, initial=0) < 0:
-        raise InputError(source, name, f"an amplitude of {np.nanmin(amplitudes)}", "non-negative amplitudes")
-    return np.square(amplitudes).astype(np.float32), domain
+    return to_counts(source, name, patterns, text_in(arrays, "domain"), config)
 
 
 def _read_positions(source: str, arrays: Arrays) -> tuple[np.ndarray, str]:
@@ -142,16 +125,6 @@ def _as_positions(source: str, name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif":
         raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "numbers of shape (patterns, 2)")
     return values.astype(np.float64)
-
-
-def _unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
-    """The unit of the positions, object pixels."""
-    if config.positions_unit in ("auto", "px"):
-        return 1.0
-    if pixel_m is None:
-        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
-        raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
-    return {"m": 1.0, "um": 1e-6, "nm": 1e-9}[config.positions_unit] / pixel_m
 
 
 def _after_cut(positions: np.ndarray, pixel: float | None, size: int, kept: int) -> tuple[np.ndarray, float | None]:

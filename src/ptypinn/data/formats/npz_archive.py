@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptypinn.config.load import LoadConfig
 from ptypinn.data.hdf5 import require_file
 from ptypinn.errors import InputError
 
@@ -79,3 +80,35 @@ def number_in(source: str, arrays: Arrays, name: str) -> float | None:
 def text_in(arrays: Arrays, name: str) -> str:
     """A text under a name; empty where there is none."""
     return str(arrays[name]) if name in arrays and arrays[name].dtype.kind == "U" else ""
+
+
+def to_counts(
+    source: str, name: str, patterns: np.ndarray, declared: str, config: LoadConfig
+) -> tuple[np.ndarray, str]:
+    """Counts of patterns that are counts or amplitudes, and which of both they were.
+
+    Args:
+        source: Name of the file for messages.
+        name: Name of the array.
+        patterns: Patterns of any kind of number.
+        declared: What the file says that they are: counts, amplitude or nothing.
+        config: Reading options; `domain` comes first, and integers are counts where nothing says otherwise.
+
+    Raises:
+        InputError: Where nothing tells, or amplitudes are negative.
+    """
+    if patterns.dtype.kind not in "uif":
+        raise InputError(source, name, f"type {patterns.dtype}", "real numbers")
+    integer = patterns.dtype.kind in "ui"
+    says = declared if declared in ("counts", "amplitude") else "counts" if integer else "auto"
+    domain = says if config.domain == "auto" else config.domain
+    if domain == "auto":
+        raise InputError(
+            source, name, f"{patterns.dtype}, which may be either", "--domain counts or --domain amplitude"
+        )
+    if domain == "counts":
+        return patterns, domain
+    amplitudes = patterns.astype(np.float32 if patterns.dtype.itemsize <= 4 else np.float64)
+    if np.nanmin(amplitudes, initial=0) < 0:
+        raise InputError(source, name, f"an amplitude of {np.nanmin(amplitudes)}", "non-negative amplitudes")
+    return np.square(amplitudes).astype(np.float32), domain

@@ -12,6 +12,7 @@ from ptypinn.data.scan import Particle, wavelength_of
 from ptypinn.errors import InputError
 
 NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
+METRES = {"m": 1.0, "um": 1e-6, "nm": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,22 @@ class Optics:
     def fields(self) -> dict[str, Any]:
         """The numbers by the names of the fields of `ScanData`."""
         return {**{name: getattr(self, name) for name in NAMES}, "particle": self.particle}
+
+
+def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
+    """The unit of positions that `positions_unit` names, object pixels; 1 where it names none.
+
+    Args:
+        source: Name of the file for messages.
+        config: Reading options.
+        pixel_m: Object pixel, metres; None where it is not known.
+
+    Raises:
+        InputError: Where positions are lengths and the object pixel is not known.
+    """
+    if config.positions_unit not in METRES:
+        return 1.0
+    if pixel_m is None:
+        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
+    return METRES[config.positions_unit] / pixel_m

@@ -38,7 +38,7 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, ".ptyd files")
     with open_hdf5(path) as file:
         chunks = _chunks(file, source)
-        stacks = [require_dataset(file, source, f"{name}/data") for name in chunks]
+        stacks = _stacks(file, source, chunks)
         good = _good(file, source, chunks, stacks, config)
         counts = join([take_counts(stack, path, good, config) for stack in stacks])
         optics = Optics.read(source, config, _numbers(file, source), PLACES)
@@ -91,6 +91,16 @@ def _chunks(file: h5py.File, source: str) -> list[str]:
     if not found:
         raise InputError(source, "chunks", "no chunk", "patterns in chunks/0 and so on")
     return found
+
+
+def _stacks(file: h5py.File, source: str, chunks: list[str]) -> list[h5py.Dataset]:
+    """Patterns of the chunks, all of one size."""
+    stacks = [require_dataset(file, source, f"{name}/data") for name in chunks]
+    for name, stack in zip(chunks, stacks, strict=True):
+        if stack.ndim != 3 or stack.shape[1:] != stacks[0].shape[1:]:
+            expected = f"patterns like those of the first chunk, {stacks[0].shape[1:]}"
+            raise InputError(source, f"{name}/data", f"shape {stack.shape}", expected)
+    return stacks
 
 
 def _good(

@@ -10,6 +10,7 @@ from ptypinn.data.formats.native import NATIVE
 from ptypinn.data.formats.npz import NPZ
 from ptypinn.data.formats.nxcxi import NXCXI
 from ptypinn.data.formats.ptychodus import PTYCHODUS
+from ptypinn.data.formats.ptychonn import PTYCHONN
 from ptypinn.data.formats.ptyd import PTYD
 from ptypinn.data.formats.ptyr import PTYR
 from ptypinn.data.hdf5 import require_file
@@ -22,6 +23,7 @@ FORMATS: dict[str, Format] = {
     "ptyd": PTYD,
     "ptyr": PTYR,
     "ptychodus": PTYCHODUS,
+    "ptychonn": PTYCHONN,
     "npz": NPZ,
 }
 """Formats by name. A file is of the first one that recognises it."""
