@@ -135,3 +135,14 @@ def test_the_figure_draws_and_says_what_it_shows(with_probe):
 def test_batches_hold_at_least_one_pattern():
     with pytest.raises(InputError, match="--batch_patterns"):
         InfoConfig(0)
+
+
+def test_pixels_are_used_where_metres_are_not_known_and_that_is_said():
+    scan = simulated(object_size=(100, 100), n_patterns=12)
+    unknown = dict.fromkeys(("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m"))
+    missing = {entry["option"]: entry["needed_for"] for entry in info(scan.replace(**unknown)).missing}
+    assert set(missing) == {"--energy_eV", "--detector_distance_m", "--detector_pixel_m"}
+    assert all("pixels meanwhile" in why for why in missing.values())
+    known = info(scan.replace(energy_eV=None)).missing
+    assert [entry["option"] for entry in known] == ["--energy_eV"]
+    assert "pixels meanwhile" not in known[0]["needed_for"]

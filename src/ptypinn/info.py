@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ptypinn.config.info import InfoConfig
+from ptypinn.data.formats.optics import NAMES
 from ptypinn.data.frame import canvas_frame
 from ptypinn.data.geometry import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.lazy import LazyCounts
@@ -17,11 +18,12 @@ from ptypinn.data.survey import PatternSurvey, PositionSurvey, survey_patterns, 
 from ptypinn.physics.probes import equivalent_diameter, power_at_edge
 
 DEFAULTS = InfoConfig()
+LENGTHS = "lengths in metres; they are in pixels meanwhile"
 MISSING = {
     "probe": ("--probe", "a start for the probe; no solver runs without one"),
-    "energy_eV": ("--energy_eV", "lengths in metres"),
-    "detector_distance_m": ("--detector_distance_m", "lengths in metres"),
-    "detector_pixel_m": ("--detector_pixel_m", "lengths in metres"),
+    "energy_eV": ("--energy_eV", LENGTHS),
+    "detector_distance_m": ("--detector_distance_m", LENGTHS),
+    "detector_pixel_m": ("--detector_pixel_m", LENGTHS),
 }
 NUMBERS = ("energy_eV", "wavelength_m", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
 SATURATED_PEAK = 50
@@ -73,7 +75,11 @@ class ScanInfo:
     def missing(self) -> list[dict[str, str]]:
         """What the file does not say: name, the option that supplies it, and what it is for."""
         absent = [name for name in MISSING if getattr(self.scan, name) is None]
-        return [{"name": name, "option": MISSING[name][0], "needed_for": MISSING[name][1]} for name in absent]
+        known = {} if self.scan.pixel_size_m is None else dict.fromkeys(NAMES, "the record; the object pixel is known")
+        return [
+            {"name": name, "option": MISSING[name][0], "needed_for": known.get(name, MISSING[name][1])}
+            for name in absent
+        ]
 
     @property
     def saturated_patterns(self) -> int:
