@@ -122,3 +122,21 @@ def test_an_interrupted_write_keeps_the_earlier_file(make_scan, tmp_path):
         save(make_scan(n=4, counts=BreaksAfterOnePattern()), tmp_path / "scan.h5")
     assert_same_scan(load(tmp_path / "scan.h5"), scan)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("name", "pixel"), [("native", 7.5e-5), ("native", None), ("cxi", 7.5e-5)])
+def test_default_chain_leads_to_patterns_with_axes(make_scan, tmp_path, name, pixel):
+    scan = make_scan(detector_pixel_m=pixel)
+    with h5py.File(save(scan, tmp_path / "scan.cxi", name)) as file:
+        node, classes = file, [file.attrs["NX_class"]]
+        while "default" in node.attrs:
+            node = node[node.attrs["default"]]
+            classes.append(node.attrs["NX_class"])
+        assert classes == ["NXroot", "NXentry", "NXdata"]
+        signal = node[node.attrs["signal"]]
+        np.testing.assert_array_equal(signal, scan.counts)
+        assert signal.attrs["units"] == "counts"
+        assert [len(node[axis]) for axis in node.attrs["axes"]] == list(signal.shape)
+        assert node["x"].attrs["units"] == ("pixel" if pixel is None else "m")
+        assert node["x"][scan.size // 2] == 0
+        assert node["x"][scan.size // 2 + 1] == (pixel or 1)

@@ -25,8 +25,9 @@ def write_layout(file: h5py.File, scan: ScanData) -> h5py.Group:
     instrument = add_group(entry, "instrument_1", "NXinstrument")
     _write_source(scan, add_group(instrument, "source_1", "NXsource"))
     _write_detector(scan, add_group(instrument, "detector_1", "NXdetector"))
-    links = add_group(entry, "data_1", "NXdata", signal="data")
+    links = add_group(entry, "data_1", "NXdata", signal="data", axes=["pattern", "y", "x"])
     links["data"] = h5py.SoftLink(f"/{DETECTOR}/data")
+    _write_axes(scan, links)
     if scan.pixel_size_m is not None:
         geometry = add_group(add_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
         add_dataset(geometry, "translation", sample_translation(scan.positions_px, scan.pixel_size_m), "m")
@@ -60,6 +61,14 @@ def _write_detector(scan: ScanData, group: h5py.Group) -> None:
         add_dataset(group, "x_pixel_size", step, "m")
         add_dataset(group, "y_pixel_size", step, "m")
         add_dataset(group, "basis_vectors", np.array([[0, -step], [-step, 0], [0, 0]]), "m")
+
+
+def _write_axes(scan: ScanData, plot: h5py.Group) -> None:
+    """Number of the pattern, and places of rows and columns on the detector about the zero frequency."""
+    add_dataset(plot, "pattern", np.arange(scan.n_patterns), "")
+    step, unit = (1.0, "pixel") if scan.detector_pixel_m is None else (scan.detector_pixel_m, "m")
+    for axis in "yx":
+        add_dataset(plot, axis, (np.arange(scan.size) - scan.size // 2) * step, unit)
 
 
 def add_group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
