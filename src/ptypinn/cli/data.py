@@ -31,15 +31,19 @@ def run_simulate(session: Session) -> None:
 
 
 def run_info(session: Session) -> None:
-    """Look at a scan or a reconstruction; print what there is to know and draw a scan where a picture is named."""
-    from ptypinn.data.formats import holds_scan, load
+    """Look at a scan or a reconstruction; print what there is to know and draw it where a picture is named."""
+    from ptypinn.data.formats import holds_scan
+
+    path, config = Path(session.options.scan), session.config(LoadConfig)
+    show = _show_scan if holds_scan(path, config) else _show_reconstruction
+    show(session, path, config)
+
+
+def _show_scan(session: Session, path: Path, config: LoadConfig) -> None:
+    from ptypinn.data.formats import load
     from ptypinn.info import info
     from ptypinn.report.info_text import info_lines
 
-    path, config = Path(session.options.scan), session.config(LoadConfig)
-    if not holds_scan(path, config):
-        _tell_reconstruction(session, path, config)
-        return
     found = info(load(path, config), session.config(InfoConfig))
     lines = info_lines(found)
     if session.options.plot:
@@ -50,12 +54,18 @@ def run_info(session: Session) -> None:
     session.tell({"stage": "info", **found.to_dict()}, lines)
 
 
-def _tell_reconstruction(session: Session, path: Path, config: LoadConfig) -> None:
+def _show_reconstruction(session: Session, path: Path, config: LoadConfig) -> None:
     from ptypinn.data.formats import load_reconstruction
     from ptypinn.report.recon_text import recon_dict, recon_lines
 
     recon = load_reconstruction(path, config)
-    session.tell({"stage": "info", "file": path, **recon_dict(recon)}, recon_lines(recon))
+    lines = recon_lines(recon)
+    if session.options.plot:
+        from ptypinn.cli.products import save_picture
+        from ptypinn.report.figures import object_figure
+
+        lines.append(f"picture in {save_picture(object_figure(recon, path.name), session.options.plot)}")
+    session.tell({"stage": "info", "file": path, **recon_dict(recon)}, lines)
 
 
 def run_convert(session: Session) -> None:

@@ -152,6 +152,12 @@ def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):
         load(tmp_path / "p.h5", LoadConfig(patterns_file=str(tmp_path / "none.h5")))
 
 
+@pytest.mark.parametrize("kind", ["hdf5", "npz"])
+def test_patterns_without_their_product(by_hand, scene, tmp_path, kind):
+    getattr(by_hand, f"patterns_{kind}")(tmp_path / f"d.{kind}", scene)
+    assert_one_line(tmp_path / f"d.{kind}", r"patterns alone go with a product, by --patterns_file")
+
+
 def test_two_objects_in_one_archive(by_hand, scene, tmp_path):
     by_hand.ptychopinn(tmp_path / "scan.npz", scene)
     with np.load(tmp_path / "scan.npz") as file:

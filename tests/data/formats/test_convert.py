@@ -158,7 +158,8 @@ def test_the_command_line_says_what_is_lost(make_scan, tmp_path, capsys):
 
 def test_info_tells_of_reconstructions_too(make_recon, tmp_path, capsys):
     path = file_of(make_recon(), tmp_path, "ptychodus")
-    assert main(["info", str(path)]) == 0
+    assert main(["info", str(path), "--plot", str(tmp_path / "object.png")]) == 0
+    assert (tmp_path / "object.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
     assert "20 x 17 pixels" in out and "2 modes of 8 x 8 pixels" in out
     assert main(["info", str(path), "--json"]) == 0

@@ -166,12 +166,12 @@ def _picked(counts: Counts, rows: np.ndarray) -> Counts:
 
 
 def is_ptychodus(path: Path) -> bool:
-    """Whether a file is HDF5 or NPZ with the positions, probe and object of a product."""
-    names = {*POSITIONS, "probe", "object"}
+    """Whether a file is HDF5 or NPZ with the positions, probe and object of a product, or with patterns for one."""
+    names = npz_names(path)
     if h5py.is_hdf5(path):
         with open_hdf5(path) as file:
-            return names <= set(file)
-    return names <= npz_names(path)
+            names = set(file)
+    return {*POSITIONS, "probe", "object"} <= names or {"patterns", "indexes"} <= names
 
 
 def _holds_scan(path: Path, config: LoadConfig) -> bool:

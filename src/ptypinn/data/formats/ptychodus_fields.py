@@ -37,7 +37,8 @@ def read_fields(path: Path) -> Fields:
     found = _from_hdf5(path) if h5py.is_hdf5(path) else open_npz(path)
     for name in REQUIRED:
         if name not in found:
-            raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", "a number or array, as in a product")
+            expected = "what a product has; patterns alone go with a product, by --patterns_file"
+            raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", expected)
     for name in (*ARRAYS, *ATTRIBUTES, *ON_OBJECT):
         if name in found and found[name].dtype.kind not in "uifcb":
             raise InputError(str(path), name, f"{found[name].dtype}", "numbers")
