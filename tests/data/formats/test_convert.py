@@ -164,3 +164,14 @@ def test_info_tells_of_reconstructions_too(make_recon, tmp_path, capsys):
     assert "20 x 17 pixels" in out and "2 modes of 8 x 8 pixels" in out
     assert main(["info", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pixel_size_m"] == 3.1e-8
+
+
+@pytest.mark.parametrize("target", ["native", "cxi", "ptyd", "npz"])
+def test_the_real_scan_survives(petra, tmp_path, target):
+    scan = load(petra)
+    other = load(convert(petra, tmp_path / f"petra{FORMATS[target].suffixes[0]}").path)
+    np.testing.assert_array_equal(other.counts, scan.counts)
+    np.testing.assert_array_equal(other.mask, scan.mask)
+    np.testing.assert_allclose(other.positions_px, scan.positions_px, rtol=1e-12, atol=1e-9)
+    assert other.wavelength_m == pytest.approx(9.794912e-11, rel=1e-6)
+    assert other.pixel_size_m == pytest.approx(scan.pixel_size_m, rel=1e-12)
