@@ -43,7 +43,7 @@ class Conversion:
     format: str
     """Name of the format that was written."""
     lost: list[str]
-    """What the new file cannot hold, a few words each."""
+    """What is left out, a few words each."""
 
 
 def convert(
@@ -78,7 +78,7 @@ def convert(
         config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
     thing = _read(source, config)
     require_writable(FORMATS[name], thing, target)
-    lost = lost_in(thing, name)
+    lost = [*lost_in(thing, name), *_left_behind(thing)]
     save(thing, target, name)
     return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", config.format, name, lost)
 
@@ -112,6 +112,15 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
         missing = [word for word in missing if word != WORDS["pixel_size_m"]]
         missing += [] if same else [f"object pixel of {thing.pixel_size_m:.6g} m, which the far field does not give"]
     return missing
+
+
+def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
+    """Objects in the source that may be the true one, and were not asked for."""
+    if isinstance(thing, Reconstruction):
+        return []
+    return [
+        f"{name} of the source, unless --truth {name} takes it along" for name in thing.provenance.get("ignored", [])
+    ]
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:

@@ -76,5 +76,5 @@ def run_convert(session: Session) -> None:
     options, config = session.options, session.config(LoadConfig)
     done = convert(options.source, options.target, options.to or "", config, overwrite=bool(options.overwrite))
     title = FORMATS[done.format].title
-    lines = [f"{done.kind} in {done.path} ({title})", *(f"! {title} files cannot hold: {lost}" for lost in done.lost)]
+    lines = [f"{done.kind} in {done.path} ({title})", *(f"! left out: {lost}" for lost in done.lost)]
     session.tell({"stage": "convert", **dataclasses.asdict(done)}, lines)

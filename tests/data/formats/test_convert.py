@@ -77,6 +77,18 @@ def test_optics_of_a_reconstruction_are_kept_or_given(make_recon, tmp_path):
         assert file.attrs["detector_object_distance_m"] == 0.0
 
 
+@pytest.mark.parametrize("source", ["cxi", "ptychodus", "npz"])
+def test_an_object_that_was_not_asked_for_is_not_left_behind_in_silence(make_scan, tmp_path, source):
+    name = {"cxi": "entry_1/image_1/data", "ptychodus": "object", "npz": "objectGuess"}[source]
+    path = file_of(make_scan(), tmp_path, source)
+    left = convert(path, tmp_path / "a.hdf5").lost
+    assert left == [f"{name} of the source, unless --truth {name} takes it along"]
+    assert convert(tmp_path / "a.hdf5", tmp_path / "again.hdf5").lost == []
+    taken = convert(path, tmp_path / "b.hdf5", config=LoadConfig(truth=name))
+    assert taken.lost == []
+    np.testing.assert_array_equal(load(taken.path).truth, make_scan().truth)
+
+
 def test_the_suffix_says_the_format_where_the_option_does_not(tmp_path):
     wanted = {"a.h5": "native", "a.HDF5": "native", "a.cxi": "cxi", "a.ptyd": "ptyd", "a.npz": "npz"}
     assert {name: format_for(tmp_path / name) for name in wanted} == wanted
@@ -149,7 +161,7 @@ def test_the_command_line_says_what_is_lost(make_scan, tmp_path, capsys):
     assert main(["convert", str(path), str(tmp_path / "b.ptyd")]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("scan in ") and out[0].endswith("b.ptyd (PtyPy data)")
-    assert "! PtyPy data files cannot hold: probe" in out
+    assert "! left out: probe" in out
     assert main(["convert", str(path), str(tmp_path / "b.ptyd")]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main(["convert", str(path), str(tmp_path / "c"), "--to", "npz", "--json"]) == 0

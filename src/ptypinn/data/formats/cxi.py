@@ -66,6 +66,8 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         optics = Optics.read(source, config, found, PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         probe = find_dataset(file, f"{SOURCE}/illumination")
+        ignored = [IMAGE] if IMAGE in file and config.truth != IMAGE else []
+        notes = {"basis_vectors": "file" if declared else "assumed", "ignored": ignored}
         calibrated = probe is not None and probe.attrs.get("units") == "sqrt(photons)"
         return ScanData(
             counts=counts,
@@ -75,7 +77,7 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
             truth=read_truth(file, source, config),
             mask=good,
             pixel_size_m=size,
-            provenance=describe_source(path, "cxi", config, basis_vectors="file" if declared else "assumed"),
+            provenance=describe_source(path, "cxi", config, **notes),
             **optics.fields(),
         )
 

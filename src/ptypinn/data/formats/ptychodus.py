@@ -52,7 +52,11 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
     image, probe, gauge = _arrays(source, fields)
     pixel, corners = _corners(source, fields, probe.shape[-1], config)
     found = {**_numbers(fields), "detector_pixel_m": detector_pixel}
-    notes = {"patterns_file": place.name, "positions_without_pattern": len(corners) - len(kept)}
+    notes = {
+        "patterns_file": place.name,
+        "positions_without_pattern": len(corners) - len(kept),
+        "ignored": [] if config.truth == "object" else ["object"],
+    }
     return ScanData(
         counts=_picked(counts, rows),
         positions_px=corners[kept],

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from ptypinn.data.formats.counts import write_counts
 from ptypinn.data.formats.foreign import optics_record
@@ -57,8 +58,6 @@ def _object_of(scan: ScanData) -> tuple[np.ndarray, np.ndarray]:
     """The true object, or a flat one on the smallest canvas; and where its pixel (0, 0) lies, (y, x) pixels."""
     if scan.truth is not None:
         return scan.truth, np.zeros(2)
-    import torch
-
     origin, shape = frame_of(torch.from_numpy(scan.positions_px), scan.size)
     return np.ones(shape, np.complex64), np.array(origin, np.float64)
 

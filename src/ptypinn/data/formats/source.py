@@ -10,6 +10,8 @@ from typing import Any
 
 from ptypinn.config.load import LoadConfig
 
+EARLIER = ("file", "format", "sha256", "options", "ignored", "converted_from")
+"""Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24
 
@@ -31,7 +33,7 @@ def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, 
 
     The file that the earlier scan came from moves to `converted_from`.
     """
-    earlier = {key: stored[key] for key in ("file", "format", "sha256", "options", "converted_from") if key in stored}
+    earlier = {key: stored[key] for key in EARLIER if key in stored}
     kept = {key: value for key, value in stored.items() if key not in earlier}
     return {**kept, **current, **({"converted_from": earlier} if earlier else {})}
 
