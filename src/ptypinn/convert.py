@@ -13,6 +13,7 @@ import h5py
 from ptypinn.config.load import FormatName, LoadConfig
 from ptypinn.data.formats import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
 from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
+from ptypinn.data.formats.foreign import optics_record
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
@@ -78,7 +79,7 @@ def convert(
         config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
     thing = _read(source, config)
     require_writable(FORMATS[name], thing, target)
-    lost = [*lost_in(thing, name), *_left_behind(thing)]
+    lost = [*lost_in(thing, name), *_left_behind(thing), *_not_known(thing, name)]
     save(thing, target, name)
     return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", config.format, name, lost)
 
@@ -121,6 +122,12 @@ def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
     return [
         f"{name} of the source, unless --truth {name} takes it along" for name in thing.provenance.get("ignored", [])
     ]
+
+
+def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """What other programs expect in a file of the format, and neither the source nor an option tells."""
+    known = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
+    return [f"{WORDS[field]}, which --{field} tells" for field in FORMATS[name].wants if field not in known]
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:

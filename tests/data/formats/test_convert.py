@@ -71,8 +71,10 @@ def test_optics_of_a_reconstruction_are_kept_or_given(make_recon, tmp_path):
         assert file.attrs["photon_energy_eV"] == 8765.4321
         assert file.attrs["detector_object_distance_m"] == 2 / 3
     bare = file_of(make_recon(provenance={}), tmp_path, "native")
-    product = convert(bare, tmp_path / "q.h5", "ptychodus", LoadConfig(energy_eV=7000.0)).path
-    with h5py.File(product) as file:
+    done = convert(bare, tmp_path / "q.h5", "ptychodus", LoadConfig(energy_eV=7000.0))
+    assert "detector distance, which --detector_distance_m tells" in done.lost
+    assert not any("energy" in lost for lost in done.lost)
+    with h5py.File(done.path) as file:
         assert file.attrs["photon_energy_eV"] == 7000.0
         assert file.attrs["detector_object_distance_m"] == 0.0
 

@@ -112,6 +112,8 @@ class Format:
     """Whether a file holds counts, and not only a reconstruction, where the format has both."""
     needs: tuple[Field, ...] = ()
     """Fields without which nothing can be written."""
+    wants: tuple[Field, ...] = ()
+    """Fields that other programs expect in such files; where they are not known, `convert` says so."""
 
     @property
     def holds(self) -> frozenset[Field]:

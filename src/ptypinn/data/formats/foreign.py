@@ -35,6 +35,15 @@ def foreign_reconstruction(
     """
     image = image[0] if image.ndim == 3 and len(image) == 1 else image
     probe = probe[None] if probe.ndim == 2 else probe
+    _check(source, image, probe, positions_px)
+    image, probe = image.astype(np.complex64), probe.astype(np.complex64)
+    light = illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
+    return Reconstruction(
+        object=image, illumination=light.astype(np.float32), probe=probe, positions_px=positions_px, **others
+    )
+
+
+def _check(source: str, image: np.ndarray, probe: np.ndarray, positions_px: np.ndarray) -> None:
     for name, array, ndim, expected in (
         ("object", image, 2, "one layer (H, W)"),
         ("probe", probe, 3, "modes of N x N"),
@@ -48,11 +57,6 @@ def foreign_reconstruction(
     if not np.isfinite(positions_px).all():
         raise InputError(source, "positions", "a value that is not finite", "finite coordinates")
     check_canvas(source, positions_px, probe.shape[-1])
-    image, probe = image.astype(np.complex64), probe.astype(np.complex64)
-    light = illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
-    return Reconstruction(
-        object=image, illumination=light.astype(np.float32), probe=probe, positions_px=positions_px, **others
-    )
 
 
 def optics_record(recon: Reconstruction) -> Mapping[str, Any]:

@@ -224,4 +224,5 @@ PTYCHODUS = Format(
     write_reconstruction=write_ptychodus_product,
     holds_scan=_holds_scan,
     needs=("probe", "pixel_size_m"),
+    wants=("energy_eV", "detector_distance_m"),
 )
