@@ -89,7 +89,7 @@ def _swept(
                 "stage": "reconstruct",
                 "config": asdict(config),
                 "model": {"file": bundle.source, **asdict(bundle.header)},
-                "scan": dict(scan.provenance),
+                "scan": scan.record,
             }
         ),
     )

@@ -97,7 +97,7 @@ def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Rec
             "stage": "refine",
             "version": __version__,
             "config": asdict(config),
-            "scan": dict(scan.provenance),
+            "scan": scan.record,
             **result.notes,
         },
     )

@@ -105,6 +105,13 @@ class ScanData:
         """Wavelength, metres, from the energy."""
         return None if self.energy_eV is None else wavelength_of(self.energy_eV, self.particle)
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """Where the data came from, and the optics as far as they are known, for what is made from them."""
+        names = ("energy_eV", "detector_distance_m", "detector_pixel_m")
+        optics = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {**self.provenance, **optics}
+
     def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:
         """The probe, or an error that says how to supply one."""
         if self.probe is None:

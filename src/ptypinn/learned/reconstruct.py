@@ -117,7 +117,7 @@ def _reconstruction(
                 "model": model,
                 "rounds": rounds,
                 "passes": solution.passes,
-                "scan": dict(scan.provenance),
+                "scan": scan.record,
             }
         ),
     )

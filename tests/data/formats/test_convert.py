@@ -9,10 +9,14 @@ import pytest
 
 from ptypinn.cli import main
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.refine import RefineConfig
+from ptypinn.config.simulate import SimulateConfig
 from ptypinn.convert import convert, format_for
 from ptypinn.data.formats import FORMATS, detect_format, load, load_reconstruction, save
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.refine import refine
+from ptypinn.simulate import simulate
 
 FIELDS = ("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m", "mask")
 FROM = ["native", "cxi", "ptyd", "ptychodus", "npz"]
@@ -189,3 +193,12 @@ def test_the_real_scan_survives(petra, tmp_path, target):
     np.testing.assert_allclose(other.positions_px, scan.positions_px, rtol=1e-12, atol=1e-9)
     assert other.wavelength_m == pytest.approx(9.794912e-11, rel=1e-6)
     assert other.pixel_size_m == pytest.approx(scan.pixel_size_m, rel=1e-12)
+
+
+def test_a_product_of_our_own_reconstruction_knows_its_energy(tmp_path):
+    scan = simulate(SimulateConfig(size=32, object_size=(64, 64), n_patterns=9))
+    recon = refine(scan, RefineConfig(iterations=1, refine_probe=False))
+    done = convert(recon.save(tmp_path / "r.h5"), tmp_path / "p.h5", "ptychodus")
+    assert not any("energy" in lost or "distance" in lost for lost in done.lost)
+    with h5py.File(done.path) as file:
+        assert file.attrs["photon_energy_eV"] == scan.energy_eV
