@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ptypinn.cli import main
 from ptypinn.data.scan import ScanData
 
 
@@ -66,3 +68,65 @@ def star(real_file: Callable[[str], Path]) -> Path:
 def petra(real_file: Callable[[str], Path]) -> Path:
     """Real near-field (projection) scan: PETRA III P25, CXI."""
     return real_file("petra3_p25_nearfield/PETRAIII_P25_Near_Field_Ptycho.cxi")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A raster scan by the definition of the forward model, in plain NumPy, for files that tests write by hand.
+
+    Whole-pixel positions, so that nothing but slices and one transform stands between object and counts."""
+
+    object: np.ndarray
+    probe: np.ndarray
+    positions_px: np.ndarray
+    counts: np.ndarray
+    raster: tuple[int, int]
+    step_px: int
+
+    @property
+    def size(self) -> int:
+        return self.probe.shape[-1]
+
+    def explains(self, scan, tolerance=1e-5) -> bool:
+        """Whether the counts of a scan follow from the object at its positions, up to their common offset."""
+        offset = (self.positions_px - np.asarray(scan.positions_px))[0]
+        corners = np.rint(np.asarray(scan.positions_px) + offset).astype(int)
+        if (corners < 0).any() or (corners + self.size > self.object.shape).any():
+            return False
+        expected = np.array([diffract(self.object, self.probe, corner) for corner in corners])
+        return np.allclose(scan.counts[:], expected, rtol=tolerance, atol=tolerance * expected.max())
+
+
+def diffract(image, probe, corner):
+    size, (y, x) = probe.shape[-1], corner
+    wave = np.fft.fft2(probe * image[y : y + size, x : x + size], norm="ortho")
+    return np.fft.fftshift(np.abs(wave) ** 2)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    """Three rows of four positions; object and probe without any symmetry, so that no flip goes unseen."""
+    rng = np.random.default_rng(7)
+    size, step, raster = 16, 3, (3, 4)
+    image = np.exp(1j * rng.normal(size=(size + 3 * step, size + 4 * step)))
+    y, x = np.mgrid[:size, :size] - size / 2
+    probe = 50 * np.exp(-((y / 3) ** 2) - (x / 4) ** 2 + 1j * (0.1 * y * x + 0.2 * y + 0.05 * x**2))
+    rows, columns = np.meshgrid(*(np.arange(n) * step for n in raster), indexing="ij")
+    positions = np.stack([rows.ravel(), columns.ravel()], 1)
+    counts = np.array([diffract(image, probe, corner) for corner in positions])
+    return Experiment(image, probe, positions.astype(float), counts, raster, step)
+
+
+@pytest.fixture
+def refused(capsys) -> Callable[..., str]:
+    """Run `ptypinn info` on a file, and see that it ends in one line and exit code 1; the line is returned."""
+
+    def run(path: Path, *options: str) -> str:
+        code = main(["info", str(path), *options])
+        out, err = capsys.readouterr()
+        assert (code, out) == (1, "")
+        assert err.startswith("ptypinn: error: ")
+        assert err.count("\n") == 1
+        return err
+
+    return run

@@ -12,6 +12,8 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 import numpy as np
 
+from ptypinn.data.containment import require_contained
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
@@ -23,12 +25,14 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open for reading.
 
     Raises:
-        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read.
+        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read; or where it leads out
+            of its folder outside of `external_files(True)`.
     """
     require_file(path)
     if not h5py.is_hdf5(path):
         raise InputError(str(path), "file", "something else", "an HDF5 file")
     try:
+        require_contained(path)
         with h5py.File(path, "r") as file:
             yield file
     except InputError:
@@ -42,12 +46,12 @@ def require_file(path: Path) -> None:
     if not path.exists():
         raise InputError(str(path), "file", "nothing under this name", "a file")
     if not path.is_file():
-        raise InputError(str(path), "file", "a folder", "a file")
+        raise InputError(str(path), "file", "a folder" if path.is_dir() else "a device or pipe", "a file")
 
 
 def find_dataset(file: h5py.File, *names: str) -> h5py.Dataset | None:
-    """The first of several datasets that exists; dangling links count as absent."""
-    return next((file[name] for name in names if isinstance(file.get(name), h5py.Dataset)), None)
+    """The first of several datasets that exists; links that dangle or go round in circles count as absent."""
+    return next((found for name in names if isinstance(found := _follow(file, name), h5py.Dataset)), None)
 
 
 def require_dataset(file: h5py.File, source: str, *names: str) -> h5py.Dataset:
@@ -60,6 +64,11 @@ def require_dataset(file: h5py.File, source: str, *names: str) -> h5py.Dataset:
     return found
 
 
+def require_array(file: h5py.File, source: str, *names: str) -> np.ndarray:
+    """All of the first of several datasets that exists, or an `InputError` that names them; not for patterns."""
+    return read_array(require_dataset(file, source, *names), source)
+
+
 def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
     """A number stored as a scalar or as an array of one value; None where absent.
 
@@ -69,7 +78,7 @@ def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
     dataset = find_dataset(file, name)
     if dataset is None:
         return None
-    values = np.asarray(dataset[()])
+    values = read_array(dataset, source)
     if values.dtype.kind not in "uif" or values.size == 0 or not (values == values.flat[0]).all():
         raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "one number")
     return float(values.flat[0])
@@ -85,9 +94,16 @@ def read_json(file: h5py.File, source: str, name: str) -> Any:
     """Parse a JSON string dataset."""
     dataset = require_dataset(file, source, name)
     try:
-        return json.loads(dataset[()])
-    except (TypeError, ValueError) as error:
+        return json.loads(bytes(read_array(dataset, source)[()]))
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(source, name, "something else", "a JSON string") from error
+
+
+def _follow(file: h5py.File, name: str) -> Any:
+    try:
+        return file.get(name)
+    except RuntimeError:
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ptypinn.data.atomic import atomic_path
-from ptypinn.data.hdf5 import open_hdf5, read_json, require_dataset, write_json
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_array, write_json
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 GROUP = "entry/reconstruction"
@@ -78,14 +80,16 @@ def read_reconstruction(path: Path) -> Reconstruction:
     with open_hdf5(Path(path)) as file:
         if not is_reconstruction(file):
             raise InputError(source, f"/{GROUP}", "no such group", "a reconstruction written by ptypinn")
-        arrays = {name: require_dataset(file, source, f"{GROUP}/{name}")[()].astype(t) for name, t in ARRAYS.items()}
+        present = [name for name in OPTIONAL if name in file[GROUP]]
+        types = {**ARRAYS, **{name: OPTIONAL[name] for name in present}}
+        arrays: dict[str, Any] = {
+            name: require_array(file, source, f"{GROUP}/{name}").astype(dtype) for name, dtype in types.items()
+        }
         records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
         records |= {name: read_json(file, source, f"{GROUP}/{name}") for name in LATER if name in file[GROUP]}
-        arrays |= {name: file[GROUP][name][()].astype(t) for name, t in OPTIONAL.items() if name in file[GROUP]}
-        pixel, patterns = (file.get(f"{GROUP}/{name}") for name in ("pixel_size_m", "patterns"))
+        size, patterns = read_scalar(file, source, f"{GROUP}/pixel_size_m"), find_dataset(file, f"{GROUP}/patterns")
         y, x = arrays.pop("origin_px").tolist()
-        size = None if pixel is None else float(pixel[()])
-        part = None if patterns is None else patterns[()].astype(np.int64)
+        part = None if patterns is None else read_array(patterns, source).astype(np.int64)
     return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
 
 

@@ -69,8 +69,9 @@ class ScanData:
     """Where the data came from: file, reader, options, calibration; JSON-able."""
 
     def __post_init__(self) -> None:
-        from ptypinn.data.validate import validate_scan
+        from ptypinn.data.validate import check_shape, validate_scan
 
+        check_shape(self.source, tuple(self.counts.shape))
         if self.mask is None:
             object.__setattr__(self, "mask", np.ones(self.counts.shape[-2:], bool))
         validate_scan(self)

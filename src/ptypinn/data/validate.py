@@ -20,13 +20,27 @@ EVEN = "an even edge of at least 8 pixels; --crop_px cuts it so"
 
 def validate_scan(scan: ScanData) -> None:
     """Raise `InputError` for the first contradiction in a scan: shapes, finiteness, signs, pairing, canvas."""
-    _check_shape(scan)
     _check_mask(scan)
     _check_counts(scan)
     _check_positions(scan)
     _check_probe(scan)
     _check_truth(scan)
     _check_numbers(scan)
+
+
+def check_shape(source: str, shape: tuple[int, ...]) -> None:
+    """Raise `InputError` where counts are no stack of square patterns of a sane size."""
+    if len(shape) != 3:
+        raise InputError(source, "counts", f"shape {shape}", "three axes (patterns, N, N)")
+    if shape[0] == 0:
+        raise InputError(source, "counts", "0 patterns", "at least one")
+    if shape[1] != shape[2]:
+        raise InputError(source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", SQUARE)
+    if shape[1] % 2 or shape[1] < 8:
+        raise InputError(source, "counts", f"patterns of {shape[1]} pixels", EVEN)
+    if shape[1] ** 2 > MAX_CANVAS_PIXELS:
+        found = f"patterns of {shape[1]} x {shape[2]} pixels"
+        raise InputError(source, "counts", found, f"at most {MAX_CANVAS_PIXELS:.3g} in all; --crop_px cuts them")
 
 
 def check_patterns(
@@ -63,18 +77,6 @@ def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: i
             f"a span that needs a canvas of {height:.3g} x {width:.3g} pixels",
             f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max_canvas_pixels",
         )
-
-
-def _check_shape(scan: ScanData) -> None:
-    shape = tuple(scan.counts.shape)
-    if len(shape) != 3:
-        raise InputError(scan.source, "counts", f"shape {shape}", "three axes (patterns, N, N)")
-    if shape[0] == 0:
-        raise InputError(scan.source, "counts", "0 patterns", "at least one")
-    if shape[1] != shape[2]:
-        raise InputError(scan.source, "counts", f"patterns of {shape[1]} x {shape[2]} pixels", SQUARE)
-    if shape[1] % 2 or shape[1] < 8:
-        raise InputError(scan.source, "counts", f"patterns of {shape[1]} pixels", EVEN)
 
 
 def _check_counts(scan: ScanData) -> None:

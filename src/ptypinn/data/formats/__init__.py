@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.atomic import atomic_path
+from ptypinn.data.containment import external_files
 from ptypinn.data.formats.base import Entry, Field, Format, Lack, require_writable
 from ptypinn.data.formats.finish import finish
 from ptypinn.data.formats.registry import FORMATS, detect_format
@@ -45,7 +46,8 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     found = format_of(path, config)
     if found.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
-    return finish(found.read(path, config), config, calibrate=calibrate)
+    with external_files(config.allow_external):
+        return finish(found.read(path, config), config, calibrate=calibrate)
 
 
 def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
@@ -62,7 +64,8 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
     found = format_of(path, config)
     if found.read_reconstruction is None:
         raise InputError(str(path), "file", f"a scan ({found.title})", "a reconstruction")
-    return found.read_reconstruction(path, config)
+    with external_files(config.allow_external):
+        return found.read_reconstruction(path, config)
 
 
 def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "native") -> Path:
@@ -90,7 +93,8 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     """The format of an existing file: the one that `config` names, or else by its content."""
     require_file(path)
     readable = {name: f for name, f in FORMATS.items() if f.read or f.read_reconstruction}
-    name = detect_format(path) if config.format == "auto" else config.format
+    with external_files(config.allow_external):
+        name = detect_format(path) if config.format == "auto" else config.format
     if name not in readable:
         raise InputError("--format", "", name, f"one of {', '.join(readable)}")
     return readable[name]

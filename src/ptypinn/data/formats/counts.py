@@ -12,6 +12,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.lazy import LazyCounts
 from ptypinn.data.scan import Counts, ScanData
+from ptypinn.data.storage import require_sound_chunks
 from ptypinn.errors import InputError
 
 CHUNK_BYTES = 2**17
@@ -42,6 +43,7 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
         raise InputError(str(path), dataset.name, f"counts: {found}", "counts of shape (patterns, N, N)")
     window = window_of(str(path), dataset.shape, config)
     rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
+    require_sound_chunks(dataset, path)
     stack = math.prod(dataset.shape[:-2])
     if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_MB * 1e6:
         return LazyCounts(Path(dataset.file.filename), dataset.name, good, window)

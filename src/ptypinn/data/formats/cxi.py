@@ -29,6 +29,7 @@ from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
@@ -72,7 +73,7 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         return ScanData(
             counts=counts,
             positions_px=probe_positions(read_translation(file, source), LABORATORY if basis is None else basis) / size,
-            probe=None if probe is None else as_probe(source, probe.name, probe[()]),
+            probe=None if probe is None else as_probe(source, probe.name, read_array(probe, source)),
             probe_gauge="calibrated" if calibrated else "relative",
             truth=read_truth(file, source, config),
             mask=good,
@@ -97,7 +98,7 @@ def read_mask(file: h5py.File, source: str, shape: tuple[int, ...], config: Load
     dataset = find_dataset(file, f"{DETECTOR}/mask")
     if dataset is None:
         return None
-    bits = dataset[()]
+    bits = read_array(dataset, source)
     if bits.dtype.kind not in "uib":
         raise InputError(source, dataset.name, f"{bits.dtype} of shape {bits.shape}", "bits, one image of the detector")
     return take_mask(bits.astype(np.int64) & ~HAS_SIGNAL, source, dataset.name, shape, config)
@@ -119,7 +120,7 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
     """
     dataset = find_dataset(file, f"{DETECTOR}/basis_vectors")
     if dataset is not None:
-        basis, name = dataset[()].astype(np.float64), dataset.name
+        basis, name = read_array(dataset, source).astype(np.float64), dataset.name
         if basis.shape != (3, 2) or not np.linalg.norm(basis, axis=0).all():
             raise InputError(source, name, f"shape {basis.shape}", "two columns (x, y, z): a row step, a column step")
     else:
@@ -139,7 +140,7 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
 def read_translation(file: h5py.File, source: str) -> np.ndarray:
     """Motion of the sample (x, y, z), metres, (M, 3)."""
     dataset = require_dataset(file, source, *TRANSLATION)
-    values = dataset[()]
+    values = read_array(dataset, source)
     if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "uif":
         found = f"{values.dtype} of shape {values.shape}"
         raise InputError(source, dataset.name, found, "numbers of shape (patterns, 3): x, y, z in metres")
@@ -153,7 +154,7 @@ def read_truth(file: h5py.File, source: str, config: LoadConfig) -> np.ndarray |
     dataset = require_dataset(file, source, config.truth)
     if dataset.ndim != 2 or dataset.dtype.kind not in "uifc":
         raise InputError(source, config.truth, f"{dataset.dtype} of shape {dataset.shape}", "an image of numbers")
-    return dataset[()].astype(np.complex64)
+    return read_array(dataset, source).astype(np.complex64)
 
 
 def write_cxi(scan: ScanData, path: Path) -> None:

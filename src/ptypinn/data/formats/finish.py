@@ -9,12 +9,14 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.archive import map_npy
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, open_npz, pick
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
 from ptypinn.data.oriented import Orientation, derive
 from ptypinn.data.scan import ProbeGauge, ScanData
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
@@ -57,10 +59,7 @@ def read_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
     if h5py.is_hdf5(path):
         return _read_hdf5_probe(path)
     if path.suffix == ".npy":
-        try:
-            return as_probe(str(path), "probe", np.load(path, allow_pickle=False)), "relative"
-        except (OSError, EOFError, ValueError) as error:
-            raise InputError(str(path), "probe", f"no readable array ({error})", "an array of numbers") from error
+        return as_probe(str(path), "probe", map_npy(path, "probe")), "relative"
     arrays = open_npz(path)
     name = pick(arrays, PROBE_NAMES)
     if name is None:
@@ -73,7 +72,7 @@ def _read_hdf5_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
         dataset = find_dataset(file, *PROBE_DATASETS)
         if dataset is None:
             raise InputError(str(path), "probe", "none", f"a dataset at one of {', '.join(PROBE_DATASETS)}")
-        probe = as_probe(str(path), dataset.name, dataset[()])
+        probe = as_probe(str(path), dataset.name, read_array(dataset, str(path)))
         calibrated = dataset.attrs.get("units") == "sqrt(photons)"
     return probe, "calibrated" if calibrated else "relative"
 

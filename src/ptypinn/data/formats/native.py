@@ -18,10 +18,19 @@ from ptypinn.data.formats.base import Entry, Format
 from ptypinn.data.formats.counts import take_counts
 from ptypinn.data.formats.cxi_layout import DETECTOR, add_dataset, add_group, write_layout
 from ptypinn.data.formats.source import describe_source, succeed
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_dataset, write_json
+from ptypinn.data.hdf5 import (
+    find_dataset,
+    open_hdf5,
+    read_json,
+    read_scalar,
+    require_array,
+    require_dataset,
+    write_json,
+)
 from ptypinn.data.recon_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 OWN = "entry_1/ptypinn_1"
@@ -46,7 +55,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             raise InputError(source, "file", found, "a scan written by ptypinn")
         if version != FORMAT_VERSION:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
-        good = require_dataset(file, source, f"{DETECTOR}/mask")[()] == 0
+        good = require_array(file, source, f"{DETECTOR}/mask") == 0
         counts = take_counts(require_dataset(file, source, f"{DETECTOR}/data"), path, good, config)
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
@@ -54,9 +63,9 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         return ScanData(
             counts=counts,
-            positions_px=require_dataset(file, source, f"{OWN}/positions_px")[()],
-            probe=None if probe is None else probe[()],
-            truth=None if truth is None else truth[()],
+            positions_px=require_array(file, source, f"{OWN}/positions_px"),
+            probe=None if probe is None else read_array(probe, source),
+            truth=None if truth is None else read_array(truth, source),
             mask=good,
             probe_gauge=gauge,
             particle=particle,

@@ -35,6 +35,7 @@ from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.storage import limit_of
 from ptypinn.errors import InputError
 
 PATTERN_NAMES = ("diffraction", "diff3d")
@@ -50,7 +51,7 @@ PLACES = {
 
 def read_npz(path: Path, config: LoadConfig) -> ScanData:
     """Read a flat NPZ scan; it is read whole, whatever the memory budget."""
-    source, arrays = str(path), open_npz(path)
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
     _require_one_object(source, arrays)
     positions, place = _read_positions(source, arrays)
     patterns, domain = _read_counts(source, arrays, len(positions), config)
@@ -77,7 +78,7 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
 
 def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     """Read object, probe and positions of a flat NPZ file."""
-    source, arrays = str(path), open_npz(path)
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
     image, probe = (_require(source, arrays, names) for names in (OBJECT_NAMES, PROBE_NAMES))
     modes = as_probe(source, "probe", probe)
     positions, place = _read_positions(source, arrays)

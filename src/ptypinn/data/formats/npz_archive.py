@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.archive import read_archive
 from ptypinn.data.hdf5 import require_file
+from ptypinn.data.storage import MAX_ARRAY_BYTES
 from ptypinn.errors import InputError
 
 PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
@@ -18,32 +19,18 @@ PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
 Arrays = Mapping[str, np.ndarray]
 
 
-def open_npz(path: Path) -> dict[str, np.ndarray]:
+def open_npz(path: Path, limit_bytes: float = MAX_ARRAY_BYTES) -> dict[str, np.ndarray]:
     """All arrays of an NPZ file, never unpickled.
 
+    Args:
+        path: The file.
+        limit_bytes: Most that they may take.
+
     Raises:
-        InputError: Where the file is missing, damaged, or holds Python objects.
+        InputError: Where the file is missing, damaged, too large, or holds Python objects.
     """
     require_file(path)
-    name = "file"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(str(path), name, "a single array", "an NPZ archive")
-            arrays = {}
-            for name in file.files:
-                arrays[name] = file[name]
-            return arrays
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(str(path), name, *_unreadable(error)) from error
-
-
-def _unreadable(error: Exception) -> tuple[str, str]:
-    if "allow_pickle" in str(error):
-        return "pickled Python objects", "an array of numbers"
-    return f"a truncated or damaged archive ({error})", "a complete NPZ file"
+    return read_archive(path, limit_bytes)
 
 
 def pick(arrays: Arrays, names: tuple[str, ...]) -> str | None:

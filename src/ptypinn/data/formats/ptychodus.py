@@ -23,7 +23,7 @@ from ptypinn.data.formats.ptychodus_fields import POSITIONS, Fields, number, rea
 from ptypinn.data.formats.ptychodus_write import write_ptychodus, write_ptychodus_product
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
-from ptypinn.data.hdf5 import open_hdf5, require_dataset, require_file
+from ptypinn.data.hdf5 import open_hdf5, require_array, require_dataset, require_file
 from ptypinn.data.picked import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
@@ -144,9 +144,9 @@ def _read_patterns(path: Path, config: LoadConfig) -> tuple[Counts, np.ndarray, 
         if "patterns" not in file:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
         data = require_dataset(file, source, "patterns")
-        bad = file["bad_pixels"][()] if "bad_pixels" in file else None
+        bad = require_array(file, source, "bad_pixels") if "bad_pixels" in file else None
         good = None if bad is None else take_mask(bad, source, "bad_pixels", data.shape, config)
-        indexes = file["indexes"][()] if "indexes" in file else np.arange(len(data))
+        indexes = require_array(file, source, "indexes") if "indexes" in file else np.arange(len(data))
         attributes: Any = {name: np.asarray(value) for name, value in data.attrs.items()}
         return take_counts(data, path, good, config), indexes, good, number(attributes, "detector_pixel_width_m")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.data.formats.npz_archive import open_npz
 from ptypinn.data.hdf5 import open_hdf5
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 POSITIONS = ("probe_position_y_m", "probe_position_x_m")
@@ -57,7 +58,9 @@ def number(fields: Fields, *names: str) -> float | None:
 
 def _from_hdf5(path: Path) -> Fields:
     with open_hdf5(path) as file:
-        found: dict[str, Any] = {name: file[name][()] for name in ARRAYS if isinstance(file.get(name), h5py.Dataset)}
+        found: dict[str, Any] = {
+            name: read_array(file[name]) for name in ARRAYS if isinstance(file.get(name), h5py.Dataset)
+        }
         found |= {name: file.attrs[name] for name in ATTRIBUTES if name in file.attrs}
         if "object" in found:
             on_object = file["object"].attrs

@@ -21,6 +21,7 @@ from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
 from ptypinn.data.joined import join
 from ptypinn.data.scan import ScanData
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 EV_PER_KEV = 1000.0
@@ -115,14 +116,14 @@ def _good(
             good = part if good is None else good & part
     common = find_dataset(file, *WEIGHTS)
     if good is None and common is not None and common.ndim == 2:
-        good = take_mask(common[()] <= 0, source, common.name, stacks[0].shape, config)
+        good = take_mask(read_array(common) <= 0, source, common.name, stacks[0].shape, config)
     return good
 
 
 def _unweighted(weights: h5py.Dataset) -> np.ndarray:
     """Pixels without weight in some pattern, read one pattern after another."""
     if weights.ndim == 2:
-        return np.asarray(weights[()] <= 0)
+        return np.asarray(read_array(weights) <= 0)
     return np.logical_or.reduce([weights[i] <= 0 for i in range(len(weights))])
 
 
@@ -133,7 +134,7 @@ def _positions(file: h5py.File, source: str, chunks: list[str]) -> np.ndarray:
         if dataset.ndim != 2 or dataset.shape[1] != 2 or dataset.dtype.kind not in "uif":
             found = f"{dataset.dtype} of shape {dataset.shape}"
             raise InputError(source, dataset.name, found, "numbers of shape (patterns, 2): y, x in metres")
-        parts.append(dataset[()].astype(np.float64))
+        parts.append(read_array(dataset).astype(np.float64))
     return np.concatenate(parts)
 
 
@@ -152,7 +153,7 @@ def _stored(dataset: h5py.Dataset | None) -> np.ndarray | None:
     """A value; None where it is absent, or PtyPy's way to write None."""
     if dataset is None or dataset.attrs.get("type") == "None" or dataset.size == 0:
         return None
-    return np.asarray(dataset[()])
+    return read_array(dataset)
 
 
 def _branch(parent: h5py.Group, name: str) -> h5py.Group:

@@ -15,8 +15,9 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_array
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 
@@ -29,15 +30,15 @@ def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
     source = str(path)
     with open_hdf5(path) as file:
         image, probe = (_storage(file, source, kind) for kind in ("obj", "probe"))
-        modes = require_dataset(file, source, f"{probe}/data")[()]
+        modes = require_array(file, source, f"{probe}/data")
         pixel, origin = _grid(file, source, image)
-        centres = require_dataset(file, source, f"content/positions/{image.rsplit('/')[-1]}")[()]
+        centres = require_array(file, source, f"content/positions/{image.rsplit('/')[-1]}")
         if centres.ndim != 2 or centres.shape[1] != 2 or centres.dtype.kind not in "uif":
             raise InputError(source, "content/positions", f"shape {centres.shape}", "(patterns, 2): y, x in metres")
         corners = (centres.astype(np.float64) - origin) / pixel - np.array(modes.shape[-2:]) // 2
         return foreign_reconstruction(
             source,
-            require_dataset(file, source, f"{image}/data")[()],
+            require_array(file, source, f"{image}/data"),
             modes,
             corners,
             pixel_size_m=float(config.pixel_size_m or pixel[0]),
@@ -58,7 +59,7 @@ def _grid(file: h5py.File, source: str, storage: str) -> tuple[np.ndarray, np.nd
     pixel, origin = (find_dataset(file, f"{storage}/{name}") for name in ("_psize", "_origin"))
     if pixel is None or origin is None:
         raise InputError(source, f"{storage}/_psize", "no pixel size or origin", "both")
-    pixel, origin = (np.broadcast_to(np.asarray(d[()], np.float64).ravel(), 2) for d in (pixel, origin))
+    pixel, origin = (np.broadcast_to(np.asarray(read_array(d), np.float64).ravel(), 2) for d in (pixel, origin))
     if not (np.isfinite(pixel).all() and pixel.min() > 0 and abs(pixel[0] / pixel[1] - 1) < 1e-3):
         raise InputError(source, f"{storage}/_psize", f"{pixel.tolist()}", "square pixels of a positive size")
     return pixel, origin

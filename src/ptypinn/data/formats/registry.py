@@ -6,13 +6,17 @@ from pathlib import Path
 
 from ptypinn.data.formats.base import Format
 from ptypinn.data.formats.cxi import CXI
+from ptypinn.data.formats.eiger import EIGER
 from ptypinn.data.formats.native import NATIVE
 from ptypinn.data.formats.npz import NPZ
 from ptypinn.data.formats.nxcxi import NXCXI
 from ptypinn.data.formats.ptychodus import PTYCHODUS
 from ptypinn.data.formats.ptychonn import PTYCHONN
 from ptypinn.data.formats.ptyd import PTYD
+from ptypinn.data.formats.ptylab import PTYLAB
 from ptypinn.data.formats.ptyr import PTYR
+from ptypinn.data.formats.shelves import SHELVES
+from ptypinn.data.formats.stem4d import STEM4D
 from ptypinn.data.hdf5 import require_file
 from ptypinn.errors import InputError
 
@@ -25,6 +29,10 @@ FORMATS: dict[str, Format] = {
     "ptychodus": PTYCHODUS,
     "ptychonn": PTYCHONN,
     "npz": NPZ,
+    "ptylab": PTYLAB,
+    "shelves": SHELVES,
+    "eiger": EIGER,
+    "stem4d": STEM4D,
 }
 """Formats by name. A file is of the first one that recognises it."""
 

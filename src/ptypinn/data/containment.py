@@ -1,0 +1,123 @@
+"""Keep an HDF5 file from leading readers out of its own folder.
+
+HDF5 follows three kinds of references to other files without a word: external links, the sources of virtual datasets,
+and raw data kept outside the file. A file from elsewhere may point them at anything that its reader may read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+from h5py import h5d, h5l, h5o
+
+from ptypinn.errors import InputError
+
+MAX_OBJECTS = 500_000
+"""Links of all files together; a scan has a few per frame at most."""
+_allowed: ContextVar[bool] = ContextVar("external_files_allowed", default=False)
+
+
+@contextlib.contextmanager
+def external_files(allowed: bool) -> Iterator[None]:
+    """While the context lasts, let HDF5 files lead out of their folder, or not."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where something in an HDF5 file says that its content lies."""
+
+    name: str
+    """Link or dataset that says so."""
+    kind: str
+    """What it is, in words."""
+    target: str
+    """Name of the other file, as it is written."""
+
+
+def require_contained(path: Path) -> None:
+    """Raise `InputError` where an HDF5 file, or a file it refers to, would be completed from outside its folder.
+
+    What lies below the folder counts as inside. References to files that do not exist are left alone: nothing can be
+    read through them.
+
+    Args:
+        path: The file; symbolic links count as the file they lead to.
+    """
+    if _allowed.get():
+        return
+    folder = path.resolve().parent
+    waiting, seen, budget = [path.resolve()], set(), MAX_OBJECTS
+    while waiting:
+        current = waiting.pop()
+        seen.add(current)
+        status = current.stat()
+        found = _references(current, status.st_mtime_ns, status.st_size)
+        budget -= len(found)
+        if budget < 0:
+            raise InputError(str(path), "file", "too many references to other files", f"at most {MAX_OBJECTS}")
+        for reference in found:
+            for target in _targets(reference, current.parent):
+                if not target.is_relative_to(folder):
+                    source = path if current == path.resolve() else current
+                    where = f"{reference.kind} to {reference.target}, outside the folder of the file"
+                    raise InputError(str(source), f"/{reference.name}", where, "files in it, or --allow_external")
+                if target not in seen and h5py.is_hdf5(target):
+                    waiting.append(target)
+
+
+def _targets(reference: Reference, folder: Path) -> Iterator[Path]:
+    """Existing files that HDF5 may take for the target of a reference, with symbolic links followed."""
+    named = Path(reference.target)
+    for place in {folder / named, Path.cwd() / named, folder / named.name}:
+        numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
+        found = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
+        yield from (target.resolve() for target in found if target.is_file())
+
+
+@functools.lru_cache(maxsize=64)
+def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...]:
+    """Every reference to another file; looked for again only where the file has changed."""
+    found: list[Reference] = []
+    count = 0
+
+    def at_link(name: bytes, info: h5l.LinkInfo) -> bool | None:
+        nonlocal count
+        count += 1
+        if info.type == h5l.TYPE_EXTERNAL:
+            target, _ = file.id.links.get_val(name)
+            found.append(Reference(name.decode(errors="replace"), "an external link", _text(target)))
+        return True if count > MAX_OBJECTS else None
+
+    def at_object(name: bytes, info: h5o.ObjInfo) -> None:
+        if info.type == h5o.TYPE_DATASET:
+            found.extend(_storage(name, h5d.open(file.id, name).get_create_plist()))
+
+    with h5py.File(path, "r") as file:
+        if file.id.links.visit(at_link, info=True):
+            raise InputError(str(path), "file", f"more than {MAX_OBJECTS} objects", "a scan")
+        h5o.visit(file.id, at_object, info=True)
+    return tuple(found)
+
+
+def _storage(name: bytes, created: h5py.h5p.PropDCID) -> Iterator[Reference]:
+    dataset = name.decode(errors="replace")
+    if created.get_layout() == h5d.VIRTUAL:
+        for source in {created.get_virtual_filename(i) for i in range(created.get_virtual_count())} - {"."}:
+            yield Reference(dataset, "a virtual dataset's link", _text(source))
+    for i in range(created.get_external_count()):
+        yield Reference(dataset, "raw data's link", _text(created.get_external(i)[0]))
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
