@@ -11,6 +11,7 @@ from typing import cast
 import h5py
 
 from ptypinn.config.load import FormatName, LoadConfig
+from ptypinn.data.containment import external_files
 from ptypinn.data.formats import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
 from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
 from ptypinn.data.formats.foreign import optics_record
@@ -75,9 +76,10 @@ def convert(
     if target.exists() and not overwrite:
         raise InputError(str(target), "", "a file that exists", "a new one, or --overwrite as well")
     name = format_for(target, to)
-    if config.format == "auto":
-        config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
-    thing = _read(source, config)
+    with external_files(config.allow_external):
+        if config.format == "auto":
+            config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
+        thing = _read(source, config)
     require_writable(FORMATS[name], thing, target)
     lost = [*lost_in(thing, name), *_left_behind(thing), *_not_known(thing, name)]
     save(thing, target, name)

@@ -103,7 +103,8 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
     """Whether an existing file holds a scan; if not, it holds a reconstruction and no counts."""
     found = format_of(path, config)
-    return found.read is not None and (found.read_reconstruction is None or found.holds_scan(path, config))
+    with external_files(config.allow_external):
+        return found.read is not None and (found.read_reconstruction is None or found.holds_scan(path, config))
 
 
 __all__ = [

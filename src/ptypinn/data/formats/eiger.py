@@ -140,7 +140,7 @@ def is_eiger(path: Path) -> bool:
 
 EIGER = Format(
     "Dectris Eiger master file (NeXus) with a table of positions",
-    ("_master.h5",),
+    (".h5",),
     sniff=is_eiger,
     entries=(
         Entry("entry/data/data_000001 ...", "counts", "(frames, rows, columns)", "counts", "linked data files, joined"),
