@@ -93,7 +93,7 @@ class LoadConfig:
     """Follow links to files outside the folder of the scan file."""
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that turn out to be near-field (projection) images; far-field takes them anyway."""
-    memory_budget_MB: float = 4096.0
+    memory_budget_MB: float = 1024.0
     """HDF5 patterns larger than this stay on disk and are read in pieces."""
     max_canvas_pixels: int = MAX_CANVAS_PIXELS
     """Most pixels of the object canvas; positions that need more mostly have a mistaken unit."""
