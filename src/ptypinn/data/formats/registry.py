@@ -17,6 +17,7 @@ from ptypinn.data.formats.ptylab import PTYLAB
 from ptypinn.data.formats.ptyr import PTYR
 from ptypinn.data.formats.shelves import SHELVES
 from ptypinn.data.formats.stem4d import STEM4D
+from ptypinn.data.formats.tiff import TIFF
 from ptypinn.data.hdf5 import require_file
 from ptypinn.errors import InputError
 
@@ -33,6 +34,7 @@ FORMATS: dict[str, Format] = {
     "shelves": SHELVES,
     "eiger": EIGER,
     "stem4d": STEM4D,
+    "tiff": TIFF,
 }
 """Formats by name. A file is of the first one that recognises it."""
 
