@@ -24,13 +24,16 @@ import numpy as np
 import torch
 
 from ptypinn.data.formats import save
-from ptypinn.data.scan import ScanData
+from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY, sample_translation
+from ptypinn.data.scan import ScanData, wavelength_of
 from ptypinn.physics.forward import expected_counts
 from ptypinn.physics.probes import curve, disk_probe
 from ptypinn.physics.propagate import to_centred
 
 PERIOD, STEP, PHOTONS = 128, 16, 1e5
-DATA = "entry_1/instrument_1/detector_1/data"
+ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 2.0, 75e-6
+DATA = f"{DETECTOR}/data"
+TRANSLATION = f"{GEOMETRY}/translation"
 OPEN = """
 import json, sys, time
 from ptypinn.data.formats import load
@@ -56,37 +59,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--memory_gib", type=float, default=3.0, help="memory of the windows")
-    parser.add_argument("--reconstruct", type=int, default=20_000, help="frames of the file that is reconstructed")
+    parser.add_argument("--crop", type=int, default=64, help="part of the frames that is reconstructed")
+    parser.add_argument("--memory_gib", type=float, default=1.0, help="memory of the windows")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), given)
-    result |= {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-    text = json.dumps(result, indent=2) + "\n"
+    result |= {"machine": platform.machine(), "torch": torch.__version__, "threads": 1}
+    text = json.dumps(result, indent=1) + "\n"
     sys.stdout.write(text)
     if given.output:
-        given.output.write_text(text)
+        given.output.write_text(text, encoding="utf-8")
 
 
 def measure(folder: Path, given: argparse.Namespace) -> dict[str, object]:
-    path = write_large_scan(folder / "large.h5", given.frames, given.size)
-    part = (
-        path
-        if given.reconstruct == given.frames
-        else write_large_scan(folder / "part.h5", given.reconstruct, given.size)
-    )
-    options = ["--output_dir", str(folder / "run"), "--memory_gib", str(given.memory_gib), "--threads", "1", "--quiet"]
-    options += ["--refine_probe", "false", "--rounds", str(given.rounds)]
+    path = write_large_scan(folder / "large.cxi", given.frames, given.size)
+    np.save(folder / "probe.npy", probe_of(given.crop, given.size // given.crop).numpy())
+    options = ["--output_dir", folder / "run", "--probe", folder / "probe.npy", "--crop_px", given.crop, "--quiet"]
+    options += ["--memory_gib", given.memory_gib, "--rounds", given.rounds, "--refine_probe", "false", "--threads", 1]
+    opened, process = run(OPEN, path)
     return {
         "frames": given.frames,
         "size": given.size,
         "apparent_gb": given.frames * given.size**2 * 2 / 1e9,
         "file_gb": path.stat().st_size / 1e9,
-        "open": {**json.loads(run(OPEN, path)[0]), **run(OPEN, path)[1]},
+        "open": {**json.loads(opened), **process},
         "info": run(RUN, "info", path, "--json")[1],
-        "reconstruct": {"frames": given.reconstruct, **run(RUN, "reconstruct", part, *options)[1]},
+        "reconstruct": {
+            "crop_px": given.crop,
+            "budget_gib": given.memory_gib,
+            **run(RUN, "reconstruct", path, *options)[1],
+        },
     }
 
 
@@ -100,30 +104,36 @@ def run(code: str, *arguments: object) -> tuple[str, dict[str, float]]:
     return done.stdout, json.loads(done.stderr.splitlines()[-1])
 
 
+def probe_of(size: int, coarser: int = 1) -> torch.Tensor:
+    """A curved disk, on pixels that are so many times coarser."""
+    radius = size / 8
+    return curve(disk_probe(size, radius, PHOTONS, edge=1.0 / coarser), radius, 6.0)
+
+
 def write_large_scan(path: Path, frames: int, size: int) -> Path:
-    """A scan of so many patterns, which repeat as the object does; only the different ones are compressed."""
+    """A CXI file of so many patterns, which repeat as the object does; only the different ones are compressed."""
     torch.manual_seed(0)
-    columns = int(np.ceil(np.sqrt(frames)))
-    number = np.arange(frames)
+    columns, number = int(np.ceil(np.sqrt(frames))), np.arange(frames)
     positions = np.stack([number // columns, number % columns], 1).astype(np.float64) * STEP
     tile = torch.polar(torch.ones(PERIOD, PERIOD), 0.5 * torch.sin(torch.rand(PERIOD, PERIOD) * 6.28))
     wide = tile.repeat(2 + size // PERIOD, 2 + size // PERIOD)
-    probe = curve(disk_probe(size, size / 8, PHOTONS), size / 8, 6.0)
     around = PERIOD // STEP
     corners = torch.tensor([(STEP * y, STEP * x) for y in range(around) for x in range(around)])
-    expected = to_centred(expected_counts(wide[None], probe, corners[None])).reshape(-1, size, size)
+    expected = to_centred(expected_counts(wide[None], probe_of(size), corners[None])).reshape(-1, size, size)
     counts = torch.poisson(expected).numpy().astype(np.uint16)
-    save(ScanData(counts, np.zeros((len(counts), 2)), probe.numpy(), probe_gauge="calibrated"), path)
+    pixel = wavelength_of(ENERGY_EV) * DISTANCE_M / (size * DETECTOR_PIXEL_M)
+    optics = {"energy_eV": ENERGY_EV, "detector_distance_m": DISTANCE_M, "detector_pixel_m": DETECTOR_PIXEL_M}
+    save(ScanData(counts, corners.double().numpy(), pixel_size_m=pixel, **optics), path, "cxi")
     which = (positions[:, 0] // STEP % around) * around + positions[:, 1] // STEP % around
-    _repeat(path, which.astype(int), positions)
+    _repeat(path, which.astype(int), sample_translation(positions, pixel))
     return path
 
 
-def _repeat(path: Path, which: np.ndarray, positions: np.ndarray) -> None:
-    """Make a stored scan longer: its pattern `which[j]` at `positions[j]`, chunk by compressed chunk."""
+def _repeat(path: Path, which: np.ndarray, translation: np.ndarray) -> None:
+    """Make a stored scan longer: its pattern `which[j]` at `translation[j]`, chunk by compressed chunk."""
     with h5py.File(path, "r+") as file:
         patterns = file[DATA][()]
-        del file[DATA], file["entry_1/ptypinn_1/positions_px"]
+        del file[DATA], file[TRANSLATION]
         shape = (len(which), *patterns.shape[1:])
         filters = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": 1, "shuffle": True}
         with h5py.File("block", "w", driver="core", backing_store=False) as memory:
@@ -132,7 +142,7 @@ def _repeat(path: Path, which: np.ndarray, positions: np.ndarray) -> None:
         data = file.create_dataset(DATA, shape, np.uint16, **filters)
         for j, pattern in enumerate(which):
             data.id.write_direct_chunk((j, 0, 0), chunks[pattern])
-        file["entry_1/ptypinn_1/positions_px"] = positions
+        file[TRANSLATION] = translation
 
 
 if __name__ == "__main__":
