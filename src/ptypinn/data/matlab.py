@@ -83,6 +83,14 @@ def open_mat(path: Path, names: Sequence[str], limit_bytes: float) -> Iterator[V
     yield _Variables5(found)
 
 
+def names_in(path: Path) -> set[str]:
+    """Names of the variables of a MATLAB file, which is not unpacked."""
+    if h5py.is_hdf5(path):
+        with open_hdf5(path) as file:
+            return set(file)
+    return set(require_sane_mat5(path, (), 0.0))
+
+
 class _Variables5:
     def __init__(self, variables: dict[str, Any]) -> None:
         self._variables = variables

@@ -40,13 +40,16 @@ def is_mat5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def require_sane_mat5(path: Path, names: Container[str], limit_bytes: float) -> None:
+def require_sane_mat5(path: Path, names: Container[str], limit_bytes: float) -> list[str]:
     """Raise `InputError` where a MATLAB 5 file cannot be unpacked without danger.
 
     Args:
         path: The file.
         names: Variables that are going to be unpacked; the others are passed over.
         limit_bytes: Most that they may inflate to.
+
+    Returns:
+        Names of all its variables.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -63,6 +66,7 @@ def require_sane_mat5(path: Path, names: Container[str], limit_bytes: float) -> 
                 file.seek(end)
         except DAMAGE as error:
             raise InputError(str(path), "file", f"a damaged MATLAB file ({error})", "a complete one") from error
+    return walk.found
 
 
 class _Part:
@@ -107,6 +111,7 @@ class _Walk:
     def __init__(self, order: str, names: Container[str], limit: float) -> None:
         self._order, self._names, self._limit = order, names, limit
         self._elements, self._total = 0, 0.0
+        self.found: list[str] = []
 
     def variable(self, part: _Part, kind: int, length: int) -> None:
         """One variable; passed over unless it is one of those asked for."""
@@ -114,6 +119,7 @@ class _Walk:
             raise ValueError(f"type {kind} where a matrix belongs")
         end = part.position + length
         group, flags, count, name = self._head(part)
+        self.found.append(name)
         if name in self._names:
             self._total += length
             if self._total > self._limit:

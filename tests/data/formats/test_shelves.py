@@ -6,7 +6,7 @@ import pytest
 import scipy.io
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats import detect_format, load
+from ptypinn.data.formats import detect_format, load, load_reconstruction
 from ptypinn.errors import InputError
 
 STEP_M = 3 * 2.0e-11
@@ -149,3 +149,27 @@ def test_large_files_of_version_5_need_a_larger_budget(tmp_path, experiment, mon
     with pytest.raises(InputError, match="--memory_budget_MB"):
         load(path, LoadConfig(memory_budget_MB=0.01, scan_step_m=STEP_M))
     load(path, LoadConfig(memory_budget_MB=1.0, scan_step_m=STEP_M))
+
+
+@pytest.mark.parametrize("version", [5, 7.3])
+@pytest.mark.parametrize("layout", ["fold_slice", "PtychoShelves"])
+def test_reconstructions(tmp_path, experiment, version, layout):
+    """fold_slice cuts patches at `round([y x] + ceil(size_object/2 - size_probe/2))`, counted from 1."""
+    entries = prepared(experiment)
+    del entries["p"]["fmag"], entries["p"]["fmask"]
+    shape = np.array(experiment.object.shape)
+    if layout == "fold_slice":
+        offsets = experiment.positions_px + 1 - np.ceil(shape / 2 - 16 / 2)
+        entries["outputs"] = {"probe_positions": offsets[:, ::-1]}
+    recon = load_reconstruction(write(tmp_path / "recon.mat", {**entries, "object": experiment.object}, version))
+    np.testing.assert_array_equal(recon.positions_px, experiment.positions_px)
+    np.testing.assert_allclose(recon.object, experiment.object, rtol=1e-6)
+    np.testing.assert_allclose(recon.probe[0], experiment.probe, rtol=1e-6)
+    assert recon.pixel_size_m == 3e-8
+    assert recon.provenance["optics"]["detector_distance_m"] == 7.3
+
+
+def test_several_layers_are_refused(tmp_path, experiment):
+    entries = {**prepared(experiment), "object": np.stack([experiment.object] * 2, -1)}
+    with pytest.raises(InputError, match="one layer"):
+        load_reconstruction(write(tmp_path / "recon.mat", entries, 5))

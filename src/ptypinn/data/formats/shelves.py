@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,21 +15,20 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts
-from ptypinn.data.formats.npz_archive import as_probe
 from ptypinn.data.formats.raster import angular_pixel, raster_positions
+from ptypinn.data.formats.shelves_recon import modes_of, optics_of, read_shelves_reconstruction
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.hdf5 import find_dataset, open_hdf5
-from ptypinn.data.matlab import Variables, number, open_mat
+from ptypinn.data.matlab import Variables, names_in, number, open_mat
 from ptypinn.data.matlab5 import is_mat5
 from ptypinn.data.oriented import Orientation, derive
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, Counts, Particle, ScanData
+from ptypinn.data.scan import Counts, Particle, ScanData
 from ptypinn.data.storage import limit_of
 from ptypinn.errors import InputError
 
 RAW = ("dp", "cbed")
 NUMBERS = ("ADU", "voltage", "alpha", "alpha0", "rbf")
-ANGSTROM = 1e-10
 MIRROR = Orientation(transpose=True)
 """Patterns of a version 7.3 file come out of HDF5 with rows and columns exchanged."""
 
@@ -47,7 +45,7 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
         prepared = variables.array("p.fmag") is not None
         scan = _read_prepared(variables, path, config) if prepared else _read_raw(variables, path, config)
         probe = variables.array("probe")
-        return scan if probe is None else scan.replace(probe=_modes(source, probe))
+        return scan if probe is None else scan.replace(probe=modes_of(source, probe))
 
 
 def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> ScanData:
@@ -107,24 +105,8 @@ def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> Scan
         positions_px=np.ascontiguousarray(positions, np.float64) * scale,
         mask=None if good is None else cut(good, window),
         provenance=describe_source(path, "shelves", config, layout="prepared"),
-        **_optics(variables, scale),
+        **optics_of(variables, scale),
     )
-
-
-def _optics(variables: Variables, scale: float) -> dict[str, Any]:
-    """Numbers of prepared data: SI units for photons; electrons have their object pixel in angstroms, and no more."""
-    pixel, keV = variables.array("p.dx_spec"), number(variables, "p.energy")
-    size = None if pixel is None or not pixel.flat[0] > 0 else float(pixel.flat[0]) / scale
-    if "electron" in variables.text("p.beam_source"):
-        size = None if size is None else size * ANGSTROM
-        return {"particle": "electron", "pixel_size_m": size, "energy_eV": keV and 1e3 * keV}
-    wavelength = number(variables, "p.lambda")
-    return {
-        "pixel_size_m": size,
-        "energy_eV": PLANCK_TIMES_C_EV_M / wavelength if wavelength else keV and 1e3 * keV,
-        "detector_distance_m": number(variables, "p.z"),
-        "detector_pixel_m": number(variables, "p.ds"),
-    }
 
 
 def _good(variables: Variables, source: str, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -140,12 +122,10 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(values, axes=(0, 1))
 
 
-def _modes(source: str, values: np.ndarray) -> np.ndarray:
-    """Probe modes from (N, N, modes, variations): the mean probe, not how it varies over the scan."""
-    if values.ndim not in (2, 3, 4):
-        raise InputError(source, "probe", f"shape {values.shape}", "(N, N), (N, N, modes) or (N, N, modes, variations)")
-    first = values[..., 0] if values.ndim == 4 else values
-    return as_probe(source, "probe", first if first.ndim == 2 else np.moveaxis(first, -1, 0))
+def holds_scan(path: Path, config: LoadConfig) -> bool:
+    """Whether there are patterns; a file with an object and none is a reconstruction."""
+    names = names_in(path)
+    return not names.isdisjoint(RAW) or "object" not in names
 
 
 def is_shelves(path: Path) -> bool:
@@ -153,11 +133,11 @@ def is_shelves(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         return is_mat5(path)
     with open_hdf5(path) as file:
-        return any(find_dataset(file, name) is not None for name in ("dp", "cbed", "p/fmag"))
+        return any(find_dataset(file, name) is not None for name in ("dp", "cbed", "p/fmag", "p/dx_spec"))
 
 
 SHELVES = Format(
-    "PtychoShelves / fold_slice scan",
+    "PtychoShelves / fold_slice file",
     (".mat",),
     sniff=is_shelves,
     entries=(
@@ -176,6 +156,8 @@ SHELVES = Format(
         Entry("p.z, p.ds", "detector_distance_m", "", "m", "prepared: sample to detector, and its pixel", True),
         Entry("p.beam_source", "particle", "", "", "prepared: electron, or absent", True),
         Entry("probe", "probe", "(N, N, modes, variations)", "arbitrary", "of variations the first is read", True),
+        Entry("object", "object", "(H, W)", "", "reconstruction: a single layer"),
+        Entry("outputs.probe_positions", "positions_px", "(M, 2)", "pixel", "reconstruction: (x, y) from the middle"),
     ),
     lacks=(
         Lack("step of a raw raster", "scan_step_m"),
@@ -188,4 +170,6 @@ SHELVES = Format(
     "rows and columns are MATLAB's in both. The third axis of raw patterns is y and the fourth x, both in the "
     "direction of the probe's motion.",
     read=read_shelves,
+    read_reconstruction=read_shelves_reconstruction,
+    holds_scan=holds_scan,
 )
