@@ -1,5 +1,6 @@
 """Malformed NPZ, NPY and MATLAB files end in one line; nothing is unpickled, and bombs stay small."""
 
+import contextlib
 import io
 import pickle
 import re
@@ -16,6 +17,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import load
 from ptypinn.errors import InputError
 
@@ -229,3 +231,17 @@ def test_bombs_take_little_memory(tmp_path):
     for line, name in zip(lines, ("sparse.npy", "zeros.mat", "zeros.npz"), strict=True):
         assert name in line
     assert int(megabytes) < 150
+
+
+@given(st.booleans(), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=4))
+def test_bytes_changed_anywhere_do_no_harm(tmp_path_factory, compressed, changes):
+    """The file is read after all, or refused in one line; nothing else, and no crash of a library."""
+    path = tmp_path_factory.mktemp("changed") / "scan.mat"
+    entries = {**MATLAB, "p": {"fmag": np.ones((N, N, 2)), "renorm": 1.0, "cells": np.array([1, "a"], object)}}
+    scipy.io.savemat(path, entries, do_compression=compressed)
+    content = bytearray(path.read_bytes())
+    for where, value in changes:
+        content[128 + int(where * (len(content) - 128))] = value
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        load(path, LoadConfig(scan_step_m=1e-10, pixel_size_m=1e-11))
