@@ -12,7 +12,6 @@ from ptypinn.config.info import InfoConfig
 from ptypinn.data.formats.optics import NAMES
 from ptypinn.data.frame import canvas_frame
 from ptypinn.data.geometry import ShadowMotion, describe_shadow, measure_shadow
-from ptypinn.data.lazy import LazyCounts
 from ptypinn.data.scan import ScanData
 from ptypinn.data.survey import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
 from ptypinn.physics.probes import equivalent_diameter, power_at_edge
@@ -55,7 +54,7 @@ class ScanInfo:
     @property
     def lazy(self) -> bool:
         """Whether the counts stay on disk."""
-        return isinstance(self.scan.counts, LazyCounts)
+        return not isinstance(self.scan.counts, np.ndarray)
 
     @property
     def mode_photons(self) -> list[float]:
