@@ -22,6 +22,7 @@ from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity, unit_of
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
 from ptypinn.data.scan import ScanData
+from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 DEFINITIONS = ("NXcxi_ptycho", "NXptycho")
@@ -77,7 +78,7 @@ def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: Loa
     pixels = find_dataset(file, f"{DETECTOR}/pixel_mask")
     if pixels is None or find_dataset(file, f"{DETECTOR}/mask") is not None:
         return read_mask(file, source, shape, config)
-    return take_mask(pixels[()] != 0, source, pixels.name, shape, config)
+    return take_mask(read_array(pixels) != 0, source, pixels.name, shape, config)
 
 
 def _translation(file: h5py.File, source: str) -> np.ndarray:
@@ -87,7 +88,7 @@ def _translation(file: h5py.File, source: str) -> np.ndarray:
     if dataset.shape[-1:] != (3,) or dataset.dtype.kind not in "uif" or unit.lower() not in LENGTHS:
         found = f"{dataset.dtype} of shape {dataset.shape} in {unit!r}"
         raise InputError(source, dataset.name, found, "lengths of shape (patterns, 3): x, y, z")
-    return dataset[()].astype(np.float64).reshape(-1, 3) * LENGTHS[unit.lower()]
+    return read_array(dataset).astype(np.float64).reshape(-1, 3) * LENGTHS[unit.lower()]
 
 
 def is_nxcxi(path: Path) -> bool:
@@ -96,7 +97,7 @@ def is_nxcxi(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         named = find_dataset(file, "entry_1/definition")
-        value = None if named is None or named.size != 1 else np.asarray(named[()]).ravel()[0]
+        value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text in DEFINITIONS
 
