@@ -134,20 +134,31 @@ class RunFolder:
         self.note("done")
         record = {
             **(extra or {}),
+            **self.record(inputs, seed),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": sorted(entry.name for entry in self.path.iterdir()),
+        }
+        return write_json(self.file(FINISHED), to_plain(record))
+
+    def record(self, inputs: Mapping[str, Any] | None = None, seed: int | None = None) -> dict[str, Any]:
+        """What is known of the run so far: command, settings, inputs, versions, times.
+
+        Args:
+            inputs: Where each input came from: file, format, SHA-256.
+            seed: Seed of the run.
+        """
+        return {
             "schema_version": SCHEMA_VERSION,
             "stage": self.stage,
             "command": self.command,
             "started": self._started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "timings_s": self.timings_s,
+            "timings_s": dict(self.timings_s),
             "seed": seed,
             "inputs": inputs or {},
             "config": self.config,
             "versions": versions(),
             "platform": platform.platform(),
-            "files": sorted(entry.name for entry in self.path.iterdir()),
         }
-        return write_json(self.file(FINISHED), to_plain(record))
 
     def _products(self) -> set[tuple[Path, int, int]]:
         """Every file below the folder but the bookkeeping, as it is: a file written again differs."""

@@ -14,7 +14,8 @@ def run_demo(session: Session) -> None:
     with session.run("demo", config) as (run, progress):
         with run.timed("demo"):
             made = demo(config, output_dir=run.path, progress=progress)
-        write_products(run, made.recon, made.scan, made.evaluation)
-        run.finish(made.evaluation.as_json(), {"scan": {"file": "scan.h5"}}, config.seed)
+        inputs = {"scan": {"file": "scan.h5"}}
+        write_products(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
+        run.finish(made.evaluation.as_json(), inputs, config.seed)
     lines = headline(made.evaluation)
     session.tell(result_record(run, made.evaluation), [*lines, f"results in {run.path}"])

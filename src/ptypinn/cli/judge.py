@@ -25,9 +25,9 @@ def run_evaluate(session: Session) -> None:
         session.tell({"stage": "evaluate", **evaluation.as_json()}, lines)
         return
     with session.run("evaluate", loading, config) as (run, _):
-        write_products(run, recon, scan, evaluation)
         inputs: dict[str, Any] = {"recon": {"file": options.recon}}
         inputs |= {"reference": {"file": options.reference}} if reference else {}
         inputs |= {"scan": input_record(scan, options.scan)} if scan else {}
+        write_products(run, recon, scan, evaluation, inputs)
         run.finish(evaluation.as_json(), inputs)
     session.tell(result_record(run, evaluation), [*lines, f"results in {run.path}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from ptypinn.data.atomic import atomic_path
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import Evaluation
-from ptypinn.report.figures import comparison_figure, object_figure, probe_figure
+from ptypinn.report.figures import comparison_figure, object_figure, probe_figure, uncertainty_figure
 from ptypinn.report.report import write_report
 from ptypinn.report.style import png_bytes
-from ptypinn.report.trust_figures import uncertainty_figure
 from ptypinn.report.words import WORDS
 from ptypinn.runs import METRICS, RECONSTRUCTION, REPORT, RunFolder
 
@@ -34,8 +33,24 @@ HEADLINE = (
 """Figures worth a line on the terminal."""
 
 
-def write_products(run: RunFolder, recon: Reconstruction, scan: ScanData | None, evaluation: Evaluation) -> None:
-    """Write the reconstruction with its figures of merit, the pictures, and the report."""
+def write_products(
+    run: RunFolder,
+    recon: Reconstruction,
+    scan: ScanData | None,
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> None:
+    """Write the reconstruction with its figures of merit, the pictures, and the report.
+
+    Args:
+        run: The run folder.
+        recon: What the run has made, or judged.
+        scan: The scan, where it is at hand.
+        evaluation: Figures of merit.
+        inputs: Where each input came from, for the report.
+        seed: Seed of the run, likewise.
+    """
     recon = replace(recon, metrics={**recon.metrics, **evaluation.metrics})
     with run.timed("write"):
         recon.save(run.file(RECONSTRUCTION))
@@ -45,7 +60,7 @@ def write_products(run: RunFolder, recon: Reconstruction, scan: ScanData | None,
         if evaluation.comparison is not None:
             picture = comparison_figure(evaluation.comparison, recon.pixel_size_m, recon.scale_note)
             save_picture(picture, run.file("comparison.png"))
-        write_report(recon, run.file(REPORT), evaluation, scan, shlex.join(run.command))
+        write_report(recon, run.file(REPORT), evaluation, scan, run.record(inputs, seed))
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:

@@ -83,10 +83,9 @@ def solved_run(
                 halves = (first, second)
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
-        write_products(run, recon, scan, evaluation)
-        run.finish(
-            evaluation.as_json(), {"scan": input_record(scan, session.options.scan)}, getattr(config, "seed", None)
-        )
+        inputs, seed = {"scan": input_record(scan, session.options.scan)}, getattr(config, "seed", None)
+        write_products(run, recon, scan, evaluation, inputs, seed)
+        run.finish(evaluation.as_json(), inputs, seed)
     lines = [*headline(evaluation), f"results in {run.path}"]
     session.tell(result_record(run, evaluation), lines)
 

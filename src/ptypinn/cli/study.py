@@ -29,12 +29,13 @@ def run_sim_lines(session: Session) -> None:
         fresh = bool(session.options.overwrite and not session.options.resume)
         with run.timed("study"), _interruption_by_name():
             made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
-        write_products(run, made.recon, made.scan, made.evaluation)
+        inputs = {"scan": {"file": SCAN}, **({"probe": made.scenario.probe_file} if made.scenario.probe_file else {})}
+        seed = made.scenario.value("sim_seed")
+        write_products(run, made.recon, made.scan, made.evaluation, inputs, seed)
         lines = console_lines(made.metadata)
         for line in lines:
             run.note(line)
-        inputs = {"scan": {"file": SCAN}, **({"probe": made.scenario.probe_file} if made.scenario.probe_file else {})}
-        run.finish(made.evaluation.as_json(), inputs, made.scenario.value("sim_seed"), made.metadata.as_json())
+        run.finish(made.evaluation.as_json(), inputs, seed, made.metadata.as_json())
     result = {**result_record(run, made.evaluation), "scenario": config.scenario, "verdict": made.diagnosis.verdict}
     result["forward_pass_diagnostics"] = made.metadata.forward_pass_diagnostics
     session.tell(result, [*headline(made.evaluation), *lines, f"results in {run.path}"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from ptypinn.cli.session import Session
@@ -19,8 +18,9 @@ def run_study_report(session: Session) -> None:
         summary = aggregate(session.options.runs, config, leave_out=place, progress=progress)
     with session.run("study report", config) as (run, _):
         with run.timed("write"):
-            write_summary(summary, run.path, run.file(REPORT), config.title, shlex.join(run.command))
-        run.finish(inputs={row["run"]: {"folder": row["folder"]} for row in summary.rows})
+            inputs = {row["run"]: {"folder": row["folder"]} for row in summary.rows}
+            write_summary(summary, run.path, run.file(REPORT), config.title, run.record(inputs))
+        run.finish(inputs=inputs)
     files = {"summary": SUMMARY_JSON, "table": SUMMARY_TABLE, "report": REPORT}
     record = {"stage": "study report", "output_dir": run.path, **{key: run.file(name) for key, name in files.items()}}
     content = summary.as_json()

@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptypinn.evaluate import Comparison
-from ptypinn.metrics import phase_difference
-from ptypinn.metrics.masks import bounding_box
 from ptypinn.report.curves import COLOURS
-from ptypinn.report.style import (
-    ACCENT,
-    AMPLITUDE_MAP,
-    DIFFERENCE_MAP,
-    INK,
-    MUTED,
-    PHASE_MAP,
-    new_figure,
-    robust_limits,
-    show_image,
-)
+from ptypinn.report.style import ACCENT, INK, MUTED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +16,6 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 MARKERS = "os^Dv"
-LEAST_PHASE_SPAN = 0.02
-"""Radians that a phase picture spans at least, so that rounding does not look like structure."""
 
 
 def bias_figure(rows: Rows) -> Figure:
@@ -82,30 +67,6 @@ def stage_figure(rows: Rows) -> Figure | None:
     return figure
 
 
-def run_figure(comparison: Comparison, pixel_size_m: float | None = None) -> Figure:
-    """Truth, reconstruction and difference, amplitude above phase.
-
-    The three pictures of a row share one colour scale: truth and reconstruction run over the same limits, and the
-    difference, about zero, over as wide a range, so that equal steps of colour are equal steps of value everywhere.
-    """
-    mask, box = comparison.alignment.mask, bounding_box(comparison.alignment.mask)
-    truth, image, shown = comparison.reference[box], comparison.alignment.image[box], mask[box]
-    centre = np.exp(-1j * np.angle(truth[shown].astype(np.complex128).sum()))
-    figure = new_figure(12.5, 0.8 + 6.6 * float(np.clip(truth.shape[0] / truth.shape[1], 0.4, 1.6)))
-    axes = figure.subplots(2, 3)
-    amplitudes = [np.where(shown, np.abs(field), np.nan) for field in (truth, image)]
-    phases = [np.where(shown, np.angle(field * centre), np.nan) for field in (truth, image)]
-    errors = [amplitudes[1] - amplitudes[0], np.where(shown, phase_difference(image, truth), np.nan)]
-    kinds = (("amplitude", "", AMPLITUDE_MAP, 0.0), ("phase", "rad", PHASE_MAP, LEAST_PHASE_SPAN))
-    for row, pair, error, (name, unit, colours, least) in zip(axes, (amplitudes, phases), errors, kinds, strict=True):
-        low, high = _at_least(robust_limits(np.stack(pair)), least)
-        for panel, picture, title in zip(row, pair, (comparison.kind.capitalize(), "Reconstruction"), strict=False):
-            show_image(panel, picture, f"{title}: {name}", colours, (low, high), unit, pixel_size_m)
-        reach = (high - low) / 2
-        show_image(row[2], error, f"Difference of {name}", DIFFERENCE_MAP, (-reach, reach), unit, pixel_size_m)
-    return figure
-
-
 def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
     places = np.arange(len(spreads))
     low, median, mean, high = (
@@ -126,12 +87,6 @@ def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
 def _literal(name: str) -> str:
     """A name as figures draw it: a dollar begins no formula."""
     return name.replace("$", r"\$")
-
-
-def _at_least(limits: tuple[float, float], span: float) -> tuple[float, float]:
-    low, high = limits
-    spare = max(0.0, span - (high - low)) / 2
-    return low - spare, high + spare
 
 
 def _quiet(axes: Axes) -> None:

@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.atomic import write_json, write_text
-from ptypinn.report.bias_figures import bias_figure, run_figure, stage_figure
-from ptypinn.report.page import Picture, picture_of, render_page
+from ptypinn.report.bias_figures import bias_figure, stage_figure
+from ptypinn.report.blocks import DASH, Block, Cell, Drawing, Facts, Figures, Page, Points, Section, Table
+from ptypinn.report.drawing import svg_of
+from ptypinn.report.images import comparison_images
+from ptypinn.report.origin_section import origin_section
+from ptypinn.report.page import render_page
+from ptypinn.report.told import panels_of
 from ptypinn.report.words import WORDS
 from ptypinn.studies.aggregate import BiasSummary
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SUMMARY_JSON, SUMMARY_TABLE = "bias_summary.json", "bias_summary.md"
-DASH = "–"  # noqa: RUF001 - a dash for people
-RUN_DPI = 85
-"""Dots per inch of the pictures of a run, of which there may be many: as wide as the page shows them."""
 RATIO_TOLERANCE, STAGE_TOLERANCE = 0.03, 0.02
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value of the table."""
-
-    text: str
-    """The value as shown."""
-    off: bool = False
-    """Beyond what a healthy run shows."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One run on the page."""
-
-    name: str
-    """Name of the run."""
-    verdict: str
-    """Where its amplitude went, in a sentence; empty where nobody asked."""
-    facts: list[tuple[str, str]]
-    """Labels and values."""
-    picture: Picture
-    """Truth, reconstruction and difference."""
 
 
 COLUMNS = (
@@ -65,7 +45,9 @@ COLUMNS = (
 """Headings of the table."""
 
 
-def write_summary(summary: BiasSummary, folder: Path, page: Path, title: str, command: str = "") -> None:
+def write_summary(
+    summary: BiasSummary, folder: Path, page: Path, title: str, run: Mapping[str, Any] | None = None
+) -> None:
     """Write summary, table and page, each atomically, once all are made.
 
     Args:
@@ -73,27 +55,24 @@ def write_summary(summary: BiasSummary, folder: Path, page: Path, title: str, co
         folder: Where `bias_summary.json` and `bias_summary.md` go.
         page: The HTML file.
         title: Heading of the page.
-        command: Command line that makes the same.
+        run: Record of the run that makes it, as `RunFolder.record` gives it.
     """
-    content, table, text = summary.as_json(), markdown(summary, title), render_summary(summary, title, command)
+    content, table, text = summary.as_json(), markdown(summary, title), render_summary(summary, title, run)
     write_json(folder / SUMMARY_JSON, content)
     write_text(folder / SUMMARY_TABLE, table)
     write_text(page, text)
 
 
-def render_summary(summary: BiasSummary, title: str, command: str = "") -> str:
+def render_summary(summary: BiasSummary, title: str, run: Mapping[str, Any] | None = None) -> str:
     """The page as HTML text."""
+    sections = [_left_out(summary), _limits(summary), _table(summary), *_overview(summary.rows), *_runs(summary)]
     return render_page(
-        "bias.html.jinja",
-        title=title,
-        facts=_facts(summary),
-        skipped=summary.skipped,
-        limits=summary.limits,
-        pictures=_overview(summary.rows),
-        columns=COLUMNS,
-        rows=[_cells(row) for row in summary.rows],
-        sections=_sections(summary),
-        command=command,
+        Page(
+            title=title,
+            kind="Summary of runs",
+            facts=_facts(summary),
+            sections=[*(section for section in sections if section), origin_section(run or {})],
+        )
     )
 
 
@@ -113,42 +92,69 @@ def markdown(summary: BiasSummary, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(summary: BiasSummary) -> list[tuple[str, str]]:
+def _facts(summary: BiasSummary) -> list[tuple[str, Cell]]:
     ratios = [ratio for row in summary.rows if (ratio := row["output_vs_truth_ratio"]) is not None]
     facts = [("Runs", f"{len(summary.rows)}, {len(summary.skipped)} left out")]
     facts.append(("Scenarios", ", ".join(dict.fromkeys(row["scenario"] for row in summary.rows))))
-    return [*facts, ("Amplitude over truth", f"{min(ratios):.4f} to {max(ratios):.4f}" if ratios else DASH)]
+    facts.append(("Amplitude over truth", f"{min(ratios):.4f} to {max(ratios):.4f}" if ratios else DASH))
+    return [(label, Cell(text)) for label, text in facts]
 
 
-def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+def _left_out(summary: BiasSummary) -> Section | None:
+    return (
+        Section("skipped", "Left out", [Points([gone.line for gone in summary.skipped])]) if summary.skipped else None
+    )
+
+
+def _limits(summary: BiasSummary) -> Section | None:
+    return Section("limits", "What limits the runs", [Points(summary.limits)]) if summary.limits else None
+
+
+def _table(summary: BiasSummary) -> Section:
+    remark = (
+        "Bias is reconstruction minus truth on well-lit pixels, with no amplitude fitted. A marked value is beyond "
+        "what a healthy run shows."
+    )
+    table = Table("Every run", COLUMNS, [_cells(row) for row in summary.rows], words=(1, 2), wide=True)
+    return Section("runs", "One row per run", [table, Points([remark])])
+
+
+def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     caption = (
         "Reconstruction minus truth on well-lit pixels, no amplitude fitted, one global phase removed. A bar off zero "
         "is a bias; a wide bar is scatter."
     )
-    pictures = [picture_of("Bias", caption, bias_figure(rows))]
+    found = [_drawn("bias", "Bias", bias_figure(rows), f"Bias of amplitude and phase of {len(rows)} runs.", caption)]
     stages = stage_figure(rows)
     if stages is not None:
         caption = "The factor that every stage puts on the object's amplitude. All at 1: no stage loses amplitude."
-        pictures.append(picture_of("Stage ratios", caption, stages))
-    return pictures
+        found.append(_drawn("stages", "Stage ratios", stages, "Factors of the stages, one marker per run.", caption))
+    return found
 
 
-def _sections(summary: BiasSummary) -> list[Section]:
+def _drawn(key: str, title: str, figure: Figure, alt: str, caption: str) -> Section:
+    drawing = Drawing(svg_of(figure, f"{key}-drawing"), alt, wide=True)
+    return Section(key, title, [Figures([drawing], caption, 1)])
+
+
+def _runs(summary: BiasSummary) -> list[Section]:
     caption = (
         "The pictures of a row share one colour scale: the difference spans as many units as truth and reconstruction "
-        "do. Grey was not compared."
+        "do. Blank was not compared."
     )
     sections = []
-    for row, run in zip(summary.rows, summary.runs, strict=True):
+    for number, (row, run) in enumerate(zip(summary.rows, summary.runs, strict=True), start=1):
         assert run.evaluation.comparison is not None
-        figure = run_figure(run.evaluation.comparison, run.recon.pixel_size_m)
-        sections.append(
-            Section(row["run"], row["verdict"] or "", _run_facts(row), picture_of(row["run"], caption, figure, RUN_DPI))
-        )
+        told = [f"Diagnosis: {row['verdict']}."] if row["verdict"] else []
+        blocks: list[Block] = [Points(told), Facts(_run_facts(row))]
+        rows = comparison_images(run.evaluation.comparison, equal_steps=True)
+        for pictures, text in zip(rows, ("", caption), strict=True):
+            blocks.append(Figures(panels_of(pictures, run.recon.pixel_size_m), text))
+        sections.append(Section(f"run-{number}", row["run"], blocks))
     return sections
 
 
-def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     names = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "frc_half_bit_px")
     facts = [(WORDS[name].label, f"{_number(row[name])} {WORDS[name].unit}".strip()) for name in names]
     model = " ".join(str(part) for part in (row["model"], row["gridsize"] and f"gridsize {row['gridsize']}") if part)
@@ -160,7 +166,7 @@ def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     if unseen["pixels"]:
         figures = f"ratio {_number(unseen['output_vs_truth_ratio'])}, r {_number(unseen['pearson_r_amplitude'])}"
         told.append(("Where no training pattern shone", figures))
-    return [*facts, *((label, text) for label, text in told if text not in ("", DASH))]
+    return [(label, Cell(text)) for label, text in (*facts, *told) if text not in ("", DASH)]
 
 
 def _cells(row: Mapping[str, Any]) -> list[Cell]:

@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.style import ACCENT, INK, MUTED, metres, new_figure
+from ptypinn.report.theme import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (ACCENT, "#c4571b", "#5b7f2b", "#7a4fa3", "#94651f", MUTED)
+COLOURS = tuple(LIGHT[name] for name in ("accent", "second", "third", "fourth", "fifth", "rule"))
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+SMALL = (4.8, 3.0)
+"""Width and height of one panel, inches: text keeps its size on a phone."""
+LABEL_PT, TICK_PT = 10, 9
 
 
 def convergence_figure(history: Mapping[str, Sequence[float]], step: str = "iteration") -> Figure:
@@ -24,56 +30,77 @@ def convergence_figure(history: Mapping[str, Sequence[float]], step: str = "iter
         history: Values by name, one per step; NaN leaves a gap.
         step: What a step is called.
     """
-    shown = {name: values for name, values in history.items() if np.isfinite(np.asarray(values, float)).any()}
-    panels = _panels(shown)
-    figure = new_figure(10.0 if len(panels) > 1 else 6.5, 3.2 * -(-max(len(panels), 1) // 2))
-    axes = figure.subplots(-(-max(len(panels), 1) // 2), min(max(len(panels), 1), 2), squeeze=False).ravel()
+    panels = history_panels(history)
+    columns, rows = min(max(len(panels), 1), 2), -(-max(len(panels), 1) // 2)
+    figure = new_figure(SMALL[0] * columns, SMALL[1] * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
-    for panel, names in zip(axes, panels, strict=False):
-        for name, colour in zip(names, COLOURS, strict=False):
-            values = np.asarray(shown[name], float)
-            panel.plot(np.arange(1, len(values) + 1), values, color=colour, lw=1.6, label=name.replace("_", " "))
-        _use_log_scale(panel, np.concatenate([np.asarray(shown[name], float) for name in names]))
-        panel.set_xlabel(step)
-        panel.legend(fontsize=8, frameon=False)
-        _quiet(panel)
+    for panel, curves in zip(axes, panels.values(), strict=False):
+        draw_history(panel, curves, step)
     return figure
 
 
-def frc_figure(frc: RingCorrelation, pixel_size_m: float | None = None) -> Figure:
-    """The correlation over spatial frequency with both thresholds and their crossings."""
-    figure = new_figure(7.0, 3.8)
+def history_figure(curves: Mapping[str, Sequence[float]], step: str = "iteration") -> Figure:
+    """Figures of one kind over the steps."""
+    figure = new_figure(*SMALL)
+    draw_history(figure.subplots(), curves, step)
+    return figure
+
+
+def history_panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequence[float]]]:
+    """Curves that share a panel, by its name: `loss` with `held_out_loss` and `val_loss`; those without a number go."""
+    panels: dict[str, dict[str, Sequence[float]]] = {}
+    for name, values in history.items():
+        if np.isfinite(np.asarray(values, float)).any():
+            panels.setdefault("loss" if name.endswith("loss") else name, {})[name] = values
+    return panels
+
+
+def draw_history(axes: Axes, curves: Mapping[str, Sequence[float]], step: str) -> None:
+    """Draw curves into one panel."""
+    for (name, values), colour, line in zip(curves.items(), COLOURS, STYLES, strict=False):
+        places = np.arange(1, len(values) + 1)
+        axes.plot(places, np.asarray(values, float), color=colour, ls=line, lw=1.6, label=name.replace("_", " "))
+    _use_log_scale(axes, np.concatenate([np.asarray(values, float) for values in curves.values()]))
+    axes.set_xlabel(step, fontsize=LABEL_PT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=TICK_PT, frameon=False)
+    _quiet(axes)
+
+
+def frc_figure(frc: RingCorrelation, pixel_size_m: float | None = None, title: bool = True) -> Figure:
+    """The correlation over spatial frequency with both thresholds and their crossings.
+
+    Args:
+        frc: The curves.
+        pixel_size_m: Pixel, metres, where known.
+        title: Print the resolution above.
+    """
+    figure = new_figure(5.4, 3.4)
     axes = figure.subplots()
     axes.plot(frc.frequency, frc.correlation, color=ACCENT, lw=1.8, label="correlation")
-    axes.plot(frc.frequency, frc.half_bit, color="#c4571b", lw=1.2, ls="--", label="half-bit threshold")
+    axes.plot(frc.frequency, frc.half_bit, color=COLOURS[1], lw=1.2, ls="--", label="half-bit threshold")
     axes.axhline(0.5, color=MUTED, lw=1.0, ls=":", label="0.5")
     if not frc.half_bit_reaches_nyquist:
         axes.axvline(1 / frc.half_bit_px, color=INK, lw=0.8)
     axes.set_xlim(0, 0.5)
     axes.set_ylim(min(-0.05, float(frc.correlation.min())), 1.05)
-    axes.set_xlabel("spatial frequency, cycles per pixel")
-    axes.set_ylabel("Fourier ring correlation")
-    axes.set_title(_resolution_text(frc, pixel_size_m), fontsize=10, color=INK)
-    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.set_xlabel("spatial frequency, cycles per pixel", fontsize=LABEL_PT)
+    axes.set_ylabel("Fourier ring correlation", fontsize=LABEL_PT)
+    if title:
+        axes.set_title(resolution_text(frc, pixel_size_m), fontsize=10, color=INK)
+    axes.legend(fontsize=TICK_PT, frameon=False, loc="lower left")
     _quiet(axes)
     return figure
 
 
-def _resolution_text(frc: RingCorrelation, pixel_size_m: float | None) -> str:
+def resolution_text(frc: RingCorrelation, pixel_size_m: float | None) -> str:
+    """The resolution in words, in metres too where the pixel is known."""
     length = "" if pixel_size_m is None else f" = {metres(frc.half_bit_px * pixel_size_m)}"
     if frc.half_bit_reaches_nyquist:
         return f"Resolution limited by the pixel: {frc.half_bit_px:.2f} px{length} full period"
     return f"Half-bit resolution: {frc.half_bit_px:.2f} px{length} full period"
-
-
-def _panels(history: Mapping[str, Sequence[float]]) -> list[list[str]]:
-    """Figures of one kind share a panel: `loss` with `held_out_loss` and `val_loss`."""
-    panels: dict[str, list[str]] = {}
-    for name in history:
-        kind = "loss" if name.endswith("loss") else name
-        panels.setdefault(kind, []).append(name)
-    return list(panels.values())
 
 
 def _use_log_scale(axes: Axes, values: np.ndarray) -> None:
@@ -84,5 +111,5 @@ def _use_log_scale(axes: Axes, values: np.ndarray) -> None:
 
 def _quiet(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=TICK_PT)
     axes.grid(alpha=0.25, lw=0.6)

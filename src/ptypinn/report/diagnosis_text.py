@@ -104,6 +104,6 @@ def _stats_table(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def number(value: float | None) -> str:
-    """Five significant digits, or a dash."""
-    return "-" if value is None or math.isnan(value) else f"{value:.5g}"
+def number(value: float | None, form: str = ".5g") -> str:
+    """Five significant digits, or as `form` says; a dash where there is no value."""
+    return "-" if value is None or math.isnan(value) else f"{value:{form}}"

@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptypinn.report.style import (
-    ACCENT,
-    AMPLITUDE_MAP,
-    COUNTS_MAP,
-    CYCLIC_MAP,
-    INK,
-    MUTED,
-    metres,
-    new_figure,
-    show_image,
-)
+from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, turn_scale
+from ptypinn.report.style import ACCENT, INK, MUTED, metres, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +59,8 @@ def _draw_mean_pattern(axes: Axes, info: ScanInfo) -> None:
     mean, good = info.patterns.mean_pattern, info.scan.good
     lowest = 1.0 / info.scan.n_patterns
     logarithm = np.where(good, np.log10(np.maximum(mean, lowest)), np.nan)
-    show_image(axes, logarithm, "Mean pattern, log10 counts", COUNTS_MAP, _span(logarithm), scale_bar=False)
+    scale = ColourScale(COUNTS_MAP, *_span(logarithm))
+    show_image(axes, logarithm, "Mean pattern, log10 counts", scale, scale_bar=False)
     _mark(axes, ~good, "#4ecdc4", "masked")
     _mark(axes, info.patterns.dead, "#ff4d4d", "dead")
     if axes.get_legend_handles_labels()[0]:
@@ -97,9 +89,9 @@ def _draw_probe(left: Axes, right: Axes, info: ScanInfo) -> None:
     phase = np.where(lit, np.angle(strongest * np.conj(strongest.sum())), np.nan)
     unit = "sqrt(photons)" if info.scan.probe_gauge == "calibrated" else "arbitrary"
     title = "Probe amplitude" if len(modes) == 1 else f"Probe amplitude, strongest of {len(modes)} modes"
-    limits = (0.0, float(amplitude.max()))
-    show_image(left, amplitude, title, AMPLITUDE_MAP, limits, unit, info.scan.pixel_size_m)
-    show_image(right, phase, "Probe phase", CYCLIC_MAP, (-np.pi, np.pi), "rad", info.scan.pixel_size_m)
+    scale = ColourScale(AMPLITUDE_MAP, 0.0, float(amplitude.max()), unit)
+    show_image(left, amplitude, title, scale, info.scan.pixel_size_m)
+    show_image(right, phase, "Probe phase", turn_scale(), info.scan.pixel_size_m)
 
 
 def _draw_radial_mean(axes: Axes, info: ScanInfo) -> None:

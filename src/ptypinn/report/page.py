@@ -1,42 +1,22 @@
-"""Self-contained HTML pages: figures as embedded pictures, and templates that share one style."""
+"""Self-contained HTML pages: one template and one style for all."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+
+from markupsafe import Markup, escape
 
 from ptypinn import __version__
-from ptypinn.report.style import png_bytes
+from ptypinn.report.blocks import Page
+from ptypinn.report.colours import gradients
+from ptypinn.report.theme import DARK, LIGHT
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-WIDE_IN = 8.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure ready to stand in a page."""
-
-    title: str
-    """Heading above it."""
-    caption: str
-    """What to look for."""
-    source: str
-    """The image as a `data:` address."""
-    wide: bool
-    """Too wide for a phone: scrolls sideways there rather than shrink."""
+TEMPLATE = "page.html.jinja"
+_CODE = re.compile(r"`([^`]+)`")
 
 
-def picture_of(title: str, caption: str, figure: Figure, dpi: int = 110) -> Picture:
-    """Draw a figure for a page."""
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(figure, dpi)).decode("ascii")
-    return Picture(title, caption, source, wide=bool(figure.get_figwidth() > WIDE_IN))
-
-
-def render_page(template: str, **values: Any) -> str:
-    """Fill a template of this package; every text is escaped, and a name it lacks is an error."""
+def render_page(page: Page) -> str:
+    """A page as HTML text; every text is escaped, and a name that the template does not know is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -46,4 +26,11 @@ def render_page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return templates.get_template(template).render(version=__version__, **values)
+    templates.filters["prose"] = prose
+    template = templates.get_template(TEMPLATE)
+    return template.render(page=page, version=__version__, light=LIGHT, dark=DARK, gradients=gradients())
+
+
+def prose(text: str) -> Markup:
+    """Text with what stands in backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))

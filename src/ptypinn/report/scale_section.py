@@ -2,77 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.errors import InputError
+from ptypinn.report.blocks import Block, Cell, Drawing, Figures, Fold, Points, Section, Table
 from ptypinn.report.diagnosis_text import number, stats_rows
-from ptypinn.report.page import Picture, picture_of
+from ptypinn.report.drawing import svg_of
 from ptypinn.report.waterfall import waterfall_bars, waterfall_figure
 
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """One line of the table."""
-
-    stage: str
-    """Name of the stage, in parentheses off the path."""
-    expected: str
-    """What it should hand on."""
-    measured: str
-    """What it handed on."""
-    factor: str
-    """What it does to the object's amplitude."""
-    product: str
-    """The same of all stages so far; empty off the path."""
-    source: str
-    """How expected and measured were obtained."""
-    on_path: bool
-    """Whether the factor reaches the total."""
-    lost: bool
-    """Whether the verdict names it."""
+KEY, TITLE = "scale", "Scale ledger"
+CAPTION = "Every stage multiplies the amplitude by its factor. Hollow steps are checked, but lead nowhere."
+HEADER = ("Stage", "Expected", "Measured", "Factor", "Product", "Source")
 
 
-@dataclass(frozen=True)
-class ScaleSection:
-    """What the page shows of a diagnosis."""
-
-    diagnosis: Diagnosis
-    """Verdict and findings."""
-    picture: Picture
-    """The waterfall."""
-    rows: list[LedgerRow]
-    """The ledger."""
-    total: str
-    """What the stages multiply to."""
-    stats: list[tuple[str, ...]]
-    """What flowed through the stages: a line of titles, then one line per stage; empty where nothing is on record."""
-
-
-def scale_section(recon: Reconstruction) -> ScaleSection | None:
-    """What the ledger of a reconstruction says; None where it has none."""
+def scale_section(recon: Reconstruction) -> Section:
+    """What the ledger of a reconstruction says."""
     try:
-        diagnosis = diagnose(recon)
+        return diagnosis_section(diagnose(recon))
     except InputError:
-        return None
-    caption = "Every stage multiplies the amplitude by its factor. Hollow steps are checked, but lead nowhere."
-    picture = picture_of("Scale ledger", caption, waterfall_figure(diagnosis, title=False))
-    stats = stats_rows(diagnosis)
-    return ScaleSection(diagnosis, picture, _rows(diagnosis), f"{diagnosis.total:.6g}", stats)
-
-
-def _rows(diagnosis: Diagnosis) -> list[LedgerRow]:
-    return [
-        LedgerRow(
-            stage=bar.stage if bar.on_path else f"({bar.stage})",
-            expected=number(entry.expected),
-            measured=number(entry.measured),
-            factor=f"{entry.discrepancy:.4f}",
-            product=f"{bar.stop:.4f}" if bar.on_path else "",
-            source=entry.source,
-            on_path=bar.on_path,
-            lost=bar.lost,
+        return Section(
+            KEY, TITLE, absent="Not shown: no scale ledger is on record. `ptypinn diagnose RUN SCAN` makes one."
         )
+
+
+def diagnosis_section(diagnosis: Diagnosis) -> Section:
+    """Verdict, waterfall and ledger."""
+    sentences = [f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}."]
+    sentences += [f"What to do about {finding.stage}: {finding.advice}." for finding in diagnosis.findings]
+    alt = f"Factors of {len(diagnosis.ledger)} stages as steps from 1 to {diagnosis.total:.4g}."
+    drawing = Drawing(svg_of(waterfall_figure(diagnosis, title=False), "waterfall"), alt, wide=True)
+    blocks: list[Block] = [Points(sentences), Figures([drawing], CAPTION, 1), _ledger(diagnosis)]
+    return Section(KEY, TITLE, [*blocks, *_flow(diagnosis)])
+
+
+def _ledger(diagnosis: Diagnosis) -> Fold:
+    rows = [
+        [
+            Cell(bar.stage if bar.on_path else f"({bar.stage})"),
+            Cell(number(entry.expected)),
+            Cell(number(entry.measured)),
+            Cell(number(entry.discrepancy, ".4f"), off=bar.lost),
+            Cell(number(bar.stop, ".4f") if bar.on_path else ""),
+            Cell(entry.source),
+        ]
         for entry, bar in zip(diagnosis.ledger, waterfall_bars(diagnosis), strict=True)
     ]
+    remark = f"The stages multiply to {diagnosis.total:.6g}. Those in parentheses are checked, but cannot reach it."
+    table = Table("Expected and measured amplitude of every stage", HEADER, rows, words=(5,), wide=True)
+    return Fold("Expected and measured, stage by stage", [table, Points([remark])])
+
+
+def _flow(diagnosis: Diagnosis) -> list[Block]:
+    """What flowed through the stages, where that is on record."""
+    found = stats_rows(diagnosis)
+    if not found:
+        return []
+    header, rows = [title.capitalize() for title in found[0]], [[Cell(text) for text in row] for row in found[1:]]
+    return [Fold("What flowed through the stages", [Table("Values by stage", header, rows, words=(1, 2), wide=True)])]

@@ -10,16 +10,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ptypinn.report.colours import ColourScale, amplitude_scale
+from ptypinn.report.theme import LIGHT
+from ptypinn.report.view import reduced, step_for
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-AMPLITUDE_MAP = "viridis"
-PHASE_MAP = "cividis"
-CYCLIC_MAP = "twilight"
-DIFFERENCE_MAP = "RdBu_r"
-COUNTS_MAP = "magma"
-INK, ACCENT, MUTED = "#1b1f24", "#0b6e99", "#8a929b"
+INK, ACCENT, MUTED, ASIDE = (LIGHT[name] for name in ("ink", "accent", "rule", "muted"))
+SOFT = LIGHT["soft"]
+MOST_PX = 1600
+"""Longest edge of an image in a figure; a larger one is averaged over blocks first."""
 _METRES = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
 
 
@@ -41,11 +43,10 @@ def show_image(
     axes: Axes,
     image: np.ndarray,
     title: str,
-    colours: str = AMPLITUDE_MAP,
-    limits: tuple[float, float] | None = None,
-    unit: str = "",
+    scale: ColourScale | None = None,
     pixel_size_m: float | None = None,
     scale_bar: bool = True,
+    step: int = 1,
 ) -> AxesImage:
     """Draw an image with its title, colour bar and scale bar; NaN pixels stay blank.
 
@@ -53,39 +54,40 @@ def show_image(
         axes: Where to draw.
         image: Real image, (height, width).
         title: Text above.
-        colours: Colour map.
-        limits: Values at the ends of the colour map; None for the 0.5 and 99.5 percentiles.
-        unit: Text beside the colour bar.
-        pixel_size_m: Pixel, metres; None draws the scale bar in pixels.
+        scale: What the colours mean; None for that of an amplitude.
+        pixel_size_m: Object pixel, metres; None draws the scale bar in pixels.
         scale_bar: Draw a scale bar.
+        step: Object pixels along the edge of a pixel of the image.
     """
-    low, high = limits or robust_limits(image)
-    axes.set_facecolor("#e9ecef")
-    drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="auto", interpolation_stage="rgba")
+    scale = scale or amplitude_scale(image)
+    axes.set_facecolor(SOFT)
+    height, width = image.shape
+    small = reduced(image, np.isfinite(image), step_for(image.shape, MOST_PX))
+    drawn = axes.imshow(
+        small,
+        cmap=scale.name,
+        vmin=scale.low,
+        vmax=scale.high,
+        interpolation="auto",
+        interpolation_stage="rgba",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
     bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.0, 0.04, 1.0)))
     bar.ax.tick_params(labelsize=8)
-    bar.set_label(unit, fontsize=8)
+    bar.set_label(scale.unit, fontsize=8)
     if scale_bar:
-        add_scale_bar(axes, image.shape, pixel_size_m)
+        add_scale_bar(axes, image.shape, pixel_size_m, step)
     return drawn
 
 
-def robust_limits(image: np.ndarray) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of the finite pixels, set apart where they coincide."""
-    finite = image[np.isfinite(image)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(finite, [0.5, 99.5]))
-    return (low, high) if high - low > 1e-6 * max(abs(low), 1e-12) else (low - 0.05, high + 0.05)
-
-
-def add_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_size_m: float | None) -> None:
+def add_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_size_m: float | None, step: int = 1) -> None:
     """Draw a bar of round length, about a quarter of the width, in the lower left corner."""
     height, width = shape
-    length_px, label = scale_bar_of(width, pixel_size_m)
+    length_px, label = scale_bar_of(width * step, pixel_size_m)
+    length_px /= step
     x, y, thick = 0.04 * width, 0.95 * height, 0.015 * height
     box, extent = (x - 0.02 * width, y - 0.085 * height), (length_px + 0.04 * width, 0.12 * height)
     axes.add_patch(Rectangle(box, *extent, color="black", alpha=0.5, lw=0))
@@ -106,5 +108,10 @@ def scale_bar_of(width_px: int, pixel_size_m: float | None) -> tuple[float, str]
 
 def metres(length: float, digits: int = 3) -> str:
     """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
-    scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
+    scale, unit = length_unit(length)
     return f"{length / scale:.{digits}g} {unit}"
+
+
+def length_unit(length: float) -> tuple[float, str]:
+    """The SI unit that suits a length: how many metres it is, and its sign."""
+    return next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])

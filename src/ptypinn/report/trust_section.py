@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import DataFit
-from ptypinn.report.page import Picture, picture_of
-from ptypinn.report.trust_figures import fit_map_figure, uncertainty_figure
+from ptypinn.report.blocks import Block, Figures, Points, Section, digits_of
+from ptypinn.report.images import ScaledImage, light_images
+from ptypinn.report.position_maps import fit_images
+from ptypinn.report.told import panels_of
 
 OUTLIER = 2.0
 """A pattern that fits so many times worse than counting noise explains is counted in the text."""
 CLEAR = 0.05
 """Uncertainty over the object's contrast below which single pixels can be believed."""
+GOOD, FAIR, OVERFIT = 1.1, 2.0, 0.8
+"""Residual over counting noise up to which a picture explains its data, and most of them; noise is fitted below."""
 
 
-@dataclass(frozen=True)
-class TrustSection:
-    """What the page shows."""
-
-    sentences: list[str]
-    """What the maps say, one statement each."""
-    pictures: list[Picture]
-    """The maps."""
-
-
-def trust_section(recon: Reconstruction, result: Evaluation) -> TrustSection:
+def trust_section(recon: Reconstruction, result: Evaluation) -> Section:
     """How well a reconstruction explains its data, and where it can be believed."""
-    sentences, pictures = [], []
+    sentences, images, captions = trust_sentences(recon, result), list[ScaledImage](), list[str]()
     if result.fit is not None:
-        sentences += fit_sentences(result.fit)
-        caption = (
-            "Each point is a pattern. Where the data are explained, the second row's ratio is about 1 everywhere; a "
-            "patch or an edge that stands out points to positions or to the sample."
+        images += fit_images(recon, result.fit)
+        captions.append(
+            "Each place has the value of the nearest pattern. Where the data are explained, the ratio is about 1 "
+            "everywhere; a patch or an edge that stands out points to positions or to the sample."
         )
-        pictures.append(picture_of("Fit over the scan", caption, fit_map_figure(recon, result.fit)))
-    sentences += light_sentences(recon)
+    else:
+        sentences.append("The residual over the positions is not shown: the patterns were not at hand.")
     if recon.uncertainty is not None:
-        sentences += uncertainty_sentences(recon, result.metrics)
-    caption = "Light is what the picture is made of: errors grow where it fades. Grey was not measured."
-    pictures.insert(0, picture_of("Light and uncertainty", caption, uncertainty_figure(recon)))
-    return TrustSection(sentences, pictures)
+        images += light_images(recon)[1:]
+        captions.append("Uncertainty is the expected error of the complex transmission, one standard deviation.")
+    else:
+        sentences.append("The uncertainty of single pixels is not shown: none was estimated.")
+    blocks: list[Block] = [Points(sentences)]
+    if images:
+        blocks.append(Figures(panels_of(images, recon.pixel_size_m), " ".join(captions)))
+    return Section("trust", "How far to trust this", blocks)
+
+
+def trust_sentences(recon: Reconstruction, result: Evaluation) -> list[str]:
+    """What fit, light and uncertainty say, one statement each."""
+    fit = [] if result.fit is None else fit_sentences(result.fit)
+    return [*fit, *light_sentences(recon), *uncertainty_sentences(recon, result.metrics)]
 
 
 def fit_sentences(fit: DataFit) -> list[str]:
@@ -64,11 +66,11 @@ def fit_sentences(fit: DataFit) -> list[str]:
 
 
 def _verdict(ratio: float) -> str:
-    if ratio < 0.8:
+    if ratio < OVERFIT:
         return "less than noise would leave, so some of the noise is in the picture."
-    if ratio < 1.1:
+    if ratio < GOOD:
         return "the picture explains the data as far as photons allow."
-    if ratio < 2:
+    if ratio < FAIR:
         return "the picture explains most of the data."
     return "something is left that the picture does not explain: probe, positions, coherence, or more iterations."
 
@@ -80,8 +82,8 @@ def light_sentences(recon: Reconstruction) -> list[str]:
         return []
     low, middle = np.percentile(lit, [10, 50])
     return [
-        f"Half of the well-lit pixels received more than {middle:.3g} photons over the scan, one in ten fewer than "
-        f"{low:.3g}."
+        f"Half of the well-lit pixels received more than {digits_of(float(middle), 3)} photons over the scan, one in "
+        f"ten fewer than {digits_of(float(low), 3)}."
     ]
 
 

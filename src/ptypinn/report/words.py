@@ -24,15 +24,23 @@ class Row:
 
     name: str
     """Public name, as in JSON."""
-    value: str
-    """Value in four digits, or a dash."""
+    value: float | None
+    """Value, where there is one."""
     word: Word
     """Label, unit and meaning."""
     note: str = ""
     """Why the value is absent, or at its limit."""
 
 
-HEADLINE = ("output_vs_truth_ratio", "complex_error", "frc_half_bit_px", "amplitude_residual", "flux_closure")
+HEADLINE = (
+    "residual_over_noise",
+    "flux_closure",
+    "output_vs_truth_ratio",
+    "complex_error",
+    "frc_half_bit_px",
+    "split_half_frc_half_bit_px",
+    "typical_uncertainty",
+)
 """Figures that stand at the top of a report, where they are known."""
 
 WORDS: dict[str, Word] = {
@@ -98,11 +106,9 @@ def rows_of(metrics: Mapping[str, float], notes: Mapping[str, str]) -> list[Row]
 
 def row_of(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> Row:
     """One line of the table."""
-    word = WORDS.get(name, Word(name.replace("_", " "), ""))
-    value = _digits(metrics[name]) if name in metrics else "–"  # noqa: RUF001 - a dash for people
-    return Row(name, value, word, notes.get(name, ""))
+    return Row(name, metrics.get(name), word_of(name), notes.get(name, ""))
 
 
-def _digits(value: float) -> str:
-    """Four significant digits; whole numbers in full."""
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+def word_of(name: str) -> Word:
+    """How a figure is told; one without words of its own by its name."""
+    return WORDS.get(name, Word(name.replace("_", " "), ""))

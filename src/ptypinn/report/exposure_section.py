@@ -1,0 +1,80 @@
+"""The part of a report that tells how much light fell where: dose, and the overlap of the positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.survey import mean_spacing
+from ptypinn.metrics import DataFit
+from ptypinn.physics.probes import equivalent_diameter
+from ptypinn.report.blocks import Cell, Facts, Figures, Section, cell_of, digits_of
+from ptypinn.report.images import light_images
+from ptypinn.report.position_maps import photons_image
+from ptypinn.report.style import metres
+from ptypinn.report.told import extent, panels_of
+
+KEY, TITLE = "dose", "Dose and overlap"
+USUAL_OVERLAP = 0.6
+
+
+def exposure_section(recon: Reconstruction, fit: DataFit | None) -> Section:
+    """Photons per pattern and per area, spacing and overlap, and the light on the sample."""
+    images, told = light_images(recon)[:1], "Light is what the picture is made of: errors grow where it fades."
+    if fit is None:
+        told += " The photons of single patterns are not shown: the patterns were not at hand."
+    else:
+        images.append(photons_image(recon, fit))
+        told += " On the right each place has the photons of the nearest pattern."
+    return Section(
+        KEY,
+        TITLE,
+        [Facts([*_dose(recon, fit), *_overlap(recon)]), Figures(panels_of(images, recon.pixel_size_m), told)],
+    )
+
+
+def overlap_of(recon: Reconstruction) -> float | None:
+    """Linear overlap of neighbouring probes, 1 minus mean spacing over equivalent diameter; None for one position."""
+    diameter = _diameter(recon)
+    return None if len(recon.positions_px) < 2 or not diameter else 1 - mean_spacing(recon.positions_px) / diameter
+
+
+def _dose(recon: Reconstruction, fit: DataFit | None) -> list[tuple[str, Cell]]:
+    items: list[tuple[str, Cell]] = []
+    if fit is not None:
+        photons = fit.per_pattern_photons
+        low, high = np.percentile(photons, [5, 95])
+        items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
+        items.append(("Nine patterns in ten", Cell(f"{digits_of(float(low))} to {digits_of(float(high))}")))
+        items.append(("Photons in all", cell_of(float(photons.sum()))))
+    lit = recon.illumination[recon.well_lit()]
+    if lit.size:
+        median = float(np.median(lit))
+        items.append(("On a well-lit pixel, median", cell_of(median, "photons")))
+        if recon.pixel_size_m is not None:
+            per_square_nm = median / (recon.pixel_size_m * 1e9) ** 2
+            items.append(("The same by area", cell_of(per_square_nm, "photons/nm²", digits=3)))
+    return items
+
+
+def _overlap(recon: Reconstruction) -> list[tuple[str, Cell]]:
+    height, width = (float(span) + 1 for span in np.ptp(recon.positions_px, axis=0))
+    items = [("Positions", cell_of(len(recon.positions_px)))]
+    items.append(("Span of the positions", Cell(extent(height, width, recon.pixel_size_m))))
+    overlap = overlap_of(recon)
+    if overlap is None:
+        return [*items, ("Overlap of neighbours", Cell("none: one position" if _diameter(recon) else "none: no light"))]
+    spacing = mean_spacing(recon.positions_px)
+    length = "" if recon.pixel_size_m is None else f" = {metres(spacing * recon.pixel_size_m)}"
+    remark = "60 % or more is usual" if overlap < USUAL_OVERLAP else ""
+    return [
+        *items,
+        ("Mean spacing", Cell(f"{spacing:.3g}", value=spacing, unit=f"px{length}")),
+        ("Overlap of neighbours", Cell(f"{100 * overlap:.3g}", value=100 * overlap, unit="%", remark=remark)),
+    ]
+
+
+def _diameter(recon: Reconstruction) -> float:
+    probe = torch.from_numpy(recon.probe)
+    return equivalent_diameter(probe) if float(probe.abs().sum()) > 0 else 0.0
