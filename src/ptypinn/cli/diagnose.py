@@ -15,6 +15,7 @@ from ptypinn.config.diagnose import DiagnoseConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.errors import InputError
+from ptypinn.runs import REPORT
 
 RESULT, PICTURE = "diagnosis.json", "waterfall.png"
 
@@ -53,8 +54,9 @@ def _draw(diagnosis: Diagnosis, path: str | Path) -> Path:
 
 def _write(session: Session, loading: LoadConfig, config: DiagnoseConfig, case: Case, diagnosis: Diagnosis) -> Path:
     from ptypinn.cli.products import input_record
-    from ptypinn.data.atomic import write_json
+    from ptypinn.data.atomic import write_json, write_text
     from ptypinn.plain import to_plain
+    from ptypinn.report.stage_pages import render_diagnosis
 
     with session.run("diagnose", loading, config) as (run, _):
         write_json(run.file(RESULT), to_plain(_record(case, diagnosis)))
@@ -62,5 +64,6 @@ def _write(session: Session, loading: LoadConfig, config: DiagnoseConfig, case: 
         inputs: dict[str, Any] = {"recon": {"file": case.name}}
         if case.scan is not None and case.scan_file is not None:
             inputs["scan"] = input_record(case.scan, case.scan_file)
+        write_text(run.file(REPORT), render_diagnosis(diagnosis, case.name, case.notes, run.record(inputs)))
         run.finish(inputs=inputs)
     return run.path

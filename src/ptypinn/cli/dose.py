@@ -9,7 +9,10 @@ from ptypinn.cli.products import save_picture
 from ptypinn.cli.session import Session
 from ptypinn.config.dose import DoseConfig
 from ptypinn.config.jobs import JobsConfig
+from ptypinn.data.atomic import write_text
 from ptypinn.report.dose_figures import dose_figure
+from ptypinn.report.stage_pages import render_dose
+from ptypinn.runs import REPORT
 from ptypinn.studies.dose import RESULT, TABLE, dose_study
 
 PICTURE = "dose_study.png"
@@ -23,6 +26,7 @@ def run_dose(session: Session) -> None:
         with run.timed("jobs"), _interruption_by_name():
             study = dose_study(config, jobs, output_dir=run.path, overwrite=overwrite, progress=progress)
         save_picture(dose_figure(study.points), run.file(PICTURE))
+        write_text(run.file(REPORT), render_dose(study, run.record(seed=config.seed)))
         run.finish(seed=config.seed)
     record = {"stage": "study dose", "output_dir": run.path, "result": run.file(RESULT), "table": run.file(TABLE)}
     record |= {"picture": run.file(PICTURE), "jobs": len(study.rows), "skipped": study.skipped}

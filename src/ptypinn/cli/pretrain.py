@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.cli.products import save_picture
+from ptypinn.cli.products import write_training
 from ptypinn.cli.session import Session
 from ptypinn.cli.train import interruption_by_name, learning_curve
 from ptypinn.config.pretrain import PretrainConfig
@@ -17,7 +17,6 @@ def run_pretrain(session: Session) -> None:
     from ptypinn.checkpoints import CHECKPOINTS, LAST
     from ptypinn.pretrain import COLUMNS, WEIGHTS, pretrain
     from ptypinn.pretraining.export import export
-    from ptypinn.report.curves import convergence_figure
 
     result: dict[str, object] = {"stage": "pretrain", "output_dir": folder}
     if session.options.export:
@@ -29,6 +28,6 @@ def run_pretrain(session: Session) -> None:
         with run.timed("pretrain"), interruption_by_name():
             weights = pretrain(config, output_dir=run.path, progress=progress, resume=session.options.resume)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
-        save_picture(convergence_figure(curve, "epoch"), run.file("learning_curve.png"))
+        write_training(run, "Weights of the learned solver", curve, seed=config.seed)
         run.finish(seed=config.seed)
     session.tell({**result, "weights": weights, "timings_s": run.timings_s}, [f"weights in {weights}"])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ptypinn.data.atomic import atomic_path
+from ptypinn.data.atomic import atomic_path, write_text
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import Evaluation
+from ptypinn.report.curves import convergence_figure
 from ptypinn.report.figures import comparison_figure, object_figure, probe_figure, uncertainty_figure
 from ptypinn.report.report import write_report
 from ptypinn.report.style import png_bytes
+from ptypinn.report.training_page import render_training
 from ptypinn.report.words import WORDS
 from ptypinn.runs import METRICS, RECONSTRUCTION, REPORT, RunFolder
 
@@ -61,6 +63,28 @@ def write_products(
             picture = comparison_figure(evaluation.comparison, recon.pixel_size_m, recon.scale_note)
             save_picture(picture, run.file("comparison.png"))
         write_report(recon, run.file(REPORT), evaluation, scan, run.record(inputs, seed))
+
+
+def write_training(
+    run: RunFolder,
+    title: str,
+    curve: Mapping[str, list[float]],
+    inputs: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    remarks: Sequence[str] = (),
+) -> None:
+    """Write the learning curve and the report of a training.
+
+    Args:
+        run: The run folder.
+        title: What was trained.
+        curve: Losses and learning rate by epoch.
+        inputs: Where each input came from, for the report.
+        seed: Seed of the run, likewise.
+        remarks: What else there is to say, in sentences.
+    """
+    save_picture(convergence_figure(curve, "epoch"), run.file("learning_curve.png"))
+    write_text(run.file(REPORT), render_training(title, curve, run.record(inputs, seed), remarks))
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:

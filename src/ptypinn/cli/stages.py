@@ -172,7 +172,7 @@ STAGES: dict[str, Stage] = {
             ),
             Argument("stats", "Show what flowed through the stages: shape, range, mean, deviation.", switch=True),
             Argument("plot", "Picture to draw (PNG)."),
-            Argument("output_dir", "Run folder for diagnosis.json and waterfall.png."),
+            Argument("output_dir", "Run folder for report.html, diagnosis.json and waterfall.png."),
             OVERWRITE,
         ),
         ("load.LoadConfig", "diagnose.DiagnoseConfig"),

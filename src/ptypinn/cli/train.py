@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ptypinn.cli.products import input_record, save_picture
+from ptypinn.cli.products import input_record, write_training
 from ptypinn.cli.session import Session
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.train import TrainConfig
@@ -21,16 +21,15 @@ def run_train(session: Session) -> None:
     loading, config = session.config(LoadConfig), session.config(TrainConfig)
     scan = load(session.options.scan, loading)
     from ptypinn.callbacks import CURVE  # takes seconds: not before bad input has been refused
-    from ptypinn.report.curves import convergence_figure
     from ptypinn.training import train
 
     with session.run("train", loading, config, again=session.options.resume) as (run, progress):
         with run.timed("train"), interruption_by_name():
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
-        save_picture(
-            convergence_figure(learning_curve(run.file(CURVE), PLOTTED), "epoch"), run.file("learning_curve.png")
-        )
-        run.finish(inputs={"scan": input_record(scan, session.options.scan)}, seed=config.seed)
+        inputs = {"scan": input_record(scan, session.options.scan)}
+        curve = learning_curve(run.file(CURVE), PLOTTED)
+        write_training(run, Path(scan.source).name, curve, inputs, config.seed)
+        run.finish(inputs=inputs, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
     session.tell(result, [f"model in {model}"])
 

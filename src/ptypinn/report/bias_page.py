@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.atomic import write_json, write_text
 from ptypinn.report.bias_figures import bias_figure, stage_figure
-from ptypinn.report.blocks import DASH, Block, Cell, Drawing, Facts, Figures, Page, Points, Section, Table
-from ptypinn.report.drawing import svg_of
+from ptypinn.report.blocks import DASH, Block, Cell, Facts, Figures, Page, Points, Section, Table
+from ptypinn.report.drawing import drawing_of
 from ptypinn.report.images import comparison_images
 from ptypinn.report.origin_section import origin_section
 from ptypinn.report.page import render_page
@@ -133,7 +133,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
 
 
 def _drawn(key: str, title: str, figure: Figure, alt: str, caption: str) -> Section:
-    drawing = Drawing(svg_of(figure, f"{key}-drawing"), alt, wide=True)
+    drawing = drawing_of(figure, f"{key}-drawing", alt)
     return Section(key, title, [Figures([drawing], caption, 1)])
 
 

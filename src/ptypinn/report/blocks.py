@@ -11,6 +11,7 @@ from ptypinn.report.colours import RAISED
 from ptypinn.report.panels import Panel
 
 DASH = "–"  # noqa: RUF001 - a dash for people
+WIDE_IN = 6.5
 LARGEST_PLAIN, SMALLEST_POWER, LARGEST_POWER = 1e5, -4, 5
 
 
@@ -68,8 +69,13 @@ class Drawing:
     """The `svg` element."""
     alt: str
     """What it shows, in words."""
-    wide: bool = False
-    """Scrolls sideways on a phone rather than shrink."""
+    width_in: float
+    """How wide it wants to be, inches."""
+
+    @property
+    def wide(self) -> bool:
+        """Whether it scrolls sideways on a phone rather than shrink."""
+        return self.width_in > WIDE_IN
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,8 @@ class Verdict:
     """One sentence."""
     reasons: Sequence[str] = ()
     """What it rests on, or what to look out for."""
+    question: str = "Can I trust it?"
+    """What it answers."""
 
 
 @dataclass(frozen=True)

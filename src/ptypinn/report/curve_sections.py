@@ -8,9 +8,9 @@ import numpy as np
 
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import RingCorrelation
-from ptypinn.report.blocks import Drawing, Figures, Section
+from ptypinn.report.blocks import Figures, Section
 from ptypinn.report.curves import frc_figure, history_figure, history_panels, resolution_text
-from ptypinn.report.drawing import svg_of
+from ptypinn.report.drawing import drawing_of
 
 NO_HISTORY = "Not shown: no figures of single iterations are on record, as with a network that sweeps once."
 NO_FRC = (
@@ -27,7 +27,7 @@ def resolution_section(result: Evaluation, pixel_size_m: float | None) -> Sectio
         f"{resolution_text(result.frc, pixel_size_m)}. Two images agree up to the frequency where the curve first "
         f"falls below the threshold; here {_compared(result)}."
     )
-    drawing = Drawing(svg_of(frc_figure(result.frc, pixel_size_m, title=False), "frc"), _alt(result.frc))
+    drawing = drawing_of(frc_figure(result.frc, pixel_size_m, title=False), "frc", _alt(result.frc))
     return Section("resolution", "Resolution", [Figures([drawing], caption, 2)])
 
 
@@ -37,7 +37,7 @@ def convergence_section(history: Mapping[str, Sequence[float]], step: str = "ite
     if not panels:
         return Section("convergence", "Convergence", absent=NO_HISTORY)
     drawings = [
-        Drawing(svg_of(history_figure(curves, step), f"history{number}"), _course(curves, step))
+        drawing_of(history_figure(curves, step), f"history{number}", _course(curves, step))
         for number, curves in enumerate(panels.values())
     ]
     held_out = any(name.startswith(("held_out", "val")) for curves in panels.values() for name in curves)

@@ -6,6 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from ptypinn.report.blocks import Drawing
 from ptypinn.report.theme import VARIABLES
 
 if TYPE_CHECKING:
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 RASTER_DPI = 150
 _COLOUR = re.compile("|".join(map(re.escape, VARIABLES)), re.I)
 _FONT = re.compile(r"(font: (?:\w+ )*[\d.]+px )[^;\"]+")
+
+
+def drawing_of(figure: Figure, key: str, alt: str) -> Drawing:
+    """A figure as a drawing of a page.
+
+    Args:
+        figure: What to draw.
+        key: Prefix of all names inside, unlike that of every other drawing of the page.
+        alt: What it shows, in words.
+    """
+    return Drawing(svg_of(figure, key), alt, float(figure.get_figwidth()))
 
 
 def svg_of(figure: Figure, key: str) -> str:

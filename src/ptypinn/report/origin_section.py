@@ -36,11 +36,9 @@ def _command(run: Mapping[str, Any]) -> list[Block]:
     command = run.get("command")
     if not command:
         return [Points(["Made from Python: there is no command line on record, but the settings are."])]
-    sentence = "The same result is made by"
-    if run.get("seed") is not None:
-        sentence += f" one command, from the same file and seed {run['seed']}:"
-    else:
-        sentence += " one command:"
+    kept = ["the same files"] if run.get("inputs") else []
+    kept += [] if run.get("seed") is None else [f"seed {run['seed']}"]
+    sentence = f"The same result is made by one command{', from ' if kept else ''}{' and '.join(kept)}:"
     return [Points([sentence]), Code(shlex.join(map(str, command)))]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.errors import InputError
-from ptypinn.report.blocks import Block, Cell, Drawing, Figures, Fold, Points, Section, Table
+from ptypinn.report.blocks import Block, Cell, Figures, Fold, Points, Section, Table
 from ptypinn.report.diagnosis_text import number, stats_rows
-from ptypinn.report.drawing import svg_of
+from ptypinn.report.drawing import drawing_of
 from ptypinn.report.waterfall import waterfall_bars, waterfall_figure
 
 KEY, TITLE = "scale", "Scale ledger"
@@ -30,7 +30,7 @@ def diagnosis_section(diagnosis: Diagnosis) -> Section:
     sentences = [f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}."]
     sentences += [f"What to do about {finding.stage}: {finding.advice}." for finding in diagnosis.findings]
     alt = f"Factors of {len(diagnosis.ledger)} stages as steps from 1 to {diagnosis.total:.4g}."
-    drawing = Drawing(svg_of(waterfall_figure(diagnosis, title=False), "waterfall"), alt, wide=True)
+    drawing = drawing_of(waterfall_figure(diagnosis, title=False), "waterfall", alt)
     blocks: list[Block] = [Points(sentences), Figures([drawing], CAPTION, 1), _ledger(diagnosis)]
     return Section(KEY, TITLE, [*blocks, *_flow(diagnosis)])
 
