@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.atomic import write_json, write_text
 from ptypinn.report.bias_figures import bias_figure, stage_figure
-from ptypinn.report.blocks import DASH, Block, Cell, Facts, Figures, Page, Points, Section, Table
+from ptypinn.report.blocks import Block, Cell, Facts, Figures, Page, Points, Section, Table
+from ptypinn.report.digits import DASH
 from ptypinn.report.drawing import drawing_of
 from ptypinn.report.images import comparison_images
 from ptypinn.report.origin_section import origin_section

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ptypinn.report.colours import RAISED
+from ptypinn.report.digits import DASH, digits_of
 from ptypinn.report.panels import Panel
 
-DASH = "–"  # noqa: RUF001 - a dash for people
 WIDE_IN = 6.5
-LARGEST_PLAIN, SMALLEST_POWER, LARGEST_POWER = 1e5, -4, 5
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,7 @@ def cell_of(value: object, unit: str = "", digits: int = 4) -> Cell:
     """A number with its unit, or a dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return Cell(DASH)
-    return Cell(digits_of(value, digits), value=float(value), unit=unit)
-
-
-def digits_of(value: float, digits: int = 4) -> str:
-    """A finite number in significant digits, in powers of ten beyond 100,000; whole numbers below that in full."""
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    power = int(exponent)
-    if float(value).is_integer() and abs(value) < LARGEST_PLAIN:
-        return f"{value:.0f}"
-    if SMALLEST_POWER <= power < LARGEST_POWER:
-        return f"{value:.{max(0, digits - 1 - power)}f}"
-    return f"{mantissa} × 10{str(power).translate(RAISED)}"  # noqa: RUF001 - a sign for people
+    return Cell(digits_of(float(value), digits), value=float(value), unit=unit)
 
 
 @dataclass(frozen=True)

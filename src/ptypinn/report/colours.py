@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptypinn.report.digits import power_of_ten
+
 AMPLITUDE_MAP = "viridis"
 PHASE_MAP = "cividis"
 CYCLIC_MAP = "twilight"
@@ -16,7 +18,6 @@ MAPS = (AMPLITUDE_MAP, PHASE_MAP, CYCLIC_MAP, DIFFERENCE_MAP, COUNTS_MAP)
 STOPS = 17
 LEAST_PHASE_SPAN = 0.02
 _TURN = ((-np.pi, "-π"), (-np.pi / 2, "-π/2"), (0.0, "0"), (np.pi / 2, "π/2"), (np.pi, "π"))
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class ColourScale:
         if self.cyclic and span > 1.99 * np.pi:
             values = [(value, label) for value, label in _TURN]
         else:
-            values = [(value, self._label(value)) for value in self._round_values()]
+            found = self._round_values()
+            values = list(zip(found, self._labels(found), strict=True))
         return [(round(100 * (value - self.low) / span, 2), label) for value, label in values]
 
     def _round_values(self) -> list[float]:
@@ -67,12 +69,20 @@ class ColourScale:
         slack = 1e-9 * (self.high - self.low)
         return [float(value) for value in found if self.low - slack <= value <= self.high + slack]
 
-    def _label(self, value: float) -> str:
+    def _labels(self, values: list[float]) -> list[str]:
+        """Labels with as many digits as tell them apart."""
         if self.decades:
-            return f"10{str(round(value)).translate(RAISED)}" if abs(value) > 2 else f"{10**value:g}"
-        text = f"{0.0 if abs(value) < 1e-9 * (self.high - self.low) else value:.4g}"
-        mantissa, _, power = text.partition("e")
-        return f"{mantissa}×10{str(int(power)).translate(RAISED)}" if power else text  # noqa: RUF001
+            return [power_of_ten(round(value)) if abs(value) > 2 else f"{10**value:g}" for value in values]
+        least = 1e-9 * (self.high - self.low)
+        exact = [0.0 if abs(value) < least else value for value in values]
+        digits = next((d for d in range(4, 15) if len({f"{value:.{d}g}" for value in exact}) == len(exact)), 15)
+        return [_plain(f"{value:.{digits}g}") for value in exact]
+
+
+def _plain(text: str) -> str:
+    """A number without the letter e."""
+    mantissa, _, power = text.partition("e")
+    return f"{mantissa}×{power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
 
 
 def colours_of(name: str, number: int) -> np.ndarray:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RASTER_DPI = 150
 _COLOUR = re.compile("|".join(map(re.escape, VARIABLES)), re.I)
+_FAMILY = re.compile(r"font-family: [^;\"]+;? ?")
 _FONT = re.compile(r"(font: (?:\w+ )*[\d.]+px )[^;\"]+")
 
 
@@ -54,5 +55,5 @@ def _for_page(text: str, key: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
-    text = _FONT.sub(r"\1system-ui, sans-serif", text)
+    text = _FAMILY.sub("", _FONT.sub(r"\1system-ui, sans-serif", text))
     return _COLOUR.sub(lambda found: VARIABLES[found[0].lower()], re.sub(r"\n\s*", "\n", text))

@@ -9,28 +9,30 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.survey import mean_spacing
 from ptypinn.metrics import DataFit
 from ptypinn.physics.probes import equivalent_diameter
-from ptypinn.report.blocks import Cell, Facts, Figures, Section, cell_of, digits_of
+from ptypinn.report.blocks import Cell, Facts, Figures, Section, cell_of
+from ptypinn.report.digits import digits_of
 from ptypinn.report.images import light_images
 from ptypinn.report.position_maps import photons_image
 from ptypinn.report.style import metres
 from ptypinn.report.told import extent, panels_of
+from ptypinn.report.view import Frame
 
 KEY, TITLE = "dose", "Dose and overlap"
 USUAL_OVERLAP = 0.6
 
 
-def exposure_section(recon: Reconstruction, fit: DataFit | None) -> Section:
+def exposure_section(recon: Reconstruction, fit: DataFit | None, frame: Frame) -> Section:
     """Photons per pattern and per area, spacing and overlap, and the light on the sample."""
-    images, told = light_images(recon)[:1], "Light is what the picture is made of: errors grow where it fades."
+    images, told = light_images(recon, frame)[:1], "Light is what the picture is made of: errors grow where it fades."
     if fit is None:
         told += " The photons of single patterns are not shown: the patterns were not at hand."
     else:
-        images.append(photons_image(recon, fit))
+        images.append(photons_image(recon, frame, fit))
         told += " On the right each place has the photons of the nearest pattern."
     return Section(
         KEY,
         TITLE,
-        [Facts([*_dose(recon, fit), *_overlap(recon)]), Figures(panels_of(images, recon.pixel_size_m), told)],
+        [Facts([*_dose(recon, fit, frame), *_overlap(recon)]), Figures(panels_of(images, recon.pixel_size_m), told)],
     )
 
 
@@ -40,7 +42,7 @@ def overlap_of(recon: Reconstruction) -> float | None:
     return None if len(recon.positions_px) < 2 or not diameter else 1 - mean_spacing(recon.positions_px) / diameter
 
 
-def _dose(recon: Reconstruction, fit: DataFit | None) -> list[tuple[str, Cell]]:
+def _dose(recon: Reconstruction, fit: DataFit | None, frame: Frame) -> list[tuple[str, Cell]]:
     items: list[tuple[str, Cell]] = []
     if fit is not None:
         photons = fit.per_pattern_photons
@@ -48,7 +50,7 @@ def _dose(recon: Reconstruction, fit: DataFit | None) -> list[tuple[str, Cell]]:
         items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
         items.append(("Nine patterns in ten", Cell(f"{digits_of(float(low))} to {digits_of(float(high))}")))
         items.append(("Photons in all", cell_of(float(photons.sum()))))
-    lit = recon.illumination[recon.well_lit()]
+    lit = recon.illumination[frame.box][frame.well_lit]
     if lit.size:
         median = float(np.median(lit))
         items.append(("On a well-lit pixel, median", cell_of(median, "photons")))

@@ -19,7 +19,7 @@ from ptypinn.report.images import (
     probe_images,
 )
 from ptypinn.report.style import new_figure, show_image
-from ptypinn.report.view import view_of
+from ptypinn.report.view import frame_of, view_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def object_figure(recon: Reconstruction, title: str = "") -> Figure:
 
     The phase is shown relative to its mean over the well-lit pixels.
     """
-    images = object_images(view_of(recon))
+    images = object_images(view_of(recon, frame_of(recon)))
     figure = new_figure(10.0, 0.6 + 4.4 * _aspect(images[0]))
     if title := ", ".join(text for text in (title, recon.scale_note) if text):
         figure.suptitle(title, fontsize=11)
@@ -41,7 +41,7 @@ def object_figure(recon: Reconstruction, title: str = "") -> Figure:
 
 def uncertainty_figure(recon: Reconstruction) -> Figure:
     """Photons on every object pixel, and beside them the expected error of its transmission where it is known."""
-    images = light_images(recon)
+    images = light_images(recon, frame_of(recon))
     figure = new_figure(5.2 * len(images), 0.6 + 4.4 * _aspect(images[0]))
     _show(figure.subplots(1, len(images), squeeze=False)[0], images, recon.pixel_size_m)
     return figure

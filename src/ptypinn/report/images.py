@@ -21,7 +21,7 @@ from ptypinn.report.colours import (
     positive_scale,
     turn_scale,
 )
-from ptypinn.report.view import View, lit_box, reduced, step_for
+from ptypinn.report.view import Frame, View, reduced, step_for
 
 MOST_MODES = 5
 PROBE_PHASE_FLOOR = 0.03
@@ -87,8 +87,8 @@ def comparison_images(comparison: Comparison, *, equal_steps: bool = False) -> l
     shown, fields = mask[box], [comparison.reference[box], comparison.alignment.image[box]]
     step = step_for(shown.shape, DETAIL_PX)
     names = [comparison.kind.capitalize(), "Reconstruction"]
-    amplitudes = [reduced(field, shown, step, np.abs) for field in fields]
-    target, image = (reduced(field, shown, step) for field in fields)
+    amplitudes = [reduced(field, step, shown, np.abs) for field in fields]
+    target, image = (reduced(field, step, shown) for field in fields)
     known = np.isfinite(target)
     centre = np.exp(-1j * np.angle(target[known].sum()))
     phases = [np.where(known, np.angle(field * centre), np.nan) for field in (target, image)]
@@ -109,14 +109,13 @@ def comparison_images(comparison: Comparison, *, equal_steps: bool = False) -> l
     return rows
 
 
-def light_images(recon: Reconstruction) -> list[ScaledImage]:
+def light_images(recon: Reconstruction, frame: Frame) -> list[ScaledImage]:
     """Photons on every object pixel, and the expected error of its transmission where that is known."""
-    box, lit = lit_box(recon)
-    light, step = recon.illumination[box], step_for(lit.shape, DETAIL_PX)
-    photons = reduced(light, light > 0, step)
+    light, step = recon.illumination[frame.box], step_for(frame.shown.shape, DETAIL_PX)
+    photons = reduced(light, step, light > 0)
     found = [ScaledImage("Illumination", photons, positive_scale(photons, "photons per pixel", COUNTS_MAP), step)]
     if recon.uncertainty is not None:
-        sigma = reduced(recon.uncertainty[box], lit, step)
+        sigma = reduced(recon.uncertainty[frame.box], step, frame.shown)
         scale = positive_scale(sigma, name=AMPLITUDE_MAP)
         found.append(ScaledImage("Uncertainty of the transmission", sigma, scale, step))
     return found

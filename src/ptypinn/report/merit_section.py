@@ -44,7 +44,7 @@ def merit_section(result: Evaluation) -> Section:
 def _cells(row: Row) -> list[Cell]:
     return [
         Cell(row.word.label, remark=row.name, code=True),
-        cell_of(row.value, row.word.unit),
+        cell_of(row.number, row.word.unit),
         Cell(row.word.meaning, remark=f"({row.note})" if row.note else ""),
     ]
 

@@ -12,12 +12,12 @@ from ptypinn.report.blocks import Figures
 from ptypinn.report.images import object_images
 from ptypinn.report.outline import outline_path
 from ptypinn.report.told import extent, panels_of
-from ptypinn.report.view import MOST_PX, View, view_of
+from ptypinn.report.view import MOST_PX, Frame, View, view_of
 
 
-def object_panels(recon: Reconstruction) -> Figures:
+def object_panels(recon: Reconstruction, frame: Frame) -> Figures:
     """Amplitude and phase, large, with what is to be seen in words."""
-    view = view_of(recon)
+    view = view_of(recon, frame)
     outline = outline_path(view.well_lit)
     panels = panels_of(
         object_images(view), recon.pixel_size_m, where=f"of the object, {_field(view, recon)}", most_px=MOST_PX
@@ -52,5 +52,5 @@ def _seen(view: View, recon: Reconstruction) -> str:
 def _field(view: View, recon: Reconstruction) -> str:
     lit = view.well_lit if view.well_lit.any() else np.isfinite(view.amplitude)
     rows, columns = bounding_box(lit if lit.any() else np.ones_like(lit))
-    height, width = (part.stop - part.start for part in (rows, columns))
+    height, width = (float(part.stop - part.start) for part in (rows, columns))
     return extent(height * view.step, width * view.step, recon.pixel_size_m)

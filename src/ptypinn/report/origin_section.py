@@ -9,6 +9,7 @@ from typing import Any
 
 from ptypinn.plain import to_plain
 from ptypinn.report.blocks import Block, Cell, Code, Facts, Fold, Points, Section, Table
+from ptypinn.report.digits import digits_of
 
 KEY, TITLE = "origin", "Where this came from"
 
@@ -60,7 +61,9 @@ def _versions(run: Mapping[str, Any]) -> list[Block]:
     items = [("Started", run.get("started")), ("Platform", run.get("platform"))]
     timings, versions = run.get("timings_s"), run.get("versions")
     if isinstance(timings, Mapping) and timings:
-        items.append(("Wall time", ", ".join(f"{part} {seconds:.3g} s" for part, seconds in timings.items())))
+        items.append(
+            ("Wall time", ", ".join(f"{part} {digits_of(float(seconds), 3)} s" for part, seconds in timings.items()))
+        )
     if isinstance(versions, Mapping):
         items.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     facts = [(label, Cell(str(value))) for label, value in items if value]

@@ -80,7 +80,7 @@ def panel_of(
     width = image.shape[1] * step
     length_px, label = scale_bar_of(width, pixel_size_m)
     drawn = (length_px / width, label) if bar else None
-    small = reduced(image, np.isfinite(image), step_for(image.shape, most_px))
+    small = reduced(image, step_for(image.shape, most_px))
     source = "data:image/png;base64," + base64.b64encode(indexed_png(small, scale)).decode("ascii")
     return Panel(title, alt, source, small.shape[1], small.shape[0], scale, drawn, outline)
 

@@ -11,8 +11,9 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics import DataFit
 from ptypinn.metrics.data_fit import predict
 from ptypinn.physics.propagate import to_centred
-from ptypinn.report.blocks import Block, Figures, Points, Section, digits_of
+from ptypinn.report.blocks import Block, Figures, Points, Section
 from ptypinn.report.colours import COUNTS_MAP, ColourScale, difference_scale
+from ptypinn.report.digits import digits_of
 from ptypinn.report.images import ScaledImage
 from ptypinn.report.told import panels_of
 

@@ -11,7 +11,7 @@ from ptypinn.data.survey import mean_spacing
 from ptypinn.metrics import DataFit
 from ptypinn.report.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourScale
 from ptypinn.report.images import ScaledImage
-from ptypinn.report.view import Box, lit_box, step_for
+from ptypinn.report.view import Box, Frame, step_for
 
 MOST_PX = 256
 REACH = 0.9
@@ -21,7 +21,7 @@ LOWEST_RATIO, LARGEST_RATIO = 0.5, 2.0
 LEAST_CLOSURE = 0.01
 
 
-def fit_images(recon: Reconstruction, fit: DataFit) -> list[ScaledImage]:
+def fit_images(recon: Reconstruction, frame: Frame, fit: DataFit) -> list[ScaledImage]:
     """Residual over counting noise, and flux closure, of the pattern that is nearest."""
     ratio = fit.per_pattern_residual / np.maximum(fit.per_pattern_expected, 1e-30)
     low, high = (float(value) for value in np.percentile(ratio, [1, 99]))
@@ -29,16 +29,16 @@ def fit_images(recon: Reconstruction, fit: DataFit) -> list[ScaledImage]:
     apart = max(float(np.percentile(np.abs(closure - 1), 99)), LEAST_CLOSURE)
     scale = ColourScale(COUNTS_MAP, min(low, LOWEST_RATIO), max(high, LARGEST_RATIO))
     return [
-        _map_of(recon, ratio, "Residual over counting noise", scale),
-        _map_of(recon, closure, "Flux closure", ColourScale(DIFFERENCE_MAP, 1 - apart, 1 + apart)),
+        _map_of(recon, frame, ratio, "Residual over counting noise", scale),
+        _map_of(recon, frame, closure, "Flux closure", ColourScale(DIFFERENCE_MAP, 1 - apart, 1 + apart)),
     ]
 
 
-def photons_image(recon: Reconstruction, fit: DataFit) -> ScaledImage:
+def photons_image(recon: Reconstruction, frame: Frame, fit: DataFit) -> ScaledImage:
     """Photons of the pattern that is nearest."""
     low, high = (float(value) for value in np.percentile(fit.per_pattern_photons, [0.5, 99.5]))
     scale = ColourScale(COUNTS_MAP, low, max(high, low * (1 + 1e-6)), "photons")
-    return _map_of(recon, fit.per_pattern_photons, "Photons of each pattern", scale)
+    return _map_of(recon, frame, fit.per_pattern_photons, "Photons of each pattern", scale)
 
 
 def position_map(
@@ -64,9 +64,8 @@ def position_map(
     return np.where(np.isfinite(distance), found, np.nan).reshape(len(y), len(x)).astype(np.float32)
 
 
-def _map_of(recon: Reconstruction, values: np.ndarray, title: str, scale: ColourScale) -> ScaledImage:
-    box, lit = lit_box(recon)
+def _map_of(recon: Reconstruction, frame: Frame, values: np.ndarray, title: str, scale: ColourScale) -> ScaledImage:
     size = recon.probe.shape[-1]
-    places, step = recon.positions_px + size / 2, step_for(lit.shape, MOST_PX)
+    places, step = recon.positions_px + size / 2, step_for(frame.shown.shape, MOST_PX)
     reach = REACH * mean_spacing(recon.positions_px) if len(places) > 1 else size / 4
-    return ScaledImage(title, position_map(places, values, box, step, reach), scale, step)
+    return ScaledImage(title, position_map(places, values, frame.box, step, reach), scale, step)

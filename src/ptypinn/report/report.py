@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ptypinn.report.probe_section import probe_section
 from ptypinn.report.scale_section import scale_section
 from ptypinn.report.style import metres
 from ptypinn.report.trust_section import trust_section
+from ptypinn.report.view import frame_of
 
 
 def write_report(
@@ -55,25 +58,25 @@ def render_report(
     run: Mapping[str, Any] | None = None,
 ) -> str:
     """The report of a reconstruction as HTML text; see `write_report`."""
-    result, judged = evaluation or Evaluation(dict(recon.metrics)), evaluation is not None
+    result, judged = _finite(evaluation or Evaluation(dict(recon.metrics))), evaluation is not None
     scan = None if scan is None else recon.scan_part(scan)
     run = run or {}
-    pixel = recon.pixel_size_m
+    pixel, frame = recon.pixel_size_m, frame_of(recon)
     return render_page(
         Page(
             title=_title(recon, scan),
             kind=_kind(recon, run),
             facts=_facts(recon, scan, run),
             verdict=verdict_of(result, judged),
-            hero=object_panels(recon),
+            hero=object_panels(recon, frame),
             tiles=key_figures(recon, result),
             sections=[
-                trust_section(recon, result),
+                trust_section(recon, result, frame),
                 comparison_section(result, pixel, judged),
                 resolution_section(result, pixel),
                 patterns_section(recon, scan, result.fit),
                 probe_section(recon),
-                exposure_section(recon, result.fit),
+                exposure_section(recon, result.fit, frame),
                 convergence_section(recon.history),
                 scale_section(recon),
                 merit_section(result),
@@ -81,6 +84,12 @@ def render_report(
             ],
         )
     )
+
+
+def _finite(result: Evaluation) -> Evaluation:
+    """The figures without those of a file that are no numbers."""
+    known = {name: value for name, value in result.metrics.items() if math.isfinite(value)}
+    return replace(result, metrics=known)
 
 
 def _title(recon: Reconstruction, scan: ScanData | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.errors import InputError
@@ -12,6 +14,7 @@ from ptypinn.report.waterfall import waterfall_bars, waterfall_figure
 
 KEY, TITLE = "scale", "Scale ledger"
 CAPTION = "Every stage multiplies the amplitude by its factor. Hollow steps are checked, but lead nowhere."
+_NO_NUMBER = re.compile(r"\bnan\b")
 HEADER = ("Stage", "Expected", "Measured", "Factor", "Product", "Source")
 
 
@@ -27,12 +30,18 @@ def scale_section(recon: Reconstruction) -> Section:
 
 def diagnosis_section(diagnosis: Diagnosis) -> Section:
     """Verdict, waterfall and ledger."""
-    sentences = [f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}."]
+    sentences = [verdict_sentence(diagnosis)]
     sentences += [f"What to do about {finding.stage}: {finding.advice}." for finding in diagnosis.findings]
-    alt = f"Factors of {len(diagnosis.ledger)} stages as steps from 1 to {diagnosis.total:.4g}."
+    alt = f"Factors of {len(diagnosis.ledger)} stages as steps from 1 to {number(diagnosis.total, '.4g')}."
     drawing = drawing_of(waterfall_figure(diagnosis, title=False), "waterfall", alt)
     blocks: list[Block] = [Points(sentences), Figures([drawing], CAPTION, 1), _ledger(diagnosis)]
     return Section(KEY, TITLE, [*blocks, *_flow(diagnosis)])
+
+
+def verdict_sentence(diagnosis: Diagnosis) -> str:
+    """The verdict as a sentence; a factor that nobody can know is called so."""
+    told = _NO_NUMBER.sub("unknown", diagnosis.verdict)
+    return f"{told[:1].upper()}{told[1:]}."
 
 
 def _ledger(diagnosis: Diagnosis) -> Fold:
@@ -47,7 +56,8 @@ def _ledger(diagnosis: Diagnosis) -> Fold:
         ]
         for entry, bar in zip(diagnosis.ledger, waterfall_bars(diagnosis), strict=True)
     ]
-    remark = f"The stages multiply to {diagnosis.total:.6g}. Those in parentheses are checked, but cannot reach it."
+    total = number(diagnosis.total, ".6g")
+    remark = f"The stages multiply to {total}. Those in parentheses are checked, but cannot reach it."
     table = Table("Expected and measured amplitude of every stage", HEADER, rows, words=(5,), wide=True)
     return Fold("Expected and measured, stage by stage", [table, Points([remark])])
 

@@ -10,7 +10,7 @@ from ptypinn.report.dose_figures import dose_figure
 from ptypinn.report.drawing import drawing_of
 from ptypinn.report.origin_section import origin_section
 from ptypinn.report.page import render_page
-from ptypinn.report.scale_section import diagnosis_section
+from ptypinn.report.scale_section import diagnosis_section, verdict_sentence
 
 if TYPE_CHECKING:
     from ptypinn.diagnose import Diagnosis
@@ -27,7 +27,7 @@ def render_diagnosis(diagnosis: Diagnosis, name: str, notes: Sequence[str], run:
         run: Record of the run, as `RunFolder.record` gives it.
     """
     answer = "Yes: every stage keeps the scale." if diagnosis.healthy else "No: see which stage does not keep it."
-    told = [f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}.", *(f"Note: {note}." for note in notes)]
+    told = [verdict_sentence(diagnosis), *(f"Note: {note}." for note in notes)]
     verdict = Verdict("good" if diagnosis.healthy else "warn", answer, told, "Is the amplitude right?")
     tiles = [(diagnosis.total_name.replace("_", " "), cell_of(diagnosis.total))]
     sections = [diagnosis_section(diagnosis), origin_section(run)]

@@ -62,7 +62,7 @@ def show_image(
     scale = scale or amplitude_scale(image)
     axes.set_facecolor(SOFT)
     height, width = image.shape
-    small = reduced(image, np.isfinite(image), step_for(image.shape, MOST_PX))
+    small = reduced(image, step_for(image.shape, MOST_PX))
     drawn = axes.imshow(
         small,
         cmap=scale.name,

@@ -7,10 +7,12 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import DataFit
-from ptypinn.report.blocks import Block, Figures, Points, Section, digits_of
+from ptypinn.report.blocks import Block, Figures, Points, Section
+from ptypinn.report.digits import digits_of
 from ptypinn.report.images import ScaledImage, light_images
 from ptypinn.report.position_maps import fit_images
 from ptypinn.report.told import panels_of
+from ptypinn.report.view import Frame
 
 OUTLIER = 2.0
 """A pattern that fits so many times worse than counting noise explains is counted in the text."""
@@ -20,11 +22,11 @@ GOOD, FAIR, OVERFIT = 1.1, 2.0, 0.8
 """Residual over counting noise up to which a picture explains its data, and most of them; noise is fitted below."""
 
 
-def trust_section(recon: Reconstruction, result: Evaluation) -> Section:
+def trust_section(recon: Reconstruction, result: Evaluation, frame: Frame) -> Section:
     """How well a reconstruction explains its data, and where it can be believed."""
-    sentences, images, captions = trust_sentences(recon, result), list[ScaledImage](), list[str]()
+    sentences, images, captions = trust_sentences(recon, result, frame), list[ScaledImage](), list[str]()
     if result.fit is not None:
-        images += fit_images(recon, result.fit)
+        images += fit_images(recon, frame, result.fit)
         captions.append(
             "Each place has the value of the nearest pattern. Where the data are explained, the ratio is about 1 "
             "everywhere; a patch or an edge that stands out points to positions or to the sample."
@@ -32,7 +34,7 @@ def trust_section(recon: Reconstruction, result: Evaluation) -> Section:
     else:
         sentences.append("The residual over the positions is not shown: the patterns were not at hand.")
     if recon.uncertainty is not None:
-        images += light_images(recon)[1:]
+        images += light_images(recon, frame)[1:]
         captions.append("Uncertainty is the expected error of the complex transmission, one standard deviation.")
     else:
         sentences.append("The uncertainty of single pixels is not shown: none was estimated.")
@@ -42,10 +44,10 @@ def trust_section(recon: Reconstruction, result: Evaluation) -> Section:
     return Section("trust", "How far to trust this", blocks)
 
 
-def trust_sentences(recon: Reconstruction, result: Evaluation) -> list[str]:
+def trust_sentences(recon: Reconstruction, result: Evaluation, frame: Frame) -> list[str]:
     """What fit, light and uncertainty say, one statement each."""
     fit = [] if result.fit is None else fit_sentences(result.fit)
-    return [*fit, *light_sentences(recon), *uncertainty_sentences(recon, result.metrics)]
+    return [*fit, *light_sentences(recon, frame), *uncertainty_sentences(recon, frame, result.metrics)]
 
 
 def fit_sentences(fit: DataFit) -> list[str]:
@@ -75,9 +77,9 @@ def _verdict(ratio: float) -> str:
     return "something is left that the picture does not explain: probe, positions, coherence, or more iterations."
 
 
-def light_sentences(recon: Reconstruction) -> list[str]:
+def light_sentences(recon: Reconstruction, frame: Frame) -> list[str]:
     """What the illumination says."""
-    lit = recon.illumination[recon.well_lit()]
+    lit = recon.illumination[frame.box][frame.well_lit]
     if not lit.size:
         return []
     low, middle = np.percentile(lit, [10, 50])
@@ -87,13 +89,15 @@ def light_sentences(recon: Reconstruction) -> list[str]:
     ]
 
 
-def uncertainty_sentences(recon: Reconstruction, metrics: dict[str, float]) -> list[str]:
+def uncertainty_sentences(recon: Reconstruction, frame: Frame, metrics: dict[str, float]) -> list[str]:
     """What the uncertainty map says, and how it compares with the error where a truth is known."""
-    lit = recon.well_lit()
+    lit = frame.well_lit
     if recon.uncertainty is None or not lit.any():
         return []
-    low, middle, high = np.percentile(recon.uncertainty[lit], [5, 50, 95])
-    contrast = float(np.std(recon.object[lit]))
+    low, middle, high = np.percentile(recon.uncertainty[frame.box][lit], [5, 50, 95])
+    seen = recon.object[frame.box][lit]
+    seen = seen[np.isfinite(seen)]
+    contrast = float(np.std(seen)) if seen.size else 0.0
     against = f" The object's own variation is {contrast:.3g}" if contrast > 0 else ""
     if against:
         clear = middle < CLEAR * contrast

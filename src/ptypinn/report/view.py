@@ -19,14 +19,25 @@ MOST_PX = 1024
 SHOWN_FRACTION = 0.03
 """Pixels with less than this share of the light (the 95th percentile) are left blank: they show nothing but noise."""
 
-
 SMOOTHING = 0.006
 """Width of the filter that smooths the outline of a region, over the edge of the view."""
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The part of a canvas that is worth showing."""
+
+    box: Box
+    """The smallest rectangle that holds it."""
+    shown: Bool[np.ndarray, "y x"]
+    """Pixels inside the box with light enough to show something."""
+    well_lit: Bool[np.ndarray, "y x"]
+    """Pixels inside the box on which figures of merit are taken."""
+
+
+@dataclass(frozen=True)
 class View:
-    """Bounded pictures of a reconstruction, cut to where there was light; NaN where there was none."""
+    """Bounded pictures of an object, cut to its frame; NaN where there was no light."""
 
     amplitude: Float32[np.ndarray, "y x"]
     """Mean modulus of the object."""
@@ -34,32 +45,29 @@ class View:
     """Phase of the mean of the object relative to that of all well-lit pixels, radians."""
     well_lit: Bool[np.ndarray, "y x"]
     """Where figures of merit are taken, its outline smoothed."""
-    box: Box
-    """The part of the canvas that is shown."""
     step: int
     """Object pixels along the edge of a pixel of the view."""
 
 
-def view_of(recon: Reconstruction, most_px: int = MOST_PX) -> View:
-    """Amplitude and phase where the probe lit the sample, at most `most_px` pixels wide and high."""
-    box, shown = lit_box(recon)
-    step = step_for(shown.shape, most_px)
-    field = reduced(recon.object[box], shown, step)
-    amplitude = reduced(recon.object[box], shown, step, np.abs)
-    blank = ~(np.isfinite(amplitude) & _smooth(shown, step))
-    lit = _smooth(recon.well_lit()[box], step) & ~blank
+def frame_of(recon: Reconstruction) -> Frame:
+    """Where the probe lit the sample; the whole canvas where it did nowhere."""
+    shown = recon.well_lit(SHOWN_FRACTION)
+    if not shown.any():
+        shown = np.ones(recon.object.shape, bool)
+    box = bounding_box(shown)
+    return Frame(box, shown[box], recon.well_lit()[box])
+
+
+def view_of(recon: Reconstruction, frame: Frame, most_px: int = MOST_PX) -> View:
+    """Amplitude and phase inside a frame, at most `most_px` pixels wide and high."""
+    object_, step = recon.object[frame.box], step_for(frame.shown.shape, most_px)
+    field = reduced(object_, step, frame.shown)
+    amplitude = reduced(object_, step, frame.shown, np.abs)
+    blank = ~(np.isfinite(amplitude) & _smooth(frame.shown, step))
+    lit = _smooth(frame.well_lit, step) & ~blank
     phase = np.angle(field * np.exp(-1j * _mean_phase(field[lit if lit.any() else ~blank])))
     amplitude, phase = (np.where(blank, np.nan, image).astype(np.float32) for image in (amplitude, phase))
-    return View(amplitude, phase, lit, box, step)
-
-
-def lit_box(recon: Reconstruction) -> tuple[Box, Bool[np.ndarray, "y x"]]:
-    """The rectangle of the canvas that holds all light worth showing, and where in it there is such light."""
-    lit = recon.well_lit(SHOWN_FRACTION)
-    if not lit.any():
-        lit = np.ones(recon.object.shape, bool)
-    box = bounding_box(lit)
-    return box, lit[box]
+    return View(amplitude, phase, lit, step)
 
 
 def step_for(shape: tuple[int, ...], most_px: int) -> int:
@@ -68,21 +76,24 @@ def step_for(shape: tuple[int, ...], most_px: int) -> int:
 
 
 def reduced(
-    image: np.ndarray, keep: np.ndarray, step: int, of: Callable[[np.ndarray], np.ndarray] | None = None
+    image: np.ndarray,
+    step: int,
+    keep: np.ndarray | None = None,
+    of: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Mean over blocks of `step` x `step` pixels, of those to keep; NaN where a block has none.
+    """Mean over blocks of `step` x `step` pixels; NaN where a block has no pixel that is finite and to keep.
 
     Args:
         image: Real or complex image, (height, width).
-        keep: Pixels that count.
         step: Edge of a block, pixels.
+        keep: Pixels that count; None for all.
         of: Function of the pixels to average, such as the modulus; None for the pixels themselves.
     """
-    rows, columns = range(0, image.shape[0], step), np.arange(0, image.shape[1], step)
-    means = []
+    columns, means = np.arange(0, image.shape[1], step), []
     with np.errstate(invalid="ignore"):
-        for row in rows:
-            band, kept = image[row : row + step], keep[row : row + step]
+        for row in range(0, image.shape[0], step):
+            band = image[row : row + step]
+            kept = np.isfinite(band) & (True if keep is None else keep[row : row + step])
             values = np.where(kept, band if of is None else of(band), 0).sum(0)
             means.append(np.add.reduceat(values, columns) / np.add.reduceat(kept.sum(0), columns))
     return np.stack(means)
@@ -90,8 +101,12 @@ def reduced(
 
 def _smooth(region: np.ndarray, step: int) -> np.ndarray:
     """A region on the pixels of a view, without the ragged edge and the islands that single pixels make."""
-    share = reduced(region.astype(np.float32), np.ones(region.shape, bool), step)
+    share = reduced(region, step, of=_as_number)
     return np.asarray(gaussian_filter(share, SMOOTHING * max(share.shape), mode="constant") > 0.5)
+
+
+def _as_number(region: np.ndarray) -> np.ndarray:
+    return region.astype(np.float32)
 
 
 def _mean_phase(values: np.ndarray) -> float:

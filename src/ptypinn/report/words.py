@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ptypinn.report.digits import DASH, digits_of
+
 
 @dataclass(frozen=True)
 class Word:
@@ -24,12 +26,14 @@ class Row:
 
     name: str
     """Public name, as in JSON."""
-    value: float | None
-    """Value, where there is one."""
+    value: str
+    """Value in four digits, or a dash."""
     word: Word
     """Label, unit and meaning."""
     note: str = ""
     """Why the value is absent, or at its limit."""
+    number: float | None = None
+    """The value itself."""
 
 
 HEADLINE = (
@@ -106,7 +110,9 @@ def rows_of(metrics: Mapping[str, float], notes: Mapping[str, str]) -> list[Row]
 
 def row_of(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> Row:
     """One line of the table."""
-    return Row(name, metrics.get(name), word_of(name), notes.get(name, ""))
+    number = metrics.get(name)
+    text = DASH if number is None else digits_of(number)
+    return Row(name, text, word_of(name), notes.get(name, ""), number)
 
 
 def word_of(name: str) -> Word:

@@ -1,0 +1,89 @@
+"""A small scan with a reconstruction of known quality, and its report."""
+
+from __future__ import annotations
+
+import html5lib
+import numpy as np
+import pytest
+
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics import data_fit
+from ptypinn.simulate import simulate
+from ptypinn.trust import with_trust
+
+
+def light_of(scan: ScanData) -> np.ndarray:
+    """The illumination of a scan whose positions are whole pixels."""
+    light = np.zeros(scan.truth.shape, np.float32)
+    for y, x in np.round(scan.positions_px).astype(int):
+        light[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
+    return light
+
+
+@pytest.fixture(scope="session")
+def scan():
+    config = SimulateConfig(object_size=(110, 120), overlap=0.4, mode_fractions=(0.8, 0.2), photons=1e5)
+    return simulate(config)
+
+
+@pytest.fixture(scope="session")
+def recon(scan):
+    """The truth at nine tenths of its amplitude, with a ledger, a history and a hostile record."""
+    found = Reconstruction(
+        (0.9 * scan.truth).astype(np.complex64),
+        light_of(scan),
+        scan.probe,
+        scan.positions_px,
+        pixel_size_m=scan.pixel_size_m,
+        scale=[
+            {"stage": "merge", "expected": 4.0, "measured": 3.0, "source": "test"},
+            {"stage": "grouping", "expected": 4.0, "measured": 4.0, "source": "beside", "on_path": False},
+            {"stage": "of another make", "expected": None},
+        ],
+        history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
+        provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7, "worst": float("nan")},
+    )
+    return with_trust(found, scan, data_fit(scan, found.object, found.probe, found.positions_px))
+
+
+@pytest.fixture(scope="session")
+def run():
+    """The record of a run, as its folder keeps it."""
+    return {
+        "stage": "refine",
+        "command": ["ptypinn", "refine", "a & b", "--output-dir", "out"],
+        "started": "2020-02-02T10:20:30+00:00",
+        "seed": 3,
+        "inputs": {"scan": {"path": "/data/a & b", "format": "cxi", "sha256": "ab" * 32}},
+        "config": {"iterations": 12, "photons": None, "loss": "poisson"},
+        "versions": {"python": "3.12", "ptypinn": "0.1.0"},
+        "timings_s": {"refine": 2.5},
+        "platform": "somewhere",
+    }
+
+
+class Document:
+    """A page as a strict parser of HTML sees it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+
+    def all(self, tag: str) -> list:
+        """Elements by their name, drawings included."""
+        return [element for element in self.tree.iter() if str(element.tag).rpartition("}")[2] == tag]
+
+    def words(self, element=None) -> str:
+        body = self.tree.find("body") if element is None else element
+        return " ".join(" ".join(body.itertext()).split())
+
+    def section(self, key: str):
+        return next((found for found in self.all("section") if found.get("id") == key), None)
+
+
+@pytest.fixture(scope="session")
+def read():
+    """Parse a page, strictly."""
+    return Document
