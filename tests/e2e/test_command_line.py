@@ -81,6 +81,9 @@ def test_simulate_refine_evaluate_info_in_processes_of_their_own(ptypinn_process
     assert json.loads((run / "metrics.json").read_text())["metrics"] == result["metrics"]
     assert pp.Reconstruction.load(run / "reconstruction.h5").metrics["complex_error"] < 0.2
     record = json.loads((run / FINISHED).read_text())
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert all(f'<data value="{value}">' in report for value in result["metrics"].values())
+    assert record["inputs"]["scan"]["sha256"] in report and "--iterations 15" in report
     assert record["stage"] == "refine"
     assert len(record["inputs"]["scan"]["sha256"]) == 64
 
@@ -159,6 +162,7 @@ def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path,
     assert (tmp_path / FINISHED).exists()
     assert calls == [(False, 7), (True, 7)]
     assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "Did it learn?" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_info_prints_and_draws(ptypinn, scan_file, tmp_path):

@@ -151,7 +151,8 @@ def test_pictures_and_a_run_folder_where_they_are_asked_for(ptypinn, home, tmp_p
     done = ptypinn("diagnose", home / "dim", "--plot", tmp_path / "fall.png", "--output-dir", tmp_path / "out")
     assert done.code == 0, done.err
     assert (tmp_path / "fall.png").read_bytes().startswith(b"\x89PNG")
-    assert {"diagnosis.json", "waterfall.png", FINISHED} <= {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"diagnosis.json", "waterfall.png", "report.html", FINISHED} <= written
     kept = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert kept["findings"][0]["stage"] == "probe"
     again = ptypinn("diagnose", home / "dim", "--output-dir", tmp_path / "out")

@@ -24,7 +24,7 @@ def test_a_dose_study_writes_results_curves_and_record(ptypinn, tmp_path):
     result = json.loads(done.out)
     assert (result["jobs"], result["skipped"]) == (4, 0)
     assert result["slopes"]["gs1_custom"]["value"] == pytest.approx(0.5, abs=0.01)
-    for name in ("dose_study.json", "dose_study.md", "config.yaml", FINISHED):
+    for name in ("dose_study.json", "dose_study.md", "config.yaml", "report.html", FINISHED):
         assert (tmp_path / "out" / name).is_file()
     assert (tmp_path / "out" / "dose_study.png").read_bytes().startswith(b"\x89PNG")
     again = ptypinn(*common)

@@ -152,9 +152,10 @@ def test_the_page_stands_alone_and_tells_everything(make_run, tmp_path):
     damage(make_run(tmp_path / "runs" / "three"), "unfinished")
     summary = aggregate([tmp_path / "runs"], StudyReportConfig())
     page = tmp_path / "page.html"
-    write_summary(summary, tmp_path, page, "Bias & all", "ptypinn study report runs")
+    write_summary(summary, tmp_path, page, "Bias & all", {"command": ["ptypinn", "study", "report", "runs"]})
     text = page.read_text()
-    assert text.count("data:image/png;base64,") == text.count("<img") == 4
+    assert text.count("data:image/png;base64,") == text.count("<img") == 12
+    assert "ptypinn study report runs" in text
     for piece in text.split("data:image/png;base64,")[1:]:
         assert base64.b64decode(piece.split('"')[0], validate=True).startswith(b"\x89PNG")
     assert "http" not in "".join(piece.split('"', 1)[-1] for piece in text.split("data:image/png;base64,"))
