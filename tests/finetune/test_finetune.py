@@ -161,6 +161,7 @@ def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_
     assert "finetune 1/1" in shown.err
     written = {entry.name for entry in folder.iterdir()}
     assert written >= {"config.yaml", "run_metadata.json", "log.txt", CURVE, "learning_curve.png", WEIGHTS, CHECKPOINTS}
+    assert "report.html" in written
     assert main([*given, "--resume"]) == 0
     assert (
         main(["finetune", str(tmp_path / "scan.h5"), "--start", "none.file", "--output-dir", str(tmp_path / "b")]) == 1

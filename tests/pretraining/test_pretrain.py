@@ -176,6 +176,7 @@ def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, c
     assert "pretrain 1/1" in shown.err
     written = {entry.name for entry in folder.iterdir()}
     assert written >= {"config.yaml", "run_metadata.json", "log.txt", CURVE, "learning_curve.png", WEIGHTS, CHECKPOINTS}
+    assert "report.html" in written
     before = load_weights(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
     assert main(["pretrain", "--output-dir", str(folder), "--export", "--quiet"]) == 0

@@ -205,6 +205,16 @@ def test_uniform_dark_and_unlit_objects_make_reports(bare, read, field):
         assert len(read(render_report(case)).all("img")) == 5
 
 
+def test_the_page_of_a_large_object_is_small(bare, read):
+    edge = 2100
+    noise = np.random.default_rng(0).normal(1, 0.1, (edge, edge)).astype(np.complex64)
+    light = np.full((edge, edge), 100, np.float32)
+    text = render_report(dataclasses.replace(bare, object=noise, illumination=light, uncertainty=light / 1e4))
+    assert len(text) < 5e6
+    assert max(int(picture.get(side)) for picture in read(text).all("img") for side in ("width", "height")) <= 1024
+    assert "Each pixel is the mean of 3 " in text
+
+
 def test_the_outline_of_the_well_lit_region_lies_on_the_pictures(page):
     hero = next(element for element in page.all("div") if element.get("class") == "first")
     outlines = [path.get("d") for path in hero.iter(f"{SVG}path")]

@@ -54,7 +54,14 @@ def frame_of(recon: Reconstruction) -> Frame:
     shown = recon.well_lit(SHOWN_FRACTION)
     if not shown.any():
         shown = np.ones(recon.object.shape, bool)
-    box = bounding_box(shown)
+    step = step_for(shown.shape, MOST_PX)
+    coarse = _smooth(shown, step)
+    rows, columns = bounding_box(coarse if coarse.any() else np.ones_like(coarse))
+    height, width = shown.shape
+    box = (
+        slice(rows.start * step, min(rows.stop * step, height)),
+        slice(columns.start * step, min(columns.stop * step, width)),
+    )
     return Frame(box, shown[box], recon.well_lit()[box])
 
 

@@ -1,0 +1,115 @@
+"""What a report costs: processor seconds and memory to make it, its size, and how soon a browser has it open.
+
+    python benchmarks/report.py [--edges 512 4096] [--repeats 5] [--output FILE.json]
+
+The object is noise, which compresses worst, beside a reference, with a fit of simulated patterns in the smaller cases.
+The page is opened several times, and the least time is told: other work on the machine only adds to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.evaluate import evaluate
+from ptypinn.physics.probes import disk_probe
+from ptypinn.report.report import render_report
+
+SIZE, STEP = 64, 24
+LARGEST_WITH_PATTERNS = 1024
+OPENED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def case_of(edge: int) -> tuple[Reconstruction, Reconstruction, ScanData | None]:
+    """A noisy object of `edge` x `edge` pixels, a reference, and a scan of patterns that fit neither."""
+    noise = np.random.default_rng(0)
+    amplitude, phase = (noise.standard_normal((edge, edge), dtype=np.float32) for _ in range(2))
+    object_ = ((0.8 + 0.03 * amplitude) * np.exp(0.3j * phase)).astype(np.complex64)
+    probe = disk_probe(SIZE, 20.0, 1e5).numpy()
+    corners = np.arange(0, edge - SIZE + 1, STEP, dtype=np.float64)
+    positions = np.stack(np.meshgrid(corners, corners, indexing="ij"), -1).reshape(-1, 2)
+    light = np.zeros((edge, edge), np.float32)
+    for y, x in positions.astype(int):
+        light[y : y + SIZE, x : x + SIZE] += np.abs(probe[0]) ** 2
+    found = Reconstruction(object_, light, probe, positions, pixel_size_m=1e-8, uncertainty=0.01 + 0 * light)
+    reference = Reconstruction(object_ * np.complex64(1.01), light, probe, positions, pixel_size_m=1e-8)
+    if edge > LARGEST_WITH_PATTERNS:
+        return found, reference, None
+    counts = noise.poisson(3.0, (len(positions), SIZE, SIZE)).astype(np.uint16)
+    return found, reference, ScanData(counts, positions, probe, probe_gauge="calibrated")
+
+
+def measure(edge: int, repeats: int) -> dict[str, Any]:
+    """Figures of one report."""
+    found, reference, scan = case_of(edge)
+    result = evaluate(found, scan, reference)
+    render_report(found, result, scan)  # fonts and templates are read once
+    started_s = time.process_time()
+    text = render_report(found, result, scan)
+    made_s = time.process_time() - started_s
+    tracemalloc.start()
+    render_report(found, result, scan)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {
+        "edge_px": edge,
+        "positions": len(found.positions_px),
+        "made_cpu_s": round(made_s, 2),
+        "peak_MB": round(peak_bytes / 1e6),
+        "object_MB": round(found.object.nbytes / 1e6),
+        "size_MB": round(len(text.encode()) / 1e6, 2),
+        "opened_ms": opened_ms(text, repeats),
+    }
+
+
+def opened_ms(text: str, repeats: int) -> list[float] | None:
+    """Milliseconds from asking for the page to its load event in headless Chromium; None where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as running:
+        page_file = Path(folder) / "report.html"
+        page_file.write_text(text, encoding="utf-8")
+        browser = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        times = []
+        for _ in range(repeats):
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.goto(page_file.as_uri(), wait_until="load")
+            times.append(round(float(page.evaluate(OPENED)), 1))
+            page.close()
+        browser.close()
+    return times
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edges", type=int, nargs="+", default=[512, 4096])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "report.json")
+    options = parser.parse_args()
+    rows = [measure(edge, options.repeats) for edge in options.edges]
+    options.output.write_text(json.dumps({"reports": rows}, indent=2) + "\n")
+    for row in rows:
+        opened = "" if row["opened_ms"] is None else f", open after {min(row['opened_ms']):.0f} ms"
+        print(
+            f"{row['edge_px']} px: made in {row['made_cpu_s']} CPU s with {row['peak_MB']} MB beside an object of "
+            f"{row['object_MB']} MB; {row['size_MB']} MB{opened}"
+        )
+
+
+if __name__ == "__main__":
+    main()
