@@ -11,11 +11,11 @@ import pytest
 
 from ptypinn.cli.cases import cases_in
 from ptypinn.cli.options import given
-from ptypinn.cli.recorded import loading_as_recorded, sound
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import save
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.recorded import loading_as_recorded, sound
 from ptypinn.runs import FINISHED, RECONSTRUCTION
 from ptypinn.scale import LedgerEntry
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptypinn.cli.recorded import loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import holds_scan, load
-from ptypinn.data.formats.source import file_hash
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.bundle import Bundle, load_bundle
+from ptypinn.recorded import find_scan, loading_as_recorded, mapping, record_of_scan, sound, unreadable
 from ptypinn.runs import RECONSTRUCTION
 
 EXPECTED = "a run folder, a reconstruction, a scan or a model"
@@ -139,7 +138,7 @@ def _scan(
         if record.get("sha256") not in (None, scan.provenance.get("sha256")):
             notes.append(f"{given} is not the file that the reconstruction names: its content differs")
         return given, scan
-    place, name = _find(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
+    place, name = find_scan(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
     if place is None:
         notes.append(f"{name} is not where it was, or has changed: the ledger is taken as the run has recorded it")
         return None, None
@@ -148,23 +147,6 @@ def _scan(
     except InputError as error:
         notes.append(f"the scan cannot be read again ({error}): the ledger is taken as the run has recorded it")
         return None, None
-
-
-def _find(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The scan file, by the places that are on record; a file with another content does not count."""
-    name = record.get("file")
-    places = [Path(record["path"])] if record.get("path") else []
-    if name:
-        places += [folder / name, Path(name), folder.parent / name]
-        places += [Path(word) for word in record["command"] if Path(word).name == name]
-    places.append(folder / "scan.h5")
-    return next((place for place in places if _holds(place, record.get("sha256"))), None)
-
-
-def _holds(place: Path, known: str | None) -> bool:
-    with contextlib.suppress(OSError, ValueError):  # a place without access, or that no file can have
-        return place.is_file() and known in (None, file_hash(place))
-    return False
 
 
 def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | None:

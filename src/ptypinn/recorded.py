@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.source import file_hash
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.runs import FINISHED
@@ -71,6 +72,22 @@ def record_of_scan(folder: Path, recon: Reconstruction) -> dict[str, Any]:
     return {**named, "command": words, "options": found.get("options") or {}}
 
 
+def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """The scan file, by the places that are on record; a file with another content does not count.
+
+    Args:
+        folder: Where the run has left its results.
+        record: What `record_of_scan` tells.
+    """
+    name = record.get("file")
+    places = [Path(record["path"])] if record.get("path") else []
+    if name:
+        places += [folder / name, Path(name), folder.parent / name]
+        places += [Path(word) for word in record["command"] if Path(word).name == name]
+    places.append(folder / "scan.h5")
+    return next((place for place in places if _holds(place, record.get("sha256"))), None)
+
+
 def loading_as_recorded(loading: LoadConfig, options: object, given: Collection[str], notes: list[str]) -> LoadConfig:
     """The options that a run has read its scan with, and those given now in their place.
 
@@ -101,6 +118,12 @@ def loading_as_recorded(loading: LoadConfig, options: object, given: Collection[
 def mapping(value: object) -> Mapping[str, Any]:
     """The value where it is a mapping, and an empty one otherwise."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _holds(place: Path, known: str | None) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # a place without access, or that no file can have
+        return place.is_file() and known in (None, file_hash(place))
+    return False
 
 
 def _as_field(value: object, hint: Any) -> Any:
