@@ -29,6 +29,8 @@ SCHEMA_VERSION = 1
 FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", "metrics.json"
 RECONSTRUCTION, REPORT = "reconstruction.h5", "report.html"
 STEPS = "steps.json"
+SNAPSHOT = "snapshot.h5"
+"""The object of a run in progress; gone when the run is over."""
 BOOKKEEPING = {FINISHED, CONFIG, LOG, STEPS}
 PACKAGES = ("ptypinn", "torch", "numpy", "scipy", "h5py", "lightning", "scikit-image")
 
@@ -70,6 +72,7 @@ class RunFolder:
         self._started = datetime.now(UTC)
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
+        self._drop_snapshot()
         self._before = self._products()
         self._earlier = {name: self.file(name).read_bytes() for name in BOOKKEEPING if self.file(name).exists()}
         self.file(FINISHED).unlink(missing_ok=True)
@@ -88,6 +91,7 @@ class RunFolder:
     ) -> None:
         """Close the log; after a failure undo everything where nothing was made."""
         self.progress.finish()
+        self._drop_snapshot()
         if error is not None:
             self.note(f"failed: {kind.__name__ if kind else ''}: {error}")
         for logger in _loggers():
@@ -128,6 +132,7 @@ class RunFolder:
             seed: Seed of the run.
             extra: What else the stage has to say; replaces none of the fields that every run has.
         """
+        self._drop_snapshot()
         if metrics is not None:
             write_json(self.file(METRICS), to_plain(metrics))
         self.progress.finish()
@@ -159,6 +164,11 @@ class RunFolder:
             "versions": versions(),
             "platform": platform.platform(),
         }
+
+    def _drop_snapshot(self) -> None:
+        """Take the view of the run in progress away: it is over."""
+        with contextlib.suppress(OSError):
+            self.file(SNAPSHOT).unlink(missing_ok=True)
 
     def _products(self) -> set[tuple[Path, int, int]]:
         """Every file below the folder but the bookkeeping, as it is: a file written again differs."""

@@ -14,6 +14,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.evaluate import evaluate, split_half
 from ptypinn.progress import Progress
+from ptypinn.snapshots import Snapshots
 
 Solver = Callable[[ScanData, Progress, Path], Reconstruction]
 """From a scan, told of progress, in a run folder."""
@@ -27,7 +28,7 @@ def run_refine(session: Session) -> None:
     start = load_reconstruction(session.options.start) if session.options.start else None
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        return refine(scan, config, start=start, progress=progress)
+        return refine(scan, config, start=start, progress=progress, watch=Snapshots(folder, scan))
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
@@ -47,7 +48,8 @@ def run_reconstruct(session: Session) -> None:
     windows = session.config(WindowOptions)
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        return reconstruct(scan, model, config, windows=windows, folder=folder, progress=progress)
+        watch = Snapshots(folder, scan)
+        return reconstruct(scan, model, config, windows=windows, folder=folder, progress=progress, watch=watch)
 
     solved_run(session, "reconstruct", config, solve, more=windows)
 
