@@ -55,8 +55,12 @@ def _sound_model(record: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     return kept
 
 
-def record_of_scan(folder: Path, recon: Reconstruction) -> dict[str, Any]:
+def record_of_scan(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Where the scan came from, as the reconstruction and its run folder have it on record.
+
+    Args:
+        folder: Where the run has left its results.
+        provenance: Of the reconstruction.
 
     Returns:
         `path`, `file` and `sha256` where they are strings, `command` as a list of strings, and `options`.
@@ -65,7 +69,7 @@ def record_of_scan(folder: Path, recon: Reconstruction) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         metadata = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
     inputs = mapping(mapping(metadata).get("inputs"))
-    found = {**mapping(inputs.get("scan")), **mapping(recon.provenance.get("scan"))}
+    found = {**mapping(inputs.get("scan")), **mapping(provenance.get("scan"))}
     command = mapping(metadata).get("command")
     words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
     named = {name: found[name] for name in ("path", "file", "sha256") if isinstance(found.get(name), str)}

@@ -121,7 +121,7 @@ def _model_in(folder: Path) -> Path | None:
 def _case(path: Path, given: Given, loading: LoadConfig, options: Collection[str]) -> Case:
     notes: list[str] = []
     recon = sound(Reconstruction.load(path / RECONSTRUCTION if path.is_dir() else path), notes)
-    record = record_of_scan(path if path.is_dir() else path.parent, recon)
+    record = record_of_scan(path if path.is_dir() else path.parent, recon.provenance)
     loading = loading_as_recorded(loading, record["options"], options, notes)
     place, scan = _scan(path, record, given.scan, loading, notes)
     bundle = _bundle(path, recon, given.model)

@@ -161,6 +161,19 @@ STAGES: dict[str, Stage] = {
         ("load.LoadConfig", "evaluate.EvaluateConfig"),
         "judge.run_evaluate",
     ),
+    "view": Stage(
+        "Show runs in the browser: zoom, compare, look at single patterns, watch a run in progress.",
+        (
+            Argument(
+                "run_or_folder",
+                "Run folders, folders that hold them, or reconstructions.",
+                positional=True,
+                several=True,
+            ),
+        ),
+        ("view.ViewConfig",),
+        "view.run_view",
+    ),
     "diagnose": Stage(
         "Follow amplitude from counts to object and name the stage that lost it.",
         (

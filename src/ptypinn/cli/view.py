@@ -1,0 +1,51 @@
+"""`ptypinn view`."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from ptypinn.cli.session import Session
+from ptypinn.config.view import LOOPBACK, ViewConfig
+from ptypinn.errors import InputError
+
+EXTRA = ("starlette", "uvicorn")
+"""Packages of the extra `view`."""
+
+
+def run_view(session: Session) -> None:
+    """Serve a page that shows runs, until interrupted."""
+    config = session.config(ViewConfig)
+    _require_extra()
+    from ptypinn.view.catalogue import Catalogue
+    from ptypinn.view.server import application, listen, serve
+
+    catalogue = Catalogue([Path(path) for path in session.options.run_or_folder])
+    runs = catalogue.runs()
+    with listen(config.host, config.port) as here:
+        port, key = here.getsockname()[1], secrets.token_urlsafe(16)
+        page = f"run/{runs[0].id}" if len(runs) == 1 else ""
+        name = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{name}:{port}/{page}?key={key}"
+        app = application(catalogue, host=config.host, port=port, key=key, cache_bytes=int(config.cache_MB * 1e6))
+
+        def tell() -> None:
+            lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]
+            if config.host not in LOOPBACK:
+                lines.insert(1, "warning: others on the network who have this address see the runs too")
+            session.tell({"stage": "view", "url": address, "runs": len(runs)}, lines)
+            if config.open_browser:
+                import webbrowser
+
+                webbrowser.open(address)
+
+        serve(app, here, tell)
+
+
+def _require_extra() -> None:
+    """Raise `InputError` where the packages that serve pages are not installed."""
+    import importlib.util
+
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError("ptypinn view", "", f"no {' and no '.join(missing)}", "pip install 'ptypinn[view]'")

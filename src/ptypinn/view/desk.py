@@ -1,0 +1,174 @@
+"""Answers every address of the viewer; ids and numbers come in, and nothing in an address names a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ptypinn.errors import InputError
+from ptypinn.view.answers import ALWAYS_ASK, BYTES, FOREVER, HTML, PNG, number, tagged, tagged_json
+from ptypinn.view.catalogue import Catalogue, Run
+from ptypinn.view.colours import MAPS
+from ptypinn.view.measure import BLOCK, block, histogram, profile
+from ptypinn.view.pages import assets, list_page, run_page
+from ptypinn.view.patterns import PatternBook, PatternBooks
+from ptypinn.view.picture import Look, Picture
+from ptypinn.view.picture_file import OutdatedError, newest_picture, version_of
+from ptypinn.view.state import state_of
+from ptypinn.view.store import Pictures
+from ptypinn.view.thumbnail import thumbnail
+from ptypinn.view.tiles import scale_png, wheel_png
+
+MOST_THUMBNAILS = 2000
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+
+
+class Desk:
+    """Holds what is open, and answers.
+
+    Args:
+        catalogue: What there is to show.
+        cache_bytes: Bound on reduced copies of objects.
+    """
+
+    def __init__(self, catalogue: Catalogue, cache_bytes: int) -> None:
+        self._catalogue, self._pictures, self._books = catalogue, Pictures(cache_bytes), PatternBooks()
+        self._assets, self._thumbnails = assets(), dict[str, bytes]()
+
+    def list_page(self, request: Request) -> Response:
+        """The page with all runs."""
+        return Response(list_page(), media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
+
+    def run_page(self, request: Request) -> Response:
+        """The page of one run."""
+        page = run_page(self._run(request).name)
+        return Response(page, media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
+
+    def asset(self, request: Request) -> Response:
+        """A script or a style sheet, by its name among those that were read at the start."""
+        found = self._assets.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404, "no such file")
+        media_type, content = found
+        return tagged(request, media_type, ALWAYS_ASK, lambda: content, content)
+
+    def runs(self, request: Request) -> Response:
+        """All runs with how they stand."""
+        present = [run for run in self._catalogue.runs() if run.place.exists()]
+        found = [
+            {"id": run.id, "name": run.name, "version": _version(run), **dataclasses.asdict(state_of(run))}
+            for run in present
+        ]
+        return tagged_json(request, {"runs": found})
+
+    def run(self, request: Request) -> Response:
+        """One run: how it stands, and what there is to see of it."""
+        run = self._run(request)
+        state = dataclasses.asdict(state_of(run, details=True))
+        path, picture, trouble = newest_picture(run.place), None, ""
+        if path is not None:
+            try:
+                picture = self._pictures.get(path).describe() | {"block": BLOCK, "maps": list(MAPS)}
+            except (InputError, OutdatedError, FileNotFoundError) as error:
+                trouble = str(error)
+        return tagged_json(request, {"id": run.id, "name": run.name, **state, "picture": picture, "trouble": trouble})
+
+    def thumbnail(self, request: Request) -> Response:
+        """A small picture of a run."""
+        run = self._run(request)
+        path, version = newest_picture(run.place), _version(run)
+        if path is None:
+            raise HTTPException(404, "nothing to see yet")
+
+        def make() -> bytes:
+            if version not in self._thumbnails:
+                if len(self._thumbnails) >= MOST_THUMBNAILS:
+                    self._thumbnails.clear()
+                self._thumbnails[version] = thumbnail(self._pictures.get(path))
+            return self._thumbnails[version]
+
+        return tagged(request, PNG, ALWAYS_ASK, make, run.id, version)
+
+    def colours(self, request: Request) -> Response:
+        """A colour map as a strip, or the colours of complex numbers."""
+        name = request.path_params["name"]
+        if name not in (*MAPS, "complex"):
+            raise HTTPException(404, "no such colour map")
+        return tagged(request, PNG, ALWAYS_ASK, lambda: wheel_png() if name == "complex" else scale_png(name), name)
+
+    def tile(self, request: Request) -> Response:
+        """One tile of a layer."""
+        at, query = request.path_params, request.query_params
+        look = Look(number(request, "low"), number(request, "high"), query.get("map", ""), query.get("dim") == "1")
+
+        def draw() -> bytes:
+            return self._picture(request).tile(at["layer"], at["level"], at["row"], at["column"], look)
+
+        return tagged(request, PNG, FOREVER, draw, str(request.url))
+
+    def block(self, request: Request) -> Response:
+        """Complex values of a block of pixels."""
+        at = request.path_params
+
+        def read() -> bytes:
+            return block(self._picture(request), at["row"], at["column"])
+
+        return tagged(request, BYTES, FOREVER, read, str(request.url))
+
+    def histogram(self, request: Request) -> Response:
+        """Histogram of a layer."""
+        return tagged_json(request, histogram(self._picture(request), request.path_params["layer"]))
+
+    def profile(self, request: Request) -> Response:
+        """Amplitude and phase along a line."""
+        start, end = ((number(request, f"y{n}"), number(request, f"x{n}")) for n in (0, 1))
+        return tagged_json(request, profile(self._picture(request), start, end))
+
+    def positions(self, request: Request) -> Response:
+        """Where patterns were taken."""
+        return tagged_json(request, self._book(request).describe())
+
+    def pattern(self, request: Request) -> Response:
+        """Figures of one pattern."""
+        return tagged_json(request, self._book(request).figures(request.path_params["number"]))
+
+    def pattern_picture(self, request: Request) -> Response:
+        """A measured or predicted pattern."""
+        book, at = self._book(request), request.path_params
+        return tagged(
+            request, PNG, ALWAYS_ASK, lambda: book.picture(at["number"], at["kind"]), str(request.url), book.note
+        )
+
+    def _run(self, request: Request) -> Run:
+        identity = request.path_params["run"]
+        found = self._catalogue.run(identity) if RUN_ID.fullmatch(identity) else None
+        if found is None:
+            raise HTTPException(404, "no such run")
+        return found
+
+    def _picture(self, request: Request) -> Picture:
+        """The picture of a run, which must be in the version that the address names."""
+        path = newest_picture(self._run(request).place)
+        if path is None:
+            raise OutdatedError
+        picture = self._pictures.get(path)
+        if picture.file.version != request.path_params["version"]:
+            raise OutdatedError(str(path))
+        return picture
+
+    def _book(self, request: Request) -> PatternBook:
+        run, picture = self._run(request), self._picture(request)
+        return self._books.get(picture.file, run.place if run.place.is_dir() else run.place.parent)
+
+
+def _version(run: Run) -> str:
+    """Version of what there is to see of a run; empty where there is nothing."""
+    path = newest_picture(run.place)
+    try:
+        return "" if path is None else version_of(path)
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,45 @@
+"""The pages of the viewer, and the scripts and style sheets that they are made of."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ptypinn import __version__
+
+MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+
+
+def list_page() -> str:
+    """The page with all runs."""
+    return _templates().get_template("list.html.jinja").render(version=__version__)
+
+
+def run_page(name: str) -> str:
+    """The page of one run."""
+    return _templates().get_template("run.html.jinja").render(name=name, version=__version__)
+
+
+def assets() -> dict[str, tuple[str, bytes]]:
+    """Media type and content of everything that pages load, by name; the style of the reports is one of them."""
+    folder = resources.files("ptypinn.view") / "static"
+    found = {
+        entry.name: (MEDIA_TYPES[entry.name.rsplit(".", 1)[1]], entry.read_bytes())
+        for entry in folder.iterdir()
+        if entry.name.rsplit(".", 1)[-1] in MEDIA_TYPES
+    }
+    style = resources.files("ptypinn.report") / "templates" / "style.css.jinja"
+    return found | {"style.css": (MEDIA_TYPES["css"], style.read_bytes())}
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("ptypinn", "view/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,87 @@
+"""The viewer as an ASGI application, and the loop that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+
+from ptypinn.errors import InputError
+from ptypinn.view.access import Doorkeeper, allowed_names
+from ptypinn.view.answers import in_words
+from ptypinn.view.catalogue import Catalogue
+from ptypinn.view.desk import Desk
+
+PICTURE = "/api/runs/{run}/{version}"
+
+
+def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
+    """The viewer as an ASGI application.
+
+    Args:
+        catalogue: What it shows.
+        host: Address that it listens on.
+        port: Its port.
+        key: Who knows it may look; an empty one lets everybody in.
+        cache_bytes: Bound on reduced copies of objects.
+    """
+    desk = Desk(catalogue, cache_bytes)
+    answers = {
+        "/": desk.list_page,
+        "/run/{run}": desk.run_page,
+        "/static/{name}": desk.asset,
+        "/api/maps/{name}.png": desk.colours,
+        "/api/runs": desk.runs,
+        "/api/runs/{run}": desk.run,
+        "/api/runs/{run}/thumbnail.png": desk.thumbnail,
+        PICTURE + "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": desk.tile,
+        PICTURE + "/blocks/{row:int}/{column:int}": desk.block,
+        PICTURE + "/histogram/{layer}": desk.histogram,
+        PICTURE + "/profile": desk.profile,
+        PICTURE + "/positions": desk.positions,
+        PICTURE + "/patterns/{number:int}": desk.pattern,
+        PICTURE + "/patterns/{number:int}/{kind}.png": desk.pattern_picture,
+    }
+    return Starlette(
+        routes=[Route(path, in_words(answer)) for path, answer in answers.items()],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=allowed_names(host), www_redirect=False),
+            Middleware(Doorkeeper, key=key, port=port),
+        ],
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        InputError: Where the address is not of this machine, or the port is taken.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        found = f"{host}, port {port} ({error.strerror or error})"
+        raise InputError("--port", "", found, "a free port of this machine, or 0 for any") from error
+
+
+def serve(app: Starlette, here: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until interrupted.
+
+    Args:
+        app: The application.
+        here: Where to listen.
+        started: Called before the first request is answered.
+    """
+    settings = uvicorn.Config(
+        app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2
+    )
+    started()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(settings).run(sockets=[here])

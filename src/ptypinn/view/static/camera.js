@@ -1,0 +1,53 @@
+// Where the view looks: world coordinates are object pixels, screen coordinates CSS pixels from the upper left.
+
+const CLOSEST = 64; // screen pixels per object pixel
+
+export class Camera {
+  constructor() {
+    this.x = 0; // world point in the middle of the view
+    this.y = 0;
+    this.scale = 1; // screen pixels per object pixel
+    this.width = 1; // of the view
+    this.height = 1;
+    this.bounds = { x: 0, y: 0, width: 1, height: 1 }; // what there is to see
+  }
+
+  toWorld(sx, sy) {
+    return { x: this.x + (sx - this.width / 2) / this.scale, y: this.y + (sy - this.height / 2) / this.scale };
+  }
+
+  toScreen(x, y) {
+    return { x: (x - this.x) * this.scale + this.width / 2, y: (y - this.y) * this.scale + this.height / 2 };
+  }
+
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y -= dy / this.scale;
+    this.keepInSight();
+  }
+
+  zoomAt(sx, sy, factor) {
+    const before = this.toWorld(sx, sy);
+    this.scale = Math.min(CLOSEST, Math.max(this.farthest() / 2, this.scale * factor));
+    const after = this.toWorld(sx, sy);
+    this.x += before.x - after.x;
+    this.y += before.y - after.y;
+    this.keepInSight();
+  }
+
+  fit() {
+    this.scale = this.farthest();
+    this.x = this.bounds.x + this.bounds.width / 2;
+    this.y = this.bounds.y + this.bounds.height / 2;
+  }
+
+  farthest() {
+    return 0.97 * Math.min(this.width / this.bounds.width, this.height / this.bounds.height);
+  }
+
+  keepInSight() {
+    const { x, y, width, height } = this.bounds;
+    this.x = Math.min(x + width, Math.max(x, this.x));
+    this.y = Math.min(y + height, Math.max(y, this.y));
+  }
+}

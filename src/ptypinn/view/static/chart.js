@@ -1,0 +1,82 @@
+// Small line charts with two axes, in the colours of the page.
+
+import { rounded } from "./units.js";
+
+const MARGIN = { left: 46, right: 8, top: 8, bottom: 28 };
+
+// Lines are { x: [...], y: [...], colour: "--accent", dashed }; missing y values are null and leave a gap.
+export function drawChart(canvas, lines, { xLabel, logarithmic = false, cursor = null }) {
+  const ratio = devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  const style = getComputedStyle(canvas);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const value = (y) => (logarithmic ? Math.log10(y) : y);
+  const good = (y) => y !== null && Number.isFinite(value(y));
+  const xs = lines.flatMap((line) => line.x);
+  const ys = lines.flatMap((line) => line.y.filter(good).map(value));
+  if (!ys.length) return null;
+  const [x0, x1] = spread(extreme(Math.min, xs), extreme(Math.max, xs), 0);
+  const [y0, y1] = spread(extreme(Math.min, ys), extreme(Math.max, ys), 0.06);
+  const px = (x) => MARGIN.left + ((x - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right);
+  const py = (y) => height - MARGIN.bottom - ((y - y0) / (y1 - y0)) * (height - MARGIN.top - MARGIN.bottom);
+  context.font = "11px system-ui, sans-serif";
+  context.fillStyle = colour("--muted");
+  context.strokeStyle = colour("--line");
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const tick of ticks(y0, y1, 4)) {
+    context.beginPath();
+    context.moveTo(MARGIN.left, py(tick));
+    context.lineTo(width - MARGIN.right, py(tick));
+    context.stroke();
+    context.fillText(rounded(logarithmic ? 10 ** tick : tick, 3), MARGIN.left - 5, py(tick));
+  }
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  for (const tick of ticks(x0, x1, 5)) context.fillText(rounded(tick, 3), px(tick), height - MARGIN.bottom + 3);
+  context.fillText(xLabel, (MARGIN.left + width - MARGIN.right) / 2, height - 13);
+  for (const line of lines) stroke(context, line, colour(line.colour), (x) => px(x), (y) => (good(y) ? py(value(y)) : null));
+  if (cursor !== null && cursor >= x0 && cursor <= x1) {
+    context.strokeStyle = colour("--muted");
+    context.beginPath();
+    context.moveTo(px(cursor), MARGIN.top);
+    context.lineTo(px(cursor), height - MARGIN.bottom);
+    context.stroke();
+  }
+  return { xAt: (screen) => x0 + ((screen - MARGIN.left) / (width - MARGIN.left - MARGIN.right)) * (x1 - x0) };
+}
+
+function stroke(context, line, colour, px, py) {
+  context.strokeStyle = colour;
+  context.lineWidth = 1.5;
+  context.setLineDash(line.dashed ? [5, 3] : []);
+  context.beginPath();
+  let drawing = false;
+  line.x.forEach((x, k) => {
+    const y = py(line.y[k]);
+    if (y !== null) context[drawing ? "lineTo" : "moveTo"](px(x), y);
+    drawing = y !== null;
+  });
+  context.stroke();
+  context.setLineDash([]);
+  context.lineWidth = 1;
+}
+
+const extreme = (pick, values) => values.reduce((one, other) => pick(one, other));
+
+function spread(low, high, share) {
+  const room = high > low ? (high - low) * share : Math.abs(low) * 0.05 || 0.5;
+  return [low - room, high + room];
+}
+
+function ticks(low, high, count) {
+  const rough = (high - low) / count;
+  const decade = 10 ** Math.floor(Math.log10(rough));
+  const step = decade * [1, 2, 5, 10].find((factor) => factor * decade >= rough);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, k) => (first + k) * step);
+}

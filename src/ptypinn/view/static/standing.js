@@ -1,0 +1,76 @@
+// How a run stands: badge, progress, figures, warnings, convergence and log.
+
+import { drawChart } from "./chart.js";
+
+export const STATUS = {
+  finished: "finished",
+  running: "in progress",
+  silent: "no sign of life",
+  failed: "failed",
+  file: "file",
+};
+
+export function badgeOf(run) {
+  if (run.warnings?.length) return [`${run.warnings.length} warning${run.warnings.length > 1 ? "s" : ""}`, "warn"];
+  if (run.status === "finished" && run.warnings) return ["no warning", "good"];
+  return [STATUS[run.status], { running: "live", failed: "warn", silent: "warn" }[run.status] ?? ""];
+}
+
+export function when(iso) {
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) ? "" : time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+export function element(tag, content, options = {}) {
+  const made = Object.assign(document.createElement(tag), options);
+  made.append(...[content].flat().filter((part) => part !== ""));
+  return made;
+}
+
+export class Standing {
+  constructor(root, badge) {
+    this.root = root;
+    this.badge = badge;
+    this.find = (name) => root.querySelector(`[data-run=${name}]`);
+    new ResizeObserver(() => this.draw()).observe(this.find("curve"));
+  }
+
+  show(run) {
+    this.run = run;
+    const [text, kind] = badgeOf(run);
+    this.badge.textContent = text;
+    this.badge.className = `badge ${kind}`;
+    const { done, total, stage, text: pace } = run.progress;
+    const live = ["running", "silent"].includes(run.status);
+    this.find("progress").hidden = !(live && total);
+    if (live && total) {
+      Object.assign(this.find("bar"), { max: total, value: done });
+      this.find("pace").textContent = `${stage} ${done} of ${total}${pace ? ` · ${pace}` : ""}`;
+    }
+    const verb = { finished: "Finished", running: "Last sign of life", silent: "Last sign of life", failed: "Failed" }[run.status];
+    this.find("when").textContent = [run.stage, `${verb ?? "Written"} ${when(run.changed)}`].filter(Boolean).join(" · ");
+    this.find("figures").replaceChildren(...run.figures.map(({ label, value, unit, meaning }) =>
+      element("div", [element("dt", label), element("dd", `${value} ${unit}`.trim())], { title: meaning })));
+    this.find("warnings").replaceChildren(...(run.warnings ?? []).map((text) => element("li", text)));
+    this.find("trouble").textContent = run.trouble ?? "";
+    this.find("trouble").hidden = !run.trouble;
+    const log = this.find("log");
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+    log.textContent = run.log.join("\n");
+    if (atEnd) log.scrollTop = log.scrollHeight;
+    this.find("log-section").hidden = !run.log.length;
+    this.draw();
+  }
+
+  draw() {
+    const colours = ["--accent", "--second"];
+    const lines = Object.entries(this.run?.curves ?? {}).slice(0, 2)
+      .filter(([, values]) => values.length > 1)
+      .map(([name, values], k) => ({ name, x: values.map((_, n) => n), y: values, colour: colours[k], dashed: k > 0 }));
+    this.find("curve-section").hidden = !lines.length;
+    if (!lines.length) return;
+    const positive = lines.every((line) => line.y.every((value) => value > 0));
+    drawChart(this.find("curve"), lines, { xLabel: "iteration", logarithmic: positive });
+    this.find("curve-words").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
+  }
+}

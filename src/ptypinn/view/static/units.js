@@ -1,0 +1,31 @@
+// Numbers for people: lengths with the prefix that suits them, and round scale bars.
+
+const PREFIXES = [[1, "m"], [1e-3, "mm"], [1e-6, "µm"], [1e-9, "nm"], [1e-12, "pm"]];
+
+export function metres(length, digits = 3) {
+  const [scale, unit] = PREFIXES.find(([size]) => Math.abs(length) >= size * (1 - 1e-9)) ?? PREFIXES.at(-1);
+  return `${rounded(length / scale, digits)} ${unit}`;
+}
+
+// One prefix for a whole axis that reaches so far.
+export function axisUnit(reach, pixelSize) {
+  if (!pixelSize) return { factor: 1, unit: "px" };
+  const [scale, unit] = PREFIXES.find(([size]) => reach * pixelSize >= size) ?? PREFIXES.at(-1);
+  return { factor: pixelSize / scale, unit };
+}
+
+export function rounded(value, digits = 4) {
+  if (!Number.isFinite(value)) return "–";
+  const text = value.toPrecision(digits);
+  return text.includes("e") ? Number(text).toExponential() : String(Number(text));
+}
+
+// A length of 1, 2 or 5 times a power of ten that is at most so long on the screen.
+export function scaleBar(longest, scale, pixelSize) {
+  const pixel = pixelSize || 1;
+  const target = (longest / scale) * pixel;
+  const decade = 10 ** Math.floor(Math.log10(target));
+  const length = decade * [5, 2, 1].find((step) => step * decade <= target * (1 + 1e-9));
+  const label = pixelSize ? metres(length) : `${rounded(length)} px`;
+  return { screen: (length / pixel) * scale, label };
+}
