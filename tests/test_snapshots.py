@@ -46,6 +46,11 @@ def test_the_newest_object_is_kept_with_its_place_and_pixel(clock, scan, tmp_pat
     assert value == 1j
     assert notes["pixel_size_m"] == 2e-8
     assert tuple(notes["origin_px"]) == (0, 0)
+    with h5py.File(tmp_path / SNAPSHOT) as file:
+        light = file["illumination"][()]
+    power = np.sum(np.abs(scan.require_probe()) ** 2) * scan.n_patterns
+    assert light.shape == SHAPE
+    assert light.sum() == pytest.approx(power, rel=1e-4)
     clock.now_s += 1.9
     watch(full(2j))
     assert written(tmp_path)[0] == 1j

@@ -11,6 +11,19 @@ from ptypinn import __version__
 
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
+KEYS = (
+    ("arrows", "move"),
+    ("+ and -", "zoom"),
+    ("0", "show all of it"),
+    ("1", "one pixel on the screen per pixel"),
+    ("Enter", "pick the position nearest to the middle"),
+    ("N and B", "next pattern, and the one before"),
+    ("P", "show all positions"),
+    ("L", "profile across the middle"),
+    ("Esc", "remove the profile"),
+)
+"""What keys do while the object has the focus."""
+
 
 def list_page() -> str:
     """The page with all runs."""
@@ -19,7 +32,7 @@ def list_page() -> str:
 
 def run_page(name: str) -> str:
     """The page of one run."""
-    return _templates().get_template("run.html.jinja").render(name=name, version=__version__)
+    return _templates().get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYS)
 
 
 def assets() -> dict[str, tuple[str, bytes]]:

@@ -67,6 +67,7 @@ class PatternBook:
         self._require(number)
         y, x = self.positions_px[number] + self.probe.shape[-1] / 2
         facts = {"number": number, "scan_index": int(self.indices[number]), "y_px": float(y), "x_px": float(x)}
+        facts["brightest"] = self._brightest(number)
         if self.scan is None:
             return facts | {"photons_predicted": float(self.predicted(number).sum())}
         from ptypinn.metrics.data_fit import data_fit
@@ -91,16 +92,18 @@ class PatternBook:
             raise InputError("pattern", "", repr(kind), f"one of: {', '.join(KINDS)}")
         if self.scan is None and kind != "predicted":
             raise InputError("scan", "", self.note, "the scan file where it was")
-        predicted = self.predicted(number)
-        measured = predicted if self.scan is None else self.measured(number)
         good = None if self.scan is None else self.scan.good
         if kind == "difference":
-            difference = np.sqrt(measured) - np.sqrt(predicted)
+            difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
             return scalar_png(difference, good, (-DEVIATIONS, DEVIATIONS), DIFFERENCE_MAP)
-        brightest = float((measured if good is None else np.where(good, measured, 0)).max())
-        limits = (np.log10(FAINTEST), np.log10(max(brightest, 10 * FAINTEST)))
-        counts, shown = (measured, good) if kind == "measured" else (predicted, None)
+        limits = (np.log10(FAINTEST), np.log10(self._brightest(number)))
+        counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
         return scalar_png(np.log10(np.maximum(counts, FAINTEST / 10)), shown, limits, COUNTS_MAP)
+
+    def _brightest(self, number: int) -> float:
+        """Counts that get the brightest colour: the largest on a good pixel."""
+        counts = self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good
+        return max(float(counts.max()), 10 * FAINTEST)
 
     def measured(self, number: int) -> np.ndarray:
         """Counts, (y, x), zero frequency at N//2."""

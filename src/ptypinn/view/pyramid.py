@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ptypinn.view.picture_file import IMAGES, OBJECT, PictureFile
+from ptypinn.view.picture_file import OBJECT, PictureFile
 
 AMPLITUDE = "amplitude"
 """Mean amplitudes of the reduced copies: the amplitude of a mean would be lower where the phase varies."""
@@ -20,6 +20,7 @@ SMALLEST = 256
 """Levels end where both sides are at most this long, pixels."""
 STRIP_PIXELS = 2**22
 """Most pixels in memory at once."""
+_HALF = np.float32(0.5)
 
 
 @dataclass(frozen=True)
@@ -62,34 +63,49 @@ class Pyramid:
 def build_pyramid(file: PictureFile) -> Pyramid:
     """Reduce all images of a file, strip by strip."""
     pyramid = Pyramid(file, ())
-    names = [name for name in (AMPLITUDE, *IMAGES) if name in (AMPLITUDE, *file.images)]
     while max(pyramid.shape(pyramid.levels - 1)) > SMALLEST:
-        pyramid = Pyramid(file, (*pyramid.copies, {name: _halved(pyramid, name) for name in names}))
+        pyramid = Pyramid(file, (*pyramid.copies, _next_level(pyramid)))
     return pyramid
 
 
 def halve(image: np.ndarray) -> np.ndarray:
     """Means over blocks of 2 x 2 pixels; a block cut by an edge is the mean of what is there."""
-    rows = _pairs(image)
-    return np.ascontiguousarray(_pairs(rows.T).T)
+    rows, even = _pairs(image), image.shape[1] // 2 * 2
+    means = (rows[:, 0:even:2] + rows[:, 1:even:2]) * _HALF
+    return np.concatenate([means, rows[:, even:]], axis=1) if even < image.shape[1] else means
 
 
 def _pairs(image: np.ndarray) -> np.ndarray:
     """Means of rows 0 and 1, 2 and 3, and so on; an odd last row stays alone."""
     even = len(image) // 2 * 2
-    means = (image[0:even:2] + image[1:even:2]) * image.real.dtype.type(0.5)
-    return np.concatenate([means, image[even:]])
+    means = (image[0:even:2] + image[1:even:2]) * _HALF
+    return np.concatenate([means, image[even:]]) if even < len(image) else means
 
 
-def _halved(pyramid: Pyramid, name: str) -> np.ndarray:
-    """The next level of an image, in a temporary file."""
-    level = pyramid.levels - 1
-    kind = np.complex64 if name == OBJECT else np.float32
-    with tempfile.TemporaryFile() as nameless:
-        copy = np.memmap(nameless, kind, "w+", shape=pyramid.shape(level + 1))
+def _next_level(pyramid: Pyramid) -> dict[str, np.ndarray]:
+    """The level after the last one, in temporary files."""
+    level, names = pyramid.levels - 1, (AMPLITUDE, *pyramid.file.images)
+    copies = {name: _nameless(name, pyramid.shape(level + 1)) for name in names}
     for rows in _strips(*pyramid.shape(level)):
-        copy[rows.start // 2 : (rows.stop + 1) // 2] = halve(pyramid.read(name, level, rows, slice(None)))
-    return copy
+        place = slice(rows.start // 2, (rows.stop + 1) // 2)
+        for name, image in _images(pyramid, level, rows):
+            copies[name][place] = halve(image)
+    return copies
+
+
+def _images(pyramid: Pyramid, level: int, rows: slice) -> Iterator[tuple[str, np.ndarray]]:
+    """A strip of every image of a level; the object is read from its file once."""
+    for name in pyramid.file.images:
+        image = pyramid.read(name, level, rows, slice(None))
+        yield name, image
+        if name == OBJECT:
+            yield AMPLITUDE, pyramid.read(AMPLITUDE, level, rows, slice(None)) if level else np.abs(image)
+
+
+def _nameless(name: str, shape: tuple[int, int]) -> np.ndarray:
+    """An array in a file that is gone when the array is."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.complex64 if name == OBJECT else np.float32, "w+", shape=shape)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
 STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
 LOSS = re.compile(r"\bloss (?P<loss>[-+.\deE]+)")
 
+Curve = list[tuple[float, float]]
+
 
 @dataclass
 class State:
@@ -53,8 +55,8 @@ class State:
     """End of the log."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Stage, steps done and total of the last report of a run in progress."""
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    """Figures per iteration or epoch."""
+    curves: dict[str, Curve] = field(default_factory=dict)
+    """Figures by iteration or epoch, as points."""
 
 
 def state_of(run: Run, *, details: bool = False) -> State:
@@ -114,20 +116,20 @@ def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _curves(place: Path, state: State) -> dict[str, list[float]]:
+def _curves(place: Path, state: State) -> dict[str, Curve]:
     """Curves of a finished run from its reconstruction, of others from the learning curve or the log."""
     recon = place / RECONSTRUCTION if place.is_dir() else place
     if state.status in ("finished", "file") and recon.exists():
         found = _recorded(recon, "history")
-        return {name: _numbers(values) for name, values in found.items() if isinstance(values, list)}
+        return {name: _points(enumerate(values, 1)) for name, values in found.items() if isinstance(values, list)}
     if (place / CURVE).exists():
         with contextlib.suppress(OSError, ValueError), (place / CURVE).open(newline="") as lines:
             rows = list(csv.DictReader(lines))
             names = [name for name in ("train_loss", "val_loss") if rows and name in rows[0]]
-            return {name: _numbers([row[name] or "nan" for row in rows]) for name in names}
-    steps = [match["rest"] for line in state.log if (match := STEP.match(line)) and match["stage"] == state.stage]
-    losses = [match["loss"] for rest in steps if (match := LOSS.search(rest))]
-    return {"loss": _numbers(losses)} if losses else {}
+            return {name: _points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
+    steps = [match for line in state.log if (match := STEP.match(line)) and match["stage"] == state.stage]
+    losses = [(step["done"], loss["loss"]) for step in steps if (loss := LOSS.search(step["rest"]))]
+    return {"loss": _points(losses)} if losses else {}
 
 
 def _progress(log: list[str]) -> dict[str, Any]:
@@ -149,9 +151,11 @@ def _recorded(path: Path, name: str) -> Mapping[str, Any]:
     return {}
 
 
-def _numbers(values: list[Any]) -> list[float]:
+def _points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
+    """Pairs of finite numbers; nothing where they are no numbers."""
     with contextlib.suppress(TypeError, ValueError):
-        return [number for number in map(float, values) if math.isfinite(number)]
+        points = [(float(x), float(y)) for x, y in pairs]
+        return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     return []
 
 

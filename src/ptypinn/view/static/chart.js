@@ -28,16 +28,16 @@ export function drawChart(canvas, lines, { xLabel, logarithmic = false, cursor =
   context.strokeStyle = colour("--line");
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const tick of ticks(y0, y1, 4)) {
+  for (const tick of logarithmic ? decades(y0, y1) : ticks(y0, y1, 4)) {
     context.beginPath();
     context.moveTo(MARGIN.left, py(tick));
     context.lineTo(width - MARGIN.right, py(tick));
     context.stroke();
-    context.fillText(rounded(logarithmic ? 10 ** tick : tick, 3), MARGIN.left - 5, py(tick));
+    context.fillText(label(logarithmic ? 10 ** tick : tick), MARGIN.left - 5, py(tick));
   }
   context.textAlign = "center";
   context.textBaseline = "top";
-  for (const tick of ticks(x0, x1, 5)) context.fillText(rounded(tick, 3), px(tick), height - MARGIN.bottom + 3);
+  for (const tick of ticks(x0, x1, 5)) context.fillText(label(tick), px(tick), height - MARGIN.bottom + 3);
   context.fillText(xLabel, (MARGIN.left + width - MARGIN.right) / 2, height - 13);
   for (const line of lines) stroke(context, line, colour(line.colour), (x) => px(x), (y) => (good(y) ? py(value(y)) : null));
   if (cursor !== null && cursor >= x0 && cursor <= x1) {
@@ -71,6 +71,16 @@ const extreme = (pick, values) => values.reduce((one, other) => pick(one, other)
 function spread(low, high, share) {
   const room = high > low ? (high - low) * share : Math.abs(low) * 0.05 || 0.5;
   return [low - room, high + room];
+}
+
+const label = (value) => rounded(value, 3).replace("e+", "e");
+
+// Logarithms of round numbers: of powers of ten where there are many, of 1, 2 and 5 times them where there are few.
+function decades(low, high) {
+  const steps = high - low > 3 ? [1] : [1, 2, 5];
+  const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
+  const found = powers.flatMap((power) => steps.map((step) => power + Math.log10(step))).filter((tick) => tick >= low && tick <= high);
+  return found.length > 1 ? found : ticks(low, high, 3);
 }
 
 function ticks(low, high, count) {

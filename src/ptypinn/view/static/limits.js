@@ -13,6 +13,8 @@ export class Limits {
     this.inputs = { low: find("low"), high: find("high") };
     this.map = find("map");
     this.strip = find("strip");
+    this.legend = find("legend");
+    this.brightest = find("brightest");
     this.ends = { low: find("from"), high: find("to") };
     this.chosen = {}; // by layer: what the user has set
     for (const end of ["low", "high"]) {
@@ -76,6 +78,8 @@ export class Limits {
     this.strip.src = `/api/maps/${complex ? "complex" : look.map}.png`;
     this.strip.classList.toggle("wheel", complex);
     if (complex) [this.ends.low.textContent, this.ends.high.textContent] = ["−π rad", "π rad"];
+    this.legend.hidden = !complex;
+    this.brightest.textContent = rounded(look.high, 3);
     this.draw();
   }
 

@@ -48,7 +48,7 @@ function present() {
   byId("runs").replaceChildren(...found.map((run) => Object.assign(card(run), { id: `run-${run.id}` })));
   for (const item of byId("runs").children) item.dataset.id = item.id.slice(4);
   if (focused) byId(`run-${focused}`)?.querySelector("input").focus();
-  byId("count").textContent = `${found.length} of ${runs.length} run${runs.length === 1 ? "" : "s"}`;
+  byId("count").textContent = found.length < runs.length ? `${found.length} of ${runs.length}` : `${runs.length}`;
   const [one, other] = chosen;
   byId("compare").hidden = chosen.size < 2;
   if (other) byId("compare").href = `/run/${one}#with=${other}`;

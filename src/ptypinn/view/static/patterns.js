@@ -12,9 +12,18 @@ export class Patterns {
     this.images = root.querySelector("[data-pattern=images]");
     this.book = null;
     this.picked = null;
+    for (const figure of this.images.children) {
+      figure.querySelector("button").addEventListener("click", () => this.enlarge(figure));
+    }
     for (const [name, step] of [["previous", -1], ["next", 1]]) {
       root.querySelector(`[data-pattern=${name}]`).addEventListener("click", () => this.step(step));
     }
+  }
+
+  // A pattern grows when it is clicked, and shrinks when it is clicked again.
+  enlarge(figure) {
+    const larger = !figure.classList.contains("larger");
+    for (const one of this.images.children) one.classList.toggle("larger", larger && one === figure);
   }
 
   async load(run) {
@@ -88,7 +97,8 @@ export class Patterns {
       row.append(Object.assign(document.createElement("dd"), { textContent: value }));
       return row;
     }));
-    this.words.textContent = `Pattern ${found.scan_index} of the scan. ${this.notice()}`;
+    const colours = `Colours are logarithmic, 0.3 to ${rounded(found.brightest, 3)} counts.`;
+    this.words.textContent = `Pattern ${found.scan_index} of the scan. ${colours} ${this.notice()}`;
   }
 
   notice() {
@@ -101,7 +111,7 @@ export class Patterns {
       this.facts.replaceChildren();
     }
     const count = this.book?.centres_px.length ?? 0;
-    for (const button of this.root.querySelectorAll("button")) button.disabled = !count;
+    for (const button of this.root.querySelectorAll(".between button")) button.disabled = !count;
     if (this.run.picture.in_progress) this.words.textContent = "Patterns can be looked at when the run is over.";
     else if (!this.book) this.words.textContent = this.trouble ?? "Looking for the scan …";
     else if (this.picked === null) this.words.textContent = `${count} positions: click the object. ${this.notice()}`;

@@ -8,14 +8,16 @@ export class Profile {
   constructor(root, changed) {
     this.root = root;
     this.changed = changed; // called when the marked place on the line has moved
-    this.canvas = root.querySelector("canvas");
+    this.canvases = [...root.querySelectorAll("canvas")];
     this.words = root.querySelector("output");
     this.line = null; // two world points
     this.marked = null; // distance from the first, world pixels
     this.found = [];
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
-    this.canvas.addEventListener("pointermove", (event) => this.mark(event));
-    this.canvas.addEventListener("pointerleave", () => this.mark(null));
+    for (const canvas of this.canvases) {
+      new ResizeObserver(() => this.draw()).observe(canvas);
+      canvas.addEventListener("pointermove", (event) => this.mark(event));
+      canvas.addEventListener("pointerleave", () => this.mark(null));
+    }
   }
 
   clear() {
@@ -49,19 +51,29 @@ export class Profile {
     const pixel = this.sides[0].run.picture.pixel_size_m;
     const length = Math.hypot(this.line[1].x - this.line[0].x, this.line[1].y - this.line[0].y);
     const { factor, unit } = axisUnit(length, pixel);
-    const name = this.layer === "phase" ? "phase" : "amplitude";
-    const lines = this.found.map((profile, side) => ({
+    this.factor = factor;
+    const told = [];
+    for (const canvas of this.canvases) {
+      const name = canvas.dataset.quantity;
+      canvas.hidden = this.layer !== "complex" && name !== (this.layer === "phase" ? "phase" : "amplitude");
+      if (canvas.hidden) continue;
+      const cursor = this.marked === null ? null : this.marked * factor;
+      const label = `${name === "phase" ? "phase, rad" : "amplitude"} over distance, ${unit}`;
+      this.chart = drawChart(canvas, this.lines(name, factor), { xLabel: label, cursor }) ?? this.chart;
+      if (this.marked !== null) told.push(`${name} ${this.values(name)}`);
+    }
+    const whole = pixel ? metres(length * pixel) : `${rounded(length, 4)} px`;
+    const here = this.marked === null ? [] : [`at ${rounded(this.marked * factor, 3)} ${unit}`];
+    this.words.textContent = [`Profile over ${whole}`, ...here, ...told].join(", ");
+  }
+
+  lines(name, factor) {
+    return this.found.map((profile, side) => ({
       x: profile.distance_px.map((distance) => distance * this.sides[side].at.pixel * factor),
       y: profile[name],
       colour: side ? "--second" : "--accent",
       dashed: side > 0,
     }));
-    const cursor = this.marked === null ? null : this.marked * factor;
-    this.chart = drawChart(this.canvas, lines, { xLabel: `distance, ${unit}`, cursor });
-    this.factor = factor;
-    const whole = pixel ? metres(length * pixel) : `${rounded(length, 4)} px`;
-    const here = this.marked === null ? "" : `, at ${rounded(this.marked * factor, 3)} ${unit}: ${this.values(name)}`;
-    this.words.textContent = `${name === "phase" ? "Phase, rad" : "Amplitude"} over ${whole}${here}`;
   }
 
   values(name) {

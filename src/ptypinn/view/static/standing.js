@@ -65,12 +65,13 @@ export class Standing {
   draw() {
     const colours = ["--accent", "--second"];
     const lines = Object.entries(this.run?.curves ?? {}).slice(0, 2)
-      .filter(([, values]) => values.length > 1)
-      .map(([name, values], k) => ({ name, x: values.map((_, n) => n), y: values, colour: colours[k], dashed: k > 0 }));
+      .filter(([, points]) => points.length > 1)
+      .map(([name, points], k) => (
+        { name, x: points.map(([x]) => x), y: points.map(([, y]) => y), colour: colours[k], dashed: k > 0 }));
     this.find("curve-section").hidden = !lines.length;
     if (!lines.length) return;
     const positive = lines.every((line) => line.y.every((value) => value > 0));
-    drawChart(this.find("curve"), lines, { xLabel: "iteration", logarithmic: positive });
+    drawChart(this.find("curve"), lines, { xLabel: this.run.stage === "train" ? "epoch" : "iteration", logarithmic: positive });
     this.find("curve-words").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
   }
 }
