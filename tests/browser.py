@@ -35,7 +35,7 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
     contexts, troubles = [], []
 
     def open_one(address: str, **options: Any) -> Any:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context = chromium.new_context(**{"viewport": {"width": 900, "height": 600}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)

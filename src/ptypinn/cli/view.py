@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 
 from ptypinn.cli.session import Session
-from ptypinn.config.view import LOOPBACK, ViewConfig
+from ptypinn.config.view import EVERYWHERE, LOOPBACK, ViewConfig
 from ptypinn.errors import InputError
 
 EXTRA = ("starlette", "uvicorn")
@@ -24,22 +25,25 @@ def run_view(session: Session) -> None:
     runs = catalogue.runs()
     with listen(config.host, config.port) as here:
         port, key = here.getsockname()[1], secrets.token_urlsafe(16)
-        page = f"run/{runs[0].id}" if len(runs) == 1 else ""
-        name = f"[{config.host}]" if ":" in config.host else config.host
-        address = f"http://{name}:{port}/{page}?key={key}"
         app = application(catalogue, host=config.host, port=port, key=key, cache_bytes=int(config.cache_MB * 1e6))
+        page = f"run/{runs[0].id}" if len(runs) == 1 else ""
+        address = f"http://{_name(config.host)}:{port}/{page}?key={key}"
+        lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]
+        if config.host not in LOOPBACK:
+            lines.insert(1, "warning: whoever has this address sees the runs, and it travels unencrypted")
+        session.tell({"stage": "view", "url": address, "runs": len(runs)}, lines)
+        if config.open_browser:
+            import webbrowser
 
-        def tell() -> None:
-            lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]
-            if config.host not in LOOPBACK:
-                lines.insert(1, "warning: others on the network who have this address see the runs too")
-            session.tell({"stage": "view", "url": address, "runs": len(runs)}, lines)
-            if config.open_browser:
-                import webbrowser
+            webbrowser.open(address)
+        serve(app, here)
 
-                webbrowser.open(address)
 
-        serve(app, here, tell)
+def _name(host: str) -> str:
+    """What to call an address in a link."""
+    if host in EVERYWHERE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
 
 
 def _require_extra() -> None:

@@ -8,6 +8,8 @@ from ptypinn.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
+EVERYWHERE = ("0.0.0.0", "::")
+"""Those that stand for every address of this machine."""
 
 
 @dataclass(frozen=True)

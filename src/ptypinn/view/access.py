@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import URL, Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ptypinn.config.view import EVERYWHERE, LOOPBACK
 
 KEY = "key"
 """Query parameter that carries the key once; a cookie does from then on."""
@@ -79,10 +80,12 @@ class Doorkeeper:
         return "" if found is None else found.value
 
 
-def allowed_names(host: str) -> Sequence[str]:
-    """Names under which a server at an address may be asked for."""
-    from ptypinn.config.view import LOOPBACK
+def allowed_names(host: str) -> list[str]:
+    """Names under which a server at an address may be asked for.
 
-    if host in ("0.0.0.0", "::"):  # every address of this machine: names are not known, the key alone keeps the door
+    A server on every address cannot know its names; there the key alone keeps the door.
+    """
+    if host in EVERYWHERE:
         return ["*"]
-    return [*LOOPBACK] if host in LOOPBACK else [host]
+    names = LOOPBACK if host in LOOPBACK else (host,)
+    return [f"[{name}]" if ":" in name else name for name in names]

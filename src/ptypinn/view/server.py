@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -71,17 +70,18 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError("--port", "", found, "a free port of this machine, or 0 for any") from error
 
 
-def serve(app: Starlette, here: socket.socket, started: Callable[[], None]) -> None:
+def serve(app: Starlette, here: socket.socket) -> None:
     """Serve until interrupted.
 
     Args:
         app: The application.
         here: Where to listen.
-        started: Called before the first request is answered.
     """
-    settings = uvicorn.Config(
-        app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2
-    )
-    started()
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(settings).run(sockets=[here])
+        server_of(app).run(sockets=[here])
+
+
+def server_of(app: Starlette) -> uvicorn.Server:
+    """A server that says nothing unless something is wrong."""
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2)
+    return uvicorn.Server(config)
