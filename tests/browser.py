@@ -22,7 +22,7 @@ def chromium() -> Iterator[Any]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("no Chromium found: install one, or name it in the environment variable CHROMIUM")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # which a container of root cannot have
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=found, args=sandbox)
         yield browser

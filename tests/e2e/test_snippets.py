@@ -22,6 +22,7 @@ SHORTER = {
     "demo": ["--object-size", "64", "--size", "32", "--rounds", "1"],
     "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],
+    "view": ["--port", "0"],
     "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],
 }
 """Options that tests add so that a command takes seconds; the last of two equal options counts."""
@@ -45,6 +46,7 @@ def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     amplitudes = np.sqrt(np.asarray(scan.counts, np.float32))
     arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
     np.savez(tmp_path / "amplitudes.npz", diffraction=amplitudes, **arrays)
+    monkeypatch.setattr("ptypinn.view.server.serve", lambda app, here: None)  # which would go on until interrupted
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
