@@ -84,7 +84,7 @@ export class Patterns {
   }
 
   present(found) {
-    const rows = [["Position", `y ${rounded(found.y_px, 6)}, x ${rounded(found.x_px, 6)} px`]];
+    const rows = [["Position", `y ${found.y_px.toFixed(1)}, x ${found.x_px.toFixed(1)} px`]];
     if (found.photons !== undefined) rows.push(["Photons measured", rounded(found.photons, 5)]);
     rows.push(["Photons predicted", rounded(found.photons_predicted, 5)]);
     if (found.residual !== undefined) {

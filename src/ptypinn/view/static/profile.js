@@ -32,6 +32,7 @@ export class Profile {
     this.line = line;
     this.layer = layer;
     this.sides = sides;
+    this.changed();
     if (!line) return;
     const ticket = (this.ticket = {});
     const ask = ({ run, at }) => {
@@ -60,11 +61,12 @@ export class Profile {
       const cursor = this.marked === null ? null : this.marked * factor;
       const label = `${name === "phase" ? "phase, rad" : "amplitude"} over distance, ${unit}`;
       this.chart = drawChart(canvas, this.lines(name, factor), { xLabel: label, cursor }) ?? this.chart;
-      if (this.marked !== null) told.push(`${name} ${this.values(name)}`);
+      if (this.marked !== null) told.push(`${name} ${this.values(name)}${name === "phase" ? " rad" : ""}`);
     }
     const whole = pixel ? metres(length * pixel) : `${rounded(length, 4)} px`;
     const here = this.marked === null ? [] : [`at ${rounded(this.marked * factor, 3)} ${unit}`];
-    this.words.textContent = [`Profile over ${whole}`, ...here, ...told].join(", ");
+    const second = this.sides.length > 1 ? [`dashed: ${this.sides[1].run.name}`] : [];
+    this.words.textContent = [`${whole} long`, ...second, ...here, ...told].join(", ");
   }
 
   lines(name, factor) {

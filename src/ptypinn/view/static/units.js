@@ -16,8 +16,9 @@ export function axisUnit(reach, pixelSize) {
 
 export function rounded(value, digits = 4) {
   if (!Number.isFinite(value)) return "–";
-  const text = value.toPrecision(digits);
-  return text.includes("e") ? Number(text).toExponential() : String(Number(text));
+  const near = Number(value.toPrecision(digits));
+  const plain = near === 0 || (Math.abs(near) >= 1e-4 && Math.abs(near) < 1e6);
+  return (plain ? String(near) : near.toExponential()).replace("e+", "e");
 }
 
 // A length of 1, 2 or 5 times a power of ten that is at most so long on the screen.
