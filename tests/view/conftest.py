@@ -17,7 +17,7 @@ from ptypinn.data.formats import save
 from ptypinn.data.formats.base import file_hash
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.runs import RECONSTRUCTION, RunFolder
+from ptypinn.runs import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.simulate import simulate
 from ptypinn.snapshots import Snapshots, light_of
 from ptypinn.view.catalogue import Catalogue
@@ -71,6 +71,7 @@ def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPat
 def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:
     with RunFolder(place, "refine", {"iterations": 3}, command=["ptypinn", "refine"]) as run:
         recon.save(run.file(RECONSTRUCTION))
+        run.file(REPORT).write_text("<!doctype html><style>p { color: red }</style><p>A report")
         run.finish({"metrics": dict(recon.metrics), "warnings": warnings}, inputs)
 
 

@@ -36,6 +36,7 @@ def test_a_run_or_a_file_may_be_given_itself(home):
 
 def test_new_runs_appear_and_old_ones_go(home, tmp_path, monkeypatch):
     monkeypatch.setattr("ptypinn.view.catalogue.FRESH_S", 0.0)
+    monkeypatch.setattr("ptypinn.view.catalogue.REST", 0)
     (tmp_path / "a").symlink_to(home / "good")
     for name in ("config.yaml", LOG):
         (tmp_path / name).write_text("")
@@ -83,6 +84,18 @@ def test_states_tell_what_came_out(home):
     assert {figure["label"]: figure["value"] for figure in found["good"].figures}["Complex error"] == "0.0125"
     assert found["alone.h5"].figures == found["good"].figures
     assert all(state.changed.startswith("20") for state in found.values())
+
+
+def test_a_run_that_is_done_again_is_read_again(home, recon):
+    before = states(home)["good"]
+    record = home / "good" / FINISHED
+    text = record.read_text()
+    try:
+        record.write_text(text.replace('"stage": "refine"', '"stage": "reconstruct"'))
+        assert states(home)["good"].stage == "reconstruct"
+    finally:
+        record.write_text(text)
+    assert states(home)["good"] == before
 
 
 def test_details_hold_log_progress_and_curves(home):

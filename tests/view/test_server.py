@@ -52,6 +52,17 @@ def test_every_answer_says_what_pages_may_load(viewer):
         assert "server" not in headers
 
 
+def test_a_report_is_shown_apart_from_everything_else(viewer):
+    reply = viewer.get(f"/run/{viewer.ids['good']}/report")
+    assert b"A report" in reply.body
+    policy = reply.headers["content-security-policy"]
+    assert policy.startswith("sandbox") and "allow-same-origin" not in policy and "'self'" not in policy
+    assert viewer.run("good")["report"] is True
+    assert viewer.run("live")["report"] is False
+    assert viewer.get(f"/run/{viewer.ids['live']}/report").status == 404
+    assert viewer.get(f"/run/{viewer.ids['alone.h5']}/report").status == 404
+
+
 def test_pages_refer_to_nothing_from_elsewhere(viewer):
     pages = [viewer.get("/"), viewer.get(f"/run/{viewer.ids['good']}")]
     names = ["run.js", "list.js", "stage.js", "tiles.js", "view.css", "style.css", "icon.svg"]

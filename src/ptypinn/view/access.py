@@ -24,7 +24,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer: nothing from elsewhere, and nothing for pages from elsewhere."""
+"""On every answer that has none of its own: nothing from elsewhere, and nothing for pages from elsewhere."""
 
 
 class Doorkeeper:
@@ -50,7 +50,9 @@ class Doorkeeper:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         answer = self._refusal(scope) or self._app

@@ -26,6 +26,8 @@ INNER = {"windows", "checkpoints"}
 """Folders of a run that hold no runs."""
 FRESH_S = 1.0
 """A listing younger than this is taken again, seconds."""
+REST = 10
+"""A search that takes long is rested from for so many times its length."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,19 @@ class Catalogue:
         self._roots = [path.resolve() for path in paths]
         self._known: dict[Path, tuple[str, bool]] = {}
         self._runs: dict[str, Run] = {}
-        self._searched_s, self._guard = float("-inf"), threading.Lock()
+        self._due_s, self._guard = float("-inf"), threading.Lock()
         for given, root in zip(paths, self._roots, strict=True):
             self._require(given, root)
 
     def runs(self) -> list[Run]:
         """All runs, by name."""
         with self._guard:
-            if time.monotonic() - self._searched_s > FRESH_S:
+            start_s = time.monotonic()
+            if start_s > self._due_s:
                 found = {run.id: run for root in self._roots for run in self._below(root)}
                 self._runs = dict(sorted(found.items(), key=lambda item: item[1].name))
-                self._searched_s = time.monotonic()
+                end_s = time.monotonic()
+                self._due_s = end_s + max(FRESH_S, REST * (end_s - start_s))
             return list(self._runs.values())
 
     def run(self, identity: str) -> Run | None:

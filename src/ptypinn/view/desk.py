@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ptypinn.errors import InputError
+from ptypinn.runs import REPORT
 from ptypinn.view.answers import ALWAYS_ASK, BYTES, FOREVER, HTML, PNG, number, tagged, tagged_json
 from ptypinn.view.catalogue import Catalogue, Run
 from ptypinn.view.colours import MAPS
@@ -24,6 +25,13 @@ from ptypinn.view.thumbnail import thumbnail
 from ptypinn.view.tiles import scale_png, wheel_png
 
 MOST_THUMBNAILS = 2000
+SECLUDED = {
+    "Content-Security-Policy": (
+        "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; style-src 'unsafe-inline'; "
+        "script-src 'unsafe-inline'; img-src data:; font-src data:"
+    )
+}
+"""A page with scripts and styles of its own, kept apart from the viewer and from the network."""
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -47,6 +55,13 @@ class Desk:
         """The page of one run."""
         page = run_page(self._run(request).name)
         return Response(page, media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
+
+    def report(self, request: Request) -> Response:
+        """The report of a run, which holds its own style and pictures, and reaches nothing of this server."""
+        path = self._run(request).place / REPORT
+        if not path.is_file():
+            raise HTTPException(404, "no report")
+        return Response(path.read_bytes(), media_type=HTML, headers={**SECLUDED, "Cache-Control": ALWAYS_ASK})
 
     def asset(self, request: Request) -> Response:
         """A script or a style sheet, by its name among those that were read at the start."""
@@ -75,7 +90,8 @@ class Desk:
                 picture = self._pictures.get(path).describe() | {"block": BLOCK, "maps": list(MAPS)}
             except (InputError, OutdatedError, FileNotFoundError) as error:
                 trouble = str(error)
-        return tagged_json(request, {"id": run.id, "name": run.name, **state, "picture": picture, "trouble": trouble})
+        told = {"picture": picture, "trouble": trouble, "report": (run.place / REPORT).is_file()}
+        return tagged_json(request, {"id": run.id, "name": run.name, **state, **told})
 
     def thumbnail(self, request: Request) -> Response:
         """A small picture of a run."""

@@ -34,6 +34,7 @@ def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_b
     answers = {
         "/": desk.list_page,
         "/run/{run}": desk.run_page,
+        "/run/{run}/report": desk.report,
         "/static/{name}": desk.asset,
         "/api/maps/{name}.png": desk.colours,
         "/api/runs": desk.runs,

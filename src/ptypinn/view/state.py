@@ -9,8 +9,9 @@ import math
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ptypinn.recorded import mapping
 from ptypinn.report.words import HEADLINE, row_of
 from ptypinn.runs import FINISHED, LOG, METRICS, RECONSTRUCTION, SNAPSHOT
 from ptypinn.view.catalogue import Run
+from ptypinn.view.picture_file import version_of
 
 CURVE = "learning_curve.csv"
 SILENT_S = 600.0
@@ -28,6 +30,8 @@ SILENT_S = 600.0
 TAIL_BYTES = 16_384
 """So much of the end of a log is read."""
 TAIL_LINES = 60
+MOST_KEPT = 4096
+"""States of runs that are over are kept, so many of them."""
 START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
 STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
 LOSS = re.compile(r"\bloss (?P<loss>[-+.\deE]+)")
@@ -35,7 +39,7 @@ LOSS = re.compile(r"\bloss (?P<loss>[-+.\deE]+)")
 Curve = list[tuple[float, float]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
     """How a run stands."""
 
@@ -66,35 +70,42 @@ def state_of(run: Run, *, details: bool = False) -> State:
         run: The run.
         details: Read log and curves too.
     """
-    if not run.place.is_dir():
-        state = State(
-            "file", changed=_iso(run.place.stat().st_mtime), figures=_figures(_recorded(run.place, "metrics"))
-        )
+    place = run.place
+    log = _tail(place / LOG) if place.is_dir() else []
+    if not place.is_dir():
+        state = _of_file(place, version_of(place))
+    elif (place / FINISHED).exists() and (found := _of_finished(place, version_of(place / FINISHED))):
+        state = found
     else:
-        state = _of_folder(run.place)
-    if details:
-        state.curves = _curves(run.place, state)
-        state.log = state.log[-TAIL_LINES:]
-    else:
-        state.log = []
-    return state
+        state = _of_unfinished(place, log)
+    return replace(state, log=log[-TAIL_LINES:], curves=_curves(place, state, log)) if details else state
 
 
-def _of_folder(folder: Path) -> State:
-    log, record = _tail(folder / LOG), _json(folder / FINISHED)
-    if record:
-        judged = _json(folder / METRICS)
-        warnings = judged.get("warnings")
-        sentences = [str(text) for text in warnings] if isinstance(warnings, list) else None
-        return State(
-            "finished",
-            str(record.get("stage", "")),
-            str(record.get("started", "")),
-            str(record.get("finished", "")),
-            sentences,
-            _figures(mapping(judged.get("metrics"))),
-            log,
-        )
+@lru_cache(MOST_KEPT)
+def _of_file(path: Path, version: str) -> State:
+    """State of a reconstruction that lies alone; read once per version."""
+    return State("file", changed=_iso(path.stat().st_mtime), figures=_figures(_recorded(path, "metrics")))
+
+
+@lru_cache(MOST_KEPT)
+def _of_finished(folder: Path, version: str) -> State | None:
+    """State of a finished run, read once per version of its record; None where that cannot be read."""
+    record, judged = _json(folder / FINISHED), _json(folder / METRICS)
+    if not record:
+        return None
+    warnings = judged.get("warnings")
+    return State(
+        "finished",
+        stage=str(record.get("stage", "")),
+        started=str(record.get("started", "")),
+        changed=str(record.get("finished", "")),
+        warnings=[str(text) for text in warnings] if isinstance(warnings, list) else None,
+        figures=_figures(mapping(judged.get("metrics"))),
+    )
+
+
+def _of_unfinished(folder: Path, log: list[str]) -> State:
+    """State of a run that is in progress, or has not come to its end."""
     seen = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if (path := folder / name).exists()]
     last, status = max(seen, default=0.0), "running"
     if log and log[-1].startswith("failed: "):
@@ -103,7 +114,7 @@ def _of_folder(folder: Path) -> State:
         status = "silent"
     starts = [(match, line) for line in (*_head(folder / LOG), *log) if (match := START.match(line))]
     stage, started = (starts[-1][0][1], starts[-1][1].split()[0]) if starts else ("", "")
-    return State(status, stage, started, _iso(last), log=log, progress=_progress(log))
+    return State(status, stage, started, _iso(last), progress=_progress(log))
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -116,7 +127,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _curves(place: Path, state: State) -> dict[str, Curve]:
+def _curves(place: Path, state: State, log: list[str]) -> dict[str, Curve]:
     """Curves of a finished run from its reconstruction, of others from the learning curve or the log."""
     recon = place / RECONSTRUCTION if place.is_dir() else place
     if state.status in ("finished", "file") and recon.exists():
@@ -127,7 +138,7 @@ def _curves(place: Path, state: State) -> dict[str, Curve]:
             rows = list(csv.DictReader(lines))
             names = [name for name in ("train_loss", "val_loss") if rows and name in rows[0]]
             return {name: _points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
-    steps = [match for line in state.log if (match := STEP.match(line)) and match["stage"] == state.stage]
+    steps = [match for line in log if (match := STEP.match(line)) and match["stage"] == state.stage]
     losses = [(step["done"], loss["loss"]) for step in steps if (loss := LOSS.search(step["rest"]))]
     return {"loss": _points(losses)} if losses else {}
 

@@ -12,6 +12,9 @@ from ptypinn.view.picture_file import OutdatedError, open_picture, version_of
 MOST_OPEN = 64
 """Pictures that are kept, however small."""
 
+MOST_BUILDING = 2
+"""Pictures that are reduced at the same time."""
+
 
 class Pictures:
     """Opens pictures, and keeps them until they change or others need the room.
@@ -25,6 +28,7 @@ class Pictures:
         self._open: OrderedDict[Path, Picture] = OrderedDict()
         self._guard = threading.Lock()
         self._building: dict[Path, threading.Lock] = {}
+        self._builders = threading.Semaphore(MOST_BUILDING)
 
     def get(self, path: Path) -> Picture:
         """The picture of a file as it is now.
@@ -51,7 +55,8 @@ class Pictures:
     def _opened(self, path: Path, tries: int = 3) -> Picture:
         for _ in range(tries):
             try:
-                found = open_layers(open_picture(path))
+                with self._builders:
+                    found = open_layers(open_picture(path))
             except OutdatedError:
                 continue
             with self._guard:

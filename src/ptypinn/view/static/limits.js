@@ -70,7 +70,9 @@ export class Limits {
     for (const end of ["low", "high"]) {
       this.inputs[end].value = rounded(look[end]);
       this.ends[end].textContent = `${rounded(look[end], 3)} ${this.layer.unit}`.trim();
-      this.handles[end].setAttribute("aria-valuenow", look[end]);
+      const { low, high } = this.range();
+      const limits = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": look[end] };
+      for (const [name, value] of Object.entries(limits)) this.handles[end].setAttribute(name, value);
       this.handles[end].setAttribute("aria-valuetext", `${rounded(look[end])} ${this.layer.unit}`.trim());
     }
     const complex = this.layer.name === "complex";

@@ -47,6 +47,8 @@ export class Standing {
       Object.assign(this.find("bar"), { max: total, value: done });
       this.find("pace").textContent = `${stage} ${done} of ${total}${pace ? ` · ${pace}` : ""}`;
     }
+    this.find("report").hidden = !run.report;
+    this.find("report").href = `/run/${run.id}/report`;
     const verb = { finished: "Finished", running: "Last sign of life", silent: "Last sign of life", failed: "Failed" }[run.status];
     this.find("when").textContent = [run.stage, `${verb ?? "Written"} ${when(run.changed)}`].filter(Boolean).join(" · ");
     this.find("figures").replaceChildren(...run.figures.map(({ label, value, unit, meaning }) =>

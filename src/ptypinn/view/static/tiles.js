@@ -3,6 +3,7 @@
 import { pictureOf } from "./api.js";
 
 const MOST_TILES = 800;
+const RETRY = 3000; // milliseconds
 const SMOOTH_UP_TO = 2; // screen pixels per picture pixel; beyond, pixels are seen as squares
 
 export class TiledPicture {
@@ -105,7 +106,8 @@ export class TiledPicture {
         this.changed();
       };
       tile.image.onerror = () => {
-        tile.done = true; // counts as arrived, so that the next look is not held up
+        tile.done = true; // counts as arrived, so that the next look is not held up; asked for again a little later
+        setTimeout(() => this.tiles.delete(where), RETRY);
         this.outdated();
         this.changed();
       };
