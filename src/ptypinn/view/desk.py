@@ -14,10 +14,11 @@ from ptypinn.runs import REPORT
 from ptypinn.view.answers import ALWAYS_ASK, BYTES, FOREVER, HTML, PNG, number, tagged, tagged_json
 from ptypinn.view.catalogue import Catalogue, Run
 from ptypinn.view.colours import MAPS
+from ptypinn.view.layers import Look
 from ptypinn.view.measure import BLOCK, block, histogram, profile
 from ptypinn.view.pages import assets, list_page, run_page
 from ptypinn.view.patterns import PatternBook, PatternBooks
-from ptypinn.view.picture import Look, Picture
+from ptypinn.view.picture import Picture
 from ptypinn.view.picture_file import OutdatedError, newest_picture, version_of
 from ptypinn.view.state import state_of
 from ptypinn.view.store import Pictures

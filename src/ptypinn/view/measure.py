@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.view.picture import COMPLEX, PHASE, Picture, relative_phase, require_layer
+from ptypinn.view.layers import PHASE, relative_phase
+from ptypinn.view.picture import Picture
 from ptypinn.view.picture_file import OBJECT
 from ptypinn.view.pyramid import AMPLITUDE
 
-BINS = 128
 BLOCK = 64
 """Edge of a block of values, pixels."""
 MOST_SAMPLES = 1024
@@ -25,22 +25,13 @@ def histogram(picture: Picture, layer: str) -> dict[str, Any]:
     """Counts of values over the well-lit pixels.
 
     Returns:
-        `low` and `high`, ends of the range in the layer's unit; `counts` of equal bins; `pixels` that were counted.
+        `low` and `high`, ends of the range in the layer's unit; `counts` of equal bins.
+
+    Raises:
+        InputError: Where there is no such layer.
     """
-    require_layer(picture, layer)
-    values = picture.sample(layer)
-    if not values.size:
-        return {"low": 0.0, "high": 1.0, "counts": [0] * BINS, "pixels": 0}
-    look = picture.usual_look(layer)
-    low, high = (float(end) for end in np.percentile(values, [0.02, 99.98]))
-    margin = 0.25 * (look.high - look.low)
-    low, high = min(look.low, max(low, look.low - margin)), max(look.high, min(high, look.high + margin))
-    if layer == PHASE and high - low > math.pi:
-        low, high = -math.pi, math.pi
-    if layer == COMPLEX:
-        low = 0.0
-    counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, high))
-    return {"low": low, "high": high, "counts": counts.tolist(), "pixels": int(values.size)}
+    found = picture.require(layer)
+    return {"low": found.low, "high": found.high, "counts": found.counts}
 
 
 def block(picture: Picture, row: int, column: int) -> bytes:

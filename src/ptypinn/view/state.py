@@ -151,7 +151,7 @@ def _progress(log: list[str]) -> dict[str, Any]:
         "stage": last["stage"],
         "done": int(last["done"]),
         "total": int(last["total"]),
-        "text": last["rest"].strip(),
+        "text": " · ".join(last["rest"].split("  ")).strip(" ·"),
     }
 
 

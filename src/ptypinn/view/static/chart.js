@@ -73,7 +73,8 @@ function spread(low, high, share) {
   return [low - room, high + room];
 }
 
-const label = (value) => (Math.abs(value) >= 1e4 ? value.toExponential().replace("e+", "e") : rounded(value, 3));
+const label = (value) =>
+  Math.abs(value) >= 1e4 ? Number(value.toPrecision(2)).toExponential().replace("e+", "e") : rounded(value, 3);
 
 // Logarithms of round numbers: of powers of ten where there are many, of 1, 2 and 5 times them where there are few.
 function decades(low, high) {

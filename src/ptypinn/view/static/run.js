@@ -43,6 +43,7 @@ async function present() {
   const shown = runs.filter((run) => run.picture);
   byId("empty").hidden = shown.length > 0;
   byId("empty").textContent = runs[0].status === "running" ? "Nothing to see yet." : "This run has no object to show.";
+  byId("desk").toggleAttribute("data-picture", Boolean(runs[0].picture));
   if (!runs[0].picture) return;
   const offered = runs[0].picture.layers;
   if (!offered.some(({ name }) => name === layer)) layer = offered[0].name;

@@ -1,0 +1,91 @@
+"""Layers of an object: what each shows, in which unit, and the colours that suit its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ptypinn.errors import InputError
+from ptypinn.report.style import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, PHASE_MAP, robust_limits
+from ptypinn.view.colours import MAPS
+from ptypinn.view.picture_file import LIGHT, UNCERTAINTY
+from ptypinn.view.pyramid import AMPLITUDE
+
+PHASE, COMPLEX = "phase", "complex"
+LAYERS = {
+    AMPLITUDE: ("Amplitude", ""),
+    PHASE: ("Phase", "rad"),
+    COMPLEX: ("Complex: phase as hue, amplitude as brightness", ""),
+    LIGHT: ("Illumination", "photons per pixel"),
+    UNCERTAINTY: ("Uncertainty", ""),
+}
+"""Layers by name: label and unit."""
+BINS = 128
+TAILS = (0.02, 99.98)
+"""Percentiles between which a histogram reaches, unless that is far beyond the usual limits."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a layer is drawn."""
+
+    low: float
+    """Value of the first colour."""
+    high: float
+    """Value of the last colour; the brightest amplitude where hue shows the phase."""
+    colours: str
+    """Colour map."""
+    dim: bool = False
+    """Show badly lit pixels too."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+            raise InputError("limits", "", f"{self.low:g} to {self.high:g}", "two numbers, the lower one first")
+        if self.colours not in MAPS:
+            raise InputError("map", "", repr(self.colours), f"one of: {', '.join(MAPS)}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of the values of a layer as a whole."""
+
+    look: Look
+    """How it is usually drawn."""
+    low: float
+    """Where its histogram begins."""
+    high: float
+    """Where its histogram ends."""
+    counts: list[int]
+    """Pixels in equal bins from `low` to `high`; the outer ones hold what lies beyond too."""
+
+
+def summarise(layer: str, values: np.ndarray) -> Summary:
+    """Usual limits and histogram of a layer.
+
+    Args:
+        layer: Its name.
+        values: Finite values of pixels that count; amplitudes, of `complex`.
+    """
+    look = usual_look(layer, values)
+    low, high = (float(end) for end in np.percentile(values, TAILS)) if values.size else (look.low, look.high)
+    margin = 0.25 * (look.high - look.low)
+    low, high = min(look.low, max(low, look.low - margin)), max(look.high, min(high, look.high + margin))
+    counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, high))
+    return Summary(look, low, high, counts.tolist())
+
+
+def usual_look(layer: str, values: np.ndarray) -> Look:
+    """Limits that leave out half a per cent at either end, and the colour map that suits."""
+    low, high = robust_limits(values)
+    if layer == PHASE:
+        cyclic = high - low > np.pi
+        return Look(-np.pi, np.pi, CYCLIC_MAP) if cyclic else Look(low, high, PHASE_MAP)
+    if layer in (COMPLEX, LIGHT, UNCERTAINTY):
+        return Look(0.0, max(high, 1e-30), COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
+    return Look(low, high, AMPLITUDE_MAP)
+
+
+def relative_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:
+    """Phase relative to a constant one, radians, in [-pi, pi]."""
+    return np.angle(field * np.complex64(np.exp(-1j * phase_rad)))
