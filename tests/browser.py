@@ -22,7 +22,7 @@ def chromium() -> Iterator[Any]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("no Chromium found: install one, or name it in the environment variable CHROMIUM")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # which a container of root cannot have
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=found, args=sandbox)
         yield browser
@@ -35,7 +35,7 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
     contexts, troubles = [], []
 
     def open_one(address: str, **options: Any) -> Any:
-        context = chromium.new_context(**{"viewport": {"width": 900, "height": 600}, **options})
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)

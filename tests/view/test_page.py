@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 WHOLE = "#view[data-drawn=whole]"
+SMALL = {"width": 900, "height": 600}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 READ_CANVAS = """() => {
@@ -86,8 +87,8 @@ class Look:
 
 @pytest.fixture
 def run_page(viewer, open_page):
-    def open_run(name="good", mark="", **options):
-        page = open_page(viewer.address(f"/run/{viewer.ids[name]}") + mark, **options)
+    def open_run(name="good", **options):
+        page = open_page(viewer.address(f"/run/{viewer.ids[name]}"), **{"viewport": SMALL, **options})
         return page, Look(page)
 
     return open_run

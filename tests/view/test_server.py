@@ -65,7 +65,7 @@ def test_a_report_is_shown_apart_from_everything_else(viewer):
 
 def test_pages_refer_to_nothing_from_elsewhere(viewer):
     pages = [viewer.get("/"), viewer.get(f"/run/{viewer.ids['good']}")]
-    names = ["run.js", "list.js", "stage.js", "tiles.js", "view.css", "style.css", "icon.svg"]
+    names = ["run.js", "list.js", "stage.js", "tiles.js", "view.css", "icon.svg"]
     for reply in [*pages, *(viewer.get(f"/static/{name}") for name in names)]:
         assert reply.status == 200
         text = reply.body.decode().replace("http://www.w3.org/2000/svg", "")

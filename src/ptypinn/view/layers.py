@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.report.style import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, PHASE_MAP, robust_limits
-from ptypinn.view.colours import MAPS
+from ptypinn.view.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, MAPS, PHASE_MAP
 from ptypinn.view.picture_file import LIGHT, UNCERTAINTY
 from ptypinn.view.pyramid import AMPLITUDE
 
@@ -22,6 +21,8 @@ LAYERS = {
 }
 """Layers by name: label and unit."""
 BINS = 128
+USUAL = (0.5, 99.5)
+"""Percentiles at the usual limits of colours."""
 TAILS = (0.02, 99.98)
 """Percentiles between which a histogram reaches, unless that is far beyond the usual limits."""
 
@@ -77,13 +78,19 @@ def summarise(layer: str, values: np.ndarray) -> Summary:
 
 def usual_look(layer: str, values: np.ndarray) -> Look:
     """Limits that leave out half a per cent at either end, and the colour map that suits."""
-    low, high = robust_limits(values)
+    low, high = _robust_limits(values)
     if layer == PHASE:
         cyclic = high - low > np.pi
         return Look(-np.pi, np.pi, CYCLIC_MAP) if cyclic else Look(low, high, PHASE_MAP)
     if layer in (COMPLEX, LIGHT, UNCERTAINTY):
         return Look(0.0, max(high, 1e-30), COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
     return Look(low, high, AMPLITUDE_MAP)
+
+
+def _robust_limits(values: np.ndarray) -> tuple[float, float]:
+    """The percentiles of `USUAL`, set apart where they coincide."""
+    low, high = (float(end) for end in np.percentile(values, USUAL)) if values.size else (0.0, 1.0)
+    return (low, high) if high - low > 1e-6 * max(abs(low), 1e-12) else (low - 0.05, high + 0.05)
 
 
 def relative_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:

@@ -36,15 +36,13 @@ def run_page(name: str) -> str:
 
 
 def assets() -> dict[str, tuple[str, bytes]]:
-    """Media type and content of everything that pages load, by name; the style of the reports is one of them."""
+    """Media type and content of everything that pages load, by name."""
     folder = resources.files("ptypinn.view") / "static"
-    found = {
+    return {
         entry.name: (MEDIA_TYPES[entry.name.rsplit(".", 1)[1]], entry.read_bytes())
         for entry in folder.iterdir()
         if entry.name.rsplit(".", 1)[-1] in MEDIA_TYPES
     }
-    style = resources.files("ptypinn.report") / "templates" / "style.css.jinja"
-    return found | {"style.css": (MEDIA_TYPES["css"], style.read_bytes())}
 
 
 @cache
