@@ -81,7 +81,8 @@ def test_states_tell_what_came_out(home):
     assert len(found["deep/dim"].warnings) == 1
     assert found["live"].warnings is None
     assert found["good"].stage == found["live"].stage == "refine"
-    assert {figure["label"]: figure["value"] for figure in found["good"].figures}["Complex error"] == "0.0125"
+    figures = {figure["label"]: figure["value"] for figure in found["good"].figures}
+    assert float(figures["Complex error"]) == 0.0125
     assert found["alone.h5"].figures == found["good"].figures
     assert all(state.changed.startswith("20") for state in found.values())
 
