@@ -24,6 +24,7 @@ def test_the_key_becomes_a_cookie_and_leaves_the_address(viewer):
     reply = viewer.get(f"/run/{viewer.ids['good']}?key=sesame&x=1", Cookie="")
     assert reply.status == 303
     assert reply.headers["location"] == f"/run/{viewer.ids['good']}?x=1"
+    assert viewer.get("//elsewhere.example/?key=sesame", Cookie="").headers["location"] == "/elsewhere.example/"
     cookie = reply.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=lax" in cookie
 

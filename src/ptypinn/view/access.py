@@ -66,7 +66,8 @@ class Doorkeeper:
             return None
         if self._is_key(QueryParams(scope["query_string"]).get(KEY, "")):
             clean = URL(scope=scope).remove_query_params(KEY)
-            answer = RedirectResponse(f"{clean.path}?{clean.query}" if clean.query else clean.path, 303)
+            path = "/" + clean.path.lstrip("/")  # two slashes would lead to another server
+            answer = RedirectResponse(f"{path}?{clean.query}" if clean.query else path, 303)
             answer.set_cookie(self._cookie, self._key, httponly=True, samesite="lax")
             return answer
         return PlainTextResponse("Open the address that `ptypinn view` has printed: it carries the key", 403)

@@ -39,7 +39,8 @@ export function drawChart(canvas, lines, { xLabel, logarithmic = false, cursor =
   context.textBaseline = "top";
   for (const tick of ticks(x0, x1, 5)) context.fillText(label(tick), px(tick), height - MARGIN.bottom + 3);
   context.fillText(xLabel, (MARGIN.left + width - MARGIN.right) / 2, height - 13);
-  for (const line of lines) stroke(context, line, colour(line.colour), (x) => px(x), (y) => (good(y) ? py(value(y)) : null));
+  const heightOf = (y) => (good(y) ? py(value(y)) : null);
+  for (const line of lines) stroke(context, line, colour(line.colour), px, heightOf);
   if (cursor !== null && cursor >= x0 && cursor <= x1) {
     context.strokeStyle = colour("--muted");
     context.beginPath();
@@ -80,7 +81,8 @@ const label = (value) =>
 function decades(low, high) {
   const steps = high - low > 3 ? [1] : [1, 2, 5];
   const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
-  const found = powers.flatMap((power) => steps.map((step) => power + Math.log10(step))).filter((tick) => tick >= low && tick <= high);
+  const round = powers.flatMap((power) => steps.map((step) => power + Math.log10(step)));
+  const found = round.filter((tick) => tick >= low && tick <= high);
   return found.length > 1 ? found : ticks(low, high, 3);
 }
 

@@ -130,7 +130,8 @@ export class Limits {
       this.set({ [end]: range.low + share * (range.high - range.low) });
     };
     handle.addEventListener("pointermove", move);
-    handle.addEventListener("lostpointercapture", () => handle.removeEventListener("pointermove", move), { once: true });
+    const stop = () => handle.removeEventListener("pointermove", move);
+    handle.addEventListener("lostpointercapture", stop, { once: true });
   }
 
   nudge(event, end) {

@@ -3,6 +3,7 @@
 import { askJson, repeat } from "./api.js";
 import { badgeOf, element, when } from "./standing.js";
 
+const THUMBNAIL = { loading: "lazy", width: 96, height: 96 };
 const byId = (id) => document.getElementById(id);
 const chosen = new Set();
 let shown = "";
@@ -10,8 +11,9 @@ let shown = "";
 function card(run) {
   const [text, kind] = badgeOf(run);
   const picture = run.version
-    ? element("img", "", { src: `/api/runs/${run.id}/thumbnail.png?${run.version}`, alt: "", loading: "lazy", width: 96, height: 96 })
+    ? element("img", "", { src: `/api/runs/${run.id}/thumbnail.png?${run.version}`, alt: "", ...THUMBNAIL })
     : element("span", "nothing yet", { className: "blank" });
+  const made = [run.stage, when(run.changed)].filter(Boolean).join(" · ");
   const link = element("a", run.name, { href: `/run/${run.id}` });
   const figures = run.figures.map(({ label, value, unit, meaning }) =>
     element("span", [`${label} `, element("b", `${value} ${unit}`.trim())], { title: meaning }));
@@ -21,7 +23,7 @@ function card(run) {
     element("div", picture, { className: "thumbnail" }),
     element("div", [
       element("h2", link),
-      element("p", [element("span", text, { className: `badge ${kind}` }), ` ${[run.stage, when(run.changed)].filter(Boolean).join(" · ")}`], { className: "muted" }),
+      element("p", [element("span", text, { className: `badge ${kind}` }), ` ${made}`], { className: "muted" }),
       element("p", figures, { className: "figures" }),
     ], { className: "about" }),
     element("label", [box, " compare"], { className: "compare" }),
@@ -40,7 +42,8 @@ let runs = [];
 
 function present() {
   const words = byId("filter").value.toLowerCase().split(/\s+/);
-  const found = runs.filter((run) => words.every((word) => `${run.name} ${run.stage} ${badgeOf(run)[0]}`.toLowerCase().includes(word)));
+  const about = (run) => `${run.name} ${run.stage} ${badgeOf(run)[0]}`.toLowerCase();
+  const found = runs.filter((run) => words.every((word) => about(run).includes(word)));
   const text = JSON.stringify([found, [...chosen]]);
   if (text === shown) return; // nothing has changed: leave focus and scrolling alone
   shown = text;

@@ -114,6 +114,8 @@ export class Patterns {
     for (const button of this.root.querySelectorAll(".between button")) button.disabled = !count;
     if (this.run.picture.in_progress) this.words.textContent = "Patterns can be looked at when the run is over.";
     else if (!this.book) this.words.textContent = this.trouble ?? "Looking for the scan …";
-    else if (this.picked === null) this.words.textContent = `${count} position${count === 1 ? "" : "s"}: click the object. ${this.notice()}`;
+    else if (this.picked === null) {
+      this.words.textContent = `${count} position${count === 1 ? "" : "s"}: click the object. ${this.notice()}`;
+    }
   }
 }

@@ -128,7 +128,8 @@ function endLine(at) {
 // A level line through the middle of the view, for those who do not drag.
 function lineAcross() {
   const { camera } = stage;
-  profile.show([camera.toWorld(0.1 * camera.width, camera.height / 2), camera.toWorld(0.9 * camera.width, camera.height / 2)], stage.sides, layer);
+  const across = [0.1, 0.9].map((share) => camera.toWorld(share * camera.width, camera.height / 2));
+  profile.show(across, stage.sides, layer);
 }
 
 const keys = {

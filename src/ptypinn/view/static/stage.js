@@ -22,15 +22,21 @@ export class Stage {
   // Put one run on the stage, or two to compare.
   present(runs, look) {
     const first = runs[0].picture;
-    this.sides = runs.map((run, k) => {
-      const pixel = k && first.pixel_size_m && run.picture.pixel_size_m ? run.picture.pixel_size_m / first.pixel_size_m : 1;
+    this.sides = runs.map((run) => {
+      const [mine, other] = [first.pixel_size_m, run.picture.pixel_size_m];
+      const pixel = mine && other ? other / mine : 1; // where one is not known, pixels lie on pixels
       const [y, x] = run.picture.origin_px.map((place) => place * pixel);
-      const picture = this.sides[k]?.run.id === run.id ? this.sides[k].picture : new TiledPicture(() => this.ask(), this.outdated);
+      const known = this.sides.find((side) => side.run.id === run.id);
+      const picture = known?.picture ?? new TiledPicture(() => this.ask(), this.outdated);
       picture.place(x, y, pixel);
       return { run, at: { x, y, pixel }, picture };
     });
     const corners = this.sides.map(({ run, at }) => ({
-      left: at.x, top: at.y, right: at.x + run.picture.width * at.pixel, bottom: at.y + run.picture.height * at.pixel }));
+      left: at.x,
+      top: at.y,
+      right: at.x + run.picture.width * at.pixel,
+      bottom: at.y + run.picture.height * at.pixel,
+    }));
     const [x, y] = [Math.min(...corners.map((one) => one.left)), Math.min(...corners.map((one) => one.top))];
     this.camera.bounds = {
       x, y,
@@ -103,9 +109,10 @@ export class Stage {
     if (!this.sides.length || !ratio) return;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, camera.width, camera.height);
-    const edge = this.sides.length > 1 ? this.edge() : camera.width;
-    this.clipped(0, edge, () => this.sides[0].picture.draw(context, camera, ratio));
-    if (this.sides.length > 1) this.clipped(edge, camera.width, () => this.sides[1].picture.draw(context, camera, ratio));
+    const [first, second] = this.sides.map(({ picture }) => picture);
+    const edge = second ? this.edge() : camera.width;
+    this.clipped(0, edge, () => first.draw(context, camera, ratio));
+    if (second) this.clipped(edge, camera.width, () => second.draw(context, camera, ratio));
     const { patterns, profile, showPositions } = this.model;
     drawPositions(context, camera, this.sides[0].at, patterns.book, patterns.picked, showPositions());
     drawLine(context, camera, this.model.line() ?? profile.line, profile.markedPoint());

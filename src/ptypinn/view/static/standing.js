@@ -10,6 +10,14 @@ export const STATUS = {
   file: "file",
 };
 
+const CHANGED = {
+  finished: "Finished",
+  running: "Last sign of life",
+  silent: "Last sign of life",
+  failed: "Failed",
+  file: "Written",
+};
+
 export function badgeOf(run) {
   if (run.warnings?.length) return [`${run.warnings.length} warning${run.warnings.length > 1 ? "s" : ""}`, "warn"];
   if (run.status === "finished" && run.warnings) return ["no warning", "good"];
@@ -49,8 +57,8 @@ export class Standing {
     }
     this.find("report").hidden = !run.report;
     this.find("report").href = `/run/${run.id}/report`;
-    const verb = { finished: "Finished", running: "Last sign of life", silent: "Last sign of life", failed: "Failed" }[run.status];
-    this.find("when").textContent = [run.stage, `${verb ?? "Written"} ${when(run.changed)}`].filter(Boolean).join(" · ");
+    const changed = `${CHANGED[run.status]} ${when(run.changed)}`;
+    this.find("when").textContent = [run.stage, changed].filter(Boolean).join(" · ");
     this.find("figures").replaceChildren(...run.figures.map(({ label, value, unit, meaning }) =>
       element("div", [element("dt", label), element("dd", `${value} ${unit}`.trim())], { title: meaning })));
     this.find("warnings").replaceChildren(...(run.warnings ?? []).map((text) => element("li", text)));
@@ -73,7 +81,8 @@ export class Standing {
     this.find("curve-section").hidden = !lines.length;
     if (!lines.length) return;
     const positive = lines.every((line) => line.y.every((value) => value > 0));
-    drawChart(this.find("curve"), lines, { xLabel: this.run.stage === "train" ? "epoch" : "iteration", logarithmic: positive });
+    const xLabel = this.run.stage === "train" ? "epoch" : "iteration";
+    drawChart(this.find("curve"), lines, { xLabel, logarithmic: positive });
     this.find("curve-words").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
   }
 }

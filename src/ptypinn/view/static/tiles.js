@@ -27,13 +27,14 @@ export class TiledPicture {
     if (look.dim) query.set("dim", "1");
     const wanted = { base: `${pictureOf(run)}/tiles/${look.layer}`, query: `?${query}`, tile, levels, width, height };
     if (this.looks.length && same(this.looks[0], wanted)) this.next = null;
-    else if (this.waiting > 0) this.next = wanted; // one look after the other: a dragged limit does not pile up requests
+    else if (this.waiting > 0) this.next = wanted; // one after the other, so that a dragged limit piles up no requests
     else this.adopt(wanted);
   }
 
   adopt(look) {
     this.next = null;
-    this.looks = [look, ...this.looks.slice(0, 1).filter((old) => old.width === look.width && old.height === look.height)];
+    const fits = (old) => old.width === look.width && old.height === look.height;
+    this.looks = [look, ...this.looks.slice(0, 1).filter(fits)];
     this.changed();
   }
 
