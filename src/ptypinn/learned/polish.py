@@ -1,4 +1,4 @@
-"""Go on from the learned solver's result with the iterative one, and close with a round that takes its noise away."""
+"""Go on from the learned solver's result with the iterative one, and close with rounds that take its noise away."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ptypinn.solver.problem import Problem
 
 TOLERANCE = 1e-4
 """Polishing ends where the data term gains less over five iterations."""
-CLOSING = 1
+CLOSING = 2
 """Rounds on all pixels after those that some were held out of, and after polishing."""
 
 
