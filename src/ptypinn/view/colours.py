@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from matplotlib import colormaps
 
-AMPLITUDE_MAP, PHASE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP = "viridis", "cividis", "magma", "twilight", "RdBu_r"
-"""Those of the reports."""
+from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP
+
 MAPS = (AMPLITUDE_MAP, PHASE_MAP, COUNTS_MAP, "gray", CYCLIC_MAP, DIFFERENCE_MAP)
 """Colour maps on offer; all but the last two are sequential."""
 LEVELS = 255

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.view.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, MAPS, PHASE_MAP
+from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, PHASE_MAP
+from ptypinn.view.colours import MAPS
 from ptypinn.view.picture_file import LIGHT, UNCERTAINTY
 from ptypinn.view.pyramid import AMPLITUDE
 

@@ -17,7 +17,7 @@ from ptypinn.data.recon_file import GROUP
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.recorded import find_scan, loading_as_recorded, mapping, record_of_scan
-from ptypinn.view.colours import COUNTS_MAP, DIFFERENCE_MAP
+from ptypinn.report.colours import COUNTS_MAP, DIFFERENCE_MAP
 from ptypinn.view.picture_file import OBJECT, PictureFile
 from ptypinn.view.tiles import scalar_png
 
