@@ -14,7 +14,7 @@ import pytest
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.formats import save
-from ptypinn.data.formats.base import file_hash
+from ptypinn.data.formats.source import file_hash
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.runs import RECONSTRUCTION, REPORT, RunFolder
