@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptypinn.cli.session import Session
 from ptypinn.config.info import InfoConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ptypinn.info import ScanInfo
+    from ptypinn.orientation import Ranking
 
 
 def run_simulate(session: Session) -> None:
@@ -44,20 +52,43 @@ def _show_scan(session: Session, path: Path, config: LoadConfig) -> None:
     from ptypinn.info import info
     from ptypinn.report.info_text import info_lines
 
-    found = info(load(path, config), session.config(InfoConfig))
-    lines = info_lines(found)
+    scan, how = load(path, config), session.config(InfoConfig)
+    found = info(scan, how)
+    lines, result, draw = info_lines(found), {"stage": "info", **found.to_dict()}, partial(_draw_scan, found)
+    if session.options.orient:
+        from ptypinn.orientation import orient
+        from ptypinn.report.orient_text import orient_lines
+
+        with session.progress() as progress:
+            ranking = orient(scan, how, progress=progress)
+        lines += orient_lines(ranking)
+        result["orientation"] = ranking.to_dict()
+        draw = partial(_draw_ranking, ranking)
     if session.options.plot:
         from ptypinn.cli.products import save_picture
-        from ptypinn.report.info_figure import info_figure
 
-        lines.append(f"picture in {save_picture(info_figure(found), session.options.plot)}")
-    session.tell({"stage": "info", **found.to_dict()}, lines)
+        lines.append(f"picture in {save_picture(draw(), session.options.plot)}")
+    session.tell(result, lines)
+
+
+def _draw_scan(found: ScanInfo) -> Figure:
+    from ptypinn.report.info_figure import info_figure
+
+    return info_figure(found)
+
+
+def _draw_ranking(ranking: Ranking) -> Figure:
+    from ptypinn.report.orient_figure import orient_figure
+
+    return orient_figure(ranking)
 
 
 def _show_reconstruction(session: Session, path: Path, config: LoadConfig) -> None:
     from ptypinn.data.formats import load_reconstruction
     from ptypinn.report.recon_text import recon_dict, recon_lines
 
+    if session.options.orient:
+        raise InputError(str(path), "--orient", "a reconstruction, which has no patterns", "a scan")
     recon = load_reconstruction(path, config)
     lines = recon_lines(recon)
     if session.options.plot:

@@ -82,7 +82,11 @@ STAGES: dict[str, Stage] = {
     ),
     "info": Stage(
         "Tell what a scan holds, or a reconstruction: geometry, dose, overlap, what is missing.",
-        (SCAN, Argument("plot", "Picture to draw (PNG).")),
+        (
+            SCAN,
+            Argument("plot", "Picture to draw (PNG): of the scan, or of the orientations with --orient."),
+            Argument("orient", "Try which way round patterns and positions belong, and rank them.", switch=True),
+        ),
         ("load.LoadConfig", "info.InfoConfig"),
         "data.run_info",
     ),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Int64, Num
 
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
@@ -26,6 +27,32 @@ class Orientation:
         """Whether nothing changes."""
         return not self.transpose and self.flip == "none"
 
+    @property
+    def inverse(self) -> Orientation:
+        """What undoes this one."""
+        return Orientation.of(self.matrix.T)
+
+    @property
+    def half_turn(self) -> Orientation:
+        """This one, then turned by 180 degrees."""
+        return Orientation.of(-self.matrix)
+
+    @property
+    def matrix(self) -> Int64[np.ndarray, "2 2"]:
+        """What the orientation does to a vector (y, x)."""
+        signs = np.diag([-1 if name in self.flip else 1 for name in "yx"])
+        return np.asarray(signs @ (np.eye(2, dtype=np.int64)[::-1] if self.transpose else np.eye(2, dtype=np.int64)))
+
+    @classmethod
+    def of(cls, matrix: Int64[np.ndarray, "2 2"]) -> Orientation:
+        """The orientation that does to vectors (y, x) what a signed permutation matrix does."""
+        flip = "".join(name for name, sign in zip("yx", matrix.sum(1), strict=True) if sign < 0)
+        return cls(bool(matrix[0, 0] == 0), flip or "none")
+
+    def after(self, first: Orientation) -> Orientation:
+        """The orientation that does what another does first and this one does then."""
+        return Orientation.of(self.matrix @ first.matrix)
+
     def images(self, values: np.ndarray) -> np.ndarray:
         """Turn the last two axes over about pixel N//2, so that the zero frequency stays where it is.
 
@@ -43,6 +70,10 @@ class Orientation:
         values = values[:, ::-1] if self.transpose else values
         signs = [-1.0 if name in self.flip else 1.0 for name in "yx"]
         return np.ascontiguousarray(values * signs)
+
+
+ORIENTATIONS = tuple(itertools.starmap(Orientation, itertools.product((False, True), ("none", "y", "x", "yx"))))
+"""All eight, the identity first."""
 
 
 class DerivedCounts:

@@ -1,0 +1,51 @@
+"""The eight relative orientations side by side: what each makes of the same patterns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptypinn.report.colours import phase_scale
+from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ptypinn.orientation import Candidate, Ranking
+
+
+def orient_figure(ranking: Ranking) -> Figure:
+    """Residuals as bars, and the phase of the object in every orientation, best first."""
+    figure = new_figure(15.0, 6.4)
+    figure.suptitle(f"{ranking.scan.source}: which way round", fontsize=11, color=INK)
+    bars, pictures = figure.subfigures(1, 2, width_ratios=(1, 3))
+    _draw_residuals(bars.subplots(), ranking)
+    for number, (axes, one) in enumerate(zip(pictures.subplots(2, 4).flat, ranking.candidates, strict=True), 1):
+        _draw_phase(axes, one, f"{number}. {name_of(one)}\nresidual {one.residual:.4f}", ranking.scan.pixel_size_m)
+    return figure
+
+
+def name_of(one: Candidate) -> str:
+    """What was done to the positions, in a few words."""
+    parts = ["transpose"] * one.turn.transpose + [f"flip {one.turn.flip}"] * (one.turn.flip != "none")
+    return "positions: " + ", ".join(parts) if parts else "as read"
+
+
+def _draw_residuals(axes: Axes, ranking: Ranking) -> None:
+    residuals = [one.residual for one in ranking.candidates]
+    colours = [ACCENT, *[MUTED] * (len(residuals) - 1)]
+    numbers = np.arange(1, len(residuals) + 1)
+    axes.barh(numbers, residuals, color=colours)
+    axes.set_yticks(numbers)
+    axes.invert_yaxis()
+    axes.set_title(f"Residual; second over first {ranking.margin:.2f}", fontsize=10, color=INK)
+    axes.set_xlabel("amplitude residual", fontsize=9)
+    axes.set_ylabel("rank", fontsize=9)
+    axes.tick_params(labelsize=8)
+
+
+def _draw_phase(axes: Axes, one: Candidate, title: str, pixel_size_m: float | None) -> None:
+    phase = np.angle(one.object * np.conj(one.object.sum()))
+    show_image(axes, phase, title, phase_scale(phase), pixel_size_m)
