@@ -97,15 +97,23 @@ class Ranking:
         ratio = self.over_best(other)
         return "sure" if ratio >= SURE else "likely" if ratio >= LIKELY else "open"
 
-    def position_options(self, candidate: Candidate) -> dict[str, Any] | None:
-        """Options that turn the positions into a candidate's orientation; None where a true object holds them."""
-        if self.scan.truth is not None and not candidate.is_as_read:
-            return None
-        return _options("positions", candidate.turn.after(_read_with(self.scan, "positions")))
+    def positions_turned(self, candidate: Candidate) -> Orientation:
+        """How the file's positions are to be turned for a candidate, while its patterns stay as they were read."""
+        return candidate.turn.after(_read_with(self.scan, "positions"))
 
-    def pattern_options(self, candidate: Candidate) -> dict[str, Any]:
-        """Options that turn patterns, mask and probe instead, with the same residual and the object in a mirror."""
-        return _options("patterns", candidate.turn.inverse.after(_read_with(self.scan, "patterns")))
+    def patterns_turned(self, candidate: Candidate) -> Orientation:
+        """How patterns, mask and probe are to be turned instead: the same residual, and the object in a mirror."""
+        return candidate.turn.inverse.after(_read_with(self.scan, "patterns"))
+
+    def ways(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+        """Options that read the scan in a candidate's orientation, either of the stage or of the camera.
+
+        The positions of a scan with a true object index that object, and cannot be turned.
+        """
+        stage = (
+            {} if self.scan.truth is not None else {"stage": _options("positions", self.positions_turned(candidate))}
+        )
+        return {**stage, "camera": _options("patterns", self.patterns_turned(candidate))}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts for JSON."""
@@ -125,8 +133,7 @@ class Ranking:
                     "over_best": self.over_best(one),
                     "as_read": one.is_as_read,
                     "twin_of_best": one is self.twin,
-                    "position_options": self.position_options(one),
-                    "pattern_options": self.pattern_options(one),
+                    "options": self.ways(one),
                 }
                 for one in self.candidates
             ],
@@ -150,11 +157,12 @@ def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress 
         found, expected = f"{scan.n_patterns} patterns", f"at least {LEAST_PATTERNS} to tell the orientation by"
         raise InputError(scan.source, "--orient", found, expected)
     require_far_field(scan)
-    some, found = _middle(scan, config.orient_patterns), []
+    some = _middle(scan, config.orient_patterns)
+    tried: list[Candidate] = []
     for number, turn in enumerate(ORIENTATIONS, 1):
-        found.append(_try(some, turn, config.orient_iterations))
-        (progress or silent)("orient", number, len(ORIENTATIONS), residual=found[-1].residual)
-    return Ranking(scan, config, tuple(sorted(found, key=lambda one: one.residual)))
+        tried.append(_try(some, turn, config.orient_iterations))
+        (progress or silent)("orient", number, len(ORIENTATIONS), residual=tried[-1].residual)
+    return Ranking(scan, config, tuple(sorted(tried, key=lambda one: one.residual)))
 
 
 def _middle(scan: ScanData, count: int) -> ScanData:
@@ -168,7 +176,7 @@ def _middle(scan: ScanData, count: int) -> ScanData:
 
 def _strongest(probe: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.ndarray, "1 y x"]:
     """The strongest mode with the power of all."""
-    powers = np.sum(np.abs(probe) ** 2, axis=(1, 2), dtype=np.float64)
+    powers = np.asarray(np.sum(np.abs(probe) ** 2, axis=(1, 2), dtype=np.float64))
     best = int(powers.argmax())
     return np.asarray(probe[best : best + 1] * np.sqrt(powers.sum() / powers[best]), np.complex64)
 

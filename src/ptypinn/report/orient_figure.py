@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptypinn.report.colours import phase_scale
+from ptypinn.report.orient_text import in_words
 from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, show_image
 
 if TYPE_CHECKING:
@@ -19,18 +20,21 @@ if TYPE_CHECKING:
 def orient_figure(ranking: Ranking) -> Figure:
     """Residuals as bars, and the phase of the object in every orientation, best first."""
     figure = new_figure(15.0, 6.4)
-    figure.suptitle(f"{ranking.scan.source}: which way round", fontsize=11, color=INK)
-    bars, pictures = figure.subfigures(1, 2, width_ratios=(1, 3))
-    _draw_residuals(bars.subplots(), ranking)
-    for number, (axes, one) in enumerate(zip(pictures.subplots(2, 4).flat, ranking.candidates, strict=True), 1):
-        _draw_phase(axes, one, f"{number}. {name_of(one)}\nresidual {one.residual:.4f}", ranking.scan.pixel_size_m)
+    figure.suptitle(
+        f"{ranking.scan.source}: phase of the object by how the positions are turned", fontsize=11, color=INK
+    )
+    grid = figure.add_gridspec(2, 5)
+    _draw_residuals(figure.add_subplot(grid[:, 0]), ranking)
+    for place, one in enumerate(ranking.candidates):
+        axes = figure.add_subplot(grid[place // 4, 1 + place % 4])
+        title = f"{place + 1}. {_name(one, ranking)}\nresidual {one.residual:.4g}"
+        _draw_phase(axes, one, title, ranking.scan.pixel_size_m)
     return figure
 
 
-def name_of(one: Candidate) -> str:
-    """What was done to the positions, in a few words."""
-    parts = ["transpose"] * one.turn.transpose + [f"flip {one.turn.flip}"] * (one.turn.flip != "none")
-    return "positions: " + ", ".join(parts) if parts else "as read"
+def _name(one: Candidate, ranking: Ranking) -> str:
+    note = " (as read)" if one.is_as_read else " (twin)" if one is ranking.twin else ""
+    return in_words(ranking.positions_turned(one)) + note
 
 
 def _draw_residuals(axes: Axes, ranking: Ranking) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ptypinn.data.oriented import Orientation
 from ptypinn.orientation import Candidate, Ranking
 
 SURENESS = {
@@ -19,7 +20,7 @@ TWINS = {
     "the first",
     "open": "not told apart here: its residual is {ratio:.2f} times that of the first",
 }
-MIRROR = "either will do for the data; the object comes out mirrored or turned"
+CHOICE = ", with every other option as it is; the data cannot say which of the two, the objects are mirror images"
 
 
 def orient_lines(ranking: Ranking) -> list[str]:
@@ -36,10 +37,8 @@ def what_to_set(ranking: Ranking) -> str:
     """Options that bring the scan into the best orientation, in the spelling of the command line."""
     if ranking.best.is_as_read:
         return "Nothing to set: the scan as it was read ranks first."
-    ways = [_spelt(options) for options in _ways(ranking, ranking.best)]
-    if len(ways) == 1:
-        return f"To set: {ways[0]} (camera). Nothing has been applied."
-    return f"To set: {ways[0]} (stage) or {ways[1]} (camera); {MIRROR}. Nothing has been applied."
+    ways = [f"{_spelt(options)} ({what})" for what, options in ranking.ways(ranking.best).items()]
+    return f"To set: {' or '.join(ways)}{CHOICE if len(ways) > 1 else ''}. Nothing has been applied."
 
 
 def how_sure(ranking: Ranking) -> list[str]:
@@ -57,21 +56,16 @@ def _advice(ranking: Ranking) -> str:
     return " Patterns alone cannot: a probe whose defocus has the wrong sign makes the twin win."
 
 
+def in_words(orientation: Orientation) -> str:
+    """What an orientation does, in a few words."""
+    flip = [] if orientation.flip == "none" else [f"flip {orientation.flip}"]
+    return ", ".join(["transpose"] * orientation.transpose + flip) or "none"
+
+
 def _row(number: int, one: Candidate, ranking: Ranking) -> str:
-    positions = ranking.position_options(one)
-    ways = ["not with a true object" if positions is None else _brief(positions), _brief(ranking.pattern_options(one))]
     note = "  (as read)" if one.is_as_read else "  (twin of the first)" if one is ranking.twin else ""
-    return f"  {number:<5}{one.residual:<10.4g}{ranking.over_best(one):<11.2f}{ways[0]:<28}{ways[1]}{note}"
-
-
-def _ways(ranking: Ranking, one: Candidate) -> list[Mapping[str, Any]]:
-    return [way for way in (ranking.position_options(one), ranking.pattern_options(one)) if way is not None]
-
-
-def _brief(options: Mapping[str, Any]) -> str:
-    transpose, flip = options.values()
-    parts = ["transpose"] * bool(transpose) + [f"flip {flip}"] * (flip != "none")
-    return ", ".join(parts) or "none"
+    positions, patterns = in_words(ranking.positions_turned(one)), in_words(ranking.patterns_turned(one))
+    return f"  {number:<5}{one.residual:<10.4g}{ranking.over_best(one):<11.2f}{positions:<28}{patterns}{note}"
 
 
 def _spelt(options: Mapping[str, Any]) -> str:

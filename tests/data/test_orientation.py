@@ -1,0 +1,155 @@
+"""Which way round patterns and positions belong: what the data tell, what they cannot, and which option sets it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.config.info import InfoConfig
+from ptypinn.config.load import LoadConfig
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.formats import load, save
+from ptypinn.data.oriented import ORIENTATIONS, Orientation, derive
+from ptypinn.errors import InputError
+from ptypinn.orientation import SURE, orient
+from ptypinn.report.orient_figure import orient_figure
+from ptypinn.report.orient_text import orient_lines
+from ptypinn.report.style import png_bytes
+from ptypinn.simulate import simulate
+
+PLAIN = Orientation()
+FEW = InfoConfig(orient_patterns=49, orient_iterations=15)
+SMALL = {"size": 32, "object_size": (72, 72), "n_patterns": 64, "photons": 1e6, "seed": 5}
+orientations = st.sampled_from(ORIENTATIONS)
+
+
+def simulated(**changes):
+    return simulate(SimulateConfig(**{**SMALL, **changes})).replace(truth=None)
+
+
+def options_of(ranking, what):
+    return ranking.ways(ranking.best)[what]
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """A probe out of focus, whose twin differs."""
+    return simulated()
+
+
+@pytest.fixture(scope="module")
+def ranking(scan):
+    return orient(scan, FEW)
+
+
+@given(orientations, orientations)
+def test_orientations_compose_as_they_act_on_images_and_positions(first, then):
+    rng = np.random.default_rng(0)
+    images, positions, both = rng.random((2, 6, 6)), rng.random((5, 2)), then.after(first)
+    np.testing.assert_array_equal(both.images(images), then.images(first.images(images)))
+    np.testing.assert_array_equal(both.positions(positions), then.positions(first.positions(positions)))
+    assert both in ORIENTATIONS
+    assert first.inverse.after(first).is_identity
+    np.testing.assert_array_equal(first.half_turn.positions(positions), -first.positions(positions))
+
+
+@pytest.mark.parametrize("mounted", ORIENTATIONS, ids=str)
+def test_every_way_to_mount_the_camera_is_recovered(scan, mounted):
+    scrambled = derive(scan, mounted, PLAIN, None)
+    found = orient(scrambled, FEW)
+    assert found.margin >= SURE
+    assert found.verdict(found.rival) == found.verdict(found.twin) == "sure"
+    options = options_of(found, "camera")
+    straight = derive(scrambled, Orientation(*options.values()), PLAIN, None)
+    np.testing.assert_array_equal(straight.counts, scan.counts)
+
+
+@pytest.mark.parametrize("what", ["stage", "camera"])
+def test_the_options_it_names_read_the_scan_in_the_best_orientation(scan, what, tmp_path):
+    path, wrong = tmp_path / "scan.h5", LoadConfig(transpose_patterns=True, flip_positions="y")
+    save(scan, path)
+    before = orient(load(path, wrong), FEW)
+    assert not before.best.is_as_read
+    after = orient(load(path, dataclasses.replace(wrong, **options_of(before, what))), FEW)
+    assert after.best.is_as_read
+    assert after.best.residual == pytest.approx(before.best.residual, rel=0.05)
+
+
+@pytest.mark.parametrize("turn", [Orientation(True), Orientation(False, "y")], ids=str)
+def test_a_scan_in_a_mirror_is_as_good_as_the_scan(scan, ranking, turn):
+    mirrored = orient(derive(scan, turn, turn, None), FEW)
+    assert mirrored.best.is_as_read
+    assert mirrored.best.residual == pytest.approx(ranking.best.residual, rel=0.05)
+
+
+def test_only_a_probe_that_differs_from_its_twin_tells_twins_apart(ranking):
+    assert ranking.verdict(ranking.twin) == "sure"
+    symmetric = orient(simulated(probe="disk", probe_diameter_px=12.0), FEW)
+    assert {symmetric.best.turn, symmetric.twin.turn} == {PLAIN, PLAIN.half_turn}
+    assert symmetric.verdict(symmetric.twin) == "open"
+    assert symmetric.verdict(symmetric.rival) == "sure"
+    assert any("not told apart" in line for line in orient_lines(symmetric))
+
+
+def test_the_conjugate_probe_makes_the_twin_win(scan):
+    found = orient(scan.replace(probe=scan.probe.conj()), FEW)
+    assert found.best.turn == PLAIN.half_turn
+
+
+def test_without_a_probe_patterns_in_focus_still_tell_all_but_the_twin():
+    scan = simulated(probe="gaussian", probe_diameter_px=8.0)
+    found = orient(scan.replace(probe=None, probe_gauge="relative"), FEW)
+    assert {found.best.turn, found.twin.turn} == {PLAIN, PLAIN.half_turn}
+    assert (found.verdict(found.rival), found.verdict(found.twin)) == ("sure", "open")
+
+
+def test_nothing_is_sure_about_patterns_that_do_not_overlap():
+    rng = np.random.default_rng(0)
+    scan = simulated()
+    shuffled = scan.replace(positions_px=scan.positions_px[rng.permutation(scan.n_patterns)])
+    found = orient(shuffled, FEW)
+    assert found.verdict(found.rival) == "open"
+
+
+def test_nothing_is_applied_and_the_words_say_what_to_set(scan):
+    wrong = derive(scan, Orientation(True, "x"), PLAIN, None)
+    counts, positions = wrong.counts.copy(), wrong.positions_px.copy()
+    found = orient(wrong, FEW)
+    np.testing.assert_array_equal(wrong.counts, counts)
+    np.testing.assert_array_equal(wrong.positions_px, positions)
+    text = "\n".join(orient_lines(found))
+    assert "--transpose_patterns true --flip_patterns y (camera)" in text
+    assert "--transpose_positions true --flip_positions x (stage)" in text
+    assert "Nothing has been applied" in text
+
+
+def test_positions_that_index_a_true_object_are_not_turned(scan):
+    truthful = simulate(SimulateConfig(**SMALL))
+    assert list(orient(truthful, FEW).ways(orient(truthful, FEW).best)) == ["camera"]
+
+
+def test_the_ranking_is_json_and_a_picture(ranking):
+    plain = json.loads(json.dumps(ranking.to_dict(), allow_nan=False))
+    residuals = [one["residual"] for one in plain["ranking"]]
+    assert residuals == sorted(residuals)
+    assert len(residuals) == 8
+    assert sum(one["twin_of_best"] for one in plain["ranking"]) == 1
+    assert plain["stored_orientation_is_best"]
+    assert png_bytes(orient_figure(ranking)).startswith(b"\x89PNG")
+
+
+def test_too_few_patterns_are_refused(scan):
+    with pytest.raises(InputError, match=r"--orient: 8 patterns; expected at least 9"):
+        orient(scan.subset(np.arange(8)))
+    with pytest.raises(InputError, match="--orient_patterns"):
+        InfoConfig(orient_patterns=8)
+
+
+def test_the_real_star_is_stored_the_right_way_round(star):
+    found = orient(load(star))
+    assert found.best.is_as_read
+    assert found.margin >= SURE
+    assert found.share_for_best(found.candidates[1]) > 0.95
