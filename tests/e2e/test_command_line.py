@@ -173,6 +173,15 @@ def test_info_prints_and_draws(ptypinn, scan_file, tmp_path):
     assert json.loads(ptypinn("info", scan_file, "--json").out)["n_patterns"] == 36
 
 
+def test_info_ranks_orientations(ptypinn, scan_file, tmp_path):
+    fast = ("--orient", "--orient-patterns", 9, "--orient-iterations", 1, "--quiet")
+    done = ptypinn("info", scan_file, *fast, "--plot", tmp_path / "orient.png")
+    assert done.code == 0, done.err
+    assert "(as read)" in done.out
+    assert (tmp_path / "orient.png").read_bytes().startswith(b"\x89PNG")
+    assert len(json.loads(ptypinn("info", scan_file, *fast, "--json").out)["orientation"]["ranking"]) == 8
+
+
 def test_simulate_does_not_replace_a_file_unless_told(ptypinn, scan_file):
     before = scan_file.read_bytes()
     refused = ptypinn("simulate", "--output", scan_file, *SMALL)
