@@ -42,6 +42,8 @@ BEYOND = 1e3
 """Largest noise variance in units of the object's mean square: nothing is known of a pixel long before."""
 DIMMEST = 1e-3
 """Light below this share of the typical light counts as this share in the mean noise."""
+NO_LIGHT = 1e-12
+"""Light below this share of the brightest is rounding, as probes with a sharp edge leave it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def unexplained(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Map:
     values = 2 * excess / (float(power.sum(dtype=np.float64)) * seen_share(scan, fit) or 1.0)
     spread = _on_canvas(power, recon.positions_px, values, recon.object.shape)
     light = recon.illumination
-    return np.divide(spread, light, out=np.zeros_like(spread), where=light > 0)
+    return np.divide(spread, light, out=np.zeros_like(spread), where=light > NO_LIGHT * light.max())
 
 
 def resolved_share(object_: Canvas, light: Map) -> float:
