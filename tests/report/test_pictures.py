@@ -22,10 +22,11 @@ from ptypinn.report.colours import (
     robust_limits,
     turn_scale,
 )
+from ptypinn.report.digits import length_unit, metres
 from ptypinn.report.outline import MOST_POINTS, outline_path
 from ptypinn.report.panels import indexed_png, panel_of
 from ptypinn.report.position_maps import position_map
-from ptypinn.report.style import length_unit, metres, scale_bar_of
+from ptypinn.report.style import scale_bar_of
 from ptypinn.report.view import MOST_PX, frame_of, reduced, step_for, view_of
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)

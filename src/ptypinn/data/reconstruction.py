@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Complex64, Float32, Float64, Int64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+    from ptypinn.data.tensors import ReconstructionTensors
 
 
 @dataclass(frozen=True)
@@ -90,3 +96,43 @@ class Reconstruction:
         """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""
         lit = self.illumination[self.illumination > 0]
         return self.illumination > fraction * (np.percentile(lit, 95) if lit.size else np.inf)
+
+    def plot(self, title: str = "") -> Figure:
+        """Draw amplitude and phase of the lit part, with colour bars and scale bars in metres or in pixels.
+
+        Args:
+            title: Text above both.
+        """
+        from ptypinn.report.figures import object_figure
+
+        return object_figure(self, title)
+
+    def __repr__(self) -> str:
+        from ptypinn.report.one_line import recon_line
+
+        return recon_line(self)
+
+    def _repr_html_(self) -> str:
+        from ptypinn.report.cards import card, recon_card
+
+        return card(self, recon_card)
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
+        """The object, so that numpy takes a reconstruction for it."""
+        return np.array(self.object, dtype, copy=copy)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Object, illumination, uncertainty, probe and positions with their axes and units, without copying.
+
+        Raises:
+            InputError: Where the package xarray is not installed.
+        """
+        from ptypinn.data.labelled import recon_dataset
+
+        return recon_dataset(self)
+
+    def to_torch(self) -> ReconstructionTensors:
+        """The arrays as tensors on the CPU, in the same number types, sharing memory where that is possible."""
+        from ptypinn.data.tensors import recon_tensors
+
+        return recon_tensors(self)

@@ -6,12 +6,17 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Complex64, Float64, Num
 
 from ptypinn.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray
+
+    from ptypinn.data.tensors import ScanTensors
 
 ProbeGauge = Literal["calibrated", "relative"]
 Particle = Literal["photon", "electron"]
@@ -134,6 +139,35 @@ class ScanData:
     def replace(self, **changes: Any) -> ScanData:
         """A copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        from ptypinn.report.one_line import scan_line
+
+        return scan_line(self)
+
+    def _repr_html_(self) -> str:
+        from ptypinn.report.cards import card, scan_card
+
+        return card(self, scan_card)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Counts, positions, mask, probe and truth with their axes and units; counts on disk stay there until used.
+
+        Raises:
+            InputError: Where the package xarray is not installed.
+        """
+        from ptypinn.data.labelled import scan_dataset
+
+        return scan_dataset(self)
+
+    def to_torch(self) -> ScanTensors:
+        """The arrays as tensors on the CPU, in the same number types, sharing memory where that is possible.
+
+        Counts on disk are read as a whole; `subset` chooses some first.
+        """
+        from ptypinn.data.tensors import scan_tensors
+
+        return scan_tensors(self)
 
 
 def wavelength_of(energy_eV: float, particle: Particle = "photon") -> float:

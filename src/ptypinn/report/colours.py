@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ptypinn.report.digits import power_of_ten
+from ptypinn.report.digits import digits_of, power_of_ten
 
 AMPLITUDE_MAP = "viridis"
 PHASE_MAP = "cividis"
@@ -62,6 +62,17 @@ class ColourScale:
             values = list(zip(found, self._labels(found), strict=True))
         return [(round(100 * (value - self.low) / span, 2), label) for value, label in values]
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The values at the ends in three digits, without the unit; those behind logarithms."""
+        low, high = (digits_of(10**value if self.decades else value, 3) for value in self.limits)
+        return low, high
+
+    @property
+    def stops(self) -> str:
+        """Its colours for a gradient in a style sheet."""
+        return stops_of(self.name)
+
     def _round_values(self) -> list[float]:
         from matplotlib.ticker import MaxNLocator
 
@@ -94,7 +105,12 @@ def colours_of(name: str, number: int) -> np.ndarray:
 
 def gradients() -> dict[str, str]:
     """The stops of every map, for a style sheet."""
-    return {name: ", ".join("#" + bytes(colour.tolist()).hex() for colour in colours_of(name, STOPS)) for name in MAPS}
+    return {name: stops_of(name) for name in MAPS}
+
+
+def stops_of(name: str) -> str:
+    """The stops of a map, for a gradient in a style sheet."""
+    return ", ".join("#" + bytes(colour.tolist()).hex() for colour in colours_of(name, STOPS))
 
 
 def robust_limits(image: np.ndarray) -> tuple[float, float]:

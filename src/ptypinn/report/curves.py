@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from ptypinn.metrics import RingCorrelation
-from ptypinn.report.style import ACCENT, INK, MUTED, metres, new_figure
+from ptypinn.report.digits import metres
+from ptypinn.report.style import ACCENT, INK, MUTED, new_figure
 from ptypinn.report.theme import LIGHT
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import math
 
 DASH = "–"  # noqa: RUF001 - a dash for people
 LARGEST_PLAIN, SMALLEST_POWER, LARGEST_POWER = 1e5, -4, 5
+_METRES = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -25,3 +26,14 @@ def digits_of(value: float, digits: int = 4) -> str:
 def power_of_ten(power: int) -> str:
     """A power of ten with its exponent raised."""
     return f"10{str(power).translate(_RAISED)}"
+
+
+def metres(length: float, digits: int = 3) -> str:
+    """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
+    scale, unit = length_unit(length)
+    return f"{length / scale:.{digits}g} {unit}"
+
+
+def length_unit(length: float) -> tuple[float, str]:
+    """The SI unit that suits a length: how many metres it is, and its sign."""
+    return next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])

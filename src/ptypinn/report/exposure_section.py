@@ -10,10 +10,9 @@ from ptypinn.data.survey import mean_spacing
 from ptypinn.metrics import DataFit
 from ptypinn.physics.probes import equivalent_diameter
 from ptypinn.report.blocks import Cell, Facts, Figures, Section, cell_of
-from ptypinn.report.digits import digits_of
+from ptypinn.report.digits import digits_of, metres
 from ptypinn.report.images import light_images
 from ptypinn.report.position_maps import photons_image
-from ptypinn.report.style import metres
 from ptypinn.report.told import extent, panels_of
 from ptypinn.report.view import Frame
 

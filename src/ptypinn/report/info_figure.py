@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, turn_scale
-from ptypinn.report.style import ACCENT, INK, MUTED, metres, new_figure, show_image
+from ptypinn.report.digits import metres
+from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptypinn.report.style import metres
+from ptypinn.report.digits import metres
 
 if TYPE_CHECKING:
     from ptypinn.info import ScanInfo

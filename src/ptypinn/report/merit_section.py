@@ -7,8 +7,8 @@ from dataclasses import replace
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import Evaluation
 from ptypinn.report.blocks import Cell, Section, Table, cell_of
+from ptypinn.report.digits import metres
 from ptypinn.report.exposure_section import overlap_of
-from ptypinn.report.style import metres
 from ptypinn.report.words import HEADLINE, Row, rows_of, word_of
 
 RESOLUTIONS = ("frc_half_bit_px", "split_half_frc_half_bit_px")

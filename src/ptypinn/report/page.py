@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
@@ -11,24 +13,33 @@ from ptypinn.report.blocks import Page
 from ptypinn.report.colours import gradients
 from ptypinn.report.theme import DARK, LIGHT
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 TEMPLATE = "page.html.jinja"
 _CODE = re.compile(r"`([^`]+)`")
 
 
 def render_page(page: Page) -> str:
     """A page as HTML text; every text is escaped, and a name that the template does not know is an error."""
+    template = templates().get_template(TEMPLATE)
+    return template.render(page=page, version=__version__, light=LIGHT, dark=DARK, gradients=gradients())
+
+
+@functools.cache
+def templates() -> Environment:
+    """The templates of pages and cards; every text in them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    templates = Environment(
+    found = Environment(
         loader=PackageLoader("ptypinn", "report/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["prose"] = prose
-    template = templates.get_template(TEMPLATE)
-    return template.render(page=page, version=__version__, light=LIGHT, dark=DARK, gradients=gradients())
+    found.filters["prose"] = prose
+    return found
 
 
 def prose(text: str) -> Markup:

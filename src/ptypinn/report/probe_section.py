@@ -7,8 +7,8 @@ import torch
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.probes import equivalent_diameter, power_at_edge
 from ptypinn.report.blocks import Block, Cell, Facts, Figures, Section, Table, cell_of
+from ptypinn.report.digits import metres
 from ptypinn.report.images import MOST_MODES, mode_photons, mode_shares, probe_images
-from ptypinn.report.style import metres
 from ptypinn.report.told import panels_of
 
 

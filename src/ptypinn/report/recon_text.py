@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.report.style import metres
+from ptypinn.report.digits import metres
 
 
 def recon_dict(recon: Reconstruction) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ptypinn.report.answer import verdict_of
 from ptypinn.report.blocks import Cell, Page, cell_of
 from ptypinn.report.comparison_section import comparison_section
 from ptypinn.report.curve_sections import convergence_section, resolution_section
+from ptypinn.report.digits import metres
 from ptypinn.report.exposure_section import exposure_section
 from ptypinn.report.merit_section import key_figures, merit_section
 from ptypinn.report.object_section import object_panels
@@ -24,7 +25,6 @@ from ptypinn.report.page import render_page
 from ptypinn.report.patterns_section import patterns_section
 from ptypinn.report.probe_section import probe_section
 from ptypinn.report.scale_section import scale_section
-from ptypinn.report.style import metres
 from ptypinn.report.trust_section import trust_section
 from ptypinn.report.view import frame_of
 

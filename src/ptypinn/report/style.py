@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ptypinn.report.colours import ColourScale, amplitude_scale
+from ptypinn.report.digits import metres
 from ptypinn.report.theme import LIGHT
 from ptypinn.report.view import reduced, step_for
 
@@ -22,12 +23,18 @@ INK, ACCENT, MUTED, ASIDE = (LIGHT[name] for name in ("ink", "accent", "rule", "
 SOFT = LIGHT["soft"]
 MOST_PX = 1600
 """Longest edge of an image in a figure; a larger one is averaged over blocks first."""
-_METRES = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+
+
+class ShownFigure(Figure):
+    """A figure that notebooks show as a picture without pyplot, and that nothing keeps alive when it is let go."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
 
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure in inches, drawn by Agg without any display."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = ShownFigure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -104,14 +111,3 @@ def scale_bar_of(width_px: int, pixel_size_m: float | None) -> tuple[float, str]
     if pixel_size_m is None:
         return float(max(length, 1.0)), f"{max(length, 1.0):.0f} px"
     return float(length / pixel), metres(length)
-
-
-def metres(length: float, digits: int = 3) -> str:
-    """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
-    scale, unit = length_unit(length)
-    return f"{length / scale:.{digits}g} {unit}"
-
-
-def length_unit(length: float) -> tuple[float, str]:
-    """The SI unit that suits a length: how many metres it is, and its sign."""
-    return next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ptypinn.report.digits import metres
 from ptypinn.report.images import ScaledImage
 from ptypinn.report.panels import Panel, panel_of
-from ptypinn.report.style import metres
 
 
 def alt_of(drawn: ScaledImage, where: str = "") -> str:
