@@ -85,24 +85,63 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("refine_simulated", {"iterations": 3, "photons": 1e5}),
-        ("train_and_reconstruct", {"folder": Path("model"), "epochs": 1, "photons": 1e5}),
-        ("read_my_file", {"path": Path("my_scan.h5")}),
-    ],
-)
-def test_examples_run(name, arguments, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+EXAMPLES = {
+    "refine_simulated": {"iterations": 3, "photons": 1e5},
+    "train_and_reconstruct": {"folder": Path("model"), "epochs": 1, "photons": 1e5},
+    "read_my_file": {"path": Path("my_scan.h5")},
+    "picture_and_report": {"scan_file": None, "folder": Path("run"), "rounds": 1},
+    "compare_doses": {"doses": [1e4, 1e5], "overlaps": [0.5], "size": 96, "rounds": 1},
+    "electrons_4dstem": {"folder": Path("run"), "rounds": 1},
+    "why_is_my_amplitude_wrong": {"folder": Path("run"), "iterations": 4},
+}
+"""Arguments that let every example finish in seconds."""
+
+
+def example(name: str):
     path = ROOT / "examples" / f"{name}.py"
     assert len(path.read_text().splitlines()) <= 60
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main(**arguments)
+    return module.main(**EXAMPLES[name])
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["refine_simulated", "train_and_reconstruct", "read_my_file"])
+def test_examples_run(name, elsewhere):
+    example(name)
+
+
+def test_a_measured_scan_becomes_picture_report_and_file(elsewhere):
+    result = example("picture_and_report")
+    assert result.metrics["output_vs_truth_ratio"] == pytest.approx(1, abs=0.1)
+    made = {path.name for path in (elsewhere / "run").iterdir()}
+    assert made == {"scan.h5", "reconstruction.h5", "object.png", "report.html"}
+
+
+def test_more_dose_leaves_less_error(elsewhere, capsys):
+    few, many = example("compare_doses")
+    assert many["complex_error"] < few["complex_error"]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_dose_is_in_electrons(elsewhere):
+    recon, dose = example("electrons_4dstem")
+    shone = len(recon.positions_px) * 2e4
+    area = (0.4 * 3 * 12) ** 2
+    assert dose == pytest.approx(shone / area, rel=0.25)
+
+
+def test_lost_amplitude_is_found(elsewhere):
+    found = example("why_is_my_amplitude_wrong")
+    assert [finding.stage for finding in found["counts"].findings] == ["loading"]
+    assert found["amplitude"].healthy
 
 
 def test_every_example_is_tested():
-    tested = {"refine_simulated", "train_and_reconstruct", "read_my_file"}
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == tested
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
