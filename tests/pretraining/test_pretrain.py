@@ -19,7 +19,7 @@ from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
 from ptypinn.learned.weights import load_weights
 from ptypinn.pretrain import WEIGHTS, pretrain
-from ptypinn.pretraining.card import command_of
+from ptypinn.pretraining.card import command_of, commands_of
 from ptypinn.pretraining.export import export
 from ptypinn.pretraining.scenarios import HELD_OUT_IMAGES
 from ptypinn.pretraining.states import draw_states
@@ -145,6 +145,14 @@ def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp
         pretrain(replace(further, widths=(8, 8, 8, 8)), output_dir=tmp_path / "other")
     with pytest.raises(InputError, match="no such file"):
         pretrain(replace(further, start=str(tmp_path / "none.safetensors")), output_dir=tmp_path / "none")
+
+
+@pytest.mark.parametrize("before", ["ptypinn pretrain", ["ptypinn pretrain"]])
+def test_a_card_with_one_command_or_with_several_is_gone_on_from(tiny, trained, before):
+    start = replace(load_weights(trained), card={"retrain": before})
+    first, second = commands_of(tiny, start)
+    assert first == "ptypinn pretrain"
+    assert second.startswith("ptypinn pretrain --output-dir further")
 
 
 def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(tiny, trained, tmp_path):

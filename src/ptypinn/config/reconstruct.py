@@ -22,7 +22,7 @@ class ReconstructConfig:
     loss: Literal["poisson", "amplitude"] = "poisson"
     """Data term of the learned solver: variance-stabilised amplitudes, or Poisson likelihood once they come close."""
     precision: Literal["32", "bf16"] = "32"
-    """Arithmetic of the learned solver's network: float32, or bfloat16, which is faster on GPUs and recent CPUs and
+    """Arithmetic of the learned solver's network: float32, or bfloat16, which is faster where the processor has it and
     changes errors by about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
     polish: int = 0
     """Most iterations of the iterative solver from the learned solver's result; it stops before noise is fitted."""

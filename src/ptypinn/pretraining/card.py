@@ -114,7 +114,8 @@ def commands_of(config: PretrainConfig, start: Weights | None) -> list[str]:
     """The commands that repeat a training, and before it those of the weights that it went on from."""
     if start is None:
         return [command_of(config, "pretrained")]
-    return [*start.card.get("retrain", []), f"{command_of(config, 'further')} --start {START}"]
+    before = start.card.get("retrain", [])
+    return [*([before] if isinstance(before, str) else before), f"{command_of(config, 'further')} --start {START}"]
 
 
 def command_of(config: PretrainConfig, folder: str) -> str:
