@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.windows import WindowOptions
@@ -72,14 +74,19 @@ def test_polishing_helps_at_high_dose_and_keeps_the_scale(make_scan):
     assert fine.provenance["polish"]["passes"] > 12
 
 
-def test_closing_rounds_take_away_noise_that_polishing_has_fitted(make_scan, monkeypatch):
-    scan = make_scan(size=48, object="dead_leaves", object_size=(112, 112), photons=2e4)
-    config = ReconstructConfig(polish=20, **KNOWN)
-    errors = {}
-    for rounds in (0, 2):
-        monkeypatch.setattr(polish, "CLOSING", rounds)
-        errors[rounds] = figures_of(reconstruct(scan, None, config), scan)["complex_error"]
-    assert errors[2] < errors[0]
+@pytest.mark.parametrize(("sample", "left"), [("siemens", 0.6), ("dead_leaves", 0.9)])
+def test_polishing_goes_on_with_or_without_rounds_as_held_out_pixels_say(make_scan, sample, left):
+    scan = make_scan(size=48, object=sample, object_size=(112, 112), photons=1e6)
+    plain, polished = (reconstruct(scan, None, ReconstructConfig(polish=n, **KNOWN)) for n in (0, 30))
+    assert figures_of(polished, scan)["complex_error"] < left * figures_of(plain, scan)["complex_error"]
+    assert 1 <= polished.provenance["polish"]["cycles_kept"] <= 2
+
+
+@given(iterations=st.integers(1, 500))
+def test_iterations_are_dealt_out_evenly_to_cycles(iterations):
+    found = polish.cycles(iterations)
+    assert sum(found) == iterations
+    assert polish.CYCLE >= max(found) >= min(found) >= max(found) - 1
 
 
 @pytest.mark.parametrize("refine_probe", [False, True])
@@ -94,11 +101,12 @@ def test_polishing_finds_positions_that_are_off(make_scan, refine_probe):
     assert recon.object.shape == scan.truth.shape
 
 
-def test_polishing_stops_before_it_fits_noise(make_scan):
+def test_a_cycle_of_polishing_that_fits_noise_is_undone(make_scan):
     scan = make_scan(photons=3e3, overlap=0.6)
     plain, polished = (reconstruct(scan, None, ReconstructConfig(polish=n, **KNOWN)) for n in (0, 60))
-    assert figures_of(polished, scan)["complex_error"] < 1.1 * figures_of(plain, scan)["complex_error"]
-    assert polished.provenance["polish"]["stopped"] == "held-out loss"
+    assert figures_of(polished, scan)["complex_error"] < 1.03 * figures_of(plain, scan)["complex_error"]
+    notes = polished.provenance["polish"]
+    assert (notes["stopped"], notes["cycles_kept"], notes["iterations"]) == ("held-out loss", 0, 15)
 
 
 def test_more_rounds_never_make_it_much_worse(make_scan):

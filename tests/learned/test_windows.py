@@ -190,9 +190,8 @@ def test_lazy_counts_are_read_batch_by_batch(scan):
 def test_judging_pixels_are_those_of_the_whole_scan(scan):
     options = LearnedOptions(refine_probe=False, judged=True)
     whole, windows = both(scan, None, options=options)
-    assert difference(windows.object, whole.object) < 2e-3
     other = solve_scan(scan, None, KNOWN, 3, CPU)
-    assert difference(other.object, whole.object) > 4e-3
+    assert difference(windows.object, whole.object) < 0.5 * difference(other.object, whole.object)
 
 
 def test_too_little_memory_says_how_much_it_takes(scan):

@@ -63,13 +63,18 @@ def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, sh
     assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
 
 
+def both(term, expected, counts):
+    residual = term.residual(expected, counts)
+    return residual, term.loss(expected, residual)
+
+
 @pytest.mark.parametrize("term", ["poisson", "amplitude"])
 @given(seed=st.integers(0, 999))
 def test_residual_is_minus_the_derivative_of_the_term(term, seed):
     rng = np.random.default_rng(seed)
     expected = torch.from_numpy(rng.exponential(5.0, (2, 8, 8))).requires_grad_(True)
     counts = torch.from_numpy(rng.poisson(expected.detach().numpy()).astype(float))
-    loss, residual = DATA_TERMS[term](expected, counts)
+    residual, loss = both(DATA_TERMS[term], expected, counts)
     (slope,) = torch.autograd.grad(loss.sum(), expected)
     torch.testing.assert_close(residual, -slope)
     assert (loss >= 0).all()
@@ -79,8 +84,24 @@ def test_residual_is_minus_the_derivative_of_the_term(term, seed):
 def test_term_resolves_counting_noise_at_a_billion_photons_in_float32(term):
     expected = torch.full((1, 8, 8), 1e9)
     counts = expected + 3 * expected.sqrt()
-    loss, _ = DATA_TERMS[term](expected, counts)
+    _, loss = both(DATA_TERMS[term], expected, counts)
     torch.testing.assert_close(loss, torch.full_like(loss, 4.5), rtol=0.02, atol=0)
+
+
+@given(
+    seed=st.integers(0, 99),
+    modes=st.integers(1, 2),
+    shifted=st.booleans(),
+    term=st.sampled_from(["poisson", "amplitude"]),
+    held_out=st.booleans(),
+)
+def test_loss_and_gradient_are_the_same_alone_as_together(seed, modes, shifted, term, held_out):
+    objective, at = random_problem(seed, modes, shifted, term, held_out)
+    together, gradient = objective(at), objective(at, loss=False)
+    assert objective.loss(at) == together.loss
+    assert (gradient.loss, gradient.held_out_loss) == (0, 0)
+    for ours, theirs in zip(gradient.gradient.blocks(), together.gradient.blocks(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @given(seed=st.integers(0, 99), held_out=st.booleans())
@@ -135,7 +156,7 @@ def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
 @pytest.mark.parametrize("term", ["poisson", "amplitude"])
 @given(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
 def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expected, counts):
-    loss, residual = DATA_TERMS[term](torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
+    residual, loss = both(DATA_TERMS[term], torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
     assert torch.isfinite(loss).all()
     assert torch.isfinite(residual).all()
     assert (loss >= 0).all()

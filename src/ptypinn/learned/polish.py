@@ -1,8 +1,10 @@
-"""Go on from the learned solver's result with the iterative one, and close with rounds that take its noise away."""
+"""Go on from the learned solver's result: the iterative solver finds what is missing, rounds take its noise away."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,85 +12,143 @@ import torch
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.learned.problem import LearnedOptions, WholeScan
+from ptypinn.learned.problem import HELD_OUT_PERIOD, LearnedOptions, WholeScan
 from ptypinn.learned.rounds import overall_amplitude
-from ptypinn.learned.solve import solve_scan
+from ptypinn.learned.solve import Solution, solve_scan
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.progress import Progress, Watch
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.preconditioner import levels_of
-from ptypinn.solver.problem import Problem
+from ptypinn.solver.problem import FINISH, Problem
 
+CYCLE = 15
+"""Most iterations of the quasi-Newton solver before rounds of the learned one take away the noise they have fitted."""
+ENOUGH = 2e-3
+"""A cycle that gains less than this share of the held-out loss is undone, and the last: chance may gain as much."""
 TOLERANCE = 1e-4
-"""Polishing ends where the data term gains less over five iterations."""
-CLOSING = 2
-"""Rounds on all pixels after those that some were held out of, and after polishing."""
+"""A cycle's iterations end where the data term gains less over five of them."""
+CLEANING = 2
+"""Rounds that end a cycle."""
+CLOSING = 1
+"""Rounds on all pixels after those that some were held out of."""
 
 
-def polished(
-    scan: ScanData,
-    network: UnrolledCorrection,
-    config: ReconstructConfig,
-    found: Reconstruction,
-    device: torch.device,
-    progress: Progress,
-    watch: Watch | None,
-) -> Reconstruction:
-    """The solution after quasi-Newton iterations of `refine`'s solver on the likelihood of the counts.
-
-    They fit some counting noise before the held-out pixels show it; `CLOSING` rounds of the learned solver end it.
+class Polisher:
+    """Quasi-Newton iterations on the likelihood of the counts, in cycles that held-out pixels judge.
 
     Args:
         scan: The scan.
         network: Of the learned solver.
         config: How many iterations, and what they solve for.
-        found: Result of the learned solver, which has not seen the held-out pixels.
         device: Where to solve.
         progress: Told about every iteration.
         watch: Given the object after every iteration and round.
     """
-    options = SolverOptions(
-        iterations=config.polish,
-        probe_modes=config.probe_modes,
-        refine_probe=config.refine_probe,
-        refine_positions=config.refine_positions,
-        loss="poisson",
-        early_stop=True,
-        tolerance=TOLERANCE,
-    )
-    with torch.no_grad():
-        result = Problem(scan, options, device, found, judged=True).solve(progress, watch)
-    found = replace(
-        found,
-        object=result.object,
-        illumination=result.illumination,
-        probe=result.probe,
-        positions_px=result.positions_px,
-        history={**found.history, **{f"polish_{name}": values for name, values in result.history.items()}},
-        provenance={**found.provenance, "polish": {**result.notes, "closing_rounds": CLOSING}},
-    )
-    return _closed(scan, network, config, found, device, watch)
+
+    def __init__(
+        self,
+        scan: ScanData,
+        network: UnrolledCorrection,
+        config: ReconstructConfig,
+        device: torch.device,
+        progress: Progress,
+        watch: Watch | None,
+    ) -> None:
+        self.scan, self.network, self.config, self.device = scan, network, config, device
+        self.progress, self.watch = progress, watch
+        self.done, self.passes, self.kept, self.history = 0, 0, 0, dict[str, list[float]]()
+
+    def __call__(self, found: Reconstruction) -> Reconstruction:
+        """Polish the learned solver's result, which has not seen the held-out pixels."""
+        stopped, least, clean = "iterations", math.nan, True
+        for iterations in cycles(self.config.polish):
+            rough, before = self._iterate(found, iterations, HELD_OUT_PERIOD)
+            least = before if math.isnan(least) else least
+            cleaned = self._rounds(rough, CLEANING, judged=True)
+            held_out = cleaned.history["held_out_loss"]  # before the first of the rounds, ..., after the last
+            gain = 1 - min(held_out[0], held_out[-1]) / least
+            if not gain >= ENOUGH:
+                stopped = "held-out loss"
+                break
+            clean, least, self.kept = held_out[-1] <= held_out[0], (1 - gain) * least, self.kept + 1
+            found = replace(rough, object=cleaned.object) if clean else rough
+        found = self._closed(found, clean)
+        history = {**found.history, **{f"polish_{name}": values for name, values in self.history.items()}}
+        return replace(found, history=history, provenance={**found.provenance, "polish": self._notes(stopped)})
+
+    def _closed(self, found: Reconstruction, clean: bool) -> Reconstruction:
+        """Take in the pixels that were held out, in the way that these found better."""
+        if clean:
+            return replace(found, object=self._rounds(found, CLOSING, judged=False).object)
+        return self._iterate(found, FINISH, None)[0]
+
+    def _iterate(self, found: Reconstruction, iterations: int, period: int | None) -> tuple[Reconstruction, float]:
+        """What so many iterations make of a reconstruction, and its loss on the held-out pixels before them."""
+        config, before = self.config, self.done
+        options = SolverOptions(
+            iterations=iterations,
+            probe_modes=config.probe_modes,
+            refine_probe=config.refine_probe,
+            refine_positions=config.refine_positions,
+            loss="poisson",
+            early_stop=True,
+            tolerance=TOLERANCE,
+        )
+
+        def report(stage: str, done: int, total: int, /, **figures: float) -> None:
+            self.done = before + done
+            self.progress("polish", self.done, max(self.done, config.polish), **figures)
+
+        problem = Problem(self.scan, options, self.device, found, held_out_period=period)
+        with torch.no_grad():
+            result = problem.solve(report, self.watch)
+        self.passes += result.notes["passes"]
+        for name, values in result.history.items():
+            self.history.setdefault(name, []).extend(values)
+        rough = replace(
+            found,
+            object=result.object,
+            illumination=result.illumination,
+            probe=result.probe,
+            positions_px=result.positions_px,
+        )
+        return rough, result.held_out_before
+
+    def _rounds(self, found: Reconstruction, rounds: int, *, judged: bool) -> Solution:
+        """Rounds from a reconstruction, with the probe and the positions that are found."""
+        options = LearnedOptions(
+            refine_probe=False,
+            loss=self.config.loss,
+            judged=judged,
+            half=self.config.precision == "bf16",
+            near=True,
+        )
+        known = self.scan.replace(
+            probe=found.probe, positions_px=found.positions_px + np.asarray(found.origin_px, float)
+        )
+        light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
+        brightest = float((np.abs(found.probe) ** 2).sum(0).max())
+        start = WholeScan(
+            found.origin_px,
+            found.object,
+            levels_of(light, canvas, brightest),
+            overall_amplitude(canvas, light),
+            np.arange(self.scan.n_patterns),
+        )
+        solution = solve_scan(known, self.network, options, rounds, self.device, whole=start, watch=self.watch)
+        self.passes += solution.passes
+        return solution
+
+    def _notes(self, stopped: str) -> dict[str, Any]:
+        return {
+            "iterations": self.done,
+            "cycles_kept": self.kept,
+            "stopped": stopped,
+            "passes": self.passes,
+        }
 
 
-def _closed(
-    scan: ScanData,
-    network: UnrolledCorrection,
-    config: ReconstructConfig,
-    found: Reconstruction,
-    device: torch.device,
-    watch: Watch | None,
-) -> Reconstruction:
-    """Rounds with the probe and the positions that are found."""
-    options = LearnedOptions(refine_probe=False, loss=config.loss, half=config.precision == "bf16", near=True)
-    known = scan.replace(probe=found.probe, positions_px=found.positions_px + np.asarray(found.origin_px, float))
-    light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
-    brightest = float((np.abs(found.probe) ** 2).sum(0).max())
-    start = WholeScan(
-        found.origin_px,
-        found.object,
-        levels_of(light, canvas, brightest),
-        overall_amplitude(canvas, light),
-        np.arange(scan.n_patterns),
-    )
-    solution = solve_scan(known, network, options, CLOSING, device, whole=start, watch=watch)
-    return replace(found, object=solution.object)
+def cycles(iterations: int) -> list[int]:
+    """Iterations dealt out evenly to as few cycles as they fit."""
+    number = -(-iterations // CYCLE)
+    return [len(part) for part in np.array_split(np.arange(iterations), number)]

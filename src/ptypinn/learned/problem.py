@@ -30,6 +30,8 @@ EXPECTED = Smoothness(0.5, 2.0, 0.02)
 KNOWN_PROBE_CAP = 1600.0
 """Largest amplification of slow phases with a known probe and even light: of those that vary over 40 half-widths of
 the probe, so that they are found in a few passes on much larger canvases. An unknown probe takes steadier steps."""
+HELD_OUT_PERIOD = 50
+"""One pixel in so many is held out: the judge decides between few states, and every pixel held out is light lost."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class LearnedOptions:
     loss: Literal["poisson", "amplitude"] = "poisson"
     """Data term, after the first rounds on amplitudes."""
     judged: bool = False
-    """Hold pixels out that tell signal from noise: the best round is kept, and polishing knows when to stop."""
+    """Hold pixels out that tell signal from noise: the best round is kept, and polishing knows what it gains."""
     closing: int = 0
     """Rounds on all pixels after the best round on some."""
     half: bool = False
@@ -110,7 +112,7 @@ def learned_problem(
     if whole is None:
         first = steady(objective)
         starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
-        start = min(starts, key=lambda at: first(at).loss)
+        start = min(starts, key=first.loss)
         preconditioner.refresh(start, probe)
     else:
         start = Unknowns(torch.from_numpy(whole.start).to(device))
@@ -142,6 +144,6 @@ def objective_of(
     corners, shifts = (part.to(probe.device) for part in split_positions(positions))
     stack = PatternStack(scan, probe.device, len(probe))
     places = None if numbers is None else torch.from_numpy(numbers).to(probe.device)
-    held_out = HeldOutPixels(stack.good, numbers=places) if options.judged else None
+    held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, places) if options.judged else None
     moved = shifts if bool(shifts.abs().max() > 1e-4) else None
     return Objective(stack, corners, DATA_TERMS[options.loss], probe, moved, held_out)

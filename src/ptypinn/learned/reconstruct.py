@@ -17,7 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.device import pick_device
 from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
-from ptypinn.learned.polish import CLOSING, polished
+from ptypinn.learned.polish import CLOSING, Polisher
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.solve import Solution
@@ -85,7 +85,7 @@ def reconstruct_learned(
     )
     found = _reconstruction(scan, config, weights, rounds, solution)
     if config.polish:
-        found = polished(scan, weights.network, config, found, device, progress, watch)
+        found = Polisher(scan, weights.network, config, device, progress, watch)(found)
     found, closed = close_flux(found, scan, batch=config.batch, device=device)
     found, fit = scale_prediction(found, scan, config.prediction_scale, None, config.batch, device)
     return with_account(with_trust(found, scan, fit, weights.card), scan, [closed], fit)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ptypinn.models.canvas_maps import CanvasMaps, canvas_maps, change_of
 from ptypinn.models.unrolled import Maps
 from ptypinn.physics.forward import power
-from ptypinn.solver.data_terms import amplitude_term
+from ptypinn.solver.data_terms import AMPLITUDE
 from ptypinn.solver.modes import at_power
 from ptypinn.solver.objective import Objective
 from ptypinn.solver.preconditioner import FLOOR, Preconditioner
@@ -111,10 +111,10 @@ class LearnedSolver:
         """The physical passes of a round, and what the network sees after them."""
         if state.at.probe is not None and state.rounds % REFRESH == 0:
             self.preconditioner.refresh(state.at, state.at.probe)
-        state, descent = self._pass(state)
+        state, descent = self._pass(state, loss=self.objective.held_out is not None)
         held_out_loss = state.held_out_loss
-        for _ in range(PASSES - 1):
-            state, descent = self._pass(state)
+        for left in reversed(range(PASSES - 1)):
+            state, descent = self._pass(state, loss=left == 0)
         assert state.velocity is not None
         probe = self.objective.probe if state.at.probe is None else state.at.probe
         seen = canvas_maps(
@@ -134,11 +134,11 @@ class LearnedSolver:
             answer = self.network(seen.maps)
         return corrected(state, seen, answer.float())
 
-    def _pass(self, state: State) -> tuple[State, Object]:
+    def _pass(self, state: State, *, loss: bool) -> tuple[State, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
         pace = self.pace_at(state)
         objective = steady(self.objective) if state.rounds < pace.steady_rounds else self.objective
-        here = objective(state.at)
+        here = objective(state.at, loss=loss)
         velocity = self.preconditioner(here.gradient, state.at).scaled(-pace.step)
         if state.velocity is not None:
             velocity = velocity.plus(state.velocity, pace.momentum)
@@ -169,7 +169,7 @@ def corrected(state: State, seen: CanvasMaps, answer: Maps) -> State:
 
 def steady(objective: Objective) -> Objective:
     """The same data with the data term of the first rounds."""
-    return replace(objective, term=amplitude_term)
+    return replace(objective, term=AMPLITUDE)
 
 
 def overall_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:

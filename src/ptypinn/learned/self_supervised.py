@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -21,15 +20,12 @@ from ptypinn.learned.problem import LearnedOptions, learned_problem, objective_o
 from ptypinn.learned.rounds import State, corrected
 from ptypinn.models.canvas_maps import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
-from ptypinn.solver.data_terms import JUDGE_PHOTONS, poisson_term
+from ptypinn.solver.data_terms import JUDGE
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.objective import Objective
 from ptypinn.solver.unknowns import Unknowns
 
 Numbers = Int64[np.ndarray, " _"]
-
-JUDGE = partial(poisson_term, dark=JUDGE_PHOTONS)
-"""Deviance that judges: that of the Poisson likelihood, in which single photons in the dark weigh little."""
 
 
 class FittedPixels(HeldOutPixels):

@@ -133,7 +133,7 @@ def _start(found: Rows, probe: Probe, corners: Corners, extent: tuple[int, int])
         power = functional.pad(probe.abs().square().sum(0)[None], (0, -probe.shape[-1] % factor) * 2)
         probe = torch.sqrt(factor**2 * functional.avg_pool2d(power, factor)).to(torch.complex64)
         corners, extent = corners // factor, (-(-extent[0] // factor) + 1, -(-extent[1] // factor) + 1)
-    amplitude, slope_y, slope_x = (spread(values, probe, corners, extent) for values in found.float().unbind(1))
+    amplitude, slope_y, slope_x = spread(found.float(), probe, corners, extent)
     phase = integrate(factor * slope_y, factor * slope_x)
     return Start(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)
 
@@ -151,7 +151,7 @@ def _better_start(
             objective = steady(objective_of(part, probe, options, place, window.owned))
             for k, some in enumerate((flat, start)):
                 canvas = torch.from_numpy(some.within(window.canvas)).to(probe.device)
-                losses[k] += objective(Unknowns(canvas)).loss
+                losses[k] += objective.loss(Unknowns(canvas))
     return flat if losses[0] <= losses[1] else start
 
 

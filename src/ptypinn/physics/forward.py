@@ -1,7 +1,7 @@
 """The forward model: interact, propagate, detect. `expected_counts` is the whole of it in one call."""
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Shaped
 from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches
@@ -32,10 +32,10 @@ def detect(fields: Waves) -> Patterns:
     Returns:
         Expected photons per pixel, (batch, y, x), in the order of the fields.
     """
-    return add_modes(fields * fields.conj()).real
+    return add_modes(fields.real.square() + fields.imag.square())
 
 
-def add_modes(waves: Waves) -> Complex[Tensor, "batch y x"]:
+def add_modes(waves: Shaped[Tensor, "batch mode y x"]) -> Shaped[Tensor, "batch y x"]:
     """Sum over modes, (batch, y, x); a single mode is returned as it is, without a copy."""
     return waves[:, 0] if waves.shape[1] == 1 else waves.sum(1)
 

@@ -10,12 +10,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PERIOD = 20
+"""One pixel in so many is held out where nothing else is said."""
+
 
 class HeldOutPixels:
     """Which pixels of which pattern are held out: one in `period`."""
 
     def __init__(
-        self, good: Bool[Tensor, "y x"], period: int = 20, numbers: Int[Tensor, " patterns"] | None = None
+        self, good: Bool[Tensor, "y x"], period: int = PERIOD, numbers: Int[Tensor, " patterns"] | None = None
     ) -> None:
         """Lay the lattices.
 

@@ -8,7 +8,9 @@ adjoint, where the probe or the positions are solved for, another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
@@ -20,7 +22,7 @@ from ptypinn.physics.forward import add_modes, detect, interact
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.propagate import back_propagate, far_field
 from ptypinn.physics.shift import phase_ramp
-from ptypinn.solver.data_terms import JUDGE_PHOTONS, DataTerm, poisson_term
+from ptypinn.solver.data_terms import JUDGE, DataTerm
 from ptypinn.solver.held_out import HeldOutPixels
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
@@ -33,9 +35,9 @@ class Evaluation:
     """Value and gradient of the data term at one point."""
 
     loss: float
-    """Sum over all fitted pixels."""
+    """Sum over all fitted pixels; 0 where it was not asked for."""
     held_out_loss: float
-    """Sum over the held-out pixels; 0 where none are held out."""
+    """Sum over the held-out pixels; 0 where none are held out, or where it was not asked for."""
     gradient: Unknowns
     """The loss changes by `2 Re<gradient, step>` to first order."""
 
@@ -53,21 +55,37 @@ class Objective:
     """Used where the shifts are not among the unknowns; None for integer positions."""
     held_out: HeldOutPixels | None = None
 
-    def __call__(self, at: Unknowns) -> Evaluation:
-        """Evaluate loss and gradient at one point."""
+    def __call__(self, at: Unknowns, *, loss: bool = True) -> Evaluation:
+        """Evaluate the gradient, and the loss where asked for, at one point."""
+
+        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
+            residual = self._residual(totals, field.detector, counts, part, loss)
+            self._descend(totals, field, residual, part)
+
+        return self._pass(at, add).evaluation()
+
+    def loss(self, at: Unknowns) -> float:
+        """The loss alone, for half the work."""
+
+        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
+            self._residual(totals, field.detector, counts, part, True)
+
+        return float(self._pass(at, add).loss)
+
+    def _pass(self, at: Unknowns, add: Callable[[_Totals, _Fields, slice, Patterns], None]) -> _Totals:
         spectrum, device = self._spectrum(at), self.stack.device
 
         def work(share: Share) -> _Totals:
             totals = _Totals(at)
             for part, counts in share:
-                self._add_batch(totals, at, spectrum, part, counts)
+                add(totals, self._forward(at, spectrum, part), part, counts)
             return totals
 
         shares = self.stack.shares(torch.get_num_threads() if device.type == "cpu" else 1)
         first, *others = map_threads(work, shares)
         for totals in others:
             first.add(totals)
-        return first.evaluation()
+        return first
 
     def _spectrum(self, at: Unknowns) -> Probes | None:
         if at.shifts is None and self.shifts is None:
@@ -77,36 +95,50 @@ class Objective:
     def _probe(self, at: Unknowns) -> Probe:
         return self.probe if at.probe is None else at.probe
 
-    def _add_batch(self, totals: _Totals, at: Unknowns, spectrum: Probes | None, part: slice, counts: Patterns) -> None:
-        corners = self.corners[:, part]
-        patches = extract_patches(at.object[None], corners, counts.shape[-1])[0]
+    def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Fields:
+        patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
         probes, ramps = self._probe(at)[None], None
         if spectrum is not None:
             shifts = self.shifts if at.shifts is None else at.shifts
             assert shifts is not None
-            ramps = phase_ramp(shifts[part], counts.shape[-1])[:, None]
+            ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(spectrum * ramps)
-        fields = far_field(interact(patches, probes))
-        residual = self._residual(totals, fields, counts, part)
-        waves = back_propagate(fields.mul_(residual[:, None]))
-        add_patches(totals.object, add_modes(waves * probes.conj())[None], corners)
-        if totals.probe is not None or totals.shifts is not None:
-            totals.add_probe_gradient(waves.mul_(patches.conj()[:, None]), spectrum, ramps, part)
+        return _Fields(patches, probes, spectrum, ramps, far_field(interact(patches, probes)))
 
-    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice) -> Patterns:
+    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, valued: bool) -> Patterns:
         expected = detect(fields)
-        loss, residual = self.term(expected, counts)
+        residual = self.term.residual(expected, counts)
         if not self.stack.all_good:
-            loss, residual = loss.mul_(self.stack.good), residual.mul_(self.stack.good)
+            residual.mul_(self.stack.good)
         if self.held_out is not None:
             pixels, weights = self.held_out.of(part)
-            held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
-            judged, _ = poisson_term(held, measured, JUDGE_PHOTONS)
-            totals.held_out += (judged[:, 0] * weights).sum(dtype=torch.float64)
-            for image in (loss, residual):
-                image.view(len(image), -1).scatter_(1, pixels, 0.0)
-        totals.loss += loss.sum(dtype=torch.float64)
+            if valued:
+                held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
+                judged = JUDGE.loss(held, JUDGE.residual(held, measured))
+                totals.held_out += (judged[:, 0] * weights).sum(dtype=torch.float64)
+            residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
+        if valued:
+            totals.loss += self.term.loss(expected, residual).sum(dtype=torch.float64)
         return residual
+
+    def _descend(self, totals: _Totals, field: _Fields, residual: Patterns, part: slice) -> None:
+        """Add a batch's share of the descent direction; the fields are used up."""
+        waves = back_propagate(field.detector.mul_(residual[:, None]))
+        add_patches(totals.object, add_modes(waves * field.probes.conj())[None], self.corners[:, part])
+        if totals.probe is not None or totals.shifts is not None:
+            waves = waves.mul_(field.patches.conj()[:, None])
+            totals.add_probe_gradient(waves, field.spectrum, field.ramps, part)
+
+
+class _Fields(NamedTuple):
+    """What a batch of patterns went through."""
+
+    patches: Complex[Tensor, "batch y x"]
+    probes: Probes
+    spectrum: Probes | None
+    """Of the probe, where it is shifted; and the ramps that shift it."""
+    ramps: Ramps | None
+    detector: Waves
 
 
 class _Totals:

@@ -19,7 +19,7 @@ from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress, Watch
 from ptypinn.solver.data_terms import DATA_TERMS
-from ptypinn.solver.held_out import HeldOutPixels
+from ptypinn.solver.held_out import PERIOD, HeldOutPixels
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation, Objective
@@ -37,9 +37,8 @@ EXPECTED = (Smoothness(0.5, 2.0, 0.02), Smoothness(0.3, 3.0, 0.003))
 """Expected spectra that the held-out pixels choose from: textured and smooth objects."""
 TRIAL = 16
 """Iterations of each trial."""
-LOOSE, STRICT = 2.5e-3, 3e-4
-"""Held-out losses this close (relative) count as equal: from the solver's own start, smooth phases still gain where
-counting noise hides it; a given start has them, and what comes after it soon fits noise."""
+AS_GOOD = 2.5e-3
+"""Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
 OFF_CANVAS = 0.49
 """Refined positions may leave the canvas by so much, pixels: less than rounding takes back."""
 REFRESH = 10
@@ -57,6 +56,8 @@ class Result:
     illumination: Float32[np.ndarray, "height width"]
     history: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    held_out_before: float = math.nan
+    """Loss on the held-out pixels at the start; NaN where none are held out."""
 
 
 class Problem:
@@ -69,7 +70,7 @@ class Problem:
         device: torch.device,
         start: Reconstruction | None = None,
         *,
-        judged: bool = False,
+        held_out_period: int | None = None,
     ) -> None:
         """Move the scan to the device.
 
@@ -78,7 +79,8 @@ class Problem:
             options: How to solve.
             device: Where to solve.
             start: Reconstruction of this scan to start from: its canvas, positions, object and probe.
-            judged: Whether the start has not seen the held-out pixels, so that they can judge what comes after it.
+            held_out_period: With a start, one pixel in so many is held out for the caller to judge by; none where
+                None. Without one, the solver stops by one in `solver.held_out.PERIOD`.
         """
         self.options, self.device = options, device
         if start is None:
@@ -94,17 +96,18 @@ class Problem:
         self.probe = known if wanted is None else extend_modes(known, wanted)
         self.stack = PatternStack(scan, device, len(self.probe))
         self.start = None if start is None else torch.from_numpy(start.object).to(device)
-        self.judges = options.early_stop and (start is None or judged)
+        self.period = PERIOD if start is None else held_out_period
+        self.judges = options.early_stop and self.period is not None
 
     def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
-        """Run all phases: object and probe, positions where asked, and the finish on all pixels.
+        """Run all phases: object and probe, positions where asked, and from an own start the finish on all pixels.
 
         Args:
             progress: Told about every iteration.
             watch: Given the object after every iteration.
         """
         trace, start, budget = Trace(), self._begin(), self.options.iterations
-        self.watch, self.smoothness, self.done = watch, EXPECTED[0], 0
+        self.watch, self.smoothness, self.done, self.before = watch, EXPECTED[0], 0, list[float]()
         if self.options.refine_positions:
             start = self._phase(start, budget // 2, trace, progress, positions=False)
             at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
@@ -115,7 +118,7 @@ class Problem:
                 trace.best_iteration += TRIAL
         else:
             at = self._phase(start, budget, trace, progress, positions=False)
-        if self.judges:
+        if self.judges and self.start is None:
             afresh = trace.stopped == "held-out loss" and trace.best_iteration <= SHORT
             at, iterations = (start, trace.best_iteration) if afresh else (at, FINISH)
             at = self._phase(at, iterations, trace, progress, positions=self.options.refine_positions, finish=True)
@@ -141,8 +144,7 @@ class Problem:
             Unknowns(make(self.stack, self.probe, self.corners, self.extent), probe)
             for make in (flux_start, deflection_start)
         ]
-        objective = self._objective(held_out=False)
-        return min(choices, key=lambda at: objective(at).loss)
+        return min(choices, key=self._objective(held_out=False).loss)
 
     def _phase(
         self, at: Unknowns, iterations: int, trace: Trace, progress: Progress, *, positions: bool, finish: bool = False
@@ -151,10 +153,12 @@ class Problem:
         if positions and at.shifts is None:
             at = replace(at, shifts=self.shifts)
         preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
-        rule = StopRule(tolerance=self.options.tolerance, as_good=LOOSE if self.start is None else STRICT)
+        as_good = AS_GOOD if self.start is None else math.inf  # of a given start, the caller judges the end
+        rule = StopRule(tolerance=self.options.tolerance, as_good=as_good)
         watch = self._watch(preconditioner, trace, progress)
         objective = self._objective(held_out=self.judges and not finish)
         best, found = solve(objective, at, LBFGSMemory(preconditioner), iterations, rule, watch)
+        self.before = self.before or found.held_out_loss[:1]
         if not finish:
             trace.stopped, trace.best_iteration = found.stopped, found.best_iteration
         trace.passes += found.passes
@@ -177,7 +181,7 @@ class Problem:
         return watch
 
     def _objective(self, held_out: bool) -> Objective:
-        pixels = HeldOutPixels(self.stack.good) if held_out else None
+        pixels = HeldOutPixels(self.stack.good, self.period) if held_out and self.period else None
         term = DATA_TERMS[self.options.loss]
         return Objective(self.stack, self.corners, term, self.probe, self.shifts, pixels)
 
@@ -195,6 +199,7 @@ class Problem:
             illumination=illumination_of(probe, self.corners, *self.extent).cpu().numpy(),
             history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
             notes={"passes": trace.passes, "stopped": trace.stopped, "best_iteration": trace.best_iteration},
+            held_out_before=self.before[0] if self.before else math.nan,
         )
 
     def _on_canvas(self, positions: torch.Tensor, size: int) -> torch.Tensor:

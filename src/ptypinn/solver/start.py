@@ -22,8 +22,7 @@ def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tupl
         corners: Integer patch corners, (1, positions, 2).
         extent: Canvas height and width, pixels.
     """
-    amplitude = spread(moments(stack, probe)[:, 0].float(), probe, corners, extent)
-    return amplitude.to(torch.complex64)
+    return spread(moments(stack, probe)[:, :1].float(), probe, corners, extent)[0].to(torch.complex64)
 
 
 def deflection_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
@@ -32,8 +31,7 @@ def deflection_start(stack: PatternStack, probe: Probe, corners: Corners, extent
     The centre of mass of a pattern is the phase gradient averaged over the probe's power (Ehrenfest's theorem; Waddell
     and Chapman 1979); the gradient map is integrated by least squares (Frankot and Chellappa 1988).
     """
-    found = moments(stack, probe).float()
-    amplitude, slope_y, slope_x = (spread(moment, probe, corners, extent) for moment in found.unbind(1))
+    amplitude, slope_y, slope_x = spread(moments(stack, probe).float(), probe, corners, extent)
     return torch.polar(amplitude, integrate(slope_y, slope_x))
 
 
@@ -81,16 +79,17 @@ def _moments_of(patterns: Patterns) -> Float[Tensor, "batch 3"]:
 
 
 def spread(
-    values: Float[Tensor, " positions"], probe: Probe, corners: Corners, extent: tuple[int, int]
-) -> Float[Tensor, "height width"]:
-    """Average of per-position values on the canvas, weighted by the probe's power; their mean where nothing shines."""
+    values: Float[Tensor, "positions kind"], probe: Probe, corners: Corners, extent: tuple[int, int]
+) -> Float[Tensor, "kind height width"]:
+    """Averages of per-position values on the canvas, weighted by the probe's power; their mean where nothing shines."""
     power = probe.abs().square().sum(0)
     illumination = illumination_of(probe, corners, *extent)
-    total = power.new_zeros((1, *extent))
+    totals = power.new_zeros((values.shape[1], *extent))
     for part, some in zip(torch.split(corners, 256, dim=1), torch.split(values, 256), strict=True):
-        add_patches(total, (some[:, None, None] * power)[None], part)
+        for total, one in zip(totals, some.unbind(1), strict=True):
+            add_patches(total[None], (one[:, None, None] * power)[None], part)
     floor = 0.02 * illumination.max()
-    return (total[0] + floor * values.mean()) / (illumination + floor)
+    return (totals + floor * values.mean(0)[:, None, None]) / (illumination + floor)
 
 
 def _mirror(image: Tensor, sign_y: int, sign_x: int) -> Tensor:
