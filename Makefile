@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 DEMO_DIR ?= runs/demo
 PYTEST_ARGS ?=
 INTEROP ?= .venv-interop
 INTEROP_STAMP := $(INTEROP)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-interop lint format clean
+.PHONY: help install demo test test-interop docs lint format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -44,6 +45,17 @@ $(INTEROP_STAMP): pyproject.toml constraints.txt tests/interop/requirements.txt 
 test-interop: $(INTEROP_STAMP) ## Check files against cdtools, PtyLab, Ptychodus and ptychi
 	PYTHONPATH=benchmarks/peer $(INTEROP)/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
 
+$(DOCS_STAMP): $(STAMP)
+	@echo 'Installing the tools of the documentation into $(VENV), once'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+# Every build begins afresh, since a page that is not read again does not repeat its warnings.
+docs: $(DOCS_STAMP) ## Build the documentation into site/html, its tutorials run; a warning is an error
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env \
+	  --doctree-dir site/doctrees docs site/html
+	@echo 'Open site/html/index.html'
+
 lint: $(STAMP) ## Check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,6 +65,6 @@ format: $(STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment, caches and run folders
-	rm -rf $(VENV) $(INTEROP) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the environment, caches, the built documentation and run folders
+	rm -rf $(VENV) $(INTEROP) runs site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Maps = Float[Tensor, "batch channel height width"]
+"""Features on canvases padded to multiples of `STRIDE`."""
 
 STRIDE = 16
 """The network works on tiles of so many pixels: canvases are padded to multiples, and windows start at multiples."""

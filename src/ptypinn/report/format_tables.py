@@ -18,7 +18,7 @@ BEGIN, END = "<!-- tables of formats begin -->", "<!-- tables of formats end -->
 
 def format_tables() -> str:
     """Overview and one table per format, Markdown."""
-    return "\n".join([*_overview(), *(line for name in FORMATS for line in _section(name, FORMATS[name]))])
+    return "\n".join([*_overview(), *(line for name in FORMATS for line in _section(FORMATS[name]))])
 
 
 def updated(page: str) -> str:
@@ -31,7 +31,7 @@ def _overview() -> list[str]:
     header = ["format", "name", "suffixes", "scans", "reconstructions"]
     rows = [
         [
-            f"[{f.title}](#{name})",
+            f"[{f.title}](#{_anchor(f.title)})",
             f"`{name}`",
             " ".join(f"`{suffix}`" for suffix in f.suffixes),
             _verbs(f.read is not None, f.write is not None),
@@ -42,9 +42,8 @@ def _overview() -> list[str]:
     return [*_table(header, rows), ""]
 
 
-def _section(name: str, f: Format) -> list[str]:
-    lines = [f"### {f.title}", "", f'<a id="{name}"></a>']
-    lines += [f.notes, ""] if f.notes else [""]
+def _section(f: Format) -> list[str]:
+    lines = [f"### {f.title}", "", *([f.notes, ""] if f.notes else [])]
     lines += [*_table(["path", "holds", "axes", "unit", "meaning"], [_cells(entry) for entry in f.entries]), ""]
     if f.lacks:
         asked = "; ".join(f"{lack.what} (`--{lack.option}`)" for lack in f.lacks)
@@ -52,6 +51,11 @@ def _section(name: str, f: Format) -> list[str]:
     if f.needs:
         lines += [f"Written only with: {', '.join(WORDS[field] for field in f.needs)}.", ""]
     return lines
+
+
+def _anchor(title: str) -> str:
+    """What links to a heading end with, on code hosts and on the site."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def _cells(entry: Entry) -> list[str]:

@@ -75,8 +75,8 @@ def solve(
         watch: Called after every step with its number, the point and its evaluation.
 
     Returns:
-        The last point whose held-out loss is as good as the best (without held-out pixels: the last point), and what
-        happened.
+        The last point whose held-out loss is as good as the best, or the last point of all where nothing is held out,
+        and what happened.
     """
     at, here = start, _finite(objective(start), 0)
     best, trace = at, Trace(passes=1)
