@@ -3,91 +3,102 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
-from sphinx.application import Sphinx
 
 from ptypinn.cli.options import stage_parser
 from ptypinn.cli.stages import STAGES
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 PAGE = "reference/command-line"
 MARKER = "<!-- every command and option -->"
 OWN_GROUPS = ("positional arguments", "options")
 WORDS = {"int": "N", "float": "X", "str": "TEXT", "bool": "true|false"}
+VALUES = {"config": "FILE", "print_config": "[=FLAGS]"}
+"""What is written after options whose values have no type."""
 
 
 def commands() -> str:
-    """Markdown with every command and option: a section for each command, and one for each shared group of options."""
+    """Markdown with every command and option; options that all or several commands have are told once."""
     parsers = {name: stage_parser(name) for name in STAGES}
-    uses = Counter(group.title for parser in parsers.values() for group in _config_groups(parser))
-    shared = {title for title, count in uses.items() if count > 1}
-    lines: list[str] = []
+    named = [{action.dest: action for action in _own(parser)} for parser in parsers.values()]
+    common = [action for dest, action in named[0].items() if all(dest in one for one in named)]
+    groups = {group.title: group for parser in parsers.values() for group in _groups(parser)}
+    uses = Counter(group.title for parser in parsers.values() for group in _groups(parser))
+    shared = {title for title in groups if uses[title] > 1}
+    lines = ["## Options of every command", "", *_program("ptypinn"), *_options(common)]
     for name, parser in parsers.items():
-        lines += _command(name, parser, shared)
-    groups = {group.title: group for parser in parsers.values() for group in _config_groups(parser)}
+        lines += _command(name, parser, {action.dest for action in common}, shared)
     for title in sorted(shared):
-        lines += [f"## {title}", "", "```{program} ptypinn", "```", ""]
-        lines += _options(groups[title])
+        lines += [f"## {title}", "", *_program("ptypinn"), *_options(groups[title]._group_actions)]
     return "\n".join(lines)
 
 
-def _config_groups(parser: ArgumentParser) -> list[Any]:
+def _own(parser: ArgumentParser) -> list[Any]:
+    """Arguments and options of a stage that are no fields of a configuration."""
+    groups = [group for group in parser._action_groups if group.title in OWN_GROUPS]
+    return [action for group in groups for action in group._group_actions]
+
+
+def _groups(parser: ArgumentParser) -> list[Any]:
+    """Options of a stage by configuration."""
     return [group for group in parser._action_groups if group.title not in OWN_GROUPS and group._group_actions]
 
 
-def _command(name: str, parser: ArgumentParser, shared: set[str]) -> Iterator[str]:
+def _command(name: str, parser: ArgumentParser, common: Collection[str], shared: Collection[str]) -> Iterator[str]:
     usage = " ".join(parser.format_usage().split()).removeprefix("usage: ")
     yield from (f"## ptypinn {name}", "", STAGES[name].summary, "", "```text", usage, "```", "")
-    yield from (f"```{{program}} ptypinn {name}", "```", "")
-    for group in parser._action_groups:
-        if group.title in OWN_GROUPS:
-            yield from _options(group)
-        elif group.title in shared:
-            yield from (f"and the options under [{group.title}](#{_anchor(group.title)}).", "")
-        elif group._group_actions:
-            yield from (f"### {group.title}", "")
-            yield from _options(group)
+    yield from _program(f"ptypinn {name}")
+    yield from _options([action for action in _own(parser) if action.dest not in common])
+    for group in _groups(parser):
+        if group.title in shared:
+            anchor = group.title.lower().replace(" ", "-")
+            yield from (f"Also takes the options under [{group.title}](#{anchor}).", "")
+        else:
+            yield from (f"### {group.title}", "", *_options(group._group_actions))
 
 
-def _anchor(title: str) -> str:
-    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+def _program(name: str) -> list[str]:
+    return [f"```{{program}} {name}", "```", ""]
 
 
-def _options(group: Any) -> Iterator[str]:
-    for action in group._group_actions:
-        if action.dest == "help":
-            continue
-        flags = [flag.replace("_", "-") for flag in action.option_strings] or [action.dest.upper()]
-        kind = getattr(action, "_typehint", None)
-        value = f" {_value(kind)}" if action.option_strings and kind is not None else ""
-        yield from ("```{option} " + ", ".join(flags) + value, str(action.help).replace("%%", "%"), "")
-        yield from (_about(action, kind), "```", "")
+def _options(actions: list[Any]) -> Iterator[str]:
+    for action in actions:
+        flags = ", ".join(flag.replace("_", "-") for flag in action.option_strings) or action.dest.upper()
+        help_text = " ".join(str(action.help).replace("%%", "%").split())
+        yield from (f"```{{option}} {flags}{_value(action)}", f"{help_text}{_default(action)}", "```", "")
 
 
-def _value(kind: Any) -> str:
-    """What is written after an option."""
+def _value(action: Any) -> str:
+    kind = getattr(action, "_typehint", None)
+    if action.dest in VALUES:
+        return f" {VALUES[action.dest]}"
+    return f" {_word(kind)}" if action.option_strings and kind is not None else ""
+
+
+def _word(kind: Any) -> str:
+    """A type as it is written after an option."""
     arguments = [one for one in get_args(kind) if one is not type(None)]
     if get_origin(kind) is Literal:
         return "|".join(map(str, arguments))
     if get_origin(kind) is tuple:
-        return ",".join(_value(one) for one in arguments if one is not Ellipsis) + (
-            ",..." if Ellipsis in arguments else ""
-        )
-    if get_origin(kind) in (list, None) or not arguments:
-        return WORDS.get(getattr(kind, "__name__", ""), "TEXT")
-    return _value(arguments[0])
+        return ",".join("..." if one is Ellipsis else _word(one) for one in arguments)
+    return _word(arguments[0]) if arguments else WORDS[kind.__name__]
 
 
-def _about(action: Any, kind: Any) -> str:
-    if getattr(action, "required", False) and action.option_strings:
-        return "Required."
+def _default(action: Any) -> str:
     default = action.default
-    if kind is None or default in (None, "") or not action.option_strings:
+    if not action.option_strings or getattr(action, "_typehint", None) is None:
         return ""
+    if action.required:
+        return " Required."
     plain = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
-    return f"Default: `{plain.lower() if isinstance(default, bool) else plain}`."
+    plain = plain.lower() if isinstance(default, bool) else plain
+    return "" if default in (None, "") else f" Default: `{plain}`."
 
 
 def fill(app: Sphinx, name: str, source: list[str]) -> None:

@@ -59,11 +59,13 @@ def restore(app: Sphinx, what: str, name: str, obj: object, options: Any, lines:
     lines[:] = [line.replace(HIDDEN_COLON, COLON) for line in lines]
 
 
-def by_fields(
+def signature(
     app: Sphinx, what: str, name: str, obj: object, options: Any, shown: str | None, returned: str | None
-) -> tuple[str, None] | None:
-    """Leave the signature of a dataclass to its fields, which follow with type, default and meaning."""
-    return ("", None) if what == "class" and dataclasses.is_dataclass(obj) else None
+) -> tuple[str | None, str | None]:
+    """Spell defaults out, and leave the signature of a dataclass to its fields, which follow with their meaning."""
+    if what == "class" and dataclasses.is_dataclass(obj):
+        return "", None
+    return (re.sub(r"(\w+Config) = DEFAULTS", r"\1 = \1()", shown) if shown else shown), returned
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
@@ -91,7 +93,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to autodoc, around napoleon (whose priority is 500), and to the resolution of links."""
     app.connect("autodoc-process-docstring", protect, priority=400)
     app.connect("autodoc-process-docstring", restore, priority=600)
-    app.connect("autodoc-process-signature", by_fields)
+    app.connect("autodoc-process-signature", signature)
     app.connect("doctree-read", plain_object)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -76,15 +76,6 @@ def test_snippets_are_found():
     assert len(snippets_of((ROOT / "README.md").read_text())) >= 6
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    import re
-
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
 EXAMPLES = {
     "refine_simulated": {"iterations": 3, "photons": 1e5},
     "train_and_reconstruct": {"folder": Path("model"), "epochs": 1, "photons": 1e5},

@@ -1,0 +1,113 @@
+"""The documentation site: every page is reached, every public name and option is told, every link leads somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import ptypinn
+from ptypinn.cli.options import stage_parser
+from ptypinn.cli.stages import STAGES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+TUTORIALS = sorted(path for path in (DOCS / "tutorials").glob("*.md") if path.stem != "index")
+LINKED = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + PAGES
+WHOLE = ("physics", "scale", "metrics", "models", "solver", "learned", "trust", "diagnosis")
+"""Packages of which every module is in the reference."""
+
+TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.M | re.S)
+DOCUMENTED = re.compile(r"^\.\. auto(module|class|function|exception|data):: ptypinn\.([\w.]+)$", re.M)
+CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```$", re.M | re.S)
+
+
+def load_extension(name: str):
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reached(page: Path) -> set[Path]:
+    """A page and all below it in the navigation."""
+    lines = [line.strip() for tree in TOCTREE.findall(page.read_text()) for line in tree.splitlines()]
+    entries = [line for line in lines if line and not line.startswith(":")]
+    return {page}.union(*(reached(page.parent / f"{entry}.md") for entry in entries))
+
+
+def test_navigation_reaches_every_page():
+    assert reached(DOCS / "index.md") == set(PAGES)
+
+
+def documented() -> dict[str, list[str]]:
+    """Names in the reference by kind, without the name of the package."""
+    found: dict[str, list[str]] = {}
+    for page in (DOCS / "reference").rglob("*.md"):
+        for kind, name in DOCUMENTED.findall(page.read_text()):
+            found.setdefault("module" if kind == "module" else "name", []).append(name)
+    return found
+
+
+def test_every_public_name_is_in_the_reference():
+    assert set(ptypinn.__all__) <= set(documented()["name"])
+
+
+@pytest.mark.parametrize("package", WHOLE)
+def test_every_module_of_a_package_is_in_the_reference(package):
+    home = importlib.import_module(f"ptypinn.{package}")
+    modules = {f"{package}.{found.name}" for found in pkgutil.iter_modules(home.__path__)}
+    assert modules <= set(documented()["module"])
+
+
+def test_every_option_of_a_command_is_told_there_or_under_a_group_that_is_named_there():
+    told = re.split(r"^## ", load_extension("command_line").commands(), flags=re.M)
+    sections = {text.split("\n", 1)[0]: text for text in told}
+    for name, stage in STAGES.items():
+        section = sections[f"ptypinn {name}"]
+        named = re.findall(r"options under \[([^\]]+)\]", section)
+        words = "\n".join([section, sections["Options of every command"], *(sections[title] for title in named)])
+        assert stage.summary in section
+        for action in stage_parser(name)._actions:
+            for flag in [one.replace("_", "-") for one in action.option_strings] or [action.dest.upper()]:
+                assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", words, re.M), f"{name}: {flag}"
+
+
+def test_the_page_of_the_command_line_is_filled():
+    extension = load_extension("command_line")
+    assert (DOCS / f"{extension.PAGE}.md").read_text().count(extension.MARKER) == 1
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_cells_of_tutorials_all_run_and_may_not_fail(page):
+    text = page.read_text()
+    cells = CELL.findall(text)
+    assert len(cells) >= 5
+    assert text.count("{code-cell}") == len(cells)
+    assert text.startswith("---\nfile_format: mystnb\n"), "without this the cells are shown but do not run"
+    assert not re.search(r"skip-execution|raises-exception|remove-stderr|hide-output", text)
+
+
+def test_there_are_tutorials():
+    assert len(TUTORIALS) >= 3
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to headings of a page end with, on code hosts and on the site."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            place = page.parent / path if path else page
+            assert place.exists(), target
+            assert not anchor or anchor in anchors(place), target
