@@ -41,6 +41,7 @@ logging.getLogger("traitlets").setLevel(logging.WARNING)  # which the theme woul
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 120
 nb_output_stderr = "error"
 nb_merge_streams = True
