@@ -52,6 +52,7 @@ $(DOCS_STAMP): $(STAMP)
 
 # Every build begins afresh, since a page that is not read again does not repeat its warnings.
 docs: $(DOCS_STAMP) ## Build the documentation into site/html, its tutorials run; a warning is an error
+	@echo 'Running the tutorials and writing the pages, which takes a minute or two'
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env \
 	  --doctree-dir site/doctrees docs site/html
 	@echo 'Open site/html/index.html'
