@@ -14,6 +14,7 @@ from ptypinn.config.load import FormatName, LoadConfig
 from ptypinn.data.containment import external_files
 from ptypinn.data.formats import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
 from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
+from ptypinn.data.formats.crop import LEFT_OUT
 from ptypinn.data.formats.foreign import optics_record
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import require_file
@@ -118,12 +119,13 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
 
 
 def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
-    """Objects in the source that may be the true one, and were not asked for."""
+    """Objects in the source that may be the true one, and were not asked for or cannot be kept."""
     if isinstance(thing, Reconstruction):
         return []
-    return [
+    ignored = (
         f"{name} of the source, unless --truth {name} takes it along" for name in thing.provenance.get("ignored", [])
-    ]
+    )
+    return [*thing.provenance.get(LEFT_OUT, []), *ignored]
 
 
 def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:

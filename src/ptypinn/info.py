@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ptypinn.config.info import InfoConfig
+from ptypinn.data.formats.crop import LEFT_OUT
 from ptypinn.data.formats.optics import NAMES
 from ptypinn.data.frame import canvas_frame
 from ptypinn.data.geometry import ShadowMotion, describe_shadow, measure_shadow
@@ -91,7 +92,8 @@ class ScanInfo:
     @property
     def warnings(self) -> list[str]:
         """One sentence for everything about the scan that deserves a second look."""
-        return [sentence for wrong, sentence in self._doubts() if wrong]
+        left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
+        return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""

@@ -64,7 +64,8 @@ class LoadConfig:
     detector_pixel_m: float | None = None
     """Detector pixel in metres; replaces the file's."""
     pixel_size_m: float | None = None
-    """Object pixel in metres, where energy, distance and detector pixel do not give it; replaces the file's."""
+    """Object pixel in metres, where energy, distance and detector pixel do not give it; replaces the file's. Where
+    patterns are cut, that of what is kept."""
     particle: Literal["auto", "photon", "electron"] = "auto"
     """What is diffracted, which gives the wavelength at an energy; auto is what files of the format usually hold."""
     detector_gain: float | None = None
@@ -110,3 +111,6 @@ class LoadConfig:
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
         if self.crop_px is not None and self.crop_px % 2:
             raise InputError("--crop_px", "", str(self.crop_px), "an even number")
+        if self.truth and (self.crop_px is not None or self.centre_px is not None):
+            expected = "whole patterns, for the pixels of a true object are smaller than those of cut ones"
+            raise InputError("--truth", "", f"{self.truth} together with --crop_px or --centre_px", expected)

@@ -14,6 +14,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_layout import (
     DETECTOR,
     GEOMETRY,
@@ -57,7 +58,7 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
     with open_hdf5(path) as file:
         data = require_dataset(file, source, *DATA)
         good = read_mask(file, source, data.shape, config)
-        counts = take_counts(data, path, good, config)
+        counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
         basis, declared = read_basis(file, source, config)
         found = {
             "energy_eV": read_energy(file, source),
@@ -68,12 +69,12 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         probe = find_dataset(file, f"{SOURCE}/illumination")
         ignored = [IMAGE] if IMAGE in file and config.truth != IMAGE else []
-        notes = {"basis_vectors": "file" if declared else "assumed", "ignored": ignored}
+        notes = {"basis_vectors": "file" if declared else "assumed", "ignored": ignored, **crop.notes()}
         calibrated = probe is not None and probe.attrs.get("units") == "sqrt(photons)"
         return ScanData(
             counts=counts,
             positions_px=probe_positions(read_translation(file, source), LABORATORY if basis is None else basis) / size,
-            probe=None if probe is None else as_probe(source, probe.name, read_array(probe, source)),
+            probe=None if probe is None else crop.probe(as_probe(source, probe.name, read_array(probe, source))),
             probe_gauge="calibrated" if calibrated else "relative",
             truth=read_truth(file, source, config),
             mask=good,

@@ -11,6 +11,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.position_table import read_positions
 from ptypinn.data.formats.source import describe_source
@@ -59,13 +60,14 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         }
     optics = Optics.read(source, config, found, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
-    table = Path(config.positions_file)
+    table, crop = Path(config.positions_file), Crop.of(source, shape, inner)
+    notes = {"positions": table.name, "centre_px": inner.centre_px, **crop.notes()}
     return ScanData(
         counts=counts,
-        positions_px=read_positions(table, config, counts.shape[0], size),
+        positions_px=read_positions(table, config, counts.shape[0], size, crop.table_scale),
         mask=good,
         pixel_size_m=size,
-        provenance=describe_source(path, "eiger", config, positions=table.name, centre_px=inner.centre_px),
+        provenance=describe_source(path, "eiger", config, **notes),
         **optics.fields(),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import map_npy
 from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.formats.crop import CUT_FROM, coarser
 from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, open_npz, pick
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
@@ -36,6 +37,8 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     scan = derive(scan, patterns, positions, config.detector_gain)
     if config.probe:
         probe, gauge = read_probe(Path(config.probe))
+        if scan.size < probe.shape[1] and list(probe.shape[1:]) == scan.provenance.get(CUT_FROM):
+            probe = coarser(probe, scan.size)  # a probe of the whole patterns
         if probe.shape[1:] != (scan.size, scan.size):
             expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
             raise InputError(config.probe, "probe", f"shape {probe.shape}", expected)

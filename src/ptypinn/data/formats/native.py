@@ -16,8 +16,10 @@ import h5py
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format
 from ptypinn.data.formats.counts import take_counts
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_layout import DETECTOR, add_dataset, add_group, write_layout
 from ptypinn.data.formats.source import describe_source, succeed
+from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.hdf5 import (
     find_dataset,
     open_hdf5,
@@ -55,21 +57,24 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             raise InputError(source, "file", found, "a scan written by ptypinn")
         if version != FORMAT_VERSION:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
-        good = require_array(file, source, f"{DETECTOR}/mask") == 0
-        counts = take_counts(require_dataset(file, source, f"{DETECTOR}/data"), path, good, config)
+        data = require_dataset(file, source, f"{DETECTOR}/data")
+        good = cut(require_array(file, source, f"{DETECTOR}/mask") == 0, window_of(source, data.shape, config))
+        counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
-        probe, truth = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
+        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
+        probe, truth = (None if array is None else read_array(array, source) for array in arrays)
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
+        fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
         return ScanData(
             counts=counts,
-            positions_px=require_array(file, source, f"{OWN}/positions_px"),
-            probe=None if probe is None else read_array(probe, source),
-            truth=None if truth is None else read_array(truth, source),
+            positions_px=crop.positions(require_array(file, source, f"{OWN}/positions_px")),
+            probe=None if probe is None else crop.probe(probe),
+            truth=crop.truth(truth),
             mask=good,
             probe_gauge=gauge,
             particle=particle,
-            provenance=succeed(stored, describe_source(path, "native", config)),
+            provenance=succeed(stored, describe_source(path, "native", config, **crop.notes(truth))),
             **fields,
         )
 

@@ -17,6 +17,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import take_mask
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.npz_archive import (
     PROBE_NAMES,
@@ -30,7 +31,7 @@ from ptypinn.data.formats.npz_archive import (
     to_counts,
 )
 from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_reconstruction
-from ptypinn.data.formats.optics import Optics, position_unit_px
+from ptypinn.data.formats.optics import METRES, Optics, position_unit_px
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.reconstruction import Reconstruction
@@ -41,6 +42,8 @@ from ptypinn.errors import InputError
 PATTERN_NAMES = ("diffraction", "diff3d")
 OBJECT_NAMES = ("objectGuess", "object_guess")
 COORDINATES = (("ycoords", "xcoords"), ("ycoords_start", "xcoords_start"))
+FILE_ONLY = LoadConfig()
+"""Options that replace nothing."""
 CENTRE, CORNER = "probe centre", "probe corner"
 PLACES = {
     "energy_eV": "photon_energy_eV",
@@ -54,24 +57,23 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
     source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
     _require_one_object(source, arrays)
     positions, place = _read_positions(source, arrays)
-    patterns, domain = _read_counts(source, arrays, len(positions), config)
-    counts = cut(patterns, window_of(source, patterns.shape, config))
+    counts, domain, shape = _read_counts(source, arrays, len(positions), config)
+    probe = _read_probe(source, arrays)
+    crop = Crop.of(source, shape, config, probe)
     optics = Optics.read(source, config, _numbers(source, arrays), PLACES)
-    pixel = config.pixel_size_m or number_in(source, arrays, "pixel_size_m") or optics.pixel_size_m(patterns.shape[-1])
-    positions = positions * position_unit_px(source, config, pixel) - (
-        patterns.shape[-1] // 2 if place == CENTRE else 0
-    )
-    positions, pixel = _after_cut(positions, pixel, patterns.shape[-1], counts.shape[-1])
+    corners, pixel = _corners(source, arrays, positions, place, crop, optics, config)
     ignored = [name for name in OBJECT_NAMES if name in arrays and name != config.truth]
     return ScanData(
         counts=counts,
-        positions_px=positions,
-        probe=_read_probe(source, arrays),
+        positions_px=corners,
+        probe=None if probe is None else crop.probe(probe),
         probe_gauge="calibrated" if text_in(arrays, "probe_gauge") == "calibrated" else "relative",
-        mask=_read_mask(source, arrays, patterns.shape, config),
+        mask=_read_mask(source, arrays, shape, config),
         truth=_read_truth(source, arrays, config),
         pixel_size_m=pixel,
-        provenance=describe_source(path, "npz", config, domain=domain, positions=place, ignored=ignored),
+        provenance=describe_source(
+            path, "npz", config, domain=domain, positions=place, ignored=ignored, **crop.notes()
+        ),
         **optics.fields(),
     )
 
@@ -82,17 +84,23 @@ def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     image, probe = (_require(source, arrays, names) for names in (OBJECT_NAMES, PROBE_NAMES))
     modes = as_probe(source, "probe", probe)
     positions, place = _read_positions(source, arrays)
+    pixel = config.pixel_size_m or number_in(source, arrays, "pixel_size_m")
+    if place == CENTRE:
+        positions = positions * position_unit_px(source, config, pixel) - modes.shape[-1] // 2
     return foreign_reconstruction(
         source,
         image,
         modes,
-        positions - (modes.shape[-1] // 2 if place == CENTRE else 0),
-        pixel_size_m=config.pixel_size_m or number_in(source, arrays, "pixel_size_m"),
+        positions,
+        pixel_size_m=pixel,
         provenance=describe_source(path, "npz", config, optics=_numbers(source, arrays)),
     )
 
 
-def _read_counts(source: str, arrays: Arrays, n_positions: int, config: LoadConfig) -> tuple[np.ndarray, str]:
+def _read_counts(
+    source: str, arrays: Arrays, n_positions: int, config: LoadConfig
+) -> tuple[np.ndarray, str, tuple[int, ...]]:
+    """Counts of what is kept of the patterns, what the patterns were, and the shape that they are stored in."""
     name = pick(arrays, PATTERN_NAMES)
     if name is None:
         raise InputError(source, " or ".join(PATTERN_NAMES), f"only {sorted(arrays)}", "an array of patterns")
@@ -100,14 +108,15 @@ def _read_counts(source: str, arrays: Arrays, n_positions: int, config: LoadConf
     if patterns.ndim != 3:
         raise InputError(source, name, f"shape {patterns.shape}", "three axes")
     if config.axis_order == "hwn":
-        patterns = np.ascontiguousarray(np.moveaxis(patterns, -1, 0))
+        patterns = np.moveaxis(patterns, -1, 0)
     if len(patterns) != n_positions:
         other = "nhw" if config.axis_order == "hwn" else "hwn"
         wanted = f"{n_positions} patterns, one per position"
         if arrays[name].shape[-1 if other == "hwn" else 0] == n_positions:
             wanted += f"; set --axis_order {other}"
         raise InputError(source, name, f"shape {arrays[name].shape} read as {config.axis_order}", wanted)
-    return to_counts(source, name, patterns, text_in(arrays, "domain"), config)
+    kept = np.ascontiguousarray(cut(patterns, window_of(source, patterns.shape, config)))
+    return *to_counts(source, name, kept, text_in(arrays, "domain"), config), patterns.shape
 
 
 def _read_positions(source: str, arrays: Arrays) -> tuple[np.ndarray, str]:
@@ -128,12 +137,25 @@ def _as_positions(source: str, name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _after_cut(positions: np.ndarray, pixel: float | None, size: int, kept: int) -> tuple[np.ndarray, float | None]:
-    """Positions of the probe's pixel (0, 0) and the object pixel once patterns are cut, which makes pixels larger."""
-    if kept == size:
-        return positions, pixel
-    centres = (positions + size // 2) * (kept / size)
-    return centres - kept // 2, None if pixel is None else pixel * size / kept
+def _corners(
+    source: str,
+    arrays: Arrays,
+    positions: np.ndarray,
+    place: str,
+    crop: Crop,
+    optics: Optics,
+    config: LoadConfig,
+) -> tuple[np.ndarray, float | None]:
+    """Positions of the probe's pixel (0, 0), object pixels of what is kept, and that pixel, metres."""
+    if place == CENTRE and config.positions_unit in METRES:
+        pixel = config.pixel_size_m or crop.pixel_size_m(number_in(source, arrays, "pixel_size_m"))
+        pixel = pixel or optics.pixel_size_m(crop.kept)
+        return positions * position_unit_px(source, config, pixel) - crop.kept // 2, pixel
+    edge = crop.edge or crop.kept
+    in_file = number_in(source, arrays, "pixel_size_m") or Optics.read(
+        source, FILE_ONLY, _numbers(source, arrays), PLACES
+    ).pixel_size_m(edge)
+    return crop.positions(positions - (edge // 2 if place == CENTRE else 0)), crop.pixel_size_m(in_file)
 
 
 def _require_one_object(source: str, arrays: Arrays) -> None:

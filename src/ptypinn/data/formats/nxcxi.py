@@ -15,6 +15,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi import LABORATORY, probe_positions, read_mask
 from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
 from ptypinn.data.formats.optics import Optics
@@ -51,12 +52,13 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
         counts = take_counts(data, path, good, config)
         optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
+        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **Crop.of(source, data.shape, config).notes()}
         return ScanData(
             counts=counts,
             positions_px=probe_positions(_translation(file, source), LABORATORY) / size,
             mask=good,
             pixel_size_m=size,
-            provenance=describe_source(path, "nxcxi", config, stored_as="raster" if data.ndim == 4 else "list"),
+            provenance=describe_source(path, "nxcxi", config, **notes),
             **optics.fields(),
         )
 

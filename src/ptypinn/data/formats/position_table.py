@@ -27,7 +27,7 @@ MAX_LINE = 10_000
 
 
 def read_positions(
-    path: Path, config: LoadConfig, patterns: int, pixel_m: float | None
+    path: Path, config: LoadConfig, patterns: int, pixel_m: float | None, pixel_scale: float = 1.0
 ) -> Float64[np.ndarray, "patterns 2"]:
     """Positions (y, x), object pixels.
 
@@ -36,6 +36,7 @@ def read_positions(
         config: Reading options; `positions_unit` says what a header without units does not.
         patterns: How many lines there have to be.
         pixel_m: Object pixel, metres; needed where positions are lengths.
+        pixel_scale: Object pixels of the scan per pixel of the table, where positions are pixels.
 
     Raises:
         InputError: Where the table is at fault, naming the line.
@@ -52,7 +53,7 @@ def read_positions(
     if count != patterns:
         raise InputError(str(path), "positions", f"{count} lines of numbers", f"{patterns}, one per pattern")
     if unit in PIXELS:
-        return values
+        return values * pixel_scale
     if pixel_m is None:
         expected = "the object pixel: --energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
         raise InputError(str(path), "positions", f"lengths in {unit}", expected)

@@ -16,6 +16,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.npz_archive import npz_names, open_npz
 from ptypinn.data.formats.optics import Optics
@@ -47,24 +48,26 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
     source, fields = str(path), read_fields(path)
     require_counts(source, config, "patterns of Ptychodus")
     place = Path(config.patterns_file) if config.patterns_file else path
-    counts, indexes, good, detector_pixel = _read_patterns(place, config)
+    counts, indexes, good, detector_pixel, shape = _read_patterns(place, config)
     rows, kept = _joined(source, fields, indexes)
     image, probe, gauge = _arrays(source, fields)
-    pixel, corners = _corners(source, fields, probe.shape[-1], config)
+    pixel, corners = _corners(source, fields, probe.shape[-1])
+    crop = Crop.of(source, shape, config, probe)
     found = {**_numbers(fields), "detector_pixel_m": detector_pixel}
     notes = {
         "patterns_file": place.name,
         "positions_without_pattern": len(corners) - len(kept),
         "ignored": [] if config.truth == "object" else ["object"],
+        **crop.notes(),
     }
     return ScanData(
         counts=_picked(counts, rows),
-        positions_px=corners[kept],
-        probe=probe,
+        positions_px=crop.positions(corners[kept]),
+        probe=crop.probe(probe),
         probe_gauge=gauge,
         truth=image if config.truth == "object" else None,
         mask=good,
-        pixel_size_m=pixel,
+        pixel_size_m=crop.pixel_size_m(pixel),
         provenance=describe_source(path, "ptychodus", config, **notes),
         **Optics.read(source, config, found, PLACES).fields(),
     )
@@ -74,7 +77,7 @@ def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruct
     """Read object, probe and positions of a product."""
     source, fields = str(path), read_fields(path)
     image, probe, _ = _arrays(source, fields)
-    pixel, corners = _corners(source, fields, probe.shape[-1], config)
+    pixel, corners = _corners(source, fields, probe.shape[-1])
     losses = fields.get("loss_values", fields.get("costs", np.zeros(0)))
     optics = {**_numbers(fields), **{name: value for name in PLACES if (value := getattr(config, name)) is not None}}
     return foreign_reconstruction(
@@ -82,7 +85,7 @@ def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruct
         image,
         probe,
         corners,
-        pixel_size_m=pixel,
+        pixel_size_m=config.pixel_size_m or pixel,
         history={"loss": losses.astype(float).tolist()} if losses.size else {},
         provenance=describe_source(path, "ptychodus", config, optics=optics),
     )
@@ -112,23 +115,24 @@ def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeG
     return image.astype(np.complex64), probe.astype(np.complex64), gauge
 
 
-def _corners(source: str, fields: Fields, size: int, config: LoadConfig) -> tuple[float, np.ndarray]:
+def _corners(source: str, fields: Fields, size: int) -> tuple[float, np.ndarray]:
     """Object pixel, metres, and positions (y, x) of the probe's pixel (0, 0) on the object, pixels."""
     height = number(fields, "object_pixel_height_m")
     width = number(fields, "object_pixel_width_m") or height
     if height is None or width is None or not (height > 0 and abs(width / height - 1) < 1e-3):
         raise InputError(source, "pixel_height_m", f"{height} x {width} m", "square pixels of a positive size")
-    pixel = config.pixel_size_m or height
     centre = np.array([fields[f"object_center_{axis}_m"] for axis in "yx"], np.float64).reshape(2)
     places = [np.ravel(fields[name]).astype(np.float64) for name in POSITIONS]
     if places[0].shape != places[1].shape:
         raise InputError(source, POSITIONS[1], f"{places[1].size} values for {places[0].size} of y", "as many")
     room = np.array(fields["object"].shape[-2:]) - size
-    return pixel, np.stack(places, 1) / pixel - (centre / pixel - room / 2)
+    return height, np.stack(places, 1) / height - (centre / height - room / 2)
 
 
-def _read_patterns(path: Path, config: LoadConfig) -> tuple[Counts, np.ndarray, np.ndarray | None, float | None]:
-    """Counts, their indexes, good pixels and the detector pixel of a file with patterns."""
+def _read_patterns(
+    path: Path, config: LoadConfig
+) -> tuple[Counts, np.ndarray, np.ndarray | None, float | None, tuple[int, ...]]:
+    """Counts, their indexes, good pixels, detector pixel and shape of the patterns in a file with patterns."""
     require_file(path)
     source = str(path)
     if not h5py.is_hdf5(path):
@@ -138,8 +142,8 @@ def _read_patterns(path: Path, config: LoadConfig) -> tuple[Counts, np.ndarray, 
         patterns = arrays["patterns"]
         bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes", np.arange(len(patterns)))
         good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
-        counts = cut(patterns, window_of(source, patterns.shape, config))
-        return counts, indexes, good, number(arrays, "detector_pixel_width_m")
+        kept = cut(patterns, window_of(source, patterns.shape, config))
+        return kept, indexes, good, number(arrays, "detector_pixel_width_m"), patterns.shape
     with open_hdf5(path) as file:
         if "patterns" not in file:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
@@ -148,7 +152,8 @@ def _read_patterns(path: Path, config: LoadConfig) -> tuple[Counts, np.ndarray, 
         good = None if bad is None else take_mask(bad, source, "bad_pixels", data.shape, config)
         indexes = require_array(file, source, "indexes") if "indexes" in file else np.arange(len(data))
         attributes: Any = {name: np.asarray(value) for name, value in data.attrs.items()}
-        return take_counts(data, path, good, config), indexes, good, number(attributes, "detector_pixel_width_m")
+        pixel, counts = number(attributes, "detector_pixel_width_m"), take_counts(data, path, good, config)
+        return counts, indexes, good, pixel, data.shape
 
 
 def _joined(source: str, fields: Fields, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.npz_archive import npz_names, open_npz, to_counts
 from ptypinn.data.formats.optics import Optics, position_unit_px
 from ptypinn.data.formats.raster import raster_positions
@@ -39,27 +40,31 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
         raise InputError(source, name, found, "patterns (M, N, N), or a raster of them")
     patterns = cut(stored.reshape(-1, *stored.shape[-2:]), window_of(source, stored.shape, config))
     counts, domain = to_counts(source, name, patterns, "", config)
+    crop = Crop.of(source, stored.shape, config)
     optics = Optics.read(source, config, {}, PLACES)
     pixel = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
     if "scan" in arrays and not config.positions_file:
-        positions = _positions(source, arrays["scan"], pixel, config)
+        positions = _positions(source, arrays["scan"], pixel, config, crop)
     else:
-        positions = raster_positions(source, config, stored.shape[:-2], None, pixel)
+        positions = raster_positions(crop, config, stored.shape[:-2], None, pixel)
     return ScanData(
         counts=counts,
         positions_px=positions,
         pixel_size_m=pixel,
-        provenance=describe_source(path, "ptychonn", config, domain=domain),
+        provenance=describe_source(path, "ptychonn", config, domain=domain, **crop.notes()),
         **optics.fields(),
     )
 
 
-def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: LoadConfig) -> np.ndarray:
+def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: LoadConfig, crop: Crop) -> np.ndarray:
     if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif":
         raise InputError(source, "scan", f"{values.dtype} of shape {values.shape}", "numbers of shape (patterns, 2)")
     if config.positions_unit == "auto":
         raise InputError(source, "scan", "positions without a unit", "--positions_unit")
-    return values.astype(np.float64) * position_unit_px(source, config, pixel_m)
+    values = values.astype(np.float64)
+    return (
+        crop.positions(values) if config.positions_unit == "px" else values * position_unit_px(source, config, pixel_m)
+    )
 
 
 def is_ptychonn(path: Path) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, write_counts
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
@@ -45,7 +46,8 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
         optics = Optics.read(source, config, _numbers(file, source), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         prepared = _stored(find_dataset(file, "info/orientation"))
-        notes = {} if prepared is None else {"prepared_with_orientation": np.asarray(prepared).tolist()}
+        notes = Crop.of(source, stacks[0].shape, config).notes()
+        notes |= {} if prepared is None else {"prepared_with_orientation": np.asarray(prepared).tolist()}
         return ScanData(
             counts=counts,
             positions_px=_positions(file, source, chunks) / size,

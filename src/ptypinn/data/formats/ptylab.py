@@ -11,6 +11,7 @@ import torch
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_array, require_dataset
@@ -36,7 +37,8 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
     with open_hdf5(path) as file:
         if "zled" in file:
             raise InputError(source, "zled", "Fourier ptychography", "conventional ptychography, with zo")
-        counts = take_counts(require_dataset(file, source, "ptychogram"), path, None, config)
+        data = require_dataset(file, source, "ptychogram")
+        counts, crop = take_counts(data, path, None, config), Crop.of(source, data.shape, config)
         wavelength = read_scalar(file, source, "wavelength")
         found = {
             "energy_eV": PLANCK_TIMES_C_EV_M / wavelength if wavelength else None,
@@ -47,13 +49,12 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         orientation = _read_orientation(file, source)
         diameter = read_scalar(file, source, "entrancePupilDiameter")
+        notes = {"probe": "entrancePupilDiameter" if diameter else "none", "orientation": orientation, **crop.notes()}
         scan = ScanData(
             counts=counts,
             positions_px=_read_encoder(file, source) / size,
             pixel_size_m=size,
-            provenance=describe_source(
-                path, "ptylab", config, probe="entrancePupilDiameter" if diameter else "none", orientation=orientation
-            ),
+            provenance=describe_source(path, "ptylab", config, **notes),
             **optics.fields(),
         )
     turn = Orientation(orientation >= 4, ORIENTATIONS[orientation % 4])

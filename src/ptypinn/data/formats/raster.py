@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.position_table import read_positions
 from ptypinn.data.scan import Particle, wavelength_of
 from ptypinn.errors import InputError
@@ -49,7 +50,7 @@ def angular_pixel(
 
 
 def raster_positions(
-    source: str,
+    crop: Crop,
     config: LoadConfig,
     raster: tuple[int, ...],
     step_m: tuple[float, float] | None,
@@ -59,7 +60,7 @@ def raster_positions(
     """Positions (y, x), object pixels: those of `positions_file`, or else a raster's.
 
     Args:
-        source: Name of the file for messages.
+        crop: What is kept of the patterns.
         config: Reading options; `scan_step_m` replaces the file's step.
         raster: Rows and columns of the raster; the number of patterns where the file does not say.
         step_m: Step (y, x) by the file, metres.
@@ -70,7 +71,8 @@ def raster_positions(
         InputError: Where neither file nor options say enough, naming the option that does.
     """
     if config.positions_file:
-        return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m)
+        return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m, crop.table_scale)
+    source = crop.source
     if len(raster) != 2:
         found = f"{raster[0]} patterns without positions" if raster else "one pattern"
         raise InputError(source, "positions", found, "a raster, or --positions_file")

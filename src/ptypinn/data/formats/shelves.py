@@ -15,6 +15,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.raster import angular_pixel, raster_positions
 from ptypinn.data.formats.shelves_recon import modes_of, optics_of, read_shelves_reconstruction
 from ptypinn.data.formats.source import describe_source
@@ -43,14 +44,14 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, "PtychoShelves files")
     with open_mat(path, (*RAW, *NUMBERS, "p", "probe"), limit_of(config.memory_budget_MB)) as variables:
         prepared = variables.array("p.fmag") is not None
-        scan = _read_prepared(variables, path, config) if prepared else _read_raw(variables, path, config)
+        scan, crop = (_read_prepared if prepared else _read_raw)(variables, path, config)
         probe = variables.array("probe")
-        return scan if probe is None else scan.replace(probe=modes_of(source, probe))
+        return scan if probe is None else scan.replace(probe=crop.probe(modes_of(source, probe)))
 
 
-def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> ScanData:
+def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:
     source = str(path)
-    counts, raster, mirrored = _take_raw(variables, path, config)
+    counts, crop, raster, mirrored = _take_raw(variables, path, config)
     voltage, angle, radius = (number(variables, *n) for n in (("voltage",), ("alpha", "alpha0"), ("rbf",)))
     energy = config.energy_eV or (None if voltage is None else 1e3 * voltage)
     per_pixel = None if angle is None or not radius else 1e-3 * angle / radius
@@ -58,36 +59,38 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> ScanData:
     pixel = angular_pixel(source, config, counts.shape[-1], energy, per_pixel, particle)
     scan = ScanData(
         counts=counts,
-        positions_px=raster_positions(source, config, raster, None, pixel, fast="y"),
+        positions_px=raster_positions(crop, config, raster, None, pixel, fast="y"),
         pixel_size_m=pixel,
         energy_eV=energy,
         particle=particle,
-        provenance=describe_source(path, "shelves", config, layout="raw"),
+        provenance=describe_source(path, "shelves", config, layout="raw", **crop.notes()),
     )
     gain = number(variables, "ADU") if config.detector_gain is None else None
     if gain is None and config.detector_gain is None and counts.dtype.kind == "f":
         raise InputError(source, "ADU", "nothing here", "detector units per electron, or --detector_gain")
-    return derive(scan, MIRROR if mirrored else Orientation(), Orientation(), gain)
+    return derive(scan, MIRROR if mirrored else Orientation(), Orientation(), gain), crop
 
 
-def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Counts, tuple[int, ...], bool]:
-    """Patterns; rows and columns of their raster, or their number; and whether their axes are exchanged."""
+def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], bool]:
+    """Patterns, what is kept of each, rows and columns of their raster (or their number), and if axes are exchanged."""
     for name in RAW:
         dataset, values = variables.dataset(name), None
         if dataset is not None:
             mirrored = replace(config, centre_px=config.centre_px and config.centre_px[::-1])
-            return take_counts(dataset, path, None, mirrored), dataset.shape[-3::-1], True
+            crop = Crop.of(str(path), dataset.shape, mirrored)
+            return take_counts(dataset, path, None, mirrored), crop, dataset.shape[-3::-1], True
         values = variables.array(name)
         if values is not None:
             if values.ndim not in (3, 4) or values.dtype.kind not in "uif":
                 found = f"{values.dtype} of shape {values.shape}"
                 raise InputError(str(path), name, found, "real numbers of shape (ky, kx, y, x) or (ky, kx, patterns)")
             stack = np.moveaxis(values.reshape(*values.shape[:2], -1, order="F"), -1, 0)
-            return np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config))), values.shape[2:], False
+            kept = np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config)))
+            return kept, Crop.of(str(path), stack.shape, config), values.shape[2:], False
     raise InputError(str(path), "dp", "no patterns", "them in dp, cbed or p.fmag")
 
 
-def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> ScanData:
+def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:
     source = str(path)
     amplitudes, renorm = variables.array("p.fmag"), number(variables, "p.renorm")
     positions = variables.array("p.positions")
@@ -97,16 +100,17 @@ def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> Scan
         found = "nothing here" if positions is None else f"shape {positions.shape}"
         raise InputError(source, "p.positions", found, f"({amplitudes.shape[-1]}, 2), one line per pattern")
     counts = np.moveaxis(np.square(_centred(amplitudes) / renorm), -1, 0).astype(np.float32)
-    window = window_of(source, counts.shape, config)
+    window, crop = window_of(source, counts.shape, config), Crop.of(source, counts.shape, config)
     counts, good = np.ascontiguousarray(cut(counts, window)), _good(variables, source, amplitudes.shape)
-    scale = counts.shape[-1] / amplitudes.shape[0]  # fewer detector pixels make larger object pixels
-    return ScanData(
+    optics = optics_of(variables)
+    scan = ScanData(
         counts=counts,
-        positions_px=np.ascontiguousarray(positions, np.float64) * scale,
+        positions_px=crop.positions(np.ascontiguousarray(positions, np.float64)),
         mask=None if good is None else cut(good, window),
-        provenance=describe_source(path, "shelves", config, layout="prepared"),
-        **optics_of(variables, scale),
+        provenance=describe_source(path, "shelves", config, layout="prepared", **crop.notes()),
+        **{**optics, "pixel_size_m": crop.pixel_size_m(optics["pixel_size_m"])},
     )
+    return scan, crop
 
 
 def _good(variables: Variables, source: str, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -32,7 +32,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")
         modes = modes_of(source, probe)
-        optics = optics_of(variables, 1.0)
+        optics = optics_of(variables)
         return foreign_reconstruction(
             source,
             image if image.ndim == 2 else np.moveaxis(image, -1, 0),
@@ -57,10 +57,10 @@ def _corners(variables: Variables, source: str, shape: tuple[int, ...], size: in
     return np.ascontiguousarray(corners, np.float64)
 
 
-def optics_of(variables: Variables, scale: float) -> dict[str, Any]:
+def optics_of(variables: Variables) -> dict[str, Any]:
     """Numbers of prepared data: SI units for photons; electrons have their object pixel in angstroms, and no more."""
     pixel, keV = variables.array("p.dx_spec"), number(variables, "p.energy")
-    size = None if pixel is None or not pixel.flat[0] > 0 else float(pixel.flat[0]) / scale
+    size = None if pixel is None or not pixel.flat[0] > 0 else float(pixel.flat[0])
     if "electron" in variables.text("p.beam_source"):
         size = None if size is None else size * ANGSTROM
         return {"particle": "electron", "pixel_size_m": size, "energy_eV": keV and 1e3 * keV}

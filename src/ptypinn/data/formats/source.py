@@ -10,7 +10,7 @@ from typing import Any
 
 from ptypinn.config.load import LoadConfig
 
-EARLIER = ("file", "format", "sha256", "options", "ignored", "converted_from")
+EARLIER = ("file", "format", "sha256", "options", "ignored", "cut_from_px", "left_out", "converted_from")
 """Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24

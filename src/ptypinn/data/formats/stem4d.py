@@ -14,6 +14,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import map_npy
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts
+from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
 from ptypinn.data.formats.raster import angular_pixel, raster_positions
 from ptypinn.data.formats.source import describe_source
@@ -35,7 +36,7 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     """
     source = str(path)
     require_counts(source, config, "4D-STEM files")
-    counts, raster, told = _take(path, config)
+    counts, crop, raster, told = _take(path, config)
     if counts.dtype.kind == "f" and config.detector_gain is None:
         found = f"{counts.dtype}, which may be electrons or detector units"
         raise InputError(source, "counts", found, "--detector_gain, detector units per electron (1 for electrons)")
@@ -44,7 +45,9 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     pixel = angular_pixel(source, config, size, energy, told.pixel_rad, particle)
     if pixel is None and told.pixel_per_m is not None:
         pixel = 1 / (size * told.pixel_per_m)
-    positions = raster_positions(source, config, raster, told.step_m, pixel)
+    positions = raster_positions(crop, config, raster, told.step_m, pixel)
+    notes = {"rotation_rad": told.rotation_rad, "transposed": told.transposed, "raster": list(raster)}
+    notes |= crop.notes()
     return ScanData(
         counts=counts,
         positions_px=positions if config.positions_file else _to_detector(positions, told),
@@ -52,14 +55,12 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
         pixel_size_m=pixel,
         energy_eV=energy,
         particle=particle,
-        provenance=describe_source(
-            path, "stem4d", config, rotation_rad=told.rotation_rad, transposed=told.transposed, raster=list(raster)
-        ),
+        provenance=describe_source(path, "stem4d", config, **notes),
     )
 
 
-def _take(path: Path, config: LoadConfig) -> tuple[Counts, tuple[int, ...], Calibration]:
-    """Patterns, the rows and columns of their raster, and what the file says about it."""
+def _take(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], Calibration]:
+    """Patterns, what is kept of each, the rows and columns of their raster, and what the file says about it."""
     if not h5py.is_hdf5(path):
         return *_take_npy(path, config), Calibration()
     with open_hdf5(path) as file:
@@ -74,19 +75,20 @@ def _take(path: Path, config: LoadConfig) -> tuple[Counts, tuple[int, ...], Cali
         dataset = found[0]
         told = read_calibration(dataset, str(path))
         inner = replace(config, centre_px=config.centre_px or told.centre_px)
-        return take_counts(dataset, path, None, inner), dataset.shape[:2], told
+        crop = Crop.of(str(path), dataset.shape, inner)
+        return take_counts(dataset, path, None, inner), crop, dataset.shape[:2], told
 
 
-def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, tuple[int, ...]]:
+def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...]]:
     patterns = map_npy(path)
     if patterns.ndim not in (3, 4) or patterns.dtype.kind not in "uif":
         found = f"{patterns.dtype} of shape {patterns.shape}"
         raise InputError(str(path), "file", found, "a raster of patterns (y, x, rows, columns), or a stack of them")
-    window = window_of(str(path), patterns.shape, config)
+    window, crop = window_of(str(path), patterns.shape, config), Crop.of(str(path), patterns.shape, config)
     if patterns.nbytes > config.memory_budget_MB * 1e6 and patterns.flags.c_contiguous:
-        return MappedCounts(path, window), patterns.shape[:-2]
+        return MappedCounts(path, window), crop, patterns.shape[:-2]
     stack = patterns.reshape(-1, *patterns.shape[-2:])
-    return np.array(cut(stack, window)), patterns.shape[:-2]
+    return np.array(cut(stack, window)), crop, patterns.shape[:-2]
 
 
 def _to_detector(positions: np.ndarray, told: Calibration) -> np.ndarray:
