@@ -107,7 +107,7 @@ def format_for(target: Path, to: str = "") -> str:
 
 def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
     """What a scan or a reconstruction has that a format does not hold, a few words each."""
-    holds = FORMATS[name].holds
+    holds = FORMATS[name].holds.union(() if isinstance(thing, ScanData) else FORMATS[name].reconstruction_holds)
     missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
     if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
         optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)

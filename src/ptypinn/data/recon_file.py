@@ -51,10 +51,7 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = _group(file, "entry", "NXentry", default="object_phase")
         entry["title"] = "Ptychographic reconstruction"
-        _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
-        _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
-        if recon.uncertainty is not None:
-            _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
+        write_plots(entry, recon)
         exact = _group(entry, "reconstruction", "NXcollection", format_version=1)
         for name, dtype in ARRAYS.items():
             exact.create_dataset(name, data=np.asarray(getattr(recon, name), dtype)).attrs["units"] = UNITS[name]
@@ -96,6 +93,14 @@ def read_reconstruction(path: Path) -> Reconstruction:
 def is_reconstruction(file: h5py.File) -> bool:
     """Whether an open HDF5 file is one that `write_reconstruction` wrote."""
     return isinstance(file.get(GROUP), h5py.Group)
+
+
+def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
+    """Add images with axes and units for viewers: `object_phase`, `object_amplitude`, `object_uncertainty` if known."""
+    _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
+    _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
+    if recon.uncertainty is not None:
+        _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:

@@ -111,7 +111,11 @@ class Format:
     holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
     """Whether a file holds counts, and not only a reconstruction, where the format has both."""
     needs: tuple[Field, ...] = ()
-    """Fields without which nothing can be written."""
+    """Fields without which no scan can be written, nor a reconstruction where `reconstruction_needs` is None."""
+    reconstruction_needs: tuple[Field, ...] | None = None
+    """Fields without which no reconstruction can be written."""
+    reconstruction_holds: tuple[Field, ...] = ()
+    """Fields that reconstructions carry, and scans do not."""
     wants: tuple[Field, ...] = ()
     """Fields that other programs expect in such files; where they are not known, `convert` says so."""
 
@@ -147,7 +151,8 @@ def require_writable(target: Format, thing: ScanData | Reconstruction, path: Pat
     if (target.write if scan else target.write_reconstruction) is None:
         expected = f"a format that ptypinn writes {'scans' if scan else 'reconstructions'} to"
         raise InputError(str(path), "format", target.title, expected)
-    missing = [name for name in target.needs if name not in fields_of(thing)]
+    needs = target.needs if scan or target.reconstruction_needs is None else target.reconstruction_needs
+    missing = [name for name in needs if name not in fields_of(thing)]
     if missing:
         options = dict.fromkeys(option for name in missing for option in options_for(name))
         expected = f"one, which {target.title} files need: {' and '.join(options)}"

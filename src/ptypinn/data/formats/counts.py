@@ -9,12 +9,14 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.window import cut, window_of
+from ptypinn.data.formats.window import Window, cut, window_of
 from ptypinn.data.lazy import LazyCounts
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.data.storage import require_sound_chunks
 from ptypinn.errors import InputError
 
+FLAG_SAMPLE = 32
+"""Frames in which flagged pixels are looked for."""
 CHUNK_BYTES = 2**17
 BATCH_BYTES = 2**24
 
@@ -65,6 +67,29 @@ def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], c
         raise InputError(source, name, f"{bad.dtype} of shape {bad.shape}", f"shape {shape[-2:]}, the detector's")
     somewhere = np.any(bad.astype(bool).reshape(-1, *bad.shape[-2:]), axis=0)
     return ~cut(np.asarray(somewhere), window_of(source, shape, config))
+
+
+def without_flags(dataset: h5py.Dataset, good: np.ndarray | None, window: Window | None) -> np.ndarray | None:
+    """Good pixels without those that a detector flags by negative numbers, such as -1 in gaps and -2 where dead.
+
+    A pixel is flagged where signed integers are negative in every frame; in some frames only, they are an error later.
+
+    Args:
+        dataset: Patterns, (M, rows, columns), or a raster of them.
+        good: Good pixels of the window so far, (N, N); None for all.
+        window: What is kept of every pattern.
+    """
+    stack = math.prod(dataset.shape[:-2])
+    if dataset.dtype.kind != "i" or dataset.ndim < 3 or not stack:
+        return good
+    flagged: np.ndarray | None = None
+    for number in np.unique(np.linspace(0, stack - 1, min(stack, FLAG_SAMPLE)).astype(int)):
+        negative = cut(dataset[tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2]))] < 0, window)
+        flagged = negative if flagged is None else flagged & negative
+        if not flagged.any():
+            return good
+    assert flagged is not None
+    return ~flagged if good is None else good & ~flagged
 
 
 def write_counts(group: h5py.Group, name: str, scan: ScanData) -> h5py.Dataset:

@@ -13,23 +13,24 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
-from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_layout import (
     DETECTOR,
     GEOMETRY,
-    JOULES_PER_EV,
     SOURCE,
     add_dataset,
     add_group,
     write_layout,
 )
+from ptypinn.data.formats.cxi_recon import EXTENT, IMAGE, MIDDLE, read_cxi_reconstruction, write_cxi_reconstruction
 from ptypinn.data.formats.native import OWN
 from ptypinn.data.formats.npz_archive import as_probe
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_dataset
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
@@ -42,7 +43,8 @@ PLACES = {
     "detector_distance_m": f"{DETECTOR}/distance",
     "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
 }
-IMAGE = "entry_1/image_1/data"
+SAME_WAVELENGTH = 0.02
+"""Share by which the wavelength may differ from that of the energy."""
 HAS_SIGNAL = 0x1000
 """The one bit of a CXI mask that does not mean a bad pixel."""
 
@@ -57,12 +59,13 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, "CXI files")
     with open_hdf5(path) as file:
         data = require_dataset(file, source, *DATA)
-        good = read_mask(file, source, data.shape, config)
-        counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
+        crop = Crop.of(source, data.shape, config)
+        good = without_flags(data, read_mask(file, source, data.shape, config), crop.window)
+        counts = take_counts(data, path, good, config)
         basis, declared = read_basis(file, source, config)
         found = {
-            "energy_eV": read_energy(file, source),
-            "detector_distance_m": read_scalar(file, source, f"{DETECTOR}/distance"),
+            "energy_eV": read_energy(file, source, config),
+            "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
             "detector_pixel_m": None if basis is None else float(np.linalg.norm(basis[:, 0])),
         }
         optics = Optics.read(source, config, found, PLACES)
@@ -105,13 +108,22 @@ def read_mask(file: h5py.File, source: str, shape: tuple[int, ...], config: Load
     return take_mask(bits.astype(np.int64) & ~HAS_SIGNAL, source, dataset.name, shape, config)
 
 
-def read_energy(file: h5py.File, source: str) -> float | None:
-    """Energy of a photon, eV, by the energy or else the wavelength of the source."""
-    energy = read_scalar(file, source, f"{SOURCE}/energy")
-    if energy is not None:
-        return energy / JOULES_PER_EV
-    wavelength = read_scalar(file, source, f"{SOURCE}/wavelength")
-    return None if wavelength is None else PLANCK_TIMES_C_EV_M / wavelength
+def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    """Energy of a photon, eV, by the energy or else the wavelength of the source.
+
+    Raises:
+        InputError: Where the two contradict each other, as they do where the energy is that of the ring.
+    """
+    energy = read_quantity(file, source, ENERGIES, "J", f"{SOURCE}/energy")
+    wavelength = read_quantity(file, source, LENGTHS, "m", f"{SOURCE}/wavelength")
+    if energy is None or wavelength is None or config.energy_eV is not None:
+        return energy if wavelength is None or energy is not None else PLANCK_TIMES_C_EV_M / wavelength
+    implied = wavelength_of(energy, "photon" if config.particle == "auto" else config.particle)
+    if abs(implied / wavelength - 1) > SAME_WAVELENGTH:
+        found = f"{energy:.6g} eV beside a wavelength of {wavelength:.6g} m"
+        expected = "the energy of a photon of that wavelength; --energy_eV, or --particle electron, settles it"
+        raise InputError(source, PLACES["energy_eV"], found, expected)
+    return energy
 
 
 def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.ndarray | None, bool]:
@@ -121,11 +133,11 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
     """
     dataset = find_dataset(file, f"{DETECTOR}/basis_vectors")
     if dataset is not None:
-        basis, name = read_array(dataset, source).astype(np.float64), dataset.name
+        basis, name = _columns(read_array(dataset, source).astype(np.float64)), dataset.name
         if basis.shape != (3, 2) or not np.linalg.norm(basis, axis=0).all():
             raise InputError(source, name, f"shape {basis.shape}", "two columns (x, y, z): a row step, a column step")
     else:
-        x, y = (read_scalar(file, source, f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+        x, y = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
         x, y = x or y or config.detector_pixel_m, y or x or config.detector_pixel_m
         if x is None or y is None:
             return None, False
@@ -136,6 +148,13 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
     elif abs(steps[0] / steps[1] - 1) > 1e-3:
         raise InputError(source, name, f"pixels of {steps[0]:.4g} x {steps[1]:.4g} m", "square detector pixels")
     return basis, dataset is not None
+
+
+def _columns(basis: np.ndarray) -> np.ndarray:
+    """Basis vectors as columns, (3, 2), of a file that has them as rows, (2, 3), or the same ones for every pattern."""
+    if basis.ndim == 3 and len(basis) and (basis == basis[0]).all():
+        basis = basis[0]
+    return basis.T if basis.shape == (2, 3) else basis
 
 
 def read_translation(file: h5py.File, source: str) -> np.ndarray:
@@ -180,6 +199,11 @@ def is_cxi(path: Path) -> bool:
         return "entry_1" in file and OWN not in file
 
 
+def _holds_scan(path: Path, config: LoadConfig) -> bool:
+    with open_hdf5(path) as file:
+        return find_dataset(file, *DATA) is not None or find_dataset(file, IMAGE) is None
+
+
 ENTRIES = (
     Entry(f"{DETECTOR}/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2; or entry_1/data_1/data"),
     Entry(
@@ -193,20 +217,22 @@ ENTRIES = (
         "detector_pixel_m",
         "(3, 2)",
         "m",
-        "(x, y, z) of a row step and a column step",
+        "(x, y, z) of a row step and a column step; or their transpose, or (M, 2, 3)",
         True,
     ),
     Entry(
         f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size: stand in for basis_vectors", True
     ),
-    Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector", True),
-    Entry(f"{SOURCE}/energy", "energy_eV", "", "J", "of one photon", True),
+    Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector; @units rules", True),
+    Entry(f"{SOURCE}/energy", "energy_eV", "", "J", "of one photon; @units rules", True),
     Entry(f"{SOURCE}/wavelength", "energy_eV", "", "m", "stands in for the energy", True),
     Entry(f"{SOURCE}/illumination", "probe", "(modes, N, N)", "arbitrary", "or (N, N)", True),
     Entry(
         f"{SOURCE}/illumination@units", "probe_gauge", "", "", "sqrt(photons) where the scale is not arbitrary", True
     ),
-    Entry(IMAGE, "object", "(H, W)", "", "taken as the true object only where --truth names it", True),
+    Entry(IMAGE, "object", "(H, W)", "", "object of a reconstruction; true object only where --truth names it", True),
+    Entry(EXTENT, None, "(3,)", "m", "reconstruction: (x, y, z) of the image's edges, so W and H object pixels", True),
+    Entry(MIDDLE, None, "(3,)", "m", "reconstruction: (x, y, z) of its middle, as translation counts", True),
 )
 CXI = Format(
     "CXI",
@@ -216,7 +242,8 @@ CXI = Format(
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` say along "
     "which direction of the laboratory the rows and columns of the detector run. Without them rows run along -y and "
-    "columns along -x, so that positions are +y and +x of `translation`.",
+    "columns along -x, so that positions are +y and +x of `translation`. A file with an image and no patterns is a "
+    "reconstruction; size and middle of the image tell its pixels and its place.",
     lacks=(
         Lack("photon energy", "energy_eV"),
         Lack("detector distance", "detector_distance_m"),
@@ -224,5 +251,11 @@ CXI = Format(
     ),
     read=read_cxi,
     write=write_cxi,
+    read_reconstruction=read_cxi_reconstruction,
+    write_reconstruction=write_cxi_reconstruction,
+    holds_scan=_holds_scan,
     needs=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
+    wants=("energy_eV", "detector_distance_m", "detector_pixel_m"),
+    reconstruction_needs=("pixel_size_m",),
+    reconstruction_holds=("pixel_size_m",),
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
-from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.position_table import read_positions
@@ -51,7 +51,9 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         shape = stacks[0].shape
         inner = replace(config, centre_px=config.centre_px or _beam_centre(file, source))
         frames = join([take_counts(stack, Path(stack.file.filename), None, inner) for stack in stacks])
+        crop = Crop.of(source, shape, inner)
         good = _good(file, source, shape, inner)
+        good = good if (left := without_flags(stacks[0], good, crop.window)) is None else left
         counts, good = without_marked(frames, _invalid(file, source, frames.dtype), good, source)
         found = {
             "energy_eV": _energy(file, source),
@@ -60,7 +62,7 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         }
     optics = Optics.read(source, config, found, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
-    table, crop = Path(config.positions_file), Crop.of(source, shape, inner)
+    table = Path(config.positions_file)
     notes = {"positions": table.name, "centre_px": inner.centre_px, **crop.notes()}
     return ScanData(
         counts=counts,

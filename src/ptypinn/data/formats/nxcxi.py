@@ -14,7 +14,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
-from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
+from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi import LABORATORY, probe_positions, read_mask
 from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
@@ -48,11 +48,12 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, "NXcxi_ptycho files")
     with open_hdf5(path) as file:
         data = require_dataset(file, source, *DATA)
-        good = _read_good(file, source, data.shape, config)
+        crop = Crop.of(source, data.shape, config)
+        good = without_flags(data, _read_good(file, source, data.shape, config), crop.window)
         counts = take_counts(data, path, good, config)
         optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
-        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **Crop.of(source, data.shape, config).notes()}
+        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **crop.notes()}
         return ScanData(
             counts=counts,
             positions_px=probe_positions(_translation(file, source), LABORATORY) / size,

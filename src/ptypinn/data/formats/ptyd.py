@@ -1,12 +1,13 @@
 """Prepared data of PtyPy, `.ptyd`.
 
 Patterns lie in numbered chunks, prepared: cropped, rebinned and turned over as the experiment asked for, so that rows
-and columns run along the y and x of the positions, and the zero frequency is at N//2. Positions are those of the probe
-on the sample, (y, x) in metres. A chunk may be a link to a file of its own beside the first.
+and columns run along the y and x of the positions, and the zero frequency is at `meta/center`. Positions are those of
+the probe on the sample, (y, x) in metres. A chunk may be a link to a file of its own beside the first.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
     with open_hdf5(path) as file:
         chunks = _chunks(file, source)
         stacks = _stacks(file, source, chunks)
-        good = _good(file, source, chunks, stacks, config)
-        counts = join([take_counts(stack, path, good, config) for stack in stacks])
+        inner = replace(config, centre_px=config.centre_px or _centre(file, stacks[0].shape))
+        good = _good(file, source, chunks, stacks, inner)
+        counts = join([take_counts(stack, path, good, inner) for stack in stacks])
         optics = Optics.read(source, config, _numbers(file, source), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         prepared = _stored(find_dataset(file, "info/orientation"))
-        notes = Crop.of(source, stacks[0].shape, config).notes()
+        notes = {"centre_px": inner.centre_px, **Crop.of(source, stacks[0].shape, inner).notes()}
         notes |= {} if prepared is None else {"prepared_with_orientation": np.asarray(prepared).tolist()}
         return ScanData(
             counts=counts,
@@ -104,6 +106,17 @@ def _stacks(file: h5py.File, source: str, chunks: list[str]) -> list[h5py.Datase
             expected = f"patterns like those of the first chunk, {stacks[0].shape[1:]}"
             raise InputError(source, f"{name}/data", f"shape {stack.shape}", expected)
     return stacks
+
+
+def _centre(file: h5py.File, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Row and column of the zero frequency, where PtyPy found it aside of the middle and left the patterns uncut."""
+    values = _stored(find_dataset(file, "meta/center"))
+    if values is None or values.dtype.kind not in "uif" or values.size not in (1, 2) or not np.isfinite(values).all():
+        return None
+    centre = np.broadcast_to(np.ravel(values).astype(np.float64), 2)
+    if (np.abs(centre - np.array(shape[-2:]) / 2) < 1).all():
+        return None
+    return round(centre[0]), round(centre[1])
 
 
 def _good(
@@ -185,13 +198,16 @@ PTYD = Format(
     (".ptyd",),
     sniff=is_ptyd,
     entries=(
-        Entry("chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2; K counts from 0"),
+        Entry(
+            "chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at meta/center, or N//2; K counts from 0"
+        ),
         Entry("chunks/K/positions", "positions_px", "(M, 2)", "m", "(y, x) of the probe on the sample"),
         Entry("chunks/K/weights", "mask", "(M, N, N)", "", "good where positive in every pattern", True),
         Entry("meta/weight2d", "mask", "(N, N)", "", "good where positive; or in info", True),
         Entry("meta/energy", "energy_eV", "", "keV"),
         Entry("meta/distance", "detector_distance_m", "", "m"),
         Entry("meta/psize", "detector_pixel_m", "() or (2,)", "m", "after rebinning"),
+        Entry("meta/center", None, "(2,)", "pixel", "zero frequency (y, x), where not within a pixel of N/2", True),
         Entry("info/orientation", None, "", "", "has been applied to the patterns already", True),
     ),
     lacks=(
