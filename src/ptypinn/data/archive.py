@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,6 +17,8 @@ from numpy.lib import format as npy
 from ptypinn.data.storage import HARMLESS_BYTES, human_size
 from ptypinn.errors import InputError
 
+LOCAL_HEADER, LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
+"""What stands before the content of a member, then its name and extra field."""
 MAX_MEMBERS = 10_000
 MAX_RATIO = 900
 """Inflated over stored size; deflate reaches 1032 where all is alike, which no measurement is."""
@@ -30,34 +33,77 @@ DAMAGE = (
     RuntimeError,
     OverflowError,
     NotImplementedError,
+    struct.error,
     zipfile.BadZipFile,
     zlib.error,
 )
 """What NumPy and zipfile raise where the bytes of a file make no sense."""
 
 
-def read_archive(path: Path, limit_bytes: float = math.inf) -> dict[str, np.ndarray]:
-    """All arrays of an NPZ file.
+class Archive:
+    """Arrays of an NPZ file, each read when it is first asked for, so that others may be damaged or absurd.
 
     Args:
         path: The file.
-        limit_bytes: Refuse archives that inflate to more.
+        limit_bytes: Refuse to inflate arrays larger than this.
 
     Raises:
-        InputError: Where the file is damaged, holds Python objects, or declares more than it can hold.
+        InputError: Where the file is damaged, or declares more than it can hold; of an array, when it is asked for:
+            where it is damaged, too large, or holds Python objects.
     """
-    with _one_line(path) as at, zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        _require_sane(path, members, limit_bytes)
-        arrays = {}
-        for member in members:
-            at[0] = member.filename.removesuffix(".npy")
+
+    def __init__(self, path: Path, limit_bytes: float = math.inf) -> None:
+        self._path, self._limit = path, limit_bytes
+        with _one_line(path), zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+        _require_sane(path, members)
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
+        self._read: dict[str, np.ndarray] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._read:
+            self._read[name] = self._inflate(name, self._members[name])
+        return self._read[name]
+
+    def get(self, name: str) -> np.ndarray | None:
+        """An array; None where there is none of this name."""
+        member = self._members.get(name)
+        return None if member is None else self[name]
+
+    def mapped(self, name: str) -> np.ndarray | None:
+        """An array that is stored without compression, mapped: read as it is used; None where it is compressed."""
+        member = self._members[name]
+        if member.compress_type != zipfile.ZIP_STORED:
+            return None
+        with _one_line(self._path, name), self._path.open("rb") as file:
+            file.seek(member.header_offset)
+            header = file.read(LOCAL_HEADER.size)
+            signature, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
+            if signature != LOCAL_SIGNATURE:
+                raise ValueError("no member where the archive says that one is")
+            first = file.tell() + name_bytes + extra_bytes
+            file.seek(first)
+            shape, fortran, dtype = _require_whole(file, first + member.file_size)
+            order: Literal["C", "F"] = "F" if fortran else "C"
+            return np.memmap(self._path, dtype, "r", file.tell(), shape, order)
+
+    def _inflate(self, name: str, member: zipfile.ZipInfo) -> np.ndarray:
+        if member.file_size > self._limit:
+            expected = f"at most {human_size(self._limit)}; raise --memory_budget_MB, or convert to HDF5"
+            raise InputError(str(self._path), name, f"an array of {human_size(member.file_size)}", expected)
+        with _one_line(self._path, name), zipfile.ZipFile(self._path) as archive:
             with archive.open(member) as file:
                 _require_whole(file, member.file_size)
             with archive.open(member) as file:
-                arrays[at[0]] = npy.read_array(file, allow_pickle=False)
+                array = npy.read_array(file, allow_pickle=False)
                 file.read()  # checks the sum over the last bytes
-        return arrays
+        return array
 
 
 def map_npy(path: Path, field: str = "file") -> np.ndarray:
@@ -91,26 +137,24 @@ def _one_line(path: Path, field: str = "file") -> Iterator[list[str]]:
         raise InputError(str(path), at[0], found, "a complete NPZ or NPY file") from error
 
 
-def _require_sane(path: Path, members: list[zipfile.ZipInfo], limit_bytes: float) -> None:
+def _require_sane(path: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > MAX_MEMBERS:
         raise InputError(str(path), "file", f"{len(members)} members", f"at most {MAX_MEMBERS}")
     total = sum(member.file_size for member in members)
     size = path.stat().st_size
     if total > HARMLESS_BYTES and total > MAX_RATIO * size:
         raise InputError(str(path), "file", f"{human_size(total)} declared in {human_size(size)}", "data really there")
-    if total > limit_bytes:
-        expected = f"at most {human_size(limit_bytes)}; raise --memory_budget_MB, or convert to HDF5"
-        raise InputError(str(path), "file", f"an archive of {human_size(total)}", expected)
 
 
-def _require_whole(file: Any, size: int) -> None:
-    """Raise where the header of an array declares another size than the bytes that follow it."""
+def _require_whole(file: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order (True: Fortran's) and type by the header of an array, which must declare the bytes up to `size`."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
+    shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("Python objects")
     declared = math.prod(shape) * dtype.itemsize
     stored = size - file.tell()
     if min(shape, default=0) < 0 or declared != stored:
         raise ValueError(f"shape {shape} of {dtype} in {stored} bytes")
+    return shape, fortran, dtype

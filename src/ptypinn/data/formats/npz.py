@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.archive import Archive
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import take_mask
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.npz_archive import (
     PROBE_NAMES,
-    Arrays,
     as_probe,
+    domain_of,
     npz_names,
     number_in,
     open_npz,
@@ -34,8 +35,9 @@ from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_recons
 from ptypinn.data.formats.optics import METRES, Optics, position_unit_px
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
+from ptypinn.data.mapped import MappedCounts
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import Counts, ScanData
 from ptypinn.data.storage import limit_of
 from ptypinn.errors import InputError
 
@@ -53,13 +55,14 @@ PLACES = {
 
 
 def read_npz(path: Path, config: LoadConfig) -> ScanData:
-    """Read a flat NPZ scan; it is read whole, whatever the memory budget."""
+    """Read a flat NPZ scan; patterns beyond the memory budget stay on disk unless the archive is compressed."""
     source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
     _require_one_object(source, arrays)
     positions, place = _read_positions(source, arrays)
-    counts, domain, shape = _read_counts(source, arrays, len(positions), config)
-    probe = _read_probe(source, arrays)
-    crop = Crop.of(source, shape, config, probe)
+    name, stored = _stored_patterns(source, arrays, len(positions), config)
+    good, probe = _read_mask(source, arrays, stored.shape, config), _read_probe(source, arrays)
+    crop = Crop.of(source, stored.shape, config, probe)
+    counts, domain = _take(path, arrays, name, stored, good, config)
     optics = Optics.read(source, config, _numbers(source, arrays), PLACES)
     corners, pixel = _corners(source, arrays, positions, place, crop, optics, config)
     ignored = [name for name in OBJECT_NAMES if name in arrays and name != config.truth]
@@ -68,7 +71,7 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
         positions_px=corners,
         probe=None if probe is None else crop.probe(probe),
         probe_gauge="calibrated" if text_in(arrays, "probe_gauge") == "calibrated" else "relative",
-        mask=_read_mask(source, arrays, shape, config),
+        mask=good,
         truth=_read_truth(source, arrays, config),
         pixel_size_m=pixel,
         provenance=describe_source(
@@ -97,14 +100,13 @@ def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     )
 
 
-def _read_counts(
-    source: str, arrays: Arrays, n_positions: int, config: LoadConfig
-) -> tuple[np.ndarray, str, tuple[int, ...]]:
-    """Counts of what is kept of the patterns, what the patterns were, and the shape that they are stored in."""
+def _stored_patterns(source: str, arrays: Archive, n_positions: int, config: LoadConfig) -> tuple[str, np.ndarray]:
+    """Name of the patterns and all of them, (M, rows, columns); mapped where they are not compressed."""
     name = pick(arrays, PATTERN_NAMES)
     if name is None:
         raise InputError(source, " or ".join(PATTERN_NAMES), f"only {sorted(arrays)}", "an array of patterns")
-    patterns = arrays[name]
+    mapped = arrays.mapped(name)
+    patterns = arrays[name] if mapped is None else mapped
     if patterns.ndim != 3:
         raise InputError(source, name, f"shape {patterns.shape}", "three axes")
     if config.axis_order == "hwn":
@@ -112,14 +114,27 @@ def _read_counts(
     if len(patterns) != n_positions:
         other = "nhw" if config.axis_order == "hwn" else "hwn"
         wanted = f"{n_positions} patterns, one per position"
-        if arrays[name].shape[-1 if other == "hwn" else 0] == n_positions:
+        shape = patterns.shape if config.axis_order == "nhw" else (*patterns.shape[1:], len(patterns))
+        if shape[-1 if other == "hwn" else 0] == n_positions:
             wanted += f"; set --axis_order {other}"
-        raise InputError(source, name, f"shape {arrays[name].shape} read as {config.axis_order}", wanted)
-    kept = np.ascontiguousarray(cut(patterns, window_of(source, patterns.shape, config)))
-    return *to_counts(source, name, kept, text_in(arrays, "domain"), config), patterns.shape
+        raise InputError(source, name, f"shape {shape} read as {config.axis_order}", wanted)
+    return name, patterns
 
 
-def _read_positions(source: str, arrays: Arrays) -> tuple[np.ndarray, str]:
+def _take(
+    path: Path, arrays: Archive, name: str, stored: np.ndarray, good: np.ndarray | None, config: LoadConfig
+) -> tuple[Counts, str]:
+    """Counts of what is kept of the patterns, in memory or on disk, and what the patterns are."""
+    source, declared = str(path), text_in(arrays, "domain")
+    window = window_of(source, stored.shape, config)
+    if cut(stored, window).nbytes <= config.memory_budget_MB * 1e6 or arrays.mapped(name) is None:
+        return to_counts(source, name, np.ascontiguousarray(cut(stored, window)), declared, config)
+    domain, last = domain_of(source, name, stored.dtype, declared, config), config.axis_order == "hwn"
+    squared = domain == "amplitude"
+    return MappedCounts(path, window, name, patterns_last=last, squared=squared, good=good), domain
+
+
+def _read_positions(source: str, arrays: Archive) -> tuple[np.ndarray, str]:
     if "positions_px" in arrays:
         return _as_positions(source, "positions_px", arrays["positions_px"]), CORNER
     for names in COORDINATES:
@@ -139,7 +154,7 @@ def _as_positions(source: str, name: str, values: np.ndarray) -> np.ndarray:
 
 def _corners(
     source: str,
-    arrays: Arrays,
+    arrays: Archive,
     positions: np.ndarray,
     place: str,
     crop: Crop,
@@ -158,19 +173,19 @@ def _corners(
     return crop.positions(positions - (edge // 2 if place == CENTRE else 0)), crop.pixel_size_m(in_file)
 
 
-def _require_one_object(source: str, arrays: Arrays) -> None:
+def _require_one_object(source: str, arrays: Archive) -> None:
     if "scan_index" in arrays and len(np.unique(arrays["scan_index"])) > 1:
         found = f"patterns of {len(np.unique(arrays['scan_index']))} objects"
         raise InputError(source, "scan_index", found, "those of one; split the file")
 
 
-def _read_mask(source: str, arrays: Arrays, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
+def _read_mask(source: str, arrays: Archive, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
     if "bad_pixels" not in arrays:
         return None
     return take_mask(arrays["bad_pixels"], source, "bad_pixels", shape, config)
 
 
-def _numbers(source: str, arrays: Arrays) -> dict[str, float | None]:
+def _numbers(source: str, arrays: Archive) -> dict[str, float | None]:
     energies = (number_in(source, arrays, name) for name in ("photon_energy_eV", "probe_energy_ev"))
     return {
         "energy_eV": next((energy for energy in energies if energy is not None), None),
@@ -179,19 +194,19 @@ def _numbers(source: str, arrays: Arrays) -> dict[str, float | None]:
     }
 
 
-def _require(source: str, arrays: Arrays, names: tuple[str, ...]) -> np.ndarray:
+def _require(source: str, arrays: Archive, names: tuple[str, ...]) -> np.ndarray:
     name = pick(arrays, names)
     if name is None:
         raise InputError(source, " or ".join(names), f"only {sorted(arrays)}", "an array")
     return arrays[name]
 
 
-def _read_probe(source: str, arrays: Arrays) -> np.ndarray | None:
+def _read_probe(source: str, arrays: Archive) -> np.ndarray | None:
     name = pick(arrays, PROBE_NAMES)
     return None if name is None else as_probe(source, name, arrays[name])
 
 
-def _read_truth(source: str, arrays: Arrays, config: LoadConfig) -> np.ndarray | None:
+def _read_truth(source: str, arrays: Archive, config: LoadConfig) -> np.ndarray | None:
     if not config.truth:
         return None
     if config.truth not in arrays:

@@ -1,39 +1,36 @@
-"""Arrays, numbers and texts out of NPZ archives."""
+"""Archive, numbers and texts out of NPZ archives."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.archive import read_archive
+from ptypinn.data.archive import Archive
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.storage import MAX_ARRAY_BYTES
 from ptypinn.errors import InputError
 
 PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
 
-Arrays = Mapping[str, np.ndarray]
 
-
-def open_npz(path: Path, limit_bytes: float = MAX_ARRAY_BYTES) -> dict[str, np.ndarray]:
-    """All arrays of an NPZ file, never unpickled.
+def open_npz(path: Path, limit_bytes: float = MAX_ARRAY_BYTES) -> Archive:
+    """The arrays of an NPZ file, read as they are asked for and never unpickled.
 
     Args:
         path: The file.
-        limit_bytes: Most that they may take.
+        limit_bytes: Most that one of them may take.
 
     Raises:
-        InputError: Where the file is missing, damaged, too large, or holds Python objects.
+        InputError: Where the file is missing or damaged.
     """
     require_file(path)
-    return read_archive(path, limit_bytes)
+    return Archive(path, limit_bytes)
 
 
-def pick(arrays: Arrays, names: tuple[str, ...]) -> str | None:
+def pick(arrays: Archive, names: tuple[str, ...]) -> str | None:
     """The first of several names that the archive holds."""
     return next((name for name in names if name in arrays), None)
 
@@ -55,7 +52,7 @@ def as_probe(source: str, name: str, values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, *values.shape[-2:]).astype(np.complex64)
 
 
-def number_in(source: str, arrays: Arrays, name: str) -> float | None:
+def number_in(source: str, arrays: Archive, name: str) -> float | None:
     """A number under a name; None where there is none."""
     if name not in arrays:
         return None
@@ -64,9 +61,20 @@ def number_in(source: str, arrays: Arrays, name: str) -> float | None:
     return float(arrays[name].ravel()[0])
 
 
-def text_in(arrays: Arrays, name: str) -> str:
+def text_in(arrays: Archive, name: str) -> str:
     """A text under a name; empty where there is none."""
     return str(arrays[name]) if name in arrays and arrays[name].dtype.kind == "U" else ""
+
+
+def domain_of(source: str, name: str, dtype: np.dtype, declared: str, config: LoadConfig) -> str:
+    """Whether patterns are `counts` or of `amplitude`, by the option, the file, or their type; see `to_counts`."""
+    if dtype.kind not in "uif":
+        raise InputError(source, name, f"type {dtype}", "real numbers")
+    says = declared if declared in ("counts", "amplitude") else "counts" if dtype.kind in "ui" else "auto"
+    domain = says if config.domain == "auto" else config.domain
+    if domain == "auto":
+        raise InputError(source, name, f"{dtype}, which may be either", "--domain counts or --domain amplitude")
+    return domain
 
 
 def to_counts(
@@ -84,15 +92,7 @@ def to_counts(
     Raises:
         InputError: Where nothing tells, or amplitudes are negative.
     """
-    if patterns.dtype.kind not in "uif":
-        raise InputError(source, name, f"type {patterns.dtype}", "real numbers")
-    integer = patterns.dtype.kind in "ui"
-    says = declared if declared in ("counts", "amplitude") else "counts" if integer else "auto"
-    domain = says if config.domain == "auto" else config.domain
-    if domain == "auto":
-        raise InputError(
-            source, name, f"{patterns.dtype}, which may be either", "--domain counts or --domain amplitude"
-        )
+    domain = domain_of(source, name, patterns.dtype, declared, config)
     if domain == "counts":
         return patterns, domain
     amplitudes = patterns.astype(np.float32 if patterns.dtype.itemsize <= 4 else np.float64)

@@ -21,13 +21,14 @@ from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.npz_archive import npz_names, open_npz
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.ptychodus_fields import POSITIONS, Fields, number, read_fields
-from ptypinn.data.formats.ptychodus_write import write_ptychodus, write_ptychodus_product
+from ptypinn.data.formats.ptychodus_write import DETECTOR_PIXEL, write_ptychodus, write_ptychodus_product
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.hdf5 import open_hdf5, require_array, require_dataset, require_file
 from ptypinn.data.picked import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
+from ptypinn.data.storage import limit_of
 from ptypinn.errors import InputError
 
 PLACES = {
@@ -136,14 +137,16 @@ def _read_patterns(
     require_file(path)
     source = str(path)
     if not h5py.is_hdf5(path):
-        arrays = open_npz(path)
+        arrays = open_npz(path, limit_of(config.memory_budget_MB))
         if "patterns" not in arrays:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
         patterns = arrays["patterns"]
-        bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes", np.arange(len(patterns)))
+        bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes")
         good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
         kept = cut(patterns, window_of(source, patterns.shape, config))
-        return kept, indexes, good, number(arrays, "detector_pixel_width_m"), patterns.shape
+        indexes = np.arange(len(patterns)) if indexes is None else indexes
+        pixel = number({name: arrays[name] for name in DETECTOR_PIXEL if name in arrays}, *DETECTOR_PIXEL)
+        return kept, indexes, good, pixel, patterns.shape
     with open_hdf5(path) as file:
         if "patterns" not in file:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
@@ -152,7 +155,7 @@ def _read_patterns(
         good = None if bad is None else take_mask(bad, source, "bad_pixels", data.shape, config)
         indexes = require_array(file, source, "indexes") if "indexes" in file else np.arange(len(data))
         attributes: Any = {name: np.asarray(value) for name, value in data.attrs.items()}
-        pixel, counts = number(attributes, "detector_pixel_width_m"), take_counts(data, path, good, config)
+        pixel, counts = number(attributes, *DETECTOR_PIXEL), take_counts(data, path, good, config)
         return counts, indexes, good, pixel, data.shape
 
 

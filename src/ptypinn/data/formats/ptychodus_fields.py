@@ -35,7 +35,7 @@ def read_fields(path: Path) -> Fields:
     Raises:
         InputError: Where one is missing or no number.
     """
-    found = _from_hdf5(path) if h5py.is_hdf5(path) else open_npz(path)
+    found = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path)
     for name in REQUIRED:
         if name not in found:
             expected = "what a product has; patterns alone go with a product, by --patterns_file"
@@ -54,6 +54,11 @@ def number(fields: Fields, *names: str) -> float | None:
             if np.isfinite(value) and value != 0:
                 return value
     return None
+
+
+def _from_npz(path: Path) -> Fields:
+    arrays = open_npz(path)
+    return {name: arrays[name] for name in (*ARRAYS, *ATTRIBUTES, *ON_OBJECT) if name in arrays}
 
 
 def _from_hdf5(path: Path) -> Fields:

@@ -20,6 +20,7 @@ from ptypinn.data.formats.raster import raster_positions
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.scan import ScanData
+from ptypinn.data.storage import limit_of
 from ptypinn.errors import InputError
 
 RASTER = "arr_0"
@@ -32,7 +33,7 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where positions, their unit, or the kind of the patterns are left open; it names the option.
     """
-    source, arrays = str(path), open_npz(path)
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
     name = "reciprocal" if "reciprocal" in arrays else RASTER
     stored = arrays.get(name)
     if stored is None or stored.ndim not in (3, 4):
