@@ -228,7 +228,7 @@ def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict
 
 
 def _probe_from_file(config: SimulateConfig) -> Probe:
-    probe, _ = read_probe(Path(config.probe_file))
+    probe = read_probe(Path(config.probe_file)).modes
     if probe.shape[1:] != (config.size, config.size):
         expected = f"(modes, {config.size}, {config.size}), as --size says"
         raise InputError(config.probe_file, "probe", f"shape {probe.shape}", expected)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Complex64
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import map_npy
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.formats.crop import CUT_FROM, coarser
-from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, open_npz, pick
+from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, number_in, open_npz, pick, text_in
 from ptypinn.data.formats.optics import NAMES, Optics
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_file
+from ptypinn.data.formats.registry import FORMATS, detect_format
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
 from ptypinn.data.oriented import Orientation, derive
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
+SAME_PIXEL = 0.02
+"""Share by which the pixel of a given probe may differ from the scan's."""
 PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
 
 
@@ -36,12 +42,7 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     positions = Orientation(config.transpose_positions, config.flip_positions)
     scan = derive(scan, patterns, positions, config.detector_gain)
     if config.probe:
-        probe, gauge = read_probe(Path(config.probe))
-        if scan.size < probe.shape[1] and list(probe.shape[1:]) == scan.provenance.get(CUT_FROM):
-            probe = coarser(probe, scan.size)  # a probe of the whole patterns
-        if probe.shape[1:] != (scan.size, scan.size):
-            expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
-            raise InputError(config.probe, "probe", f"shape {probe.shape}", expected)
+        probe, gauge = _fitting(read_probe(Path(config.probe)), scan, config)
         scan = scan.replace(probe=probe, probe_gauge=gauge)
     if scan.probe is None or not calibrate:
         return scan
@@ -52,32 +53,71 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     return calibrate_probe(scan, config.calibration, config.photons)
 
 
-def read_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
-    """A probe from a .npy or .npz file, a scan or a reconstruction.
+@dataclass(frozen=True)
+class GivenProbe:
+    """A probe out of a file of its own."""
 
-    Returns:
-        Modes, (modes, N, N) complex64, and whether they are in sqrt(photons).
+    modes: Complex64[np.ndarray, "mode y x"]
+    """Incoherent modes."""
+    gauge: ProbeGauge = "relative"
+    """Whether they are in sqrt(photons)."""
+    pixel_size_m: float | None = None
+    """Their pixel, metres, where the file tells."""
+
+
+def _fitting(given: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[np.ndarray, ProbeGauge]:
+    """Modes on the object pixels of a scan, and their gauge; those of whole patterns are cut as the patterns are."""
+    modes, edge = given.modes, given.modes.shape[-1]
+    if scan.size < edge and list(modes.shape[1:]) == scan.provenance.get(CUT_FROM):
+        modes = coarser(modes, scan.size)
+    if modes.shape[1:] != (scan.size, scan.size):
+        expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
+        raise InputError(config.probe, "probe", f"shape {given.modes.shape}", expected)
+    if given.pixel_size_m is not None and scan.pixel_size_m is not None:
+        pixel = given.pixel_size_m * edge / scan.size
+        if abs(pixel / scan.pixel_size_m - 1) > SAME_PIXEL:
+            expected = f"those of the scan, {scan.pixel_size_m:.4g} m"
+            raise InputError(config.probe, "probe", f"object pixels of {pixel:.4g} m", expected)
+    return modes, given.gauge
+
+
+def read_probe(path: Path) -> GivenProbe:
+    """A probe from a .npy or .npz file, a scan, or a reconstruction of any format.
+
+    Raises:
+        InputError: Where the file holds no probe.
     """
     require_file(path)
-    if h5py.is_hdf5(path):
-        return _read_hdf5_probe(path)
     if path.suffix == ".npy":
-        return as_probe(str(path), "probe", map_npy(path, "probe")), "relative"
+        return GivenProbe(as_probe(str(path), "probe", map_npy(path, "probe")))
+    found = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path) if zipfile.is_zipfile(path) else None
+    if found is not None:
+        return found
+    known = FORMATS[detect_format(path)].read_reconstruction
+    if known is None:
+        raise InputError(str(path), "probe", "none", "a .npy or .npz file, a scan or a reconstruction with a probe")
+    recon = known(path, LoadConfig())
+    return GivenProbe(recon.probe, pixel_size_m=recon.pixel_size_m)
+
+
+def _from_npz(path: Path) -> GivenProbe:
     arrays = open_npz(path)
     name = pick(arrays, PROBE_NAMES)
     if name is None:
         raise InputError(str(path), "probe", f"only {sorted(arrays)}", f"one of {', '.join(PROBE_NAMES)}")
-    return as_probe(str(path), name, arrays[name]), "relative"
+    values = arrays[name][0] if arrays[name].ndim == 4 else arrays[name]
+    gauge: ProbeGauge = "calibrated" if text_in(arrays, "probe_gauge") == "calibrated" else "relative"
+    return GivenProbe(as_probe(str(path), name, values), gauge, number_in(str(path), arrays, "pixel_size_m"))
 
 
-def _read_hdf5_probe(path: Path) -> tuple[np.ndarray, ProbeGauge]:
+def _from_hdf5(path: Path) -> GivenProbe | None:
     with open_hdf5(path) as file:
         dataset = find_dataset(file, *PROBE_DATASETS)
         if dataset is None:
-            raise InputError(str(path), "probe", "none", f"a dataset at one of {', '.join(PROBE_DATASETS)}")
+            return None
         probe = as_probe(str(path), dataset.name, read_array(dataset, str(path)))
-        calibrated = dataset.attrs.get("units") == "sqrt(photons)"
-    return probe, "calibrated" if calibrated else "relative"
+        pixel = read_scalar(file, str(path), f"{dataset.parent.name}/pixel_size_m")
+        return GivenProbe(probe, "calibrated" if dataset.attrs.get("units") == "sqrt(photons)" else "relative", pixel)
 
 
 def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
