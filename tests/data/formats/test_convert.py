@@ -101,8 +101,8 @@ def test_the_suffix_says_the_format_where_the_option_does_not(tmp_path):
     assert format_for(tmp_path / "a.h5", "ptychodus") == "ptychodus"
     with pytest.raises(InputError, match="--to"):
         format_for(tmp_path / "a.xyz")
-    with pytest.raises(InputError, match=r"--to: found ptyr, expected one of native"):
-        format_for(tmp_path / "a.ptyr", "ptyr")
+    with pytest.raises(InputError, match=r"--to: found ptylab, expected one of native"):
+        format_for(tmp_path / "a.hdf5", "ptylab")
 
 
 def test_a_relative_probe_stays_relative_unless_photons_are_given(make_scan, tmp_path):

@@ -65,8 +65,8 @@ def write_ptyd(scan: ScanData, path: Path) -> None:
     assert scan.energy_eV is not None and scan.pixel_size_m is not None  # noqa: PT018
     with h5py.File(path, "w") as file:
         file.attrs["h5rw_version"] = "0.1"
-        meta, chunk = _branch(file, "meta"), _branch(_branch(file, "chunks"), "0")
-        _branch(file, "info")
+        meta, chunk = branch(file, "meta"), branch(branch(file, "chunks"), "0")
+        branch(file, "info")
         values: dict[str, Any] = {
             "version": "0.1",
             "label": "ptypinn",
@@ -79,9 +79,9 @@ def write_ptyd(scan: ScanData, path: Path) -> None:
             "weight2d": scan.good.astype(np.float64),
         }
         for name, value in values.items():
-            _leaf(meta, name, value)
-        _leaf(chunk, "indices", np.arange(scan.n_patterns))
-        _leaf(chunk, "positions", scan.positions_px * scan.pixel_size_m)
+            leaf(meta, name, value)
+        leaf(chunk, "indices", np.arange(scan.n_patterns))
+        leaf(chunk, "positions", scan.positions_px * scan.pixel_size_m)
         write_counts(chunk, "data", scan).attrs["type"] = "array"
 
 
@@ -171,14 +171,14 @@ def _stored(dataset: h5py.Dataset | None) -> np.ndarray | None:
     return read_array(dataset)
 
 
-def _branch(parent: h5py.Group, name: str) -> h5py.Group:
+def branch(parent: h5py.Group, name: str) -> h5py.Group:
     """A group, marked as PtyPy's reader expects."""
     group = parent.create_group(name)
     group.attrs["type"] = "dict"
     return group
 
 
-def _leaf(group: h5py.Group, name: str, value: Any) -> None:
+def leaf(group: h5py.Group, name: str, value: Any) -> None:
     """A value, marked with its kind as PtyPy's reader expects."""
     text = isinstance(value, str)
     dataset = group.create_dataset(name, data=value, dtype=h5py.string_dtype() if text else None)

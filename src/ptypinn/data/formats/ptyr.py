@@ -14,11 +14,15 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.foreign import foreign_reconstruction
+from ptypinn.data.formats.ptyd import branch, leaf
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_array
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
+
+OBJECT, PROBE = "SscanG00", "SscanG01"
+"""Names of the storages that are written."""
 
 
 def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
@@ -44,6 +48,27 @@ def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
             pixel_size_m=float(config.pixel_size_m or pixel[0]),
             provenance=describe_source(path, "ptyr", config),
         )
+
+
+def write_ptyr(recon: Reconstruction, path: Path) -> None:
+    """Write object, probe and positions as PtyPy saves them; positions count as those of a scan written as `.ptyd`."""
+    pixel, size = recon.pixel_size_m, recon.probe.shape[-1]
+    assert pixel is not None, "storages need the object pixel"
+    origin = np.array(recon.origin_px, np.float64)
+    with h5py.File(path, "w") as file:
+        file.attrs["h5rw_version"] = "0.1"
+        header, content = branch(file, "header"), branch(file, "content")
+        leaf(header, "kind", "minimal")
+        leaf(header, "description", "reconstruction written by ptypinn")
+        for kind, name, images, first in (
+            ("obj", OBJECT, recon.object[None], origin - size // 2),
+            ("probe", PROBE, recon.probe, np.full(2, -(size // 2), np.float64)),
+        ):
+            storage = branch(branch(content, kind), name)
+            for key, value in {"data": images, "_psize": np.full(2, pixel), "_origin": first * pixel}.items():
+                leaf(storage, key, value)
+            leaf(storage, "shape", np.array(images.shape))
+        leaf(branch(content, "positions"), OBJECT, (recon.positions_px + origin) * pixel)
 
 
 def _storage(file: h5py.File, source: str, kind: str) -> str:
@@ -85,6 +110,9 @@ PTYR = Format(
         Entry("content/positions/ID", "positions_px", "(M, 2)", "m", "(y, x) of the probe's pixel N//2"),
     ),
     lacks=(Lack("photon energy", "energy_eV"), Lack("detector distance", "detector_distance_m")),
-    notes="ID is the name of the storage. Read, not written: PtyPy cannot start from a file without its parameters.",
+    notes="ID is the name of the storage. What ptypinn writes lacks the parameters of a run, which cannot go on "
+    "from it; PtyPy takes object and probe from it (`load_from_ptyr`), such as the probe to start from.",
     read_reconstruction=read_ptyr,
+    write_reconstruction=write_ptyr,
+    needs=("pixel_size_m",),
 )
