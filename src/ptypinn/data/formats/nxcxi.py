@@ -16,7 +16,8 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
-from ptypinn.data.formats.cxi import LABORATORY, probe_positions, read_mask
+from ptypinn.data.formats.cxi import read_mask
+from ptypinn.data.formats.cxi_geometry import LABORATORY, probe_positions
 from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
