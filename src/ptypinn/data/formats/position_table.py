@@ -2,6 +2,7 @@
 
 The first line names the columns with their units, such as `y_um, x_um` or `x (nm); y (nm)`; others are left aside. One
 line follows per pattern: where the *probe* is on the sample, y along the detector's rows and x along its columns.
+Pixels are object pixels of whole patterns where those are square, else of what is kept of them.
 """
 
 from __future__ import annotations
