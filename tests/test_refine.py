@@ -171,9 +171,15 @@ def test_progress_hears_of_every_iteration(scan):
 
 def test_the_object_can_be_watched_while_it_comes(scan):
     seen = []
-    recon = refine(scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=seen.append)
-    errors = [complex_error(align(obj, recon.object).image, recon.object) for obj in seen]
+    recon = refine(
+        scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=lambda look: seen.append(look())
+    )
+    errors = [complex_error(align(one.object, recon.object).image, recon.object) for one in seen]
     assert errors[-1] < 0.01 < errors[0]
+    last = seen[-1]
+    assert abs(np.linalg.norm(last.probe) / np.linalg.norm(recon.probe) - 1) < 0.01
+    np.testing.assert_allclose(last.positions_px, recon.positions_px)
+    assert last.provenance["stage"] == "refine"
 
 
 def test_a_scan_without_a_probe_says_how_to_give_one(scan):

@@ -16,6 +16,7 @@ from ptypinn.evaluate import Evaluation, evaluate
 from ptypinn.progress import Progress
 from ptypinn.reconstruct import reconstruct
 from ptypinn.simulate import simulate
+from ptypinn.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ class Demonstration:
 
 
 def demo(
-    config: DemoConfig | None = None, *, output_dir: str | Path, progress: Progress | None = None
+    config: DemoConfig | None = None,
+    *,
+    output_dir: str | Path,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Demonstration:
     """Simulate dense lines under a defocused zone-plate probe, and reconstruct them with the weights of the package.
 
@@ -41,12 +46,13 @@ def demo(
         config: Size of the scan and rounds of the solver.
         output_dir: Folder for the scan file (`scan.h5`).
         progress: Told about every step.
+        watch: Called after every round of the solver with a function that gives the reconstruction so far.
     """
     config, folder = config or DemoConfig(), Path(output_dir)
     with cpu_threads(config.threads):
         scan = simulate(simulation_of(config), progress=progress)
         save(scan, folder / "scan.h5")
-        recon = reconstruct(scan, None, reconstruction_of(config), progress=progress)
+        recon = reconstruct(scan, None, reconstruction_of(config), progress=progress, watch=watch)
         return Demonstration(scan, recon, evaluate(recon, scan))
 
 

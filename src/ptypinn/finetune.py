@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -14,6 +15,7 @@ from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.data.calibrate import calibrate_probe
 from ptypinn.data.geometry import require_far_field
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
 from ptypinn.finetuning.card import Outcome, model_card
@@ -21,10 +23,12 @@ from ptypinn.finetuning.task import NOTED, FinetuneTask, ValidateEveryEpoch
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.self_supervised import Parts, SelfSupervision, split_patterns
+from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights, load_weights, save_weights
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.progress import Progress, silent
+from ptypinn.watching import Watch, relayed
 
 WEIGHTS = "weights.safetensors"
 """File of the weights inside the run folder."""
@@ -42,6 +46,7 @@ def finetune(
     output_dir: str | Path,
     progress: Progress | None = None,
     resume: bool = False,
+    watch: Watch | None = None,
 ) -> Path:
     """Fine-tune the network of the learned solver on a scan, without ground truth.
 
@@ -56,6 +61,7 @@ def finetune(
         progress: Told about every step.
         resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
             bit for bit.
+        watch: Called after every epoch with a function that gives the reconstruction that it has ended with.
 
     Returns:
         Path of the weights, for `reconstruct(scan, model=...)`.
@@ -75,10 +81,24 @@ def finetune(
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
         teacher = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
-        task = FinetuneTask(network, teacher, config, rounds, _about(scan, parts, network))
+        about, seen = _about(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
+        task = FinetuneTask(network, teacher, config, rounds, about, seen)
         trainer = _trainer(config, folder, progress or silent)
         trainer.fit(task, list(range(rounds)), ckpt_path=checkpoint, weights_only=True)
     return _kept(task, folder, scan, parts, start)
+
+
+def _reconstruction(scan: ScanData, parts: Parts, solution: Solution) -> Reconstruction:
+    return Reconstruction(
+        object=solution.object,
+        illumination=solution.illumination,
+        probe=solution.probe,
+        positions_px=solution.positions_px,
+        origin_px=solution.origin_px,
+        pixel_size_m=scan.pixel_size_m,
+        patterns=parts.fits,
+        provenance={"stage": "finetune", "scan": scan.record},
+    )
 
 
 def _start(config: FinetuneConfig) -> Weights | None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
-
-import numpy as np
-from jaxtyping import Complex64
 
 
 @runtime_checkable
@@ -32,10 +29,6 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
         """Report `done` of `total` steps of a stage, with figures worth watching such as the loss."""
-
-
-Watch = Callable[[Complex64[np.ndarray, "height width"]], None]
-"""Given the object after every round or iteration, so that a solution can be seen while it is made."""
 
 
 def silent(stage: str, done: int, total: int, /, **figures: float) -> None:

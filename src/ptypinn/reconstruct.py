@@ -14,7 +14,8 @@ from ptypinn.learned.reconstruct import reconstruct_learned
 from ptypinn.learned.weights import Weights, is_weights, load_weights
 from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.patchwise import reconstruct_patches
-from ptypinn.progress import Progress, Watch, silent
+from ptypinn.progress import Progress, silent
+from ptypinn.watching import Watch
 
 Model = str | Path | Bundle | Weights
 
@@ -45,7 +46,8 @@ def reconstruct(
         folder: Where finished windows are kept until all are done, so that an interrupted call goes on; on a cluster, a
             folder that all its machines see. None for a temporary one.
         progress: Called as `progress("reconstruct", done, total)`, in rounds, windows or patterns.
-        watch: Given the object, (height, width) complex64, after every round of the learned solver.
+        watch: Called after every round or window of the learned solver with a function that gives the reconstruction so
+            far; 1 and without light where no window is done.
 
     Raises:
         InputError: Where scan and model do not fit each other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import data_fit
 from ptypinn.prediction import close_flux
-from ptypinn.progress import Progress, Watch, silent
+from ptypinn.progress import Progress, silent
 from ptypinn.scale import LedgerEntry
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.problem import Problem, Result
 from ptypinn.trust import with_trust
+from ptypinn.watching import Watch, relayed
 
 
 def refine(
@@ -44,7 +46,7 @@ def refine(
         config: How to solve.
         start: Reconstruction of the same scan to start from: its object, probe and positions.
         progress: Told about every iteration.
-        watch: Given the object, (height, width) complex64, after every iteration of the native engine.
+        watch: Called after every iteration of the native engine with a function that gives the reconstruction so far.
 
     Raises:
         InputError: Where the scan has no probe, is near-field, or does not fit the start.
@@ -62,7 +64,8 @@ def refine(
             result = refine_with_ptychi(scan, options, device, config.seed, progress or silent, start)
             return _accounted(_reconstruction(scan, config, result), scan, [], device)
         with torch.no_grad():
-            result = Problem(scan, options, device, start).solve(progress or silent, watch)
+            seen = relayed(watch, partial(_reconstruction, scan, config))
+            result = Problem(scan, options, device, start).solve(progress or silent, seen)
         found, closed = close_flux(_reconstruction(scan, config, result), scan, device=device)
         return _accounted(found, scan, [closed], device)
 

@@ -107,6 +107,17 @@ def test_where_nothing_is_gained_the_start_is_kept_and_said_to_be_and_the_run_en
     assert len((tmp_path / "out" / CURVE).read_text().splitlines()) == 3
 
 
+def test_the_solution_of_every_epoch_can_be_watched(scan, config, tmp_path):
+    seen = []
+    finetune(scan, replace(config, epochs=2), output_dir=tmp_path, watch=lambda look: seen.append(look()))
+    assert len(seen) == 2
+    assert len(seen[0].positions_px) == len(seen[0].patterns) < scan.n_patterns
+    np.testing.assert_allclose(seen[0].positions_px + seen[0].origin_px, scan.positions_px[seen[0].patterns], atol=1e-6)
+    lit = seen[0].illumination > 0
+    assert (seen[0].object[~lit] == 1).all()
+    assert not np.array_equal(seen[0].object[lit], seen[1].object[lit])
+
+
 def test_from_scratch_begins_with_the_physical_steps_alone(scan, config, tmp_path):
     scratch = replace(config, start="none", epochs=1, widths=(4, 4, 4, 4), learning_rate=1e-12)
     weights = load_weights(finetune(scan, scratch, output_dir=tmp_path))

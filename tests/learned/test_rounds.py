@@ -34,9 +34,9 @@ def test_physical_steps_find_the_object_in_absolute_units(make_scan, photons, lo
 
 
 def test_error_falls_round_by_round(scan):
-    objects = []
-    solution = solve_scan(scan, None, KNOWN, 8, CPU, watch=objects.append)
-    errors = [error_of(replace(solution, object=found), scan.truth)[0] for found in objects]
+    seen = []
+    solution = solve_scan(scan, None, KNOWN, 8, CPU, watch=lambda look: seen.append(look()))
+    errors = [error_of(found, scan.truth)[0] for found in seen]
     assert len(errors) == 8
     assert errors[7] < 0.3 * errors[0]
     assert solution.passes == 17

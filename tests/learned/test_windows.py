@@ -76,6 +76,22 @@ def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
     np.testing.assert_allclose(windows.history["loss"], whole.history["loss"], rtol=0.2)
 
 
+def test_windows_can_be_watched_while_they_come(scan):
+    seen = []
+    windows = WindowOptions(window_px=88)
+    solution = solve_windows(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
+    assert len(seen) == 3  # four windows: the last is the end
+    lit = [(one.illumination > 0).mean() for one in seen]
+    assert 0.1 < lit[0] < lit[1] < lit[2] < (solution.illumination > 0).mean()
+    first = seen[0].illumination > 0
+    np.testing.assert_array_equal(seen[0].illumination[first], solution.illumination[first])
+    inner = first.copy()
+    inner[72:] = inner[:, 72:] = False  # away from where windows are blended
+    assert difference(seen[0].object, solution.object, np.nonzero(inner)) < 1e-3
+    assert (seen[0].object[~first] == 1).all()
+    np.testing.assert_array_equal(seen[0].positions_px, solution.positions_px)
+
+
 def test_the_network_is_at_work_in_windows(scan, network):
     plain, corrected = (both(scan, some)[1].object for some in (None, network))
     assert difference(corrected, plain) > 5e-3

@@ -19,7 +19,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.runs import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.simulate import simulate
-from ptypinn.snapshots import Snapshots, light_of
+from ptypinn.snapshots import Snapshots
 from ptypinn.view.catalogue import Catalogue
 from ptypinn.view.server import application, listen, server_of
 
@@ -62,10 +62,18 @@ def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPat
     finished(folder / "deep" / "dim", replace(known, object=recon.object * np.complex64(0.5j)), inputs, [WARNING])
     gone = {**record, "file": "gone.h5", "sha256": "0" * 64}
     finished(folder / "lost", replace(recon, provenance={"scan": gone}), {"scan": gone}, [])
-    in_progress(folder / "live", scan, recon.object)
+    in_progress(folder / "live", known, path)
     recon.save(folder / "alone.h5")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
+
+
+def light_of(scan: ScanData) -> np.ndarray:
+    """The illumination of a scan whose positions are whole pixels."""
+    light = np.zeros(scan.truth.shape, np.float32)
+    for y, x in np.round(scan.positions_px).astype(int):
+        light[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
+    return light
 
 
 def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:
@@ -75,14 +83,14 @@ def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warning
         run.finish({"metrics": dict(recon.metrics), "warnings": warnings}, inputs)
 
 
-def in_progress(place: Path, scan: ScanData, object_: np.ndarray) -> None:
+def in_progress(place: Path, recon: Reconstruction, scan_file: Path) -> None:
     """A run as it is while it lasts."""
     run = RunFolder(place, "refine", {"iterations": 40}, command=["ptypinn", "refine"])
     run.__enter__()
     for number in (1, 2, 40):
         run.progress("refine", number, 40, loss=100.0 / number)
         run.progress.finish()
-    Snapshots(place, scan)(object_)
+    Snapshots(place, scan_file)(lambda: recon)
     run._log.close()
 
 

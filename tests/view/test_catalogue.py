@@ -133,6 +133,21 @@ def test_a_training_shows_its_learning_curve(tmp_path):
     assert curves == {"train_loss": [(0.0, 2.0), (1.0, 1.0)], "val_loss": [(1.0, 1.5)]}
 
 
+def test_before_two_epochs_a_training_shows_the_losses_of_its_log(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "learning_curve.csv").write_text("epoch,train_loss,val_loss\n0,2.0,2.5\n")
+    (tmp_path / "a" / "config.yaml").write_text("")
+    log = "2026-01-02T03:04:05Z finetune: ptypinn finetune\nfinetune 1/9  loss 3\nfinetune 2/9  loss 2\n"
+    (tmp_path / "a" / LOG).write_text(log)
+    curves = state_of(Catalogue([tmp_path / "a"]).runs()[0], details=True).curves
+    assert curves == {"loss": [(1.0, 3.0), (2.0, 2.0)]}
+
+
+def test_a_demonstration_shows_the_losses_of_its_last_stage(tmp_path):
+    log = "2026-01-02T03:04:05Z demo: ptypinn demo\nsimulate 4/4\nreconstruct 1/8  loss 7\nreconstruct 2/8  loss 5\n"
+    assert unfinished(tmp_path / "a", log).curves == {"loss": [(1.0, 7.0), (2.0, 5.0)]}
+
+
 def test_a_long_log_is_read_from_its_end(tmp_path):
     lines = [f"refine {n}/9999  loss {1 + n}" for n in range(9999)]
     state = unfinished(tmp_path / "a", "\n".join(["2026-01-02T03:04:05Z refine: ptypinn", *lines]) + "\n")

@@ -4,10 +4,13 @@ import base64
 import io
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from ptypinn.snapshots import Snapshots
 
 WHOLE = "#view[data-drawn=whole]"
 SMALL = {"width": 900, "height": 600}
@@ -234,17 +237,23 @@ def test_a_swipe_compares_two_runs(run_page, viewer):
     assert not page.locator("#swipe").is_visible()
 
 
-def test_a_run_in_progress_is_followed(run_page, viewer, home, scan):
-    from ptypinn.snapshots import Snapshots
-
+def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
     page, look = run_page("live")
     assert page.inner_text("#badge") == "in progress"
     assert "refine 40 of 40" in page.inner_text("[data-run=pace]")
     before = look.settled()
-    Snapshots(home / "live", scan)(scan.truth[::-1, ::-1].copy())
+    page.mouse.click(*look.at(0.5, 0.5))
+    page.wait_for_selector("[data-pattern=facts] dd")
+    position, pattern = page.inner_text("[data-pattern=words]"), page.get_attribute("[data-kind=predicted] img", "src")
+    assert page.locator("[data-kind=measured]").is_visible()
+    before = look.settled()
+    turned = replace(recon, object=scan.truth[::-1, ::-1].copy(), provenance={"scan": {"file": "scan.h5"}})
+    Snapshots(home / "live", home.parent / "scan.h5")(lambda: turned)
     deadline = time.monotonic() + 15
     while np.array_equal(look.settled(), before):
         assert time.monotonic() < deadline, "the page has not followed"
+    until(page, f"document.querySelector('[data-kind=predicted] img').getAttribute('src') !== {json.dumps(pattern)}")
+    assert page.inner_text("[data-pattern=words]") == position  # what was picked stays picked
     with (home / "live" / "log.txt").open("a") as log:
         log.write("a new line\n")
     says(page, "[data-run=log]", "a new line")

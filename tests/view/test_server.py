@@ -2,11 +2,13 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ptypinn.snapshots import Snapshots
 from ptypinn.view.tiles import TILE
 
 LOOK = "low=0&high=2&map=gray"
@@ -198,10 +200,22 @@ def test_a_scan_that_is_gone_leaves_the_prediction_and_is_told(viewer):
     assert "photons" not in viewer.get(f"{address}/patterns/7").json
 
 
-def test_a_run_in_progress_has_no_patterns_yet(viewer):
-    reply = viewer.get(f"{viewer.picture('live')}/positions")
-    assert reply.status == 400
-    assert "in progress" in reply.json["error"]
+def test_a_run_in_progress_has_its_patterns_and_reads_its_scan_once(viewer, home, recon, monkeypatch):
+    from ptypinn.view import patterns
+
+    loaded, find = [], patterns.find_scan
+    monkeypatch.setattr(patterns, "find_scan", lambda *where: loaded.append(where) or find(*where))
+    closures = []
+    for factor in (1.0, 0.5):
+        half = replace(recon, object=recon.object * np.complex64(factor))
+        Snapshots(home / "live", home.parent / "scan.h5")(lambda half=half: half)
+        address = viewer.picture("live")
+        assert viewer.get(f"{address}/positions").json["measured"]
+        figures = viewer.get(f"{address}/patterns/7").json
+        closures.append(figures["photons_predicted"] / figures["photons"])
+        assert viewer.get(f"{address}/patterns/7/difference.png").status == 200
+    assert closures[1] == pytest.approx(closures[0] / 4)
+    assert len(loaded) == 1
 
 
 def test_a_damaged_reconstruction_is_told_and_harms_nobody(viewer, home):

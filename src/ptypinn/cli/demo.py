@@ -6,6 +6,7 @@ from ptypinn.cli.products import headline, result_record, write_products
 from ptypinn.cli.session import Session
 from ptypinn.config.demo import DemoConfig
 from ptypinn.demo import demo
+from ptypinn.snapshots import Snapshots
 
 
 def run_demo(session: Session) -> None:
@@ -13,7 +14,7 @@ def run_demo(session: Session) -> None:
     config = session.config(DemoConfig)
     with session.run("demo", config) as (run, progress):
         with run.timed("demo"):
-            made = demo(config, output_dir=run.path, progress=progress)
+            made = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
         inputs = {"scan": {"file": "scan.h5"}}
         write_products(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
         run.finish(made.evaluation.as_json(), inputs, config.seed)

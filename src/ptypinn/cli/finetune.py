@@ -12,6 +12,7 @@ from ptypinn.cli.train import interruption_by_name, learning_curve
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import load
+from ptypinn.snapshots import Snapshots
 
 
 def run_finetune(session: Session) -> None:
@@ -24,7 +25,9 @@ def run_finetune(session: Session) -> None:
 
     with session.run("finetune", loading, config, again=session.options.resume) as (run, progress):
         with run.timed("finetune"), interruption_by_name():
-            weights = finetune(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
+            watch = Snapshots(run.path, session.options.scan)
+            resume = session.options.resume
+            weights = finetune(scan, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
         card = load_weights(weights).card
         told, words = {name: card[name] for name in ("kept", "validation", "trained")}, _in_words(card)

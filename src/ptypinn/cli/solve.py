@@ -28,7 +28,8 @@ def run_refine(session: Session) -> None:
     start = load_reconstruction(session.options.start) if session.options.start else None
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        return refine(scan, config, start=start, progress=progress, watch=Snapshots(folder, scan))
+        watch = Snapshots(folder, session.options.scan)
+        return refine(scan, config, start=start, progress=progress, watch=watch)
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
@@ -48,7 +49,7 @@ def run_reconstruct(session: Session) -> None:
     windows = session.config(WindowOptions)
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        watch = Snapshots(folder, scan)
+        watch = Snapshots(folder, session.options.scan)
         return reconstruct(scan, model, config, windows=windows, folder=folder, progress=progress, watch=watch)
 
     solved_run(session, "reconstruct", config, solve, more=windows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import lightning
@@ -17,7 +18,9 @@ from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
 from ptypinn.learned.rounds import State
 from ptypinn.learned.self_supervised import SelfSupervision
+from ptypinn.learned.solve import Solution
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.watching import WatchOf
 
 NOTED = frozenset({"config", "about", "val_start", "val_loss"})
 """What a checkpoint of this training holds besides its state."""
@@ -32,6 +35,7 @@ class FinetuneTask(AveragedTask):
         config: Optimiser and data.
         rounds: Rounds of a solution, each one optimiser step; an epoch is one solution.
         about: Figures that tell scan and start apart from others.
+        watch: Called after every epoch, which is one solution.
     """
 
     def __init__(
@@ -41,11 +45,12 @@ class FinetuneTask(AveragedTask):
         config: FinetuneConfig,
         rounds: int,
         about: list[float],
+        watch: WatchOf[Solution] | None = None,
     ) -> None:
         super().__init__(network.requires_grad_(True), config.average, rounds)
         self.teacher, self.config, self.rounds = teacher, config, rounds
         self.val_start: float | None = None
-        self._about = about
+        self._about, self._watch = about, watch
         self._state: State | None = None
 
     def on_train_start(self) -> None:
@@ -64,6 +69,8 @@ class FinetuneTask(AveragedTask):
         if not np.isfinite(verdict.loss):
             where, expected = f"epoch {self.current_epoch}, round {index}", "a finite loss; try a lower --learning_rate"
             raise InputError("fine-tuning", where, f"a loss of {verdict.loss}", expected)
+        if self._watch is not None and index == self.rounds - 1:
+            self._watch(partial(self.teacher.solution, self._state))
         self.log("train_loss", verdict.loss, on_step=False, on_epoch=True, batch_size=1)
         chained = (answer * verdict.slope).sum()
         return chained - chained.detach() + verdict.loss

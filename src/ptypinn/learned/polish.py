@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ptypinn.learned.problem import HELD_OUT_PERIOD, LearnedOptions, WholeScan
 from ptypinn.learned.rounds import overall_amplitude
 from ptypinn.learned.solve import Solution, solve_scan
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.progress import Progress, Watch
+from ptypinn.progress import Progress
 from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.preconditioner import levels_of
-from ptypinn.solver.problem import FINISH, Problem
+from ptypinn.solver.problem import FINISH, Problem, Result
+from ptypinn.watching import Watch, relayed
 
 CYCLE = 15
 """Most iterations of the quasi-Newton solver before rounds of the learned one take away the noise they have fitted."""
@@ -42,7 +44,7 @@ class Polisher:
         config: How many iterations, and what they solve for.
         device: Where to solve.
         progress: Told about every iteration.
-        watch: Given the object after every iteration and round.
+        watch: Called after every iteration and round.
     """
 
     def __init__(
@@ -99,20 +101,13 @@ class Polisher:
             self.done = before + done
             self.progress("polish", self.done, max(self.done, config.polish), **figures)
 
-        problem = Problem(self.scan, options, self.device, found, held_out_period=period)
+        problem, made = Problem(self.scan, options, self.device, found, held_out_period=period), partial(_rough, found)
         with torch.no_grad():
-            result = problem.solve(report, self.watch)
+            result = problem.solve(report, relayed(self.watch, made))
         self.passes += result.notes["passes"]
         for name, values in result.history.items():
             self.history.setdefault(name, []).extend(values)
-        rough = replace(
-            found,
-            object=result.object,
-            illumination=result.illumination,
-            probe=result.probe,
-            positions_px=result.positions_px,
-        )
-        return rough, result.held_out_before
+        return made(result), result.held_out_before
 
     def _rounds(self, found: Reconstruction, rounds: int, *, judged: bool) -> Solution:
         """Rounds from a reconstruction, with the probe and the positions that are found."""
@@ -135,7 +130,8 @@ class Polisher:
             overall_amplitude(canvas, light),
             np.arange(self.scan.n_patterns),
         )
-        solution = solve_scan(known, self.network, options, rounds, self.device, whole=start, watch=self.watch)
+        seen = relayed(self.watch, lambda solution: replace(found, object=solution.object))
+        solution = solve_scan(known, self.network, options, rounds, self.device, whole=start, watch=seen)
         self.passes += solution.passes
         return solution
 
@@ -146,6 +142,17 @@ class Polisher:
             "stopped": stopped,
             "passes": self.passes,
         }
+
+
+def _rough(found: Reconstruction, result: Result) -> Reconstruction:
+    """A reconstruction with what iterations have made of it."""
+    return replace(
+        found,
+        object=result.object,
+        illumination=result.illumination,
+        probe=result.probe,
+        positions_px=result.positions_px,
+    )
 
 
 def cycles(iterations: int) -> list[int]:

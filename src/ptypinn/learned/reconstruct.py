@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +26,9 @@ from ptypinn.learned.weights import Weights
 from ptypinn.learned.windows import solve_windows
 from ptypinn.plain import to_plain
 from ptypinn.prediction import close_flux, scale_prediction
-from ptypinn.progress import Progress, Watch
+from ptypinn.progress import Progress
 from ptypinn.trust import with_trust
+from ptypinn.watching import Watch, relayed
 
 
 def reconstruct_learned(
@@ -48,7 +50,7 @@ def reconstruct_learned(
         progress: Told about every round or window, and every iteration of polishing.
         windows: Memory, and who solves the windows of a scan that needs more.
         folder: Where finished windows are kept until all are done; None for a temporary one.
-        watch: Given the object, (height, width) complex64, after every round and every iteration.
+        watch: Called after every round, every iteration, and every window but the last.
 
     Raises:
         InputError: Where the scan has no probe, or options are those of a trained network.
@@ -70,7 +72,7 @@ def reconstruct_learned(
         closing=CLOSING if judged and not config.polish else 0,
         half=config.precision == "bf16",
     )
-    windows = windows or WindowOptions()
+    windows, made = windows or WindowOptions(), partial(_reconstruction, scan, config, weights, rounds)
     solution = solve_windows(
         scan,
         weights.network,
@@ -81,9 +83,9 @@ def reconstruct_learned(
         jobs=_jobs(config, windows),
         folder=folder,
         progress=progress,
-        watch=watch,
+        watch=relayed(watch, made),
     )
-    found = _reconstruction(scan, config, weights, rounds, solution)
+    found = made(solution)
     if config.polish:
         found = Polisher(scan, weights.network, config, device, progress, watch)(found)
     found, closed = close_flux(found, scan, batch=config.batch, device=device)

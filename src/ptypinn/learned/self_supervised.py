@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions, learned_problem, objective_of
 from ptypinn.learned.rounds import State, corrected
+from ptypinn.learned.solve import Solution, solution_of
 from ptypinn.models.canvas_maps import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
 from ptypinn.solver.data_terms import JUDGE
@@ -77,7 +78,8 @@ class SelfSupervision:
         self, scan: ScanData, options: LearnedOptions, parts: Parts, period: int, device: torch.device
     ) -> None:
         self.period, self._fits = period, torch.from_numpy(parts.fits).to(device)
-        self._problem = learned_problem(scan.subset(parts.fits), None, options, device)
+        self._scan = scan.subset(parts.fits)
+        self._problem = learned_problem(self._scan, None, options, device)
         self._whole = self._problem.solver.objective
         unseen = objective_of(scan.subset(parts.validates), self._whole.probe, options, self._problem.origin)
         self._validation = replace(unseen, term=JUDGE, held_out=None)
@@ -117,6 +119,10 @@ class SelfSupervision:
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
         verdict = Verdict(here.loss / pixels, slope)
         return replace(state, at=at), verdict
+
+    def solution(self, state: State) -> Solution:
+        """A state on the host."""
+        return solution_of(self._problem, self._scan, state)
 
     @torch.no_grad()
     def validate(self, network: nn.Module, rounds: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from ptypinn.errors import InputError
 from ptypinn.learned.judge import Judge
 from ptypinn.learned.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
 from ptypinn.learned.rounds import PASSES, State
-from ptypinn.progress import Progress, Watch, silent
+from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import orthogonalise
+from ptypinn.watching import WatchOf
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def solve_scan(
     *,
     whole: WholeScan | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: WatchOf[Solution] | None = None,
 ) -> Solution:
     """Run so many rounds on a scan from its physical start.
 
@@ -61,7 +63,7 @@ def solve_scan(
         device: Where to solve.
         whole: Of the scan that `scan` is a window of, where it is one; its probe is not to be solved for then.
         progress: Told about every round, as the stage `reconstruct`.
-        watch: Given the object after every round.
+        watch: Called after every round.
 
     Raises:
         InputError: Where the solution is no longer finite.
@@ -69,24 +71,37 @@ def solve_scan(
     network = None if network is None else network.to(device)
     with torch.inference_mode():
         problem = learned_problem(scan, network, options, device, whole)
-        state, history = _run(problem, rounds, scan.source, options.judged, progress or silent, watch)
-        state = _close(problem, state, options.closing, watch)
-        probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
-        light = problem.solver.preconditioner.illumination
-        found_object = torch.where(light > 0, state.at.object, 1.0)
-        return Solution(
-            found_object.cpu().numpy(),
-            light.cpu().numpy(),
-            orthogonalise(probe).cpu().numpy(),
-            scan.positions_px - np.asarray(problem.origin, np.float64),
-            problem.origin,
-            history,
-            1 + PASSES * (len(history["loss"]) + options.closing),
-        )
+
+        def seen(state: State) -> None:
+            if watch is not None:
+                watch(lambda: solution_of(problem, scan, state))
+
+        state, history = _run(problem, rounds, scan.source, options.judged, progress or silent, seen)
+        state = _close(problem, state, options.closing, seen)
+        passes = 1 + PASSES * (len(history["loss"]) + options.closing)
+        return replace(solution_of(problem, scan, state), history=history, passes=passes)
+
+
+def solution_of(problem: LearnedProblem, scan: ScanData, state: State) -> Solution:
+    """A state on the host, without how it came about."""
+    probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
+    light = problem.solver.preconditioner.illumination
+    return Solution(
+        torch.where(light > 0, state.at.object, 1.0).cpu().numpy(),
+        light.cpu().numpy(),
+        orthogonalise(probe).cpu().numpy(),
+        scan.positions_px - np.asarray(problem.origin, np.float64),
+        problem.origin,
+    )
 
 
 def _run(
-    problem: LearnedProblem, rounds: int, source: str, judged: bool, report: Progress, watch: Watch | None
+    problem: LearnedProblem,
+    rounds: int,
+    source: str,
+    judged: bool,
+    report: Progress,
+    seen: Callable[[State], None],
 ) -> tuple[State, dict[str, list[float]]]:
     """The last state or, where it is judged, the best; and the losses on the way."""
     state, losses, judge = problem.start, list[float](), Judge(problem.start)
@@ -97,8 +112,7 @@ def _run(
             raise InputError(source, "counts", found, "a finite loss; are probe and counts of sane size?")
         losses.append(state.loss)
         report("reconstruct", number, rounds, loss=state.loss)
-        if watch is not None:
-            watch(state.at.object.cpu().numpy())
+        seen(state)
         if judged:
             judge.look(before, state.held_out_loss)
             if judge.gives_up(state):
@@ -109,12 +123,11 @@ def _run(
     return judge.best, {"loss": losses, "held_out_loss": judge.history}
 
 
-def _close(problem: LearnedProblem, state: State, rounds: int, watch: Watch | None) -> State:
+def _close(problem: LearnedProblem, state: State, rounds: int, seen: Callable[[State], None]) -> State:
     """Go on from a state with all pixels."""
     solver = problem.solver
     solver.objective = replace(solver.objective, held_out=None)
     for _ in range(rounds):
         state = solver.round(state)
-        if watch is not None:
-            watch(state.at.object.cpu().numpy())
+        seen(state)
     return state

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -38,8 +38,9 @@ from ptypinn.learned.survey import Rows, Start, Survey, fingerprint, part_of, ra
 from ptypinn.learned.weights import digest_of, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.physics.patches import split_positions
-from ptypinn.progress import Progress, Watch, silent
+from ptypinn.progress import Progress, silent
 from ptypinn.solver.preconditioner import Levels, rms_half_width
+from ptypinn.watching import WatchOf
 
 FOLDER, COUNTS, NETWORK = "windows", "counts.h5", "network.safetensors"
 OBJECT, LIGHT, PROBE = "object.npy", "illumination.npy", "probe.npy"
@@ -85,7 +86,7 @@ def solve_windows(
     jobs: JobsConfig | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: WatchOf[Solution] | None = None,
 ) -> Solution:
     """`solve_scan` for scans of any size; the same where the scan fits the memory.
 
@@ -100,7 +101,7 @@ def solve_windows(
         folder: Where windows are kept until all are done, so that an interrupted run goes on; on a cluster, a folder
             that all its machines see. None for a temporary one.
         progress: Told about every round, or every window where there are several, as the stage `reconstruct`.
-        watch: Given the object after every round where there is one window.
+        watch: Called after every round, or every window but the last where there are several.
 
     Raises:
         InputError: Where the memory does not suffice, or a window fails.
@@ -115,11 +116,16 @@ def solve_windows(
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
     given = Given(Path(), scan.replace(truth=None), origin, options, rounds, str(device), network is not None)
     with _kept_in(folder) as place:
-        return _solved(replace(given, folder=place), network, layout, jobs, report)
+        return _solved(replace(given, folder=place), network, layout, jobs, report, watch)
 
 
 def _solved(
-    given: Given, network: UnrolledCorrection | None, layout: Layout, jobs: JobsConfig, report: Progress
+    given: Given,
+    network: UnrolledCorrection | None,
+    layout: Layout,
+    jobs: JobsConfig,
+    report: Progress,
+    watch: WatchOf[Solution] | None,
 ) -> Solution:
     """Solve all windows and join them; finished ones are taken from the folder."""
     device = torch.device(given.device)
@@ -145,19 +151,28 @@ def _solved(
         [Job(name, job) for name, job in zip(named, todo, strict=True)],
         given.folder,
         jobs,
-        progress=_as_stage(report),
+        progress=_as_stage(report, partial(_joined, given, layout, named, light), watch),
     ).require_all()
-    pieces = [
-        Piece(window, given.folder / name / OBJECT, given.folder / name / LIGHT) for name, window in named.items()
-    ]
+    passes = max(done[name]["passes"] for name in named)
+    return replace(_joined(given, layout, named, light), history={"loss": _losses(named, done)}, passes=passes)
+
+
+def _joined(given: Given, layout: Layout, named: dict[str, Window], light: np.ndarray) -> Solution:
+    """The windows that are done; elsewhere the object is 1, and no light falls."""
+    done = {name: window for name, window in named.items() if (given.folder / name).is_dir()}
+    pieces = [Piece(window, given.folder / name / OBJECT, given.folder / name / LIGHT) for name, window in done.items()]
+    if len(done) < len(named):
+        whole, seen = Box(0, 0, *layout.extent), np.zeros_like(light)
+        for window in done.values():
+            place = window.core.slices(whole)
+            seen[place] = light[place]
+        light = seen
     return Solution(
         np.where(light > 0, stitch(pieces, layout), np.complex64(1)),
         light,
         given.scan.require_probe(),
         given.scan.positions_px - np.asarray(given.origin, float),
         given.origin,
-        {"loss": _losses(named, done)},
-        max(done[name]["passes"] for name in named),
     )
 
 
@@ -216,11 +231,13 @@ def _laid_out(given: Given, network: UnrolledCorrection | None, jobs: JobsConfig
     return replace(given, scan=given.scan.replace(counts=counts))
 
 
-def _as_stage(report: Progress) -> Progress:
-    """Tell of jobs, whatever they call themselves, as the stage `reconstruct`."""
+def _as_stage(report: Progress, look: Callable[[], Solution], watch: WatchOf[Solution] | None) -> Progress:
+    """Tell of jobs, whatever they call themselves, as the stage `reconstruct`, and let who watches look."""
 
     def told(stage: str, done: int, total: int, /, **figures: float) -> None:
         report("reconstruct", done, total, **figures)
+        if watch is not None and 0 < done < total:
+            watch(look)
 
     return told
 

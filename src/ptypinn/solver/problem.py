@@ -17,7 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
-from ptypinn.progress import Progress, Watch
+from ptypinn.progress import Progress
 from ptypinn.solver.data_terms import DATA_TERMS
 from ptypinn.solver.held_out import PERIOD, HeldOutPixels
 from ptypinn.solver.lbfgs import LBFGSMemory
@@ -28,6 +28,7 @@ from ptypinn.solver.preconditioner import Preconditioner, Smoothness, illuminati
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns
+from ptypinn.watching import WatchOf
 
 FINISH = 3
 """Iterations on all pixels after a long solve."""
@@ -99,12 +100,12 @@ class Problem:
         self.period = PERIOD if start is None else held_out_period
         self.judges = options.early_stop and self.period is not None
 
-    def solve(self, progress: Progress, watch: Watch | None = None) -> Result:
+    def solve(self, progress: Progress, watch: WatchOf[Result] | None = None) -> Result:
         """Run all phases: object and probe, positions where asked, and from an own start the finish on all pixels.
 
         Args:
             progress: Told about every iteration.
-            watch: Given the object after every iteration.
+            watch: Called after every iteration.
         """
         trace, start, budget = Trace(), self._begin(), self.options.iterations
         self.watch, self.smoothness, self.done, self.before = watch, EXPECTED[0], 0, list[float]()
@@ -174,7 +175,7 @@ class Problem:
             if at.probe is not None and number % REFRESH == 0:
                 preconditioner.refresh(at, at.probe)
             if self.watch:
-                self.watch(at.object.cpu().numpy())
+                self.watch(lambda: self._result(at, trace))
             self.done += 1
             progress("refine", self.done, max(self.done, self.options.iterations), loss=here.loss)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 
@@ -74,11 +75,11 @@ class Desk:
 
     def runs(self, request: Request) -> Response:
         """All runs with how they stand."""
-        present = [run for run in self._catalogue.runs() if run.place.exists()]
-        found = [
-            {"id": run.id, "name": run.name, "version": _version(run), **dataclasses.asdict(state_of(run))}
-            for run in present
-        ]
+        found = []
+        for run in self._catalogue.runs():
+            with contextlib.suppress(FileNotFoundError):  # it has gone since it was found
+                state = dataclasses.asdict(state_of(run)) if run.place.exists() else None
+                found += [] if state is None else [{"id": run.id, "name": run.name, "version": _version(run), **state}]
         return tagged_json(request, {"runs": found})
 
     def run(self, request: Request) -> Response:

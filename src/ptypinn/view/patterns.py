@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,12 +14,11 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.hdf5 import open_hdf5, read_json, require_dataset
-from ptypinn.data.recon_file import GROUP
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.recorded import find_scan, loading_as_recorded, mapping, record_of_scan
 from ptypinn.report.colours import COUNTS_MAP, DIFFERENCE_MAP
-from ptypinn.view.picture_file import OBJECT, PictureFile
+from ptypinn.view.picture_file import OBJECT, OutdatedError, PictureFile, version_of
 from ptypinn.view.tiles import scalar_png
 
 MOST_BOOKS = 4
@@ -138,6 +138,7 @@ class PatternBooks:
 
     def __init__(self) -> None:
         self._books: OrderedDict[str, PatternBook] = OrderedDict()
+        self._scans: OrderedDict[str, tuple[ScanData | None, str]] = OrderedDict()
         self._guard = threading.Lock()
 
     def get(self, file: PictureFile, folder: Path) -> PatternBook:
@@ -148,38 +149,49 @@ class PatternBooks:
             folder: Where the run has left its results.
 
         Raises:
-            InputError: Where the run is in progress and has no positions yet, or the file cannot be read.
+            InputError: Where the file cannot be read.
+            OutdatedError: Where it is another one by now.
         """
-        if file.in_progress:
-            raise InputError(file.path.name, "positions", "a run in progress", "a finished one")
         with self._guard:
             key = f"{file.path} {file.version}"
             if key not in self._books:
-                self._books[key] = read_book(file, folder)
+                self._books[key] = self._read(file, folder)
             self._books.move_to_end(key)
             while len(self._books) > MOST_BOOKS:
                 self._books.popitem(last=False)
             return self._books[key]
 
+    def _read(self, file: PictureFile, folder: Path) -> PatternBook:
+        """Read positions and probe, and look for the scan where the run has it on record."""
+        source = str(file.path)
+        with open_hdf5(file.path) as content:
+            if version_of(file.path) != file.version:
+                raise OutdatedError(source)
+            positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
+            part = content.get(file.group + "patterns")
+            indices = np.arange(len(positions)) if part is None else part[()].astype(np.int64)
+            provenance = mapping(read_json(content, source, f"{file.group}provenance"))
+        _check(file, positions, probe, indices)
+        scan, note = self._scan(folder, provenance, indices, probe.shape[-1])
+        return PatternBook(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
 
-def read_book(file: PictureFile, folder: Path) -> PatternBook:
-    """Read positions and probe, and look for the scan where the run has it on record."""
-    source = str(file.path)
-    with open_hdf5(file.path) as content:
-        positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
-        part = content.get(file.group + "patterns")
-        indices = np.arange(len(positions)) if part is None else part[()].astype(np.int64)
-        provenance = mapping(read_json(content, source, f"{GROUP}/provenance"))
-    _check(file, positions, probe, indices)
-    scan, note = _scan(folder, provenance, indices, probe.shape[-1])
-    return PatternBook(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
+    def _scan(
+        self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
+    ) -> tuple[ScanData | None, str]:
+        """The scan and a word on it; looked for once, however often a run in progress has more to show."""
+        record = record_of_scan(folder, provenance)
+        key = json.dumps([str(folder), record, size, int(indices.max(initial=-1))], sort_keys=True, default=str)
+        if key not in self._scans:
+            self._scans[key] = _find(folder, record, indices, size)
+        self._scans.move_to_end(key)
+        while len(self._scans) > MOST_BOOKS:
+            self._scans.popitem(last=False)
+        return self._scans[key]
 
 
-def _scan(folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int) -> tuple[ScanData | None, str]:
-    """The scan and a word on it."""
+def _find(folder: Path, record: Mapping[str, Any], indices: np.ndarray, size: int) -> tuple[ScanData | None, str]:
     from ptypinn.data.formats import load
 
-    record = record_of_scan(folder, provenance)
     place = find_scan(folder, record)
     if place is None:
         return None, f"{record.get('file', 'the scan file')} is not where it was, or has changed"

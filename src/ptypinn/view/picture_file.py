@@ -99,8 +99,8 @@ def open_picture(path: Path) -> PictureFile:
 
 
 def _place(here: h5py.Group) -> tuple[tuple[int, int], float | None]:
-    """Origin and pixel size, which a reconstruction has as datasets and a snapshot as attributes."""
-    known = {name: here[name][()] if name in here else here.attrs.get(name) for name in ("origin_px", "pixel_size_m")}
+    """Origin and pixel size."""
+    known = {name: here[name][()] if name in here else None for name in ("origin_px", "pixel_size_m")}
     y, x = (0, 0) if known["origin_px"] is None else np.asarray(known["origin_px"]).ravel().tolist()
     size = known["pixel_size_m"]
     return (int(y), int(x)), float(size) if size is not None and 0 < float(size) < np.inf else None

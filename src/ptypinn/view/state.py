@@ -133,14 +133,19 @@ def _curves(place: Path, state: State, log: list[str]) -> dict[str, Curve]:
     if state.status in ("finished", "file") and recon.exists():
         found = _recorded(recon, "history")
         return {name: _points(enumerate(values, 1)) for name, values in found.items() if isinstance(values, list)}
-    if (place / CURVE).exists():
-        with contextlib.suppress(OSError, ValueError), (place / CURVE).open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
-            names = [name for name in ("train_loss", "val_loss") if rows and name in rows[0]]
+    with contextlib.suppress(OSError, ValueError), (place / CURVE).open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+        names = [name for name in ("train_loss", "val_loss") if len(rows) > 1 and name in rows[0]]
+        if names:
             return {name: _points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
-    steps = [match for line in log if (match := STEP.match(line)) and match["stage"] == state.stage]
-    losses = [(step["done"], loss["loss"]) for step in steps if (loss := LOSS.search(step["rest"]))]
-    return {"loss": _points(losses)} if losses else {}
+    return _losses(log)
+
+
+def _losses(log: list[str]) -> dict[str, Curve]:
+    """Losses by step, of the last stage in a log that tells any."""
+    told = [(step, loss) for line in log if (step := STEP.match(line)) and (loss := LOSS.search(step["rest"]))]
+    points = [(step["done"], loss["loss"]) for step, loss in told if step["stage"] == told[-1][0]["stage"]]
+    return {"loss": _points(points)} if points else {}
 
 
 def _progress(log: list[str]) -> dict[str, Any]:

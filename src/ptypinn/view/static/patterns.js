@@ -30,20 +30,23 @@ export class Patterns {
     const where = pictureOf(run);
     if (where === this.where) return;
     this.where = where;
+    if (this.run?.id !== run.id) this.book = this.picked = null; // a run that has gone on keeps its picked position
     this.run = run;
-    this.book = this.picked = null;
     this.tell();
-    if (!run.picture.in_progress) {
-      try {
-        const book = await askJson(`${where}/positions`);
-        if (where !== this.where) return;
-        this.book = book;
-      } catch (error) {
-        this.trouble = error.message;
-      }
+    try {
+      const book = await askJson(`${where}/positions`);
+      if (where !== this.where) return;
+      this.book = book;
+    } catch (error) {
+      if (where !== this.where || error.status === 410) return; // there is a newer one: it is on its way
+      this.trouble = error.message;
+      this.book = null;
     }
-    this.tell();
-    this.changed();
+    if (!(this.picked < this.book?.centres_px.length)) this.picked = null;
+    if (this.picked === null) {
+      this.tell();
+      this.changed();
+    } else this.pick(this.picked);
   }
 
   // Pick the position nearest to a point on the object.
@@ -77,9 +80,9 @@ export class Patterns {
     this.images.hidden = false;
     try {
       const found = await askJson(where);
-      if (this.picked === number) this.present(found);
+      if (this.picked === number && where.startsWith(this.where)) this.present(found);
     } catch (error) {
-      this.words.textContent = error.message;
+      if (error.status !== 410) this.words.textContent = error.message;
     }
   }
 
@@ -112,8 +115,7 @@ export class Patterns {
     }
     const count = this.book?.centres_px.length ?? 0;
     for (const button of this.root.querySelectorAll(".between button")) button.disabled = !count;
-    if (this.run.picture.in_progress) this.words.textContent = "Patterns can be looked at when the run is over.";
-    else if (!this.book) this.words.textContent = this.trouble ?? "Looking for the scan …";
+    if (!this.book) this.words.textContent = this.trouble ?? "Looking for the scan …";
     else if (this.picked === null) {
       this.words.textContent = `${count} position${count === 1 ? "" : "s"}: click the object. ${this.notice()}`;
     }

@@ -81,7 +81,7 @@ export class Standing {
     this.find("curve-section").hidden = !lines.length;
     if (!lines.length) return;
     const positive = lines.every((line) => line.y.every((value) => value > 0));
-    const xLabel = this.run.stage === "train" ? "epoch" : "iteration";
+    const xLabel = "train_loss" in this.run.curves ? "epoch" : "iteration";
     drawChart(this.find("curve"), lines, { xLabel, logarithmic: positive });
     this.find("curve-words").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
   }
