@@ -52,18 +52,19 @@ def recon(scan: ScanData) -> Reconstruction:
 
 @pytest.fixture(scope="session")
 def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs, one in progress, one whose scan is gone, and a reconstruction that lies alone."""
+    """Two finished runs, one dim and tilted in phase, one in progress, one without its scan, and a coarser file."""
     folder = tmp_path_factory.mktemp("home") / "runs"
     path = save(scan, folder.parent / "scan.h5")
     record = {"file": path.name, "format": "native", "sha256": file_hash(path), "options": {}}
     known = replace(recon, provenance={"scan": record})
     inputs = {"scan": {"path": str(path), **record}}
     finished(folder / "good", known, inputs, [])
-    finished(folder / "deep" / "dim", replace(known, object=recon.object * np.complex64(0.5j)), inputs, [WARNING])
+    dim = (0.5j * np.exp(0.02j * np.arange(WIDTH)) * recon.object).astype(np.complex64)
+    finished(folder / "deep" / "dim", replace(known, object=dim), inputs, [WARNING])
     gone = {**record, "file": "gone.h5", "sha256": "0" * 64}
     finished(folder / "lost", replace(recon, provenance={"scan": gone}), {"scan": gone}, [])
     in_progress(folder / "live", known, path)
-    recon.save(folder / "alone.h5")
+    replace(recon, pixel_size_m=3e-8).save(folder / "alone.h5")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
 

@@ -237,6 +237,38 @@ def test_a_swipe_compares_two_runs(run_page, viewer):
     assert not page.locator("#swipe").is_visible()
 
 
+def test_two_runs_are_compared_in_one_phase_and_subtracted(run_page, viewer):
+    page, look = run_page()
+    choose(page, "phase")
+    alone = look.settled()
+    page.select_option("#with", viewer.ids["deep/dim"])
+    says(page, "#aligned", "-0.02 (across) rad per pixel")
+    both = look.settled()
+    half = both.shape[1] // 2
+    assert (np.abs(both - alone).max(axis=-1) > 30)[:-40, half + 8 :].mean() < 0.01  # neither offset nor ramp is left
+    assert look.changes(lambda: choose(page, "difference"), share=0.2)
+    assert not page.locator("#swipe").is_visible()
+    page.mouse.move(*look.at(0.5, 0.5))
+    says(page, "#readout", "modulus of the difference")
+    assert look.changes(lambda: choose(page, "phase_difference"), share=0.2)
+    page.focus("#view")
+    page.keyboard.press("l")
+    page.wait_for_selector("#profile:not([hidden])")
+    says(page, "#profile output", "dashed: deep/dim")
+    page.mouse.click(*look.at(0.5, 0.4))
+    page.wait_for_selector("[data-pattern=facts] dd")
+    assert look.changes(lambda: page.select_option("#with", ""), share=0.2)  # back to a layer of one run
+    assert not page.locator("input[value=difference] + span").is_visible()
+
+
+def test_runs_of_other_pixels_lie_beside_each_other_and_are_not_subtracted(run_page, viewer):
+    page, look = run_page()
+    assert look.changes(lambda: page.select_option("#with", viewer.ids["alone.h5"]))
+    says(page, "#aligned", "20 nm and 30 nm")
+    assert page.locator("#swipe").is_visible()
+    assert not page.locator("input[value=difference] + span").is_visible()
+
+
 def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
     page, look = run_page("live")
     assert page.inner_text("#badge") == "in progress"

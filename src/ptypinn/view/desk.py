@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,11 +19,12 @@ from ptypinn.view.colours import MAPS
 from ptypinn.view.layers import Look
 from ptypinn.view.measure import BLOCK, block, histogram, profile
 from ptypinn.view.pages import assets, list_page, run_page
+from ptypinn.view.pair import Pair
 from ptypinn.view.patterns import PatternBook, PatternBooks
 from ptypinn.view.picture import Picture
 from ptypinn.view.picture_file import OutdatedError, newest_picture, version_of
 from ptypinn.view.state import state_of
-from ptypinn.view.store import Pictures
+from ptypinn.view.store import Pairs, Pictures
 from ptypinn.view.thumbnail import thumbnail
 from ptypinn.view.tiles import scale_png, wheel_png
 
@@ -34,6 +36,8 @@ SECLUDED = {
     )
 }
 """A page with scripts and styles of its own, kept apart from the viewer and from the network."""
+PARTS = ("turned", "difference")
+"""Pictures of a comparison."""
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -47,7 +51,7 @@ class Desk:
 
     def __init__(self, catalogue: Catalogue, cache_bytes: int) -> None:
         self._catalogue, self._pictures, self._books = catalogue, Pictures(cache_bytes), PatternBooks()
-        self._assets, self._thumbnails = assets(), dict[str, bytes]()
+        self._pairs, self._assets, self._thumbnails = Pairs(), assets(), dict[str, bytes]()
 
     def list_page(self, request: Request) -> Response:
         """The page with all runs."""
@@ -89,11 +93,24 @@ class Desk:
         path, picture, trouble = newest_picture(run.place), None, ""
         if path is not None:
             try:
-                picture = self._pictures.get(path).describe() | {"block": BLOCK, "maps": list(MAPS)}
+                picture = _told(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
             except (InputError, OutdatedError, FileNotFoundError) as error:
                 trouble = str(error)
         told = {"picture": picture, "trouble": trouble, "report": (run.place / REPORT).is_file()}
         return tagged_json(request, {"id": run.id, "name": run.name, **state, **told})
+
+    def pair(self, request: Request) -> Response:
+        """A run compared with another: the other one in its phase, and the difference of both; or why there is none."""
+        at = request.path_params
+        try:
+            pair = self._pair(request)
+        except InputError as error:
+            return tagged_json(request, {"refused": str(error)})
+        base = f"/api/runs/{at['run']}/{at['version']}/with/{at['other']}/{at['other_version']}"
+        turn = pair.turn
+        told = {"phase_rad": turn.phase_rad, "ramp_rad_per_px": list(turn.ramp_rad_per_px)}
+        parts = {name: _told(getattr(pair, name), f"{base}/{name}") for name in PARTS}
+        return tagged_json(request, told | parts)
 
     def thumbnail(self, request: Request) -> Response:
         """A small picture of a run."""
@@ -161,26 +178,46 @@ class Desk:
             request, PNG, ALWAYS_ASK, lambda: book.picture(at["number"], at["kind"]), str(request.url), book.note
         )
 
-    def _run(self, request: Request) -> Run:
-        identity = request.path_params["run"]
+    def _run(self, request: Request, name: str = "run") -> Run:
+        identity = request.path_params[name]
         found = self._catalogue.run(identity) if RUN_ID.fullmatch(identity) else None
         if found is None:
             raise HTTPException(404, "no such run")
         return found
 
     def _picture(self, request: Request) -> Picture:
+        """The picture that an address names: of a run, or of its comparison with another."""
+        part = request.path_params.get("part")
+        if part is None:
+            return self._of_run(request, "run", "version")
+        if part not in PARTS:
+            raise HTTPException(404, "no such picture")
+        found: Picture = getattr(self._pair(request), part)
+        return found
+
+    def _pair(self, request: Request) -> Pair:
+        first, second = self._of_run(request, "run", "version"), self._of_run(request, "other", "other_version")
+        return self._pairs.get(first, second)
+
+    def _of_run(self, request: Request, run: str, version: str) -> Picture:
         """The picture of a run, which must be in the version that the address names."""
-        path = newest_picture(self._run(request).place)
+        path = newest_picture(self._run(request, run).place)
         if path is None:
             raise OutdatedError
         picture = self._pictures.get(path)
-        if picture.file.version != request.path_params["version"]:
+        if picture.file.version != request.path_params[version]:
             raise OutdatedError(str(path))
         return picture
 
     def _book(self, request: Request) -> PatternBook:
-        run, picture = self._run(request), self._picture(request)
+        run, picture = self._run(request), self._of_run(request, "run", "version")
         return self._books.get(picture.file, run.place if run.place.is_dir() else run.place.parent)
+
+
+def _told(picture: Picture, base: str) -> dict[str, Any]:
+    """What a page has to know of a picture, and where it asks for more."""
+    known = picture.describe()
+    return known | {"block": BLOCK, "maps": list(MAPS), "base": base.format(version=known["version"])}
 
 
 def _version(run: Run) -> str:

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, PHASE_MAP
+from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP
 from ptypinn.view.colours import MAPS
 from ptypinn.view.picture_file import LIGHT, UNCERTAINTY
 from ptypinn.view.pyramid import AMPLITUDE
 
 PHASE, COMPLEX = "phase", "complex"
+DIFFERENCE, PHASE_DIFFERENCE = "difference", "phase_difference"
 LAYERS = {
     AMPLITUDE: ("Amplitude", ""),
     PHASE: ("Phase", "rad"),
     COMPLEX: ("Complex: phase as hue, amplitude as brightness", ""),
     LIGHT: ("Illumination", "photons per pixel"),
     UNCERTAINTY: ("Uncertainty", ""),
+    DIFFERENCE: ("Modulus of the complex difference", ""),
+    PHASE_DIFFERENCE: ("Phase difference", "rad"),
 }
 """Layers by name: label and unit."""
 BINS = 128
@@ -83,7 +86,10 @@ def usual_look(layer: str, values: np.ndarray) -> Look:
     if layer == PHASE:
         cyclic = high - low > np.pi
         return Look(-np.pi, np.pi, CYCLIC_MAP) if cyclic else Look(low, high, PHASE_MAP)
-    if layer in (COMPLEX, LIGHT, UNCERTAINTY):
+    if layer == PHASE_DIFFERENCE:
+        most = max(abs(low), abs(high))
+        return Look(-most, most, DIFFERENCE_MAP)
+    if layer in (COMPLEX, LIGHT, UNCERTAINTY, DIFFERENCE):
         return Look(0.0, max(high, 1e-30), COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
     return Look(low, high, AMPLITUDE_MAP)
 

@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.view.layers import COMPLEX, LAYERS, PHASE, Look, Summary, relative_phase, summarise
-from ptypinn.view.picture_file import LIGHT, OBJECT, UNCERTAINTY, PictureFile
+from ptypinn.view.layers import (
+    COMPLEX,
+    DIFFERENCE,
+    LAYERS,
+    PHASE,
+    PHASE_DIFFERENCE,
+    Look,
+    Summary,
+    relative_phase,
+    summarise,
+)
+from ptypinn.view.picture_file import LIGHT, OBJECT, QUOTIENT, UNCERTAINTY, PictureFile
 from ptypinn.view.pyramid import AMPLITUDE, Pyramid, build_pyramid
 from ptypinn.view.tiles import TILE, complex_png, scalar_png
 
@@ -40,8 +50,10 @@ class Picture:
 
     def values(self, layer: str, level: int, rows: slice, columns: slice) -> np.ndarray:
         """A rectangle of a real layer at a level, in its unit; of `complex`, the phase."""
+        if layer == PHASE_DIFFERENCE:
+            return np.angle(self.pyramid.read(QUOTIENT, level, rows, columns))
         if layer not in (PHASE, COMPLEX):
-            return self.pyramid.read(layer, level, rows, columns)
+            return self.pyramid.read(AMPLITUDE if layer == DIFFERENCE else layer, level, rows, columns)
         return relative_phase(self.pyramid.read(OBJECT, level, rows, columns), self.phase_rad)
 
     def shown(self, level: int, rows: slice, columns: slice, dim: bool = False) -> np.ndarray | None:
@@ -105,8 +117,12 @@ class Picture:
         }
 
 
-def open_layers(file: PictureFile) -> Picture:
+def open_layers(file: PictureFile, phase_rad: float | None = None) -> Picture:
     """Reduce the images of a file and take the figures that hold for the whole.
+
+    Args:
+        file: The images.
+        phase_rad: Show phases relative to this one, radians; None for the mean phase.
 
     Raises:
         OutdatedError: Where the file is replaced meanwhile.
@@ -118,12 +134,20 @@ def open_layers(file: PictureFile) -> Picture:
     lit_from = _lit_from(images.get(LIGHT))
     lit = images[LIGHT] >= lit_from if LIGHT in images else np.ones(images[OBJECT].shape, bool)
     seen = {name: image[lit][np.isfinite(image[lit])] for name, image in images.items()}
-    phase_rad = float(np.angle(seen[OBJECT].astype(np.complex128).sum()))
-    amplitude, phase = np.abs(seen[OBJECT]), relative_phase(seen[OBJECT], phase_rad)
-    values = {AMPLITUDE: amplitude, PHASE: phase, COMPLEX: amplitude}
-    values |= {name: seen[name] for name in (LIGHT, UNCERTAINTY) if name in seen}
+    if phase_rad is None:
+        phase_rad = float(np.angle(seen[OBJECT].astype(np.complex128).sum()))
+    values = _values(seen, phase_rad)
     summaries = {name: summarise(name, values[name]) for name in LAYERS if name in values}
     return Picture(pyramid, phase_rad, lit_from, summaries)
+
+
+def _values(seen: Mapping[str, np.ndarray], phase_rad: float) -> dict[str, np.ndarray]:
+    """Values of every layer on the pixels that count, from those of the images."""
+    amplitude = np.abs(seen[OBJECT])
+    if QUOTIENT in seen:
+        return {DIFFERENCE: amplitude, PHASE_DIFFERENCE: np.angle(seen[QUOTIENT])}
+    values = {AMPLITUDE: amplitude, PHASE: relative_phase(seen[OBJECT], phase_rad), COMPLEX: amplitude}
+    return values | {name: seen[name] for name in (LIGHT, UNCERTAINTY) if name in seen}
 
 
 def _lit_from(light: np.ndarray | None) -> float:

@@ -16,6 +16,9 @@ from ptypinn.runs import RECONSTRUCTION, SNAPSHOT
 
 OBJECT, LIGHT, UNCERTAINTY = "object", "illumination", "uncertainty"
 IMAGES = (OBJECT, LIGHT, UNCERTAINTY)
+QUOTIENT = "quotient"
+"""One picture over another, times the intensity of the other: complex, only where two are compared."""
+COMPLEX_IMAGES = (OBJECT, QUOTIENT)
 
 
 class OutdatedError(Exception):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ptypinn.view.picture_file import OBJECT, PictureFile
+from ptypinn.view.picture_file import COMPLEX_IMAGES, OBJECT, PictureFile
 
 AMPLITUDE = "amplitude"
 """Mean amplitudes of the reduced copies: the amplitude of a mean would be lower where the phase varies."""
@@ -105,7 +105,7 @@ def _images(pyramid: Pyramid, level: int, rows: slice) -> Iterator[tuple[str, np
 def _nameless(name: str, shape: tuple[int, int]) -> np.ndarray:
     """An array in a file that is gone when the array is."""
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.complex64 if name == OBJECT else np.float32, "w+", shape=shape)
+        return np.memmap(file, np.complex64 if name in COMPLEX_IMAGES else np.float32, "w+", shape=shape)
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:

@@ -18,6 +18,7 @@ from ptypinn.view.catalogue import Catalogue
 from ptypinn.view.desk import Desk
 
 PICTURE = "/api/runs/{run}/{version}"
+PAIR = PICTURE + "/with/{other}/{other_version}"
 
 
 def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
@@ -31,6 +32,12 @@ def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_b
         cache_bytes: Bound on reduced copies of objects.
     """
     desk = Desk(catalogue, cache_bytes)
+    readings = {
+        "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": desk.tile,
+        "/blocks/{row:int}/{column:int}": desk.block,
+        "/histogram/{layer}": desk.histogram,
+        "/profile": desk.profile,
+    }
     answers = {
         "/": desk.list_page,
         "/run/{run}": desk.run_page,
@@ -40,10 +47,8 @@ def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_b
         "/api/runs": desk.runs,
         "/api/runs/{run}": desk.run,
         "/api/runs/{run}/thumbnail.png": desk.thumbnail,
-        PICTURE + "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": desk.tile,
-        PICTURE + "/blocks/{row:int}/{column:int}": desk.block,
-        PICTURE + "/histogram/{layer}": desk.histogram,
-        PICTURE + "/profile": desk.profile,
+        PAIR: desk.pair,
+        **{base + path: answer for base in (PICTURE, PAIR + "/{part}") for path, answer in readings.items()},
         PICTURE + "/positions": desk.positions,
         PICTURE + "/patterns/{number:int}": desk.pattern,
         PICTURE + "/patterns/{number:int}/{kind}.png": desk.pattern_picture,

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from ptypinn.view.pair import Pair, pair_of
 from ptypinn.view.picture import Picture, open_layers
 from ptypinn.view.picture_file import OutdatedError, open_picture, version_of
 
@@ -14,6 +15,9 @@ MOST_OPEN = 64
 
 MOST_BUILDING = 2
 """Pictures that are reduced at the same time."""
+
+MOST_PAIRS = 2
+"""Comparisons that are kept."""
 
 
 class Pictures:
@@ -72,3 +76,27 @@ class Pictures:
 
     def _nbytes(self) -> int:
         return sum(picture.pyramid.nbytes for picture in self._open.values())
+
+
+class Pairs:
+    """Compares pictures, and keeps the comparisons that were asked for last."""
+
+    def __init__(self) -> None:
+        self._pairs: OrderedDict[str, Pair] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, first: Picture, second: Picture) -> Pair:
+        """The comparison of a picture with another.
+
+        Raises:
+            InputError: Where they cannot be compared.
+            OutdatedError: Where one has changed meanwhile.
+        """
+        key = " ".join(f"{picture.file.path} {picture.file.version}" for picture in (first, second))
+        with self._guard:
+            if key not in self._pairs:
+                self._pairs[key] = pair_of(first, second)
+            self._pairs.move_to_end(key)
+            while len(self._pairs) > MOST_PAIRS:
+                self._pairs.popitem(last=False)
+            return self._pairs[key]

@@ -16,7 +16,7 @@ export async function ask(path, signal) {
 
 export const askJson = async (path, signal) => (await ask(path, signal)).json();
 
-export const pictureOf = (run) => `/api/runs/${run.id}/${run.picture.version}`;
+export const pictureOf = (run) => run.picture.base;
 
 // Run a task again and again while the page is in sight; `due` tells how long to wait, in milliseconds.
 export function repeat(task, due) {

@@ -22,7 +22,6 @@ export function drawScaleBar(context, camera, pixelSize) {
 }
 
 export function drawPositions(context, camera, at, book, picked, all) {
-  if (!book) return;
   const screen = ([y, x]) => camera.toScreen(at.x + x * at.pixel, at.y + y * at.pixel);
   if (all) {
     const seen = book.centres_px.map(screen).filter((point) => within(point, camera));

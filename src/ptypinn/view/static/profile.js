@@ -56,7 +56,7 @@ export class Profile {
     const told = [];
     for (const canvas of this.canvases) {
       const name = canvas.dataset.quantity;
-      canvas.hidden = this.layer !== "complex" && name !== (this.layer === "phase" ? "phase" : "amplitude");
+      canvas.hidden = this.layer !== "complex" && name !== (this.layer.startsWith("phase") ? "phase" : "amplitude");
       if (canvas.hidden) continue;
       const cursor = this.marked === null ? null : this.marked * factor;
       const label = `${name === "phase" ? "phase, rad" : "amplitude"} over distance, ${unit}`;

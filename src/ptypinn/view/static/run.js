@@ -1,11 +1,12 @@
 // The page of one run: joins the stage with its controls, and keeps up with a run in progress.
 
+import { Comparison } from "./comparison.js";
 import { askJson, repeat } from "./api.js";
 import { Gestures } from "./gestures.js";
 import { Limits } from "./limits.js";
 import { Patterns } from "./patterns.js";
 import { Profile } from "./profile.js";
-import { Stage } from "./stage.js";
+import { placeOf, Stage } from "./stage.js";
 import { Standing } from "./standing.js";
 import { Swipe } from "./swipe.js";
 import { metres, rounded } from "./units.js";
@@ -17,6 +18,8 @@ const [OFTEN, SELDOM] = [2000, 15_000]; // milliseconds between looks at a run i
 const id = location.pathname.split("/").pop();
 const hash = new URLSearchParams(location.hash.slice(1));
 let runs = []; // the run, and the one to compare it with
+let current = false; // whether all that is known is shown
+let compared = []; // the same as they are shown, each with its place in the world of the first
 let layer = hash.get("layer") ?? "amplitude";
 let line = null; // being drawn: two world points
 let hovered = null;
@@ -30,6 +33,7 @@ const patterns = new Patterns(byId("patterns"), ask);
 const standing = new Standing(byId("standing"), byId("badge"));
 const limits = new Limits(byId("colours"), () => stage.look(look()));
 const values = new Values(() => tell());
+const comparison = new Comparison(byId("aligned"));
 stage = new Stage(
   view,
   { swipe, profile, patterns, line: () => line, showPositions: () => byId("positions").checked },
@@ -40,18 +44,22 @@ const look = () => ({ layer, ...limits.look(), dim: byId("dim").checked });
 
 // Everything that depends on which runs there are, and in which state.
 async function present() {
-  const shown = runs.filter((run) => run.picture);
+  let shown = await comparison.of(runs);
+  current = Boolean(shown);
+  if (!current) return; // one of them has gone on meanwhile: it is on its way
   byId("empty").hidden = shown.length > 0;
   byId("empty").textContent = runs[0].status === "running" ? "Nothing to see yet." : "This run has no object to show.";
   byId("desk").toggleAttribute("data-picture", Boolean(runs[0].picture));
   if (!runs[0].picture) return;
-  const offered = runs[0].picture.layers;
+  const offered = [...runs[0].picture.layers, ...comparison.layers];
   if (!offered.some(({ name }) => name === layer)) layer = offered[0].name;
   for (const choice of document.querySelectorAll("input[name=layer]")) {
     choice.checked = choice.value === layer;
     choice.parentElement.hidden = !offered.some(({ name }) => name === choice.value);
   }
-  limits.show(runs[0], offered.find(({ name }) => name === layer));
+  compared = shown.map((run) => ({ run, at: placeOf(run, shown[0]) }));
+  if (comparison.isOf(layer)) shown = [comparison.difference];
+  limits.show(shown[0], offered.find(({ name }) => name === layer));
   byId("swipe").hidden = shown.length < 2;
   byId("left-name").hidden = byId("right-name").hidden = shown.length < 2;
   byId("left-name").textContent = runs[0].name;
@@ -59,7 +67,7 @@ async function present() {
   byId("dim-choice").hidden = !offered.some(({ name }) => name === "illumination");
   stage.present(shown, look());
   patterns.load(runs[0]);
-  profile.show(profile.line, stage.sides, layer);
+  profile.show(profile.line, compared, layer);
   remember();
 }
 
@@ -72,7 +80,8 @@ async function refresh() {
     runs = found;
     standing.show(runs[0]);
     const key = (run) => `${run?.id} ${run?.picture?.version}`;
-    if (runs.length !== before.length || runs.some((run, k) => key(run) !== key(before[k]))) await present();
+    const changed = runs.length !== before.length || runs.some((run, k) => key(run) !== key(before[k]));
+    if (changed || !current) await present();
   } catch (error) {
     byId("lost").hidden = false;
     byId("lost").textContent = error.status ? error.message : "The viewer does not answer: is it still running?";
@@ -105,7 +114,9 @@ function tell() {
   const place = pixel ? `, ${metres(y * pixel, 4)}, ${metres(x * pixel, 4)}` : "";
   const found = values.at(run, x, y);
   const inside = x >= 0 && y >= 0 && x < run.picture.width && y < run.picture.height;
-  const value = found ? `amplitude ${rounded(found.amplitude)}, phase ${rounded(found.phase, 3)} rad` : "…";
+  const all = (one) => `amplitude ${rounded(one.amplitude)}, phase ${rounded(one.phase, 3)} rad`;
+  const told = (one) => (comparison.isOf(layer) ? `modulus of the difference ${rounded(one.amplitude)}` : all(one));
+  const value = found ? told(found) : "…";
   words.textContent = inside ? `y ${Math.floor(y)}, x ${Math.floor(x)} px${place}: ${value}` : "";
 }
 
@@ -121,7 +132,7 @@ function endLine(at) {
   line = null;
   setDrawing(false);
   const long = Math.hypot(to.x - from.x, to.y - from.y) * stage.camera.scale > 5;
-  if (long) profile.show([from, to], stage.sides, layer);
+  if (long) profile.show([from, to], compared, layer);
   ask();
 }
 
@@ -129,7 +140,7 @@ function endLine(at) {
 function lineAcross() {
   const { camera } = stage;
   const across = [0.1, 0.9].map((share) => camera.toWorld(share * camera.width, camera.height / 2));
-  profile.show(across, stage.sides, layer);
+  profile.show(across, compared, layer);
 }
 
 const keys = {
@@ -157,7 +168,7 @@ const gestures = new Gestures(view, {
     hovered = at;
     tell();
     const place = stage.under(at);
-    const { at: first } = stage.sides[0];
+    const { at: first } = compared[0];
     if (place) patterns.pickAt((place.world.x - first.x) / first.pixel, (place.world.y - first.y) / first.pixel);
   },
   lineStart: (at) => {

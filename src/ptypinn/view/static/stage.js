@@ -4,6 +4,14 @@ import { Camera } from "./camera.js";
 import { drawLine, drawPositions, drawScaleBar } from "./overlay.js";
 import { TiledPicture } from "./tiles.js";
 
+// Where a run's pixel (0, 0) lies in the world of the first run, and the size of its pixels there.
+export function placeOf(run, first) {
+  const [mine, other] = [first.picture.pixel_size_m, run.picture.pixel_size_m];
+  const pixel = mine && other ? other / mine : 1; // where one is not known, pixels lie on pixels
+  const [y, x] = run.picture.origin_px.map((place) => place * pixel);
+  return { x, y, pixel };
+}
+
 export class Stage {
   // `model` tells what to draw: patterns, profile, showPositions, swipe; `outdated` is called when the server has more.
   constructor(view, model, outdated) {
@@ -21,15 +29,12 @@ export class Stage {
 
   // Put one run on the stage, or two to compare.
   present(runs, look) {
-    const first = runs[0].picture;
     this.sides = runs.map((run) => {
-      const [mine, other] = [first.pixel_size_m, run.picture.pixel_size_m];
-      const pixel = mine && other ? other / mine : 1; // where one is not known, pixels lie on pixels
-      const [y, x] = run.picture.origin_px.map((place) => place * pixel);
+      const at = placeOf(run, runs[0]);
       const known = this.sides.find((side) => side.run.id === run.id);
       const picture = known?.picture ?? new TiledPicture(() => this.ask(), this.outdated);
-      picture.place(x, y, pixel);
-      return { run, at: { x, y, pixel }, picture };
+      picture.place(at.x, at.y, at.pixel);
+      return { run, at, picture };
     });
     const corners = this.sides.map(({ run, at }) => ({
       left: at.x,
@@ -114,7 +119,7 @@ export class Stage {
     this.clipped(0, edge, () => first.draw(context, camera, ratio));
     if (second) this.clipped(edge, camera.width, () => second.draw(context, camera, ratio));
     const { patterns, profile, showPositions } = this.model;
-    drawPositions(context, camera, this.sides[0].at, patterns.book, patterns.picked, showPositions());
+    if (patterns.book) drawPositions(context, camera, placeOf(patterns.run, patterns.run), patterns.book, patterns.picked, showPositions());
     drawLine(context, camera, this.model.line() ?? profile.line, profile.markedPoint());
     drawScaleBar(context, camera, this.sides[0].run.picture.pixel_size_m);
     this.view.dataset.drawn = this.sides.every(({ picture }) => picture.waiting === 0) ? "whole" : "partly";
