@@ -12,6 +12,9 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What the browser may be called; the environment variable CHROMIUM names another."""
 
+REFUSAL = "the server responded with a status of 4"
+"""What the console says of a request that the server refuses."""
+
 OpenPage = Callable[..., Any]
 
 
@@ -34,17 +37,23 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
     """Open pages; after the test none may have had an error in its console, in a script, or in a request."""
     contexts, troubles = [], []
 
-    def open_one(address: str, **options: Any) -> Any:
+    def note(line: Any) -> None:
+        if line.type in ("error", "warning"):
+            troubles.append(line.text)
+
+    def open_one(address: str, *, refused: bool = False, **options: Any) -> Any:
+        """Open a page; `refused` allows the server to refuse requests, as where a file has gone."""
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: None if refused and REFUSAL in line.text else note(line))
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("response", lambda got: troubles.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+        if not refused:
+            page.on("response", lambda got: troubles.append(f"{got.status} {got.url}") if got.status >= 400 else None)
         page.goto(address)
         return page
 
     yield open_one
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert troubles == [], "\n".join(troubles[:5])

@@ -162,6 +162,33 @@ def test_zoom_and_pan_by_mouse_and_keys(run_page):
     assert len(np.unique(squares.reshape(-1, 4), axis=0)) < 200
 
 
+def test_every_button_and_key_does_something(run_page):
+    page, look = run_page()
+    says(page, "[data-pattern=words]", "400 positions")
+    assert look.changes(lambda: page.click("#closer"))
+    assert look.changes(lambda: page.click("#farther"))
+    page.click("#fit")
+    assert look.changes(lambda: page.check("#dim"), share=0.01)
+    page.focus("#view")
+    page.keyboard.press("1")
+    one_to_one = look.settled()
+    page.click("#fit")
+    assert look.changes(lambda: page.click("#true-size"))
+    np.testing.assert_array_equal(look.settled(), one_to_one)
+    page.focus("#view")
+    for key in ("p", "Enter", "n", "b"):
+        assert look.changes(lambda key=key: page.keyboard.press(key), share=0.001), key
+    words = "document.querySelector('[data-pattern=words]').textContent"
+    before = page.evaluate(words)
+    page.click("[data-pattern=previous]")
+    until(page, f"{words} !== {json.dumps(before)}")
+    assert look.changes(
+        lambda: page.keyboard.press("l") or page.focus("#view") or page.keyboard.press("l"), share=0.002
+    )
+    assert look.changes(lambda: page.keyboard.press("Escape"), share=0.002)
+    assert not page.locator("#profile").is_visible()
+
+
 def test_the_value_under_the_pointer_is_told_in_units(run_page, recon):
     page, look = run_page()
     page.mouse.move(*look.at(0.5, 0.5))
@@ -325,6 +352,16 @@ def test_a_finger_pans_and_taps_on_a_phone_and_nothing_overflows(run_page):
         for number in (1, 2):
             view.dispatch_event("pointerup", {"pointerId": number})
 
+    finger = page.context.new_cdp_session(page)
+
+    def pan():
+        for kind, step in (("touchStart", 0), ("touchMove", 40), ("touchMove", 80), ("touchEnd", None)):
+            x, y = look.at(0.5, 0.5)
+            points = [] if step is None else [{"x": x + step, "y": y + step / 2}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    assert look.changes(pan)
+    assert page.evaluate("scrollY") == 0  # the finger has moved the object, not the page
     page.evaluate("document.querySelector('#view').setPointerCapture = () => {}")
     assert look.changes(pinch)
 

@@ -18,7 +18,7 @@ from ptypinn.view.catalogue import Catalogue, Run
 from ptypinn.view.colours import MAPS
 from ptypinn.view.layers import Look
 from ptypinn.view.measure import BLOCK, block, histogram, profile
-from ptypinn.view.pages import assets, list_page, run_page
+from ptypinn.view.pages import assets, gone_page, list_page, run_page
 from ptypinn.view.pair import Pair
 from ptypinn.view.patterns import PatternBook, PatternBooks
 from ptypinn.view.picture import Picture
@@ -59,7 +59,10 @@ class Desk:
 
     def run_page(self, request: Request) -> Response:
         """The page of one run."""
-        page = run_page(self._run(request).name)
+        try:
+            page = run_page(self._run(request).name)
+        except HTTPException as error:
+            return Response(gone_page(), error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
         return Response(page, media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
 
     def report(self, request: Request) -> Response:

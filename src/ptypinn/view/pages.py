@@ -35,6 +35,11 @@ def run_page(name: str) -> str:
     return _templates().get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYS)
 
 
+def gone_page() -> str:
+    """The page in place of a run that there is not."""
+    return _templates().get_template("gone.html.jinja").render(version=__version__)
+
+
 def assets() -> dict[str, tuple[str, bytes]]:
     """Media type and content of everything that pages load, by name."""
     folder = resources.files("ptypinn.view") / "static"

@@ -13,7 +13,7 @@ import { metres, rounded } from "./units.js";
 import { Values } from "./values.js";
 
 const byId = (id) => document.getElementById(id);
-const [OFTEN, SELDOM] = [2000, 15_000]; // milliseconds between looks at a run in progress, and at one that is over
+const [OFTEN, SELDOM] = [2000, 5000]; // milliseconds between looks at a run in progress or lost, and at one that is over
 
 const id = location.pathname.split("/").pop();
 const hash = new URLSearchParams(location.hash.slice(1));
@@ -212,4 +212,5 @@ async function offerOthers() {
 connect();
 offerOthers().catch(() => {});
 await refresh();
-repeat(refresh, () => (runs.some((run) => run.status === "running") ? OFTEN : SELDOM));
+const busy = () => !byId("lost").hidden || runs.some((run) => run.status === "running");
+repeat(refresh, () => (busy() ? OFTEN : SELDOM));
