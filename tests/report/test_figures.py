@@ -49,6 +49,13 @@ def test_losses_share_a_panel():
     }
 
 
+def test_polishing_counts_its_own_steps_in_a_panel_of_its_own():
+    polished = {**HISTORY, "polish_loss": [1.0, 0.9], "polish_held_out_loss": [1.1, 1.0]}
+    panels = {key: list(panel) for key, panel in history_panels(polished).items()}
+    assert panels["loss"] == ["loss", "held_out_loss"]
+    assert panels["polish_loss"] == ["polish_loss", "polish_held_out_loss"]
+
+
 def test_prediction_scaling_is_told_in_the_titles(recon, scan):
     scaled = dataclasses.replace(recon, prediction_scale={"source": "least_squares", "factor": 1.25})
     note = "amplitude scaled by 1.25 (least squares)"

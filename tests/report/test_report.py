@@ -112,7 +112,7 @@ def test_sections_that_lack_data_say_why(bare, read):
 
 def test_numbers_are_those_of_the_metrics(page, result):
     rows = [row for row in page.section("merit").iter("tr") if row.find("td") is not None]
-    shown = {row.find("th").find("small").find("code").text: row.find("td").find("data") for row in rows}
+    shown = {"".join(row.find("th").find("small").find("code").itertext()): row.find("td").find("data") for row in rows}
     assert {name for name, value in shown.items() if value is not None} == set(result.metrics)
     for name, value in result.metrics.items():
         assert float(shown[name].get("value")) == value
@@ -241,3 +241,55 @@ def test_a_failed_write_keeps_the_old_report(recon, tmp_path, monkeypatch):
 def test_every_public_figure_has_words():
     assert set(HEADLINE) <= set(WORDS)
     assert all(word.label and word.meaning.endswith(".") for word in WORDS.values())
+
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a $x^{2 b$", "`<b>` & 'c'"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_of_a_file_is_more_than_text(text, recon, scan, result, read):
+    """Names of files, stages, figures, options: whatever a file holds is shown word by word."""
+    ledger = [{"stage": text, "expected": 1.0, "measured": 1.0, "source": text}, *recon.scale]
+    found = dataclasses.replace(
+        recon,
+        scale=ledger,
+        history={text: [3.0, 2.0]},
+        provenance={"stage": text, "scan": {"file": text}, text: text},
+        prediction_scale={"source": text, "factor": 2.0},
+    )
+    named = scan.replace(provenance={"file": text, "format": text})
+    words = dict.fromkeys(("stage", "started", "seed", "platform"), text)
+    tables = {"versions": {text: text}, "config": {text: text}, "timings_s": {text: 1.0}}
+    inputs = {text: dict.fromkeys(("path", "format", "sha256"), text)}
+    run = {**words, **tables, "command": ["ptypinn", text], "inputs": inputs}
+    judged = dataclasses.replace(result, warnings=[text])
+    page = read(render_report(found, judged, named, run))
+    assert not {"script", "b"} & {element.tag for element in page.tree.iter()}
+    assert not [name for element in page.tree.iter() for name in element.attrib if str(name).startswith("on")]
+    assert all(picture.get("src").startswith("data:image/png") for picture in page.all("img"))
+
+
+def test_the_caption_of_convergence_tells_of_pixels_that_join_and_of_polishing():
+    from ptypinn.report.curve_sections import convergence_section
+
+    def caption(**history):
+        return convergence_section(history).blocks[0].caption
+
+    assert caption(loss=[3.0, 2.0]) == ""
+    assert "fitted too" not in caption(loss=[3.0, 2.0], held_out_loss=[3.0, 2.0, 1.0])
+    assert "fitted too" in caption(loss=[3.0, 2.0, 2.5], held_out_loss=[3.0, 2.0])
+    assert "Polishing" in caption(loss=[3.0, 2.0], polish_loss=[1.0, 0.9])
+
+
+def test_positions_that_were_moved_are_told(recon, scan, result, read):
+    told = "Positions moved by refinement"
+    assert told not in read(render_report(recon, result, scan)).text
+    shifts = np.zeros_like(recon.positions_px)
+    shifts[::2, 0], shifts[1::2, 0] = 3.0, 2.0  # the common part, 2.5 px, tells where the object lies
+    text = read(render_report(dataclasses.replace(recon, positions_px=recon.positions_px + shifts), result, scan)).text
+    assert told in text
+    assert re.search(told + r'.*?<data value="0.5\d*">0.5</data> <span class="unit">px = ', text, re.S)
+
+
+def test_names_of_figures_break_after_underscores(page):
+    assert "<code>amplitude_<wbr>residual</code>" in page.text

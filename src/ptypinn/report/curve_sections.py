@@ -9,10 +9,11 @@ import numpy as np
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.blocks import Figures, Section
-from ptypinn.report.curves import frc_figure, history_figure, history_panels, resolution_text
+from ptypinn.report.curves import POLISH, frc_figure, history_figure, history_panels, resolution_text
 from ptypinn.report.drawing import drawing_of
 
 NO_HISTORY = "Not shown: no figures of single iterations are on record, as with a network that sweeps once."
+STAGES = ("", POLISH)
 NO_FRC = (
     "Not shown: it takes the truth, a reference, or two halves of the scan. `ptypinn refine SCAN --split-half` solves "
     "the halves too."
@@ -40,9 +41,19 @@ def convergence_section(history: Mapping[str, Sequence[float]], step: str = "ite
         drawing_of(history_figure(curves, step), f"history{number}", _course(curves, step))
         for number, curves in enumerate(panels.values())
     ]
-    held_out = any(name.startswith(("held_out", "val")) for curves in panels.values() for name in curves)
-    caption = "A held-out loss that rises while the loss falls means that noise is being fitted." if held_out else ""
-    return Section("convergence", "Convergence", [Figures(drawings, caption, 2)])
+    return Section("convergence", "Convergence", [Figures(drawings, _caption(history), 2)])
+
+
+def _caption(history: Mapping[str, Sequence[float]]) -> str:
+    told = []
+    if any(name.startswith(("held_out", "val")) for name in history):
+        told.append("A held-out loss that rises while the loss falls means that noise is being fitted.")
+    lengths = [[len(history.get(f"{stage}{name}", [])) for name in ("held_out_loss", "loss")] for stage in STAGES]
+    if any(0 < held_out < all_steps for held_out, all_steps in lengths):
+        told.append("Where the held-out loss ends, its pixels are fitted too, and the loss counts them from there on.")
+    if any(name.startswith(POLISH) for name in history):
+        told.append("Polishing goes on from where the rounds end, and counts its own iterations.")
+    return " ".join(told)
 
 
 def _compared(result: Evaluation) -> str:

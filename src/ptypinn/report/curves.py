@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.digits import metres
-from ptypinn.report.style import ACCENT, INK, MUTED, new_figure
+from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure
 from ptypinn.report.theme import LIGHT
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COLOURS = tuple(LIGHT[name] for name in ("accent", "second", "third", "fourth", "fifth", "rule"))
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+POLISH = "polish_"
+"""What the names of figures begin with that polishing has recorded."""
 SMALL = (4.8, 3.0)
 """Width and height of one panel, inches: text keeps its size on a phone."""
 LABEL_PT, TICK_PT = 10, 9
@@ -50,11 +52,15 @@ def history_figure(curves: Mapping[str, Sequence[float]], step: str = "iteration
 
 
 def history_panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequence[float]]]:
-    """Curves that share a panel, by its name: `loss` with `held_out_loss` and `val_loss`; those without a number go."""
+    """Curves that share a panel, by its name: `loss` with `held_out_loss` and `val_loss`; those without a number go.
+
+    Those of polishing, which counts its own steps, have panels of their own.
+    """
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for name, values in history.items():
         if np.isfinite(np.asarray(values, float)).any():
-            panels.setdefault("loss" if name.endswith("loss") else name, {})[name] = values
+            stage = POLISH if name.startswith(POLISH) else ""
+            panels.setdefault(f"{stage}loss" if name.endswith("loss") else name, {})[name] = values
     return panels
 
 
@@ -62,7 +68,9 @@ def draw_history(axes: Axes, curves: Mapping[str, Sequence[float]], step: str) -
     """Draw curves into one panel."""
     for (name, values), colour, line in zip(curves.items(), COLOURS, STYLES, strict=False):
         places = np.arange(1, len(values) + 1)
-        axes.plot(places, np.asarray(values, float), color=colour, ls=line, lw=1.6, label=name.replace("_", " "))
+        axes.plot(
+            places, np.asarray(values, float), color=colour, ls=line, lw=1.6, label=literal(name.replace("_", " "))
+        )
     _use_log_scale(axes, np.concatenate([np.asarray(values, float) for values in curves.values()]))
     axes.set_xlabel(step, fontsize=LABEL_PT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
 from ptypinn.data.survey import mean_spacing
 from ptypinn.metrics import DataFit
 from ptypinn.physics.probes import equivalent_diameter
@@ -18,10 +19,19 @@ from ptypinn.report.view import Frame
 
 KEY, TITLE = "dose", "Dose and overlap"
 USUAL_OVERLAP = 0.6
+LEAST_MOVE_PX = 1e-3
+"""Positions that no one moves further were not refined."""
 
 
-def exposure_section(recon: Reconstruction, fit: DataFit | None, frame: Frame) -> Section:
-    """Photons per pattern and per area, spacing and overlap, and the light on the sample."""
+def exposure_section(recon: Reconstruction, fit: DataFit | None, frame: Frame, scan: ScanData | None = None) -> Section:
+    """Photons per pattern and per area, spacing and overlap, and the light on the sample.
+
+    Args:
+        recon: The reconstruction.
+        fit: How it fits the counts, where they were at hand.
+        frame: What is worth showing of it.
+        scan: Its patterns, for how far positions were moved.
+    """
     images, told = light_images(recon, frame)[:1], "Light is what the picture is made of: errors grow where it fades."
     if fit is None:
         told += " The photons of single patterns are not shown: the patterns were not at hand."
@@ -31,7 +41,10 @@ def exposure_section(recon: Reconstruction, fit: DataFit | None, frame: Frame) -
     return Section(
         KEY,
         TITLE,
-        [Facts([*_dose(recon, fit, frame), *_overlap(recon)]), Figures(panels_of(images, recon.pixel_size_m), told)],
+        [
+            Facts([*_dose(recon, fit, frame), *_overlap(recon), *_moved(recon, scan)]),
+            Figures(panels_of(images, recon.pixel_size_m), told),
+        ],
     )
 
 
@@ -74,6 +87,20 @@ def _overlap(recon: Reconstruction) -> list[tuple[str, Cell]]:
         ("Mean spacing", Cell(f"{spacing:.3g}", value=spacing, unit=f"px{length}")),
         ("Overlap of neighbours", Cell(f"{100 * overlap:.3g}", value=100 * overlap, unit="%", remark=remark)),
     ]
+
+
+def _moved(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, Cell]]:
+    """How far refinement has moved positions, all together apart: that is where the object lies."""
+    if scan is None:
+        return []
+    shifts = recon.positions_px + np.asarray(recon.origin_px, float) - scan.positions_px
+    lengths = np.linalg.norm(shifts - shifts.mean(0), axis=1)
+    if lengths.max() < LEAST_MOVE_PX:
+        return []
+    typical = float(np.sqrt(np.mean(lengths**2)))
+    length = "" if recon.pixel_size_m is None else f" = {metres(typical * recon.pixel_size_m)}"
+    most = Cell(f"{typical:.2g}", value=typical, unit=f"px{length}", remark=f"at most {lengths.max():.2g} px")
+    return [("Positions moved by refinement, rms", most)]
 
 
 def _diameter(recon: Reconstruction) -> float:

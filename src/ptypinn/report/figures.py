@@ -18,7 +18,7 @@ from ptypinn.report.images import (
     object_images,
     probe_images,
 )
-from ptypinn.report.style import new_figure, show_image
+from ptypinn.report.style import literal, new_figure, show_image
 from ptypinn.report.view import frame_of, view_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def object_figure(recon: Reconstruction, title: str = "") -> Figure:
     images = object_images(view_of(recon, frame_of(recon)))
     figure = new_figure(10.0, 0.6 + 4.4 * _aspect(images[0]))
     if title := ", ".join(text for text in (title, recon.scale_note) if text):
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(literal(title), fontsize=11)
     _show(figure.subplots(1, 2), images, recon.pixel_size_m)
     return figure
 

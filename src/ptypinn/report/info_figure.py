@@ -8,7 +8,7 @@ import numpy as np
 
 from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, turn_scale
 from ptypinn.report.digits import metres
-from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, show_image
+from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def info_figure(info: ScanInfo) -> Figure:
     """Positions, mean pattern and pattern sums, and the strongest probe mode where there is a probe."""
     probe = info.scan.probe
     figure = new_figure(12.5, 7.6 if probe is not None else 4.2)
-    figure.suptitle(_title(info), fontsize=11, color=INK)
+    figure.suptitle(literal(_title(info)), fontsize=11, color=INK)
     axes = figure.subplots(1 if probe is None else 2, 3, squeeze=False)
     _draw_positions(axes[0, 0], info)
     _draw_mean_pattern(axes[0, 1], info)

@@ -39,9 +39,15 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["prose"] = prose
+    found.filters["breakable"] = breakable
     return found
 
 
 def prose(text: str) -> Markup:
     """Text with what stands in backticks as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def breakable(name: str) -> Markup:
+    """A name that breaks after its underscores where a line is too short for it."""
+    return escape(name).replace("_", Markup("_<wbr>"))

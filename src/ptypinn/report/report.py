@@ -76,7 +76,7 @@ def render_report(
                 resolution_section(result, pixel),
                 patterns_section(recon, scan, result.fit),
                 probe_section(recon),
-                exposure_section(recon, result.fit, frame),
+                exposure_section(recon, result.fit, frame, scan),
                 convergence_section(recon.history),
                 scale_section(recon),
                 merit_section(result),

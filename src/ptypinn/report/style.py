@@ -39,6 +39,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def literal(text: str) -> str:
+    """Text from a file for a figure: a dollar sign is one, and begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def png_bytes(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()

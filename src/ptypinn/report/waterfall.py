@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ptypinn.report.style import ACCENT, ASIDE, INK, MUTED, new_figure
+from ptypinn.report.style import ACCENT, ASIDE, INK, MUTED, literal, new_figure
 from ptypinn.report.theme import LIGHT
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def waterfall_figure(diagnosis: Diagnosis, title: bool = True) -> Figure:
     total = Bar("total", 1.0, diagnosis.total, True, not diagnosis.healthy)
     _draw(axes, len(bars), total, INK)
     if verdict:
-        figure.suptitle("\n".join(verdict), fontsize=10, color=INK, x=0.02, ha="left")
+        figure.suptitle(literal("\n".join(verdict)), fontsize=10, color=INK, x=0.02, ha="left")
     _finish(axes, [*bars, total], diagnosis.total_name)
     return figure
 
@@ -126,7 +126,7 @@ def _finish(axes: Axes, bars: Sequence[Bar], total_name: str) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low / room**0.5, high * room)
     axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_yticks(range(len(bars)), [_label(bar, total_name) for bar in bars], fontsize=9)
+    axes.set_yticks(range(len(bars)), [literal(_label(bar, total_name)) for bar in bars], fontsize=9)
     for text, bar in zip(axes.get_yticklabels(), bars, strict=True):
         text.set_color(LOST if bar.lost and bar.stage != "total" else INK if bar.on_path else ASIDE)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(low / room**0.5, high * room)))

@@ -38,6 +38,9 @@ export class Comparison {
     const where = `${pictureOf(first)}/with/${second.id}/${second.picture.version}`;
     if (where !== this.where) {
       this.where = where;
+      this.words.hidden = false;
+      this.words.classList.remove("warn");
+      this.words.textContent = "Comparing …";
       const found = await askJson(where).catch((error) => (error.status === 410 ? null : { refused: error.message }));
       if (where !== this.where || !found) {
         if (!found) this.where = "";
