@@ -71,12 +71,12 @@ def run(method: str, scene: Scene, weights: Path | None, rounds: int | None = No
             network = watched.start(lambda: _fine_tuned(scan, weights, one_thread))
         polish = POLISH if method == "polished" else 0
         config = ReconstructConfig(rounds=settings["rounds"], polish=polish, **one_thread)
-        watched.start(lambda: reconstruct(scan, network, config, watch=watched).object, last=True)
+        watched.start(lambda: reconstruct(scan, network, config, watch=watched), last=True)
     elif method == "bare":
         options, device = LearnedOptions(refine_probe=scene.guess), torch.device("cpu")
         watched.start(lambda: solve_scan(scan, None, options, settings["rounds"], device, watch=watched))
     else:
-        watched.start(lambda: refine(scan, RefineConfig(**one_thread), watch=watched).object, last=True)
+        watched.start(lambda: refine(scan, RefineConfig(**one_thread), watch=watched), last=True)
     return Run(watched.trace, settings, (watched.trace[-1].cpu_s,))
 
 
@@ -91,14 +91,14 @@ class _Watched:
         self._began = time.process_time()
         found = work()
         if last:
-            self(found)
+            self(lambda: found)
         else:
             self._spent += time.process_time() - self._began
         return found
 
-    def __call__(self, obj: np.ndarray) -> None:
+    def __call__(self, look: Callable[[], Any]) -> None:
         self._spent += time.process_time() - self._began
-        self.trace.append(self.judge.point(len(self.trace) + 1, self._spent, obj))
+        self.trace.append(self.judge.point(len(self.trace) + 1, self._spent, look().object))
         self._began = time.process_time()
 
 

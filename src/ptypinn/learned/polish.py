@@ -130,7 +130,11 @@ class Polisher:
             overall_amplitude(canvas, light),
             np.arange(self.scan.n_patterns),
         )
-        seen = relayed(self.watch, lambda solution: replace(found, object=solution.object))
+
+        def closed(solution: Solution) -> Reconstruction:
+            return replace(found, object=solution.object)
+
+        seen = relayed(self.watch, closed)
         solution = solve_scan(known, self.network, options, rounds, self.device, whole=start, watch=seen)
         self.passes += solution.passes
         return solution
