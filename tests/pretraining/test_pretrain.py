@@ -15,6 +15,7 @@ import ptypinn.pretraining.task as task_module
 from ptypinn.callbacks import CURVE
 from ptypinn.checkpoints import CHECKPOINTS, LAST
 from ptypinn.cli import main
+from ptypinn.cli.options import parse
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
 from ptypinn.learned.weights import load_weights
@@ -25,7 +26,8 @@ from ptypinn.pretraining.scenarios import HELD_OUT_IMAGES
 from ptypinn.pretraining.states import draw_states
 from ptypinn.pretraining.task import gain_of
 
-RECIPE, MORE = (Path(__file__).parents[2] / "configs" / name for name in ("pretrain.yaml", "pretrain_more.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPE, MORE, MOST = (CONFIGS / f"pretrain{part}.yaml" for part in ("", "_more", "_most"))
 
 
 def assert_equal_weights(first, second):
@@ -124,8 +126,6 @@ def test_the_card_tells_what_the_weights_saw_and_what_not(tiny, trained):
 
 
 def test_the_command_on_the_card_repeats_the_training():
-    from ptypinn.cli.options import parse
-
     config = PretrainConfig(scans_per_batch=2, photons_log10=(3.0, 7.0), widths=(8, 8, 8, 8), learning_rate=1e-3)
     _, options = parse(command_of(config, "out").split()[1:])
     assert PretrainConfig(**{field.name: options[field.name] for field in fields(PretrainConfig)}) == config
@@ -153,6 +153,9 @@ def test_a_card_with_one_command_or_with_several_is_gone_on_from(tiny, trained, 
     first, second = commands_of(tiny, start)
     assert first == "ptypinn pretrain"
     assert second.startswith("ptypinn pretrain --output-dir further")
+    third = commands_of(tiny, replace(start, card={"retrain": [first, second]}))[2]
+    assert third.startswith("ptypinn pretrain --output-dir further_2")
+    assert third.endswith("--start further/weights.safetensors")
 
 
 def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(tiny, trained, tmp_path):
@@ -192,6 +195,7 @@ def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, c
     assert (exported.digest, exported.card) == (before.digest, before.card)
     further = ["--start", str(folder / WEIGHTS), "--output-dir", str(tmp_path / "further")]
     assert main(["pretrain", "--config", str(MORE), *further, *options, "--quiet"]) == 0
+    assert parse(["pretrain", "--config", str(MOST), *further])[1]["epochs"] == 34
     assert load_weights(tmp_path / "further" / WEIGHTS).card["start"]["sha256"] == before.digest
     assert main(["pretrain", "--output-dir", str(tmp_path / "none"), "--export"]) == 1
     assert "no such file" in capsys.readouterr().err

@@ -15,8 +15,6 @@ from ptypinn.pretraining import scenarios
 from ptypinn.runs import versions
 
 LICENCE = "BSD-3-Clause"
-START = "pretrained/weights.safetensors"
-"""Where the commands of a card expect the weights of the command before."""
 NOT_SEEN = (
     "patterns with edges outside 48 to 96 pixels: nothing in the network depends on the edge, but none were tried",
     "positions that are recorded wrongly",
@@ -113,9 +111,16 @@ def scope(config: PretrainConfig) -> dict[str, Any]:
 def commands_of(config: PretrainConfig, start: Weights | None) -> list[str]:
     """The commands that repeat a training, and before it those of the weights that it went on from."""
     if start is None:
-        return [command_of(config, "pretrained")]
-    before = start.card.get("retrain", [])
-    return [*([before] if isinstance(before, str) else before), f"{command_of(config, 'further')} --start {START}"]
+        return [command_of(config, _folder(0))]
+    known = start.card.get("retrain", [])
+    before = [known] if isinstance(known, str) else list(known)
+    here = command_of(config, _folder(len(before)))
+    return [*before, f"{here} --start {_folder(len(before) - 1)}/weights.safetensors"]
+
+
+def _folder(place: int) -> str:
+    """Folder of a command by its place among those of a card."""
+    return "pretrained" if place <= 0 else "further" if place == 1 else f"further_{place}"
 
 
 def command_of(config: PretrainConfig, folder: str) -> str:
