@@ -8,10 +8,11 @@ import torch
 
 from ptypinn.errors import InputError
 from ptypinn.learned.problem import LearnedOptions, learned_problem
-from ptypinn.learned.rounds import KNOWN_PROBE
+from ptypinn.learned.rounds import KNOWN_PROBE, LARGEST_CHANGE
 from ptypinn.learned.solve import solve_scan
 from ptypinn.learned.weights import load_weights
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
+from ptypinn.models.canvas_maps import change_of
 from ptypinn.solver.data_terms import DATA_TERMS
 
 CPU = torch.device("cpu")
@@ -72,6 +73,15 @@ def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
     assert 0 < np.abs(half.object - full.object).max() < errors[0]
     assert errors[1] == pytest.approx(errors[0], rel=0.03)
     assert half.object.dtype == np.complex64
+
+
+def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
+    problem = learned_problem(scan, make_weights(0.5).network, KNOWN, CPU)
+    with torch.inference_mode():
+        state, seen = problem.solver.physics(problem.start)
+        change = (problem.solver.correct(state, seen).at.object - state.at.object).abs()
+        assert change_of(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
+    assert change.max() == pytest.approx(LARGEST_CHANGE * problem.solver.amplitude, rel=1e-4)
 
 
 @pytest.mark.parametrize("unknown", [False, True])

@@ -27,6 +27,9 @@ REFRESH = 2
 
 LARGEST_MOVE = 0.5
 """Largest move in one pass: of a pixel, in units of the object's amplitude; of the probe, of its own norm."""
+LARGEST_CHANGE = 1.0
+"""Largest correction of a pixel, in units of the object's amplitude: where data and probe guess determine nothing, the
+network does not make it worse without end."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class LearnedSolver:
         assert self.network is not None
         with torch.autocast(seen.maps.device.type, torch.bfloat16, enabled=self.half):
             answer = self.network(seen.maps)
-        return corrected(state, seen, answer.float())
+        return corrected(state, seen, answer.float(), self.amplitude)
 
     def _pass(self, state: State, *, loss: bool) -> tuple[State, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
@@ -152,19 +155,30 @@ class LearnedSolver:
 
     def _bounded(self, velocity: Unknowns) -> Unknowns:
         """The move, where it is larger than the object itself shortened to that."""
-        size = velocity.object.abs()
-        factor = (LARGEST_MOVE * self.amplitude / size.clamp(min=1e-30)).clamp(max=1)
+        move = shortened(velocity.object, LARGEST_MOVE * self.amplitude)
         probe = velocity.probe
         if probe is not None:
             length = torch.sqrt(power(probe) / self.photons)
             probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
-        return Unknowns(velocity.object * factor, probe, velocity.shifts)
+        return Unknowns(move, probe, velocity.shifts)
 
 
-def corrected(state: State, seen: CanvasMaps, answer: Maps) -> State:
-    """A state with what a network answers to what it sees of it."""
-    change = change_of(answer, seen.unit)
+def corrected(state: State, seen: CanvasMaps, answer: Maps, amplitude: float) -> State:
+    """A state with what a network answers to what it sees of it.
+
+    Args:
+        state: After the physical passes.
+        seen: What the network saw.
+        answer: What it answers.
+        amplitude: Overall amplitude of the object.
+    """
+    change = shortened(change_of(answer, seen.unit), LARGEST_CHANGE * amplitude)
     return replace(state, at=Unknowns(state.at.object + change, state.at.probe, state.at.shifts))
+
+
+def shortened(change: Object, largest: float) -> Object:
+    """A change whose pixels are no larger than `largest`."""
+    return change * (largest / change.abs().clamp(min=1e-30)).clamp(max=1)
 
 
 def steady(objective: Objective) -> Objective:

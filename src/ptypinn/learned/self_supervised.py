@@ -131,7 +131,7 @@ class SelfSupervision:
         solver.objective = self._whole
         for _ in range(rounds):
             state, seen = solver.physics(state)
-            state = corrected(state, seen, network(seen.maps))
+            state = corrected(state, seen, network(seen.maps), solver.amplitude)
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
         return _with_probe(self._validation, state)(Unknowns(state.at.object)).loss / pixels
