@@ -52,5 +52,5 @@ class PatternStack:
 
     def _read(self) -> Iterator[tuple[slice, Patterns]]:
         for part, counts in self.scan.batches(self.batch_size):
-            patterns = torch.from_numpy(np.ascontiguousarray(counts, np.float32)).to(self.device)
+            patterns = torch.from_numpy(np.require(counts, np.float32, ["C", "W"])).to(self.device)
             yield part, torch.where(self.good, to_fft_order(patterns), 0.0)

@@ -16,7 +16,7 @@ from ptypinn.averaging import AveragedTask
 from ptypinn.checkpoints import HERE_ONLY, refuse_other_options
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
-from ptypinn.learned.rounds import State
+from ptypinn.learned.rounds import State, answered
 from ptypinn.learned.self_supervised import SelfSupervision
 from ptypinn.learned.solve import Solution
 from ptypinn.models.unrolled import UnrolledCorrection
@@ -64,7 +64,7 @@ class FinetuneTask(AveragedTask):
         assert state is not None
         with torch.no_grad():
             state, seen = self.teacher.physics(state)
-        answer = self.network(seen.maps)
+        answer = answered(self.network, seen.maps, state.rounds)
         self._state, verdict = self.teacher.judge(state, seen, answer.detach())
         if not np.isfinite(verdict.loss):
             where, expected = f"epoch {self.current_epoch}, round {index}", "a finite loss; try a lower --learning_rate"

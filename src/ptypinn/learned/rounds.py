@@ -30,6 +30,8 @@ LARGEST_MOVE = 0.5
 LARGEST_CHANGE = 1.0
 """Largest correction of a pixel, in units of the object's amplitude: where data and probe guess determine nothing, the
 network does not make it worse without end."""
+ORIENTATIONS = ((0, False), (2, True), (2, False), (0, True), (1, False), (3, True), (3, False), (1, True))
+"""Quarter turns, and whether left and right change places, of what the network sees, round by round."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class LearnedSolver:
         """Add the network's correction to the object."""
         assert self.network is not None
         with torch.autocast(seen.maps.device.type, torch.bfloat16, enabled=self.half):
-            answer = self.network(seen.maps)
+            answer = answered(self.network, seen.maps, state.rounds)
         return corrected(state, seen, answer.float(), self.amplitude)
 
     def _pass(self, state: State, *, loss: bool) -> tuple[State, Object]:
@@ -161,6 +163,24 @@ class LearnedSolver:
             length = torch.sqrt(power(probe) / self.photons)
             probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
         return Unknowns(move, probe, velocity.shifts)
+
+
+def answered(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
+    """What a network answers in a round: to the maps turned and flipped as `ORIENTATIONS` has it, and turned back.
+
+    The physics of the canvas prefers no orientation. What a network does otherwise in one of them is a mistake, and
+    mistakes of different rounds do not add up (Terris et al., Equivariant plug-and-play image reconstruction, CVPR
+    2024).
+
+    Args:
+        network: The correction.
+        maps: What it sees.
+        rounds: Number of the round, from 1.
+    """
+    turns, flipped = ORIENTATIONS[(rounds - 1) % len(ORIENTATIONS)]
+    maps = torch.rot90(maps, turns, (-2, -1))
+    answer: Tensor = network(maps.flip(-1) if flipped else maps)
+    return torch.rot90(answer.flip(-1) if flipped else answer, -turns, (-2, -1))
 
 
 def corrected(state: State, seen: CanvasMaps, answer: Maps, amplitude: float) -> State:

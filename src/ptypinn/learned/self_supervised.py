@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions, learned_problem, objective_of
-from ptypinn.learned.rounds import State, corrected
+from ptypinn.learned.rounds import State, answered, corrected
 from ptypinn.learned.solve import Solution, solution_of
 from ptypinn.models.canvas_maps import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
@@ -131,7 +131,7 @@ class SelfSupervision:
         solver.objective = self._whole
         for _ in range(rounds):
             state, seen = solver.physics(state)
-            state = corrected(state, seen, network(seen.maps), solver.amplitude)
+            state = corrected(state, seen, answered(network, seen.maps, state.rounds), solver.amplitude)
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
         return _with_probe(self._validation, state)(Unknowns(state.at.object)).loss / pixels

@@ -57,9 +57,11 @@ class Constants:
 
 
 SOLVED = Constants(1.35, 2.75)
-"""Of the iterative solver, and of everything that is polished by it."""
-LEARNED = Constants(1.06, 1.7)
+"""Of the iterative solver."""
+LEARNED = Constants(0.96, 1.7)
 """Of the learned solver."""
+POLISHED = Constants(1.15, 1.65)
+"""Of the learned solver, polished by the iterative one."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ class Uncertainty:
 def constants_of(recon: Reconstruction) -> Constants:
     """The constants of the solver that made a reconstruction."""
     record = recon.provenance
-    return LEARNED if record.get("solver") == "learned" and "polish" not in record else SOLVED
+    if record.get("solver") != "learned":
+        return SOLVED
+    return POLISHED if "polish" in record else LEARNED
 
 
 def uncertainty_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Uncertainty:
