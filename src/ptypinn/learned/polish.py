@@ -25,8 +25,9 @@ from ptypinn.watching import Watch, relayed
 
 CYCLE = 15
 """Most iterations of the quasi-Newton solver before rounds of the learned one take away the noise they have fitted."""
-ENOUGH = 2e-3
-"""A cycle that gains less than this share of the held-out loss is undone, and the last: chance may gain as much."""
+ENOUGH, LEAST = 2e-3, 3.0
+"""A cycle that gains less than this share of the held-out loss, or less than this, is undone, and the last: chance may
+gain as much. The loss is a log-likelihood."""
 TOLERANCE = 1e-4
 """A cycle's iterations end where the data term gains less over five of them."""
 CLEANING = 2
@@ -69,7 +70,7 @@ class Polisher:
             cleaned = self._rounds(rough, CLEANING, judged=True)
             held_out = cleaned.history["held_out_loss"]  # before the first of the rounds, ..., after the last
             gain = 1 - min(held_out[0], held_out[-1]) / least
-            if not gain >= ENOUGH:
+            if not gain >= max(ENOUGH, LEAST / least):
                 stopped = "held-out loss"
                 break
             clean, least, self.kept = held_out[-1] <= held_out[0], (1 - gain) * least, self.kept + 1
