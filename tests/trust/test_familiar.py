@@ -72,6 +72,8 @@ def test_every_trait_outside_its_range_is_named_with_range_and_advice(scan, chan
     (sentence,) = unfamiliar(traits_of(scan) | change, CARD)
     assert label in sentence
     assert "--polish" in sentence and "refine" in sentence
+    (polished,) = unfamiliar(traits_of(scan) | change, CARD, polished=True)
+    assert "--polish" not in polished and "refine" in polished
     assert sentence.count("\n") == 0
 
 

@@ -40,7 +40,8 @@ def with_trust(
     part = recon.scan_part(scan)
     found = uncertainty_of(recon, part, fit)
     traits = traits_of(part, recon.probe)
-    warnings = [*unfamiliar(traits, card or {}), *harmed(fit, residual_before)]
+    polished = "polish" in recon.provenance
+    warnings = [*unfamiliar(traits, card or {}, polished=polished), *harmed(fit, residual_before)]
     record = {
         "warnings": warnings,
         "fit_warnings": warnings_about(fit.figures(), fit),

@@ -17,7 +17,8 @@ from ptypinn.physics.probes import equivalent_diameter
 
 TOLERANCE = 0.05
 """Beyond a range by less than this share of its ends, a scan is not told apart from one inside."""
-ADVICE = "Compare with `ptypinn refine`, or polish this result (--polish 30)."
+COMPARE, ADVICE = "Compare with `ptypinn refine`.", "Compare with `ptypinn refine`, or polish this result (--polish 30)."
+"""What to do with a result that is polished already, and with one that is not."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,14 @@ def traits_of(scan: ScanData, probe: Complex[np.ndarray, "mode y x"] | None = No
     return found
 
 
-def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any]) -> list[str]:
+def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any], *, polished: bool = False) -> list[str]:
     """One sentence for every trait that is outside what the weights saw; none where the card does not say.
 
     Args:
         traits: What the scan is like, from `traits_of`.
         card: Model card of the weights; `card["saw"]` maps names of traits to `[lowest, highest]` or to all values, or
             to one such list for every sort of scan.
+        polished: Whether the result is polished already, so that this is not advised.
     """
     saw = card.get("saw")
     saw, found = saw if isinstance(saw, Mapping) else {}, []
@@ -92,7 +94,7 @@ def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any]) -> list[str
         unit = f" {trait.unit}" if trait.unit else ""
         found.append(
             f"Outside what the network was trained on: {trait.label} {_digits(traits[name])}{unit}, trained on "
-            f"{_digits(limits[0])} to {_digits(limits[1])}{unit}. {ADVICE}"
+            f"{_digits(limits[0])} to {_digits(limits[1])}{unit}. {COMPARE if polished else ADVICE}"
         )
     return found
 
