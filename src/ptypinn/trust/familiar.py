@@ -17,8 +17,10 @@ from ptypinn.physics.probes import equivalent_diameter
 
 TOLERANCE = 0.05
 """Beyond a range by less than this share of its ends, a scan is not told apart from one inside."""
-COMPARE, ADVICE = "Compare with `ptypinn refine`.", "Compare with `ptypinn refine`, or polish this result (--polish 30)."
-"""What to do with a result that is polished already, and with one that is not."""
+COMPARE = "Compare with `ptypinn refine`."
+"""What to do with a result that is polished already."""
+ADVICE = "Compare with `ptypinn refine`, or polish this result (--polish 30)."
+"""What to do with one that is not."""
 
 
 @dataclass(frozen=True)
