@@ -89,16 +89,7 @@ def finetune(
 
 
 def _reconstruction(scan: ScanData, parts: Parts, solution: Solution) -> Reconstruction:
-    return Reconstruction(
-        object=solution.object,
-        illumination=solution.illumination,
-        probe=solution.probe,
-        positions_px=solution.positions_px,
-        origin_px=solution.origin_px,
-        pixel_size_m=scan.pixel_size_m,
-        patterns=parts.fits,
-        provenance={"stage": "finetune", "scan": scan.record},
-    )
+    return solution.reconstruction(scan, {"stage": "finetune"}, parts.fits)
 
 
 def _start(config: FinetuneConfig) -> Weights | None:

@@ -88,22 +88,8 @@ def _check_start(scan: ScanData, start: Reconstruction) -> None:
 
 
 def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
-    return Reconstruction(
-        object=result.object,
-        illumination=result.illumination,
-        probe=result.probe,
-        positions_px=result.positions_px,
-        origin_px=result.origin_px,
-        pixel_size_m=scan.pixel_size_m,
-        history=result.history,
-        provenance={
-            "stage": "refine",
-            "version": __version__,
-            "config": asdict(config),
-            "scan": scan.record,
-            **result.notes,
-        },
-    )
+    record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
+    return result.reconstruction(scan, record)
 
 
 def _accounted(

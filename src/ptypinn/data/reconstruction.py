@@ -12,6 +12,7 @@ from jaxtyping import Complex64, Float32, Float64, Int64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.plain import to_plain
 
 if TYPE_CHECKING:
     import xarray
@@ -136,3 +137,43 @@ class Reconstruction:
         from ptypinn.data.tensors import recon_tensors
 
         return recon_tensors(self)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What a solver finds, on the host."""
+
+    object: Complex64[np.ndarray, "height width"]
+    """Transmission; 1 or the start where no light falls."""
+    illumination: Float32[np.ndarray, "height width"]
+    """Photons on every object pixel over the scan."""
+    probe: Complex64[np.ndarray, "mode y x"]
+    """Modes, sqrt(photons), strongest first."""
+    positions_px: Float64[np.ndarray, "patterns 2"]
+    """Canvas coordinates of the probe array's pixel (0, 0)."""
+    origin_px: tuple[int, int]
+    """Where the canvas begins, in the coordinates of the scan's positions."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    """Losses on the way; empty where they are not at hand."""
+
+    def reconstruction(
+        self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
+    ) -> Reconstruction:
+        """A reconstruction of a scan.
+
+        Args:
+            scan: The scan.
+            provenance: How it came about; the scan's record is added.
+            patterns: Which patterns of the scan it was made from; None for all.
+        """
+        return Reconstruction(
+            object=self.object,
+            illumination=self.illumination,
+            probe=self.probe,
+            positions_px=self.positions_px,
+            origin_px=self.origin_px,
+            pixel_size_m=scan.pixel_size_m,
+            patterns=patterns,
+            history=self.history,
+            provenance=to_plain({**provenance, "scan": scan.record}),
+        )

@@ -24,7 +24,6 @@ from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
 from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights
 from ptypinn.learned.windows import solve_windows
-from ptypinn.plain import to_plain
 from ptypinn.prediction import close_flux, scale_prediction
 from ptypinn.progress import Progress
 from ptypinn.trust import with_trust
@@ -102,24 +101,13 @@ def _reconstruction(
     scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: Solution
 ) -> Reconstruction:
     model = {"file": weights.source, "sha256": weights.digest, "card": dict(weights.card)}
-    return Reconstruction(
-        object=solution.object,
-        illumination=solution.illumination,
-        probe=solution.probe,
-        positions_px=solution.positions_px,
-        origin_px=solution.origin_px,
-        pixel_size_m=scan.pixel_size_m,
-        history=solution.history,
-        provenance=to_plain(
-            {
-                "stage": "reconstruct",
-                "solver": "learned",
-                "version": __version__,
-                "config": asdict(config),
-                "model": model,
-                "rounds": rounds,
-                "passes": solution.passes,
-                "scan": scan.record,
-            }
-        ),
-    )
+    record = {
+        "stage": "reconstruct",
+        "solver": "learned",
+        "version": __version__,
+        "config": asdict(config),
+        "model": model,
+        "rounds": rounds,
+        "passes": solution.passes,
+    }
+    return solution.reconstruction(scan, record)

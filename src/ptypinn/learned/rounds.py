@@ -116,10 +116,10 @@ class LearnedSolver:
         """The physical passes of a round, and what the network sees after them."""
         if state.at.probe is not None and state.rounds % REFRESH == 0:
             self.preconditioner.refresh(state.at, state.at.probe)
-        state, descent = self._pass(state, loss=self.objective.held_out is not None)
-        held_out_loss = state.held_out_loss
-        for left in reversed(range(PASSES - 1)):
-            state, descent = self._pass(state, loss=left == 0)
+        judged, held_out_loss = self.objective.held_out is not None, state.held_out_loss
+        for number in range(PASSES):
+            state, descent = self._pass(state, loss=number == PASSES - 1 or (judged and number == 0))
+            held_out_loss = state.held_out_loss if number == 0 else held_out_loss
         assert state.velocity is not None
         probe = self.objective.probe if state.at.probe is None else state.at.probe
         seen = canvas_maps(

@@ -112,13 +112,12 @@ class SelfSupervision:
         with torch.enable_grad():
             answer = answer.detach().requires_grad_()
             change = change_of(answer, seen.unit)
-        at = replace(state.at, object=state.at.object + change.detach())
-        here = _with_probe(self._judge, state)(Unknowns(at.object))
+        state = corrected(state, seen, answer.detach(), self._problem.solver.amplitude)
+        here = _with_probe(self._judge, state)(Unknowns(state.at.object))
         expected = (self._problem.solver.preconditioner.illumination * seen.unit.square()).sum() / self.period
         (slope,) = torch.autograd.grad(change, answer, here.gradient.object * (2 / expected))
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
-        verdict = Verdict(here.loss / pixels, slope)
-        return replace(state, at=at), verdict
+        return state, Verdict(here.loss / pixels, slope)
 
     def solution(self, state: State) -> Solution:
         """A state on the host."""

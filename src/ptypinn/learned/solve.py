@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float32, Float64
 from torch import nn
 
+from ptypinn.data.reconstruction import Solved
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.learned.judge import Judge
@@ -22,22 +22,13 @@ from ptypinn.watching import WatchOf
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What the learned solver found, on the host."""
+class Solution(Solved):
+    """What the learned solver found.
 
-    object: Complex64[np.ndarray, "height width"]
-    """Transmission; 1 where no light falls."""
-    illumination: Float32[np.ndarray, "height width"]
-    """Photons on every object pixel over the scan."""
-    probe: Complex64[np.ndarray, "mode y x"]
-    """Modes, sqrt(photons), strongest first."""
-    positions_px: Float64[np.ndarray, "patterns 2"]
-    """Canvas coordinates of the probe array's pixel (0, 0)."""
-    origin_px: tuple[int, int]
-    """Where the canvas begins, in the coordinates of the scan's positions."""
-    history: dict[str, list[float]] = field(default_factory=dict)
-    """`loss` before the last pass of every round; where the solution is judged, `held_out_loss` before every round and
-    after the last."""
+    `history` holds `loss` before the last pass of every round; where the solution is judged, `held_out_loss` before
+    every round and after the last.
+    """
+
     passes: int = 0
     """Passes over the data."""
 

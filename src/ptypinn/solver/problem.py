@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Complex64, Float32, Float64
 
 from ptypinn.data.frame import canvas_frame, canvas_positions
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import Reconstruction, Solved
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.physics.forward import power
@@ -47,15 +45,9 @@ REFRESH = 10
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a solver found, on the host."""
+class Result(Solved):
+    """What the iterative solver found."""
 
-    object: Complex64[np.ndarray, "height width"]
-    probe: Complex64[np.ndarray, "mode y x"]
-    positions_px: Float64[np.ndarray, "patterns 2"]
-    origin_px: tuple[int, int]
-    illumination: Float32[np.ndarray, "height width"]
-    history: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     held_out_before: float = math.nan
     """Loss on the held-out pixels at the start; NaN where none are held out."""
