@@ -14,7 +14,7 @@ from scenes import Scene
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics import align, complex_error
-from ptypinn.solver.preconditioner import illumination_of
+from ptypinn.physics.illumination import illumination_of
 
 DIGITS = 6
 """Significant digits of stored figures."""

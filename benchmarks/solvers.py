@@ -27,7 +27,7 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.solve import solve_scan
 from ptypinn.learned.weights import Weights, load_weights
 from ptypinn.reconstruct import reconstruct
@@ -54,7 +54,7 @@ def settings_of(method: str, scene: Scene, weights: Path | None, rounds: int | N
     if method in LEARNED:
         options["weights"] = _weights(weights).digest
     if method != "refine":
-        options["rounds"] = rounds or (ROUNDS_UNKNOWN if scene.guess else ROUNDS)
+        options["rounds"] = rounds or usual_rounds(refine_probe=scene.guess)
     return options | ({"polish": POLISH} if method == "polished" else {})
 
 

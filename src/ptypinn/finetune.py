@@ -21,7 +21,7 @@ from ptypinn.device import cpu_threads, pick_device
 from ptypinn.finetuning.card import Outcome, model_card
 from ptypinn.finetuning.task import NOTED, FinetuneTask, ValidateEveryEpoch
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.self_supervised import Parts, SelfSupervision, split_patterns
 from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights, load_weights, save_weights
@@ -76,7 +76,7 @@ def finetune(
     checkpoint = to_resume(folder, NOTED) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
-    rounds = config.rounds or (ROUNDS_UNKNOWN if config.refine_probe else ROUNDS)
+    rounds = config.rounds or usual_rounds(refine_probe=config.refine_probe)
     options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss)
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)

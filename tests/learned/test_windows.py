@@ -15,6 +15,7 @@ import ptypinn as pp
 from ptypinn.config.jobs import JobsConfig
 from ptypinn.config.windows import WindowOptions
 from ptypinn.errors import InputError
+from ptypinn.learned import window_jobs
 from ptypinn.learned import windows as module
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.solve import solve_scan
@@ -139,7 +140,7 @@ def test_one_probe_is_found_for_all_windows(scan):
 
 
 def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
-    solved, solve = [], module.solve_scan
+    solved, solve = [], window_jobs.solve_scan
 
     def counted(part, *arguments, **options):
         if len(solved) == 2:
@@ -151,11 +152,13 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
         options = WindowOptions(window_px=88)
         return solve_windows(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
 
-    monkeypatch.setattr(module, "solve_scan", counted)
+    monkeypatch.setattr(window_jobs, "solve_scan", counted)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(list(tmp_path.rglob("object.npy"))) == 2
-    monkeypatch.setattr(module, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1])
+    monkeypatch.setattr(
+        window_jobs, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1]
+    )
     resumed = run()
     assert len(solved) == 4  # of four windows, every one is solved once
     assert not list(tmp_path.iterdir())
@@ -229,7 +232,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from ptypinn.config.windows import WindowOptions
 from ptypinn.data.scan import ScanData
-from ptypinn.learned import windows
+from ptypinn.learned import window_jobs, windows
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.models.unrolled import UnrolledCorrection
 
@@ -241,8 +244,8 @@ class Same:
 grid = np.stack(np.meshgrid(*2 * [np.arange(36) * 24.0], indexing="ij"), -1).reshape(-1, 2)
 probe = np.full((1, 32, 32), 7, np.complex64)
 scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
-solved, solve = [], windows.solve_scan
-windows.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
+solved, solve = [], window_jobs.solve_scan
+window_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
 options = WindowOptions(memory_gib={BUDGET_GIB})
 network = UnrolledCorrection().eval().requires_grad_(False)
 windows.solve_windows(scan, network, LearnedOptions(False), 1, torch.device("cpu"), windows=options)

@@ -9,10 +9,11 @@ from tests.solver.conftest import curved_probe, make_scan, raster, textured_obje
 
 from ptypinn.data.stack import PatternStack
 from ptypinn.physics.forward import expected_counts, power
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation
-from ptypinn.solver.preconditioner import CAP, Preconditioner, Smoothness, even_sums, illumination_of, rms_half_width
+from ptypinn.solver.preconditioner import CAP, Preconditioner, Smoothness, even_sums, rms_half_width
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start, integrate
 from ptypinn.solver.unknowns import Unknowns

@@ -20,7 +20,7 @@ from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.learned.polish import CLOSING, Polisher
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.solve import Solution
 from ptypinn.learned.weights import Weights
 from ptypinn.learned.windows import solve_windows
@@ -60,7 +60,7 @@ def reconstruct_learned(
     if config.prediction_scale == "recorded":
         raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    usual = ROUNDS_UNKNOWN if config.refine_probe else ROUNDS
+    usual = usual_rounds(refine_probe=config.refine_probe)
     rounds = config.rounds or usual
     judged = config.polish > 0 or rounds > usual
     options = LearnedOptions(

@@ -165,6 +165,11 @@ class LearnedSolver:
         return Unknowns(move, probe, velocity.shifts)
 
 
+def usual_rounds(*, refine_probe: bool) -> int:
+    """How many rounds a scan takes where nothing else is asked for."""
+    return ROUNDS_UNKNOWN if refine_probe else ROUNDS
+
+
 def answered(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
     """What a network answers in a round: to the maps turned and flipped as `ORIENTATIONS` has it, and turned back.
 

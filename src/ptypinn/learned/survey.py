@@ -18,8 +18,9 @@ from ptypinn.data.stack import PatternStack
 from ptypinn.learned.layout import Box, Layout
 from ptypinn.learned.problem import LearnedOptions, WholeScan, objective_of
 from ptypinn.learned.rounds import steady
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.physics.patches import split_positions
-from ptypinn.solver.preconditioner import WELL_LIT, Levels, even_sums, illumination_of
+from ptypinn.solver.preconditioner import WELL_LIT, Levels, even_sums
 from ptypinn.solver.start import integrate, moments, raw_moments, spread
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Probe

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -31,48 +31,30 @@ from ptypinn.jobs.run import run_jobs
 from ptypinn.jobs.task import Job
 from ptypinn.learned.budget import lay_out
 from ptypinn.learned.layout import Box, Layout, Window, halo_of
-from ptypinn.learned.problem import LearnedOptions, WholeScan
+from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.solve import Solution, solve_scan
 from ptypinn.learned.stitch import Piece, stitch
-from ptypinn.learned.survey import Rows, Start, Survey, fingerprint, part_of, raw_rows, survey
-from ptypinn.learned.weights import digest_of, load_weights, save_weights
+from ptypinn.learned.survey import Rows, fingerprint, raw_rows, survey
+from ptypinn.learned.weights import digest_of, save_weights
+from ptypinn.learned.window_jobs import (
+    AMPLITUDE,
+    LIGHT,
+    NETWORK,
+    OBJECT,
+    PHASE,
+    PROBE,
+    Given,
+    WindowJob,
+    corners_of,
+    solve_probe,
+    solve_window,
+)
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress, silent
-from ptypinn.solver.preconditioner import Levels, rms_half_width
+from ptypinn.solver.preconditioner import rms_half_width
 from ptypinn.watching import WatchOf
 
-FOLDER, COUNTS, NETWORK = "windows", "counts.h5", "network.safetensors"
-OBJECT, LIGHT, PROBE = "object.npy", "illumination.npy", "probe.npy"
-AMPLITUDE, PHASE = "start_amplitude.npy", "start_phase.npy"
-
-
-@dataclass(frozen=True)
-class WindowJob:
-    """A window to solve; the record of a finished one must agree with it."""
-
-    number: int
-    """Among the windows of its scan."""
-    core: Box
-    canvas: Box
-    halo: int
-    digest: str
-    """Of scan, network, options and layout."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What all windows are given, small enough to go to every worker; arrays lie in the folder."""
-
-    folder: Path
-    scan: ScanData
-    """Without a truth; its counts are read by the workers."""
-    origin: tuple[int, int]
-    options: LearnedOptions
-    rounds: int
-    device: str
-    network: bool
-    """Whether there is one."""
+FOLDER, COUNTS = "windows", "counts.h5"
 
 
 def solve_windows(
@@ -110,7 +92,7 @@ def solve_windows(
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
     halo = windows.halo_px or halo_of(rms_half_width(power), scan.size)
-    layout = lay_out(scan, _corners(scan, origin), extent, halo, windows)
+    layout = lay_out(scan, corners_of(scan, origin), extent, halo, windows)
     if len(layout.windows) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
@@ -174,48 +156,6 @@ def _joined(given: Given, layout: Layout, named: dict[str, Window], light: np.nd
         given.scan.positions_px - np.asarray(given.origin, float),
         given.origin,
     )
-
-
-def solve_window(
-    job: WindowJob, folder: Path, *, given: Given, levels: Levels, amplitude: float, factor: int
-) -> dict[str, Any]:
-    """Solve a window with a known probe; write its object and illumination into the folder."""
-    patterns = _patterns(job, given)
-    slow, phase = (np.load(given.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
-    whole = Survey(Start(slow, phase, factor), levels, amplitude).whole(job.canvas, given.origin, patterns)
-    found = _run(part_of(given.scan, patterns), given, _device(given.device, job), whole)
-    np.save(folder / OBJECT, found.object)
-    np.save(folder / LIGHT, found.illumination)
-    return {"loss": found.history["loss"], "passes": found.passes}
-
-
-def solve_probe(job: WindowJob, folder: Path, *, given: Given) -> dict[str, Any]:
-    """Solve a window for object and probe; write the probe into the folder."""
-    found = _run(part_of(given.scan, _patterns(job, given)), given, _device(given.device, job), None)
-    np.save(folder / PROBE, found.probe)
-    return {"loss": found.history["loss"]}
-
-
-def _run(scan: ScanData, given: Given, device: torch.device, whole: WholeScan | None) -> Solution:
-    network = load_weights(given.folder / NETWORK).network if given.network else None
-    return solve_scan(scan, network, given.options, given.rounds, device, whole=whole)
-
-
-def _patterns(job: WindowJob, given: Given) -> np.ndarray:
-    return np.flatnonzero(Box(*job.core).grown(job.halo).met_by(_corners(given.scan, given.origin), given.scan.size))
-
-
-def _corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
-    """Integer patch corners (y, x) on the whole canvas."""
-    return split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, float)))[0][0].numpy()
-
-
-def _device(name: str, job: WindowJob) -> torch.device:
-    """The device of a window: one of all CUDA devices by its place, where any will do."""
-    device = torch.device(name)
-    if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
-        return device
-    return torch.device("cuda", job.number % torch.cuda.device_count())
 
 
 def _laid_out(given: Given, network: UnrolledCorrection | None, jobs: JobsConfig) -> Given:

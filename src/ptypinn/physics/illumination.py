@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import probe_intensity
+from ptypinn.types import Corners, Probe
 
 BATCH = 256
+
+
+def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
+    """Photons that a probe at integer corners puts on every pixel of a canvas that holds all its patches."""
+    total, power = probe.new_zeros((1, height, width), dtype=probe.real.dtype), probe_intensity(probe[None])
+    for part in torch.split(corners, BATCH, dim=1):
+        add_patches(total, power.repeat(part.shape[1], 1, 1)[None], part)
+    return total[0]
 
 
 def illumination_at(

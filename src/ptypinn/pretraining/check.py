@@ -10,7 +10,7 @@ from torch import nn
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.learned.problem import LearnedOptions, learned_problem
-from ptypinn.learned.rounds import ROUNDS, ROUNDS_UNKNOWN
+from ptypinn.learned.rounds import usual_rounds
 from ptypinn.pretraining.data import CARD, CHECK
 from ptypinn.pretraining.scenarios import KINDS, Scenario, draw_scenario
 from ptypinn.pretraining.states import DIM, aligned
@@ -53,7 +53,7 @@ def error_of(scenario: Scenario, network: nn.Module | None) -> float:
     unknown, scan = scenario.guess is not None, scenario.scan()
     problem = learned_problem(scan, network, LearnedOptions(refine_probe=unknown), torch.device("cpu"))
     state = problem.start
-    for _ in range(ROUNDS_UNKNOWN if unknown else ROUNDS):
+    for _ in range(usual_rounds(refine_probe=unknown)):
         state = problem.solver.round(state)
     light = problem.solver.preconditioner.illumination
     weight = light / (light + DIM * light.max())

@@ -17,7 +17,7 @@ from jaxtyping import Complex, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ptypinn.physics.patches import add_patches
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Object, Probe
 
@@ -33,15 +33,6 @@ WELL_LIT = 0.3
 
 
 Light = Float[Tensor, "height width"]
-
-
-def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
-    """Photons that fall on each object pixel over the scan: the sum of `abs(probe)**2` over positions and modes."""
-    power = (probe.abs().square()).sum(0)
-    total = power.new_zeros((1, height, width))
-    for part in torch.split(corners, 256, dim=1):
-        add_patches(total, power.expand(1, part.shape[1], *power.shape).contiguous(), part)
-    return total[0]
 
 
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:

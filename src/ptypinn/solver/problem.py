@@ -14,6 +14,7 @@ from ptypinn.data.reconstruction import Reconstruction, Solved
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.physics.forward import power
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress
 from ptypinn.solver.data_terms import DATA_TERMS
@@ -22,7 +23,7 @@ from ptypinn.solver.lbfgs import LBFGSMemory
 from ptypinn.solver.modes import extend_modes, hold_power, orthogonalise
 from ptypinn.solver.objective import Evaluation, Objective
 from ptypinn.solver.options import SolverOptions
-from ptypinn.solver.preconditioner import Preconditioner, Smoothness, illumination_of
+from ptypinn.solver.preconditioner import Preconditioner, Smoothness
 from ptypinn.solver.solve import StopRule, Trace, solve
 from ptypinn.solver.start import deflection_start, flux_start
 from ptypinn.solver.unknowns import Unknowns

@@ -26,11 +26,11 @@ from ptypinn.data.frame import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.physics.patches import split_positions
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import extend_modes
 from ptypinn.solver.options import SolverOptions
-from ptypinn.solver.preconditioner import illumination_of
 from ptypinn.solver.problem import Result
 
 Canvas = Complex64[np.ndarray, "height width"]

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ptypinn.data.stack import PatternStack
+from ptypinn.physics.illumination import illumination_of
 from ptypinn.physics.patches import add_patches
 from ptypinn.physics.propagate import far_field
-from ptypinn.solver.preconditioner import illumination_of
 from ptypinn.types import Corners, Object, Patterns, Probe
 
 
