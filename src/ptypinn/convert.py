@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,7 +15,7 @@ from ptypinn.data.formats import FORMATS, detect_format, holds_scan, load_recons
 from ptypinn.data.formats.base import WORDS, Field, fields_of, require_writable
 from ptypinn.data.formats.crop import LEFT_OUT
 from ptypinn.data.formats.foreign import optics_record
-from ptypinn.data.formats.optics import NAMES, Optics
+from ptypinn.data.formats.optics import Optics
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -119,13 +118,10 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
 
 
 def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
-    """Objects in the source that may be the true one, and were not asked for or cannot be kept."""
-    if isinstance(thing, Reconstruction):
-        return []
-    ignored = (
-        f"{name} of the source, unless --truth {name} takes it along" for name in thing.provenance.get("ignored", [])
-    )
-    return [*thing.provenance.get(LEFT_OUT, []), *ignored]
+    """What was not read of the source, and objects in it that may be the true one and were not asked for."""
+    told = thing.provenance
+    ignored = (f"{name} of the source, unless --truth {name} takes it along" for name in told.get("ignored", []))
+    return [*told.get(LEFT_OUT, []), *ignored]
 
 
 def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
@@ -136,17 +132,9 @@ def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:
     if not holds_scan(source, config):
-        return _with_optics(load_reconstruction(source, config), config)
+        return load_reconstruction(source, config)
     budget = min(config.memory_budget_MB, IN_MEMORY_MB) if h5py.is_hdf5(source) else config.memory_budget_MB
     calibrate = config.photons is not None or config.calibration != DEFAULTS.calibration
     scan = read_scan(source, dataclasses.replace(config, memory_budget_MB=budget), calibrate=calibrate)
     options = {key: value for key, value in scan.provenance["options"].items() if key not in INCIDENTAL}
     return scan.replace(provenance={**scan.provenance, "options": options})
-
-
-def _with_optics(recon: Reconstruction, config: LoadConfig) -> Reconstruction:
-    """A reconstruction whose provenance tells the optics that options give."""
-    given = {field: value for field in NAMES if (value := getattr(config, field)) is not None}
-    known = recon.provenance.get("optics")
-    optics = {**(known if isinstance(known, Mapping) else {}), **given}
-    return dataclasses.replace(recon, provenance={**recon.provenance, "optics": optics}) if given else recon

@@ -93,7 +93,7 @@ def test_other_names_and_several_modes(tmp_path):
 
 
 def test_an_object_is_the_truth_only_on_request(tmp_path):
-    entries = {**contents(), "objectGuess": np.ones((20, 21), np.complex128)}
+    entries = {**contents(), "domain": "counts", "objectGuess": np.ones((20, 21), np.complex128)}
     path = write(tmp_path / "scan.npz", entries)
     scan = load(path)
     assert scan.truth is None
@@ -103,6 +103,8 @@ def test_an_object_is_the_truth_only_on_request(tmp_path):
     assert asked.provenance["ignored"] == []
     with pytest.raises(InputError, match="--truth"):
         load(path, LoadConfig(truth="object"))
+    with pytest.raises(InputError, match=r"domain: found <U6 of shape \(\), expected an image"):
+        load(path, LoadConfig(truth="domain"))
 
 
 def test_geometry_options_give_metres(tmp_path):

@@ -95,7 +95,8 @@ class LoadConfig:
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that turn out to be near-field (projection) images; far-field takes them anyway."""
     memory_budget_MB: float = 1024.0
-    """HDF5 patterns larger than this stay on disk and are read in pieces."""
+    """Patterns larger than this stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and flat NPZ
+    without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""
     max_canvas_pixels: int = MAX_CANVAS_PIXELS
     """Most pixels of the object canvas; positions that need more mostly have a mistaken unit."""
 

@@ -16,8 +16,8 @@ from ptypinn.data.containment import require_contained
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
-DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
-"""What the HDF5 library raises where the bytes of a file make no sense."""
+DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What h5py and NumPy raise where the bytes of a file make no sense."""
 
 
 @contextlib.contextmanager

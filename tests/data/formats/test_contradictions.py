@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.convert import convert
 from ptypinn.data.formats import load, load_reconstruction, save
 from ptypinn.errors import InputError
 
@@ -113,7 +114,7 @@ def test_an_unknown_unit_is_not_guessed(by_hand, scene, tmp_path):
         ("content/obj/SS00G00/_psize", np.array([1e-8, 2e-8]), r"square pixels"),
         ("content/obj/SECOND/data", np.ones((1, 4, 4)), r"content/obj: found 2 storages"),
         ("content/positions/SS00G00", None, r"content/positions/SS00G00"),
-        ("content/positions/SS00G00", np.zeros((7, 3)), r"content/positions: .*y, x"),
+        ("content/positions/SS00G00", np.zeros((7, 3)), r"content/positions/SS00G00: .*y, x"),
         ("content/obj/SS00G00/data", np.ones((2, 40, 40)), r"object: .*one layer"),
         ("content/probe/SP00/data", np.full((1, 16, 16), np.nan + 0j), r"probe: .*not finite"),
         ("content/probe/SP00/data", np.ones((1, 16, 14), complex), r"probe: .*square"),
@@ -132,12 +133,41 @@ def test_ptyr(by_hand, scene, tmp_path, name, value, message):
         ("probe", np.ones((1, 2, 16, 14), complex), r"probe: .*square modes"),
         ("probe_position_x_m", np.zeros(3), r"3 values for 7 of y"),
         ("probe_position_x_m", np.full(7, np.nan), r"positions: .*not finite"),
+        ("probe_position_x_m", np.ones(7, complex), r"probe_position_x_m: found complex128"),
+        ("probe_position_indexes", np.full(7, 0.5), r"probe_position_indexes: .*7 whole numbers"),
     ],
 )
 def test_products(by_hand, scene, tmp_path, name, value, message):
     by_hand.product_hdf5(tmp_path / "p.h5", scene)
     path = change(tmp_path / "p.h5", name, value)
     assert_one_line(path, message, load if "patterns" in message else load_reconstruction)
+
+
+def test_numbers_of_a_product_are_single_ones(by_hand, scene, tmp_path):
+    by_hand.product_hdf5(tmp_path / "p.h5", scene)
+    path = change(tmp_path / "p.h5", "object", center_y_m=np.ones(3))
+    assert_one_line(path, r"object_center_y_m: .*one number", load_reconstruction)
+
+
+def add_coherent_mode(path):
+    if path.suffix == ".hdf5":
+        change(path, "probe", np.ones((2, 2, 16, 16), complex))
+        return
+    with np.load(path) as file:
+        arrays = {**file, "probe": np.ones((2, 2, 16, 16), complex)}
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "npz"])
+def test_coherent_modes_are_not_left_out_in_silence(by_hand, scene, tmp_path, kind):
+    """A product may hold modes that vary the probe over the scan, which no scan or reconstruction of ours has."""
+    path, data = tmp_path / f"p.{kind}", tmp_path / "d.h5"
+    getattr(by_hand, f"product_{kind}")(path, scene)
+    add_coherent_mode(path)
+    by_hand.patterns_hdf5(data, scene)
+    told = ["1 further coherent modes, which vary the probe over the scan"]
+    assert load(path, LoadConfig(patterns_file=str(data))).provenance["left_out"] == told
+    assert told[0] in convert(path, tmp_path / "r.cxi").lost
 
 
 def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):
@@ -147,7 +177,10 @@ def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):
     change(tmp_path / "d.h5", "indexes", np.arange(100, 108))
     assert_one_line(tmp_path / "p.h5", r"none that a pattern has", patterns_file=other)
     change(tmp_path / "d.h5", "indexes", np.zeros(8, int))
-    assert_one_line(tmp_path / "p.h5", r"repeated or missing", patterns_file=other)
+    assert_one_line(tmp_path / "p.h5", r"several patterns of one index", patterns_file=other)
+    change(tmp_path / "d.h5", "indexes", np.array([b"a"] * 8))
+    with pytest.raises(InputError, match=r"d\.h5: indexes: .*8 whole numbers"):
+        load(tmp_path / "p.h5", LoadConfig(patterns_file=other))
     with pytest.raises(InputError, match=r"none\.h5: file: found nothing"):
         load(tmp_path / "p.h5", LoadConfig(patterns_file=str(tmp_path / "none.h5")))
 

@@ -13,7 +13,7 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.convert import convert, format_for
 from ptypinn.data.formats import FORMATS, detect_format, load, load_reconstruction, save
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import ScanData, wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.refine import refine
 from ptypinn.simulate import simulate
@@ -81,6 +81,27 @@ def test_optics_of_a_reconstruction_are_kept_or_given(make_recon, tmp_path):
     with h5py.File(done.path) as file:
         assert file.attrs["photon_energy_eV"] == 7000.0
         assert file.attrs["detector_object_distance_m"] == 0.0
+
+
+@pytest.mark.parametrize("source", ["native", "npz"])
+def test_options_give_a_reconstruction_its_pixel(make_recon, tmp_path, source):
+    bare = file_of(make_recon(provenance={}, pixel_size_m=None), tmp_path, source)
+    with pytest.raises(InputError, match="object pixel: found none"):
+        convert(bare, tmp_path / "a.cxi")
+    optics = {"energy_eV": 8000.0, "detector_distance_m": 2.0, "detector_pixel_m": 5e-5}
+    wavelength = wavelength_of(optics["energy_eV"])
+    far_field = load_reconstruction(convert(bare, tmp_path / "b.cxi", config=LoadConfig(**optics)).path)
+    assert far_field.pixel_size_m == pytest.approx(wavelength * 2.0 / (8 * 5e-5))
+    given = load_reconstruction(bare, LoadConfig(pixel_size_m=1e-8, **optics))
+    assert given.pixel_size_m == 1e-8
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+def test_a_product_says_which_patterns_its_positions_belong_to(make_recon, tmp_path, suffix):
+    index = np.array([0, 2, 3, 7, 8])
+    path = save(make_recon(patterns=index), tmp_path / f"p{suffix}", "ptychodus")
+    np.testing.assert_array_equal(load_reconstruction(path).patterns, index)
+    assert load_reconstruction(save(make_recon(), tmp_path / f"q{suffix}", "ptychodus")).patterns is None
 
 
 @pytest.mark.parametrize("source", ["cxi", "ptychodus", "npz"])

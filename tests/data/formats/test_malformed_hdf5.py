@@ -107,6 +107,7 @@ CASES = {
     "soft links in a circle": (PTYLAB, {"encoder": soft_circle}, "encoder: found no such dataset"),
     "no energy": (CXI, {"entry_1/instrument_1/source_1/energy": None}, "--energy_eV"),
     "negative energy": (CXI, {"entry_1/instrument_1/source_1/energy": -1.0}, "energy: found -"),
+    "records for directions": (CXI, {f"{DETECTOR}/basis_vectors": np.zeros(3, "f4,i4")}, "damaged"),
     "a mask of another size": (CXI, {f"{DETECTOR}/mask": np.zeros((N, 2 * N), np.uint32)}, "mask"),
     "a mask of real numbers": (CXI, {f"{DETECTOR}/mask": np.zeros((N, N))}, "mask"),
     "everything masked": (CXI, {f"{DETECTOR}/mask": np.ones((N, N), np.uint32)}, "no good pixel"),

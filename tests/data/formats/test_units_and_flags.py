@@ -40,6 +40,17 @@ def test_cxi_numbers_are_in_the_units_that_they_name(file):
         load(path)
 
 
+def test_mega_is_not_taken_for_milli(file):
+    path, scan = file
+    put(path, f"{SOURCE}/energy", scan.energy_eV * 1e3, "meV")
+    assert load(path).energy_eV == pytest.approx(scan.energy_eV)
+    put(path, f"{SOURCE}/energy", scan.energy_eV / 1e6, "MeV")
+    assert load(path).energy_eV == pytest.approx(scan.energy_eV)
+    put(path, f"{SOURCE}/energy", scan.energy_eV, "mev")
+    with pytest.raises(InputError, match=r"energy@units: found 'mev'"):
+        load(path)
+
+
 def test_the_energy_of_the_ring_is_not_that_of_a_photon(file):
     path, scan = file
     put(path, f"{SOURCE}/energy", 3e9 * 1.602176634e-19, "J")

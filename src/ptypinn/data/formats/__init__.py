@@ -8,7 +8,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.atomic import atomic_path
 from ptypinn.data.containment import external_files
 from ptypinn.data.formats.base import Entry, Field, Format, Lack, require_writable
-from ptypinn.data.formats.finish import finish
+from ptypinn.data.formats.finish import finish, finish_reconstruction
 from ptypinn.data.formats.registry import FORMATS, detect_format
 from ptypinn.data.hdf5 import require_file
 from ptypinn.data.reconstruction import Reconstruction
@@ -65,7 +65,7 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
     if found.read_reconstruction is None:
         raise InputError(str(path), "file", f"a scan ({found.title})", "a reconstruction")
     with external_files(config.allow_external):
-        return found.read_reconstruction(path, config)
+        return finish_reconstruction(found.read_reconstruction(path, config), config)
 
 
 def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "native") -> Path:

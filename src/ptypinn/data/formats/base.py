@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import h5py
+
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.hdf5 import open_hdf5
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -81,6 +84,14 @@ class Lack:
     """Field of `LoadConfig` that supplies it."""
 
 
+OPTICS = (
+    Lack("photon energy", "energy_eV"),
+    Lack("detector distance", "detector_distance_m"),
+    Lack("detector pixel", "detector_pixel_m"),
+)
+"""The numbers that give lengths on the sample, where files need not tell them."""
+
+
 @dataclass(frozen=True)
 class Format:
     """One file format. Scans, reconstructions or both; read, written or both.
@@ -123,6 +134,18 @@ class Format:
     def holds(self) -> frozenset[Field]:
         """The fields that some entry carries."""
         return frozenset(entry.field for entry in self.entries if entry.field is not None)
+
+
+def hdf5_with(told: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
+    """A `sniff` for files that are HDF5 and of which their content tells the format."""
+
+    def sniff(path: Path) -> bool:
+        if not h5py.is_hdf5(path):
+            return False
+        with open_hdf5(path) as file:
+            return told(file)
+
+    return sniff
 
 
 def fields_of(thing: ScanData | Reconstruction) -> list[Field]:

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_image, as_probe
+from ptypinn.data.formats.base import OPTICS, Entry, Format, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_geometry import (
@@ -31,11 +32,10 @@ from ptypinn.data.formats.cxi_layout import (
 )
 from ptypinn.data.formats.cxi_recon import EXTENT, IMAGE, MIDDLE, read_cxi_reconstruction, write_cxi_reconstruction
 from ptypinn.data.formats.native import OWN
-from ptypinn.data.formats.npz_archive import as_probe
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_array, require_dataset
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
@@ -123,10 +123,7 @@ def read_truth(file: h5py.File, source: str, config: LoadConfig) -> np.ndarray |
     """The object that `--truth` names, (H, W) complex64; None where it names none."""
     if not config.truth:
         return None
-    dataset = require_dataset(file, source, config.truth)
-    if dataset.ndim != 2 or dataset.dtype.kind not in "uifc":
-        raise InputError(source, config.truth, f"{dataset.dtype} of shape {dataset.shape}", "an image of numbers")
-    return read_array(dataset, source).astype(np.complex64)
+    return as_image(source, config.truth, require_array(file, source, config.truth))
 
 
 def write_cxi(scan: ScanData, path: Path) -> None:
@@ -141,14 +138,6 @@ def write_cxi(scan: ScanData, path: Path) -> None:
             image = add_group(entry, "image_1", "NXcollection")
             add_dataset(image, "data", scan.truth, "")
             image["data_space"], image["is_fft_shifted"] = "real", 0
-
-
-def is_cxi(path: Path) -> bool:
-    """Whether a file is HDF5 with an entry as CXI has it."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return "entry_1" in file and OWN not in file
 
 
 def _holds_scan(path: Path, config: LoadConfig) -> bool:
@@ -189,18 +178,14 @@ ENTRIES = (
 CXI = Format(
     "CXI",
     (".cxi",),
-    sniff=is_cxi,
+    sniff=hdf5_with(lambda file: "entry_1" in file and OWN not in file),
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` say along "
     "which direction of the laboratory the rows and columns of the detector run. Without them rows run along -y and "
     "columns along -x, so that positions are +y and +x of `translation`. A file with an image and no patterns is a "
     "reconstruction; size and middle of the image tell its pixels and its place.",
-    lacks=(
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
-    ),
+    lacks=OPTICS,
     read=read_cxi,
     write=write_cxi,
     read_reconstruction=read_cxi_reconstruction,

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.arrays import as_positions
 from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
 from ptypinn.data.formats.units import LENGTHS, read_quantity
 from ptypinn.data.hdf5 import find_dataset, require_dataset
@@ -61,8 +62,4 @@ def _columns(basis: np.ndarray) -> np.ndarray:
 def read_translation(file: h5py.File, source: str) -> np.ndarray:
     """Motion of the sample (x, y, z), metres, (M, 3)."""
     dataset = require_dataset(file, source, *TRANSLATION)
-    values = read_array(dataset, source)
-    if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "uif":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, dataset.name, found, "numbers of shape (patterns, 3): x, y, z in metres")
-    return values.astype(np.float64)
+    return as_positions(source, dataset.name, read_array(dataset, source), "x, y, z in metres")

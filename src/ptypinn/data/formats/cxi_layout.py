@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 
 from ptypinn.data.formats.counts import write_counts
+from ptypinn.data.formats.units import JOULES_PER_EV
 from ptypinn.data.scan import ScanData
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
 GEOMETRY = "entry_1/sample_1/geometry_1"
-JOULES_PER_EV = 1.602176634e-19
 
 
 def write_layout(file: h5py.File, scan: ScanData) -> h5py.Group:

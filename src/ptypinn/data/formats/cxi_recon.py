@@ -12,20 +12,18 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.arrays import as_probe
+from ptypinn.data.formats.cxi_geometry import read_translation
 from ptypinn.data.formats.cxi_layout import (
     DETECTOR,
-    GEOMETRY,
-    JOULES_PER_EV,
     SOURCE,
     add_dataset,
     add_group,
     sample_translation,
 )
 from ptypinn.data.formats.foreign import foreign_reconstruction, optics_record
-from ptypinn.data.formats.npz_archive import as_probe
-from ptypinn.data.formats.optics import NAMES
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity
+from ptypinn.data.formats.units import ENERGIES, JOULES_PER_EV, LENGTHS, read_quantity
 from ptypinn.data.hdf5 import open_hdf5, require_array
 from ptypinn.data.recon_file import write_plots
 from ptypinn.data.reconstruction import Reconstruction
@@ -82,23 +80,19 @@ def read_cxi_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
         image = require_array(file, source, IMAGE)
         probe = as_probe(source, f"{SOURCE}/illumination", require_array(file, source, f"{SOURCE}/illumination"))
         pixel, origin = _grid(file, source, image.shape)
-        places = require_array(file, source, f"{GEOMETRY}/translation")
-        if places.ndim != 2 or places.shape[1] != 3 or places.dtype.kind not in "uif":
-            found = f"{places.dtype} of shape {places.shape}"
-            raise InputError(source, f"{GEOMETRY}/translation", found, "numbers of shape (patterns, 3): x, y, z")
+        places = read_translation(file, source)
         optics = {
             "energy_eV": read_quantity(file, source, ENERGIES, "J", f"{SOURCE}/energy"),
             "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
             "detector_pixel_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/x_pixel_size"),
         }
-    optics |= {name: value for name in NAMES if (value := getattr(config, name)) is not None}
     return foreign_reconstruction(
         source,
         image,
         probe,
-        places[:, 1::-1].astype(np.float64) / pixel - origin,
+        places[:, 1::-1] / pixel - origin,
         origin_px=(int(origin[0]), int(origin[1])),
-        pixel_size_m=config.pixel_size_m or pixel,
+        pixel_size_m=pixel,
         provenance=describe_source(path, "cxi", config, optics=optics),
     )
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.base import Entry, Format, Lack, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
@@ -106,9 +106,8 @@ def _beam_centre(file: h5py.File, source: str) -> tuple[int, int] | None:
 
 def _good(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray:
     dataset = find_dataset(file, *MASKS)
-    if dataset is None:
-        return take_mask(np.zeros(shape[-2:], bool), source, MASKS[0], shape, config)
-    return take_mask(read_array(dataset, source) != 0, source, MASKS[0], shape, config)
+    bad = np.zeros(shape[-2:], bool) if dataset is None else read_array(dataset, source) != 0
+    return take_mask(bad, source, MASKS[0] if dataset is None else dataset.name, shape, config)
 
 
 def _invalid(file: h5py.File, source: str, dtype: np.dtype) -> int | None:
@@ -134,18 +133,10 @@ def _detector_pixel(file: h5py.File, source: str) -> float | None:
     return x or y
 
 
-def is_eiger(path: Path) -> bool:
-    """Whether a file is HDF5 with the groups of a Dectris master file."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return isinstance(file.get(SPECIFIC), h5py.Group) and "entry" in file
-
-
 EIGER = Format(
     "Dectris Eiger master file (NeXus) with a table of positions",
     (".h5",),
-    sniff=is_eiger,
+    sniff=hdf5_with(lambda file: isinstance(file.get(SPECIFIC), h5py.Group)),
     entries=(
         Entry("entry/data/data_000001 ...", "counts", "(frames, rows, columns)", "counts", "linked data files, joined"),
         Entry(MASKS[0], "mask", "(rows, columns)", "", "0 = good; or entry/instrument/detector/pixel_mask", True),

@@ -1,8 +1,11 @@
-"""What happens to every scan after it is read: options that replace its numbers, a probe, its photons."""
+"""What happens to all that is read: options replace numbers of the file; scans get a probe, and the probe photons."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,14 @@ from jaxtyping import Complex64
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import map_npy
 from ptypinn.data.calibrate import calibrate_probe
+from ptypinn.data.formats.arrays import as_probe
 from ptypinn.data.formats.crop import CUT_FROM, coarser
-from ptypinn.data.formats.npz_archive import PROBE_NAMES, as_probe, number_in, open_npz, pick, text_in
+from ptypinn.data.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.data.formats.optics import NAMES, Optics
 from ptypinn.data.formats.registry import FORMATS, detect_format
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
 from ptypinn.data.oriented import Orientation, derive
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
@@ -118,6 +123,19 @@ def _from_hdf5(path: Path) -> GivenProbe | None:
         probe = as_probe(str(path), dataset.name, read_array(dataset, str(path)))
         pixel = read_scalar(file, str(path), f"{dataset.parent.name}/pixel_size_m")
         return GivenProbe(probe, "calibrated" if dataset.attrs.get("units") == "sqrt(photons)" else "relative", pixel)
+
+
+def finish_reconstruction(recon: Reconstruction, config: LoadConfig) -> Reconstruction:
+    """Put the optics that options give on record, and the object pixel that options or the optics give in its place."""
+    given = {name: value for name in NAMES if (value := getattr(config, name)) is not None}
+    known = recon.provenance.get("optics")
+    optics: dict[str, Any] = {**(known if isinstance(known, Mapping) else {}), **given}
+    numbers = {name: value for name in NAMES if isinstance(value := optics.get(name), float) and 0 < value < math.inf}
+    particle = optics.get("particle", "photon") if config.particle == "auto" else config.particle
+    far_field = Optics(**numbers, particle=particle).pixel_size_m(recon.probe.shape[-1])
+    provenance = {**recon.provenance, "optics": optics} if given else recon.provenance
+    pixel = config.pixel_size_m or recon.pixel_size_m or far_field
+    return dataclasses.replace(recon, pixel_size_m=pixel, provenance=provenance)
 
 
 def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:

@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import Entry, Format, hdf5_with
 from ptypinn.data.formats.counts import take_counts
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_layout import DETECTOR, add_dataset, add_group, write_layout
@@ -37,6 +38,7 @@ from ptypinn.errors import InputError
 
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
+PLACES = f"{OWN}/positions_px"
 NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
 
 
@@ -68,7 +70,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
         return ScanData(
             counts=counts,
-            positions_px=crop.positions(require_array(file, source, f"{OWN}/positions_px")),
+            positions_px=crop.positions(as_positions(source, PLACES, require_array(file, source, PLACES))),
             probe=None if probe is None else crop.probe(probe),
             truth=crop.truth(truth),
             mask=good,
@@ -94,14 +96,6 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
     write_json(group, "provenance", dict(scan.provenance))
 
 
-def is_native(path: Path) -> bool:
-    """Whether a file is HDF5 with one of our own groups."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return OWN in file or is_reconstruction(file)
-
-
 def _holds_scan(path: Path, config: LoadConfig) -> bool:
     with open_hdf5(path) as file:
         return OWN in file
@@ -121,7 +115,7 @@ ENTRIES = (
     Entry(f"{DETECTOR}/basis_vectors", None, "(3, 2)", "m", "(x, y, z) of one row step and one column step", True),
     Entry("entry_1/sample_1/geometry_1/translation", None, "(M, 3)", "m", "sample motion (x, y, z)", True),
     Entry("entry_1/instrument_1/source_1/energy", None, "", "J", "of one photon, for other readers", True),
-    Entry(f"{OWN}/positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)"),
+    Entry(PLACES, "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)"),
     Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
     Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
@@ -147,7 +141,7 @@ ENTRIES = (
 NATIVE = Format(
     "ptypinn HDF5",
     (".h5", ".hdf5"),
-    sniff=is_native,
+    sniff=hdf5_with(lambda file: OWN in file or is_reconstruction(file)),
     entries=ENTRIES,
     notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
     "everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "

@@ -16,13 +16,13 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import Archive
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_image, as_positions, as_probe
+from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack
 from ptypinn.data.formats.counts import take_mask
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.npz_archive import (
     PROBE_NAMES,
-    as_probe,
     domain_of,
     npz_names,
     number_in,
@@ -32,8 +32,9 @@ from ptypinn.data.formats.npz_archive import (
     to_counts,
 )
 from ptypinn.data.formats.npz_write import write_flat_npz, write_flat_npz_reconstruction
-from ptypinn.data.formats.optics import METRES, Optics, position_unit_px
+from ptypinn.data.formats.optics import Optics, position_unit_px
 from ptypinn.data.formats.source import describe_source
+from ptypinn.data.formats.units import LENGTHS
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.mapped import MappedCounts
 from ptypinn.data.reconstruction import Reconstruction
@@ -87,9 +88,9 @@ def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     image, probe = (_require(source, arrays, names) for names in (OBJECT_NAMES, PROBE_NAMES))
     modes = as_probe(source, "probe", probe)
     positions, place = _read_positions(source, arrays)
-    pixel = config.pixel_size_m or number_in(source, arrays, "pixel_size_m")
+    pixel = number_in(source, arrays, "pixel_size_m")
     if place == CENTRE:
-        positions = positions * position_unit_px(source, config, pixel) - modes.shape[-1] // 2
+        positions = positions * position_unit_px(source, config, config.pixel_size_m or pixel) - modes.shape[-1] // 2
     return foreign_reconstruction(
         source,
         image,
@@ -136,20 +137,14 @@ def _take(
 
 def _read_positions(source: str, arrays: Archive) -> tuple[np.ndarray, str]:
     if "positions_px" in arrays:
-        return _as_positions(source, "positions_px", arrays["positions_px"]), CORNER
+        return as_positions(source, "positions_px", arrays["positions_px"]), CORNER
     for names in COORDINATES:
         if all(name in arrays for name in names):
             y, x = (np.ravel(arrays[name]) for name in names)
             if y.shape != x.shape:
                 raise InputError(source, names[0], f"{y.size} values for {x.size} in {names[1]}", "as many")
-            return _as_positions(source, ", ".join(names), np.stack([y, x], 1)), CENTRE
+            return as_positions(source, ", ".join(names), np.stack([y, x], 1)), CENTRE
     raise InputError(source, "positions_px", f"only {sorted(arrays)}", "positions_px, or xcoords and ycoords")
-
-
-def _as_positions(source: str, name: str, values: np.ndarray) -> np.ndarray:
-    if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif":
-        raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "numbers of shape (patterns, 2)")
-    return values.astype(np.float64)
 
 
 def _corners(
@@ -162,7 +157,7 @@ def _corners(
     config: LoadConfig,
 ) -> tuple[np.ndarray, float | None]:
     """Positions of the probe's pixel (0, 0), object pixels of what is kept, and that pixel, metres."""
-    if place == CENTRE and config.positions_unit in METRES:
+    if place == CENTRE and config.positions_unit in LENGTHS:
         pixel = config.pixel_size_m or crop.pixel_size_m(number_in(source, arrays, "pixel_size_m"))
         pixel = pixel or optics.pixel_size_m(crop.kept)
         return positions * position_unit_px(source, config, pixel) - crop.kept // 2, pixel
@@ -211,7 +206,7 @@ def _read_truth(source: str, arrays: Archive, config: LoadConfig) -> np.ndarray 
         return None
     if config.truth not in arrays:
         raise InputError(source, config.truth, f"only {sorted(arrays)}", "the array named by --truth")
-    return arrays[config.truth].astype(np.complex64)
+    return as_image(source, config.truth, arrays[config.truth])
 
 
 def is_npz(path: Path) -> bool:
@@ -245,9 +240,7 @@ NPZ = Format(
         Entry("scan_index", None, "(M,)", "", "which object; all the same", True),
     ),
     lacks=(
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
+        *OPTICS,
         Lack("whether floating-point patterns are counts", "domain"),
         Lack("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
         Lack("positions that are no pixels", "positions_unit"),

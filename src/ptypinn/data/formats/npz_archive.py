@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +37,9 @@ def pick(arrays: Archive, names: tuple[str, ...]) -> str | None:
 def npz_names(path: Path) -> set[str]:
     """Names of the arrays in an NPZ archive; empty for any other file."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return set(Archive(path))
+    except InputError:
         return set()
-
-
-def as_probe(source: str, name: str, values: np.ndarray) -> np.ndarray:
-    """Probe modes, (modes, N, N) complex64, from one or several modes."""
-    if values.ndim not in (2, 3) or values.dtype.kind not in "uifc":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, name, found, "numbers of shape (N, N) or (modes, N, N)")
-    return values.reshape(-1, *values.shape[-2:]).astype(np.complex64)
 
 
 def number_in(source: str, arrays: Archive, name: str) -> float | None:

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi import read_mask
@@ -21,7 +22,7 @@ from ptypinn.data.formats.cxi_geometry import LABORATORY, probe_positions
 from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity, unit_of
+from ptypinn.data.formats.units import ENERGIES, LENGTHS, factor_of, read_quantity, unit_of
 from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
 from ptypinn.data.scan import ScanData
 from ptypinn.data.storage import read_array
@@ -88,20 +89,16 @@ def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: Loa
 def _translation(file: h5py.File, source: str) -> np.ndarray:
     """Motion of the sample (x, y, z), metres, (M, 3)."""
     dataset = require_dataset(file, source, *TRANSLATION)
-    unit = unit_of(dataset.attrs, "m") or "m"
-    if dataset.shape[-1:] != (3,) or dataset.dtype.kind not in "uif" or unit.lower() not in LENGTHS:
-        found = f"{dataset.dtype} of shape {dataset.shape} in {unit!r}"
-        raise InputError(source, dataset.name, found, "lengths of shape (patterns, 3): x, y, z")
-    return read_array(dataset).astype(np.float64).reshape(-1, 3) * LENGTHS[unit.lower()]
+    unit = unit_of(dataset.attrs, "m")
+    values = read_array(dataset, source)
+    values = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values
+    return as_positions(source, dataset.name, values, "x, y, z") * factor_of(source, dataset.name, unit, LENGTHS)
 
 
-def is_nxcxi(path: Path) -> bool:
-    """Whether a file is HDF5 that names the definition in its entry."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        named = find_dataset(file, "entry_1/definition")
-        value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
+def _is_nxcxi(file: h5py.File) -> bool:
+    """Whether a file names the definition in its entry."""
+    named = find_dataset(file, "entry_1/definition")
+    value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text in DEFINITIONS
 
@@ -109,7 +106,7 @@ def is_nxcxi(path: Path) -> bool:
 NXCXI = Format(
     "NXcxi_ptycho",
     (".nxs", ".cxi", ".h5"),
-    sniff=is_nxcxi,
+    sniff=hdf5_with(_is_nxcxi),
     entries=(
         Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
         Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),
@@ -121,9 +118,7 @@ NXCXI = Format(
         Entry("entry_1/instrument_1/source_1/energy", None, "", "", "of the ring; not read", True),
     ),
     lacks=(
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
+        *OPTICS,
         Lack("where the zero frequency lies, unless in the middle", "centre_px"),
         Lack("probe", "probe"),
     ),

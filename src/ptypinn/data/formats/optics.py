@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.units import LENGTHS
 from ptypinn.data.scan import Particle, wavelength_of
 from ptypinn.errors import InputError
 
 NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
-METRES = {"m": 1.0, "um": 1e-6, "nm": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> 
     Raises:
         InputError: Where positions are lengths and the object pixel is not known.
     """
-    if config.positions_unit not in METRES:
+    if config.positions_unit not in LENGTHS:
         return 1.0
     if pixel_m is None:
         expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
         raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
-    return METRES[config.positions_unit] / pixel_m
+    return LENGTHS[config.positions_unit] / pixel_m

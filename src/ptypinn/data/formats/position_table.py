@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.units import LENGTHS
 from ptypinn.data.hdf5 import require_file
 from ptypinn.errors import InputError
 
-METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "nm": 1e-9, "a": 1e-10, "å": 1e-10}
-"""Units of length; both signs for micro are in use."""
 PIXELS = ("px", "pixel", "pixels")
 COLUMN = re.compile(r"^(?P<axis>[xy])(?:[\s_/]*[(\[]?\s*(?P<unit>[^\W\d_]+)\s*[)\]]?)?$", re.IGNORECASE)
 SEPARATOR = re.compile(r"[,;\t]")
@@ -58,7 +57,7 @@ def read_positions(
     if pixel_m is None:
         expected = "the object pixel: --energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
         raise InputError(str(path), "positions", f"lengths in {unit}", expected)
-    return values * (METRES[unit] / pixel_m)
+    return values * (LENGTHS[unit] / pixel_m)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -95,8 +94,8 @@ def _columns(path: Path, number: int, header: str, config: LoadConfig) -> tuple[
     unit = units.pop()
     if unit == "auto":
         raise InputError(str(path), f"line {number}", "columns without units", "y_um, x_um, or --positions_unit")
-    if unit not in METRES and unit not in PIXELS:
-        raise InputError(str(path), f"line {number}", f"unit {unit}", f"one of {', '.join([*METRES, 'px'])}")
+    if unit not in LENGTHS and unit not in PIXELS:
+        raise InputError(str(path), f"line {number}", f"unit {unit}", f"one of {', '.join([*LENGTHS, 'px'])}")
     return (found["y"], found["x"]), unit
 
 

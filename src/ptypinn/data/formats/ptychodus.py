@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
@@ -36,6 +36,7 @@ PLACES = {
     "detector_distance_m": "detector_object_distance_m",
     "detector_pixel_m": "patterns@detector_pixel_width_m",
 }
+INDEXES = "probe_position_indexes"
 SAME = 1e-6
 """Powers that differ by less than this share are the same."""
 
@@ -50,7 +51,7 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, "patterns of Ptychodus")
     place = Path(config.patterns_file) if config.patterns_file else path
     counts, indexes, good, detector_pixel, shape = _read_patterns(place, config)
-    rows, kept = _joined(source, fields, indexes)
+    rows, kept = _joined(source, fields, _indexes(str(place), "indexes", indexes, counts.shape[0]))
     image, probe, gauge = _arrays(source, fields)
     pixel, corners = _corners(source, fields, probe.shape[-1])
     crop = Crop.of(source, shape, config, probe)
@@ -69,7 +70,7 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
         truth=image if config.truth == "object" else None,
         mask=good,
         pixel_size_m=crop.pixel_size_m(pixel),
-        provenance=describe_source(path, "ptychodus", config, **notes),
+        provenance=describe_source(path, "ptychodus", config, left_out=_left_out(fields), **notes),
         **Optics.read(source, config, found, PLACES).fields(),
     )
 
@@ -80,15 +81,16 @@ def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruct
     image, probe, _ = _arrays(source, fields)
     pixel, corners = _corners(source, fields, probe.shape[-1])
     losses = fields.get("loss_values", fields.get("costs", np.zeros(0)))
-    optics = {**_numbers(fields), **{name: value for name in PLACES if (value := getattr(config, name)) is not None}}
+    indexes = _indexes(source, INDEXES, fields.get(INDEXES, np.arange(len(corners))), len(corners))
     return foreign_reconstruction(
         source,
         image,
         probe,
         corners,
-        pixel_size_m=config.pixel_size_m or pixel,
+        pixel_size_m=pixel,
+        patterns=None if indexes == list(range(len(corners))) else np.array(indexes, np.int64),
         history={"loss": losses.astype(float).tolist()} if losses.size else {},
-        provenance=describe_source(path, "ptychodus", config, optics=optics),
+        provenance=describe_source(path, "ptychodus", config, left_out=_left_out(fields), optics=_numbers(fields)),
     )
 
 
@@ -99,11 +101,16 @@ def _numbers(fields: Fields) -> dict[str, float | None]:
     }
 
 
+def _left_out(fields: Fields) -> list[str]:
+    coherent = len(fields["probe"]) if fields["probe"].ndim == 4 else 1
+    return [f"{coherent - 1} further coherent modes, which vary the probe over the scan"] if coherent > 1 else []
+
+
 def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeGauge]:
     """Object (H, W), probe (modes, N, N), both complex64, and whether the product tells the probe's photons."""
     image, probe = fields["object"], fields["probe"]
     image = image[0] if image.ndim == 3 and len(image) == 1 else image
-    probe = probe[0] if probe.ndim == 4 else probe  # further coherent modes change the probe from place to place
+    probe = probe[0] if probe.ndim == 4 else probe
     probe = probe[None] if probe.ndim == 2 else probe
     if image.ndim != 2:
         raise InputError(source, "object", f"shape {image.shape}", "one layer (H, W)")
@@ -118,16 +125,15 @@ def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeG
 
 def _corners(source: str, fields: Fields, size: int) -> tuple[float, np.ndarray]:
     """Object pixel, metres, and positions (y, x) of the probe's pixel (0, 0) on the object, pixels."""
-    height = number(fields, "object_pixel_height_m")
+    height, places = number(fields, "object_pixel_height_m"), [np.ravel(fields[name]) for name in POSITIONS]
     width = number(fields, "object_pixel_width_m") or height
     if height is None or width is None or not (height > 0 and abs(width / height - 1) < 1e-3):
         raise InputError(source, "pixel_height_m", f"{height} x {width} m", "square pixels of a positive size")
-    centre = np.array([fields[f"object_center_{axis}_m"] for axis in "yx"], np.float64).reshape(2)
-    places = [np.ravel(fields[name]).astype(np.float64) for name in POSITIONS]
+    centre = np.array([fields[f"object_center_{axis}_m"].item() for axis in "yx"])
     if places[0].shape != places[1].shape:
         raise InputError(source, POSITIONS[1], f"{places[1].size} values for {places[0].size} of y", "as many")
     room = np.array(fields["object"].shape[-2:]) - size
-    return height, np.stack(places, 1) / height - (centre / height - room / 2)
+    return height, np.stack(places, 1).astype(np.float64) / height - (centre / height - room / 2)
 
 
 def _read_patterns(
@@ -159,16 +165,22 @@ def _read_patterns(
         return counts, indexes, good, pixel, data.shape
 
 
-def _joined(source: str, fields: Fields, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _joined(source: str, fields: Fields, indexes: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the patterns, and of the positions, that belong together, in the order of the positions."""
-    wanted = np.ravel(fields.get("probe_position_indexes", np.arange(fields[POSITIONS[0]].size))).astype(np.int64)
-    row_of = {int(index): row for row, index in enumerate(np.ravel(indexes))}
-    if wanted.size != fields[POSITIONS[0]].size or len(row_of) != np.size(indexes):
-        raise InputError(source, "probe_position_indexes", "repeated or missing indexes", "one for each position")
-    kept = np.array([place for place, index in enumerate(wanted.tolist()) if index in row_of], np.int64)
-    if not kept.size:
-        raise InputError(source, "probe_position_indexes", "none that a pattern has", "the indexes of the patterns")
-    return np.array([row_of[index] for index in wanted[kept].tolist()], np.int64), kept
+    row_of, positions = {index: row for row, index in enumerate(indexes)}, fields[POSITIONS[0]].size
+    if len(row_of) != len(indexes):
+        raise InputError(source, "indexes", "several patterns of one index", "one of each")
+    wanted = _indexes(source, INDEXES, fields.get(INDEXES, np.arange(positions)), positions)
+    kept = [place for place, index in enumerate(wanted) if index in row_of]
+    if not kept:
+        raise InputError(source, INDEXES, "none that a pattern has", "the indexes of the patterns")
+    return np.array([row_of[wanted[place]] for place in kept], np.int64), np.array(kept, np.int64)
+
+
+def _indexes(source: str, name: str, values: np.ndarray, count: int) -> list[int]:
+    if values.dtype.kind not in "ui" or values.size != count:
+        raise InputError(source, name, f"{values.dtype} of shape {values.shape}", f"{count} whole numbers")
+    return np.ravel(values).tolist()
 
 
 def _picked(counts: Counts, rows: np.ndarray) -> Counts:
@@ -203,7 +215,7 @@ PTYCHODUS = Format(
         Entry(
             "probe_position_y_m, probe_position_x_m", "positions_px", "(M,)", "m", "middle of the probe in the world"
         ),
-        Entry("probe_position_indexes", None, "(M,)", "", "which pattern belongs to a position", True),
+        Entry(INDEXES, None, "(M,)", "", "which pattern belongs to a position", True),
         Entry("probe", "probe", "([1,] modes, N, N)", "sqrt(photons)"),
         Entry("@probe_photon_count", "probe_gauge", "", "photons", "power of the probe; 0 where not known", True),
         Entry("object", "object", "(1, H, W)", "", "true object of a scan only where --truth object says so"),
@@ -218,9 +230,7 @@ PTYCHODUS = Format(
         Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
     ),
     lacks=(
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
+        *OPTICS,
         Lack("patterns that lie in a file of their own", "patterns_file"),
     ),
     notes="In NPZ files, which have no attributes, `object@center_y_m` is `object_center_y_m` and so on, and root "

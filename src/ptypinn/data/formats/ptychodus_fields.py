@@ -14,10 +14,10 @@ from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
 
 POSITIONS = ("probe_position_y_m", "probe_position_x_m")
-REQUIRED = (*POSITIONS, "probe", "object", "object_center_y_m", "object_center_x_m", "object_pixel_height_m")
-ARRAYS = ("probe", "object", "probe_position_indexes", *POSITIONS, "loss_values", "costs")
-PATTERNS = ("patterns", "indexes", "bad_pixels")
-ATTRIBUTES = ("photon_energy_eV", "probe_energy_eV", "detector_object_distance_m", "probe_photon_count", "far_field")
+WAVES = ("probe", "object")
+REQUIRED = (*POSITIONS, *WAVES, "object_center_y_m", "object_center_x_m", "object_pixel_height_m")
+ARRAYS = (*WAVES, "probe_position_indexes", *POSITIONS, "loss_values", "costs")
+ATTRIBUTES = ("photon_energy_eV", "probe_energy_eV", "detector_object_distance_m", "probe_photon_count")
 ON_OBJECT = {
     "object_center_y_m": "center_y_m",
     "object_center_x_m": "center_x_m",
@@ -40,9 +40,11 @@ def read_fields(path: Path) -> Fields:
         if name not in found:
             expected = "what a product has; patterns alone go with a product, by --patterns_file"
             raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", expected)
-    for name in (*ARRAYS, *ATTRIBUTES, *ON_OBJECT):
-        if name in found and found[name].dtype.kind not in "uifcb":
-            raise InputError(str(path), name, f"{found[name].dtype}", "numbers")
+    for name, values in found.items():
+        kinds, single = ("uifc" if name in WAVES else "uif"), name in (*ATTRIBUTES, *ON_OBJECT)
+        if values.dtype.kind not in kinds or (single and values.size != 1) or (name in REQUIRED and not values.size):
+            told = f"{values.dtype} of shape {values.shape}"
+            raise InputError(str(path), name, told, "one number" if single else "numbers")
     return found
 
 

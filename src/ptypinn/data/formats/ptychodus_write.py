@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,10 @@ NOT_KNOWN = 0.0
 def write_ptychodus(scan: ScanData, path: Path) -> None:
     """Write a scan as a product with its patterns in the same file; lazy counts are streamed."""
     image, origin = _object_of(scan)
-    photons = float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2))
     numbers = {
         "photon_energy_eV": scan.energy_eV,
         "detector_object_distance_m": scan.detector_distance_m,
-        "probe_photon_count": photons if scan.probe_gauge == "calibrated" else None,
+        "probe_photon_count": _photons(scan.require_probe()) if scan.probe_gauge == "calibrated" else None,
     }
     comments = "flat object, to start from" if scan.truth is None else "true object of a simulation"
     positions = scan.positions_px - origin
@@ -38,15 +38,19 @@ def write_ptychodus(scan: ScanData, path: Path) -> None:
 
 def write_ptychodus_product(recon: Reconstruction, path: Path) -> None:
     """Write a reconstruction as a product."""
-    optics, photons = optics_record(recon), float(np.sum(np.abs(recon.probe.astype(np.complex128)) ** 2))
+    optics = optics_record(recon)
     numbers = {
         "photon_energy_eV": optics.get("energy_eV"),
         "detector_object_distance_m": optics.get("detector_distance_m"),
-        "probe_photon_count": photons,
+        "probe_photon_count": _photons(recon.probe),
     }
-    losses = next((list(recon.history[name]) for name in ("loss",) if name in recon.history), [])
+    extra: dict[str, Any] = {"losses": recon.history.get("loss", []), "indexes": recon.patterns}
     pixel = _pixel(recon.pixel_size_m)
-    _write(path, recon.object, recon.probe, recon.positions_px, pixel, numbers, "reconstruction", losses=losses)
+    _write(path, recon.object, recon.probe, recon.positions_px, pixel, numbers, "reconstruction", **extra)
+
+
+def _photons(probe: np.ndarray) -> float:
+    return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
 
 
 def _pixel(pixel_size_m: float | None) -> float:
@@ -71,16 +75,16 @@ def _write(
     numbers: dict[str, float | None],
     comments: str,
     *,
-    losses: list[float] | None = None,
+    losses: Sequence[float] = (),
+    indexes: np.ndarray | None = None,
     scan: ScanData | None = None,
 ) -> None:
-    losses = losses or []
     attributes: dict[str, Any] = {name: NOT_KNOWN if value is None else value for name, value in numbers.items()}
     attributes |= {"name": "ptypinn", "comments": comments, "exposure_time_s": NOT_KNOWN}
     attributes["probe_energy_eV"] = attributes["photon_energy_eV"]  # the name in earlier releases
     metres = positions_px * pixel
     arrays: dict[str, Any] = {
-        "probe_position_indexes": np.arange(len(positions_px)),
+        "probe_position_indexes": np.arange(len(positions_px)) if indexes is None else indexes,
         "probe_position_y_m": metres[:, 0],
         "probe_position_x_m": metres[:, 1],
         "probe": probe[None],

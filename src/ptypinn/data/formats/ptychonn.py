@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.npz_archive import npz_names, open_npz, to_counts
 from ptypinn.data.formats.optics import Optics, position_unit_px
@@ -58,14 +59,12 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
 
 
 def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: LoadConfig, crop: Crop) -> np.ndarray:
-    if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif":
-        raise InputError(source, "scan", f"{values.dtype} of shape {values.shape}", "numbers of shape (patterns, 2)")
+    values = as_positions(source, "scan", values)
     if config.positions_unit == "auto":
         raise InputError(source, "scan", "positions without a unit", "--positions_unit")
-    values = values.astype(np.float64)
-    return (
-        crop.positions(values) if config.positions_unit == "px" else values * position_unit_px(source, config, pixel_m)
-    )
+    if config.positions_unit == "px":
+        return crop.positions(values)
+    return values * position_unit_px(source, config, pixel_m)
 
 
 def is_ptychonn(path: Path) -> bool:
@@ -89,9 +88,7 @@ PTYCHONN = Format(
         Lack("unit of the positions", "positions_unit"),
         Lack("step of a raster", "scan_step_m"),
         Lack("positions of a list without", "positions_file"),
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
+        *OPTICS,
         Lack("probe", "probe"),
     ),
     notes="What PtychoNN is trained on, not what it writes. A raster is read line by line, x running faster.",

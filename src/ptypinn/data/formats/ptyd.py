@@ -15,12 +15,13 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, write_counts
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_array, require_dataset
 from ptypinn.data.joined import join
 from ptypinn.data.scan import ScanData
 from ptypinn.data.storage import read_array
@@ -62,7 +63,8 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
 
 def write_ptyd(scan: ScanData, path: Path) -> None:
     """Write a scan as one chunk that PtyPy's `PtydScan` loads; lazy counts are streamed."""
-    assert scan.energy_eV is not None and scan.pixel_size_m is not None  # noqa: PT018
+    assert scan.energy_eV is not None, "PtyPy data need the energy"
+    assert scan.pixel_size_m is not None, "PtyPy data need the object pixel"
     with h5py.File(path, "w") as file:
         file.attrs["h5rw_version"] = "0.1"
         meta, chunk = branch(file, "meta"), branch(branch(file, "chunks"), "0")
@@ -143,14 +145,10 @@ def _unweighted(weights: h5py.Dataset) -> np.ndarray:
 
 
 def _positions(file: h5py.File, source: str, chunks: list[str]) -> np.ndarray:
-    parts = []
-    for name in chunks:
-        dataset = require_dataset(file, source, f"{name}/positions")
-        if dataset.ndim != 2 or dataset.shape[1] != 2 or dataset.dtype.kind not in "uif":
-            found = f"{dataset.dtype} of shape {dataset.shape}"
-            raise InputError(source, dataset.name, found, "numbers of shape (patterns, 2): y, x in metres")
-        parts.append(read_array(dataset).astype(np.float64))
-    return np.concatenate(parts)
+    places = [f"{name}/positions" for name in chunks]
+    return np.concatenate(
+        [as_positions(source, place, require_array(file, source, place), "y, x in metres") for place in places]
+    )
 
 
 def _numbers(file: h5py.File, source: str) -> dict[str, float | None]:
@@ -185,18 +183,10 @@ def leaf(group: h5py.Group, name: str, value: Any) -> None:
     dataset.attrs["type"] = "string" if text else "array" if isinstance(value, np.ndarray) else "scalar"
 
 
-def is_ptyd(path: Path) -> bool:
-    """Whether a file is HDF5 with chunks of patterns and their metadata."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return isinstance(file.get("chunks"), h5py.Group) and isinstance(file.get("meta"), h5py.Group)
-
-
 PTYD = Format(
     "PtyPy data",
     (".ptyd",),
-    sniff=is_ptyd,
+    sniff=hdf5_with(lambda file: all(isinstance(file.get(name), h5py.Group) for name in ("chunks", "meta"))),
     entries=(
         Entry(
             "chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at meta/center, or N//2; K counts from 0"
@@ -211,9 +201,7 @@ PTYD = Format(
         Entry("info/orientation", None, "", "", "has been applied to the patterns already", True),
     ),
     lacks=(
-        Lack("photon energy", "energy_eV"),
-        Lack("detector distance", "detector_distance_m"),
-        Lack("detector pixel", "detector_pixel_m"),
+        *OPTICS,
         Lack("probe", "probe"),
     ),
     notes="Patterns are prepared by PtyPy: cropped, rebinned and turned over, so that their rows and columns run along "

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import Entry, Format, Lack, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.optics import Optics
@@ -20,7 +21,6 @@ from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.probes import disk_probe
 
-REQUIRED = ("ptychogram", "encoder", "wavelength", "dxd", "zo")
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}
 ORIENTATIONS = ("none", "x", "y", "yx")
 """Axes along which frames are turned round for the orientations 0 to 3; 4 to 7 are the same after a transposition."""
@@ -52,7 +52,8 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
         notes = {"probe": "entrancePupilDiameter" if diameter else "none", "orientation": orientation, **crop.notes()}
         scan = ScanData(
             counts=counts,
-            positions_px=_read_encoder(file, source) / size,
+            positions_px=as_positions(source, "encoder", require_array(file, source, "encoder"), "y, x in metres")
+            / size,
             pixel_size_m=size,
             provenance=describe_source(path, "ptylab", config, **notes),
             **optics.fields(),
@@ -70,14 +71,6 @@ def _disk(scan: ScanData, diameter_px: float) -> np.ndarray:
         return disk_probe(scan.size, diameter_px / 2).numpy()
 
 
-def _read_encoder(file: h5py.File, source: str) -> np.ndarray:
-    values = require_array(file, source, "encoder")
-    if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, "encoder", found, "numbers of shape (frames, 2): y, x in metres")
-    return values.astype(np.float64)
-
-
 def _read_orientation(file: h5py.File, source: str) -> int:
     value = read_scalar(file, source, "orientation") or 0
     if value not in range(8):
@@ -85,18 +78,10 @@ def _read_orientation(file: h5py.File, source: str) -> int:
     return int(value)
 
 
-def is_ptylab(path: Path) -> bool:
-    """Whether a file is HDF5 with the datasets that PtyLab asks for."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return find_dataset(file, "ptychogram") is not None and "encoder" in file
-
-
 PTYLAB = Format(
     "PtyLab scan",
     (".hdf5", ".h5"),
-    sniff=is_ptylab,
+    sniff=hdf5_with(lambda file: find_dataset(file, "ptychogram") is not None and "encoder" in file),
     entries=(
         Entry("ptychogram", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
         Entry("encoder", "positions_px", "(M, 2)", "m", "motion (y, x) of the probe over the sample"),

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import Entry, Format, Lack
+from ptypinn.data.formats.arrays import as_positions
+from ptypinn.data.formats.base import Entry, Format, Lack, hdf5_with
 from ptypinn.data.formats.foreign import foreign_reconstruction
 from ptypinn.data.formats.ptyd import branch, leaf
 from ptypinn.data.formats.source import describe_source
@@ -36,16 +37,15 @@ def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
         image, probe = (_storage(file, source, kind) for kind in ("obj", "probe"))
         modes = require_array(file, source, f"{probe}/data")
         pixel, origin = _grid(file, source, image)
-        centres = require_array(file, source, f"content/positions/{image.rsplit('/')[-1]}")
-        if centres.ndim != 2 or centres.shape[1] != 2 or centres.dtype.kind not in "uif":
-            raise InputError(source, "content/positions", f"shape {centres.shape}", "(patterns, 2): y, x in metres")
-        corners = (centres.astype(np.float64) - origin) / pixel - np.array(modes.shape[-2:]) // 2
+        place = f"content/positions/{image.rsplit('/')[-1]}"
+        centres = as_positions(source, place, require_array(file, source, place), "y, x in metres")
+        corners = (centres - origin) / pixel - np.array(modes.shape[-2:]) // 2
         return foreign_reconstruction(
             source,
             require_array(file, source, f"{image}/data"),
             modes,
             corners,
-            pixel_size_m=float(config.pixel_size_m or pixel[0]),
+            pixel_size_m=float(pixel[0]),
             provenance=describe_source(path, "ptyr", config),
         )
 
@@ -90,18 +90,10 @@ def _grid(file: h5py.File, source: str, storage: str) -> tuple[np.ndarray, np.nd
     return pixel, origin
 
 
-def is_ptyr(path: Path) -> bool:
-    """Whether a file is HDF5 with an object and a probe as PtyPy saves them."""
-    if not h5py.is_hdf5(path):
-        return False
-    with open_hdf5(path) as file:
-        return all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))
-
-
 PTYR = Format(
     "PtyPy reconstruction",
     (".ptyr",),
-    sniff=is_ptyr,
+    sniff=hdf5_with(lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))),
     entries=(
         Entry("content/obj/ID/data", "object", "(1, H, W)"),
         Entry("content/obj/ID/_psize", "pixel_size_m", "(2,)", "m", "(y, x)"),

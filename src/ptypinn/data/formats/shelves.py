@@ -15,7 +15,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.base import Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts
-from ptypinn.data.formats.crop import Crop
+from ptypinn.data.formats.crop import LEFT_OUT, Crop
 from ptypinn.data.formats.raster import angular_pixel, raster_positions
 from ptypinn.data.formats.shelves_recon import modes_of, optics_of, read_shelves_reconstruction
 from ptypinn.data.formats.source import describe_source
@@ -46,7 +46,11 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
         prepared = variables.array("p.fmag") is not None
         scan, crop = (_read_prepared if prepared else _read_raw)(variables, path, config)
         probe = variables.array("probe")
-        return scan if probe is None else scan.replace(probe=crop.probe(modes_of(source, probe)))
+        if probe is None:
+            return scan
+        modes, varied = modes_of(source, probe)
+        noted = {**scan.provenance, **({LEFT_OUT: varied} if varied else {})}
+        return scan.replace(probe=crop.probe(modes), provenance=noted)
 
 
 def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:

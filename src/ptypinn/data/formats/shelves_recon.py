@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.arrays import as_positions, as_probe
 from ptypinn.data.formats.foreign import foreign_reconstruction
-from ptypinn.data.formats.npz_archive import as_probe
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.matlab import Variables, number, open_mat
 from ptypinn.data.reconstruction import Reconstruction
@@ -31,30 +31,27 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         image, probe = (variables.array(name) for name in ("object", "probe"))
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")
-        modes = modes_of(source, probe)
+        modes, varied = modes_of(source, probe)
         optics = optics_of(variables)
         return foreign_reconstruction(
             source,
             image if image.ndim == 2 else np.moveaxis(image, -1, 0),
             modes,
             _corners(variables, source, image.shape[:2], modes.shape[-1]),
-            pixel_size_m=config.pixel_size_m or optics.pop("pixel_size_m"),
-            provenance=describe_source(path, "shelves", config, optics=optics),
+            pixel_size_m=optics.pop("pixel_size_m"),
+            provenance=describe_source(path, "shelves", config, left_out=varied, optics=optics),
         )
 
 
 def _corners(variables: Variables, source: str, shape: tuple[int, ...], size: int) -> np.ndarray:
     """Positions (y, x) of the probe's pixel (0, 0), pixels; fold_slice counts (x, y) from the middle of the object."""
     offsets, corners = variables.array("outputs.probe_positions"), variables.array("p.positions")
-    for name, values in (("outputs.probe_positions", offsets), ("p.positions", corners)):
-        if values is not None and (values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "uif"):
-            raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "numbers of shape (M, 2)")
     if offsets is not None:
         middle = np.ceil((np.array(shape) - size) / 2) - 1
-        return np.ascontiguousarray(offsets[:, ::-1], np.float64) + middle
+        return as_positions(source, "outputs.probe_positions", offsets, "x, y")[:, ::-1] + middle
     if corners is None:
         raise InputError(source, "p.positions", "nothing here", "positions, here or in outputs.probe_positions")
-    return np.ascontiguousarray(corners, np.float64)
+    return as_positions(source, "p.positions", corners)
 
 
 def optics_of(variables: Variables) -> dict[str, Any]:
@@ -73,9 +70,10 @@ def optics_of(variables: Variables) -> dict[str, Any]:
     }
 
 
-def modes_of(source: str, values: np.ndarray) -> np.ndarray:
-    """Probe modes from (N, N, modes, variations): the mean probe, not how it varies over the scan."""
+def modes_of(source: str, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Probe modes from (N, N, modes, variations): the mean probe; and that how it varies over the scan is left out."""
     if values.ndim not in (2, 3, 4):
         raise InputError(source, "probe", f"shape {values.shape}", "(N, N), (N, N, modes) or (N, N, modes, variations)")
-    first = values[..., 0] if values.ndim == 4 else values
-    return as_probe(source, "probe", first if first.ndim == 2 else np.moveaxis(first, -1, 0))
+    first, further = (values[..., 0], values.shape[-1] - 1) if values.ndim == 4 else (values, 0)
+    left_out = [f"{further} variations of the probe over the scan"] if further else []
+    return as_probe(source, "probe", first if first.ndim == 2 else np.moveaxis(first, -1, 0)), left_out

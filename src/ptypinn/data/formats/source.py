@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.formats.crop import CUT_FROM, LEFT_OUT
 
-EARLIER = ("file", "format", "sha256", "options", "ignored", "cut_from_px", "left_out", "converted_from")
+EARLIER = ("file", "format", "sha256", "options", "ignored", CUT_FROM, LEFT_OUT, "converted_from")
 """Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24
 
 
-def describe_source(path: Path, format_name: str, config: LoadConfig, **notes: Any) -> dict[str, Any]:
-    """Provenance of a scan that is read from `path`.
+def describe_source(
+    path: Path, format_name: str, config: LoadConfig, *, left_out: Sequence[str] = (), **notes: Any
+) -> dict[str, Any]:
+    """Provenance of what is read from `path`.
+
+    Args:
+        path: The file.
+        format_name: Name of its format.
+        config: Reading options.
+        left_out: What the file holds that is not read, a few words each.
+        notes: Further records.
 
     Returns:
         `file`, `format`, `sha256`, the `options` that differ from their defaults, and the notes.
@@ -25,7 +35,8 @@ def describe_source(path: Path, format_name: str, config: LoadConfig, **notes: A
     options = {
         f.name: getattr(config, f.name) for f in dataclasses.fields(config) if getattr(config, f.name) != f.default
     }
-    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **notes}
+    told = {LEFT_OUT: list(left_out), **notes} if left_out else notes
+    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **told}
 
 
 def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:

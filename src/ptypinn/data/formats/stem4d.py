@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.hdf5 import open_hdf5
 from ptypinn.data.mapped import MappedCounts
-from ptypinn.data.scan import Counts, ScanData, wavelength_of
+from ptypinn.data.scan import Counts, Particle, ScanData, wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.physics.probes import ZonePlate, zone_plate_probe
 
@@ -40,18 +41,18 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     if counts.dtype.kind == "f" and config.detector_gain is None:
         found = f"{counts.dtype}, which may be electrons or detector units"
         raise InputError(source, "counts", found, "--detector_gain, detector units per electron (1 for electrons)")
-    particle = "electron" if config.particle == "auto" else config.particle
+    particle: Particle = "electron" if config.particle == "auto" else config.particle
     size, energy = counts.shape[-1], config.energy_eV
     pixel = angular_pixel(source, config, size, energy, told.pixel_rad, particle)
     if pixel is None and told.pixel_per_m is not None:
         pixel = 1 / (size * told.pixel_per_m)
     positions = raster_positions(crop, config, raster, told.step_m, pixel)
-    notes = {"rotation_rad": told.rotation_rad, "transposed": told.transposed, "raster": list(raster)}
+    notes: dict[str, Any] = {"rotation_rad": told.rotation_rad, "transposed": told.transposed, "raster": list(raster)}
     notes |= crop.notes()
     return ScanData(
         counts=counts,
         positions_px=positions if config.positions_file else _to_detector(positions, told),
-        probe=_probe(size, told, _pixel_rad(told, config)),
+        probe=_probe(size, told, _pixel_rad(told, energy, particle)),
         pixel_size_m=pixel,
         energy_eV=energy,
         particle=particle,
@@ -98,10 +99,10 @@ def _to_detector(positions: np.ndarray, told: Calibration) -> np.ndarray:
     return np.ascontiguousarray(turned[:, ::-1]) if told.transposed else turned
 
 
-def _pixel_rad(told: Calibration, config: LoadConfig) -> float | None:
-    if told.pixel_rad is not None or told.pixel_per_m is None or config.energy_eV is None:
+def _pixel_rad(told: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
+    if told.pixel_rad is not None or told.pixel_per_m is None or energy_eV is None:
         return told.pixel_rad
-    return told.pixel_per_m * wavelength_of(config.energy_eV, "electron")
+    return told.pixel_per_m * wavelength_of(energy_eV, particle)
 
 
 def _probe(size: int, told: Calibration, pixel_rad: float | None) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import h5py
 from ptypinn.data.hdf5 import find_dataset, read_scalar
 from ptypinn.errors import InputError
 
+JOULES_PER_EV = 1.602176634e-19
 LENGTHS = {
     **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1.0),
     **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e-3),
@@ -18,16 +19,30 @@ LENGTHS = {
     **dict.fromkeys(("pm", "picometer"), 1e-12),
 }
 """Metres by the names of units that files use, lower case."""
-ENERGIES = {"ev": 1.0, "kev": 1e3, "mev": 1e6, "j": 1 / 1.602176634e-19}
-"""Electron volts by the names of units, lower case; kV and V of accelerating voltages are found under their own."""
-VOLTAGES = {"v": 1.0, "kv": 1e3, "volt": 1.0, "volts": 1.0, **ENERGIES}
+ENERGIES = {"ev": 1.0, "kev": 1e3, "MeV": 1e6, "meV": 1e-3, "j": 1 / JOULES_PER_EV}
+"""Electron volts by the names of units, lower case but where that would confuse mega with milli."""
 
 
 def unit_of(attributes: Any, default: str = "") -> str:
-    """The attribute `units` as text."""
-    value = attributes.get("units", default)
+    """The attribute `units` as text; `default` where there is none, or an empty one."""
+    value = attributes.get("units", "")
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text.strip()
+    return text.strip() or default
+
+
+def factor_of(source: str, name: str, unit: str, factors: dict[str, float]) -> float:
+    """What turns numbers of a unit into those of the unit whose factor is 1.
+
+    Args:
+        source: Name of the file for messages.
+        name: Dataset that names the unit.
+        unit: Its name, in lower or upper case.
+        factors: Units by name.
+    """
+    factor = factors.get(unit, factors.get(unit.lower()))
+    if factor is None:
+        raise InputError(source, f"{name}@units", repr(unit[:40]), f"one of {', '.join(factors)}")
+    return factor
 
 
 def read_quantity(file: h5py.File, source: str, factors: dict[str, float], default: str, *names: str) -> float | None:
@@ -38,7 +53,7 @@ def read_quantity(file: h5py.File, source: str, factors: dict[str, float], defau
     Args:
         file: The file.
         source: Its name for messages.
-        factors: Units by name, lower case.
+        factors: Units by name.
         default: Unit of a dataset that names none.
         names: Datasets, in order of preference.
     """
@@ -46,8 +61,5 @@ def read_quantity(file: h5py.File, source: str, factors: dict[str, float], defau
         dataset, value = find_dataset(file, name), read_scalar(file, source, name)
         if dataset is None or not value:
             continue
-        unit = unit_of(dataset.attrs, default) or default
-        if unit.lower() not in factors:
-            raise InputError(source, f"{name}@units", repr(unit), f"one of {', '.join(factors)}")
-        return value * factors[unit.lower()]
+        return value * factor_of(source, name, unit_of(dataset.attrs, default), factors)
     return None
