@@ -54,6 +54,32 @@ def test_patterns_mask_and_probe_turn_together_and_positions_by_themselves(make_
     assert moved.provenance["options"] == {"transpose_positions": True, "flip_positions": "x"}
 
 
+SUPPLIED = {
+    "positions_file": "y.csv",
+    "scan_step_m": 1e-9,
+    "patterns_file": "p.h5",
+    "axis_order": "hwn",
+    "truth": "object",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("native", SUPPLIED),
+        ("ptyd", SUPPLIED),
+        ("cxi", SUPPLIED.keys() - {"truth"}),
+        ("ptychodus", SUPPLIED.keys() - {"truth", "patterns_file"}),
+        ("npz", SUPPLIED.keys() - {"truth", "axis_order"}),
+    ],
+)
+def test_what_a_format_does_not_leave_open_is_not_supplied_in_vain(make_scan, tmp_path, name, options):
+    path = save(make_scan(), tmp_path / f"scan{FORMATS[name].suffixes[0]}", name)
+    for option in options:
+        with pytest.raises(InputError, match=f"--{option}: found {SUPPLIED[option]}, expected nothing"):
+            load(path, LoadConfig(**{option: SUPPLIED[option]}))
+
+
 def test_positions_on_a_true_object_are_not_turned(make_scan, tmp_path):
     path = save(make_scan(), tmp_path / "scan.h5")
     with pytest.raises(InputError, match="--flip_positions"):

@@ -16,6 +16,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
 DEFAULTS = LoadConfig()
+SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")
+"""Options for what only files of some formats lack; those of the others have it, and are not read by them."""
 
 
 def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
@@ -46,6 +48,7 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     found = format_of(path, config)
     if found.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
+    _require_wanted(found, config)
     with external_files(config.allow_external):
         return finish(found.read(path, config), config, calibrate=calibrate)
 
@@ -98,6 +101,14 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     if name not in readable:
         raise InputError("--format", "", name, f"one of {', '.join(readable)}")
     return readable[name]
+
+
+def _require_wanted(found: Format, config: LoadConfig) -> None:
+    """Raise `InputError` where an option supplies what files of the format do not leave open: it would go unheard."""
+    for name in SUPPLYING:
+        value = getattr(config, name)
+        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in found.lacks}:
+            raise InputError(f"--{name}", "", str(value), f"nothing, for files of this format ({found.title})")
 
 
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:

@@ -90,6 +90,7 @@ OPTICS = (
     Lack("detector pixel", "detector_pixel_m"),
 )
 """The numbers that give lengths on the sample, where files need not tell them."""
+TRUTH = Lack("which object is the true one", "truth")
 
 
 @dataclass(frozen=True)

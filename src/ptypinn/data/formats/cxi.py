@@ -13,7 +13,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.arrays import as_image, as_probe
-from ptypinn.data.formats.base import OPTICS, Entry, Format, hdf5_with
+from ptypinn.data.formats.base import OPTICS, TRUTH, Entry, Format, hdf5_with
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.cxi_geometry import (
@@ -185,7 +185,7 @@ CXI = Format(
     "which direction of the laboratory the rows and columns of the detector run. Without them rows run along -y and "
     "columns along -x, so that positions are +y and +x of `translation`. A file with an image and no patterns is a "
     "reconstruction; size and middle of the image tell its pixels and its place.",
-    lacks=OPTICS,
+    lacks=(*OPTICS, TRUTH),
     read=read_cxi,
     write=write_cxi,
     read_reconstruction=read_cxi_reconstruction,

@@ -17,7 +17,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.archive import Archive
 from ptypinn.data.formats.arrays import as_image, as_positions, as_probe
-from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack
+from ptypinn.data.formats.base import OPTICS, TRUTH, Entry, Format, Lack
 from ptypinn.data.formats.counts import take_mask
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
@@ -244,6 +244,7 @@ NPZ = Format(
         Lack("whether floating-point patterns are counts", "domain"),
         Lack("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
         Lack("positions that are no pixels", "positions_unit"),
+        TRUTH,
     ),
     notes="Files of SLAC have the patterns' axis last, which `--axis_order hwn` tells. ptypinn writes the names of the "
     "PtychoPINN family, and beside them `positions_px`, which keeps positions to the bit.",

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats.base import OPTICS, Entry, Format, Lack
+from ptypinn.data.formats.base import OPTICS, TRUTH, Entry, Format, Lack
 from ptypinn.data.formats.counts import require_counts, take_counts, take_mask
 from ptypinn.data.formats.crop import Crop
 from ptypinn.data.formats.foreign import foreign_reconstruction
@@ -232,6 +232,7 @@ PTYCHODUS = Format(
     lacks=(
         *OPTICS,
         Lack("patterns that lie in a file of their own", "patterns_file"),
+        TRUTH,
     ),
     notes="In NPZ files, which have no attributes, `object@center_y_m` is `object_center_y_m` and so on, and root "
     "attributes are arrays of the same name. ptypinn writes patterns into the same file, which Ptychodus opens both "
