@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ptypinn.data.formats.crop import LEFT_OUT
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.digits import metres
 
@@ -47,4 +48,5 @@ def recon_lines(recon: Reconstruction) -> list[str]:
         ),
         *((name, f"{value:.4g}") for name, value in known["metrics"].items() if isinstance(value, int | float)),
     ]
-    return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows)]
+    left_out = (f"! left out: {what}" for what in recon.provenance.get(LEFT_OUT, []))
+    return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows), *left_out]

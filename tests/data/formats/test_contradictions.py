@@ -8,6 +8,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.convert import convert
 from ptypinn.data.formats import load, load_reconstruction, save
 from ptypinn.errors import InputError
+from ptypinn.report.recon_text import recon_lines
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 BEAM = "entry_1/instrument_1/beam_1"
@@ -115,6 +116,7 @@ def test_an_unknown_unit_is_not_guessed(by_hand, scene, tmp_path):
         ("content/obj/SECOND/data", np.ones((1, 4, 4)), r"content/obj: found 2 storages"),
         ("content/positions/SS00G00", None, r"content/positions/SS00G00"),
         ("content/positions/SS00G00", np.zeros((7, 3)), r"content/positions/SS00G00: .*y, x"),
+        ("content/positions/SS00G00", np.zeros((0, 2)), r"positions: found none"),
         ("content/obj/SS00G00/data", np.ones((2, 40, 40)), r"object: .*one layer"),
         ("content/probe/SP00/data", np.full((1, 16, 16), np.nan + 0j), r"probe: .*not finite"),
         ("content/probe/SP00/data", np.ones((1, 16, 14), complex), r"probe: .*square"),
@@ -168,6 +170,7 @@ def test_coherent_modes_are_not_left_out_in_silence(by_hand, scene, tmp_path, ki
     told = ["1 further coherent modes, which vary the probe over the scan"]
     assert load(path, LoadConfig(patterns_file=str(data))).provenance["left_out"] == told
     assert told[0] in convert(path, tmp_path / "r.cxi").lost
+    assert f"! left out: {told[0]}" in recon_lines(load_reconstruction(path))
 
 
 def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):

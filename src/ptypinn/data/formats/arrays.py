@@ -47,7 +47,7 @@ def as_positions(
         axes: Which coordinates there have to be, between commas, and their unit where the format knows it.
     """
     wanted = len(axes.split(","))
-    if values.ndim != 2 or values.shape[1] != wanted or values.dtype.kind not in "uif" or not len(values):
+    if values.ndim != 2 or values.shape[1] != wanted or values.dtype.kind not in "uif":
         found = f"{values.dtype} of shape {values.shape}"
         raise InputError(source, name, found, f"numbers of shape (patterns, {wanted}): {axes}")
     return np.ascontiguousarray(values, np.float64)

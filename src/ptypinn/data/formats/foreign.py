@@ -54,6 +54,8 @@ def _check(source: str, image: np.ndarray, probe: np.ndarray, positions_px: np.n
             raise InputError(source, name, "a value that is not finite", "finite values")
     if probe.shape[1] != probe.shape[2]:
         raise InputError(source, "probe", f"shape {probe.shape}", "square modes")
+    if not len(positions_px):
+        raise InputError(source, "positions", "none", "one per pattern")
     if not np.isfinite(positions_px).all():
         raise InputError(source, "positions", "a value that is not finite", "finite coordinates")
     check_canvas(source, positions_px, probe.shape[-1])
