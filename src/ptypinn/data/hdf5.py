@@ -84,6 +84,18 @@ def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
     return float(values.flat[0])
 
 
+def add_group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
+    """Add a group with its NeXus class."""
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": nx_class, **attributes})
+    return group
+
+
+def add_dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
+    """Add a value with its unit."""
+    group.create_dataset(name, data=value).attrs["units"] = unit
+
+
 def write_json(group: h5py.Group, name: str, content: Any) -> None:
     """Store nested plain values as a JSON string of fixed length; NumPy numbers and arrays become plain ones."""
     text = json.dumps(content, default=_plain).encode()

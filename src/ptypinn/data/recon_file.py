@@ -13,7 +13,16 @@ import h5py
 import numpy as np
 
 from ptypinn.data.atomic import atomic_path
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, read_json, read_scalar, require_array, write_json
+from ptypinn.data.hdf5 import (
+    add_dataset,
+    add_group,
+    find_dataset,
+    open_hdf5,
+    read_json,
+    read_scalar,
+    require_array,
+    write_json,
+)
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
@@ -49,19 +58,19 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
-        entry = _group(file, "entry", "NXentry", default="object_phase")
+        entry = add_group(file, "entry", "NXentry", default="object_phase")
         entry["title"] = "Ptychographic reconstruction"
         write_plots(entry, recon)
-        exact = _group(entry, "reconstruction", "NXcollection", format_version=1)
+        exact = add_group(entry, "reconstruction", "NXcollection", format_version=1)
         for name, dtype in ARRAYS.items():
-            exact.create_dataset(name, data=np.asarray(getattr(recon, name), dtype)).attrs["units"] = UNITS[name]
+            add_dataset(exact, name, np.asarray(getattr(recon, name), dtype), UNITS[name])
         if recon.patterns is not None:
             exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
         if recon.pixel_size_m is not None:
-            exact.create_dataset("pixel_size_m", data=recon.pixel_size_m).attrs["units"] = "m"
+            add_dataset(exact, "pixel_size_m", recon.pixel_size_m, "m")
         for name, dtype in OPTIONAL.items():
             if (values := getattr(recon, name)) is not None:
-                exact.create_dataset(name, data=np.asarray(values, dtype)).attrs["units"] = ""
+                add_dataset(exact, name, np.asarray(values, dtype), "")
         for name in (*RECORDS, *LATER):
             write_json(exact, name, getattr(recon, name))
     return Path(path)
@@ -103,15 +112,9 @@ def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
         _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
 
 
-def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs.update({"NX_class": nx_class, **attributes})
-    return group
-
-
 def _write_plot(entry: h5py.Group, name: str, image: np.ndarray, unit: str, recon: Reconstruction) -> None:
-    plot = _group(entry, name, "NXdata", signal="data", axes=["y", "x"])
-    plot.create_dataset("data", data=image.astype(np.float32)).attrs["units"] = unit
+    plot = add_group(entry, name, "NXdata", signal="data", axes=["y", "x"])
+    add_dataset(plot, "data", image.astype(np.float32), unit)
     step, axis_unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
     for axis, length, origin in zip(("y", "x"), image.shape, recon.origin_px, strict=True):
-        plot.create_dataset(axis, data=(origin + np.arange(length)) * step).attrs["units"] = axis_unit
+        add_dataset(plot, axis, (origin + np.arange(length)) * step, axis_unit)

@@ -23,19 +23,13 @@ from ptypinn.data.formats.cxi_geometry import (
     read_basis,
     read_translation,
 )
-from ptypinn.data.formats.cxi_layout import (
-    DETECTOR,
-    SOURCE,
-    add_dataset,
-    add_group,
-    write_layout,
-)
+from ptypinn.data.formats.cxi_layout import DETECTOR, SOURCE, write_layout
 from ptypinn.data.formats.cxi_recon import EXTENT, IMAGE, MIDDLE, read_cxi_reconstruction, write_cxi_reconstruction
 from ptypinn.data.formats.native import OWN
 from ptypinn.data.formats.optics import Optics
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.units import ENERGIES, LENGTHS, read_quantity
-from ptypinn.data.hdf5 import find_dataset, open_hdf5, require_array, require_dataset
+from ptypinn.data.hdf5 import add_dataset, add_group, find_dataset, open_hdf5, require_array, require_dataset
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError

@@ -7,6 +7,7 @@ import numpy as np
 
 from ptypinn.data.formats.counts import write_counts
 from ptypinn.data.formats.units import JOULES_PER_EV
+from ptypinn.data.hdf5 import add_dataset, add_group
 from ptypinn.data.scan import ScanData
 
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -69,15 +70,3 @@ def _write_axes(scan: ScanData, plot: h5py.Group) -> None:
     step, unit = (1.0, "pixel") if scan.detector_pixel_m is None else (scan.detector_pixel_m, "m")
     for axis in "yx":
         add_dataset(plot, axis, (np.arange(scan.size) - scan.size // 2) * step, unit)
-
-
-def add_group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
-    """Add a group with its NeXus class."""
-    group = parent.create_group(name)
-    group.attrs.update({"NX_class": nx_class, **attributes})
-    return group
-
-
-def add_dataset(group: h5py.Group, name: str, value: object, unit: str) -> None:
-    """Add a value with its unit."""
-    group.create_dataset(name, data=value).attrs["units"] = unit

@@ -14,17 +14,11 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats.arrays import as_probe
 from ptypinn.data.formats.cxi_geometry import read_translation
-from ptypinn.data.formats.cxi_layout import (
-    DETECTOR,
-    SOURCE,
-    add_dataset,
-    add_group,
-    sample_translation,
-)
+from ptypinn.data.formats.cxi_layout import DETECTOR, SOURCE, sample_translation
 from ptypinn.data.formats.foreign import foreign_reconstruction, optics_record
 from ptypinn.data.formats.source import describe_source
 from ptypinn.data.formats.units import ENERGIES, JOULES_PER_EV, LENGTHS, read_quantity
-from ptypinn.data.hdf5 import open_hdf5, require_array
+from ptypinn.data.hdf5 import add_dataset, add_group, open_hdf5, require_array
 from ptypinn.data.recon_file import write_plots
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import wavelength_of

@@ -18,10 +18,12 @@ from ptypinn.data.formats.arrays import as_positions
 from ptypinn.data.formats.base import Entry, Format, hdf5_with
 from ptypinn.data.formats.counts import take_counts
 from ptypinn.data.formats.crop import Crop
-from ptypinn.data.formats.cxi_layout import DETECTOR, add_dataset, add_group, write_layout
+from ptypinn.data.formats.cxi_layout import DETECTOR, write_layout
 from ptypinn.data.formats.source import describe_source, succeed
 from ptypinn.data.formats.window import cut, window_of
 from ptypinn.data.hdf5 import (
+    add_dataset,
+    add_group,
     find_dataset,
     open_hdf5,
     read_json,
