@@ -189,3 +189,17 @@ def test_several_rasters_are_no_choice_to_guess(tmp_path, experiment):
         file["other"] = stack_of(experiment)
     with pytest.raises(InputError, match=r"several rasters: .*/other"):
         load(path, LoadConfig(**ELECTRONS, **TOLD))
+
+
+def test_the_angle_of_a_pixel_is_that_of_the_particle(tmp_path):
+    """A semi-convergence angle is a radius in detector pixels by the wavelength, which is not that of electrons."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = file.create_dataset("root/cube/data", data=np.full((2, 3, 16, 16), 5, np.uint16))
+        data.parent.attrs["emd_group_type"] = "array"
+        told = {"R_pixel_size": 1.0, "R_pixel_units": "nm", "Q_pixel_size": 1e-3, "Q_pixel_units": "A^-1"}
+        for name, value in {**told, "convergence_semiangle_mrad": 5.0}.items():
+            file[f"root/metadatabundle/calibration/{name}"] = value
+    scan = load(tmp_path / "x.h5", LoadConfig(particle="photon", energy_eV=10e3))
+    far_field = np.fft.fftshift(np.abs(np.fft.fft2(scan.probe[0])) ** 2)
+    radius = 5e-3 / (1e-3 * scan.wavelength_m * 1e10)
+    assert np.count_nonzero(far_field > 0.5 * far_field.max()) == pytest.approx(np.pi * radius**2, rel=0.2)
