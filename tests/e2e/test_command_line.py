@@ -17,7 +17,7 @@ import yaml
 import ptypinn as pp
 from ptypinn.callbacks import CURVE
 from ptypinn.cli.stages import STAGES
-from ptypinn.runs import FINISHED
+from ptypinn.runs import FINISHED, SNAPSHOT
 
 SMALL = ("--size", 32, "--object-size", "80,80", "--n-patterns", 36, "--photons", 100000)
 
@@ -118,8 +118,11 @@ def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, s
     assert ptypinn(*common, tmp_path / "b", "--iterations", 3, "--start", tmp_path / "a").code == 0
     errors = [json.loads((tmp_path / name / "metrics.json").read_text())["metrics"]["complex_error"] for name in "ab"]
     assert errors[1] < errors[0]
-    compared = ptypinn("evaluate", tmp_path / "a", "--reference", tmp_path / "b", "--json")
+    against = ("--reference", tmp_path / "b", "--output-dir", tmp_path / "compared")
+    compared = ptypinn("evaluate", tmp_path / "a", *against, "--json")
     assert compared.code == 0, compared.err
+    inputs = json.loads((tmp_path / "compared" / FINISHED).read_text())["inputs"]
+    assert inputs == {"recon": {"file": str(tmp_path / "a")}, "reference": {"file": str(tmp_path / "b")}}
     assert 0 < json.loads(compared.out)["metrics"]["complex_error"] < 1
     judged = ptypinn("evaluate", tmp_path / "a", "--scan", scan_file, "--output-dir", tmp_path / "judged", "--json")
     assert judged.code == 0, judged.err
@@ -139,6 +142,30 @@ def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp
     assert "--overwrite" in refused.err
     assert (tmp_path / "out" / FINISHED).read_bytes() == before
     assert ptypinn(*common, "--overwrite").code == 0
+
+
+@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("refine", "--iterations", 1),
+        ("reconstruct", "--rounds", 1, "--refine-probe", "false"),
+        ("finetune", "--start", "none", "--widths", "4,4,4,4", "--epochs", 1, "--rounds", 1),
+        ("demo", "--object-size", 64, "--size", 32, "--rounds", 1),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_run_can_be_watched_while_it_goes_on(command, ptypinn, scan_file, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("ptypinn.snapshots.Snapshots._write", lambda watch, recon: seen.append((watch, recon)))
+    stage, *options = command
+    scan = [] if stage == "demo" else [scan_file]
+    done = ptypinn(stage, *scan, *options, "--device", "cpu", "--output-dir", tmp_path / "out", "--quiet")
+    assert done.code == 0, done.err
+    watch, recon = seen[0]
+    assert watch._path == tmp_path / "out" / SNAPSHOT
+    assert watch._place == ({"path": str(scan_file)} if scan else {})
+    assert recon.illumination.any()
 
 
 def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path, monkeypatch):

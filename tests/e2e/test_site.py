@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import re
 from pathlib import Path
 
+import command_line
 import pytest
 
 import ptypinn
 from ptypinn.cli.options import stage_parser
 from ptypinn.cli.stages import STAGES
+from ptypinn.data.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -25,13 +26,6 @@ WHOLE = ("physics", "scale", "metrics", "models", "solver", "learned", "trust", 
 TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.M | re.S)
 DOCUMENTED = re.compile(r"^\.\. auto(module|class|function|exception|data):: ptypinn\.([\w.]+)$", re.M)
 CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```$", re.M | re.S)
-
-
-def load_extension(name: str):
-    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def reached(page: Path) -> set[Path]:
@@ -66,7 +60,7 @@ def test_every_module_of_a_package_is_in_the_reference(package):
 
 
 def test_every_option_of_a_command_is_told_there_or_under_a_group_that_is_named_there():
-    told = re.split(r"^## ", load_extension("command_line").commands(), flags=re.M)
+    told = re.split(r"^## ", command_line.commands(), flags=re.M)
     sections = {text.split("\n", 1)[0]: text for text in told}
     for name, stage in STAGES.items():
         section = sections[f"ptypinn {name}"]
@@ -78,9 +72,14 @@ def test_every_option_of_a_command_is_told_there_or_under_a_group_that_is_named_
                 assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", words, re.M), f"{name}: {flag}"
 
 
+def test_every_format_that_is_written_is_told():
+    (option,) = (argument for argument in STAGES["convert"].arguments if argument.name == "to")
+    writable = [name for name, known in FORMATS.items() if known.write or known.write_reconstruction]
+    assert f"Format: {', '.join(writable)};" in option.help
+
+
 def test_the_page_of_the_command_line_is_filled():
-    extension = load_extension("command_line")
-    assert (DOCS / f"{extension.PAGE}.md").read_text().count(extension.MARKER) == 1
+    assert (DOCS / f"{command_line.PAGE}.md").read_text().count(command_line.MARKER) == 1
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)

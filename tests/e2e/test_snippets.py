@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from snippets import snippets_of
 
 import ptypinn as pp
 
@@ -26,16 +27,6 @@ SHORTER = {
     "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],
 }
 """Options that tests add so that a command takes seconds; the last of two equal options counts."""
-
-
-def load_helper(name: str):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-snippets_of = load_helper("snippets").snippets_of
 
 
 @pytest.fixture
@@ -91,10 +82,7 @@ EXAMPLES = {
 def example(name: str):
     path = ROOT / "examples" / f"{name}.py"
     assert len(path.read_text().splitlines()) <= 60
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(**EXAMPLES[name])
+    return runpy.run_path(str(path))["main"](**EXAMPLES[name])
 
 
 @pytest.fixture
@@ -103,9 +91,20 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["refine_simulated", "train_and_reconstruct", "read_my_file"])
-def test_examples_run(name, elsewhere):
-    example(name)
+def test_a_simulated_scan_is_refined_on_the_true_scale(elsewhere):
+    assert example("refine_simulated") == pytest.approx(1, abs=0.05)
+
+
+def test_a_network_reconstructs_a_scan_that_it_has_not_seen(elsewhere):
+    found = example("train_and_reconstruct")
+    assert found["flux_closure"] == pytest.approx(1, abs=0.2)
+    assert (elsewhere / "model" / "unseen.h5").exists()
+
+
+def test_arrays_of_any_origin_become_a_scan_file(elsewhere):
+    scan = example("read_my_file")
+    assert (scan.n_patterns, scan.size, scan.probe_gauge) == (40, 32, "calibrated")
+    assert (elsewhere / "my_scan.h5").exists()
 
 
 def test_a_measured_scan_becomes_picture_report_and_file(elsewhere):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from importlib.metadata import version
-from pathlib import Path
-from types import ModuleType
+from importlib.metadata import PackageNotFoundError, version
 
+import by_hand
 import numpy as np
 import pytest
 
@@ -21,24 +19,13 @@ def pytest_report_header(config: pytest.Config) -> str:
     for name in PEERS:
         try:
             found[name] = version(name)
-        except importlib.metadata.PackageNotFoundError:
+        except PackageNotFoundError:
             found[name] = "not installed"
     return "peers: " + ", ".join(f"{name} {release}" for name, release in found.items())
 
 
 @pytest.fixture(scope="session")
-def by_hand() -> ModuleType:
-    """Writers of foreign files that know nothing of ptypinn."""
-    path = Path(__file__).parents[1] / "data" / "formats" / "by_hand.py"
-    spec = importlib.util.spec_from_file_location("by_hand", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def scan(by_hand: ModuleType) -> ScanData:
+def scan() -> ScanData:
     """The scene as a scan with one probe mode; the bad pixel reads 0, as detectors have it."""
     scene = by_hand.Scene()
     counts = scene.predict(scene.object, scene.probe[:1], scene.corners).astype(np.float32)

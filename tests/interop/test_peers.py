@@ -1,20 +1,20 @@
-"""None of the other programs is missing, or of another release than the one that is on record."""
+"""None of the other programs is missing, broken, or of another release than the one that is on record."""
 
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-PINNED = [line for line in Path(__file__).with_name("requirements.txt").read_text().split() if "==" in line]
+REQUIREMENTS = Path(__file__).with_name("requirements.txt").read_text()
+RELEASES = dict(line.split("==") for line in REQUIREMENTS.splitlines() if "==" in line)
+MODULES = {"cdtools-py": "cdtools", "ptychi": "ptychi.api", "ptychodus": "ptychodus.api.io", "ptylab": "PtyLab"}
+"""What the tests import of each; where that fails for want of another package, they are skipped."""
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("pinned", PINNED)
-def test_a_peer_is_installed_in_the_release_on_record(pinned):
-    name, release = pinned.split("==")
-    assert version(name) == release
-
-
-@pytest.mark.interop
-def test_there_are_four_peers():
-    assert {line.split("==")[0] for line in PINNED} == {"cdtools-py", "ptychi", "ptychodus", "ptylab"}
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_peer_can_be_imported_and_is_of_the_release_on_record(name):
+    import_module(MODULES[name])
+    assert version(name) == RELEASES[name]

@@ -44,13 +44,16 @@ def random_problem(seed, modes, shifted, term, held_out):
     return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts)
 
 
-@given(
+of_any_kind = given(
     seed=st.integers(0, 999),
     modes=st.integers(1, 2),
     shifted=st.booleans(),
     term=st.sampled_from(["poisson", "amplitude"]),
     held_out=st.booleans(),
 )
+
+
+@of_any_kind
 def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, shifted, term, held_out):
     objective, at = random_problem(seed, modes, shifted, term, held_out)
     step = Unknowns(
@@ -88,13 +91,7 @@ def test_term_resolves_counting_noise_at_a_billion_photons_in_float32(term):
     torch.testing.assert_close(loss, torch.full_like(loss, 4.5), rtol=0.02, atol=0)
 
 
-@given(
-    seed=st.integers(0, 99),
-    modes=st.integers(1, 2),
-    shifted=st.booleans(),
-    term=st.sampled_from(["poisson", "amplitude"]),
-    held_out=st.booleans(),
-)
+@of_any_kind
 def test_loss_and_gradient_are_the_same_alone_as_together(seed, modes, shifted, term, held_out):
     objective, at = random_problem(seed, modes, shifted, term, held_out)
     together, gradient = objective(at), objective(at, loss=False)

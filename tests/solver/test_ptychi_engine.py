@@ -1,4 +1,4 @@
-"""LSQ-ML of ptychi sees a scan in its own conventions and answers in ours. Skipped where ptychi is not installed."""
+"""LSQ-ML of ptychi sees a scan in its own conventions and answers in ours; `make test-interop` has it installed."""
 
 import importlib.util
 
@@ -15,9 +15,6 @@ from ptypinn.solver.options import SolverOptions
 from ptypinn.solver.ptychi_engine import LsqmlOptions, lsqml_task, refine_with_ptychi, run_lsqml
 
 SIZE, EXTENT = 24, (52, 60)
-needs_ptychi = pytest.mark.skipif(
-    importlib.util.find_spec("ptychi") is None, reason="ptychi is not installed (pip install ptypinn[ptychi])"
-)
 
 
 def options(iterations=5, probe_modes=None) -> SolverOptions:
@@ -65,7 +62,7 @@ def error_and_ratio(found: np.ndarray, scan: ScanData, light: np.ndarray) -> tup
     return float(np.linalg.norm(a - b) / np.linalg.norm(b)), float(abs(a).mean() / abs(b).mean())
 
 
-@needs_ptychi
+@pytest.mark.interop
 @pytest.mark.parametrize("fractional", [False, True])
 def test_known_probe_gives_the_object_in_our_frame_orientation_and_scale(fractional):
     scan = scan_without_noise(fractional=fractional)
@@ -77,14 +74,14 @@ def test_known_probe_gives_the_object_in_our_frame_orientation_and_scale(fractio
     assert found.history["loss"][-1] < 0.05 * found.history["loss"][0]
 
 
-@needs_ptychi
+@pytest.mark.interop
 def test_truth_is_a_fixed_point():
     scan = scan_without_noise(fractional=True)
     found = run_lsqml(scan, 1, LsqmlOptions(refine_probe=False), start=scan.truth)
     np.testing.assert_allclose(found.object, scan.truth, atol=2e-3)
 
 
-@needs_ptychi
+@pytest.mark.interop
 def test_canvas_without_a_truth_starts_where_the_positions_do():
     scan = scan_without_noise(truth=False)
     moved = scan.replace(positions_px=scan.positions_px + np.array([13.0, -7.0]))
@@ -93,7 +90,7 @@ def test_canvas_without_a_truth_starts_where_the_positions_do():
     assert np.subtract(found[1].origin_px, found[0].origin_px).tolist() == [13, -7]
 
 
-@needs_ptychi
+@pytest.mark.interop
 def test_refined_probe_keeps_its_photons():
     scan = scan_without_noise()
     wide = scan.replace(probe=(scan.probe * np.linspace(0.8, 1.2, SIZE)[:, None]).astype(np.complex64))
@@ -102,7 +99,7 @@ def test_refined_probe_keeps_its_photons():
     assert np.sum(np.abs(found.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
 
 
-@needs_ptychi
+@pytest.mark.interop
 def test_masked_pixels_carry_no_information():
     scan = scan_without_noise()
     mask = np.ones((SIZE, SIZE), bool)
@@ -116,7 +113,7 @@ def test_masked_pixels_carry_no_information():
     np.testing.assert_array_equal(found[0], found[1])
 
 
-@needs_ptychi
+@pytest.mark.interop
 def test_global_state_of_torch_and_numpy_is_left_alone():
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002

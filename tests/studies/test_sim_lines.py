@@ -140,9 +140,10 @@ def test_figures_of_the_part_that_no_training_pattern_lit(made):
 def test_a_held_out_half_of_another_dose_is_warned_of(made):
     run = made[0]
     bright = np.where(run.scan.positions_px[:, 0] > middle(run), 2, 1)[:, None, None].astype(run.scan.counts.dtype)
+    alike = measures.split_stats(run.scan, run.scenario.train)
     found = measures.split_stats(run.scan.replace(counts=run.scan.counts * bright), run.scenario.train)
-    assert found.deviation == pytest.approx(math.sqrt(2), rel=0.2) or found.deviation > 0.3
-    assert "departs" in (found.warning or "")
+    assert 1 + found.deviation == pytest.approx(math.sqrt(2) * (1 + alike.deviation), rel=1e-6)
+    assert f"departs from the one that trains by {found.deviation:+.1%}" in found.warning
 
 
 def test_a_wrong_scale_raises_the_flag(made):

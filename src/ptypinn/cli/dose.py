@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
+from ptypinn.cli.failures import going_on_by
 from ptypinn.cli.products import save_picture
 from ptypinn.cli.session import Session
 from ptypinn.config.dose import DoseConfig
@@ -23,7 +21,7 @@ def run_dose(session: Session) -> None:
     config, jobs = session.config(DoseConfig), session.config(JobsConfig)
     overwrite = bool(session.options.overwrite)
     with session.run("study dose", config, jobs, again=True) as (run, progress):
-        with run.timed("jobs"), _interruption_by_name():
+        with run.timed("jobs"), going_on_by("the same command goes on with the jobs that are not finished"):
             study = dose_study(config, jobs, output_dir=run.path, overwrite=overwrite, progress=progress)
         save_picture(dose_figure(study.points), run.file(PICTURE))
         write_text(run.file(REPORT), render_dose(study, run.record(seed=config.seed)))
@@ -33,12 +31,3 @@ def run_dose(session: Session) -> None:
     checks = study.as_json()["checks"]
     lines = [f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.value:.5g}" for check in study.checks]
     session.tell({**record, "checks": checks, "slopes": study.slopes}, [*lines, f"results in {run.path}"])
-
-
-@contextlib.contextmanager
-def _interruption_by_name() -> Iterator[None]:
-    """Tell who interrupts a study how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on with the jobs that are not finished") from None

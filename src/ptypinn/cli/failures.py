@@ -43,6 +43,15 @@ def one_line_failures() -> Iterator[Outcome]:
         outcome.code = 1
 
 
+@contextlib.contextmanager
+def going_on_by(hint: str) -> Iterator[None]:
+    """Tell who interrupts a run how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(hint) from None
+
+
 def _reason(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return str(error)

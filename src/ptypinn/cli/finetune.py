@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ptypinn.cli.failures import going_on_by
 from ptypinn.cli.products import input_record, write_training
 from ptypinn.cli.session import Session
-from ptypinn.cli.train import interruption_by_name, learning_curve
+from ptypinn.cli.train import GOES_ON, learning_curve
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.formats import load
@@ -24,7 +25,7 @@ def run_finetune(session: Session) -> None:
     from ptypinn.learned.weights import load_weights
 
     with session.run("finetune", loading, config, again=session.options.resume) as (run, progress):
-        with run.timed("finetune"), interruption_by_name():
+        with run.timed("finetune"), going_on_by(GOES_ON):
             watch = Snapshots(run.path, session.options.scan)
             resume = session.options.resume
             weights = finetune(scan, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)

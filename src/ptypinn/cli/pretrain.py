@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ptypinn.cli.failures import going_on_by
 from ptypinn.cli.products import write_training
 from ptypinn.cli.session import Session
-from ptypinn.cli.train import interruption_by_name, learning_curve
+from ptypinn.cli.train import GOES_ON, learning_curve
 from ptypinn.config.pretrain import PretrainConfig
 
 
@@ -25,7 +26,7 @@ def run_pretrain(session: Session) -> None:
         session.tell({**result, "weights": weights}, [f"weights in {weights}"])
         return
     with session.run("pretrain", config, again=session.options.resume) as (run, progress):
-        with run.timed("pretrain"), interruption_by_name():
+        with run.timed("pretrain"), going_on_by(GOES_ON):
             weights = pretrain(config, output_dir=run.path, progress=progress, resume=session.options.resume)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
         write_training(run, "Weights of the learned solver", curve, seed=config.seed)

@@ -44,9 +44,7 @@ def run_reconstruct(session: Session) -> None:
     from ptypinn.reconstruct import reconstruct
 
     config, given = session.config(ReconstructConfig), session.options.model
-    model = None if given is None else _model_in(Path(given))
-
-    windows = session.config(WindowOptions)
+    model, windows = None if given is None else _model_in(Path(given)), session.config(WindowOptions)
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         watch = Snapshots(folder, session.options.scan)
@@ -70,8 +68,8 @@ def solved_run(
         stage: Name of the stage.
         config: Configuration of the stage, for the record.
         solve: Makes the reconstruction.
-        more: Further options of the stage, for the record.
         solve_half: Solves a half of the scan from the probe found for the whole; None for no comparison of halves.
+        more: Further options of the stage, for the record.
     """
     loading = session.config(LoadConfig)
     scan = load(session.options.scan, loading)

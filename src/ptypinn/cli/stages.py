@@ -95,7 +95,7 @@ STAGES: dict[str, Stage] = {
         (
             Argument("source", "File to read: a scan or a reconstruction of any format.", positional=True),
             Argument("target", "File to write.", positional=True),
-            Argument("to", "Format to write: native, cxi, ptyd, ptychodus, npz; by the suffix where not given."),
+            Argument("to", "Format: native, cxi, ptyd, ptyr, ptychodus, npz, tiff; by the suffix where not given."),
             OVERWRITE,
         ),
         ("load.LoadConfig",),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from ptypinn.cli.failures import going_on_by
 from ptypinn.cli.products import headline, result_record, write_products
 from ptypinn.cli.session import Session
 from ptypinn.config.study import ABOUT_THE_RUN, SimLinesConfig
@@ -27,7 +27,7 @@ def run_sim_lines(session: Session) -> None:
 
     with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
         fresh = bool(session.options.overwrite and not session.options.resume)
-        with run.timed("study"), _interruption_by_name():
+        with run.timed("study"), going_on_by("the same command with --resume goes on where this one stopped"):
             made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
         inputs = {"scan": {"file": SCAN}, **({"probe": made.scenario.probe_file} if made.scenario.probe_file else {})}
         seed = made.scenario.value("sim_seed")
@@ -39,15 +39,6 @@ def run_sim_lines(session: Session) -> None:
     result = {**result_record(run, made.evaluation), "scenario": config.scenario, "verdict": made.diagnosis.verdict}
     result["forward_pass_diagnostics"] = made.metadata.forward_pass_diagnostics
     session.tell(result, [*headline(made.evaluation), *lines, f"results in {run.path}"])
-
-
-@contextlib.contextmanager
-def _interruption_by_name() -> Iterator[None]:
-    """Tell who interrupts a study how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command with --resume goes on where this one stopped") from None
 
 
 def origins_of(config: SimLinesConfig, command: Sequence[str], files: Sequence[Path] = ()) -> dict[str, str]:

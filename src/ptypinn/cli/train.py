@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from ptypinn.cli.failures import going_on_by
 from ptypinn.cli.products import input_record, write_training
 from ptypinn.cli.session import Session
 from ptypinn.config.load import LoadConfig
@@ -14,6 +14,7 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.data.formats import load
 
 PLOTTED = ("train_loss", "val_loss", "learning_rate")
+GOES_ON = "--resume goes on from the last complete epoch"
 
 
 def run_train(session: Session) -> None:
@@ -24,7 +25,7 @@ def run_train(session: Session) -> None:
     from ptypinn.training import train
 
     with session.run("train", loading, config, again=session.options.resume) as (run, progress):
-        with run.timed("train"), interruption_by_name():
+        with run.timed("train"), going_on_by(GOES_ON):
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
         inputs = {"scan": input_record(scan, session.options.scan)}
         curve = learning_curve(run.file(CURVE), PLOTTED)
@@ -39,12 +40,3 @@ def learning_curve(table: Path, columns: Sequence[str]) -> dict[str, list[float]
     with table.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     return {name: [float(row[name] or "nan") for row in rows] for name in columns}
-
-
-@contextlib.contextmanager
-def interruption_by_name() -> Iterator[None]:
-    """Tell who interrupts a training how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("--resume goes on from the last complete epoch") from None
