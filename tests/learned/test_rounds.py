@@ -8,7 +8,7 @@ import torch
 
 from ptypinn.errors import InputError
 from ptypinn.learned.problem import LearnedOptions, learned_problem
-from ptypinn.learned.rounds import KNOWN_PROBE, LARGEST_CHANGE
+from ptypinn.learned.rounds import KNOWN_PROBE, LARGEST_CHANGE, answered
 from ptypinn.learned.solve import solve_scan
 from ptypinn.learned.weights import load_weights
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
@@ -73,6 +73,19 @@ def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
     assert 0 < np.abs(half.object - full.object).max() < errors[0]
     assert errors[1] == pytest.approx(errors[0], rel=0.03)
     assert half.object.dtype == np.complex64
+
+
+def test_a_network_sees_eight_orientations_in_turn_and_its_answers_are_turned_back():
+    class Halved(torch.nn.Module):
+        def forward(self, maps):
+            seen.append(tuple(maps[0, 0, :2, :2].flatten().tolist()))
+            return maps[:, :2] / 2
+
+    seen, maps = [], torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0))
+    for number in range(1, 10):
+        torch.testing.assert_close(answered(Halved(), maps, number), maps[:, :2] / 2)
+    assert len(set(seen)) == 8
+    assert seen[8] == seen[0]
 
 
 def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
