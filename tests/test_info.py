@@ -132,9 +132,10 @@ def test_the_figure_draws_and_says_what_it_shows(with_probe):
     assert png_bytes(figure).startswith(b"\x89PNG")
 
 
-def test_batches_hold_at_least_one_pattern():
-    with pytest.raises(InputError, match="--batch_patterns"):
-        InfoConfig(0)
+@pytest.mark.parametrize("name", ["batch_patterns", "orient_patterns", "orient_iterations"])
+def test_nothing_can_be_told_from_no_patterns_and_no_iterations(name):
+    with pytest.raises(InputError, match=f"--{name}"):
+        InfoConfig(**{name: 0})
 
 
 def test_pixels_are_used_where_metres_are_not_known_and_that_is_said():

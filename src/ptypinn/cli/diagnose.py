@@ -24,11 +24,11 @@ def run_diagnose(session: Session) -> None:
     """Diagnose reconstructions one after another; print the tables, draw and write where that is asked for."""
     options, config, loading = session.options, session.config(DiagnoseConfig), session.config(LoadConfig)
     with session.progress():
-        cases = cases_in(options.run_or_files, loading, given(session.command))
+        cases = list(cases_in(options.run_or_files, loading, given(session.command)))
+        for option in ("plot", "output_dir"):
+            if options[option] and len(cases) > 1:
+                raise InputError(f"--{option}", "", f"{len(cases)} reconstructions", "one at a time")
         made = [(case, diagnose(case.recon, case.scan, case.bundle, config)) for case in cases]
-    for option in ("plot", "output_dir"):
-        if options[option] and len(made) > 1:
-            raise InputError(f"--{option}", "", f"{len(made)} reconstructions", "one at a time")
     from ptypinn.report.diagnosis_text import diagnosis_lines
 
     lines, result = list[str](), {"stage": "diagnose", "diagnoses": [_record(*each) for each in made]}
