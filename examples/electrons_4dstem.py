@@ -1,6 +1,6 @@
 """A raster of electron diffraction patterns (4D-STEM) in an NPY file: its phase, and its dose in electrons.
 
-Without a file, a small raster is simulated first: a weak phase object, and a detector with 40 units per electron.
+The raster is simulated first: a weak phase object, and a detector with 40 units per electron.
 """
 
 import argparse

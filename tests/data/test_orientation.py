@@ -141,7 +141,8 @@ def test_the_ranking_is_json_and_a_picture(ranking):
     assert len(residuals) == 8
     assert sum(one["twin_of_best"] for one in plain["ranking"]) == 1
     assert plain["stored_orientation_is_best"]
-    assert png_bytes(orient_figure(ranking)).startswith(b"\x89PNG")
+    named = dataclasses.replace(ranking, scan=ranking.scan.replace(provenance={"file": "a $x^{2 b$.h5"}))
+    assert png_bytes(orient_figure(named)).startswith(b"\x89PNG")
 
 
 def test_too_few_patterns_are_refused(scan):

@@ -8,18 +8,10 @@ import pytest
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
 from ptypinn.metrics import data_fit
+from ptypinn.physics.illumination import illumination_at
 from ptypinn.simulate import simulate
 from ptypinn.trust import with_trust
-
-
-def light_of(scan: ScanData) -> np.ndarray:
-    """The illumination of a scan whose positions are whole pixels."""
-    light = np.zeros(scan.truth.shape, np.float32)
-    for y, x in np.round(scan.positions_px).astype(int):
-        light[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
-    return light
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +25,7 @@ def recon(scan):
     """The truth at nine tenths of its amplitude, with a ledger, a history and a hostile record."""
     found = Reconstruction(
         (0.9 * scan.truth).astype(np.complex64),
-        light_of(scan),
+        illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
         scan.probe,
         scan.positions_px,
         pixel_size_m=scan.pixel_size_m,

@@ -66,6 +66,12 @@ def test_nothing_is_cut_off_on_a_phone(open_page, report):
         "[...document.querySelectorAll('.drawing text')].map(t => t.getBoundingClientRect().height).filter(h => h > 0)"
     )
     assert np.percentile(sizes, 20) > 7
+    starts = """bar => {
+      const label = document.createRange();
+      label.selectNodeContents(bar);
+      return label.getBoundingClientRect().left - bar.parentElement.getBoundingClientRect().left;
+    }"""
+    assert min(page.evaluate(f"[...document.querySelectorAll('.bar')].map({starts})")) > 0
 
 
 def test_print_unfolds_the_details(open_page, report):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import math
 import re
 from xml.etree.ElementTree import Element
@@ -147,16 +148,22 @@ def test_the_page_tells_warnings_ledger_and_origin(page, result, run):
     assert "0.7500" in words and "(grouping)" in words and "of another make" not in words
     assert "What to do about merge" in words
     assert '"seed": 7' in words and "<script>" in words and '"worst": null' in words
-    for value in ("ab" * 32, "2020-02-02 10:20", "python 3.12", "refine 2.50 s", "iterations", "seed 3"):
+    for value in ("ab" * 32, "2020-02-02 10:20 UTC", "python 3.12", "refine 2.50 s", "iterations", "seed 3"):
         assert value in words
     for name, value in run["config"].items():
         assert name in words and str(to_plain(value)).replace("None", "null") in words
 
 
+def test_the_record_is_json_with_short_lists_on_one_line(page, recon):
+    text = "".join(list(page.section("origin").iter("pre"))[-1].itertext())
+    assert json.loads(text) == recon.provenance | {"worst": None, "trust": json.loads(text)["trust"]}
+    assert '"config": { "note": "<script>' in text
+
+
 def test_a_reconstruction_from_a_file_shows_the_figures_that_it_keeps(bare, read):
     page = read(render_report(dataclasses.replace(bare, metrics={"flux_closure": 0.5})))
     assert "Flux closure" in page.words(page.section("merit"))
-    assert "No check raised" not in page.words() and "was not checked" in page.words()
+    assert "no check raises" not in page.words() and "was not checked" in page.words()
 
 
 def test_a_good_picture_is_trusted_and_a_doubtful_one_is_not(recon, scan, read):

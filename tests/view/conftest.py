@@ -17,6 +17,7 @@ from ptypinn.data.formats import save
 from ptypinn.data.formats.source import file_hash
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.physics.illumination import illumination_at
 from ptypinn.runs import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.simulate import simulate
 from ptypinn.snapshots import Snapshots
@@ -41,7 +42,7 @@ def recon(scan: ScanData) -> Reconstruction:
     """The truth as a reconstruction."""
     return Reconstruction(
         object=scan.truth,
-        illumination=light_of(scan),
+        illumination=illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
         probe=scan.require_probe(),
         positions_px=scan.positions_px,
         pixel_size_m=PIXEL_M,
@@ -67,14 +68,6 @@ def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPat
     replace(recon, pixel_size_m=3e-8).save(folder / "alone.h5")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
-
-
-def light_of(scan: ScanData) -> np.ndarray:
-    """The illumination of a scan whose positions are whole pixels."""
-    light = np.zeros(scan.truth.shape, np.float32)
-    for y, x in np.round(scan.positions_px).astype(int):
-        light[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
-    return light
 
 
 def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:

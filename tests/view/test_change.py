@@ -65,6 +65,16 @@ def test_a_file_that_breaks_is_told_in_words(looked_at):
     says(page, "#empty", "no object")
 
 
+def test_a_run_without_an_object_is_clicked_without_harm(mine, open_page):
+    here, place = mine
+    (place / RECONSTRUCTION).unlink()
+    page = open_page(here.address(f"/run/{here.ids['mine']}"), viewport=SMALL)
+    says(page, "#empty", "no object")
+    page.click("#view", position={"x": 200, "y": 200})
+    page.keyboard.press("l")
+    assert not page.locator("#profile").is_visible()
+
+
 def test_two_browsers_look_at_the_same_run_each_in_its_own_way(mine, open_page):
     here, _ = mine
     pages = [open_page(here.address(f"/run/{here.ids['mine']}"), viewport=SMALL) for _ in range(2)]

@@ -176,7 +176,7 @@ def test_every_button_and_key_does_something(run_page):
     assert look.changes(lambda: page.click("#true-size"))
     np.testing.assert_array_equal(look.settled(), one_to_one)
     page.focus("#view")
-    for key in ("p", "Enter", "n", "b"):
+    for key in ("P", "Enter", "n", "B"):
         assert look.changes(lambda key=key: page.keyboard.press(key), share=0.001), key
     words = "document.querySelector('[data-pattern=words]').textContent"
     before = page.evaluate(words)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptypinn.errors import InputError
+from ptypinn.report.colours import LEAST_PHASE_SPAN
 from ptypinn.view import pyramid as pyramids
-from ptypinn.view.layers import COMPLEX, Look
+from ptypinn.view.layers import COMPLEX, PHASE, Look, usual_look
 from ptypinn.view.measure import BLOCK, block, histogram, profile
 from ptypinn.view.picture import open_layers
 from ptypinn.view.picture_file import OutdatedError, open_picture
@@ -110,6 +111,8 @@ def test_usual_limits_leave_out_half_a_per_cent(picture, recon):
         tuple(np.percentile(np.abs(recon.object)[lit], [0.5, 99.5])), rel=1e-3
     )
     assert picture.require(COMPLEX).look.low == 0.0
+    flat = usual_look(PHASE, np.linspace(0, 1e-6, 99))
+    assert flat.high - flat.low == pytest.approx(LEAST_PHASE_SPAN)
 
 
 @pytest.mark.parametrize("bad", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ptypinn.evaluate import Evaluation
+from ptypinn.metrics.verdict import FAR_ABOVE_NOISE
 from ptypinn.report.blocks import Verdict
-from ptypinn.report.trust_section import FAIR, GOOD
+from ptypinn.report.trust_section import GOOD
 
 UNJUDGED = (
     "Neither the measured patterns nor a reference took part, so nothing here was checked. "
@@ -33,7 +34,7 @@ def verdict_of(result: Evaluation, judged: bool) -> Verdict:
         return Verdict(
             "good", "Yes, as far as the data tell: only counting noise is left, and no check raises a warning.", reasons
         )
-    if ratio < FAIR:
+    if ratio < FAR_ABOVE_NOISE:
         return Verdict("open", "Mostly: it explains most of its data, and no check raises a warning.", reasons)
     return Verdict("open", "In part: something is left that it does not explain, if little.", reasons)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptypinn.report.curves import COLOURS
-from ptypinn.report.style import ACCENT, INK, MUTED, new_figure
+from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def bias_figure(rows: Rows) -> Figure:
         _draw_spans(axes, [row[name] for row in rows])
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel(unit)
-    left.set_yticks(range(len(rows)), [_literal(row["run"]) for row in rows])
+    left.set_yticks(range(len(rows)), [literal(row["run"]) for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
     figure.legend(*left.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return figure
@@ -52,7 +52,7 @@ def stage_figure(rows: Rows) -> Figure | None:
         ratios = _on_path(row)
         x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=_literal(row["run"]))
+        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=literal(row["run"]))
     axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
     ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
     if max(ratios_of_all) > 2 * min(ratios_of_all):
@@ -60,10 +60,10 @@ def stage_figure(rows: Rows) -> Figure | None:
     else:
         reach = max(0.01, *(1.15 * abs(ratio - 1) for ratio in ratios_of_all))
         axes.set_ylim(1 - reach, 1 + reach)
-    axes.set_xticks(range(len(stages)), [_literal(stage) for stage in stages], rotation=20, ha="right")
+    axes.set_xticks(range(len(stages)), [literal(stage) for stage in stages], rotation=20, ha="right")
     axes.set_ylabel("measured over expected factor")
     axes.legend(fontsize=8, frameon=False, ncols=min(4, len(told)), loc="lower left", bbox_to_anchor=(0, 1.0))
-    _quiet(axes)
+    quiet(axes)
     return figure
 
 
@@ -74,22 +74,11 @@ def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
     )
     axes.hlines(places, low, high, color=ACCENT, lw=5, alpha=0.35, label="5 % to 95 % of the pixels")
     axes.plot(median, places, "|", color=ACCENT, ms=13, mew=2, label="median")
-    axes.plot(mean, places, "o", color="#c4571b", ms=5, label="mean")
+    axes.plot(mean, places, "o", color=COLOURS[1], ms=5, label="mean")
     axes.axvline(0.0, color=MUTED, lw=1.0, ls=":")
-    _quiet(axes)
+    quiet(axes)
 
 
 def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
     """Ratios of the stages on the path that have a positive one."""
     return {s["stage"]: s["ratio"] for s in row["stage_ratios"] if s["on_path"] and s["ratio"] and s["ratio"] > 0}
-
-
-def _literal(name: str) -> str:
-    """A name as figures draw it: a dollar begins no formula."""
-    return name.replace("$", r"\$")
-
-
-def _quiet(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, lw=0.6)

@@ -19,7 +19,7 @@ from ptypinn.report import one_line
 from ptypinn.report.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.dots import Dots, dots_of
 from ptypinn.report.images import ScaledImage, mode_photons, object_images, probe_images
-from ptypinn.report.page import templates
+from ptypinn.report.page import TEMPLATES, templates
 from ptypinn.report.panels import Panel, panel_of
 from ptypinn.report.told import alt_of, extent
 from ptypinn.report.view import frame_of, step_for, view_of
@@ -53,7 +53,7 @@ class Card:
 def card(shown: Shown, draw: Callable[[Shown], Card]) -> str:
     """The card as HTML, or the line of `repr` where it cannot be drawn: notebooks must not fail at a picture."""
     try:
-        return templates().get_template(TEMPLATE).render(card=draw(shown))
+        return templates(TEMPLATES).get_template(TEMPLATE).render(card=draw(shown))
     except Exception:
         return f"<pre>{escape(repr(shown))}</pre>"
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.digits import metres
-from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure
+from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure, quiet
 from ptypinn.report.theme import LIGHT
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def draw_history(axes: Axes, curves: Mapping[str, Sequence[float]], step: str) -
     axes.set_xlabel(step, fontsize=LABEL_PT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=TICK_PT, frameon=False)
-    _quiet(axes)
+    quiet(axes, TICK_PT)
 
 
 def frc_figure(frc: RingCorrelation, pixel_size_m: float | None = None, title: bool = True) -> Figure:
@@ -100,7 +100,7 @@ def frc_figure(frc: RingCorrelation, pixel_size_m: float | None = None, title: b
     if title:
         axes.set_title(resolution_text(frc, pixel_size_m), fontsize=10, color=INK)
     axes.legend(fontsize=TICK_PT, frameon=False, loc="lower left")
-    _quiet(axes)
+    quiet(axes, TICK_PT)
     return figure
 
 
@@ -116,9 +116,3 @@ def _use_log_scale(axes: Axes, values: np.ndarray) -> None:
     finite = values[np.isfinite(values)]
     if (finite > 0).all() and finite.max() > 10 * finite.min():
         axes.set_yscale("log")
-
-
-def _quiet(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=TICK_PT)
-    axes.grid(alpha=0.25, lw=0.6)

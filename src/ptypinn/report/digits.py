@@ -30,10 +30,5 @@ def power_of_ten(power: int) -> str:
 
 def metres(length: float, digits: int = 3) -> str:
     """A length with the SI prefix that suits it: `metres(2e-6)` is `2 µm`."""
-    scale, unit = length_unit(length)
+    scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
     return f"{length / scale:.{digits}g} {unit}"
-
-
-def length_unit(length: float) -> tuple[float, str]:
-    """The SI unit that suits a length: how many metres it is, and its sign."""
-    return next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptypinn.report.style import ACCENT, INK, MUTED, new_figure
+from ptypinn.report.curves import COLOURS
+from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 ARMS = {
     "scaled": ("probe scaled with the dose", ACCENT, "o", "-"),
-    "held": ("negative control: probe held", "#c4571b", "s", "--"),
+    "held": ("negative control: probe held", COLOURS[1], "s", "--"),
 }
 """Label, colour, marker and line of each arm."""
 
@@ -90,9 +91,7 @@ def _draw_arm(axes: Axes, points: Points, arm: str, name: str, remark: str = "")
 def _finish(axes: Axes, logarithmic: bool) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("photons per pattern")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, lw=0.6)
+    quiet(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, frameon=False)
         if logarithmic:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import Comparison
-from ptypinn.report.colours import phase_scale
 from ptypinn.report.images import (
     ScaledImage,
     comparison_images,
@@ -75,11 +74,6 @@ def comparison_figure(comparison: Comparison, pixel_size_m: float | None = None,
     for axes, images in zip(figure.subplots(2, 3), rows, strict=True):
         _show(axes, images, pixel_size_m)
     return figure
-
-
-def show_phase(axes: Axes, phase: np.ndarray, title: str, pixel_size_m: float | None) -> None:
-    """Draw a phase image, radians, in the colours of `phase_scale`."""
-    show_image(axes, phase, title, phase_scale(phase), pixel_size_m)
 
 
 def _show(axes: Sequence[Axes] | np.ndarray, images: Sequence[ScaledImage], pixel_size_m: float | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ptypinn.report.colours import phase_scale
 from ptypinn.report.orient_text import in_words
-from ptypinn.report.style import ACCENT, INK, MUTED, new_figure, show_image
+from ptypinn.report.style import ACCENT, INK, MUTED, literal, new_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 def orient_figure(ranking: Ranking) -> Figure:
     """Residuals as bars, and the phase of the object in every orientation, best first."""
     figure = new_figure(15.0, 6.4)
-    figure.suptitle(
-        f"{ranking.scan.source}: phase of the object by how the positions are turned", fontsize=11, color=INK
-    )
+    title = f"{literal(ranking.scan.source)}: phase of the object by how the positions are turned"
+    figure.suptitle(title, fontsize=11, color=INK)
     grid = figure.add_gridspec(2, 5)
     _draw_residuals(figure.add_subplot(grid[:, 0]), ranking)
     for place, one in enumerate(ranking.candidates):

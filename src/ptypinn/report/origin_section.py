@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from ptypinn.report.blocks import Block, Cell, Code, Facts, Fold, Points, Sectio
 from ptypinn.report.digits import digits_of
 
 KEY, TITLE = "origin", "Where this came from"
+_INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
 
 
 def origin_section(run: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Section:
@@ -75,9 +77,13 @@ def _text(value: object) -> str:
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    """A record as JSON without anything that JSON does not know; what has no plain form is named."""
+    """A record as JSON without anything that JSON does not know; what has no plain form is named.
+
+    Lists and objects that hold no others stand on one line.
+    """
     plain = json.loads(json.dumps(record, default=_described), parse_constant=lambda _: None)
-    return json.dumps(to_plain(plain), indent=2, ensure_ascii=False)
+    text = json.dumps(to_plain(plain), indent=2, ensure_ascii=False)
+    return _INNERMOST.sub(lambda found: re.sub(r"\n\s*", " ", found[0]), text)
 
 
 def _described(value: object) -> Any:

@@ -16,23 +16,23 @@ from ptypinn.report.theme import DARK, LIGHT
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATE = "page.html.jinja"
+TEMPLATES, TEMPLATE = "report/templates", "page.html.jinja"
 _CODE = re.compile(r"`([^`]+)`")
 
 
 def render_page(page: Page) -> str:
     """A page as HTML text; every text is escaped, and a name that the template does not know is an error."""
-    template = templates().get_template(TEMPLATE)
+    template = templates(TEMPLATES).get_template(TEMPLATE)
     return template.render(page=page, version=__version__, light=LIGHT, dark=DARK, gradients=gradients())
 
 
 @functools.cache
-def templates() -> Environment:
-    """The templates of pages and cards; every text in them is escaped."""
+def templates(folder: str) -> Environment:
+    """The templates in a folder of the package; every text in them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(
-        loader=PackageLoader("ptypinn", "report/templates"),
+        loader=PackageLoader("ptypinn", folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

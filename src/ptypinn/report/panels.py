@@ -25,14 +25,20 @@ COARSE_PX = 300
 
 
 @dataclass(frozen=True)
-class Panel:
+class Titled:
+    """Something to look at under a name."""
+
+    title: str
+    """Its name."""
+    alt: str
+    """What is to be seen, for those who cannot see it."""
+
+
+@dataclass(frozen=True)
+class Panel(Titled):
     """A picture ready to stand in a page."""
 
     kind: ClassVar[str] = "panel"
-    title: str
-    """Heading above it."""
-    alt: str
-    """What is to be seen, for those who cannot see it."""
     source: str
     """The picture as a `data:` address."""
     width: int

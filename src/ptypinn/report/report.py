@@ -116,5 +116,5 @@ def _facts(recon: Reconstruction, scan: ScanData | None, run: Mapping[str, Any])
     if recon.scale_note:
         facts.append(("Prediction scaling", Cell(recon.scale_note)))
     if run.get("started"):
-        facts.append(("Made", Cell(str(run["started"])[:16].replace("T", " "))))
+        facts.append(("Made", Cell(str(run["started"])[:16].replace("T", " "), unit="UTC")))
     return facts

@@ -51,6 +51,13 @@ def png_bytes(figure: Figure, dpi: int = 110) -> bytes:
     return buffer.getvalue()
 
 
+def quiet(axes: Axes, label_pt: int = 8) -> None:
+    """Axes of curves: no frame above and to the right, small labels, a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=label_pt)
+    axes.grid(alpha=0.25, lw=0.6)
+
+
 def show_image(
     axes: Axes,
     image: np.ndarray,

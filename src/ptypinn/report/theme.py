@@ -51,15 +51,3 @@ VARIABLES: dict[str, str] = {
     for name in ("ink", "muted", "card", "soft", "rule", "accent", "second", "third", "fourth", "fifth")
 } | {"#000000": "var(--ink)"}
 """What stands in a drawing on a page for the colours that figures are drawn in."""
-
-
-def contrast(first: str, second: str) -> float:
-    """Contrast ratio of two colours `#rrggbb` by WCAG 2: 1 to 21; text needs 4.5, graphics 3."""
-    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import DataFit
+from ptypinn.metrics.verdict import BELOW_NOISE, FAR_ABOVE_NOISE
 from ptypinn.report.blocks import Block, Figures, Points, Section
 from ptypinn.report.digits import digits_of
 from ptypinn.report.images import ScaledImage, light_images
@@ -18,8 +19,8 @@ OUTLIER = 2.0
 """A pattern that fits so many times worse than counting noise explains is counted in the text."""
 CLEAR = 0.05
 """Uncertainty over the object's contrast below which single pixels can be believed."""
-GOOD, FAIR, OVERFIT = 1.1, 2.0, 0.8
-"""Residual over counting noise up to which a picture explains its data, and most of them; noise is fitted below."""
+GOOD = 1.1
+"""Residual over counting noise up to which a picture explains its data."""
 
 
 def trust_section(recon: Reconstruction, result: Evaluation, frame: Frame) -> Section:
@@ -68,11 +69,11 @@ def fit_sentences(fit: DataFit) -> list[str]:
 
 
 def _verdict(ratio: float) -> str:
-    if ratio < OVERFIT:
+    if ratio < BELOW_NOISE:
         return "less than noise would leave, so some of the noise is in the picture."
     if ratio < GOOD:
         return "the picture explains the data as far as photons allow."
-    if ratio < FAIR:
+    if ratio < FAR_ABOVE_NOISE:
         return "the picture explains most of the data."
     return "something is left that the picture does not explain: probe, positions, coherence, or more iterations."
 

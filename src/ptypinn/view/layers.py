@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.report.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP
+from ptypinn.report.colours import (
+    AMPLITUDE_MAP,
+    COUNTS_MAP,
+    amplitude_scale,
+    difference_scale,
+    phase_scale,
+    positive_scale,
+)
 from ptypinn.view.colours import MAPS
 from ptypinn.view.picture_file import LIGHT, UNCERTAINTY
 from ptypinn.view.pyramid import AMPLITUDE
@@ -25,8 +32,6 @@ LAYERS = {
 }
 """Layers by name: label and unit."""
 BINS = 128
-USUAL = (0.5, 99.5)
-"""Percentiles at the usual limits of colours."""
 TAILS = (0.02, 99.98)
 """Percentiles between which a histogram reaches, unless that is far beyond the usual limits."""
 
@@ -81,23 +86,16 @@ def summarise(layer: str, values: np.ndarray) -> Summary:
 
 
 def usual_look(layer: str, values: np.ndarray) -> Look:
-    """Limits that leave out half a per cent at either end, and the colour map that suits."""
-    low, high = _robust_limits(values)
+    """Limits that leave out half a per cent at either end, and the colour map that suits, as in reports."""
     if layer == PHASE:
-        cyclic = high - low > np.pi
-        return Look(-np.pi, np.pi, CYCLIC_MAP) if cyclic else Look(low, high, PHASE_MAP)
-    if layer == PHASE_DIFFERENCE:
-        most = max(abs(low), abs(high))
-        return Look(-most, most, DIFFERENCE_MAP)
-    if layer in (COMPLEX, LIGHT, UNCERTAINTY, DIFFERENCE):
-        return Look(0.0, max(high, 1e-30), COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
-    return Look(low, high, AMPLITUDE_MAP)
-
-
-def _robust_limits(values: np.ndarray) -> tuple[float, float]:
-    """The percentiles of `USUAL`, set apart where they coincide."""
-    low, high = (float(end) for end in np.percentile(values, USUAL)) if values.size else (0.0, 1.0)
-    return (low, high) if high - low > 1e-6 * max(abs(low), 1e-12) else (low - 0.05, high + 0.05)
+        scale = phase_scale(values)
+    elif layer == PHASE_DIFFERENCE:
+        scale = difference_scale(values)
+    elif layer in (COMPLEX, LIGHT, UNCERTAINTY, DIFFERENCE):
+        scale = positive_scale(values, name=COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
+    else:
+        scale = amplitude_scale(values)
+    return Look(scale.low, scale.high, scale.name)
 
 
 def relative_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:

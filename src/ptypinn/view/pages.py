@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ptypinn import __version__
+from ptypinn.report.page import templates
 
+TEMPLATES = "view/templates"
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
 KEYS = (
@@ -27,17 +26,17 @@ KEYS = (
 
 def list_page() -> str:
     """The page with all runs."""
-    return _templates().get_template("list.html.jinja").render(version=__version__)
+    return templates(TEMPLATES).get_template("list.html.jinja").render(version=__version__)
 
 
 def run_page(name: str) -> str:
     """The page of one run."""
-    return _templates().get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYS)
+    return templates(TEMPLATES).get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYS)
 
 
 def gone_page() -> str:
     """The page in place of a run that there is not."""
-    return _templates().get_template("gone.html.jinja").render(version=__version__)
+    return templates(TEMPLATES).get_template("gone.html.jinja").render(version=__version__)
 
 
 def assets() -> dict[str, tuple[str, bytes]]:
@@ -48,14 +47,3 @@ def assets() -> dict[str, tuple[str, bytes]]:
         for entry in folder.iterdir()
         if entry.name.rsplit(".", 1)[-1] in MEDIA_TYPES
     }
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("ptypinn", "view/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

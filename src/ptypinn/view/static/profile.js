@@ -33,7 +33,7 @@ export class Profile {
     this.layer = layer;
     this.sides = sides;
     this.changed();
-    if (!line) return;
+    if (!line || !sides.length) return;
     const ticket = (this.ticket = {});
     const ask = ({ run, at }) => {
       const local = line.map(({ x, y }) => ({ x: (x - at.x) / at.pixel, y: (y - at.y) / at.pixel }));

@@ -168,8 +168,9 @@ const gestures = new Gestures(view, {
     hovered = at;
     tell();
     const place = stage.under(at);
+    if (!place) return;
     const { at: first } = compared[0];
-    if (place) patterns.pickAt((place.world.x - first.x) / first.pixel, (place.world.y - first.y) / first.pixel);
+    patterns.pickAt((place.world.x - first.x) / first.pixel, (place.world.y - first.y) / first.pixel);
   },
   lineStart: (at) => {
     line = [stage.camera.toWorld(at.x, at.y), stage.camera.toWorld(at.x, at.y)];
@@ -179,7 +180,11 @@ const gestures = new Gestures(view, {
     ask();
   },
   lineEnd: endLine,
-  key: (key) => Boolean(keys[key] && (keys[key](), true)),
+  key: (key) => {
+    const act = keys[key] ?? keys[key.toLowerCase()];
+    act?.();
+    return Boolean(act);
+  },
 });
 
 function connect() {
