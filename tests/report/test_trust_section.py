@@ -9,6 +9,8 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.evaluate import evaluate
 from ptypinn.metrics import data_fit
+from ptypinn.physics.illumination import illumination_at
+from ptypinn.report.position_maps import fit_images
 from ptypinn.report.report import render_report
 from ptypinn.report.trust_section import trust_section, trust_sentences
 from ptypinn.report.view import frame_of
@@ -23,10 +25,8 @@ def scan():
 
 @pytest.fixture(scope="module")
 def recon(scan):
-    illumination = np.zeros(scan.truth.shape, np.float32)
-    for y, x in np.round(scan.positions_px).astype(int):
-        illumination[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
-    found = Reconstruction(scan.truth, illumination, scan.probe, scan.positions_px, provenance={"stage": "refine"})
+    light = illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
+    found = Reconstruction(scan.truth, light, scan.probe, scan.positions_px, provenance={"stage": "refine"})
     return with_trust(found, scan, data_fit(scan, found.object, found.probe, found.positions_px))
 
 
@@ -53,6 +53,21 @@ def test_figures_in_the_text_are_those_of_the_evaluation(scan, recon):
     assert f"{result.metrics['error_over_uncertainty']:.3g} times" in text
     page = render_report(recon, result, scan)
     assert "How far to trust this" in page
+
+
+def test_a_dark_pattern_does_not_take_all_the_colours():
+    scan = simulate(SimulateConfig(object_size=(100, 100), size=32, n_patterns=64))
+    light = illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
+    recon = Reconstruction(scan.truth, light, scan.probe, scan.positions_px)
+    counts = scan.counts.copy()
+    counts[1] = 0
+    dark, usual = (
+        fit_images(recon, frame_of(recon), data_fit(one, recon.object, recon.probe, recon.positions_px))
+        for one in (scan.replace(counts=counts), scan)
+    )
+    for image, as_usual in zip(dark, usual, strict=True):
+        assert np.nanmax(image.image) > 100
+        assert image.scale.high < 1.5 * as_usual.scale.high
 
 
 def test_maps_are_there_as_far_as_they_are_known(scan, recon):

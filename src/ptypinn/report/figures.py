@@ -70,7 +70,7 @@ def comparison_figure(comparison: Comparison, pixel_size_m: float | None = None,
     rows = comparison_images(comparison)
     figure = new_figure(12.5, 0.8 + 6.6 * _aspect(rows[0][0]))
     if note:
-        figure.suptitle(f"Reconstruction: {note}", fontsize=11)
+        figure.suptitle(f"Reconstruction: {literal(note)}", fontsize=11)
     for axes, images in zip(figure.subplots(2, 3), rows, strict=True):
         _show(axes, images, pixel_size_m)
     return figure

@@ -19,14 +19,16 @@ REACH = 0.9
 LOWEST_RATIO, LARGEST_RATIO = 0.5, 2.0
 """The colours of the ratio reach at least so far, so that noise looks even."""
 LEAST_CLOSURE = 0.01
+MOST = (5, 95)
+"""Percentiles of the patterns between which colours tell apart, so that a few dark ones do not take them all."""
 
 
 def fit_images(recon: Reconstruction, frame: Frame, fit: DataFit) -> list[ScaledImage]:
     """Residual over counting noise, and flux closure, of the pattern that is nearest."""
     ratio = fit.per_pattern_residual / np.maximum(fit.per_pattern_expected, 1e-30)
-    low, high = (float(value) for value in np.percentile(ratio, [1, 99]))
+    low, high = (float(value) for value in np.percentile(ratio, MOST))
     closure = fit.per_pattern_closure
-    apart = max(float(np.percentile(np.abs(closure - 1), 99)), LEAST_CLOSURE)
+    apart = max(float(np.percentile(np.abs(closure - 1), MOST[1])), LEAST_CLOSURE)
     scale = ColourScale(COUNTS_MAP, min(low, LOWEST_RATIO), max(high, LARGEST_RATIO))
     return [
         _map_of(recon, frame, ratio, "Residual over counting noise", scale),
