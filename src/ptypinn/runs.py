@@ -187,6 +187,11 @@ class RunFolder:
                 folder.rmdir()
 
 
+def reconstruction_file(place: Path) -> Path:
+    """The file of a reconstruction: the one in a run folder, or what is named itself."""
+    return place / RECONSTRUCTION if place.is_dir() else place
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}

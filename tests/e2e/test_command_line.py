@@ -17,7 +17,7 @@ import yaml
 import ptypinn as pp
 from ptypinn.callbacks import CURVE
 from ptypinn.cli.stages import STAGES
-from ptypinn.runs import FINISHED, SNAPSHOT
+from ptypinn.runs import FINISHED, RECONSTRUCTION, SNAPSHOT
 
 SMALL = ("--size", 32, "--object-size", "80,80", "--n-patterns", 36, "--photons", 100000)
 
@@ -130,6 +130,13 @@ def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, s
     inputs = json.loads((tmp_path / "judged" / FINISHED).read_text())["inputs"]
     assert inputs["recon"] == {"file": str(tmp_path / "a")}
     assert inputs["scan"]["sha256"]
+    shown = json.loads(ptypinn("info", tmp_path / "a", "--json").out)
+    assert shown["file"] == str(tmp_path / "a" / RECONSTRUCTION)
+    assert ptypinn("convert", tmp_path / "a", tmp_path / "object.tiff", "--quiet").code == 0
+    assert (tmp_path / "object.tiff").stat().st_size > 0
+    (tmp_path / "empty").mkdir()
+    refused = ptypinn("info", tmp_path / "empty")
+    assert refused.code == 1 and f"{tmp_path / 'empty' / RECONSTRUCTION}: " in refused.err
 
 
 @pytest.mark.usefixtures("quick_pictures")

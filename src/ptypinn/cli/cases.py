@@ -16,7 +16,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.bundle import Bundle, load_bundle
 from ptypinn.recorded import find_scan, loading_as_recorded, mapping, record_of_scan, sound, unreadable
-from ptypinn.runs import RECONSTRUCTION
+from ptypinn.runs import RECONSTRUCTION, reconstruction_file
 
 EXPECTED = "a run folder, a reconstruction, a scan or a model"
 SAFETENSORS_HEADER = 9
@@ -120,7 +120,7 @@ def _model_in(folder: Path) -> Path | None:
 
 def _case(path: Path, given: Given, loading: LoadConfig, options: Collection[str]) -> Case:
     notes: list[str] = []
-    recon = sound(Reconstruction.load(path / RECONSTRUCTION if path.is_dir() else path), notes)
+    recon = sound(Reconstruction.load(reconstruction_file(path)), notes)
     record = record_of_scan(path if path.is_dir() else path.parent, recon.provenance)
     loading = loading_as_recorded(loading, record["options"], options, notes)
     place, scan = _scan(path, record, given.scan, loading, notes)

@@ -12,6 +12,7 @@ from ptypinn.config.info import InfoConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
+from ptypinn.runs import reconstruction_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def run_info(session: Session) -> None:
     """Look at a scan or a reconstruction; print what there is to know and draw it where a picture is named."""
     from ptypinn.data.formats import holds_scan
 
-    path, config = Path(session.options.scan), session.config(LoadConfig)
+    path, config = reconstruction_file(Path(session.options.scan)), session.config(LoadConfig)
     show = _show_scan if holds_scan(path, config) else _show_reconstruction
     show(session, path, config)
 
@@ -105,7 +106,8 @@ def run_convert(session: Session) -> None:
     from ptypinn.data.formats import FORMATS
 
     options, config = session.options, session.config(LoadConfig)
-    done = convert(options.source, options.target, options.to or "", config, overwrite=bool(options.overwrite))
+    source, overwrite = reconstruction_file(Path(options.source)), bool(options.overwrite)
+    done = convert(source, options.target, options.to or "", config, overwrite=overwrite)
     title = FORMATS[done.format].title
     lines = [f"{done.kind} in {done.path} ({title})", *(f"! left out: {lost}" for lost in done.lost)]
     session.tell({"stage": "convert", **dataclasses.asdict(done)}, lines)

@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.plain import to_plain
 from ptypinn.progress import Progress, show_progress, tee
-from ptypinn.runs import RECONSTRUCTION, RunFolder
+from ptypinn.runs import RunFolder, reconstruction_file
 
 Config = TypeVar("Config")
 
@@ -71,8 +71,7 @@ class Session:
 
 def load_reconstruction(path: str) -> Reconstruction:
     """Read a reconstruction file, or the one in a run folder."""
-    place = Path(path)
-    return Reconstruction.load(place / RECONSTRUCTION if place.is_dir() else place)
+    return Reconstruction.load(reconstruction_file(Path(path)))
 
 
 @contextlib.contextmanager

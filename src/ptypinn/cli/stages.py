@@ -83,7 +83,7 @@ STAGES: dict[str, Stage] = {
     "info": Stage(
         "Tell what a scan holds, or a reconstruction: geometry, dose, overlap, what is missing.",
         (
-            SCAN,
+            Argument("scan", "Scan or reconstruction of any format, or a run folder.", positional=True),
             Argument("plot", "Picture to draw (PNG): of the scan, or of the orientations with --orient."),
             Argument("orient", "Try which way round patterns and positions belong, and rank them.", switch=True),
         ),
@@ -93,7 +93,7 @@ STAGES: dict[str, Stage] = {
     "convert": Stage(
         "Bring a scan or a reconstruction into another file format, and say what that cannot hold.",
         (
-            Argument("source", "File to read: a scan or a reconstruction of any format.", positional=True),
+            Argument("source", "Scan or reconstruction of any format, or a run folder.", positional=True),
             Argument("target", "File to write.", positional=True),
             Argument("to", "Format: native, cxi, ptyd, ptyr, ptychodus, npz, tiff; by the suffix where not given."),
             OVERWRITE,

@@ -20,7 +20,7 @@ from ptypinn.data.recon_file import GROUP
 from ptypinn.errors import InputError
 from ptypinn.recorded import mapping
 from ptypinn.report.words import HEADLINE, row_of
-from ptypinn.runs import FINISHED, LOG, METRICS, RECONSTRUCTION, SNAPSHOT
+from ptypinn.runs import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.view.catalogue import Run
 from ptypinn.view.picture_file import version_of
 
@@ -129,7 +129,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _curves(place: Path, state: State, log: list[str]) -> dict[str, Curve]:
     """Curves of a finished run from its reconstruction, of others from the learning curve or the log."""
-    recon = place / RECONSTRUCTION if place.is_dir() else place
+    recon = reconstruction_file(place)
     if state.status in ("finished", "file") and recon.exists():
         found = _recorded(recon, "history")
         return {name: _points(enumerate(values, 1)) for name, values in found.items() if isinstance(values, list)}
