@@ -145,10 +145,13 @@ def test_products(by_hand, scene, tmp_path, name, value, message):
     assert_one_line(path, message, load if "patterns" in message else load_reconstruction)
 
 
-def test_numbers_of_a_product_are_single_ones(by_hand, scene, tmp_path):
+def test_numbers_of_a_product_are_single_and_sane(by_hand, scene, tmp_path):
     by_hand.product_hdf5(tmp_path / "p.h5", scene)
     path = change(tmp_path / "p.h5", "object", center_y_m=np.ones(3))
     assert_one_line(path, r"object_center_y_m: .*one number", load_reconstruction)
+    by_hand.product_hdf5(tmp_path / "q.h5", scene)
+    path = change(tmp_path / "q.h5", "/", probe_photon_count=-5.0)
+    assert_one_line(path, r"probe_photon_count: found -5, expected photons", load_reconstruction)
 
 
 def add_coherent_mode(path):

@@ -120,6 +120,7 @@ CASES = {
     "no electrons per unit": (STEM, {"cube": np.ones((2, 3, N, N), np.float32)}, "--detector_gain"),
     "odd patterns": (STEM, {"cube": np.ones((2, 3, N - 1, N - 1), np.uint16)}, "--crop_px"),
     "an infinite gain": (MATLAB, {"ADU": np.inf}, "--detector_gain"),
+    "no gain at all": (MATLAB, {"ADU": 0.0}, "ADU: found 0, expected a positive number"),
     "patterns of two axes": (MATLAB, {"dp": np.ones((N, N))}, "dp"),
 }
 

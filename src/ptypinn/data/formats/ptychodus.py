@@ -117,6 +117,8 @@ def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeG
     if probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
         raise InputError(source, "probe", f"shape {fields['probe'].shape}", "square modes (modes, N, N)")
     photons, power = number(fields, "probe_photon_count"), float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    if photons is not None and photons < 0:
+        raise InputError(source, "probe_photon_count", f"{photons:g}", "photons, or 0 where they are not known")
     if photons is not None and power > 0 and abs(photons / power - 1) > SAME:
         probe = probe * np.sqrt(photons / power)
     gauge: ProbeGauge = "relative" if photons is None else "calibrated"
