@@ -100,13 +100,12 @@ def _jobs(config: ReconstructConfig, windows: WindowOptions) -> JobsConfig:
 def _reconstruction(
     scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: Solution
 ) -> Reconstruction:
-    model = {"file": weights.source, "sha256": weights.digest, "card": dict(weights.card)}
     record = {
         "stage": "reconstruct",
         "solver": "learned",
         "version": __version__,
         "config": asdict(config),
-        "model": model,
+        "model": {"file": weights.source, "sha256": weights.digest, "card": weights.card_without_ancestors()},
         "rounds": rounds,
         "passes": solution.passes,
     }

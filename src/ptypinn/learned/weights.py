@@ -41,6 +41,13 @@ class Weights:
         """What cards of weights that went on from these say of them."""
         return {"file": Path(self.source).name, "sha256": self.digest, "card": dict(self.card)}
 
+    def card_without_ancestors(self) -> dict[str, Any]:
+        """The card, with the weights that these went on from by file and digest alone: what reconstructions keep."""
+        start = self.card.get("start")
+        if not isinstance(start, Mapping):
+            return dict(self.card)
+        return {**self.card, "start": {name: value for name, value in start.items() if name != "card"}}
+
 
 def load_weights(path: str | Path | None = None) -> Weights:
     """Read weights; nothing in the file is executed.
