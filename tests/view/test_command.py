@@ -74,6 +74,12 @@ def test_a_port_that_is_taken_is_named(capsys, home):
     assert "--port" in err and str(port) in err
 
 
+def test_an_address_of_another_machine_is_named(capsys, home):
+    code, _, err = said(capsys, home, "--port", 0, "--host", "192.0.2.1")  # RFC 5737: nobody's
+    assert code == 1
+    assert "--host: found 192.0.2.1" in err and "--port" not in err
+
+
 @pytest.mark.parametrize("what", ["nowhere", "empty"])
 def test_folders_without_runs_are_named(what, capsys, tmp_path):
     (tmp_path / "empty").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 
 import uvicorn
@@ -72,8 +73,10 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        found = f"{host}, port {port} ({error.strerror or error})"
-        raise InputError("--port", "", found, "a free port of this machine, or 0 for any") from error
+        reason = error.strerror or error
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise InputError("--port", "", f"{port} ({reason})", "a free port of this machine, or 0 for any") from error
+        raise InputError("--host", "", f"{host} ({reason})", "an address or a name of this machine") from error
 
 
 def serve(app: Starlette, here: socket.socket) -> None:

@@ -107,8 +107,13 @@ def test_a_square_is_cut_out_and_the_object_pixel_grows(make_scan, tmp_path, nam
     np.testing.assert_allclose(cut.positions_px * 2, scan.positions_px, rtol=1e-9, atol=1e-9)
     around = load(path, LoadConfig(centre_px=(6, 9)))
     assert around.size == 12
-    for wrong in ({"crop_px": 18}, {"centre_px": (6, 9), "crop_px": 14}, {"centre_px": (0, 5)}):
-        with pytest.raises(InputError, match=r"--crop_px|--centre_px"):
+    for wrong, message in (
+        ({"crop_px": 18}, r"--crop_px: found 18 pixels around \(8, 8\)"),
+        ({"centre_px": (6, 9), "crop_px": 14}, r"--crop_px: found 14 pixels around \(6, 9\)"),
+        ({"centre_px": (0, 5)}, r"--centre_px: found \(0, 5\) in patterns of 16 x 16"),
+        ({"centre_px": (-4, 900), "crop_px": 8}, r"--centre_px: found \(-4, 900\)"),
+    ):
+        with pytest.raises(InputError, match=message):
             load(path, LoadConfig(**wrong))
 
 

@@ -26,10 +26,13 @@ def window_of(source: str, shape: tuple[int, ...], config: LoadConfig) -> Window
         return None
     centre = config.centre_px or (shape[-2] // 2, shape[-1] // 2)
     largest = 2 * min(min(c, n - c) for c, n in zip(centre, shape[-2:], strict=True))
+    if largest <= 0:
+        found = f"{tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
+        raise InputError(source, "--centre_px", found, "a pixel inside them")
     edge = config.crop_px or largest
-    if not 0 < edge <= largest:
+    if edge > largest:
         found = f"{edge} pixels around {tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
-        raise InputError(source, "--crop_px" if config.crop_px else "--centre_px", found, "a square inside them")
+        raise InputError(source, "--crop_px", found, "a square inside them")
     rows, columns = (slice(c - edge // 2, c + edge // 2) for c in centre)
     return rows, columns
 
