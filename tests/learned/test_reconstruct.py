@@ -1,10 +1,16 @@
 """The `reconstruct` stage without a model of the user's own: scale, account, polish, windows, and what it refuses."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.checkpoints import HERE_ONLY
+from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.windows import WindowOptions
 from ptypinn.data.reconstruction import Reconstruction
@@ -13,8 +19,10 @@ from ptypinn.evaluate import evaluate
 from ptypinn.learned import polish
 from ptypinn.learned.weights import load_weights, save_weights
 from ptypinn.metrics import complex_error
+from ptypinn.plain import to_plain
 from ptypinn.reconstruct import reconstruct
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 KNOWN = {"refine_probe": False, "device": "cpu"}
 
 
@@ -28,7 +36,10 @@ def test_nothing_has_to_be_trained(scan, tmp_path):
     assert figures["output_vs_truth_ratio"] == pytest.approx(1, abs=0.005)
     assert figures["complex_error"] < 0.08
     assert figures["flux_closure"] == pytest.approx(1, abs=1e-4)
-    assert recon.provenance["model"]["sha256"] == load_weights().digest
+    model, weights = recon.provenance["model"], load_weights()
+    assert model["sha256"] == weights.digest
+    assert model["card"]["saw"] == weights.card["saw"]
+    assert model["card"]["start"].keys() == {"file", "sha256"}
     assert recon.uncertainty is not None
     assert recon.provenance["trust"]["warnings"] is not None
     entries = {entry["stage"]: entry for entry in recon.scale}
@@ -42,6 +53,17 @@ def test_shipped_weights_are_small_known_and_say_what_they_are():
     assert sum(value.numel() * 4 for value in weights.network.state_dict().values()) < 4 * 2**20
     assert {"saw", "not_seen", "figures", "licence", "retrain"} <= weights.card.keys()
     assert not any(parameter.requires_grad for parameter in weights.network.parameters())
+
+
+def test_shipped_weights_are_of_the_recipe_that_comes_with_them():
+    card = load_weights().card
+    for found, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
+        kept = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
+        decisive = kept.keys() - HERE_ONLY - {"start"}
+        assert {option: found[option] for option in decisive} == {option: kept[option] for option in decisive}
+    first, further = card["retrain"]
+    assert first == "ptypinn pretrain --output-dir pretrained"
+    assert further.endswith("--start pretrained/weights.safetensors")
 
 
 def test_weights_of_a_file_take_the_place_of_those_of_the_package(scan, make_weights, tmp_path):
