@@ -215,8 +215,9 @@ def peak():
 storage.MAX_ARRAY_BYTES = 1e8
 before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
+    step = {} if path.suffix == ".npz" else {"scan_step_m": 1e-10}
     try:
-        load(path, LoadConfig(memory_budget_MB=100, detector_gain=1, scan_step_m=1e-10, pixel_size_m=1e-11))
+        load(path, LoadConfig(memory_budget_MB=100, detector_gain=1, pixel_size_m=1e-11, **step))
     except ValueError as error:
         print(error)
 print((peak() - before) // 1024)

@@ -48,7 +48,7 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     found = format_of(path, config)
     if found.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
-    _require_wanted(found, config)
+    _require_wanted(str(path), found, config)
     with external_files(config.allow_external):
         return finish(found.read(path, config), config, calibrate=calibrate)
 
@@ -103,12 +103,12 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     return readable[name]
 
 
-def _require_wanted(found: Format, config: LoadConfig) -> None:
+def _require_wanted(source: str, found: Format, config: LoadConfig) -> None:
     """Raise `InputError` where an option supplies what files of the format do not leave open: it would go unheard."""
     for name in SUPPLYING:
         value = getattr(config, name)
         if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in found.lacks}:
-            raise InputError(f"--{name}", "", str(value), f"nothing, for files of this format ({found.title})")
+            raise InputError(source, f"--{name}", str(value), f"nothing, for files of this format ({found.title})")
 
 
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
