@@ -22,6 +22,7 @@ TORCH = "https://docs.pytorch.org/docs/stable"
 JAXTYPING = "https://docs.kidger.site/jaxtyping/api/array/"
 
 ELSEWHERE = {
+    "h5py._hl.files.File": "https://docs.h5py.org/en/stable/high/file.html#h5py.File",
     "numpy.ndarray": f"{NUMPY}/generated/numpy.ndarray.html",
     "numpy.dtype": f"{NUMPY}/generated/numpy.dtype.html",
     "numpy.random._generator.Generator": f"{NUMPY}/random/generator.html",
