@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.storage import read_array
 from ptypinn.errors import InputError
+from ptypinn.typed import number
 
 SAME_PIXEL = 0.02
 """Share by which the pixel of a given probe may differ from the scan's."""
@@ -130,7 +130,7 @@ def finish_reconstruction(recon: Reconstruction, config: LoadConfig) -> Reconstr
     given = {name: value for name in NAMES if (value := getattr(config, name)) is not None}
     known = recon.provenance.get("optics")
     optics: dict[str, Any] = {**(known if isinstance(known, Mapping) else {}), **given}
-    numbers = {name: value for name in NAMES if isinstance(value := optics.get(name), float) and 0 < value < math.inf}
+    numbers = {name: float(value) for name in NAMES if (value := number(optics.get(name)) or 0) > 0}
     particle = optics.get("particle", "photon") if config.particle == "auto" else config.particle
     far_field = Optics(**numbers, particle=particle).pixel_size_m(recon.probe.shape[-1])
     provenance = {**recon.provenance, "optics": optics} if given else recon.provenance
