@@ -88,12 +88,15 @@ def test_options_give_a_reconstruction_its_pixel(make_recon, tmp_path, source):
     bare = file_of(make_recon(provenance={}, pixel_size_m=None), tmp_path, source)
     with pytest.raises(InputError, match="object pixel: found none"):
         convert(bare, tmp_path / "a.cxi")
-    optics = {"energy_eV": 8000, "detector_distance_m": 2.0, "detector_pixel_m": 5e-5}
+    optics = {"energy_eV": 8000.0, "detector_distance_m": 2.0, "detector_pixel_m": 5e-5}
     wavelength = wavelength_of(8000.0)
     far_field = load_reconstruction(convert(bare, tmp_path / "b.cxi", config=LoadConfig(**optics)).path)
     assert far_field.pixel_size_m == pytest.approx(wavelength * 2.0 / (8 * 5e-5))
     given = load_reconstruction(bare, LoadConfig(pixel_size_m=1e-8, **optics))
     assert given.pixel_size_m == 1e-8
+    whole = make_recon(provenance={"optics": {**optics, "energy_eV": 8000}}, pixel_size_m=None)
+    recorded = load_reconstruction(save(whole, tmp_path / "whole.h5"))
+    assert recorded.pixel_size_m == far_field.pixel_size_m
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".npz"])
