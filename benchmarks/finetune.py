@@ -20,7 +20,7 @@ from judge import Judge
 from scenes import Scene
 
 import ptypinn as pp
-from ptypinn.learned.rounds import ROUNDS
+from ptypinn.learned.usual import light_on, usual_rounds
 from ptypinn.learned.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
@@ -45,14 +45,14 @@ def main() -> None:
 def measure(scene: Scene, start: str, epochs: int) -> dict[str, object]:
     """Errors and deviances before and after fine-tuning on a scene."""
     scan, judge, began = scene.scan(), Judge.of(scene), time.process_time()
-    config = pp.FinetuneConfig(start=start, epochs=epochs, rounds=ROUNDS, refine_probe=False, device="cpu")
+    config = pp.FinetuneConfig(start=start, epochs=epochs, refine_probe=False, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         tuned = load_weights(pp.finetune(scan, config, output_dir=folder))
     spent = time.process_time() - began
     models = {"after": tuned} if start == "none" else {"before": load_weights(_file(start)), "after": tuned}
-    options = pp.ReconstructConfig(rounds=ROUNDS, refine_probe=False, device="cpu")
+    options, rounds = pp.ReconstructConfig(refine_probe=False, device="cpu"), usual_rounds(light_on(scan))
     points = {
-        name: judge.point(ROUNDS, 0.0, pp.reconstruct(scan, model, options).object) for name, model in models.items()
+        name: judge.point(rounds, 0.0, pp.reconstruct(scan, model, options).object) for name, model in models.items()
     }
     return {
         "scene": scene.key,

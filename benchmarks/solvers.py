@@ -27,8 +27,8 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.solve import solve_scan
+from ptypinn.learned.usual import light_on, usual_rounds
 from ptypinn.learned.weights import Weights, load_weights
 from ptypinn.reconstruct import reconstruct
 from ptypinn.refine import refine
@@ -54,7 +54,7 @@ def settings_of(method: str, scene: Scene, weights: Path | None, rounds: int | N
     if method in LEARNED:
         options["weights"] = _weights(weights).digest
     if method != "refine":
-        options["rounds"] = rounds or usual_rounds(refine_probe=scene.guess)
+        options["rounds"] = rounds or "usual"
     return options | ({"polish": POLISH} if method == "polished" else {})
 
 
@@ -70,14 +70,18 @@ def run(method: str, scene: Scene, weights: Path | None, rounds: int | None = No
         if method == "fine-tuned":
             network = watched.start(lambda: _fine_tuned(scan, weights, one_thread))
         polish = POLISH if method == "polished" else 0
-        config = ReconstructConfig(rounds=settings["rounds"], polish=polish, **one_thread)
+        config = ReconstructConfig(rounds=rounds, polish=polish, **one_thread)
         watched.start(lambda: reconstruct(scan, network, config, watch=watched), last=True)
     elif method == "bare":
-        options, device = LearnedOptions(refine_probe=scene.guess), torch.device("cpu")
-        watched.start(lambda: solve_scan(scan, None, options, settings["rounds"], device, watch=watched))
+        options, device, rounds = LearnedOptions(refine_probe=scene.guess), torch.device("cpu"), rounds or _usual(scan)
+        watched.start(lambda: solve_scan(scan, None, options, rounds, device, watch=watched), last=True)
     else:
         watched.start(lambda: refine(scan, RefineConfig(**one_thread), watch=watched), last=True)
     return Run(watched.trace, settings, (watched.trace[-1].cpu_s,))
+
+
+def _usual(scan: ScanData) -> int:
+    return usual_rounds(light_on(scan))
 
 
 class _Watched:

@@ -21,9 +21,9 @@ from ptypinn.device import cpu_threads, pick_device
 from ptypinn.finetuning.card import Outcome, model_card
 from ptypinn.finetuning.task import NOTED, FinetuneTask, ValidateEveryEpoch
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.self_supervised import Parts, SelfSupervision, split_patterns
-from ptypinn.learned.solve import Solution
+from ptypinn.learned.solve import Solution, find_probe
+from ptypinn.learned.usual import light_on, usual_rounds
 from ptypinn.learned.weights import Weights, load_weights, save_weights
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
@@ -76,10 +76,11 @@ def finetune(
     checkpoint = to_resume(folder, NOTED) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
-    rounds = config.rounds or usual_rounds(refine_probe=config.refine_probe)
-    options = LearnedOptions(config.refine_probe, config.probe_modes, config.loss)
+    rounds = config.rounds or usual_rounds(light_on(scan))
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
+        scan = _with_probe(scan, parts, None if start is None else start.network, config)
+        options = LearnedOptions(refine_probe=False, loss=config.loss)
         teacher = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
         about, seen = _about(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
         task = FinetuneTask(network, teacher, config, rounds, about, seen)
@@ -90,6 +91,16 @@ def finetune(
 
 def _reconstruction(scan: ScanData, parts: Parts, solution: Solution) -> Reconstruction:
     return solution.reconstruction(scan, {"stage": "finetune"}, parts.fits)
+
+
+def _with_probe(scan: ScanData, parts: Parts, network: UnrolledCorrection | None, config: FinetuneConfig) -> ScanData:
+    """The scan with the probe that the patterns to learn from tell, where it is to be found."""
+    if not config.refine_probe:
+        return scan
+    options = LearnedOptions(probe_modes=config.probe_modes, loss=config.loss)
+    network = None if network is None else copy.deepcopy(network)
+    found = find_probe(scan.subset(parts.fits), network, options, pick_device(config.device))
+    return scan.replace(probe=found.probe)
 
 
 def _start(config: FinetuneConfig) -> Weights | None:

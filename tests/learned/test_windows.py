@@ -124,8 +124,9 @@ def test_a_scan_without_a_truth_has_its_own_canvas(scan):
 
 
 def test_a_scan_that_fits_is_one_window(scan, network):
-    whole = solve_scan(scan, network, LearnedOptions(), 2, CPU)
-    one = solve_windows(scan, network, LearnedOptions(), 2, CPU)
+    options = LearnedOptions(probe_rounds=2)
+    whole = solve_scan(scan, network, options, 2, CPU)
+    one = solve_windows(scan, network, options, 2, CPU)
     np.testing.assert_array_equal(one.object, whole.object)
     np.testing.assert_array_equal(one.probe, whole.probe)
 
@@ -134,7 +135,8 @@ def test_one_probe_is_found_for_all_windows(scan):
     wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
     held = solve_scan(wrong, None, KNOWN, 8, CPU)
     options = WindowOptions(window_px=88, halo_px=32)
-    windows = solve_windows(wrong, None, LearnedOptions(), 8, CPU, windows=options)
+    windows = solve_windows(wrong, None, LearnedOptions(probe_rounds=16), 8, CPU, windows=options)
+    assert len(windows.history["probe_loss"]) == 16
     assert windows.history["loss"][-1] < 0.6 * held.history["loss"][-1]
     assert np.sum(np.abs(windows.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
 

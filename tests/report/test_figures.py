@@ -54,6 +54,7 @@ def test_polishing_counts_its_own_steps_in_a_panel_of_its_own():
     panels = {key: list(panel) for key, panel in history_panels(polished).items()}
     assert panels["loss"] == ["loss", "held_out_loss"]
     assert panels["polish_loss"] == ["polish_loss", "polish_held_out_loss"]
+    assert list(history_panels({"probe_loss": [3.0, 2.0], "loss": [3.0, 1.0]})) == ["probe_loss", "loss"]
 
 
 def test_prediction_scaling_is_told_in_the_titles(recon, scan):

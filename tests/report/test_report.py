@@ -286,6 +286,7 @@ def test_the_caption_of_convergence_tells_of_pixels_that_join_and_of_polishing()
     assert "fitted too" not in caption(loss=[3.0, 2.0], held_out_loss=[3.0, 2.0, 1.0])
     assert "fitted too" in caption(loss=[3.0, 2.0, 2.5], held_out_loss=[3.0, 2.0])
     assert "Polishing" in caption(loss=[3.0, 2.0], polish_loss=[1.0, 0.9])
+    assert "find the probe" in caption(probe_loss=[3.0, 2.0], loss=[3.0, 2.0])
 
 
 def test_positions_that_were_moved_are_told(recon, scan, result, read):

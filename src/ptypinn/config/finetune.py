@@ -15,9 +15,9 @@ class FinetuneConfig:
     start: str = "shipped"
     """Weights to start from: shipped (those that come with the package), none (from scratch), or a file of weights."""
     rounds: int | None = None
-    """Rounds of the learned solver to learn for; by default 8, or 36 where the probe is solved for."""
+    """Rounds of the learned solver to learn for; by default as many as `reconstruct` takes with a known probe."""
     refine_probe: bool = True
-    """Solve for the probe too, with its power held at the known photons per pattern."""
+    """Find the probe first, by the network as it is; its power is held at the known photons per pattern."""
     probe_modes: int | None = None
     """Incoherent probe modes to solve for; as many as the probe has by default."""
     loss: Literal["poisson", "amplitude"] = "poisson"

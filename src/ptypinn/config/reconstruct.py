@@ -13,8 +13,9 @@ class ReconstructConfig:
     """How a scan is reconstructed: the first options are of the learned solver, the next of a trained network."""
 
     rounds: int | None = None
-    """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 8, or
-    36 where the probe is solved for. With more, one pixel in twenty is held out to tell which round is the best."""
+    """Rounds of the learned solver, each two passes over the data and one correction by the network; by default 6 to
+    20, the more the more light. With more, one pixel in fifty is held out to tell which round is the best. Where the
+    probe is solved for: rounds that find it, by default 36, before the usual number for the object, or fewer."""
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None

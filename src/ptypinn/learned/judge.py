@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from ptypinn.learned.rounds import ROUNDS, State
+from ptypinn.learned.rounds import State
+from ptypinn.learned.usual import FEWEST
 
 PATIENCE = 6
 """Rounds without a better state, after which none is to be expected."""
 
 
 class Judge:
-    """Keeps the state of least held-out loss from round `ROUNDS` on, and the last one before it.
+    """Keeps the state of least held-out loss from round `FEWEST` on, and the last one before it.
 
     With few counts, chance would decide among the first rounds.
     """
@@ -22,7 +23,7 @@ class Judge:
     def look(self, state: State, held_out_loss: float) -> None:
         """Take notice of a state and of its loss on the held-out pixels."""
         self.history.append(held_out_loss)
-        if state.rounds < ROUNDS:
+        if state.rounds < FEWEST:
             self.best = state
         elif held_out_loss < self.least:
             self.best, self.least = state, held_out_loss

@@ -14,6 +14,7 @@ from ptypinn.data.frame import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
 from ptypinn.learned.rounds import LearnedSolver, State, steady
+from ptypinn.learned.usual import PROBE_ROUNDS
 from ptypinn.physics.forward import power
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.data_terms import DATA_TERMS
@@ -40,6 +41,8 @@ class LearnedOptions:
 
     refine_probe: bool = True
     """Solve for the probe too."""
+    probe_rounds: int = PROBE_ROUNDS
+    """Rounds that find the probe where it is solved for, before those for the object."""
     probe_modes: int | None = None
     """Incoherent modes to solve for; None keeps those of the probe."""
     loss: Literal["poisson", "amplitude"] = "poisson"

@@ -20,8 +20,8 @@ from ptypinn.diagnosis.account import with_account
 from ptypinn.errors import InputError
 from ptypinn.learned.polish import CLOSING, Polisher
 from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import usual_rounds
 from ptypinn.learned.solve import Solution
+from ptypinn.learned.usual import PROBE_ROUNDS, light_on, usual_rounds
 from ptypinn.learned.weights import Weights
 from ptypinn.learned.windows import solve_windows
 from ptypinn.prediction import close_flux, scale_prediction
@@ -60,11 +60,12 @@ def reconstruct_learned(
     if config.prediction_scale == "recorded":
         raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    usual = usual_rounds(refine_probe=config.refine_probe)
-    rounds = config.rounds or usual
+    usual = usual_rounds(light_on(scan))
+    rounds = min(config.rounds or usual, usual) if config.refine_probe else config.rounds or usual
     judged = config.polish > 0 or rounds > usual
     options = LearnedOptions(
         config.refine_probe,
+        config.rounds or PROBE_ROUNDS,
         config.probe_modes,
         config.loss,
         judged=judged,

@@ -18,8 +18,6 @@ from ptypinn.solver.preconditioner import FLOOR, Preconditioner
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Object, Probe
 
-ROUNDS, ROUNDS_UNKNOWN = 8, 36
-"""Usual number of rounds with a known probe, and where the probe is solved for."""
 PASSES = 2
 """Passes over the data per round."""
 REFRESH = 2
@@ -163,11 +161,6 @@ class LearnedSolver:
             length = torch.sqrt(power(probe) / self.photons)
             probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
         return Unknowns(move, probe, velocity.shifts)
-
-
-def usual_rounds(*, refine_probe: bool) -> int:
-    """How many rounds a scan takes where nothing else is asked for."""
-    return ROUNDS_UNKNOWN if refine_probe else ROUNDS
 
 
 def answered(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:

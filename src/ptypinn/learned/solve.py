@@ -26,7 +26,7 @@ class Solution(Solved):
     """What the learned solver found.
 
     `history` holds `loss` before the last pass of every round; where the solution is judged, `held_out_loss` before
-    every round and after the last.
+    every round and after the last; where the probe was solved for, `probe_loss` of the rounds that found it.
     """
 
     passes: int = 0
@@ -46,19 +46,61 @@ def solve_scan(
 ) -> Solution:
     """Run so many rounds on a scan from its physical start.
 
+    Where the probe is solved for, `find_probe` comes first, and the rounds begin anew with the probe that it finds:
+    the object there has fitted more noise on its way than these rounds do.
+
     Args:
         scan: Scan with a calibrated probe.
         network: The correction; None for the physical steps alone.
         options: How to solve.
-        rounds: Number of rounds, each of `PASSES` passes over the data.
+        rounds: Number of rounds for the object, each of `PASSES` passes over the data.
         device: Where to solve.
         whole: Of the scan that `scan` is a window of, where it is one; its probe is not to be solved for then.
         progress: Told about every round, as the stage `reconstruct`.
-        watch: Called after every round.
+        watch: Called after every round that improves on what it has seen: not while the object begins anew.
 
     Raises:
         InputError: Where the solution is no longer finite.
     """
+    if not options.refine_probe:
+        report = _within(progress or silent, 0, rounds + options.closing)
+        return _solve(scan, network, options, rounds, device, whole=whole, report=report, watch=watch)
+    total = options.probe_rounds + rounds + options.closing
+    report = _within(progress or silent, 0, total)
+    first = find_probe(scan, network, options, device, report=report, watch=watch)
+    known, report = replace(options, refine_probe=False), _within(progress or silent, options.probe_rounds, total)
+    found = _solve(scan.replace(probe=first.probe), network, known, rounds, device, report=report)
+    history = {"probe_loss": first.history["loss"], **found.history}
+    return replace(found, history=history, passes=first.passes + found.passes)
+
+
+def find_probe(
+    scan: ScanData,
+    network: nn.Module | None,
+    options: LearnedOptions,
+    device: torch.device,
+    *,
+    report: Progress = silent,
+    watch: WatchOf[Solution] | None = None,
+) -> Solution:
+    """Object and probe after the rounds that solve for both; the probe is what they are for."""
+    rounds, options = options.probe_rounds, replace(options, closing=0)
+    return _solve(scan, network, options, rounds, device, report=report, watch=watch, choose=False)
+
+
+def _solve(
+    scan: ScanData,
+    network: nn.Module | None,
+    options: LearnedOptions,
+    rounds: int,
+    device: torch.device,
+    *,
+    whole: WholeScan | None = None,
+    report: Progress,
+    watch: WatchOf[Solution] | None = None,
+    choose: bool = True,
+) -> Solution:
+    """All rounds of one kind; where judged, the state after the last or, to `choose`, after the best."""
     network = None if network is None else network.to(device)
     with torch.inference_mode():
         problem = learned_problem(scan, network, options, device, whole)
@@ -67,10 +109,19 @@ def solve_scan(
             if watch is not None:
                 watch(lambda: solution_of(problem, scan, state))
 
-        state, history = _run(problem, rounds, scan.source, options.judged, progress or silent, seen)
-        state = _close(problem, state, options.closing, seen)
+        state, history = _run(problem, rounds, scan.source, options.judged and choose, report, seen)
+        state = _close(problem, state, options.closing, _within(report, rounds, rounds + options.closing), seen)
         passes = 1 + PASSES * (len(history["loss"]) + options.closing)
         return replace(solution_of(problem, scan, state), history=history, passes=passes)
+
+
+def _within(report: Progress, before: int, total: int) -> Progress:
+    """Tell of rounds, counted from 1, as those that follow some, of so many in all."""
+
+    def told(stage: str, done: int, _: int, /, **figures: float) -> None:
+        report(stage, before + done, total, **figures)
+
+    return told
 
 
 def solution_of(problem: LearnedProblem, scan: ScanData, state: State) -> Solution:
@@ -114,11 +165,14 @@ def _run(
     return judge.best, {"loss": losses, "held_out_loss": judge.history}
 
 
-def _close(problem: LearnedProblem, state: State, rounds: int, seen: Callable[[State], None]) -> State:
+def _close(
+    problem: LearnedProblem, state: State, rounds: int, report: Progress, seen: Callable[[State], None]
+) -> State:
     """Go on from a state with all pixels."""
     solver = problem.solver
     solver.objective = replace(solver.objective, held_out=None)
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         state = solver.round(state)
+        report("reconstruct", number, rounds, loss=state.loss)
         seen(state)
     return state

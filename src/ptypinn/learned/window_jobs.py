@@ -11,10 +11,11 @@ import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.learned.layout import Box
-from ptypinn.learned.problem import LearnedOptions, WholeScan
-from ptypinn.learned.solve import Solution, solve_scan
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.solve import find_probe, solve_scan
 from ptypinn.learned.survey import Start, Survey, part_of
 from ptypinn.learned.weights import load_weights
+from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.preconditioner import Levels
 
@@ -59,7 +60,8 @@ def solve_window(
     patterns = _patterns(job, given)
     slow, phase = (np.load(given.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
     whole = Survey(Start(slow, phase, factor), levels, amplitude).whole(job.canvas, given.origin, patterns)
-    found = _run(part_of(given.scan, patterns), given, _device(given.device, job), whole)
+    part, device = part_of(given.scan, patterns), _device(given.device, job)
+    found = solve_scan(part, _network(given), given.options, given.rounds, device, whole=whole)
     np.save(folder / OBJECT, found.object)
     np.save(folder / LIGHT, found.illumination)
     return {"loss": found.history["loss"], "passes": found.passes}
@@ -67,14 +69,14 @@ def solve_window(
 
 def solve_probe(job: WindowJob, folder: Path, *, given: Given) -> dict[str, Any]:
     """Solve a window for object and probe; write the probe into the folder."""
-    found = _run(part_of(given.scan, _patterns(job, given)), given, _device(given.device, job), None)
+    part, device = part_of(given.scan, _patterns(job, given)), _device(given.device, job)
+    found = find_probe(part, _network(given), given.options, device)
     np.save(folder / PROBE, found.probe)
     return {"loss": found.history["loss"]}
 
 
-def _run(scan: ScanData, given: Given, device: torch.device, whole: WholeScan | None) -> Solution:
-    network = load_weights(given.folder / NETWORK).network if given.network else None
-    return solve_scan(scan, network, given.options, given.rounds, device, whole=whole)
+def _network(given: Given) -> UnrolledCorrection | None:
+    return load_weights(given.folder / NETWORK).network if given.network else None
 
 
 def _patterns(job: WindowJob, given: Given) -> np.ndarray:

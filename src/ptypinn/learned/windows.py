@@ -76,7 +76,7 @@ def solve_windows(
         scan: Scan with a calibrated probe; counts that are lazy are read as they are needed.
         network: The correction; None for the physical steps alone.
         options: How to solve.
-        rounds: Number of rounds, each of `PASSES` passes over the data.
+        rounds: Number of rounds for the object, each of `PASSES` passes over the data.
         device: Where to solve; `cuda` without a number deals windows out to all CUDA devices.
         windows: Memory of a process, size of the windows.
         jobs: Processes or cluster that solve the windows; one after the other in this process where None.
@@ -116,9 +116,12 @@ def _solved(
     given = _laid_out(replace(given, folder=given.folder / digest[:16]), network, jobs)
 
     todo = [WindowJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
+    first: dict[str, list[float]] = {}
     if given.options.refine_probe:
         brightest = np.argmax([float(rows[window.patterns, 0].sum()) for window in layout.windows])
-        run_jobs(partial(solve_probe, given=given), [Job("probe", todo[brightest])], given.folder, jobs).require_all()
+        job = Job("probe", todo[brightest])
+        done = run_jobs(partial(solve_probe, given=given), [job], given.folder, jobs).require_all()
+        first = {"probe_loss": done["probe"]["loss"]}
         probe = np.load(given.folder / "probe" / PROBE, allow_pickle=False)
         options = replace(given.options, refine_probe=False)
         given = replace(given, scan=given.scan.replace(probe=probe), options=options)
@@ -135,8 +138,8 @@ def _solved(
         jobs,
         progress=_as_stage(report, partial(_joined, given, layout, named, light), watch),
     ).require_all()
-    passes = max(done[name]["passes"] for name in named)
-    return replace(_joined(given, layout, named, light), history={"loss": _losses(named, done)}, passes=passes)
+    passes, history = max(done[name]["passes"] for name in named), {**first, "loss": _losses(named, done)}
+    return replace(_joined(given, layout, named, light), history=history, passes=passes)
 
 
 def _joined(given: Given, layout: Layout, named: dict[str, Window], light: np.ndarray) -> Solution:

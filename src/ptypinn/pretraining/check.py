@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.learned.problem import LearnedOptions, learned_problem
-from ptypinn.learned.rounds import usual_rounds
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.solve import solve_scan
+from ptypinn.learned.usual import light_on, usual_rounds
 from ptypinn.pretraining.data import CARD, CHECK
 from ptypinn.pretraining.scenarios import KINDS, Scenario, draw_scenario
 from ptypinn.pretraining.states import DIM, aligned
@@ -51,15 +52,13 @@ def error_of(scenario: Scenario, network: nn.Module | None) -> float:
         network: On the CPU; None for the physical steps alone.
     """
     unknown, scan = scenario.guess is not None, scenario.scan()
-    problem = learned_problem(scan, network, LearnedOptions(refine_probe=unknown), torch.device("cpu"))
-    state = problem.start
-    for _ in range(usual_rounds(refine_probe=unknown)):
-        state = problem.solver.round(state)
-    light = problem.solver.preconditioner.illumination
+    options, rounds = LearnedOptions(refine_probe=unknown), usual_rounds(light_on(scan))
+    found = solve_scan(scan, network, options, rounds, torch.device("cpu"))
+    image, light = torch.from_numpy(found.object), torch.from_numpy(found.illumination)
     weight = light / (light + DIM * light.max())
     assert scan.truth is not None
-    truth = aligned(torch.from_numpy(scan.truth), state.at.object, weight, ramp=unknown)
-    left = (weight * (truth - state.at.object).abs().square()).sum()
+    truth = aligned(torch.from_numpy(scan.truth), image, weight, ramp=unknown)
+    left = (weight * (truth - image).abs().square()).sum()
     return float(torch.sqrt(left / (weight * truth.abs().square()).sum()))
 
 

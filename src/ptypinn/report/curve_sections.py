@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.blocks import Figures, Section
-from ptypinn.report.curves import POLISH, frc_figure, history_figure, history_panels, resolution_text
+from ptypinn.report.curves import POLISH, PROBE, frc_figure, history_figure, history_panels, resolution_text
 from ptypinn.report.drawing import drawing_of
 
 NO_HISTORY = "Not shown: no figures of single iterations are on record, as with a network that sweeps once."
@@ -46,6 +46,8 @@ def convergence_section(history: Mapping[str, Sequence[float]], step: str = "ite
 
 def _caption(history: Mapping[str, Sequence[float]]) -> str:
     told = []
+    if any(name.startswith(PROBE) for name in history):
+        told.append("The probe loss is of the rounds that find the probe; with it the object is solved for anew.")
     if any(name.startswith(("held_out", "val")) for name in history):
         told.append("A held-out loss that rises while the loss falls means that noise is being fitted.")
     lengths = [[len(history.get(f"{stage}{name}", [])) for name in ("held_out_loss", "loss")] for stage in STAGES]

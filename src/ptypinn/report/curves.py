@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 COLOURS = tuple(LIGHT[name] for name in ("accent", "second", "third", "fourth", "fifth", "rule"))
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-POLISH = "polish_"
-"""What the names of figures begin with that polishing has recorded."""
+PROBE, POLISH = "probe_", "polish_"
+"""What the names of figures begin with that the search for the probe, and polishing, have recorded."""
 SMALL = (4.8, 3.0)
 """Width and height of one panel, inches: text keeps its size on a phone."""
 LABEL_PT, TICK_PT = 10, 9
@@ -54,12 +54,12 @@ def history_figure(curves: Mapping[str, Sequence[float]], step: str = "iteration
 def history_panels(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequence[float]]]:
     """Curves that share a panel, by its name: `loss` with `held_out_loss` and `val_loss`; those without a number go.
 
-    Those of polishing, which counts its own steps, have panels of their own.
+    Those of the search for the probe and of polishing, which count their own steps, have panels of their own.
     """
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for name, values in history.items():
         if np.isfinite(np.asarray(values, float)).any():
-            stage = POLISH if name.startswith(POLISH) else ""
+            stage = next((stage for stage in (PROBE, POLISH) if name.startswith(stage)), "")
             panels.setdefault(f"{stage}loss" if name.endswith("loss") else name, {})[name] = values
     return panels
 

@@ -73,7 +73,12 @@ def levels_of(illumination: Light, canvas: Object, brightest: float) -> Levels:
     lit = illumination > WELL_LIT * peak
     held, uneven = even_sums(illumination, brightest)
     even = float(held / uneven.clamp(min=1e-30))
-    return Levels(float(peak), float(illumination[lit].mean()), float(canvas[lit].abs().square().mean()), even)
+    return Levels(float(peak), mean_light(illumination), float(canvas[lit].abs().square().mean()), even)
+
+
+def mean_light(illumination: Light) -> float:
+    """Mean illumination where it is above `WELL_LIT` of its peak, photons per pixel."""
+    return float(illumination[illumination > WELL_LIT * illumination.max()].mean())
 
 
 def taper_of(illumination: Light, brightest: float) -> Light:

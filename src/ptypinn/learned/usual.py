@@ -1,0 +1,41 @@
+"""How many rounds a scan usually takes: the more light, the more of what it tells is left after a few."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ptypinn.data.frame import canvas_frame
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.patches import split_positions
+from ptypinn.solver.preconditioner import mean_light
+
+PROBE_ROUNDS = 36
+"""Rounds that solve for object and probe together, to find the probe."""
+FEWEST, MOST = 6, 20
+"""Rounds with a known probe: for little light, and for much."""
+DIM, GROWTH = 100.0, 0.15
+"""Photons per object pixel up to which the fewest rounds do, and the power of the light with which they grow in number.
+Measured: with 100 photons per pixel the error of structured objects is least after 6 rounds and then rises, with 1e4
+after 12, with 1e5 it still falls after 16."""
+
+
+def usual_rounds(light: float) -> int:
+    """Rounds that solve for the object where nothing else is asked for.
+
+    Args:
+        light: Photons per object pixel over the scan, as `light_on` has them.
+    """
+    return int(np.clip(round(FEWEST * (max(light, DIM) / DIM) ** GROWTH), FEWEST, MOST))
+
+
+def light_on(scan: ScanData) -> float:
+    """Mean photons per object pixel over a scan, where it is well lit.
+
+    Args:
+        scan: Scan with a calibrated probe; its counts are not read.
+    """
+    origin, extent = canvas_frame(scan)
+    corners, _ = split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64)))
+    return mean_light(illumination_of(torch.from_numpy(scan.require_probe()), corners, *extent))

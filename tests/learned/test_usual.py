@@ -1,0 +1,84 @@
+"""How many rounds a scan takes, and what becomes of a probe that is solved for first."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.learned.problem import LearnedOptions, learned_problem
+from ptypinn.learned.rounds import PASSES
+from ptypinn.learned.solve import find_probe, solve_scan
+from ptypinn.learned.usual import FEWEST, MOST, light_on, usual_rounds
+from ptypinn.metrics import align, complex_error
+from ptypinn.reconstruct import reconstruct
+
+CPU = torch.device("cpu")
+KNOWN = LearnedOptions(refine_probe=False)
+
+
+@given(st.floats(0, 1e12), st.floats(1, 100))
+def test_more_light_takes_no_fewer_rounds(light, more):
+    assert FEWEST <= usual_rounds(light) <= usual_rounds(more * light) <= MOST
+
+
+@pytest.mark.parametrize(("light", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20)])
+def test_usual_rounds_are_those_that_were_measured(light, rounds):
+    assert usual_rounds(light) == rounds
+
+
+def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
+    problem = learned_problem(scan, None, KNOWN, CPU)
+    assert light_on(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
+    brighter = scan.replace(probe=2 * scan.probe)
+    assert light_on(brighter) == pytest.approx(4 * light_on(scan), rel=1e-5)
+
+
+def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
+    guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
+    options, told, seen = LearnedOptions(probe_rounds=4, closing=1), [], []
+    found = solve_scan(
+        guess,
+        None,
+        options,
+        3,
+        CPU,
+        progress=lambda _, done, total, /, **figures: told.append((done, total)),
+        watch=lambda look: seen.append(look()),
+    )
+    first = find_probe(guess, None, options, CPU)
+    after = solve_scan(scan.replace(probe=first.probe), None, replace(KNOWN, closing=1), 3, CPU)
+    np.testing.assert_allclose(found.probe, first.probe, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(found.object, after.object)
+    assert found.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}
+    assert found.passes == first.passes + after.passes == 2 + PASSES * (4 + 3 + 1)
+    assert told == [(done, 8) for done in range(1, 9)]
+    assert len(seen) == 4
+    np.testing.assert_array_equal(seen[-1].object, first.object)
+
+
+def test_an_object_that_begins_anew_has_less_noise(make_scan):
+    scan = make_scan(photons=1e4)
+    guess = scan.replace(probe=make_scan(photons=1e4, probe_diameter_px=14.4, curvature_rad=1.6).probe)
+    joint = find_probe(guess, None, LearnedOptions(), CPU)
+    found = reconstruct(guess, None, ReconstructConfig(device="cpu"))
+    bare = solve_scan(guess, None, LearnedOptions(), found.provenance["rounds"], CPU)
+
+    def error(image):
+        aligned = align(image, scan.truth, found.well_lit(), ramp=True)
+        return complex_error(aligned.image, scan.truth, aligned.mask)
+
+    errors = [error(one.object) for one in (found, bare, joint)]
+    assert errors[0] < errors[1] < 0.9 * errors[2]
+
+
+@pytest.mark.parametrize(("asked", "rounds", "probe_rounds"), [(None, 8, 36), (4, 4, 4), (9, 8, 9)])
+def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan, asked, rounds, probe_rounds):
+    scan = make_scan(photons=1e4, size=24, object_size=(64, 64))
+    assert usual_rounds(light_on(scan)) == 8
+    found = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
+    assert found.provenance["rounds"] == rounds
+    assert [len(found.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]
