@@ -55,7 +55,7 @@ LIMITS = {
     ("overlap_same_light", "structured"): 0.55,
 }
 OURS = ("zero-shot", "polished")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "frontier.png"
 
 

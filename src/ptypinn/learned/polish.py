@@ -80,9 +80,13 @@ class Polisher:
         return replace(found, history=history, provenance={**found.provenance, "polish": self._notes(stopped)})
 
     def _closed(self, found: Reconstruction, clean: bool) -> Reconstruction:
-        """Take in the pixels that were held out, in the way that these found better."""
+        """Take in the pixels that were held out, in the way that these found better.
+
+        Rounds are averaged with what they began with, as `solve_scan` averages its last ones.
+        """
         if clean:
-            return replace(found, object=self._rounds(found, CLOSING, judged=False).object)
+            closed = self._rounds(found, CLOSING, judged=False)
+            return replace(found, object=(found.object + closed.object) / 2)
         return self._iterate(found, FINISH, None)[0]
 
     def _iterate(self, found: Reconstruction, iterations: int, period: int | None) -> tuple[Reconstruction, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,14 @@ from ptypinn.errors import InputError
 from ptypinn.learned.judge import Judge
 from ptypinn.learned.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
 from ptypinn.learned.rounds import PASSES, State
+from ptypinn.learned.usual import FEWEST
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import orthogonalise
 from ptypinn.watching import WatchOf
+
+AVERAGED = 3
+"""The result is the mean of the objects after so many last rounds: fitted noise, and mistakes of the network, which
+sees another orientation in every round, average out (Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def _solve(
     watch: WatchOf[Solution] | None = None,
     choose: bool = True,
 ) -> Solution:
-    """All rounds of one kind; where judged, the state after the last or, to `choose`, after the best."""
+    """All rounds of one kind; where judged, to `choose` the best of them."""
     network = None if network is None else network.to(device)
     with torch.inference_mode():
         problem = learned_problem(scan, network, options, device, whole)
@@ -109,10 +115,10 @@ def _solve(
             if watch is not None:
                 watch(lambda: solution_of(problem, scan, state))
 
-        state, history = _run(problem, rounds, scan.source, options.judged and choose, report, seen)
-        state = _close(problem, state, options.closing, _within(report, rounds, rounds + options.closing), seen)
+        states, history = _run(problem, rounds, scan.source, options.judged and choose, report, seen)
+        states += _close(problem, states[-1], options.closing, _within(report, rounds, rounds + options.closing), seen)
         passes = 1 + PASSES * (len(history["loss"]) + options.closing)
-        return replace(solution_of(problem, scan, state), history=history, passes=passes)
+        return replace(solution_of(problem, scan, _mean(states)), history=history, passes=passes)
 
 
 def _within(report: Progress, before: int, total: int) -> Progress:
@@ -144,11 +150,12 @@ def _run(
     judged: bool,
     report: Progress,
     seen: Callable[[State], None],
-) -> tuple[State, dict[str, list[float]]]:
-    """The last state or, where it is judged, the best; and the losses on the way."""
-    state, losses, judge = problem.start, list[float](), Judge(problem.start)
+) -> tuple[list[State], dict[str, list[float]]]:
+    """The last states or, where they are judged, those up to the best; and the losses on the way."""
+    state, losses, judge = problem.start, list[float](), Judge()
+    recent = deque([state], maxlen=AVERAGED)
     for number in range(1, rounds + 1):
-        before, state = state, problem.solver.round(state)
+        state = problem.solver.round(state)
         if not math.isfinite(state.loss):
             found = f"a loss of {state.loss} in round {number}"
             raise InputError(source, "counts", found, "a finite loss; are probe and counts of sane size?")
@@ -156,23 +163,34 @@ def _run(
         report("reconstruct", number, rounds, loss=state.loss)
         seen(state)
         if judged:
-            judge.look(before, state.held_out_loss)
-            if judge.gives_up(state):
-                break
+            judge.look(recent, state.held_out_loss)  # which is that of the state before
+        recent.append(state)
+        if judged and judge.gives_up(state):
+            break
     if not judged:
-        return state, {"loss": losses}
-    judge.look(state, problem.solver.objective(state.at).held_out_loss)
+        return list(recent), {"loss": losses}
+    judge.look(recent, problem.solver.objective(state.at).held_out_loss)
     return judge.best, {"loss": losses, "held_out_loss": judge.history}
 
 
 def _close(
     problem: LearnedProblem, state: State, rounds: int, report: Progress, seen: Callable[[State], None]
-) -> State:
-    """Go on from a state with all pixels."""
-    solver = problem.solver
+) -> list[State]:
+    """Go on from a state with all pixels: the states after every round."""
+    solver, states = problem.solver, list[State]()
     solver.objective = replace(solver.objective, held_out=None)
     for number in range(1, rounds + 1):
         state = solver.round(state)
+        states.append(state)
         report("reconstruct", number, rounds, loss=state.loss)
         seen(state)
-    return state
+    return states
+
+
+def _mean(states: list[State]) -> State:
+    """The last state, with the mean of the last objects where they are near the solution, the probe known."""
+    last, recent = states[-1], states[-AVERAGED:]
+    if last.rounds < FEWEST or last.at.probe is not None:
+        return last
+    mean = torch.stack([state.at.object for state in recent]).mean(0)
+    return replace(last, at=replace(last.at, object=mean))
