@@ -12,7 +12,7 @@ import ptypinn as pp
 COLUMNS = ("output_vs_truth_ratio", "complex_error", "residual_over_noise")
 
 
-def main(doses: Sequence[float], overlaps: Sequence[float], size: int, rounds: int) -> list[dict[str, float]]:
+def main(doses: Sequence[float], overlaps: Sequence[float], size: int, rounds: int | None = None) -> list[dict[str, float]]:
     rows = []
     print(f"{'photons':>9} {'overlap':>8} {'patterns':>9} " + " ".join(f"{name:>22}" for name in COLUMNS))
     for photons, overlap in itertools.product(doses, overlaps):
@@ -35,6 +35,6 @@ if __name__ == "__main__":
         "--overlaps", type=float, nargs="+", default=[0.5, 0.7], help="linear, of neighbouring positions"
     )
     parser.add_argument("--size", type=int, default=160, help="edge of the sample, pixels")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
     options = parser.parse_args()
     main(options.doses, options.overlaps, options.size, options.rounds)

@@ -26,7 +26,7 @@ def simulated(path: Path) -> Path:
     return path
 
 
-def main(folder: Path, rounds: int) -> tuple[pp.Reconstruction, float]:
+def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, float]:
     raster = simulated(folder / "raster.npy")
     config = pp.LoadConfig(
         energy_eV=80e3,  # the accelerating voltage
@@ -49,6 +49,6 @@ def main(folder: Path, rounds: int) -> tuple[pp.Reconstruction, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("runs/electrons_4dstem"))
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
     options = parser.parse_args()
     main(options.output_dir, options.rounds)

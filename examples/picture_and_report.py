@@ -10,7 +10,7 @@ import ptypinn as pp
 from ptypinn.report.report import write_report
 
 
-def main(scan_file: Path | None, folder: Path, rounds: int) -> pp.Evaluation:
+def main(scan_file: Path | None, folder: Path, rounds: int | None = None) -> pp.Evaluation:
     folder.mkdir(parents=True, exist_ok=True)
     if scan_file is None:
         sample = pp.SimulateConfig(object="siemens", size=48, object_size=(128, 128), photons=1e5)
@@ -35,6 +35,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scan_file", type=Path, nargs="?", help="CXI, HDF5, NPZ and others; none simulates one")
     parser.add_argument("--output-dir", type=Path, default=Path("runs/picture_and_report"))
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
     options = parser.parse_args()
     main(options.scan_file, options.output_dir, options.rounds)

@@ -19,7 +19,7 @@ class DemoConfig:
     """Photons per pattern through vacuum."""
     overlap: float = 0.7
     """Linear overlap of neighbouring positions."""
-    rounds: int = 6
+    rounds: int = 12
     """Rounds of the learned solver, each two passes over the data and one correction by the network."""
     device: str = "auto"
     """cpu, cuda, or auto."""

@@ -14,8 +14,8 @@ from ptypinn.learned.survey import COARSE_PIXELS
 GIB = 2**30
 PROCESS_BYTES = GIB // 2
 """The interpreter with its libraries, and batches of waves."""
-PIXEL_BYTES = 480
-"""For every pixel of a window's canvas: object, gradient, momentum, maps, transforms, and the network's activations."""
+PIXEL_BYTES = 512
+"""For every pixel of a window's canvas: last states, gradient, maps, transforms, and the network's activations."""
 START_PIXEL_BYTES = 140
 """For every pixel of the grid that the start is found on."""
 WHOLE_PIXEL_BYTES = 30
