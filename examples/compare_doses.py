@@ -12,7 +12,9 @@ import ptypinn as pp
 COLUMNS = ("output_vs_truth_ratio", "complex_error", "residual_over_noise")
 
 
-def main(doses: Sequence[float], overlaps: Sequence[float], size: int, rounds: int | None = None) -> list[dict[str, float]]:
+def main(
+    doses: Sequence[float], overlaps: Sequence[float], size: int, rounds: int | None = None
+) -> list[dict[str, float]]:
     rows = []
     print(f"{'photons':>9} {'overlap':>8} {'patterns':>9} " + " ".join(f"{name:>22}" for name in COLUMNS))
     for photons, overlap in itertools.product(doses, overlaps):
