@@ -19,8 +19,9 @@ class DemoConfig:
     """Photons per pattern through vacuum."""
     overlap: float = 0.7
     """Linear overlap of neighbouring positions."""
-    rounds: int = 12
-    """Rounds of the learned solver, each two passes over the data and one correction by the network."""
+    rounds: int | None = None
+    """Rounds of the learned solver, each two passes over the data and one correction by the network; as many as usual
+    for the light where not given."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     threads: int = 1
