@@ -14,7 +14,7 @@ class PretrainConfig:
 
     start: str = "none"
     """Weights to go on from: none (from scratch), shipped (those that come with the package), or a file of weights."""
-    epochs: int = 20
+    epochs: int = 56
     """Epochs; the learning rate falls over the last `decay_share` of them."""
     scans_per_epoch: int = 160
     """Simulated scans per epoch; no scan is ever seen twice."""
@@ -24,11 +24,11 @@ class PretrainConfig:
     """Optimiser steps on states seen earlier in the epoch, after every step on fresh ones."""
     states_per_scan: int = 6
     """Rounds of the solver that are taken from every scan, each a sample of its own."""
-    rounds_known: int = 8
+    rounds_known: int = 16
     """Most rounds that the solver runs on scans with a known probe; how many is drawn evenly in the logarithm."""
-    rounds_unknown: int = 20
+    rounds_unknown: int = 40
     """Most rounds that it runs on scans with a guessed probe, drawn alike."""
-    unknown_share: float = 0.15
+    unknown_share: float = 0.2
     """Share of scans whose probe is a guess."""
     photons_log10: tuple[float, float] = (2.5, 8.0)
     """Photons per pattern, drawn evenly in the logarithm between these powers of ten."""
@@ -42,7 +42,7 @@ class PretrainConfig:
     """Weight decay of AdamW."""
     gradient_clip: float = 0.5
     """Largest norm of a gradient step; longer gradients are shortened."""
-    decay_share: float = 0.4
+    decay_share: float = 0.7
     """Share of the epochs at the end over which the learning rate falls to zero."""
     average: float = 0.998
     """Decay of the running average of the weights, which is what is kept."""
@@ -52,7 +52,7 @@ class PretrainConfig:
     """Scans, never trained on, that judge the network after every epoch."""
     card_checks: int = 100
     """Scans, never trained on, that the figures of the model card come from."""
-    precision: Literal["32", "bf16-mixed"] = "32"
+    precision: Literal["32", "bf16-mixed"] = "bf16-mixed"
     """Arithmetic of the network while it learns: float32, or bfloat16 in the convolutions. Solving takes float32."""
     workers: int = 1
     """Processes that simulate while the network learns; 0 simulates in between."""

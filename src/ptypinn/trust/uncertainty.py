@@ -58,9 +58,9 @@ class Constants:
 
 SOLVED = Constants(1.35, 2.75)
 """Of the iterative solver."""
-LEARNED = Constants(0.96, 1.7)
+LEARNED = Constants(0.9, 1.5)
 """Of the learned solver."""
-POLISHED = Constants(1.15, 1.65)
+POLISHED = Constants(1.1, 1.0)
 """Of the learned solver, polished by the iterative one."""
 
 
