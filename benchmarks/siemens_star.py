@@ -19,8 +19,9 @@ import numpy as np
 import ptypinn as pp
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.metrics import align
-from ptypinn.report.figures import object_figure, show_phase
-from ptypinn.report.style import new_figure, png_bytes
+from ptypinn.report.colours import phase_scale
+from ptypinn.report.figures import object_figure
+from ptypinn.report.style import new_figure, png_bytes, show_image
 
 FREED = EvaluateConfig(remove_ramp=True, remove_shift=True)
 SHOTS = ((1, 0), (1, 20), (3, 0), (3, 20))
@@ -102,8 +103,8 @@ def draw(
     left, right = figure.subplots(1, 2)
     lit = reference.well_lit()
     phase = np.angle(reference.object * np.exp(-1j * np.angle(reference.object[lit].mean())))
-    limits = tuple(np.percentile(phase[lit], [0.5, 99.5]).tolist())
-    show_phase(left, np.where(lit, phase, np.nan), "refine: phase", None, limits)
+    scale = phase_scale(phase[lit])
+    show_image(left, np.where(lit, phase, np.nan), "refine: phase", scale)
     mosaic = np.full(reference.object.shape, np.nan)
     cut = [np.subtract(recon.origin_px, reference.origin_px) for recon in parts.values()]
     border = int(cut[1][0]) + reference.probe.shape[-1] // 2
@@ -116,7 +117,7 @@ def draw(
         rows = np.arange(y, y + height)[:, None]
         keep = (rows < border) if y == 0 else (rows >= border)
         mosaic[window] = np.where(keep & both, image, mosaic[window])
-    show_phase(right, mosaic, "network: trained above the line, never saw below", None, limits)
+    show_image(right, mosaic, "network: trained above the line, never saw below", scale)
     right.axhline(border, color="white", lw=1.2, ls="--")
     (folder / "siemens_star_network.png").write_bytes(png_bytes(figure, dpi=80))
 
