@@ -46,7 +46,7 @@ def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
         options,
         3,
         CPU,
-        progress=lambda _, done, total, /, **figures: told.append((done, total)),
+        progress=lambda _, done, total, /, **figures: told.append((done, total, *figures)),
         watch=lambda look: seen.append(look()),
     )
     first = find_probe(guess, None, options, CPU)
@@ -55,7 +55,7 @@ def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     np.testing.assert_array_equal(found.object, after.object)
     assert found.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}
     assert found.passes == first.passes + after.passes == 2 + PASSES * (4 + 3 + 1)
-    assert told == [(done, 8) for done in range(1, 9)]
+    assert told == [(done, 8, "probe_loss" if done <= 4 else "loss") for done in range(1, 9)]
     assert len(seen) == 4
     np.testing.assert_array_equal(seen[-1].object, first.object)
 

@@ -167,3 +167,11 @@ def test_damaged_records_are_no_obstacle(text, tmp_path):
     state = state_of(Catalogue([folder]).runs()[0], details=True)
     assert state.warnings is None
     assert state.figures == []
+
+
+def test_the_search_for_the_probe_has_a_curve_of_its_own(tmp_path):
+    log = "".join(
+        f"reconstruct {step}\n" for step in ("1/4  probe_loss 7", "2/4  probe_loss 5", "3/4  loss 6", "4/4  loss 4")
+    )
+    curves = unfinished(tmp_path / "a", log).curves
+    assert curves == {"probe_loss": [(1.0, 7.0), (2.0, 5.0)], "loss": [(3.0, 6.0), (4.0, 4.0)]}

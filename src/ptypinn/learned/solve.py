@@ -91,7 +91,11 @@ def find_probe(
 ) -> Solution:
     """Object and probe after the rounds that solve for both; the probe is what they are for."""
     rounds, options = options.probe_rounds, replace(options, closing=0)
-    return _solve(scan, network, options, rounds, device, report=report, watch=watch, choose=False)
+
+    def told(stage: str, done: int, total: int, /, **figures: float) -> None:
+        report(stage, done, total, **{f"probe_{name}": value for name, value in figures.items()})
+
+    return _solve(scan, network, options, rounds, device, report=told, watch=watch, choose=False)
 
 
 def _solve(

@@ -34,7 +34,7 @@ MOST_KEPT = 4096
 """States of runs that are over are kept, so many of them."""
 START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
 STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
-LOSS = re.compile(r"\bloss (?P<loss>[-+.\deE]+)")
+LOSS = re.compile(r"\b(?P<name>(probe_)?loss) (?P<loss>[-+.\deE]+)")
 
 Curve = list[tuple[float, float]]
 
@@ -144,8 +144,11 @@ def _curves(place: Path, state: State, log: list[str]) -> dict[str, Curve]:
 def _losses(log: list[str]) -> dict[str, Curve]:
     """Losses by step, of the last stage in a log that tells any."""
     told = [(step, loss) for line in log if (step := STEP.match(line)) and (loss := LOSS.search(step["rest"]))]
-    points = [(step["done"], loss["loss"]) for step, loss in told if step["stage"] == told[-1][0]["stage"]]
-    return {"loss": _points(points)} if points else {}
+    points: dict[str, list[tuple[str, str]]] = {}
+    for step, loss in told:
+        if step["stage"] == told[-1][0]["stage"]:
+            points.setdefault(loss["name"], []).append((step["done"], loss["loss"]))
+    return {name: _points(of) for name, of in points.items()}
 
 
 def _progress(log: list[str]) -> dict[str, Any]:
