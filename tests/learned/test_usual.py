@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.errors import InputError
+from ptypinn.learned import coarse
 from ptypinn.learned.problem import LearnedOptions, learned_problem
 from ptypinn.learned.rounds import PASSES
 from ptypinn.learned.solve import find_probe, solve_scan
@@ -25,7 +27,9 @@ def test_more_light_takes_no_fewer_rounds(light, more):
     assert FEWEST <= usual_rounds(light) <= usual_rounds(more * light) <= MOST
 
 
-@pytest.mark.parametrize(("light", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20)])
+@pytest.mark.parametrize(
+    ("light", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20), (float("nan"), 6), (float("inf"), 6)]
+)
 def test_usual_rounds_are_those_that_were_measured(light, rounds):
     assert usual_rounds(light) == rounds
 
@@ -35,6 +39,25 @@ def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
     assert light_on(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
     assert light_on(brighter) == pytest.approx(4 * light_on(scan), rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 64])
+def test_light_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
+    fine, pixels = light_on(scan), scan.truth.size
+    monkeypatch.setattr(coarse, "COARSE_PIXELS", pixels // factor**2 + 1)
+    grid = coarse.coarser(torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape)
+    assert grid.factor == factor
+    assert float(grid.probe.abs().square().sum()) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
+    assert light_on(scan) == pytest.approx(fine, rel=0.5)
+    assert abs(usual_rounds(light_on(scan)) - usual_rounds(fine)) <= 1
+
+
+def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
+    scan = make_scan(size=24, object_size=(64, 64)).replace(truth=None)
+    positions = scan.positions_px.copy()
+    positions[-1] += 1.2e4
+    with pytest.raises(InputError, match="memory_gib"):
+        reconstruct(scan.replace(positions_px=positions), None, ReconstructConfig(refine_probe=False, device="cpu"))
 
 
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):

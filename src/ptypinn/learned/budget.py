@@ -8,8 +8,8 @@ from jaxtyping import Int64
 from ptypinn.config.windows import WindowOptions
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.learned.coarse import COARSE_PIXELS
 from ptypinn.learned.layout import Layout, cut
-from ptypinn.learned.survey import COARSE_PIXELS
 
 GIB = 2**30
 PROCESS_BYTES = GIB // 2

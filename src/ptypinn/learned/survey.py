@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 from torch import Tensor
-from torch.nn import functional
 
 from ptypinn.data.picked import PickedCounts
 from ptypinn.data.scan import ScanData
 from ptypinn.data.stack import PatternStack
+from ptypinn.learned.coarse import coarser
 from ptypinn.learned.layout import Box, Layout
 from ptypinn.learned.problem import LearnedOptions, WholeScan, objective_of
 from ptypinn.learned.rounds import steady
@@ -25,8 +25,6 @@ from ptypinn.solver.start import integrate, moments, raw_moments, spread
 from ptypinn.solver.unknowns import Unknowns
 from ptypinn.types import Corners, Probe
 
-COARSE_PIXELS = 2**22
-"""Canvases beyond this many pixels get their start on a coarser grid; it is smooth on the scale of the probe."""
 BAND = 256
 """Rows of the canvas that are looked at at once."""
 
@@ -127,13 +125,7 @@ def survey(
 
 def _start(found: Rows, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Start:
     """`solver.start.deflection_start`, on a coarser grid where the canvas is large."""
-    factor = 1
-    while extent[0] * extent[1] > COARSE_PIXELS * factor**2:
-        factor *= 2
-    if factor > 1:
-        power = functional.pad(probe.abs().square().sum(0)[None], (0, -probe.shape[-1] % factor) * 2)
-        probe = torch.sqrt(factor**2 * functional.avg_pool2d(power, factor)).to(torch.complex64)
-        corners, extent = corners // factor, (-(-extent[0] // factor) + 1, -(-extent[1] // factor) + 1)
+    probe, corners, extent, factor = coarser(probe, corners, extent)
     amplitude, slope_y, slope_x = spread(found.float(), probe, corners, extent)
     phase = integrate(factor * slope_y, factor * slope_x)
     return Start(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)

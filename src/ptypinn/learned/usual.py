@@ -7,6 +7,7 @@ import torch
 
 from ptypinn.data.frame import canvas_frame
 from ptypinn.data.scan import ScanData
+from ptypinn.learned.coarse import coarser
 from ptypinn.physics.illumination import illumination_of
 from ptypinn.physics.patches import split_positions
 from ptypinn.solver.preconditioner import mean_light
@@ -27,15 +28,17 @@ def usual_rounds(light: float) -> int:
     Args:
         light: Photons per object pixel over the scan, as `light_on` has them.
     """
-    return int(np.clip(round(FEWEST * (max(light, DIM) / DIM) ** GROWTH), FEWEST, MOST))
+    light = np.clip(light, DIM, 1e30) if np.isfinite(light) else DIM
+    return int(np.clip(np.rint(FEWEST * (light / DIM) ** GROWTH), FEWEST, MOST))
 
 
 def light_on(scan: ScanData) -> float:
-    """Mean photons per object pixel over a scan, where it is well lit.
+    """Mean photons per object pixel over a scan, where it is well lit; of a large canvas on a coarser grid.
 
     Args:
         scan: Scan with a calibrated probe; its counts are not read.
     """
     origin, extent = canvas_frame(scan)
     corners, _ = split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64)))
-    return mean_light(illumination_of(torch.from_numpy(scan.require_probe()), corners, *extent))
+    probe, corners, extent, factor = coarser(torch.from_numpy(scan.require_probe()), corners, extent)
+    return mean_light(illumination_of(probe, corners, *extent)) / factor**2

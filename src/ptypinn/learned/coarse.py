@@ -1,0 +1,45 @@
+"""What is smooth on the scale of the probe is found on a coarser grid where the canvas is large, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from ptypinn.types import Corners, Probe
+
+COARSE_PIXELS = 2**22
+"""Canvases beyond this many pixels get a coarser grid."""
+
+
+class Coarse(NamedTuple):
+    """A probe and where it falls, on a grid that is `factor` times coarser."""
+
+    probe: Probe
+    """Of the same power; where the grid is coarser, one mode without a phase."""
+    corners: Corners
+    """Integer patch corners (y, x)."""
+    extent: tuple[int, int]
+    """Height and width of the canvas."""
+    factor: int
+    """Object pixels per sample, a power of two."""
+
+
+def coarser(probe: Probe, corners: Corners, extent: tuple[int, int]) -> Coarse:
+    """The finest grid with at most `COARSE_PIXELS`, or little more.
+
+    Args:
+        probe: Modes, (mode, y, x).
+        corners: Integer patch corners (y, x) on the canvas.
+        extent: Its height and width, pixels.
+    """
+    factor = 1
+    while extent[0] * extent[1] > COARSE_PIXELS * factor**2:
+        factor *= 2
+    if factor == 1:
+        return Coarse(probe, corners, extent, 1)
+    power = functional.pad(probe.abs().square().sum(0)[None], (0, -probe.shape[-1] % factor) * 2)
+    probe = torch.sqrt(factor**2 * functional.avg_pool2d(power, factor)).to(torch.complex64)
+    height, width = (-(-length // factor) + 1 for length in extent)
+    return Coarse(probe, corners // factor, (height, width), factor)
