@@ -79,7 +79,7 @@ def finetune(
     rounds = config.rounds or usual_rounds(light_on(scan))
     with quiet_lightning(), process_restored(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
-        scan = _with_probe(scan, parts, None if start is None else start.network, config)
+        scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
         options = LearnedOptions(refine_probe=False, loss=config.loss)
         teacher = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
         about, seen = _about(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
@@ -93,13 +93,15 @@ def _reconstruction(scan: ScanData, parts: Parts, solution: Solution) -> Reconst
     return solution.reconstruction(scan, {"stage": "finetune"}, parts.fits)
 
 
-def _with_probe(scan: ScanData, parts: Parts, network: UnrolledCorrection | None, config: FinetuneConfig) -> ScanData:
+def _with_probe(
+    scan: ScanData, parts: Parts, network: UnrolledCorrection | None, config: FinetuneConfig, report: Progress
+) -> ScanData:
     """The scan with the probe that the patterns to learn from tell, where it is to be found."""
     if not config.refine_probe:
         return scan
     options = LearnedOptions(probe_modes=config.probe_modes, loss=config.loss)
     network = None if network is None else copy.deepcopy(network)
-    found = find_probe(scan.subset(parts.fits), network, options, pick_device(config.device))
+    found = find_probe(scan.subset(parts.fits), network, options, pick_device(config.device), report=report)
     return scan.replace(probe=found.probe)
 
 

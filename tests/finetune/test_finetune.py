@@ -19,7 +19,10 @@ from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
 from ptypinn.finetune import WEIGHTS, finetune
 from ptypinn.finetuning.card import widened
-from ptypinn.learned.self_supervised import SelfSupervision
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.self_supervised import SelfSupervision, split_patterns
+from ptypinn.learned.solve import find_probe
+from ptypinn.learned.usual import PROBE_ROUNDS
 from ptypinn.learned.weights import load_weights
 
 RECIPE = Path(__file__).parents[2] / "configs" / "finetune.yaml"
@@ -127,10 +130,20 @@ def test_from_scratch_begins_with_the_physical_steps_alone(scan, config, tmp_pat
     torch.testing.assert_close(weights.network(maps), torch.zeros(1, 2, 32, 32), rtol=0, atol=1e-6)
 
 
-def test_a_guessed_probe_is_solved_for_on_the_way(scan, config, tmp_path):
-    guess = scan.replace(probe=scan.probe * np.exp(0.2j * np.arange(32, dtype=np.float32)).astype(np.complex64))
-    weights = finetune(guess, replace(config, refine_probe=True, epochs=1), output_dir=tmp_path)
+def test_a_guessed_probe_is_found_first(scan, config, tmp_path):
+    ramp = np.exp(0.2j * np.arange(32, dtype=np.float32)).astype(np.complex64)
+    guess, told = scan.replace(probe=scan.probe * ramp), []
+    config = replace(config, refine_probe=True, epochs=1)
+    weights = finetune(
+        guess, config, output_dir=tmp_path / "a", progress=lambda stage, *_, **figures: told.append((stage, *figures))
+    )
     assert load_weights(weights).card["trained"]["rounds"] == 3
+    assert told.count(("reconstruct", "probe_loss")) == PROBE_ROUNDS
+    fits = scan.subset(split_patterns(scan, config.patterns, config.val_fraction, config.seed).fits)
+    network = load_weights(config.start).network
+    found = find_probe(fits.replace(probe=guess.probe), network, LearnedOptions(), torch.device("cpu")).probe
+    known = finetune(scan.replace(probe=found), replace(config, refine_probe=False), output_dir=tmp_path / "b")
+    assert load_weights(known).digest == load_weights(weights).digest
 
 
 @pytest.mark.parametrize("change", ["learning_rate", "scan", "start", "seed"])
