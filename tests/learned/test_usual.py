@@ -60,6 +60,15 @@ def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
         reconstruct(scan.replace(positions_px=positions), None, ReconstructConfig(refine_probe=False, device="cpu"))
 
 
+def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
+    scan = make_scan(size=24, object_size=(64, 64))
+    point = np.zeros_like(scan.probe)
+    point[0, 12, 12] = np.sqrt(1e6)
+    for refine_probe in (False, True):
+        config = ReconstructConfig(rounds=6, refine_probe=refine_probe, device="cpu")
+        assert np.isfinite(reconstruct(scan.replace(probe=point), None, config).object).all()
+
+
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
     options, told, seen = LearnedOptions(probe_rounds=4, closing=1), [], []

@@ -28,6 +28,8 @@ CAP = 100.0
 EVEN = 20.0
 """Amplification that the light bears per square of the length over which it is even, in half-widths of the probe: a
 phase that follows the gaps between sparse positions is not as slow as it seems, and longer steps diverge."""
+PIXEL_VARIANCE = 1 / 12
+"""Mean squared distance of a pixel's area from its centre along one axis, pixels squared."""
 WELL_LIT = 0.3
 """Share of the largest illumination above which a pixel counts in `Levels`."""
 
@@ -36,7 +38,7 @@ Light = Float[Tensor, "height width"]
 
 
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:
-    """Root mean square distance of the probe's power from its centre along one axis, pixels."""
+    """Root mean square distance of the probe's power from its centre along one axis, pixels; at least a pixel's own."""
     share = (power / power.sum()).double()
     variance = 0.0
     for axis in (0, 1):
@@ -44,7 +46,7 @@ def rms_half_width(power: Float[Tensor, "y x"]) -> float:
         place = torch.arange(len(marginal), device=power.device, dtype=torch.float64)
         mean = (marginal * place).sum()
         variance += float((marginal * (place - mean).square()).sum()) / 2
-    return variance**0.5
+    return max(variance, PIXEL_VARIANCE) ** 0.5
 
 
 @dataclass(frozen=True)
