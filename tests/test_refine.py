@@ -5,6 +5,7 @@ import pytest
 from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.config.refine import RefineConfig
+from ptypinn.data import calibrate
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
@@ -224,8 +225,11 @@ def test_refined_positions_are_kept_when_a_reconstruction_is_taken_further():
     assert further.metrics["amplitude_residual"] < 1.01 * first.metrics["amplitude_residual"]
 
 
-def test_a_loss_that_is_not_finite_stops_with_one_line(scan):
+def test_a_loss_that_is_not_finite_stops_with_one_line(scan, monkeypatch):
     bright = scan.replace(probe=scan.probe * np.float32(1e18))
+    with pytest.raises(InputError, match=r"photons per pattern, expected at most 1e\+30"):
+        solve(bright, iterations=3)
+    monkeypatch.setattr(calibrate, "MOST_PHOTONS", np.inf)
     with pytest.raises(InputError, match="finite loss"):
         solve(bright, iterations=3)
 

@@ -60,6 +60,13 @@ def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
         reconstruct(scan.replace(positions_px=positions), None, ReconstructConfig(refine_probe=False, device="cpu"))
 
 
+def test_a_probe_beyond_anything_that_can_be_computed_is_refused_in_one_line(make_scan):
+    scan = make_scan(size=24, object_size=(64, 64))
+    endless = scan.replace(probe=scan.probe * np.float32(1e18), probe_gauge="calibrated")
+    with pytest.raises(InputError, match=r"probe: found .* photons per pattern"):
+        reconstruct(endless, None, ReconstructConfig(device="cpu"))
+
+
 def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
     scan = make_scan(size=24, object_size=(64, 64))
     point = np.zeros_like(scan.probe)

@@ -14,6 +14,8 @@ from ptypinn.physics.propagate import far_field, to_centred
 CalibrationRule = Literal["mean", "brightest"]
 LEAST_SHARE = 0.01
 """With less of the probe's light on good pixels, they say nothing about the photons."""
+MOST_PHOTONS = 1e30
+"""Photons per pattern beyond this are a mistaken unit, and their squares do not fit into float32."""
 
 
 def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
@@ -41,21 +43,31 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
         The scan with a calibrated probe and the rule and factor in `provenance["probe_calibration"]`.
 
     Raises:
-        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the probe's light.
+        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the probe's light; and
+            where the photons are beyond anything that can be computed.
     """
     probe = scan.require_probe()
+    power = float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
     if scan.probe_gauge == "calibrated" and photons is None:
+        _require_sane(scan, "probe", power)
         return scan
     target = photons if photons is not None else _photons_by_rule(scan, rule)
     if not target > 0:
         raise InputError(scan.source, "counts", f"{target} photons per pattern", "more than 0 to calibrate the probe")
-    factor = float(np.sqrt(target / np.sum(np.abs(probe.astype(np.complex128)) ** 2)))
+    _require_sane(scan, "counts", target)
+    factor = float(np.sqrt(target / power))
     record = {"rule": "given" if photons is not None else rule, "photons": float(target), "factor": factor}
     return scan.replace(
         probe=(probe * factor).astype(np.complex64),
         probe_gauge="calibrated",
         provenance={**scan.provenance, "probe_calibration": record},
     )
+
+
+def _require_sane(scan: ScanData, field: str, photons: float) -> None:
+    if not photons <= MOST_PHOTONS:
+        found = f"{photons:.3g} photons per pattern"
+        raise InputError(scan.source, field, found, f"at most {MOST_PHOTONS:.0e}; are the units photons?")
 
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
