@@ -18,6 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.learned import window_jobs
 from ptypinn.learned import windows as module
 from ptypinn.learned.problem import LearnedOptions
+from ptypinn.learned.rounds import PASSES
 from ptypinn.learned.solve import solve_scan
 from ptypinn.learned.windows import solve_windows
 from ptypinn.models.unrolled import UnrolledCorrection
@@ -137,6 +138,7 @@ def test_one_probe_is_found_for_all_windows(scan):
     options = WindowOptions(window_px=88, halo_px=32)
     windows = solve_windows(wrong, None, LearnedOptions(probe_rounds=16), 8, CPU, windows=options)
     assert len(windows.history["probe_loss"]) == 16
+    assert windows.passes == 1 + PASSES * 16 + 1 + PASSES * 8
     assert windows.history["loss"][-1] < 0.6 * held.history["loss"][-1]
     assert np.sum(np.abs(windows.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
 

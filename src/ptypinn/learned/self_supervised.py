@@ -23,7 +23,6 @@ from ptypinn.models.canvas_maps import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
 from ptypinn.solver.data_terms import JUDGE
 from ptypinn.solver.held_out import HeldOutPixels
-from ptypinn.solver.objective import Objective
 from ptypinn.solver.unknowns import Unknowns
 
 Numbers = Int64[np.ndarray, " _"]
@@ -67,7 +66,7 @@ class SelfSupervision:
     """A scan that teaches the network.
 
     Args:
-        scan: Scan with a calibrated probe.
+        scan: Scan with the probe to solve with; one that is only guessed has been found before (`solve.find_probe`).
         options: How to solve.
         parts: Which patterns fit, and which validate.
         period: One pixel in so many of every fitted pattern judges.
@@ -113,7 +112,7 @@ class SelfSupervision:
             answer = answer.detach().requires_grad_()
             change = change_of(answer, seen.unit)
         state = corrected(state, seen, answer.detach(), self._problem.solver.amplitude)
-        here = _with_probe(self._judge, state)(Unknowns(state.at.object))
+        here = self._judge(Unknowns(state.at.object))
         expected = (self._problem.solver.preconditioner.illumination * seen.unit.square()).sum() / self.period
         (slope,) = torch.autograd.grad(change, answer, here.gradient.object * (2 / expected))
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
@@ -133,12 +132,7 @@ class SelfSupervision:
             state = corrected(state, seen, answered(network, seen.maps, state.rounds), solver.amplitude)
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
-        return _with_probe(self._validation, state)(Unknowns(state.at.object)).loss / pixels
-
-
-def _with_probe(objective: Objective, state: State) -> Objective:
-    """The objective with the probe of a state."""
-    return objective if state.at.probe is None else replace(objective, probe=state.at.probe)
+        return self._validation(Unknowns(state.at.object)).loss / pixels
 
 
 def split_patterns(scan: ScanData, most: int, share: float, seed: int) -> Parts:

@@ -18,8 +18,8 @@ FEWEST, MOST = 6, 20
 """Rounds with a known probe: for little light, and for much."""
 DIM, GROWTH = 100.0, 0.15
 """Photons per object pixel up to which the fewest rounds do, and the power of the light with which they grow in number.
-Measured: with 100 photons per pixel the error of structured objects is least after 6 rounds and then rises, with 1e4
-after 12, with 1e5 it still falls after 16."""
+Measured on structured objects: with 100 photons per pixel errors are least after 4 to 10 rounds and then rise, with 1e4
+after 11 to 20, with 1e5 they still fall after 17."""
 
 
 def usual_rounds(light: float) -> int:
@@ -28,8 +28,8 @@ def usual_rounds(light: float) -> int:
     Args:
         light: Photons per object pixel over the scan, as `light_on` has them.
     """
-    light = np.clip(light, DIM, 1e30) if np.isfinite(light) else DIM
-    return int(np.clip(np.rint(FEWEST * (light / DIM) ** GROWTH), FEWEST, MOST))
+    light = light if light > DIM else DIM
+    return int(min(MOST, np.rint(FEWEST * (light / DIM) ** GROWTH)))
 
 
 def light_on(scan: ScanData) -> float:

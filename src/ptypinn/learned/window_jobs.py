@@ -72,7 +72,7 @@ def solve_probe(job: WindowJob, folder: Path, *, given: Given) -> dict[str, Any]
     part, device = part_of(given.scan, _patterns(job, given)), _device(given.device, job)
     found = find_probe(part, _network(given), given.options, device)
     np.save(folder / PROBE, found.probe)
-    return {"loss": found.history["loss"]}
+    return {"loss": found.history["loss"], "passes": found.passes}
 
 
 def _network(given: Given) -> UnrolledCorrection | None:

@@ -116,12 +116,12 @@ def _solved(
     given = _laid_out(replace(given, folder=given.folder / digest[:16]), network, jobs)
 
     todo = [WindowJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
-    first: dict[str, list[float]] = {}
+    passes, history = 0, dict[str, list[float]]()
     if given.options.refine_probe:
         brightest = np.argmax([float(rows[window.patterns, 0].sum()) for window in layout.windows])
         job = Job("probe", todo[brightest])
         done = run_jobs(partial(solve_probe, given=given), [job], given.folder, jobs).require_all()
-        first = {"probe_loss": done["probe"]["loss"]}
+        passes, history = done["probe"]["passes"], {"probe_loss": done["probe"]["loss"]}
         probe = np.load(given.folder / "probe" / PROBE, allow_pickle=False)
         options = replace(given.options, refine_probe=False)
         given = replace(given, scan=given.scan.replace(probe=probe), options=options)
@@ -138,7 +138,8 @@ def _solved(
         jobs,
         progress=_as_stage(report, partial(_joined, given, layout, named, light), watch),
     ).require_all()
-    passes, history = max(done[name]["passes"] for name in named), {**first, "loss": _losses(named, done)}
+    passes += max(done[name]["passes"] for name in named)
+    history["loss"] = _losses(named, done)
     return replace(_joined(given, layout, named, light), history=history, passes=passes)
 
 
