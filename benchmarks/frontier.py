@@ -2,8 +2,9 @@
 
 Dense texture and structured objects. Ours is what the solver returns; LSQ-ML gets the least error that it passes at any
 iteration, which nobody could pick without the truth. Reports, per scan, the dose at which ours reaches LSQ-ML's
-error at 1e5 photons, and the overlap at which it reaches LSQ-ML's at 70 %, by interpolation, and their medians. Prints
-them, and writes JSON and a figure; runs are kept in the files of `time_to_quality.py`.
+error at 1e5 photons, and the overlap at which it reaches LSQ-ML's at 70 %, by interpolation, and their medians; beside
+them the shot-noise limit, below which only a solver gets that expects something of the object. Prints the medians, and
+writes JSON and a figure; runs are kept in the files of `time_to_quality.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from curves import STYLES, dress
-from judge import best, machine, median
+from judge import Judge, best, machine, median
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scenes import Scene
@@ -29,30 +31,25 @@ from store import RESULTS
 from table import Claim, stored
 from time_to_quality import Runner
 
-from ptypinn.report.style import new_figure, png_bytes
+from ptypinn.report.style import MUTED, new_figure, png_bytes
 
 KINDS = {"lines": "dense texture", "structured": "structured objects"}
 DOSES = (1e3, 1e4, 3e4, 5e4, 1e5, 1e6, 1e7)
 OVERLAPS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.85)
-PHOTONS = 1e6
-"""Dose of the sweep over overlaps."""
-SWEEPS = {"dose": DOSES, "overlap": OVERLAPS, "overlap_same_light": OVERLAPS}
-"""Over the overlap either with `PHOTONS` in every pattern, so that fewer patterns bring less light, or with as much
-light on the sample as `PHOTONS` bring at the anchor."""
-ANCHORS = {"dose": 1e5, "overlap": 0.7, "overlap_same_light": 0.7}
+PHOTONS = {"overlap": 1e6, "overlap_low_dose": 1e4, "overlap_same_light": 1e6}
+"""Photons per pattern of the sweeps over overlaps: in every pattern, so that fewer patterns bring less light, or at the
+anchor, with as much light on the sample everywhere else."""
+SWEEPS = {"dose": DOSES, **dict.fromkeys(PHOTONS, OVERLAPS)}
+ANCHORS = {"dose": 1e5, **dict.fromkeys(PHOTONS, 0.7)}
 """Where the error of LSQ-ML is taken."""
 AXES = {
     "dose": "photons per pattern",
-    "overlap": f"overlap, {PHOTONS:.0e} photons per pattern",
+    "overlap": "overlap, 1e6 photons per pattern",
+    "overlap_low_dose": "overlap, 1e4 photons per pattern",
     "overlap_same_light": "overlap, same light on the sample",
 }
-LIMITS = {
-    ("dose", "lines"): 7e4,
-    ("dose", "structured"): 4e4,
-    ("overlap", "lines"): 0.55,
-    ("overlap", "structured"): 0.55,
-    ("overlap_same_light", "lines"): 0.55,
-    ("overlap_same_light", "structured"): 0.55,
+LIMITS = {("dose", "lines"): 7e4, ("dose", "structured"): 4e4} | {
+    (sweep, kind): 0.55 for sweep in PHOTONS for kind in KINDS
 }
 OURS = ("zero-shot", "polished")
 SEEDS = (0, 1, 2, 3, 4)
@@ -84,14 +81,20 @@ def main() -> None:
 def scene_at(sweep: str, value: float, kind: str, seed: int) -> Scene:
     if sweep == "dose":
         return Scene(kind, value, seed)
-    light = 1.0 if sweep == "overlap" else ((1 - value) / (1 - ANCHORS[sweep])) ** 2
-    return Scene(kind, PHOTONS * light, seed, overlap=value)
+    light = ((1 - value) / (1 - ANCHORS[sweep])) ** 2 if sweep == "overlap_same_light" else 1.0
+    return Scene(kind, PHOTONS[sweep] * light, seed, overlap=value)
 
 
 def scenes_of(sweep: str, kind: str, seeds: list[int]) -> Iterator[Scene]:
     """All scans of a sweep, the anchor first."""
     for value in sorted(SWEEPS[sweep], key=lambda value: value != ANCHORS[sweep]):
         yield from (scene_at(sweep, value, kind, seed) for seed in seeds)
+
+
+@cache
+def shot_noise(sweep: str, kind: str) -> dict[str, float]:
+    """The shot-noise limit at every value, of the first scan."""
+    return {f"{at:g}": Judge.of(scene_at(sweep, at, kind, SEEDS[0])).shot_noise() for at in SWEEPS[sweep]}
 
 
 class Report:
@@ -108,6 +111,7 @@ class Report:
         told: dict[str, object] = {"machine": machine(), "weights": self.weights}
         told["claims"] = [asdict(claim) | {"met": claim.met} for claim in claims]
         told["errors"] = {f"{sweep}, {kind}": self.errors(sweep, kind) for sweep in SWEEPS for kind in KINDS}
+        told["shot_noise"] = {f"{sweep}, {kind}": shot_noise(sweep, kind) for sweep in SWEEPS for kind in KINDS}
         output.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         self.draw(IMAGE)
 
@@ -142,11 +146,13 @@ class Report:
 
     def draw(self, path: Path) -> None:
         """Median error over dose and over overlap, for both kinds of objects, on the same scans for all methods."""
-        figure = new_figure(12.5, 6.6)
+        figure = new_figure(15.5, 6.6)
         grid, named = figure.subplots(2, len(SWEEPS)), {}
         for row, kind in zip(grid, KINDS, strict=True):
             for axes, sweep in zip(row, SWEEPS, strict=True):
                 places = self.panel(axes, sweep, kind, named)
+                limit = shot_noise(sweep, kind).values()
+                named["shot-noise limit"] = axes.plot(SWEEPS[sweep], list(limit), ":", color=MUTED, lw=1.4)[0]
                 dress(axes, f"{KINDS[kind]} ({len(places)} scans)", AXES[sweep])
                 if sweep == "dose":
                     axes.set_xscale("log")

@@ -14,6 +14,7 @@ from scenes import Scene
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics import align, complex_error
+from ptypinn.metrics.shot_noise import shot_noise_limit
 from ptypinn.physics.illumination import illumination_of
 
 DIGITS = 6
@@ -42,12 +43,16 @@ class Judge:
 
     def __init__(self, scan: ScanData) -> None:
         assert scan.truth is not None
-        self.truth, self.lit = scan.truth, well_lit(scan)
+        self.truth, self.lit, self.light = scan.truth, well_lit(scan), light_of(scan)
 
     @classmethod
     def of(cls, scene: Scene) -> Judge:
         """The judge of a scene, whatever probe its solvers are given."""
         return cls(scene.true_scan())
+
+    def shot_noise(self) -> float:
+        """Least error of an unbiased estimate, the shot-noise limit."""
+        return shot_noise_limit(self.light, self.truth, self.lit)
 
     def point(self, iteration: int, cpu_s: float, obj: np.ndarray) -> TracePoint:
         """All figures of an object."""
@@ -63,10 +68,15 @@ def scene_error(obj: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
 
 def well_lit(scan: ScanData, fraction: float = 0.5) -> np.ndarray:
     """Pixels whose illumination exceeds `fraction` of its 95th percentile, as in `Reconstruction.well_lit`."""
+    light = light_of(scan)
+    return light > fraction * np.percentile(light[light > 0], 95)
+
+
+def light_of(scan: ScanData) -> np.ndarray:
+    """Photons on every pixel of the truth over the scan."""
     assert scan.truth is not None
     corners = torch.from_numpy(np.rint(scan.positions_px).astype(np.int64))[None]
-    light = illumination_of(torch.from_numpy(scan.require_probe()), corners, *scan.truth.shape).numpy()
-    return light > fraction * np.percentile(light[light > 0], 95)
+    return illumination_of(torch.from_numpy(scan.require_probe()), corners, *scan.truth.shape).numpy()
 
 
 def best(trace: Trace) -> TracePoint:

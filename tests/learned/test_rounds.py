@@ -44,9 +44,11 @@ def test_error_falls_round_by_round(scan):
     assert solution.history["loss"][-1] < solution.history["loss"][0]
 
 
-@pytest.mark.parametrize(("rounds", "averaged"), [(5, 1), (6, 3), (9, 3)])
-def test_the_result_is_the_mean_of_the_last_objects_near_the_solution(scan, rounds, averaged):
-    seen = []
+@pytest.mark.parametrize(
+    ("photons", "rounds", "averaged"), [(1e3, 5, 1), (1e3, 6, 4), (1e3, 9, 4), (1e7, 5, 1), (1e7, 9, 2)]
+)
+def test_the_result_is_the_mean_of_the_last_objects_near_the_solution(make_scan, photons, rounds, averaged):
+    scan, seen = make_scan(photons=photons), []
     solution = solve_scan(scan, None, KNOWN, rounds, CPU, watch=lambda look: seen.append(look().object))
     np.testing.assert_allclose(solution.object, np.mean(seen[-averaged:], 0), rtol=1e-5)
 

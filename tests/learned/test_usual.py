@@ -14,7 +14,7 @@ from ptypinn.learned import coarse
 from ptypinn.learned.problem import LearnedOptions, learned_problem
 from ptypinn.learned.rounds import PASSES
 from ptypinn.learned.solve import find_probe, solve_scan
-from ptypinn.learned.usual import FEWEST, MOST, light_on, usual_rounds
+from ptypinn.learned.usual import FEWEST, MOST, averaged_rounds, light_on, usual_rounds
 from ptypinn.metrics import align, complex_error
 from ptypinn.reconstruct import reconstruct
 
@@ -32,6 +32,11 @@ def test_more_light_takes_no_fewer_rounds(light, more):
 )
 def test_usual_rounds_are_those_that_were_measured(light, rounds):
     assert usual_rounds(light) == rounds
+
+
+@pytest.mark.parametrize(("light", "rounds"), [(0.0, 4), (1e3, 4), (1e4, 2), (1e9, 2)])
+def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(light, rounds):
+    assert averaged_rounds(light) == rounds
 
 
 def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):

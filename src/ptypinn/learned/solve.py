@@ -17,15 +17,10 @@ from ptypinn.errors import InputError
 from ptypinn.learned.judge import Judge
 from ptypinn.learned.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
 from ptypinn.learned.rounds import PASSES, State
-from ptypinn.learned.usual import FEWEST
+from ptypinn.learned.usual import FEWEST, averaged_rounds
 from ptypinn.progress import Progress, silent
 from ptypinn.solver.modes import orthogonalise
 from ptypinn.watching import WatchOf
-
-AVERAGED = 3
-"""The result is the mean of the objects after so many last rounds: fitted noise, and mistakes of the network, which
-sees another orientation in every round, average out (Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838). Where
-rounds still gain, with much light, it lags behind by a percent or a few."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ def _solve(
         states, history = _run(problem, rounds, scan.source, judged, report, seen)
         states += _close(problem, states[-1], options.closing, _within(report, rounds, rounds + options.closing), seen)
         passes = 1 + PASSES * (len(history["loss"]) + options.closing)
-        return replace(solution_of(problem, scan, _mean(states)), history=history, passes=passes)
+        return replace(solution_of(problem, scan, _mean(states[-_averaged(problem) :])), history=history, passes=passes)
 
 
 def _within(report: Progress, before: int, total: int) -> Progress:
@@ -158,7 +153,7 @@ def _run(
 ) -> tuple[list[State], dict[str, list[float]]]:
     """The last states or, where they are judged, those up to the best; and the losses on the way."""
     state, losses, judge = problem.start, list[float](), Judge()
-    recent = deque([state], maxlen=AVERAGED)
+    recent = deque([state], maxlen=_averaged(problem))
     for number in range(1, rounds + 1):
         state = problem.solver.round(state)
         if not math.isfinite(state.loss):
@@ -192,10 +187,15 @@ def _close(
     return states
 
 
+def _averaged(problem: LearnedProblem) -> int:
+    """How many of the last objects the result is the mean of."""
+    return averaged_rounds(problem.solver.preconditioner.levels.light)
+
+
 def _mean(states: list[State]) -> State:
-    """The last state, with the mean of the last objects where they are near the solution, the probe known."""
-    last, recent = states[-1], states[-AVERAGED:]
+    """The last state, with the mean of the objects where they are near the solution, the probe known."""
+    last = states[-1]
     if last.rounds < FEWEST or last.at.probe is not None:
         return last
-    mean = torch.stack([state.at.object for state in recent]).mean(0)
+    mean = torch.stack([state.at.object for state in states]).mean(0)
     return replace(last, at=replace(last.at, object=mean))
