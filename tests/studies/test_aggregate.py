@@ -12,7 +12,7 @@ from hypothesis import given
 
 from ptypinn.config.study_report import StudyReportConfig
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Comparison
+from ptypinn.evaluation.comparison import Comparison
 from ptypinn.metrics import align
 from ptypinn.report.bias_figures import stage_figure
 from ptypinn.report.bias_page import COLUMNS, markdown, render_summary, write_summary

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.evaluate import Comparison
+from ptypinn.evaluation.comparison import Comparison
 from ptypinn.report.images import (
     ScaledImage,
     comparison_images,

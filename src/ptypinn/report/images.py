@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.evaluate import Comparison
+from ptypinn.evaluation.comparison import Comparison
 from ptypinn.metrics import phase_difference
 from ptypinn.metrics.masks import bounding_box
 from ptypinn.report.colours import (

@@ -12,7 +12,7 @@ import numpy as np
 from ptypinn import __version__
 from ptypinn.config.study_report import StudyReportConfig
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Comparison
+from ptypinn.evaluation.comparison import Comparison
 from ptypinn.jobs.task import reason_of
 from ptypinn.metrics import phase_difference
 from ptypinn.plain import to_plain

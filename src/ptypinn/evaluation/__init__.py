@@ -1,0 +1,1 @@
+"""Judging a reconstruction: what it is compared with, and the figures of merit."""
