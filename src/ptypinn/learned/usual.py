@@ -50,11 +50,11 @@ def averaged_rounds(light: float) -> int:
     """How many of the last rounds' objects the result is the mean of.
 
     Fitted noise, and mistakes of the network, which sees another orientation in every round, average out (Polyak and
-    Juditsky, SIAM J. Control Optim. 30 (1992) 838); with much light, rounds still gain. Measured on
-    structured objects: from 100 to 1,000 photons per pixel the mean of four has 1 to 2 % less error than the last; with
-    1e5 it has 3 % more.
+    Juditsky, SIAM J. Control Optim. 30 (1992) 838); with much light, rounds still gain. Measured on structured objects:
+    from 100 to 1,000 photons per pixel the mean of three has about 1 % less error than the last; with 1e5 it has 2 %
+    more.
 
     Args:
         light: Photons per object pixel over the scan.
     """
-    return 4 if light < BRIGHT else 2
+    return 3 if light < BRIGHT else 2
