@@ -27,7 +27,7 @@ class Comparison:
     origin_px: tuple[int, int]
     """Where the shared frame's pixel (0, 0) lies in the coordinates of the scan's positions, pixels."""
     kind: str
-    """What the reference is: `truth` or `reference`."""
+    """What the reference is: `truth`, `reference`, or `half` of the same scan."""
 
 
 def compare(
