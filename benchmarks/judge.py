@@ -43,7 +43,8 @@ class Judge:
 
     def __init__(self, scan: ScanData) -> None:
         assert scan.truth is not None
-        self.truth, self.lit, self.light = scan.truth, well_lit(scan), light_of(scan)
+        self.truth, self.light = scan.truth, light_of(scan)
+        self.lit = well_lit(self.light)
 
     @classmethod
     def of(cls, scene: Scene) -> Judge:
@@ -66,9 +67,8 @@ def scene_error(obj: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
     return complex_error(aligned.image, truth, aligned.mask, fit_factor=True)
 
 
-def well_lit(scan: ScanData, fraction: float = 0.5) -> np.ndarray:
-    """Pixels whose illumination exceeds `fraction` of its 95th percentile, as in `Reconstruction.well_lit`."""
-    light = light_of(scan)
+def well_lit(light: np.ndarray, fraction: float = 0.5) -> np.ndarray:
+    """Pixels whose light exceeds `fraction` of its 95th percentile, as in `Reconstruction.well_lit`."""
     return light > fraction * np.percentile(light[light > 0], 95)
 
 
