@@ -18,7 +18,7 @@ from ptypinn.data.geometry import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.device import cpu_threads, pick_device
-from ptypinn.finetuning.card import Outcome, model_card
+from ptypinn.finetuning.card import Outcome, finetuned_card
 from ptypinn.finetuning.task import NOTED, FinetuneTask, ValidateEveryEpoch
 from ptypinn.learned.problem import LearnedOptions
 from ptypinn.learned.self_supervised import Parts, SelfSupervision, split_patterns
@@ -136,7 +136,7 @@ def _kept(task: FinetuneTask, folder: Path, scan: ScanData, parts: Parts, start:
     """Write the average weights of the best epoch, or those at the start where that is no better."""
     best = read(folder / CHECKPOINTS / BEST, NOTED)
     outcome = Outcome(best["val_start"], best["val_loss"], int(best["epoch"]) + 1, int(best["global_step"]))
-    card = model_card(scan, parts, task.config, task.rounds, start, outcome)
+    card = finetuned_card(scan, parts, task.config, task.rounds, start, outcome)
     if outcome.gained:
         task.cpu().load_state_dict(best["state_dict"])
         return save_weights(task.averaged, card, folder / WEIGHTS)

@@ -34,7 +34,7 @@ class Outcome:
         return self.val_best < self.val_start
 
 
-def model_card(
+def finetuned_card(
     scan: ScanData, parts: Parts, config: FinetuneConfig, rounds: int, start: Weights | None, outcome: Outcome
 ) -> dict[str, Any]:
     """What is known about weights, as plain values.

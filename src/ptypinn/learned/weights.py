@@ -19,7 +19,7 @@ from ptypinn.errors import InputError
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
 
-FORMAT = "ptypinn-unrolled-1"
+WEIGHTS_FORMAT = "ptypinn-unrolled-1"
 SHIPPED = "unrolled.safetensors"
 """File name of the weights inside `ptypinn.weights`."""
 
@@ -70,7 +70,7 @@ def is_weights(path: str | Path) -> bool:
     """Whether a file says of itself that it holds weights of the learned solver."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
+            return (file.metadata() or {}).get("format") == WEIGHTS_FORMAT
     except (safetensors.SafetensorError, OSError):
         return False
 
@@ -78,7 +78,7 @@ def is_weights(path: str | Path) -> bool:
 def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str | Path) -> Path:
     """Write one safetensors file with the model card in its header, atomically."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = {"format": FORMAT, "widths": json.dumps(network.widths), "card": json.dumps(dict(card), allow_nan=False)}
+    header = {"format": WEIGHTS_FORMAT, "widths": json.dumps(network.widths), "card": json.dumps(dict(card), allow_nan=False)}
     with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
     return Path(path)
@@ -101,8 +101,8 @@ def _read(path: Path, source: str) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(source, "", f"an unreadable file ({error})", "a safetensors file") from None
-    if metadata.get("format") != FORMAT:
-        raise InputError(source, "format", repr(metadata.get("format", "another file")), repr(FORMAT))
+    if metadata.get("format") != WEIGHTS_FORMAT:
+        raise InputError(source, "format", repr(metadata.get("format", "another file")), repr(WEIGHTS_FORMAT))
     try:
         widths, card = json.loads(metadata["widths"]), json.loads(metadata["card"])
         network = UnrolledCorrection(CHANNELS, widths=tuple(int(width) for width in widths))

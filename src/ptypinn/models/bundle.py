@@ -20,7 +20,7 @@ from ptypinn.models import MODELS
 from ptypinn.models.predictor import PatchPredictor
 from ptypinn.scale import IntensityScaler
 
-FORMAT = "ptypinn-bundle-1"
+BUNDLE_FORMAT = "ptypinn-bundle-1"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Bundle:
         """Write one safetensors file, atomically."""
         tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in self.weights.items()}
         tensors["probe"] = torch.view_as_real(self.probe.detach().cpu()).contiguous()
-        header = {"format": FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
+        header = {"format": BUNDLE_FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
         with atomic_path(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=header)
         return Path(path)
@@ -124,9 +124,9 @@ def load_bundle(path: str | Path) -> Bundle:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(source, "", f"an unreadable file ({error})", "a bundle written by `ptypinn train`") from None
-    if metadata.get("format") != FORMAT or "probe" not in tensors:
+    if metadata.get("format") != BUNDLE_FORMAT or "probe" not in tensors:
         found = repr(metadata.get("format", "a file without a bundle header"))
-        raise InputError(source, "format", found, repr(FORMAT))
+        raise InputError(source, "format", found, repr(BUNDLE_FORMAT))
     try:
         header = BundleHeader(**json.loads(metadata["header"]))
     except (KeyError, TypeError, ValueError) as error:

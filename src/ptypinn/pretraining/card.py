@@ -36,7 +36,7 @@ class Training:
     """Optimiser steps."""
 
 
-def model_card(
+def pretrained_card(
     config: PretrainConfig, done: Training, figures: Mapping[str, Any], start: Weights | None = None
 ) -> dict[str, Any]:
     """What is known about weights, as plain values.

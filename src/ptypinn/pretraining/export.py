@@ -13,7 +13,7 @@ from ptypinn.errors import InputError
 from ptypinn.learned.weights import save_weights
 from ptypinn.models.canvas_maps import CHANNELS
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.pretraining.card import Training, model_card
+from ptypinn.pretraining.card import Training, pretrained_card
 from ptypinn.pretraining.check import card_figures
 from ptypinn.pretraining.start import start_of
 from ptypinn.progress import Progress
@@ -52,7 +52,7 @@ def export(
     network = _averaged(found["state_dict"], config, str(checkpoint))
     measured = card_figures(network, config, progress) if figures is None else figures
     done = Training(int(found["epoch"]) + 1, int(found["global_step"]))
-    return save_weights(network, model_card(config, done, measured, start_of(config)), path)
+    return save_weights(network, pretrained_card(config, done, measured, start_of(config)), path)
 
 
 def _recorded(options: Mapping[str, Any]) -> PretrainConfig:

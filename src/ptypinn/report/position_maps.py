@@ -13,9 +13,7 @@ from ptypinn.report.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourScale
 from ptypinn.report.images import ScaledImage
 from ptypinn.report.view import Box, Frame, step_for
 
-MOST_PX = 256
 REACH = 0.9
-"""A pattern colours the object as far as this share of the mean spacing."""
 LOWEST_RATIO, LARGEST_RATIO = 0.5, 2.0
 """The colours of the ratio reach at least so far, so that noise looks even."""
 LEAST_CLOSURE = 0.01

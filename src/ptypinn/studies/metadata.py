@@ -29,7 +29,7 @@ from ptypinn.studies.missing import missing_health, missing_labels, missing_scal
 from ptypinn.studies.scenario import Scenario, stage_records
 from ptypinn.studies.schema import SCHEMA, IntensityScalerState, StudyMetadata
 from ptypinn.studies.steps import Step
-from ptypinn.studies.twin import limits_of
+from ptypinn.studies.twin import scenario_limits
 
 PREFIX = "[scale]"
 """Every line about scale on the console begins with it."""
@@ -88,7 +88,7 @@ def metadata_of(
         training_ledger=[entry.as_json() for entry in diagnosis.training],
         diagnosis=_diagnosis(diagnosis),
         missing=missing,
-        limits=limits_of(scenario, scan, evaluation, bundle),
+        limits=scenario_limits(scenario, scan, evaluation, bundle),
         warnings=[*evaluation.warnings, *([split.warning] if split.warning else [])],
     )
 

@@ -89,7 +89,7 @@ def twin_bound(scan: ScanData, patterns: np.ndarray, mask: np.ndarray) -> float 
     return pearson_r(merged[mask], truth[mask])
 
 
-def limits_of(scenario: Scenario, scan: ScanData, evaluation: Evaluation, bundle: Bundle | None = None) -> list[str]:
+def scenario_limits(scenario: Scenario, scan: ScanData, evaluation: Evaluation, bundle: Bundle | None = None) -> list[str]:
     """What limits a scenario, in sentences with measured figures; nothing where no limit is known.
 
     Args:
