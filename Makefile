@@ -43,7 +43,7 @@ $(INTEROP_STAMP): pyproject.toml constraints.txt tests/interop/requirements.txt 
 	@touch $@
 
 test-interop: $(INTEROP_STAMP) ## Check files and LSQ-ML against cdtools, PtyLab, Ptychodus and ptychi
-	PYTHONPATH=benchmarks/peer $(INTEROP)/bin/python -m pytest -m interop tests/interop tests/solver $(PYTEST_ARGS)
+	PYTHONPATH=benchmarks/peer $(INTEROP)/bin/python -m pytest -m interop tests/interop tests/solvers $(PYTEST_ARGS)
 
 $(DOCS_STAMP): $(STAMP)
 	@echo 'Installing the tools of the documentation into $(VENV), once'

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from judge import Trace
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from table import GROUPS, runs_of
 
-from ptypinn.report.style import INK, MUTED, new_figure, png_bytes
+from judge import Trace
+from ptypinn.report.figures.style import INK, MUTED, new_figure, png_bytes
+from table import GROUPS, runs_of
 
 STYLES = {
     "zero-shot": ("learned solver", "#0b6e99", "-", 2.4),

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 import torch
-from judge import Judge
-from scenes import Scene
 
 import ptypinn as pp
-from ptypinn.learned.usual import light_on, usual_rounds
-from ptypinn.learned.weights import load_weights
+from judge import Judge
+from ptypinn.models.model_file import load_weights
+from ptypinn.solvers.unrolled.round_schedule import light_on, usual_rounds
+from scenes import Scene
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 CASES = [Scene(name, photons) for name in ("lines", "dead_leaves") for photons in (1e4, 1e5)]

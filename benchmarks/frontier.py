@@ -21,17 +21,17 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from curves import STYLES, dress
-from judge import Judge, best, machine, median
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
+from curves import STYLES, dress
+from judge import Judge, best, machine, median
+from ptypinn.report.figures.style import MUTED, new_figure, png_bytes
 from scenes import Scene
 from solvers import METHODS, PEERS, digest_of_weights
 from store import RESULTS
 from table import Claim, stored
 from time_to_quality import Runner
-
-from ptypinn.report.style import MUTED, new_figure, png_bytes
 
 KINDS = {"lines": "dense texture", "structured": "structured objects"}
 DOSES = (1e3, 1e4, 3e4, 5e4, 1e5, 1e6, 1e7)

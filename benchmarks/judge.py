@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scenes import Scene
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics import align, complex_error
 from ptypinn.metrics.shot_noise import shot_noise_limit
 from ptypinn.physics.illumination import illumination_of
+from scenes import Scene
 
 DIGITS = 6
 """Significant digits of stored figures."""

@@ -23,12 +23,11 @@ import h5py
 import numpy as np
 import torch
 
-from ptypinn.data.formats import save
-from ptypinn.data.formats.cxi_layout import DETECTOR, GEOMETRY, sample_translation
 from ptypinn.data.scan import ScanData, wavelength_of
-from ptypinn.physics.forward import expected_counts
+from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, sample_translation
+from ptypinn.io.load_save import save
+from ptypinn.physics.forward import expected_counts, to_centred
 from ptypinn.physics.probes import curve, disk_probe
-from ptypinn.physics.propagate import to_centred
 
 PERIOD, STEP, PHOTONS = 128, 16, 1e5
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 2.0, 75e-6
@@ -43,7 +42,7 @@ print(json.dumps({"load_s": time.perf_counter() - start, "patterns": scan.n_patt
 """
 RUN = """
 import sys
-from ptypinn.cli import main
+from ptypinn.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 PEAK = """

@@ -24,14 +24,14 @@ import torch
 import ptypinn as pp
 
 LEDGER_ONLY = (
-    "ptypinn.scale.tape:Tape.note",
-    "ptypinn.scale.tape:Tape.read",
-    "ptypinn.sweep:Sums.respond",
-    "ptypinn.models.predictor:PatchPredictor.response",
-    "ptypinn.training:training_ledger",
-    "ptypinn.reconstruct:merge_entries",
-    "ptypinn.reconstruct:sweep_entries",
-    "ptypinn.reconstruct:with_account",
+    "ptypinn.scale.stats_recorder:Tape.note",
+    "ptypinn.scale.stats_recorder:Tape.read",
+    "ptypinn.solvers.patch_network.aggregate:Sums.respond",
+    "ptypinn.models.patch_predictor:PatchPredictor.response",
+    "ptypinn.stages.train:training_ledger",
+    "ptypinn.stages.reconstruct:merge_entries",
+    "ptypinn.stages.reconstruct:sweep_entries",
+    "ptypinn.stages.reconstruct:with_account",
 )
 
 

@@ -15,11 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
 from judge import Judge
 from peer.lsqml import KNOWN_PROBE, lsqml_trace
+from ptypinn.solvers.lsqml import LsqmlOptions
 from scenes import OBJECTS, make_scene
-
-from ptypinn.solver.ptychi_engine import LsqmlOptions
 
 
 def main() -> None:

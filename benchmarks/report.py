@@ -22,9 +22,9 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.evaluate import evaluate
 from ptypinn.physics.probes import disk_probe
-from ptypinn.report.report import render_report
+from ptypinn.report.html.report import render_report
+from ptypinn.stages.evaluate import evaluate
 
 SIZE, STEP = 64, 24
 LARGEST_WITH_PATTERNS = 1024

@@ -19,9 +19,8 @@ from skimage.draw import line_aa
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import expected_counts, power
-from ptypinn.physics.propagate import to_centred
-from ptypinn.simulate import draw_probe, simulate
+from ptypinn.physics.forward import expected_counts, power, to_centred
+from ptypinn.stages.simulate import draw_probe, simulate
 
 EXTENT = 256
 PROBE_RADIUS = 14.0

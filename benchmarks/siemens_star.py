@@ -19,9 +19,9 @@ import numpy as np
 import ptypinn as pp
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.metrics import align
-from ptypinn.report.colours import phase_scale
-from ptypinn.report.figures import object_figure
-from ptypinn.report.style import new_figure, png_bytes, show_image
+from ptypinn.report.figures.colours import phase_scale
+from ptypinn.report.figures.object import object_figure
+from ptypinn.report.figures.style import new_figure, png_bytes, show_image
 
 FREED = EvaluateConfig(remove_ramp=True, remove_shift=True)
 SHOTS = ((1, 0), (1, 20), (3, 0), (3, 20))

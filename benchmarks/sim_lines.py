@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ptypinn as pp
-from ptypinn.config.study import SimLinesConfig
+from ptypinn.config.studies import SimLinesConfig
 from ptypinn.studies.scenario import resolve
 from ptypinn.studies.sim_lines import ScenarioRun, sim_lines, simulation_of
 

@@ -18,20 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from judge import Judge, Trace
-from scenes import Scene
-from store import RESULTS, Run, Store
 
 import ptypinn
+from judge import Judge, Trace
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.solve import solve_scan
-from ptypinn.learned.usual import light_on, usual_rounds
-from ptypinn.learned.weights import Weights, load_weights
-from ptypinn.reconstruct import reconstruct
-from ptypinn.refine import refine
+from ptypinn.models.model_file import Weights, load_weights
+from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.unrolled.round_schedule import light_on, usual_rounds
+from ptypinn.solvers.unrolled.solver import solve_scan
+from ptypinn.stages.reconstruct import reconstruct
+from ptypinn.stages.refine import refine
+from scenes import Scene
+from store import RESULTS, Run, Store
 
 OURS = ("zero-shot", "polished", "bare", "fine-tuned", "refine")
 """The learned solver; the same and `refine`'s solver from there; its physical steps without the network; the network
@@ -109,8 +109,7 @@ class _Watched:
 def _run_peer(method: str, scene: Scene) -> Run:
     from peer.epie import epie_options, epie_task
     from peer.lsqml import stepped
-
-    from ptypinn.solver.ptychi_engine import LsqmlOptions, lsqml_task
+    from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task
 
     scan, options = scene.scan(), LsqmlOptions(refine_probe=scene.guess)
     task: Any = lsqml_task(scan, options)
@@ -140,7 +139,7 @@ def digest_of_weights(path: Path | None) -> str:
 
 def _fine_tuned(scan: ScanData, weights: Path | None, options: dict[str, Any]) -> Weights:
     from ptypinn.config.finetune import FinetuneConfig
-    from ptypinn.finetune import finetune
+    from ptypinn.stages.finetune import finetune
 
     config = FinetuneConfig(start="shipped" if weights is None else str(weights), **options)
     with TemporaryDirectory() as folder:

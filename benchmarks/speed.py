@@ -23,15 +23,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scenes import make_scene
 
+from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.data.stack import PatternStack
+from ptypinn.physics.forward import back_propagate, far_field
 from ptypinn.physics.patches import split_positions
-from ptypinn.physics.propagate import back_propagate, far_field
-from ptypinn.solver.data_terms import DATA_TERMS
-from ptypinn.solver.objective import Objective
-from ptypinn.solver.unknowns import Unknowns
+from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
+from ptypinn.solvers.quasi_newton.objective import Objective
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from scenes import make_scene
 
 
 def main() -> None:

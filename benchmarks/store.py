@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+
 from judge import Trace, columns, from_columns, machine
 from scenes import Scene
 

@@ -2,7 +2,7 @@
 
 Scans of five kinds of object at doses from 1e3 to 1e7, with random overlap, contrast and probe, half of them with the
 probe known and half with a guess that is 20 % too wide or out of focus. One set of scans is for fitting the two
-constants of every solver (`ptypinn.trust.uncertainty`), another, with other seeds, for checking those that the package
+constants of every solver (`ptypinn.uncertainty.error_map`), another, with other seeds, for checking those that the package
 has. The truth is aligned by its global phase, and by ramp and shift where the probe was solved for; never by amplitude.
 Writes JSON; a file that exists keeps the ways that are not run again.
 """
@@ -22,11 +22,11 @@ import torch
 from scipy.optimize import least_squares
 
 import ptypinn as pp
-from ptypinn.learned.weights import load_weights
 from ptypinn.metrics import align, data_fit
+from ptypinn.models.model_file import load_weights
 from ptypinn.physics.forward import power
-from ptypinn.simulate import draw_probe
-from ptypinn.trust.uncertainty import Constants, constants_of, parts_of
+from ptypinn.stages.simulate import draw_probe
+from ptypinn.uncertainty.error_map import Constants, constants_of, parts_of
 
 KINDS = ("lines", "dead_leaves", "natural", "grf", "siemens")
 DOSES = (1e3, 1e4, 1e5, 1e6, 1e7)

@@ -23,16 +23,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scenes import curved_disk, dense_lines
 
-from ptypinn.config.windows import WindowOptions
+from ptypinn.config.reconstruct import WindowOptions
 from ptypinn.data.scan import ScanData
-from ptypinn.learned.problem import LearnedOptions
-from ptypinn.learned.rounds import PASSES, LearnedSolver
-from ptypinn.learned.weights import load_weights
-from ptypinn.learned.windows import solve_windows
-from ptypinn.physics.forward import expected_counts
-from ptypinn.physics.propagate import to_centred
+from ptypinn.models.model_file import load_weights
+from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.solvers.unrolled.loop import PASSES, LearnedSolver
+from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.unrolled.tiled import solve_windows
+from scenes import curved_disk, dense_lines
 
 SIZE, SIDE, STEP, PHOTONS = 64, 16, 10, 1e6
 

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import ptypinn as pp
-from ptypinn.report.report import write_report
+from ptypinn.report.html.report import write_report
 
 
 def main(scan_file: Path | None, folder: Path, rounds: int | None = None) -> pp.Evaluation:

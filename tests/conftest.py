@@ -6,7 +6,7 @@ import hypothesis
 import torch
 from jaxtyping import install_import_hook
 
-pytest_plugins = ["browser"]
+pytest_plugins = ["browser", "scan_fixtures"]
 
 install_import_hook("ptypinn", "beartype.beartype")
 

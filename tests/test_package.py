@@ -21,7 +21,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_help_loads_neither_torch_nor_arrays():
-    help_page = "from ptypinn.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    help_page = "from ptypinn.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert not loaded_after(help_page).intersection(HEAVY) - {"jsonargparse"}
 
 
@@ -31,11 +31,11 @@ def test_public_names_exist_and_are_callable(name):
 
 
 def test_a_stage_stands_before_its_module():
-    import ptypinn.refine
-    import ptypinn.simulate
+    import ptypinn.stages.refine
+    import ptypinn.stages.simulate
 
-    assert callable(ptypinn.refine)
-    assert callable(ptypinn.simulate)
+    assert callable(ptypinn.stages.refine)
+    assert callable(ptypinn.stages.simulate)
 
 
 def test_unknown_names_are_refused():

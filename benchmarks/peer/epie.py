@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ptypinn.data.frame import canvas_frame, canvas_positions
+from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.solver import ptychi_engine as engine
+from ptypinn.solvers import lsqml as engine
 
 BRIGHT = 3e5
 """Photons per pattern from which full steps are best."""

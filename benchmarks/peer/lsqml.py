@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ptypinn.data.scan import ScanData
-from ptypinn.solver.ptychi_engine import LsqmlOptions, LsqmlTask, lsqml_task
+from ptypinn.solvers.lsqml import LsqmlOptions, LsqmlTask, lsqml_task
 
 if TYPE_CHECKING:
     from judge import Judge, Trace

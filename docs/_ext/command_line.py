@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
+from ptypinn.cli.commands import STAGES
 from ptypinn.cli.options import stage_parser
-from ptypinn.cli.stages import STAGES
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

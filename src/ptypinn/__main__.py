@@ -2,6 +2,6 @@
 
 import sys
 
-from ptypinn.cli import main
+from ptypinn.cli.main import main
 
 sys.exit(main())

@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.config.info import InfoConfig
-from ptypinn.config.load import LoadConfig
+from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.formats import load, save
-from ptypinn.data.oriented import ORIENTATIONS, Orientation, derive
+from ptypinn.data.orientation import ORIENTATIONS, Orientation, derive
 from ptypinn.errors import InputError
-from ptypinn.orientation import SURE, orient
-from ptypinn.report.orient_figure import orient_figure
-from ptypinn.report.orient_text import orient_lines
-from ptypinn.report.style import png_bytes
-from ptypinn.simulate import simulate
+from ptypinn.io.load_save import load, save
+from ptypinn.report.figures.scan import orient_figure
+from ptypinn.report.figures.style import png_bytes
+from ptypinn.report.text.orientation import orient_lines
+from ptypinn.stages.orient import SURE, orient
+from ptypinn.stages.simulate import simulate
 
 PLAIN = Orientation()
 KINDS = ("patterns", "positions")

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from ptypinn.cli import main
+from ptypinn.cli.main import main
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.formats import save
-from ptypinn.simulate import simulate
+from ptypinn.io.load_save import save
+from ptypinn.stages.simulate import simulate
 
 
 class Finished(NamedTuple):
@@ -49,8 +49,8 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_text("<html></html>")
         return path
 
-    monkeypatch.setattr("ptypinn.cli.products.write_report", write_report)
-    monkeypatch.setattr("ptypinn.cli.products.png_bytes", lambda figure: b"\x89PNG")
+    monkeypatch.setattr("ptypinn.cli.outputs.write_report", write_report)
+    monkeypatch.setattr("ptypinn.cli.outputs.png_bytes", lambda figure: b"\x89PNG")
 
 
 @pytest.fixture(scope="session")

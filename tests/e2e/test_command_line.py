@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 import ptypinn as pp
-from ptypinn.callbacks import CURVE
-from ptypinn.cli.stages import STAGES
-from ptypinn.runs import FINISHED, RECONSTRUCTION, SNAPSHOT
+from ptypinn.cli.commands import STAGES
+from ptypinn.runs.folder import FINISHED, RECONSTRUCTION, SNAPSHOT
+from ptypinn.training.callbacks import CURVE
 
 SMALL = ("--size", 32, "--object-size", "80,80", "--n-patterns", 36, "--photons", 100000)
 
@@ -164,7 +164,7 @@ def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp
 )
 def test_a_run_can_be_watched_while_it_goes_on(command, ptypinn, scan_file, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("ptypinn.snapshots.Snapshots._write", lambda watch, recon: seen.append((watch, recon)))
+    monkeypatch.setattr("ptypinn.runs.snapshots.Snapshots._write", lambda watch, recon: seen.append((watch, recon)))
     stage, *options = command
     scan = [] if stage == "demo" else [scan_file]
     done = ptypinn(stage, *scan, *options, "--device", "cpu", "--output-dir", tmp_path / "out", "--quiet")
@@ -186,7 +186,7 @@ def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path,
             raise KeyboardInterrupt
         return output_dir / "model.safetensors"
 
-    monkeypatch.setattr("ptypinn.training.train", train)
+    monkeypatch.setattr("ptypinn.stages.train.train", train)
     common = ("train", scan_file, "--output-dir", tmp_path, "--epochs", 7)
     stopped = ptypinn(*common)
     assert stopped.code == 1

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import ptypinn as pp
-from ptypinn.diagnosis.words import CAUSES
-from ptypinn.models.bundle import Bundle, BundleHeader
-from ptypinn.runs import FINISHED
+from ptypinn.models.model_file import Bundle, BundleHeader
+from ptypinn.runs.folder import FINISHED
+from ptypinn.scale_audit.findings import CAUSES
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.usefixtures("quick_pictures")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, scan_file) -> Path:
     """A folder with a scan, the run that solved it, the run with a probe of half its amplitude, and a model."""
-    from ptypinn.cli import main
+    from ptypinn.cli.main import main
 
     folder = tmp_path_factory.mktemp("home")
     scan = pp.load(scan_file)
     pp.save(scan, folder / "scan_1.h5")
     pp.save(scan.replace(probe=scan.require_probe() * np.float32(0.5)), folder / "scan_2.h5")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ptypinn.cli.products.write_report", lambda recon, path, *_: path.write_text(""))
-        patch.setattr("ptypinn.cli.products.png_bytes", lambda figure: b"\x89PNG")
+        patch.setattr("ptypinn.cli.outputs.write_report", lambda recon, path, *_: path.write_text(""))
+        patch.setattr("ptypinn.cli.outputs.png_bytes", lambda figure: b"\x89PNG")
         for name, number in (("good", 1), ("dim", 2)):
             solved = ["refine", str(folder / f"scan_{number}.h5"), "--output-dir", str(folder / name), "--quiet"]
             assert main([*solved, "--iterations", "12", "--refine-probe", "false"]) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ptypinn as pp
-from ptypinn.cli import main
+from ptypinn.cli.main import main
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 STAR = DATA / "siemens_star_velociprobe" / "siemens_star.npz"

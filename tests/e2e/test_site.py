@@ -11,9 +11,9 @@ import command_line
 import pytest
 
 import ptypinn
+from ptypinn.cli.commands import STAGES
 from ptypinn.cli.options import stage_parser
-from ptypinn.cli.stages import STAGES
-from ptypinn.data.formats import FORMATS
+from ptypinn.io.load_save import FORMATS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

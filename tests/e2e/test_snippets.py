@@ -37,7 +37,7 @@ def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     amplitudes = np.sqrt(np.asarray(scan.counts, np.float32))
     arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
     np.savez(tmp_path / "amplitudes.npz", diffraction=amplitudes, **arrays)
-    monkeypatch.setattr("ptypinn.view.server.serve", lambda app, here: None)  # which would go on until interrupted
+    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda app, here: None)  # which would go on until interrupted
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -5,8 +5,8 @@ import json
 
 from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
 
-from ptypinn.cli import main
-from ptypinn.data.formats import save
+from ptypinn.cli.main import main
+from ptypinn.io.load_save import save
 
 
 def test_two_halves_of_a_scan_give_a_resolution_without_a_truth(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ptypinn.errors import InputError
-from ptypinn.runs import FINISHED
+from ptypinn.runs.folder import FINISHED
 
 TINY = {
     "size": 32,
@@ -142,7 +142,7 @@ def test_a_study_that_fails_to_resume_stays_finished(ptypinn, tiny, tmp_path, mo
     command = ("study", "sim-lines", "--config", tiny, "--output-dir", tmp_path / "out", "--quiet")
     assert ptypinn(*command).code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    monkeypatch.setattr("ptypinn.training._data", refuse)
+    monkeypatch.setattr("ptypinn.stages.train._data", refuse)
     assert ptypinn(*command, "--resume", "--learning-rate", "1e-4").code == 1
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 

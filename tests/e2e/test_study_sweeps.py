@@ -9,9 +9,9 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from ptypinn.config.dose import DoseConfig
-from ptypinn.config.jobs import JobsConfig
-from ptypinn.runs import FINISHED
+from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.studies import DoseConfig
+from ptypinn.runs.folder import FINISHED
 
 TINY = ("--photons", "1e4,1e6", "--seeds", 1, "--object-size", 100, "--base-total-images", 30, "--iterations", 6)
 SHIPPED = Path(__file__).parents[2] / "configs" / "dose.yaml"
@@ -52,7 +52,7 @@ def test_finished_runs_of_other_stages_are_left_alone(command, ptypinn, scan_fil
     [("--solver", "magic", "refine, cnn"), ("--seeds", "0", "at least 1"), ("--scheduler", "tcp://127.0.0.1:9", "")],
 )
 def test_bad_choices_are_one_line(option, value, said, ptypinn, tmp_path, monkeypatch):
-    monkeypatch.setattr("ptypinn.jobs.workers.CONNECT_S", 0.3)
+    monkeypatch.setattr("ptypinn.runs.jobs.workers.CONNECT_S", 0.3)
     done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *TINY, option, value, "--quiet")
     assert done.code == 1
     assert done.err.count("\n") == 1

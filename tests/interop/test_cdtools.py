@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptypinn.data.formats import load, save
+from ptypinn.io.load_save import load, save
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 cdtools = pytest.importorskip("cdtools")

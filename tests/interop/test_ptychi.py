@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.formats import save
-from ptypinn.simulate import simulate
+from ptypinn.io.load_save import save
+from ptypinn.stages.simulate import simulate
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 api = pytest.importorskip("ptychi.api")

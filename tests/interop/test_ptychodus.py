@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.formats import load, load_reconstruction, save
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.io.load_save import load, load_reconstruction, save
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 io = pytest.importorskip("ptychodus.api.io")

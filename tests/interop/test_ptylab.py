@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ptypinn.data.formats import load
+from ptypinn.io.load_save import load
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 PtyLab = pytest.importorskip("PtyLab")

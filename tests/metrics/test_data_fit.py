@@ -11,7 +11,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_variance, data_fit, expected_amplitude_residual
-from ptypinn.simulate import simulate
+from ptypinn.stages.simulate import simulate
 
 SIZE = 16
 

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptypinn.models.blocks import texture, transmitted_amplitude
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.features import projected_patches, unit_energy
-from ptypinn.models.heads import texture, transmitted_amplitude
-from ptypinn.models.predictor import PatchPredictor
-from ptypinn.physics.forward import diffract, power
-from ptypinn.physics.propagate import to_centred
+from ptypinn.models.patch_predictor import PatchPredictor
+from ptypinn.physics.forward import diffract, power, to_centred
 from ptypinn.scale import IntensityScaler, input_scale
 
 SEEDS = st.integers(0, 2**16)

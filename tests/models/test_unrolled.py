@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.models.canvas_maps import CHANNELS, canvas_maps, change_of
+from ptypinn.models.canvas_features import CHANNELS, canvas_maps, change_of
 from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
 
 WIDTHS = (8, 8, 8, 8)

@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.physics import patches as patches_module
-from ptypinn.physics.forward import diffract, expected_counts, power
+from ptypinn.physics.forward import (
+    back_propagate,
+    diffract,
+    expected_counts,
+    far_field,
+    power,
+    to_centred,
+    to_fft_order,
+)
 from ptypinn.physics.patches import add_patches, extract_patches, frame_of, place_patches, split_positions
-from ptypinn.physics.propagate import back_propagate, far_field, to_centred, to_fft_order
 from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
 
 SIZES = st.sampled_from([8, 16, 24])

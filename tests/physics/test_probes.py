@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.forward import power
+from ptypinn.physics.forward import far_field, power, to_centred
 from ptypinn.physics.probes import (
     ZonePlate,
     disk_probe,
@@ -22,7 +22,6 @@ from ptypinn.physics.probes import (
     zone_plate_probe,
     zone_plate_pupil,
 )
-from ptypinn.physics.propagate import far_field, to_centred
 
 BUILDERS = {
     "disk": lambda photons: disk_probe(64, 12.0, photons),

@@ -10,8 +10,8 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import data_fit
 from ptypinn.physics.illumination import illumination_at
-from ptypinn.simulate import simulate
-from ptypinn.trust import with_trust
+from ptypinn.stages.simulate import simulate
+from ptypinn.uncertainty import with_trust
 
 
 @pytest.fixture(scope="session")

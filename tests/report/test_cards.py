@@ -125,7 +125,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(monkeypatch):
     def fail(_):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr("ptypinn.report.cards._object_panels", fail)
+    monkeypatch.setattr("ptypinn.report.html.cards._object_panels", fail)
     assert recon._repr_html_() == f"<pre>{html.escape(repr(recon))}</pre>"
 
 

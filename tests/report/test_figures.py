@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from ptypinn.evaluate import evaluate
-from ptypinn.report.curves import convergence_figure, frc_figure, history_panels
-from ptypinn.report.drawing import drawing_of, svg_of
-from ptypinn.report.figures import comparison_figure, object_figure, probe_figure, uncertainty_figure
-from ptypinn.report.style import png_bytes
-from ptypinn.report.theme import LIGHT
+from ptypinn.report.figures.curves import convergence_figure, frc_figure, history_panels
+from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
+from ptypinn.report.figures.style import png_bytes
+from ptypinn.report.figures.theme import LIGHT
+from ptypinn.report.html.drawing import drawing_of, svg_of
+from ptypinn.stages.evaluate import evaluate
 
 HISTORY = {"loss": [9.0, 3.0, 1.0], "held_out_loss": [9.5, 3.5, 1.5], "step": [1.0, 1.0, 1.0]}
 

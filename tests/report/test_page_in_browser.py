@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptypinn.evaluate import evaluate
-from ptypinn.report.report import write_report
-from ptypinn.report.theme import DARK, LIGHT
+from ptypinn.report.figures.theme import DARK, LIGHT
+from ptypinn.report.html.report import write_report
+from ptypinn.stages.evaluate import evaluate
 
 TIMES = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 SHIFT = """new Promise(done => {

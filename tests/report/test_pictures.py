@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from ptypinn.report.colours import (
+from ptypinn.report.figures.colours import (
     MAPS,
     ColourScale,
     difference_scale,
@@ -22,12 +22,11 @@ from ptypinn.report.colours import (
     robust_limits,
     turn_scale,
 )
-from ptypinn.report.digits import metres
-from ptypinn.report.outline import MOST_POINTS, outline_path
-from ptypinn.report.panels import indexed_png, panel_of
-from ptypinn.report.position_maps import position_map
-from ptypinn.report.style import scale_bar_of
-from ptypinn.report.view import MOST_PX, frame_of, reduced, step_for, view_of
+from ptypinn.report.figures.display import MOST_PX, frame_of, reduced, step_for, view_of
+from ptypinn.report.figures.style import scale_bar_of
+from ptypinn.report.html.panels import MOST_POINTS, indexed_png, outline_path, panel_of
+from ptypinn.report.html.patterns_section import position_map
+from ptypinn.report.text.metric_labels import metres
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)
 images = arrays.arrays(np.float32, shapes, elements=st.floats(-5, 5, width=32))

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.evaluate import Evaluation, evaluate
-from ptypinn.plain import to_plain
-from ptypinn.report.report import render_report, write_report
-from ptypinn.report.words import HEADLINE, WORDS
+from ptypinn.report.html.report import render_report, write_report
+from ptypinn.report.text.metric_labels import HEADLINE, WORDS
+from ptypinn.stages.evaluate import Evaluation, evaluate
+from ptypinn.utils.serialise import to_plain
 
 SECTIONS = (
     *("trust", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale", "merit", "origin"),
@@ -277,7 +277,7 @@ def test_no_text_of_a_file_is_more_than_text(text, recon, scan, result, read):
 
 
 def test_the_caption_of_convergence_tells_of_pixels_that_join_and_of_polishing():
-    from ptypinn.report.curve_sections import convergence_section
+    from ptypinn.report.html.curve_sections import convergence_section
 
     def caption(**history):
         return convergence_section(history).blocks[0].caption

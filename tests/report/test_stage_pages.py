@@ -7,9 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ptypinn.diagnose import diagnose
-from ptypinn.report.stage_pages import render_diagnosis
-from ptypinn.report.training_page import render_training, verdict_of
+from ptypinn.report.html.stage_pages import render_diagnosis, render_training, verdict_of
+from ptypinn.stages.diagnose import diagnose
 
 EPOCHS = np.arange(20.0)
 FALLS = np.exp(-EPOCHS)

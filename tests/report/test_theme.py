@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from ptypinn.report.colours import CYCLIC_MAP, DIFFERENCE_MAP, MAPS, colours_of, gradients
-from ptypinn.report.theme import DARK, LIGHT, VARIABLES
+from ptypinn.report.figures.colours import CYCLIC_MAP, DIFFERENCE_MAP, MAPS, colours_of, gradients
+from ptypinn.report.figures.theme import DARK, LIGHT, VARIABLES
 
 TEXT, GRAPHIC = 4.5, 3.0
 LINES = ("rule", "accent", "second", "third", "fourth", "fifth")

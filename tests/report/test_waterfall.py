@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.diagnose import Diagnosis
-from ptypinn.diagnosis.findings import Finding
-from ptypinn.report.diagnosis_text import diagnosis_lines, stats_rows
-from ptypinn.report.style import png_bytes
-from ptypinn.report.waterfall import _ticks, waterfall_bars, waterfall_figure
+from ptypinn.report.figures.style import png_bytes
+from ptypinn.report.figures.waterfall import _ticks, waterfall_bars, waterfall_figure
+from ptypinn.report.text.diagnosis import diagnosis_lines, stats_rows
 from ptypinn.scale import LedgerEntry, Stats, product
+from ptypinn.scale_audit.findings import Finding
+from ptypinn.stages.diagnose import Diagnosis
 
 STAGES = ("loading", "probe", "network", "merge", "stitching", "comparison")
 factors = st.floats(1e-6, 1e6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ptypinn as pp
-from ptypinn.runs import FINISHED, METRICS, RECONSTRUCTION
+from ptypinn.runs.folder import FINISHED, METRICS, RECONSTRUCTION
 from ptypinn.scale import LedgerEntry
 
 

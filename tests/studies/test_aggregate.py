@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ptypinn.config.study_report import StudyReportConfig
+from ptypinn.config.studies import StudyReportConfig
 from ptypinn.errors import InputError
-from ptypinn.evaluation.comparison import Comparison
 from ptypinn.metrics import align
-from ptypinn.report.bias_figures import stage_figure
-from ptypinn.report.bias_page import COLUMNS, markdown, render_summary, write_summary
-from ptypinn.runs import FINISHED, METRICS, RECONSTRUCTION
+from ptypinn.metrics.comparison import Comparison
+from ptypinn.report.figures.study import stage_figure
+from ptypinn.report.html.study_summary_page import COLUMNS, markdown, render_summary, write_summary
+from ptypinn.runs.folder import FINISHED, METRICS, RECONSTRUCTION
 from ptypinn.studies.aggregate import aggregate, bias_of
-from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import find_runs
+from ptypinn.studies.twin_ambiguity import limits_of
 
 UNSEEN = {"pixels": 7, "output_vs_truth_ratio": 0.987, "pearson_r_amplitude": 0.876}
 

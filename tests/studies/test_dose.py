@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ptypinn.config.dose import DoseConfig
-from ptypinn.config.jobs import JobsConfig
+from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
-from ptypinn.report.dose_figures import dose_figure
-from ptypinn.report.style import png_bytes
+from ptypinn.report.figures.study import dose_figure
+from ptypinn.report.figures.style import png_bytes
 from ptypinn.studies.dose import RESULT, TABLE, dose_study, jobs_of
 from ptypinn.studies.dose_job import run_dose_job
 from ptypinn.studies.dose_summary import checks_of, markdown, points_of, power_law, slopes_of

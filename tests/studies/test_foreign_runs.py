@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from ptypinn.report.bias_page import render_summary, write_summary
+from ptypinn.report.html.study_summary_page import render_summary, write_summary
 from ptypinn.studies.aggregate import aggregate, row_of
-from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import read_run
+from ptypinn.studies.twin_ambiguity import limits_of
 
 FOREIGN = {
     "limits": [3, None],
@@ -83,7 +83,7 @@ def test_a_run_without_a_ratio_is_shown_with_a_dash(make_run, tmp_path):
 def test_nothing_is_written_where_the_page_fails(make_run, tmp_path, monkeypatch):
     make_run(tmp_path / "runs" / "one")
     summary = aggregate([tmp_path / "runs"])
-    monkeypatch.setattr("ptypinn.report.bias_page.render_page", lambda *a, **b: 1 / 0)
+    monkeypatch.setattr("ptypinn.report.html.study_summary_page.render_page", lambda *a, **b: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_summary(summary, tmp_path, tmp_path / "page.html", "title")
     assert [entry.name for entry in tmp_path.iterdir()] == ["runs"]

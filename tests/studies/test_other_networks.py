@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.study import SimLinesConfig
+from ptypinn.config.studies import SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS
-from ptypinn.models.bundle import load_bundle
-from ptypinn.simulate import simulate
+from ptypinn.models.model_file import load_bundle
+from ptypinn.stages.simulate import simulate
+from ptypinn.stages.train import train
 from ptypinn.studies.sim_lines import sim_lines
-from ptypinn.training import train
 
 TINY = SimLinesConfig(
     scenario="gs2_custom",
@@ -71,7 +71,7 @@ def test_a_study_runs_with_another_network(tmp_path):
 
 @pytest.mark.usefixtures("one_layer")
 def test_another_network_is_chosen_on_the_command_line(tmp_path, monkeypatch):
-    from ptypinn.cli import main
+    from ptypinn.cli.main import main
 
     monkeypatch.setattr("ptypinn.cli.study.write_products", lambda *_: None)
     flags = [f"--{name}={value}" for name, value in vars(TINY).items() if value is not None and name != "reason"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ptypinn.runs import FINISHED, RECONSTRUCTION
+from ptypinn.runs.folder import FINISHED, RECONSTRUCTION
 from ptypinn.studies.aggregate import _names
 from ptypinn.studies.run_record import find_runs
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from ptypinn.cli.options import stage_parser
 from ptypinn.cli.study import origins_of
-from ptypinn.config.study import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
+from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import power
-from ptypinn.simulate import draw_probe, simulate
+from ptypinn.stages.simulate import draw_probe, simulate
 from ptypinn.studies import scenario as scenario_module
-from ptypinn.studies.fields import TRAIN, named_by_study
+from ptypinn.studies.parameter_names import TRAIN, named_by_study
 from ptypinn.studies.scenario import PROFILES, profile, resolve, stage_records
 from ptypinn.studies.sim_lines import simulation_of
 

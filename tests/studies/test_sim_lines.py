@@ -18,17 +18,17 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 
-from ptypinn.config.study import SimLinesConfig
-from ptypinn.data.formats import load
+from ptypinn.config.studies import SimLinesConfig
 from ptypinn.errors import InputError
-from ptypinn.models.bundle import Bundle, load_bundle
+from ptypinn.io.load_save import load
+from ptypinn.models.model_file import Bundle, load_bundle
 from ptypinn.physics.probes import ZonePlate, disk_probe, zone_plate_probe
 from ptypinn.studies import measures
 from ptypinn.studies.metadata import PREFIX, console_lines, metadata_of
 from ptypinn.studies.missing import missing_split
 from ptypinn.studies.schema import ForwardPassDiagnostics, StudyMetadata
 from ptypinn.studies.sim_lines import ScenarioRun, sim_lines
-from ptypinn.studies.twin import resemblance, symmetry, twin_bound
+from ptypinn.studies.twin_ambiguity import resemblance, symmetry, twin_bound
 
 TINY = SimLinesConfig(
     scenario="gs1_ideal",
@@ -291,7 +291,7 @@ def test_bad_input_to_a_step_costs_nothing_of_the_run_before(made, monkeypatch):
 
     folder = made[1]
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr("ptypinn.training._data", refuse)
+    monkeypatch.setattr("ptypinn.stages.train._data", refuse)
     with pytest.raises(InputError, match="patterns"):
         sim_lines(replace(TINY, learning_rate=1e-4), output_dir=folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

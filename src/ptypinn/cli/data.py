@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptypinn.cli.session import Session
-from ptypinn.config.info import InfoConfig
-from ptypinn.config.load import LoadConfig
+from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
-from ptypinn.runs import reconstruction_file
+from ptypinn.runs.folder import reconstruction_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ptypinn.info import ScanInfo
-    from ptypinn.orientation import Ranking
+    from ptypinn.stages.info import ScanInfo
+    from ptypinn.stages.orient import Ranking
 
 
 def run_simulate(session: Session) -> None:
@@ -27,8 +26,8 @@ def run_simulate(session: Session) -> None:
     path = Path(session.options.output)
     if path.exists() and not session.options.overwrite:
         raise InputError("--output", "", f"{path}, which exists", "a new file, or --overwrite as well")
-    from ptypinn.data.formats import save
-    from ptypinn.simulate import simulate
+    from ptypinn.io.load_save import save
+    from ptypinn.stages.simulate import simulate
 
     with session.progress() as progress:
         scan = simulate(config, progress=progress)
@@ -41,7 +40,7 @@ def run_simulate(session: Session) -> None:
 
 def run_info(session: Session) -> None:
     """Look at a scan or a reconstruction; print what there is to know and draw it where a picture is named."""
-    from ptypinn.data.formats import holds_scan
+    from ptypinn.io.load_save import holds_scan
 
     path, config = reconstruction_file(Path(session.options.scan)), session.config(LoadConfig)
     show = _show_scan if holds_scan(path, config) else _show_reconstruction
@@ -49,16 +48,16 @@ def run_info(session: Session) -> None:
 
 
 def _show_scan(session: Session, path: Path, config: LoadConfig) -> None:
-    from ptypinn.data.formats import load
-    from ptypinn.info import info
-    from ptypinn.report.info_text import info_lines
+    from ptypinn.io.load_save import load
+    from ptypinn.report.text.scan import info_lines
+    from ptypinn.stages.info import info
 
     scan, how = load(path, config), session.config(InfoConfig)
     found = info(scan, how)
     lines, result, draw = info_lines(found), {"stage": "info", **found.to_dict()}, partial(_draw_scan, found)
     if session.options.orient:
-        from ptypinn.orientation import orient
-        from ptypinn.report.orient_text import orient_lines
+        from ptypinn.report.text.orientation import orient_lines
+        from ptypinn.stages.orient import orient
 
         with session.progress() as progress:
             ranking = orient(scan, how, progress=progress)
@@ -66,35 +65,35 @@ def _show_scan(session: Session, path: Path, config: LoadConfig) -> None:
         result["orientation"] = ranking.to_dict()
         draw = partial(_draw_ranking, ranking)
     if session.options.plot:
-        from ptypinn.cli.products import save_picture
+        from ptypinn.cli.outputs import save_picture
 
         lines.append(f"picture in {save_picture(draw(), session.options.plot)}")
     session.tell(result, lines)
 
 
 def _draw_scan(found: ScanInfo) -> Figure:
-    from ptypinn.report.info_figure import info_figure
+    from ptypinn.report.figures.scan import info_figure
 
     return info_figure(found)
 
 
 def _draw_ranking(ranking: Ranking) -> Figure:
-    from ptypinn.report.orient_figure import orient_figure
+    from ptypinn.report.figures.scan import orient_figure
 
     return orient_figure(ranking)
 
 
 def _show_reconstruction(session: Session, path: Path, config: LoadConfig) -> None:
-    from ptypinn.data.formats import load_reconstruction
-    from ptypinn.report.recon_text import recon_dict, recon_lines
+    from ptypinn.io.load_save import load_reconstruction
+    from ptypinn.report.text.scan import recon_dict, recon_lines
 
     if session.options.orient:
         raise InputError(str(path), "--orient", "a reconstruction, which has no patterns", "a scan")
     recon = load_reconstruction(path, config)
     lines = recon_lines(recon)
     if session.options.plot:
-        from ptypinn.cli.products import save_picture
-        from ptypinn.report.figures import object_figure
+        from ptypinn.cli.outputs import save_picture
+        from ptypinn.report.figures.object import object_figure
 
         lines.append(f"picture in {save_picture(object_figure(recon, path.name), session.options.plot)}")
     session.tell({"stage": "info", "file": path, **recon_dict(recon)}, lines)
@@ -102,8 +101,8 @@ def _show_reconstruction(session: Session, path: Path, config: LoadConfig) -> No
 
 def run_convert(session: Session) -> None:
     """Bring a file into another format; name what is lost on the way, one line each."""
-    from ptypinn.convert import convert
-    from ptypinn.data.formats import FORMATS
+    from ptypinn.io.load_save import FORMATS
+    from ptypinn.stages.convert import convert
 
     options, config = session.options, session.config(LoadConfig)
     source, overwrite = reconstruction_file(Path(options.source)), bool(options.overwrite)

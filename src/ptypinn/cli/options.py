@@ -8,8 +8,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from ptypinn import __version__
-from ptypinn.cli.stages import FAMILIES, STAGES, Stage
+from ptypinn._version import __version__
+from ptypinn.cli.commands import FAMILIES, STAGES, Stage
 
 DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
 EPILOG = "`ptypinn STAGE --help` lists the options of a stage. Start with `ptypinn demo --output-dir demo`."

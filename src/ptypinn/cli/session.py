@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from jsonargparse import Namespace
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.plain import to_plain
-from ptypinn.progress import Progress, show_progress, tee
-from ptypinn.runs import RunFolder, reconstruction_file
+from ptypinn.runs.folder import RunFolder, reconstruction_file
+from ptypinn.utils.progress import Progress, show_progress, tee
+from ptypinn.utils.serialise import to_plain
 
 Config = TypeVar("Config")
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ptypinn.cli.products import headline, input_record, result_record, write_products
+from ptypinn.cli.outputs import headline, input_record, result_record, write_products
 from ptypinn.cli.session import Session, load_reconstruction
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
-from ptypinn.data.formats import load
+from ptypinn.config.simulate import DemoConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.evaluate import evaluate, split_half
-from ptypinn.progress import Progress
-from ptypinn.snapshots import Snapshots
+from ptypinn.io.load_save import load
+from ptypinn.runs.snapshots import Snapshots
+from ptypinn.stages.demo import demo
+from ptypinn.stages.evaluate import evaluate, split_half
+from ptypinn.utils.progress import Progress
 
 Solver = Callable[[ScanData, Progress, Path], Reconstruction]
 """From a scan, told of progress, in a run folder."""
@@ -22,7 +24,7 @@ Solver = Callable[[ScanData, Progress, Path], Reconstruction]
 
 def run_refine(session: Session) -> None:
     """Solve a scan iteratively."""
-    from ptypinn.refine import refine
+    from ptypinn.stages.refine import refine
 
     config = session.config(RefineConfig)
     start = load_reconstruction(session.options.start) if session.options.start else None
@@ -39,9 +41,8 @@ def run_refine(session: Session) -> None:
 
 def run_reconstruct(session: Session) -> None:
     """Reconstruct a scan by the learned solver, or with a trained network."""
-    from ptypinn.config.reconstruct import ReconstructConfig
-    from ptypinn.config.windows import WindowOptions
-    from ptypinn.reconstruct import reconstruct
+    from ptypinn.config.reconstruct import ReconstructConfig, WindowOptions
+    from ptypinn.stages.reconstruct import reconstruct
 
     config, given = session.config(ReconstructConfig), session.options.model
     model, windows = None if given is None else _model_in(Path(given)), session.config(WindowOptions)
@@ -94,3 +95,16 @@ def solved_run(
 def _model_in(place: Path) -> Path:
     """The model that a path names, or the one in a run folder."""
     return next(iter(sorted(place.glob("*.safetensors"))), place) if place.is_dir() else place
+
+
+def run_demo(session: Session) -> None:
+    """Run the demonstration and tell where it is."""
+    config = session.config(DemoConfig)
+    with session.run("demo", config) as (run, progress):
+        with run.timed("demo"):
+            made = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
+        inputs = {"scan": {"file": "scan.h5"}}
+        write_products(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
+        run.finish(made.evaluation.as_json(), inputs, config.seed)
+    lines = headline(made.evaluation)
+    session.tell(result_record(run, made.evaluation), [*lines, f"results in {run.path}"])

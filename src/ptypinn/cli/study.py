@@ -7,10 +7,18 @@ from pathlib import Path
 
 import yaml
 
-from ptypinn.cli.failures import going_on_by
-from ptypinn.cli.products import headline, result_record, write_products
+from ptypinn.cli.errors import going_on_by
+from ptypinn.cli.outputs import headline, result_record, save_picture, write_products
 from ptypinn.cli.session import Session
-from ptypinn.config.study import ABOUT_THE_RUN, SimLinesConfig
+from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.studies import ABOUT_THE_RUN, DoseConfig, SimLinesConfig, StudyReportConfig
+from ptypinn.report.figures.study import dose_figure
+from ptypinn.report.html.stage_pages import render_dose
+from ptypinn.report.html.study_summary_page import SUMMARY_JSON, SUMMARY_TABLE, write_summary
+from ptypinn.runs.folder import REPORT
+from ptypinn.studies.aggregate import aggregate
+from ptypinn.studies.dose import RESULT, TABLE, dose_study
+from ptypinn.utils.files import write_text
 
 
 def run_sim_lines(session: Session) -> None:
@@ -54,3 +62,41 @@ def origins_of(config: SimLinesConfig, command: Sequence[str], files: Sequence[P
     written = {name for file in files for name in yaml.safe_load(file.read_text(encoding="utf-8")) or ()}
     names = [*config.given(), *(name for name in ABOUT_THE_RUN if name in flags | written)]
     return {name: "flag" if name in flags else "config file" for name in names}
+
+
+PICTURE = "dose_study.png"
+
+
+def run_dose(session: Session) -> None:
+    """Study doses; an interrupted or failed study goes on with the same command."""
+    config, jobs = session.config(DoseConfig), session.config(JobsConfig)
+    overwrite = bool(session.options.overwrite)
+    with session.run("study dose", config, jobs, again=True) as (run, progress):
+        with run.timed("jobs"), going_on_by("the same command goes on with the jobs that are not finished"):
+            study = dose_study(config, jobs, output_dir=run.path, overwrite=overwrite, progress=progress)
+        save_picture(dose_figure(study.points), run.file(PICTURE))
+        write_text(run.file(REPORT), render_dose(study, run.record(seed=config.seed)))
+        run.finish(seed=config.seed)
+    record = {"stage": "study dose", "output_dir": run.path, "result": run.file(RESULT), "table": run.file(TABLE)}
+    record |= {"picture": run.file(PICTURE), "jobs": len(study.rows), "skipped": study.skipped}
+    checks = study.as_json()["checks"]
+    lines = [f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.value:.5g}" for check in study.checks]
+    session.tell({**record, "checks": checks, "slopes": study.slopes}, [*lines, f"results in {run.path}"])
+
+
+def run_study_report(session: Session) -> None:
+    """Sum up finished runs: table, figures and pictures on one page."""
+    config, place = session.config(StudyReportConfig), Path(session.options.output_dir)
+    with session.progress() as progress:
+        summary = aggregate(session.options.runs, config, leave_out=place, progress=progress)
+    with session.run("study report", config) as (run, _):
+        with run.timed("write"):
+            inputs = {row["run"]: {"folder": row["folder"]} for row in summary.rows}
+            write_summary(summary, run.path, run.file(REPORT), config.title, run.record(inputs))
+        run.finish(inputs=inputs)
+    files = {"summary": SUMMARY_JSON, "table": SUMMARY_TABLE, "report": REPORT}
+    record = {"stage": "study report", "output_dir": run.path, **{key: run.file(name) for key, name in files.items()}}
+    content = summary.as_json()
+    lines = [f"left out: {gone.line}" for gone in summary.skipped] + summary.limits
+    lines.append(f"{len(summary.rows)} runs, page in {run.file(REPORT)}")
+    session.tell({**record, **{key: content[key] for key in ("runs", "limits", "skipped")}}, lines)

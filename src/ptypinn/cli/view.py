@@ -18,8 +18,8 @@ def run_view(session: Session) -> None:
     """Serve a page that shows runs, until interrupted."""
     config = session.config(ViewConfig)
     _require_extra()
-    from ptypinn.view.catalogue import Catalogue
-    from ptypinn.view.server import application, listen, serve
+    from ptypinn.viewer.run_index import Catalogue
+    from ptypinn.viewer.server import application, listen, serve
 
     catalogue = Catalogue([Path(path) for path in session.options.run_or_folder])
     runs = catalogue.runs()

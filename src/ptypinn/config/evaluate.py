@@ -29,3 +29,16 @@ class EvaluateConfig:
             raise InputError("--lit_fraction", "", str(self.lit_fraction), "between 0 and 1")
         if self.batch < 1:
             raise InputError("--batch", "", str(self.batch), "at least 1")
+
+
+@dataclass(frozen=True)
+class DiagnoseConfig:
+    """What counts as a loss of scale."""
+
+    tolerance: float = 0.05
+    """Relative deviation of network, solver and comparison that is put down to data and training; other stages are
+    allowed 2 %."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < 1:
+            raise InputError("--tolerance", "", str(self.tolerance), "between 0 and 1")

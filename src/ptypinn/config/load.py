@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.data.validate import MAX_CANVAS_PIXELS
+from ptypinn.data.validation import MAX_CANVAS_PIXELS
 from ptypinn.errors import InputError
 
 FormatName = Literal[
@@ -23,7 +23,7 @@ FormatName = Literal[
     "eiger",
     "stem4d",
 ]
-"""Names of the file formats that are read, those of `ptypinn.data.formats.FORMATS`."""
+"""Names of the file formats that are read, those of `ptypinn.io.load_save.FORMATS`."""
 Flip = Literal["none", "y", "x", "yx"]
 """Axes along which the order is turned round."""
 POSITIVE = (
@@ -115,3 +115,24 @@ class LoadConfig:
         if self.truth and (self.crop_px is not None or self.centre_px is not None):
             expected = "whole patterns, for the pixels of a true object are smaller than those of cut ones"
             raise InputError("--truth", "", f"{self.truth} together with --crop_px or --centre_px", expected)
+
+
+LEAST_PATTERNS = 9
+"""Fewer patterns do not tell which way round they are."""
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """How a scan is looked at."""
+
+    batch_patterns: int = 64
+    """Patterns in memory at a time."""
+    orient_patterns: int = 80
+    """Neighbouring patterns around the middle of the scan that `--orient` solves in every orientation."""
+    orient_iterations: int = 20
+    """Iterations of every such solve."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_patterns", 1), ("orient_patterns", LEAST_PATTERNS), ("orient_iterations", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name}", "", str(getattr(self, name)), f"at least {least}")

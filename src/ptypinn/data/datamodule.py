@@ -12,11 +12,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from ptypinn.data.calibrate import pattern_sums
+from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.grouping import Index, cluster_groups, group_neighbours, hold_out_clusters
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.propagate import to_fft_order
+from ptypinn.physics.forward import to_fft_order
 from ptypinn.types import Corners, Fractions
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Complex64, Float32, Float64, Int64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.plain import to_plain
+from ptypinn.utils.serialise import to_plain
 
 if TYPE_CHECKING:
     import xarray
@@ -56,7 +56,7 @@ class Reconstruction:
 
     def save(self, path: str | Path) -> Path:
         """Write HDF5 that opens as a default plot in NeXus viewers, atomically."""
-        from ptypinn.data.recon_file import write_reconstruction
+        from ptypinn.io.reconstruction_file import write_reconstruction
 
         return write_reconstruction(self, Path(path))
 
@@ -67,7 +67,7 @@ class Reconstruction:
         Raises:
             InputError: Where the file is missing, truncated or not a reconstruction.
         """
-        from ptypinn.data.formats import load_reconstruction
+        from ptypinn.io.load_save import load_reconstruction
 
         return load_reconstruction(path)
 
@@ -104,17 +104,17 @@ class Reconstruction:
         Args:
             title: Text above both.
         """
-        from ptypinn.report.figures import object_figure
+        from ptypinn.report.figures.object import object_figure
 
         return object_figure(self, title)
 
     def __repr__(self) -> str:
-        from ptypinn.report.one_line import recon_line
+        from ptypinn.report.text.repr_text import recon_line
 
         return recon_line(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.cards import card, recon_card
+        from ptypinn.report.html.cards import card, recon_card
 
         return card(self, recon_card)
 
@@ -128,7 +128,7 @@ class Reconstruction:
         Raises:
             InputError: Where the package xarray is not installed.
         """
-        from ptypinn.data.labelled import recon_dataset
+        from ptypinn.data.xarray_export import recon_dataset
 
         return recon_dataset(self)
 

@@ -74,7 +74,7 @@ class ScanData:
     """Where the data came from: file, reader, options, calibration; JSON-able."""
 
     def __post_init__(self) -> None:
-        from ptypinn.data.validate import check_shape, validate_scan
+        from ptypinn.data.validation import check_shape, validate_scan
 
         check_shape(self.source, tuple(self.counts.shape))
         if self.mask is None:
@@ -141,12 +141,12 @@ class ScanData:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        from ptypinn.report.one_line import scan_line
+        from ptypinn.report.text.repr_text import scan_line
 
         return scan_line(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.cards import card, scan_card
+        from ptypinn.report.html.cards import card, scan_card
 
         return card(self, scan_card)
 
@@ -156,7 +156,7 @@ class ScanData:
         Raises:
             InputError: Where the package xarray is not installed.
         """
-        from ptypinn.data.labelled import scan_dataset
+        from ptypinn.data.xarray_export import scan_dataset
 
         return scan_dataset(self)
 

@@ -1,7 +1,6 @@
 """Figures of merit: images against a reference, resolution, and predictions against the measured counts."""
 
 from ptypinn.metrics.alignment import Alignment, align, move, with_ramp
-from ptypinn.metrics.counting import amplitude_variance, expected_amplitude_residual
 from ptypinn.metrics.data_fit import DataFit, data_fit
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation, half_bit_threshold
 from ptypinn.metrics.image import (
@@ -14,8 +13,9 @@ from ptypinn.metrics.image import (
     phase_metrics,
     structural_similarity,
 )
+from ptypinn.metrics.shot_noise import amplitude_variance, expected_amplitude_residual
 from ptypinn.metrics.split import alternate_neighbours
-from ptypinn.metrics.verdict import warnings_about
+from ptypinn.metrics.summary import warnings_about
 
 __all__ = [
     "Alignment",

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex128
 from scipy import fft, ndimage
 
-from ptypinn.metrics.masks import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
+from ptypinn.metrics.split import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
 
 MARGIN_PX = 16
 """Pixels around the mask that take part in the Fourier shift, so that the edge of the crop stays away from it."""

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.counting import amplitude_variance
-from ptypinn.physics.forward import expected_counts
+from ptypinn.metrics.shot_noise import amplitude_variance
+from ptypinn.physics.forward import expected_counts, to_centred, to_fft_order
 from ptypinn.physics.patches import split_positions
-from ptypinn.physics.propagate import to_centred, to_fft_order
 
 PerPattern = Float64[np.ndarray, " patterns"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import fft
 
-from ptypinn.metrics.masks import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
+from ptypinn.metrics.split import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
 
 NYQUIST_PX = 2.0
 Curve = Float64[np.ndarray, " ring"]

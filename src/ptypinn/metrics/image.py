@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from ptypinn.metrics.masks import Image, Lit, bounding_box, comparable
+from ptypinn.metrics.split import Image, Lit, bounding_box, comparable
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5

@@ -1,28 +1,71 @@
-"""The shot-noise limit: how well counts alone, however they are inverted, can tell an object under a known probe.
-
-Derivation. Counts are Poisson numbers of mean `mu = A**2`, with `A` the modulus of a far field, so the Fisher
-information of two parameters a, b is `sum (dmu/da)(dmu/db) / mu = 4 sum (dA/da)(dA/db)`. Real and imaginary part of one
-object pixel r move the field of pattern j by `P_j(r)` times a unit phasor, spread evenly over the detector, and A moves
-by the part of that along the field: a cosine for the one, a sine for the other. Their squares add to one whatever the
-phases of the field are, so the two diagonal elements add up to exactly `4 sum_j abs(P_j(r))**2`. The inverse of a
-positive matrix is no smaller than the inverse of its diagonal, and the inverses of two numbers add up to at least four
-over their sum. The Cramer-Rao bound therefore gives every unbiased estimate
-
-    E abs(O(r) - T(r))**2 >= 1 / sum_j abs(P_j(r))**2
-
-one over the photons that went to the pixel. It is reached only where all phases are equally likely and no two pixels
-are confused, which a diverse probe and enough overlap come close to. Bound and Fisher matrix of ptychography with
-Poisson noise: Wei, Urbach and Coene, Phys. Rev. A 102, 043516 (2020), arXiv:2003.05475.
-
-An estimate that expects something of the object, such as smoothness, is biased and may stay below.
-"""
+"""What counting statistics alone leave in an amplitude residual."""
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Complex, Float
+from functools import cache
 
-from ptypinn.metrics.masks import Lit
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex, Float, Float64
+from torch import Tensor
+
+from ptypinn.metrics.split import Lit
+
+LARGEST_ROOT = 8.0
+NODES_PER_ROOT = 256
+"""The table runs over `sqrt(mu)` from 0 to 8 in steps of 1/256; beyond it the asymptotic series is exact to 1e-6."""
+
+
+def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`E[(sqrt I - sqrt mu)^2]` of Poisson counts I of mean mu, pixel by pixel.
+
+    It rises as 2 mu for faint pixels, peaks at 0.45 near mu = 1 and tends to 1/4: a square root makes the variance of
+    Poisson counts constant.
+
+    Args:
+        expected: Mean counts mu, any shape.
+    """
+    mean = expected.clamp(min=0)
+    root = mean.sqrt()
+    return torch.where(root < LARGEST_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
+
+
+def expected_amplitude_residual(
+    predicted: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"] | None = None
+) -> float:
+    """Amplitude residual `E[sum (sqrt I - sqrt mu)^2] / E[sum I]` of Poisson counts around a perfect prediction.
+
+    Args:
+        predicted: Mean counts, (batch, y, x).
+        mask: Good pixels in the order of `predicted`; None for all.
+    """
+    good = torch.ones(predicted.shape[-2:], dtype=torch.bool) if mask is None else mask
+    kept = predicted[:, good]
+    return float(amplitude_variance(kept).sum(dtype=torch.float64) / kept.sum(dtype=torch.float64))
+
+
+def _series(mean: Tensor) -> Tensor:
+    # E sqrt(I) = sqrt(mu) (1 - 1/(8 mu) - 7/(128 mu^2) - 75/(1024 mu^3) - ...)
+    return 0.25 + 7 / (64 * mean) + 75 / (512 * mean**2)
+
+
+def _ratio_from_table(root: Tensor) -> Tensor:
+    table = torch.from_numpy(_table()).to(root)
+    place = (root * NODES_PER_ROOT).clamp(max=LARGEST_ROOT * NODES_PER_ROOT - 1)
+    below = place.long()
+    return torch.lerp(table[below], table[below + 1], place - below)
+
+
+@cache
+def _table() -> Float64[np.ndarray, " node"]:
+    """`E[(sqrt I - sqrt mu)^2] / mu` at equal steps of `sqrt(mu)`; it starts at 2."""
+    from scipy.stats import poisson
+
+    mean = (np.arange(1, LARGEST_ROOT * NODES_PER_ROOT + 1) / NODES_PER_ROOT) ** 2
+    counts = np.arange(200)
+    chance = poisson.pmf(counts, mean[:, None])
+    variance = (chance * (np.sqrt(counts) - np.sqrt(mean[:, None])) ** 2).sum(1)
+    return np.concatenate([[2.0], variance / mean])
 
 
 def shot_noise_limit(

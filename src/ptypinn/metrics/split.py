@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Complex, Complex128, Float64
+from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
@@ -32,3 +33,37 @@ def alternate_neighbours(positions_px: Float64[np.ndarray, "patterns 2"]) -> Boo
     _, roots = np.unique(component, return_index=True)
     depth = dijkstra(tree, directed=False, indices=roots, unweighted=True, min_only=True)
     return (depth + component) % 2 == 1
+
+
+SMALLEST_EDGE_PX = 4.0
+"""Narrowest soft edge of a window."""
+
+Image = Complex[np.ndarray, "height width"]
+Lit = Bool[np.ndarray, "height width"]
+Pair = tuple[Complex128[np.ndarray, "height width"], Complex128[np.ndarray, "height width"], Lit]
+
+
+def comparable(image: Image, reference: Image, mask: Lit | None = None) -> Pair:
+    """Both images in complex128 and the mask, never None.
+
+    Raises:
+        ValueError: Where shapes differ, or the mask holds no pixel.
+    """
+    if image.shape != reference.shape:
+        raise ValueError(f"images of {image.shape} and {reference.shape} pixels cannot be compared")
+    lit = np.ones(image.shape, bool) if mask is None else mask
+    if lit.shape != image.shape or not lit.any():
+        raise ValueError(f"a mask of shape {lit.shape} with {int(lit.sum())} pixels cannot select from {image.shape}")
+    return image.astype(np.complex128), reference.astype(np.complex128), lit
+
+
+def bounding_box(mask: Lit) -> tuple[slice, slice]:
+    """Smallest rectangle that holds every pixel of the mask, as slices (y, x)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def soft_window(mask: Lit, edge_px: float) -> Float64[np.ndarray, "height width"]:
+    """One inside the mask, zero outside, with a raised-cosine edge of `edge_px` pixels on the inside."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(depth / edge_px, 1.0))

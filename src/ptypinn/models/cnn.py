@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from ptypinn.models.blocks import Decoder, Encoder, TokenMixer
+from ptypinn.models.blocks import Decoder, Encoder, TokenMixer, texture
 from ptypinn.models.features import projected_patches, unit_energy
-from ptypinn.models.heads import texture
 from ptypinn.types import Probe
 
 COARSEST = 8

@@ -1,11 +1,12 @@
 """The forward model: interact, propagate, detect. `expected_counts` is the whole of it in one call."""
 
+from __future__ import annotations
+
 import torch
 from jaxtyping import Complex, Shaped
 from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches
-from ptypinn.physics.propagate import far_field
 from ptypinn.physics.shift import shift_probe
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
@@ -74,3 +75,37 @@ def expected_counts(canvases: Canvases, probe: Probe, corners: Corners, fraction
 def power(probe: Probe) -> Tensor:
     """Photons per pattern through vacuum: `sum(abs(probe)**2)` over modes and pixels, float64 scalar."""
     return torch.sum(probe.real.double().square() + probe.imag.double().square())
+
+
+Fields = Complex[Tensor, "*batch y x"]
+
+
+def far_field(waves: Fields) -> Fields:
+    """Propagate exit waves to the detector (Fraunhofer), FFT order.
+
+    Orthonormal, so `sum(abs(field)**2) == sum(abs(wave)**2)` (Parseval): photons are neither made nor lost.
+    Goodman, Introduction to Fourier Optics, eq. 4-25, in pixel units.
+
+    Args:
+        waves: Exit waves, (..., y, x), sqrt(photons).
+    """
+    return torch.fft.fft2(waves, norm="ortho")
+
+
+def back_propagate(fields: Fields) -> Fields:
+    """Inverse and adjoint of `far_field`.
+
+    Args:
+        fields: Detector fields in FFT order, (..., y, x), sqrt(photons).
+    """
+    return torch.fft.ifft2(fields, norm="ortho")
+
+
+def to_fft_order(patterns: Shaped[Tensor, "*batch y x"]) -> Shaped[Tensor, "*batch y x"]:
+    """Move the zero frequency from the centre `N//2` to `[0, 0]`."""
+    return torch.fft.ifftshift(patterns, dim=(-2, -1))
+
+
+def to_centred(patterns: Shaped[Tensor, "*batch y x"]) -> Shaped[Tensor, "*batch y x"]:
+    """Move the zero frequency from `[0, 0]` to the centre `N//2`."""
+    return torch.fft.fftshift(patterns, dim=(-2, -1))

@@ -1,9 +1,9 @@
 """The amplitude scale: its contract, the ledger of every factor between counts and object, and what fills it."""
 
-from ptypinn.scale.contract import IntensityScaler, flux_factor, input_scale
+from ptypinn.scale.input_scaling import IntensityScaler, flux_factor, input_scale
 from ptypinn.scale.ledger import LedgerEntry, Stats, product, stats_of
-from ptypinn.scale.prediction import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
-from ptypinn.scale.tape import Tape
+from ptypinn.scale.prediction_scale import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
+from ptypinn.scale.stats_recorder import Tape
 
 __all__ = [
     "IntensityScaler",

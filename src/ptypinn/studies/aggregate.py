@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ptypinn import __version__
-from ptypinn.config.study_report import StudyReportConfig
+from ptypinn._version import __version__
+from ptypinn.config.studies import StudyReportConfig
 from ptypinn.errors import InputError
-from ptypinn.evaluation.comparison import Comparison
-from ptypinn.jobs.task import reason_of
 from ptypinn.metrics import phase_difference
-from ptypinn.plain import to_plain
-from ptypinn.progress import Progress, silent
+from ptypinn.metrics.comparison import Comparison
+from ptypinn.runs.jobs.task import reason_of
 from ptypinn.scale import LedgerEntry
-from ptypinn.studies.limits import limits_of
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
-from ptypinn.typed import count, flag, number, text
+from ptypinn.studies.twin_ambiguity import limits_of
+from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.serialise import count, flag, number, text, to_plain
 
 SCHEMA_VERSION = 1
 FIGURES = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "pearson_r_phase", "frc_half_bit_px")

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptypinn import __version__
-from ptypinn.config.dose import DoseConfig
-from ptypinn.config.jobs import JobsConfig
-from ptypinn.data.atomic import write_json, write_text
+from ptypinn._version import __version__
+from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
-from ptypinn.jobs.run import run_jobs
-from ptypinn.jobs.task import Job
 from ptypinn.models import MODELS
-from ptypinn.plain import to_plain
-from ptypinn.progress import Progress
+from ptypinn.runs.jobs.run import run_jobs
+from ptypinn.runs.jobs.task import Job
 from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, checks_of, markdown, points_of, slopes_of
 from ptypinn.studies.scenario import profile
+from ptypinn.utils.files import write_json, write_text
+from ptypinn.utils.progress import Progress
+from ptypinn.utils.serialise import to_plain
 
 JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1
 ARMS: tuple[Any, ...] = ("scaled", "held")

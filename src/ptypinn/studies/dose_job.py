@@ -9,16 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ptypinn.config.dose import ScenarioName
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.config.refine import RefineConfig
-from ptypinn.config.study import SimLinesConfig
+from ptypinn.config.studies import ScenarioName, SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.evaluate import evaluate
 from ptypinn.metrics.shot_noise import shot_noise_limit
-from ptypinn.runs import RECONSTRUCTION
-from ptypinn.simulate import simulate
+from ptypinn.runs.folder import RECONSTRUCTION
+from ptypinn.stages.evaluate import evaluate
+from ptypinn.stages.simulate import simulate
 from ptypinn.studies.scenario import Scenario, resolve
 from ptypinn.studies.sim_lines import MODEL, simulation_of
 
@@ -124,10 +123,10 @@ def scenario_of(job: DoseJob) -> Scenario:
 def solve(scan: ScanData, scenario: Scenario, job: DoseJob, folder: Path) -> Reconstruction:
     """Reconstruct a scan whose probe is taken as it is: all of it, or with a network the half that it never saw."""
     if job.solver == REFINE:
-        from ptypinn.refine import refine
+        from ptypinn.stages.refine import refine
 
         return refine(scan, RefineConfig(iterations=job.iterations, refine_probe=False, seed=job.seed))
-    from ptypinn.reconstruct import reconstruct
-    from ptypinn.training import train
+    from ptypinn.stages.reconstruct import reconstruct
+    from ptypinn.stages.train import train
 
     return reconstruct(scan, train(scan, scenario.train, output_dir=folder / MODEL), scenario.reconstruct)

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ptypinn.callbacks import CURVE
 from ptypinn.config.train import TrainConfig
-from ptypinn.data.calibrate import pattern_sums
+from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.grouping import split_parts
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Evaluation
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
-from ptypinn.models.bundle import Bundle
+from ptypinn.models.model_file import Bundle
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.scale import input_scale
+from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.schema import (
     ForwardPassDiagnostics,
     IntensityScalerState,
@@ -31,6 +30,7 @@ from ptypinn.studies.schema import (
     TrainingLabels,
     UnseenPart,
 )
+from ptypinn.training.callbacks import CURVE
 
 SCALE_TOLERANCE, SPLIT_TOLERANCE = 0.01, 0.05
 LIT_FRACTION, DARK_FRACTION = 0.1, 1e-3

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ptypinn.callbacks import CURVE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.diagnose import Diagnosis
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Evaluation
-from ptypinn.models.bundle import Bundle, load_bundle
+from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.stages.diagnose import Diagnosis
+from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.measures import (
     external_scale,
     forward_pass,
@@ -28,8 +27,9 @@ from ptypinn.studies.measures import (
 from ptypinn.studies.missing import missing_health, missing_labels, missing_scaler, missing_split
 from ptypinn.studies.scenario import Scenario, stage_records
 from ptypinn.studies.schema import SCHEMA, IntensityScalerState, StudyMetadata
-from ptypinn.studies.steps import Step
-from ptypinn.studies.twin import scenario_limits
+from ptypinn.studies.step_cache import Step
+from ptypinn.studies.twin_ambiguity import scenario_limits
+from ptypinn.training.callbacks import CURVE
 
 PREFIX = "[scale]"
 """Every line about scale on the console begins with it."""

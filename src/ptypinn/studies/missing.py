@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ptypinn.plain import to_plain
 from ptypinn.studies.schema import IntensityScalerState, SplitIntensityStats, TrainingHealth, TrainingLabels
+from ptypinn.utils.serialise import to_plain
 
 NOT_FINITE = "the value is not finite"
 FROM_MODEL = ("epochs_completed", "stopped_early")

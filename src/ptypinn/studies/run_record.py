@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
-from ptypinn.data.formats import load
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Evaluation, evaluate
-from ptypinn.runs import CONFIG, FINISHED, LOG, METRICS, RECONSTRUCTION
+from ptypinn.io.load_save import load
+from ptypinn.runs.folder import CONFIG, FINISHED, LOG, METRICS, RECONSTRUCTION
+from ptypinn.stages.evaluate import Evaluation, evaluate
 
 SCAN = "scan.h5"
 SUMMARIES = ("study report", "study dose")

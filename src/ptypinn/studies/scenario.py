@@ -14,11 +14,11 @@ import yaml
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.study import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
+from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS
-from ptypinn.studies.fields import RECONSTRUCT, SIMULATE, TRAIN, named_by_study
+from ptypinn.studies.parameter_names import RECONSTRUCT, SIMULATE, TRAIN, named_by_study
 
 PROFILES = Path(__file__).parent / "profiles"
 MOST_PHOTONS = 1e12

@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from ptypinn.callbacks import CURVE
-from ptypinn.checkpoints import BEST, CHECKPOINTS, LAST
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.config.study import SimLinesConfig
-from ptypinn.data.formats import load, save
+from ptypinn.config.studies import SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.device import cpu_threads, pick_device
-from ptypinn.diagnose import Diagnosis, diagnose
 from ptypinn.errors import InputError
-from ptypinn.evaluate import Evaluation, evaluate
+from ptypinn.io.load_save import load, save
 from ptypinn.physics.forward import power
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.physics.probes import disk_probe
-from ptypinn.progress import Progress
-from ptypinn.reconstruct import reconstruct
-from ptypinn.runs import RECONSTRUCTION
-from ptypinn.simulate import draw_object, draw_positions, draw_probe, simulate
-from ptypinn.studies.fields import RECONSTRUCT, TRAIN, named_by_study
+from ptypinn.runs.folder import RECONSTRUCTION
+from ptypinn.stages.diagnose import Diagnosis, diagnose
+from ptypinn.stages.evaluate import Evaluation, evaluate
+from ptypinn.stages.reconstruct import reconstruct
+from ptypinn.stages.simulate import draw_object, draw_positions, draw_probe, simulate
+from ptypinn.stages.train import BUNDLE, train
 from ptypinn.studies.metadata import metadata_of
+from ptypinn.studies.parameter_names import RECONSTRUCT, TRAIN, named_by_study
 from ptypinn.studies.scenario import MOST_PHOTONS, Scenario, resolve, with_probe_file
 from ptypinn.studies.schema import StudyMetadata
-from ptypinn.studies.steps import Step, Steps, digest_of
-from ptypinn.training import BUNDLE, train
+from ptypinn.studies.step_cache import Step, Steps, digest_of
+from ptypinn.training.callbacks import CURVE
+from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST
 from ptypinn.types import Probe
+from ptypinn.utils.device import cpu_threads, pick_device
+from ptypinn.utils.progress import Progress
 
 SCAN, MODEL, PROBE = "scan.h5", "model", "probe.npy"
 

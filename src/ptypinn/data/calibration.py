@@ -1,0 +1,88 @@
+"""Give a probe of arbitrary scale its photons, once, by a named rule, and record the factor."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.physics.forward import far_field, to_centred
+
+CalibrationRule = Literal["mean", "brightest"]
+LEAST_SHARE = 0.01
+"""With less of the probe's light on good pixels, they say nothing about the photons."""
+MOST_PHOTONS = 1e30
+"""Photons per pattern beyond this are a mistaken unit, and their squares do not fit into float32."""
+
+
+def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
+    """Photons on the good pixels of every pattern, (M,), float64."""
+    sums = np.empty(scan.n_patterns)
+    for part, counts in scan.batches(batch):
+        sums[part] = np.where(scan.good, counts, 0).sum((1, 2), dtype=np.float64)
+    return sums
+
+
+def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: float | None = None) -> ScanData:
+    """Scale a relative probe to sqrt(photons); a calibrated probe is left alone unless `photons` is given.
+
+    Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
+    `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `brightest` the 99th
+    percentile of the pattern sums (the brightest places become vacuum). Either is what the good pixels see; what the
+    bad ones miss is added by the share of the probe's own far field that falls on them.
+
+    Args:
+        scan: A scan with a probe.
+        rule: Which of the two rules to use.
+        photons: Known photons per pattern through vacuum, instead of a rule.
+
+    Returns:
+        The scan with a calibrated probe and the rule and factor in `provenance["probe_calibration"]`.
+
+    Raises:
+        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the probe's light; and
+            where the photons are beyond anything that can be computed.
+    """
+    probe = scan.require_probe()
+    power = float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    if scan.probe_gauge == "calibrated" and photons is None:
+        _require_sane(scan, "probe", power)
+        return scan
+    target = photons if photons is not None else _photons_by_rule(scan, rule)
+    if not target > 0:
+        raise InputError(scan.source, "counts", f"{target} photons per pattern", "more than 0 to calibrate the probe")
+    _require_sane(scan, "counts", target)
+    factor = float(np.sqrt(target / power))
+    record = {"rule": "given" if photons is not None else rule, "photons": float(target), "factor": factor}
+    return scan.replace(
+        probe=(probe * factor).astype(np.complex64),
+        probe_gauge="calibrated",
+        provenance={**scan.provenance, "probe_calibration": record},
+    )
+
+
+def _require_sane(scan: ScanData, field: str, photons: float) -> None:
+    if not photons <= MOST_PHOTONS:
+        found = f"{photons:.3g} photons per pattern"
+        raise InputError(scan.source, field, found, f"at most {MOST_PHOTONS:.0e}; are the units photons?")
+
+
+def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
+    sums = pattern_sums(scan)
+    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _share_on_good_pixels(scan)
+
+
+def _share_on_good_pixels(scan: ScanData) -> float:
+    """Share of the probe's photons that reach good pixels without a sample, in (0, 1]."""
+    if scan.good.all():
+        return 1.0
+    fields = to_centred(far_field(torch.from_numpy(scan.require_probe().astype(np.complex128))))
+    pattern = fields.abs().square().sum(0).numpy()
+    share = float(pattern[scan.good].sum() / pattern.sum())
+    if not share > LEAST_SHARE:
+        expected = "good pixels where the probe shines, or its --photons"
+        raise InputError(scan.source, "mask", f"{share:.1%} of the probe's light on good pixels", expected)
+    return share

@@ -1,0 +1,56 @@
+"""Diffraction patterns as the hot loops want them: float32 batches in FFT order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.forward import to_fft_order
+from ptypinn.types import Patterns
+
+Share = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
+"""Batches as (which patterns, counts in FFT order)."""
+CPU_BATCH_PIXELS = 2**17
+"""Pixels per batch on the CPU: 32 patterns at N=64, so that a batch of waves stays in the cache of a core."""
+CUDA_BATCH_PIXELS = 2**25
+
+
+class PatternStack:
+    """Counts of a scan in batches, shifted to FFT order once where they fit a memory budget, else on every pass."""
+
+    def __init__(self, scan: ScanData, device: torch.device, modes: int = 1, budget_bytes: int = 4 * 2**30) -> None:
+        """Prepare the batches.
+
+        Args:
+            scan: Where the counts come from.
+            device: Where the batches go.
+            modes: Probe modes that a batch of waves will hold, which makes batches smaller.
+            budget_bytes: Keep the float32 stack when it is at most this large.
+        """
+        self.scan, self.device = scan, device
+        pixels = CUDA_BATCH_PIXELS if device.type == "cuda" else CPU_BATCH_PIXELS
+        self.batch_size = max(1, min(scan.n_patterns, pixels // (scan.size**2 * modes)))
+        self.good: Bool[Tensor, "y x"] = to_fft_order(torch.from_numpy(np.ascontiguousarray(scan.good))).to(device)
+        self.all_good = bool(scan.good.all())
+        fits = 4 * scan.n_patterns * scan.size**2 <= budget_bytes
+        self._kept = list(self._read()) if fits else None
+
+    def __iter__(self) -> Iterator[tuple[slice, Patterns]]:
+        """Batches as (which patterns, counts in FFT order); bad pixels read 0."""
+        return iter(self._kept) if self._kept is not None else self._read()
+
+    def shares(self, workers: int) -> list[Share]:
+        """The batches dealt out to at most so many workers; one share where patterns are read on every pass."""
+        if self._kept is None:
+            return [self]
+        return [self._kept[first::workers] for first in range(min(workers, len(self._kept)))]
+
+    def _read(self) -> Iterator[tuple[slice, Patterns]]:
+        for part, counts in self.scan.batches(self.batch_size):
+            patterns = torch.from_numpy(np.require(counts, np.float32, ["C", "W"])).to(self.device)
+            yield part, torch.where(self.good, to_fft_order(patterns), 0.0)

@@ -1,1 +1,0 @@
-"""Judging a reconstruction: what it is compared with, and the figures of merit."""

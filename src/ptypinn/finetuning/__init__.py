@@ -1,1 +1,0 @@
-"""Fine-tuning of the learned solver's network on a user's own scan."""

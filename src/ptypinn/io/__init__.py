@@ -1,0 +1,1 @@
+"""Scan and reconstruction files: load, save, and one adapter per format."""

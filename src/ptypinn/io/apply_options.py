@@ -1,0 +1,157 @@
+"""What happens to all that is read: options replace numbers of the file; scans get a probe, and the probe photons."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Complex64
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.orientation import Orientation, derive
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ProbeGauge, ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.arrays import as_probe
+from ptypinn.io.crop import CUT_FROM, coarser
+from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
+from ptypinn.io.optics import NAMES, Optics
+from ptypinn.io.registry import FORMATS, detect_format
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
+from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.npz import map_npy
+from ptypinn.utils.serialise import number
+
+SAME_PIXEL = 0.02
+"""Share by which the pixel of a given probe may differ from the scan's."""
+PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
+
+
+def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> ScanData:
+    """Apply the options of `config` that hold for every format, and calibrate the probe.
+
+    Args:
+        scan: What a reader has made of the file.
+        config: Reading options.
+        calibrate: Give a probe of arbitrary scale its photons.
+    """
+    scan = _set_numbers(scan, config)
+    patterns = Orientation(config.transpose_patterns, config.flip_patterns)
+    positions = Orientation(config.transpose_positions, config.flip_positions)
+    scan = derive(scan, patterns, positions, config.detector_gain)
+    if config.probe:
+        probe, gauge = _fitting(read_probe(Path(config.probe)), scan, config)
+        scan = scan.replace(probe=probe, probe_gauge=gauge)
+    if scan.probe is None or not calibrate:
+        return scan
+    if config.calibration == "none":
+        record = {"rule": "none", "factor": 1.0}
+        noted = {**scan.provenance, "probe_calibration": record}
+        return scan.replace(probe_gauge="calibrated", provenance=noted)
+    return calibrate_probe(scan, config.calibration, config.photons)
+
+
+@dataclass(frozen=True)
+class GivenProbe:
+    """A probe out of a file of its own."""
+
+    modes: Complex64[np.ndarray, "mode y x"]
+    """Incoherent modes."""
+    gauge: ProbeGauge = "relative"
+    """Whether they are in sqrt(photons)."""
+    pixel_size_m: float | None = None
+    """Their pixel, metres, where the file tells."""
+
+
+def _fitting(given: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[np.ndarray, ProbeGauge]:
+    """Modes on the object pixels of a scan, and their gauge; those of whole patterns are cut as the patterns are."""
+    modes, edge = given.modes, given.modes.shape[-1]
+    if scan.size < edge and list(modes.shape[1:]) == scan.provenance.get(CUT_FROM):
+        modes = coarser(modes, scan.size)
+    if modes.shape[1:] != (scan.size, scan.size):
+        expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
+        raise InputError(config.probe, "probe", f"shape {given.modes.shape}", expected)
+    if given.pixel_size_m is not None and scan.pixel_size_m is not None:
+        pixel = given.pixel_size_m * edge / scan.size
+        if abs(pixel / scan.pixel_size_m - 1) > SAME_PIXEL:
+            expected = f"those of the scan, {scan.pixel_size_m:.4g} m"
+            raise InputError(config.probe, "probe", f"object pixels of {pixel:.4g} m", expected)
+    return modes, given.gauge
+
+
+def read_probe(path: Path) -> GivenProbe:
+    """A probe from a .npy or .npz file, a scan, or a reconstruction of any format.
+
+    Raises:
+        InputError: Where the file holds no probe.
+    """
+    require_file(path)
+    if path.suffix == ".npy":
+        return GivenProbe(as_probe(str(path), "probe", map_npy(path, "probe")))
+    found = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path) if zipfile.is_zipfile(path) else None
+    if found is not None:
+        return found
+    known = FORMATS[detect_format(path)].read_reconstruction
+    if known is None:
+        raise InputError(str(path), "probe", "none", "a .npy or .npz file, a scan or a reconstruction with a probe")
+    recon = known(path, LoadConfig())
+    return GivenProbe(recon.probe, pixel_size_m=recon.pixel_size_m)
+
+
+def _from_npz(path: Path) -> GivenProbe:
+    arrays = open_npz(path)
+    name = pick(arrays, PROBE_NAMES)
+    if name is None:
+        raise InputError(str(path), "probe", f"only {sorted(arrays)}", f"one of {', '.join(PROBE_NAMES)}")
+    values = arrays[name][0] if arrays[name].ndim == 4 else arrays[name]
+    gauge: ProbeGauge = "calibrated" if text_in(arrays, "probe_gauge") == "calibrated" else "relative"
+    return GivenProbe(as_probe(str(path), name, values), gauge, number_in(str(path), arrays, "pixel_size_m"))
+
+
+def _from_hdf5(path: Path) -> GivenProbe | None:
+    with open_hdf5(path) as file:
+        dataset = find_dataset(file, *PROBE_DATASETS)
+        if dataset is None:
+            return None
+        probe = as_probe(str(path), dataset.name, read_array(dataset, str(path)))
+        pixel = read_scalar(file, str(path), f"{dataset.parent.name}/pixel_size_m")
+        return GivenProbe(probe, "calibrated" if dataset.attrs.get("units") == "sqrt(photons)" else "relative", pixel)
+
+
+def finish_reconstruction(recon: Reconstruction, config: LoadConfig) -> Reconstruction:
+    """Put the optics that options give on record, and the object pixel that options or the optics give in its place."""
+    given = {name: value for name in NAMES if (value := getattr(config, name)) is not None}
+    known = recon.provenance.get("optics")
+    optics: dict[str, Any] = {**(known if isinstance(known, Mapping) else {}), **given}
+    numbers = {name: float(value) for name in NAMES if (value := number(optics.get(name)) or 0) > 0}
+    particle = optics.get("particle", "photon") if config.particle == "auto" else config.particle
+    far_field = Optics(**numbers, particle=particle).pixel_size_m(recon.probe.shape[-1])
+    provenance = {**recon.provenance, "optics": optics} if given else recon.provenance
+    pixel = config.pixel_size_m or recon.pixel_size_m or far_field
+    return dataclasses.replace(recon, pixel_size_m=pixel, provenance=provenance)
+
+
+def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
+    given: dict[str, Any] = {
+        name: getattr(config, name) for name in (*NAMES, "pixel_size_m") if getattr(config, name) is not None
+    }
+    if config.particle != "auto":
+        given["particle"] = config.particle
+    if not given:
+        return scan
+    before = scan.pixel_size_m
+    scan = scan.replace(**given)
+    optics = Optics(scan.energy_eV, scan.detector_distance_m, scan.detector_pixel_m, scan.particle)
+    after = config.pixel_size_m or optics.pixel_size_m(scan.size)
+    if after is None:
+        return scan
+    # The stage moved by metres, whatever the pixel is said to be; the pixels of a truth are what they are.
+    factor = 1.0 if before is None or scan.truth is not None else before / after
+    return scan.replace(pixel_size_m=after, positions_px=scan.positions_px * factor)

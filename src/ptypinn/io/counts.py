@@ -1,0 +1,110 @@
+"""Take detector counts out of an HDF5 dataset: into memory, or lazily where they are too many."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.data.scan import Counts, ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.crop import Window, cut, window_of
+from ptypinn.io.safe.hdf5_limits import require_sound_chunks
+
+FLAG_SAMPLE = 32
+"""Frames in which flagged pixels are looked for."""
+CHUNK_BYTES = 2**17
+BATCH_BYTES = 2**24
+
+
+def require_counts(source: str, config: LoadConfig, files: str) -> None:
+    """Raise `InputError` where amplitudes are asked of files that always hold counts."""
+    if config.domain == "amplitude":
+        raise InputError(source, "--domain", "amplitude", f"counts, which is what {files} hold")
+
+
+def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, config: LoadConfig) -> Counts:
+    """Read a dataset of counts, or leave it on disk where it exceeds `memory_budget_MB`.
+
+    Args:
+        dataset: Patterns, (M, rows, columns), or a raster of them, (rows, columns of the raster, rows, columns), which
+            is read line by line.
+        path: File that holds it.
+        good: Good pixels of the window that is kept, (N, N), or None.
+        config: Reading options, among them the window.
+
+    Raises:
+        InputError: Where the dataset is no stack of numbers.
+    """
+    if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "uif":
+        found = f"{dataset.dtype} of shape {dataset.shape}"
+        raise InputError(str(path), dataset.name, f"counts: {found}", "counts of shape (patterns, N, N)")
+    window = window_of(str(path), dataset.shape, config)
+    rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
+    require_sound_chunks(dataset, path)
+    stack = math.prod(dataset.shape[:-2])
+    if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_MB * 1e6:
+        return LazyCounts(Path(dataset.file.filename), dataset.name, good, window)
+    whole = dataset[()] if window is None else dataset[(..., *window)]
+    return np.asarray(whole).reshape(stack, rows, columns)
+
+
+def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray:
+    """Good pixels of the window that is kept, (N, N) bool.
+
+    Args:
+        bad: Bad pixels, (rows, columns) or one image per pattern; a pixel is bad where it is so in any of them.
+        source: Name of the data for messages.
+        name: Where the mask lies.
+        shape: Shape of the patterns.
+        config: Reading options, among them the window.
+    """
+    if bad.ndim < 2 or bad.shape[-2:] != tuple(shape[-2:]):
+        raise InputError(source, name, f"{bad.dtype} of shape {bad.shape}", f"shape {shape[-2:]}, the detector's")
+    somewhere = np.any(bad.astype(bool).reshape(-1, *bad.shape[-2:]), axis=0)
+    return ~cut(np.asarray(somewhere), window_of(source, shape, config))
+
+
+def without_flags(dataset: h5py.Dataset, good: np.ndarray | None, window: Window | None) -> np.ndarray | None:
+    """Good pixels without those that a detector flags by negative numbers, such as -1 in gaps and -2 where dead.
+
+    A pixel is flagged where signed integers are negative in every frame; in some frames only, they are an error later.
+
+    Args:
+        dataset: Patterns, (M, rows, columns), or a raster of them.
+        good: Good pixels of the window so far, (N, N); None for all.
+        window: What is kept of every pattern.
+    """
+    stack = math.prod(dataset.shape[:-2])
+    if dataset.dtype.kind != "i" or dataset.ndim < 3 or not stack:
+        return good
+    flagged: np.ndarray | None = None
+    for number in np.unique(np.linspace(0, stack - 1, min(stack, FLAG_SAMPLE)).astype(int)):
+        negative = cut(dataset[tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2]))] < 0, window)
+        flagged = negative if flagged is None else flagged & negative
+        if not flagged.any():
+            return good
+    assert flagged is not None
+    return ~flagged if good is None else good & ~flagged
+
+
+def write_counts(group: h5py.Group, name: str, scan: ScanData) -> h5py.Dataset:
+    """Write counts chunked and compressed, a few patterns at a time.
+
+    Args:
+        group: Where to.
+        name: Name of the dataset.
+        scan: The scan; its lazy counts are streamed.
+    """
+    shape, dtype = scan.counts.shape, scan.counts.dtype
+    per_chunk = max(1, min(shape[0], CHUNK_BYTES // (shape[1] * shape[2] * dtype.itemsize)))
+    chunks = (per_chunk, *shape[1:])
+    data = group.create_dataset(name, shape, dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+    data.attrs["units"] = "counts"
+    for part, patterns in scan.batches(per_chunk * max(1, BATCH_BYTES // CHUNK_BYTES)):
+        data[part] = patterns
+    return data

@@ -1,0 +1,189 @@
+"""What a file format declares about itself: the one contract of its adapter, its documentation and `convert`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5 import open_hdf5
+
+Field = Literal[
+    "counts",
+    "positions_px",
+    "probe",
+    "object",
+    "mask",
+    "energy_eV",
+    "detector_distance_m",
+    "detector_pixel_m",
+    "pixel_size_m",
+    "particle",
+    "probe_gauge",
+    "illumination",
+    "uncertainty",
+    "unscaled",
+    "records",
+]
+"""What an entry of a file carries: a field of `ScanData` or `Reconstruction`. `object` is the truth of a scan or the
+object of a reconstruction; `records` is provenance, ledger, metrics and history."""
+
+WORDS: dict[Field, str] = {
+    "counts": "counts",
+    "positions_px": "positions",
+    "probe": "probe",
+    "object": "object",
+    "mask": "mask",
+    "energy_eV": "energy",
+    "detector_distance_m": "detector distance",
+    "detector_pixel_m": "detector pixel",
+    "pixel_size_m": "object pixel",
+    "particle": "kind of particle",
+    "probe_gauge": "scale of the probe",
+    "illumination": "illumination",
+    "uncertainty": "uncertainty of the object",
+    "unscaled": "object before prediction scaling",
+    "records": "records of where the data came from and how they were made",
+}
+"""The fields in words, for messages and tables."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place in a file: an HDF5 dataset or attribute, an array of an archive, a column."""
+
+    path: str
+    """Where, as the format spells it; alternatives are entries of their own."""
+    field: Field | None
+    """What it carries; None where it only helps to read others."""
+    axes: str = ""
+    """Shape by the names of the axes, such as `(M, N, N)`; empty for one value."""
+    unit: str = ""
+    """Unit in the file, such as `J`; empty where dimensionless."""
+    meaning: str = ""
+    """Sign, order of axes, orientation, and whatever else a reader must know, in a few words."""
+    optional: bool = False
+    """Whether files without it can be read."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that files of a format do not, or need not, say."""
+
+    what: str
+    """In words, such as `photon energy`."""
+    option: str
+    """Field of `LoadConfig` that supplies it."""
+
+
+OPTICS = (
+    Lack("photon energy", "energy_eV"),
+    Lack("detector distance", "detector_distance_m"),
+    Lack("detector pixel", "detector_pixel_m"),
+)
+"""The numbers that give lengths on the sample, where files need not tell them."""
+TRUTH = Lack("which object is the true one", "truth")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format. Scans, reconstructions or both; read, written or both.
+
+    Writers are given a temporary path in the folder and with the suffix of the final one, and need not be atomic.
+    """
+
+    title: str
+    """What users call it."""
+    suffixes: tuple[str, ...]
+    """Usual suffixes, lower case, with the dot, the most usual first."""
+    sniff: Callable[[Path], bool]
+    """Whether an existing file is of this format, from its content; False, not an error, for any other file."""
+    entries: tuple[Entry, ...]
+    """Every place that is read or written, in the order of the documentation."""
+    lacks: tuple[Lack, ...] = ()
+    """What it cannot know."""
+    notes: str = ""
+    """Paragraph for the documentation: orientation, what is assumed, who writes such files."""
+    read: Callable[[Path, LoadConfig], ScanData] | None = None
+    """Read a scan; raises `InputError` where the file contradicts the format or leaves a choice open."""
+    write: Callable[[ScanData, Path], None] | None = None
+    """Write a scan; lazy counts are streamed."""
+    read_reconstruction: Callable[[Path, LoadConfig], Reconstruction] | None = None
+    """Read a reconstruction."""
+    write_reconstruction: Callable[[Reconstruction, Path], None] | None = None
+    """Write a reconstruction."""
+    holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
+    """Whether a file holds counts, and not only a reconstruction, where the format has both."""
+    needs: tuple[Field, ...] = ()
+    """Fields without which no scan can be written, nor a reconstruction where `reconstruction_needs` is None."""
+    reconstruction_needs: tuple[Field, ...] | None = None
+    """Fields without which no reconstruction can be written."""
+    reconstruction_holds: tuple[Field, ...] = ()
+    """Fields that reconstructions carry, and scans do not."""
+    wants: tuple[Field, ...] = ()
+    """Fields that other programs expect in such files; where they are not known, `convert` says so."""
+
+    @property
+    def holds(self) -> frozenset[Field]:
+        """The fields that some entry carries."""
+        return frozenset(entry.field for entry in self.entries if entry.field is not None)
+
+
+def hdf5_with(told: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
+    """A `sniff` for files that are HDF5 and of which their content tells the format."""
+
+    def sniff(path: Path) -> bool:
+        if not h5py.is_hdf5(path):
+            return False
+        with open_hdf5(path) as file:
+            return told(file)
+
+    return sniff
+
+
+def fields_of(thing: ScanData | Reconstruction) -> list[Field]:
+    """The fields that a scan or a reconstruction fills, in the order of `WORDS`."""
+    names = {field.name for field in dataclasses.fields(thing)}
+    return [name for name in WORDS if name in names or name in ("object", "records") if _filled(thing, name)]
+
+
+def _filled(thing: ScanData | Reconstruction, name: Field) -> bool:
+    if isinstance(thing, Reconstruction):
+        return name == "records" or getattr(thing, name) is not None
+    if name == "mask":
+        return not thing.good.all()
+    if name == "particle":
+        return thing.particle != "photon"
+    if name == "probe_gauge":
+        return thing.probe is not None and thing.probe_gauge == "calibrated"
+    if name == "records":
+        return bool(thing.provenance)
+    return getattr(thing, "truth" if name == "object" else name) is not None
+
+
+def require_writable(target: Format, thing: ScanData | Reconstruction, path: Path) -> None:
+    """Raise `InputError` where a format cannot be written, or not without what `thing` lacks."""
+    scan = isinstance(thing, ScanData)
+    if (target.write if scan else target.write_reconstruction) is None:
+        expected = f"a format that ptypinn writes {'scans' if scan else 'reconstructions'} to"
+        raise InputError(str(path), "format", target.title, expected)
+    needs = target.needs if scan or target.reconstruction_needs is None else target.reconstruction_needs
+    missing = [name for name in needs if name not in fields_of(thing)]
+    if missing:
+        options = dict.fromkeys(option for name in missing for option in options_for(name))
+        expected = f"one, which {target.title} files need: {' and '.join(options)}"
+        raise InputError(str(path), WORDS[missing[0]], "none", expected)
+
+
+def options_for(name: Field) -> tuple[str, ...]:
+    """Options that supply a field which a file lacks."""
+    geometry = ("--energy_eV", "--detector_distance_m", "--detector_pixel_m")
+    return geometry if name == "pixel_size_m" else (f"--{name}",)

@@ -1,0 +1,155 @@
+"""Our own scan file: a CXI file that any CXI reader opens, with an exact copy of what CXI cannot hold.
+
+Standard paths carry SI units: `entry_1/instrument_1/source_1/{energy,wavelength}` in joules and metres,
+`entry_1/instrument_1/detector_1/{data,mask,distance,x_pixel_size,y_pixel_size,basis_vectors}` and
+`entry_1/sample_1/geometry_1/translation` (sample motion, metres), linked from `entry_1/data_1`. What is not known in SI
+units is left out. `entry_1/ptypinn_1` repeats positions in pixels, probe, truth, numbers and provenance to the bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.arrays import as_positions
+from ptypinn.io.counts import take_counts
+from ptypinn.io.crop import Crop, cut, window_of
+from ptypinn.io.format import Entry, Format, hdf5_with
+from ptypinn.io.formats.cxi_layout import DETECTOR, write_layout
+from ptypinn.io.provenance import describe_source, succeed
+from ptypinn.io.reconstruction_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
+from ptypinn.io.safe.hdf5 import (
+    add_dataset,
+    add_group,
+    find_dataset,
+    open_hdf5,
+    read_json,
+    read_scalar,
+    require_array,
+    require_dataset,
+    write_json,
+)
+from ptypinn.io.safe.hdf5_limits import read_array
+
+OWN = "entry_1/ptypinn_1"
+FORMAT_VERSION = 1
+PLACES = f"{OWN}/positions_px"
+NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
+
+
+def write_native(scan: ScanData, path: Path) -> None:
+    """Write a scan; lazy counts are streamed."""
+    with h5py.File(path, "w") as file:
+        entry = write_layout(file, scan)
+        _write_own(scan, add_group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
+
+
+def read_native(path: Path, config: LoadConfig) -> ScanData:
+    """Read what `write_native` wrote, every field to the bit."""
+    source = str(path)
+    with open_hdf5(path) as file:
+        version = file[OWN].attrs.get("format_version") if OWN in file else None
+        if version is None:
+            found = "a reconstruction" if is_reconstruction(file) else "no scan"
+            raise InputError(source, "file", found, "a scan written by ptypinn")
+        if version != FORMAT_VERSION:
+            raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
+        data = require_dataset(file, source, f"{DETECTOR}/data")
+        good = cut(require_array(file, source, f"{DETECTOR}/mask") == 0, window_of(source, data.shape, config))
+        counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
+        stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
+        particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
+        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
+        probe, truth = (None if array is None else read_array(array, source) for array in arrays)
+        fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
+        fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
+        return ScanData(
+            counts=counts,
+            positions_px=crop.positions(as_positions(source, PLACES, require_array(file, source, PLACES))),
+            probe=None if probe is None else crop.probe(probe),
+            truth=crop.truth(truth),
+            mask=good,
+            probe_gauge=gauge,
+            particle=particle,
+            provenance=succeed(stored, describe_source(path, "native", config, **crop.notes(truth))),
+            **fields,
+        )
+
+
+def _write_own(scan: ScanData, group: h5py.Group) -> None:
+    write_json(group, "probe_gauge", scan.probe_gauge)
+    write_json(group, "particle", scan.particle)
+    add_dataset(group, "positions_px", scan.positions_px, "pixel")
+    for name, unit in NUMBERS.items():
+        value = getattr(scan, name)
+        if value is not None:
+            add_dataset(group, name, float(value), unit)
+    if scan.probe is not None:
+        add_dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
+    if scan.truth is not None:
+        add_dataset(group, "truth", scan.truth, "")
+    write_json(group, "provenance", dict(scan.provenance))
+
+
+def _holds_scan(path: Path, config: LoadConfig) -> bool:
+    with open_hdf5(path) as file:
+        return OWN in file
+
+
+def _read_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
+    return read_reconstruction(path)
+
+
+def _write_reconstruction(recon: Reconstruction, path: Path) -> None:
+    write_reconstruction(recon, path)
+
+
+ENTRIES = (
+    Entry(f"{DETECTOR}/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
+    Entry(f"{DETECTOR}/mask", "mask", "(N, N)", "", "0 = good pixel"),
+    Entry(f"{DETECTOR}/basis_vectors", None, "(3, 2)", "m", "(x, y, z) of one row step and one column step", True),
+    Entry("entry_1/sample_1/geometry_1/translation", None, "(M, 3)", "m", "sample motion (x, y, z)", True),
+    Entry("entry_1/instrument_1/source_1/energy", None, "", "J", "of one photon, for other readers", True),
+    Entry(PLACES, "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)"),
+    Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
+    Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
+    Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
+    Entry(f"{OWN}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{OWN}/energy_eV", "energy_eV", "", "eV", "", True),
+    Entry(f"{OWN}/detector_distance_m", "detector_distance_m", "", "m", "", True),
+    Entry(f"{OWN}/detector_pixel_m", "detector_pixel_m", "", "m", "", True),
+    Entry(f"{OWN}/particle", "particle", "", "", "JSON: photon or electron", True),
+    Entry(f"{OWN}/provenance", "records", "", "", "JSON"),
+    Entry(f"{GROUP}/object", "object", "(H, W)", "", "of a reconstruction: transmission"),
+    Entry(f"{GROUP}/probe", "probe", "(modes, N, N)", "sqrt(photons)"),
+    Entry(
+        f"{GROUP}/positions_px", "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0) on the object"
+    ),
+    Entry(f"{GROUP}/origin_px", "positions_px", "(2,)", "pixel", "(y, x) of the object's pixel (0, 0) in the scan"),
+    Entry(f"{GROUP}/patterns", "positions_px", "(M,)", "", "which patterns of the scan; all where absent", True),
+    Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{GROUP}/illumination", "illumination", "(H, W)", "photons/pixel"),
+    Entry(f"{GROUP}/uncertainty", "uncertainty", "(H, W)", "", "standard deviation of the object", True),
+    Entry(f"{GROUP}/unscaled", "unscaled", "(H, W)", "", "object before prediction scaling", True),
+    Entry(f"{GROUP}/provenance", "records", "", "", "JSON, as are scale, metrics, history, prediction_scale"),
+)
+NATIVE = Format(
+    "ptypinn HDF5",
+    (".h5", ".hdf5"),
+    sniff=hdf5_with(lambda file: OWN in file or is_reconstruction(file)),
+    entries=ENTRIES,
+    notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
+    "everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "
+    "as a plot in NeXus viewers.",
+    read=read_native,
+    write=write_native,
+    read_reconstruction=_read_reconstruction,
+    write_reconstruction=_write_reconstruction,
+    holds_scan=_holds_scan,
+)

@@ -1,0 +1,126 @@
+"""NXcxi_ptycho: NeXus files that CXI readers open too.
+
+They differ from plain CXI in three ways. `source_1/energy` is the energy of the *ring*; that of the photons is in
+`beam_1`. Every number names its unit. A raster scan may keep its patterns as a raster, rank 4, whose positions are
+listed in the same order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.arrays import ENERGIES, LENGTHS, as_positions, factor_of, read_quantity, unit_of
+from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
+from ptypinn.io.crop import Crop
+from ptypinn.io.format import OPTICS, Entry, Format, Lack, hdf5_with
+from ptypinn.io.formats.cxi import read_mask
+from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, probe_positions
+from ptypinn.io.optics import Optics
+from ptypinn.io.provenance import describe_source
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_dataset
+from ptypinn.io.safe.hdf5_limits import read_array
+
+DEFINITIONS = ("NXcxi_ptycho", "NXptycho")
+BEAM = "entry_1/instrument_1/beam_1"
+ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
+DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
+TRANSLATION = (f"{DETECTOR}/translation", f"{GEOMETRY}/translation", "entry_1/data_1/translation")
+PLACES = {
+    "energy_eV": ENERGY[0],
+    "detector_distance_m": f"{DETECTOR}/distance",
+    "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
+}
+
+
+def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
+    """Read an NXcxi_ptycho scan; positions come out in object pixels of the far-field geometry.
+
+    Raises:
+        InputError: Where a dataset is missing, has an unknown unit, or the geometry is incomplete.
+    """
+    source = str(path)
+    require_counts(source, config, "NXcxi_ptycho files")
+    with open_hdf5(path) as file:
+        data = require_dataset(file, source, *DATA)
+        crop = Crop.of(source, data.shape, config)
+        good = without_flags(data, _read_good(file, source, data.shape, config), crop.window)
+        counts = take_counts(data, path, good, config)
+        optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
+        size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
+        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **crop.notes()}
+        return ScanData(
+            counts=counts,
+            positions_px=probe_positions(_translation(file, source), LABORATORY) / size,
+            mask=good,
+            pixel_size_m=size,
+            provenance=describe_source(path, "nxcxi", config, **notes),
+            **optics.fields(),
+        )
+
+
+def _numbers(file: h5py.File, source: str, config: LoadConfig) -> dict[str, float | None]:
+    x, y = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    pixel = x or y
+    if config.detector_pixel_m is None and x and y and abs(x / y - 1) > 1e-3:
+        raise InputError(source, f"{DETECTOR}/x_pixel_size", f"pixels of {y:.4g} x {x:.4g} m", "square detector pixels")
+    return {
+        "energy_eV": read_quantity(file, source, ENERGIES, "J", *ENERGY),
+        "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
+        "detector_pixel_m": pixel,
+    }
+
+
+def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
+    """Good pixels by the mask of CXI, or else by that of NeXus, where 0 is good too."""
+    pixels = find_dataset(file, f"{DETECTOR}/pixel_mask")
+    if pixels is None or find_dataset(file, f"{DETECTOR}/mask") is not None:
+        return read_mask(file, source, shape, config)
+    return take_mask(read_array(pixels) != 0, source, pixels.name, shape, config)
+
+
+def _translation(file: h5py.File, source: str) -> np.ndarray:
+    """Motion of the sample (x, y, z), metres, (M, 3)."""
+    dataset = require_dataset(file, source, *TRANSLATION)
+    unit = unit_of(dataset.attrs, "m")
+    values = read_array(dataset, source)
+    values = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values
+    return as_positions(source, dataset.name, values, "x, y, z") * factor_of(source, dataset.name, unit, LENGTHS)
+
+
+def _is_nxcxi(file: h5py.File) -> bool:
+    """Whether a file names the definition in its entry."""
+    named = find_dataset(file, "entry_1/definition")
+    value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text in DEFINITIONS
+
+
+NXCXI = Format(
+    "NXcxi_ptycho",
+    (".nxs", ".cxi", ".h5"),
+    sniff=hdf5_with(_is_nxcxi),
+    entries=(
+        Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
+        Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),
+        Entry(f"{DETECTOR}/translation", "positions_px", "(M, 3)", "m", "motion (x, y, z) of the sample; @units rules"),
+        Entry(f"{DETECTOR}/mask", "mask", "(N, N)", "", "as in CXI; or pixel_mask, where 0 is good", True),
+        Entry(f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size; @units rules"),
+        Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector; @units rules"),
+        Entry(f"{BEAM}/energy", "energy_eV", "", "J", "of one photon; @units rules; or incident_energy"),
+        Entry("entry_1/instrument_1/source_1/energy", None, "", "", "of the ring; not read", True),
+    ),
+    lacks=(
+        *OPTICS,
+        Lack("where the zero frequency lies, unless in the middle", "centre_px"),
+        Lack("probe", "probe"),
+    ),
+    notes="The definition leaves the orientation of the detector to the beamline: rows are taken to run along -y and "
+    "columns along -x of the laboratory, as in CXI without basis vectors.",
+    read=read_nxcxi,
+)

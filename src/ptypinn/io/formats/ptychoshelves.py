@@ -1,0 +1,184 @@
+"""MATLAB files of PtychoShelves and fold_slice: raw 4D-STEM patterns, or the structure `p` of prepared data.
+
+Raw patterns lie in `dp` or `cbed` beside the numbers of the microscope. Prepared data are what the engines see:
+`p.fmag`, amplitudes times `p.renorm` with the zero frequency in the corner, beside the positions in object pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.orientation import Orientation, derive
+from ptypinn.data.scan import Counts, Particle, ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.counts import require_counts, take_counts
+from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
+from ptypinn.io.format import Entry, Format, Lack
+from ptypinn.io.formats.ptychoshelves_reconstruction import modes_of, optics_of, read_shelves_reconstruction
+from ptypinn.io.provenance import describe_source
+from ptypinn.io.raster import angular_pixel, raster_positions
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5
+from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.io.safe.matlab import Variables, names_in, number, open_mat
+from ptypinn.io.safe.matlab5 import is_mat5
+
+RAW = ("dp", "cbed")
+NUMBERS = ("ADU", "voltage", "alpha", "alpha0", "rbf")
+MIRROR = Orientation(transpose=True)
+"""Patterns of a version 7.3 file come out of HDF5 with rows and columns exchanged."""
+
+
+def read_shelves(path: Path, config: LoadConfig) -> ScanData:
+    """Read patterns and positions; the probe too where there is one of the same size.
+
+    Raises:
+        InputError: Where the file holds no patterns, or leaves the step or the scale of a raster open.
+    """
+    source = str(path)
+    require_counts(source, config, "PtychoShelves files")
+    with open_mat(path, (*RAW, *NUMBERS, "p", "probe"), limit_of(config.memory_budget_MB)) as variables:
+        prepared = variables.array("p.fmag") is not None
+        scan, crop = (_read_prepared if prepared else _read_raw)(variables, path, config)
+        probe = variables.array("probe")
+        if probe is None:
+            return scan
+        modes, varied = modes_of(source, probe)
+        noted = {**scan.provenance, **({LEFT_OUT: varied} if varied else {})}
+        return scan.replace(probe=crop.probe(modes), provenance=noted)
+
+
+def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:
+    source = str(path)
+    counts, crop, raster, mirrored = _take_raw(variables, path, config)
+    voltage, angle, radius = (number(variables, *n) for n in (("voltage",), ("alpha", "alpha0"), ("rbf",)))
+    energy = config.energy_eV or (None if voltage is None else 1e3 * voltage)
+    per_pixel = None if angle is None or not radius else 1e-3 * angle / radius
+    particle: Particle = "electron" if config.particle == "auto" else config.particle
+    pixel = angular_pixel(source, config, counts.shape[-1], energy, per_pixel, particle)
+    scan = ScanData(
+        counts=counts,
+        positions_px=raster_positions(crop, config, raster, None, pixel, fast="y"),
+        pixel_size_m=pixel,
+        energy_eV=energy,
+        particle=particle,
+        provenance=describe_source(path, "shelves", config, layout="raw", **crop.notes()),
+    )
+    gain = number(variables, "ADU") if config.detector_gain is None else None
+    if gain is None and config.detector_gain is None and counts.dtype.kind == "f":
+        raise InputError(source, "ADU", "nothing here", "detector units per electron, or --detector_gain")
+    if gain is not None and gain <= 0:
+        raise InputError(source, "ADU", f"{gain:g}", "a positive number, or --detector_gain")
+    return derive(scan, MIRROR if mirrored else Orientation(), Orientation(), gain), crop
+
+
+def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], bool]:
+    """Patterns, what is kept of each, rows and columns of their raster (or their number), and if axes are exchanged."""
+    for name in RAW:
+        dataset, values = variables.dataset(name), None
+        if dataset is not None:
+            mirrored = replace(config, centre_px=config.centre_px and config.centre_px[::-1])
+            crop = Crop.of(str(path), dataset.shape, mirrored)
+            return take_counts(dataset, path, None, mirrored), crop, dataset.shape[-3::-1], True
+        values = variables.array(name)
+        if values is not None:
+            if values.ndim not in (3, 4) or values.dtype.kind not in "uif":
+                found = f"{values.dtype} of shape {values.shape}"
+                raise InputError(str(path), name, found, "real numbers of shape (ky, kx, y, x) or (ky, kx, patterns)")
+            stack = np.moveaxis(values.reshape(*values.shape[:2], -1, order="F"), -1, 0)
+            kept = np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config)))
+            return kept, Crop.of(str(path), stack.shape, config), values.shape[2:], False
+    raise InputError(str(path), "dp", "no patterns", "them in dp, cbed or p.fmag")
+
+
+def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:
+    source = str(path)
+    amplitudes, renorm = variables.array("p.fmag"), number(variables, "p.renorm")
+    positions = variables.array("p.positions")
+    if amplitudes is None or amplitudes.ndim != 3 or amplitudes.dtype.kind != "f" or not renorm:
+        raise InputError(source, "p.fmag", "something else", "amplitudes of shape (N, N, patterns), and p.renorm")
+    if positions is None or positions.shape != (amplitudes.shape[-1], 2):
+        found = "nothing here" if positions is None else f"shape {positions.shape}"
+        raise InputError(source, "p.positions", found, f"({amplitudes.shape[-1]}, 2), one line per pattern")
+    counts = np.moveaxis(np.square(_centred(amplitudes) / renorm), -1, 0).astype(np.float32)
+    window, crop = window_of(source, counts.shape, config), Crop.of(source, counts.shape, config)
+    counts, good = np.ascontiguousarray(cut(counts, window)), _good(variables, source, amplitudes.shape)
+    optics = optics_of(variables)
+    scan = ScanData(
+        counts=counts,
+        positions_px=crop.positions(np.ascontiguousarray(positions, np.float64)),
+        mask=None if good is None else cut(good, window),
+        provenance=describe_source(path, "shelves", config, layout="prepared", **crop.notes()),
+        **{**optics, "pixel_size_m": crop.pixel_size_m(optics["pixel_size_m"])},
+    )
+    return scan, crop
+
+
+def _good(variables: Variables, source: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    mask = variables.array("p.fmask")
+    if mask is None:
+        return None
+    if mask.ndim not in (2, 3) or mask.shape[:2] != shape[:2]:
+        raise InputError(source, "p.fmask", f"shape {mask.shape}", f"{shape[:2]}, or one image per pattern")
+    return np.ascontiguousarray(_centred(mask.reshape(*shape[:2], -1) != 0).all(-1))
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return np.fft.fftshift(values, axes=(0, 1))
+
+
+def holds_scan(path: Path, config: LoadConfig) -> bool:
+    """Whether there are patterns; a file with an object and none is a reconstruction."""
+    names = names_in(path)
+    return not names.isdisjoint(RAW) or "object" not in names
+
+
+def is_shelves(path: Path) -> bool:
+    """Whether a file is a MATLAB file, with patterns where that can be told without unpacking it."""
+    if not h5py.is_hdf5(path):
+        return is_mat5(path)
+    with open_hdf5(path) as file:
+        return any(find_dataset(file, name) is not None for name in ("dp", "cbed", "p/fmag", "p/dx_spec"))
+
+
+SHELVES = Format(
+    "PtychoShelves / fold_slice file",
+    (".mat",),
+    sniff=is_shelves,
+    entries=(
+        Entry("dp or cbed", "counts", "(ky, kx, y, x) or (ky, kx, M)", "detector units", "raw: zero frequency at N//2"),
+        Entry("ADU", "counts", "", "", "raw: detector units per electron", True),
+        Entry("voltage", "energy_eV", "", "kV", "raw: accelerating voltage", True),
+        Entry("alpha or alpha0", "pixel_size_m", "", "mrad", "raw: semi-convergence, of a disk with radius rbf", True),
+        Entry("rbf", "pixel_size_m", "", "pixel", "raw: radius of the bright-field disk", True),
+        Entry("p.fmag", "counts", "(N, N, M)", "sqrt(counts) * p.renorm", "prepared: zero frequency in the corner"),
+        Entry("p.renorm", "counts", "", "", "prepared: factor of the amplitudes"),
+        Entry("p.fmask", "mask", "(N, N) or (N, N, M)", "", "prepared: 1 = good, zero frequency in the corner", True),
+        Entry("p.positions", "positions_px", "(M, 2)", "pixel", "prepared: (y, x) of the probe's pixel (0, 0)"),
+        Entry("p.dx_spec", "pixel_size_m", "(2,)", "m", "prepared: of electrons in angstroms", True),
+        Entry("p.lambda", "energy_eV", "", "m", "prepared: wavelength of photons", True),
+        Entry("p.energy", "energy_eV", "", "keV", "prepared: where there is no wavelength, and of electrons", True),
+        Entry("p.z, p.ds", "detector_distance_m", "", "m", "prepared: sample to detector, and its pixel", True),
+        Entry("p.beam_source", "particle", "", "", "prepared: electron, or absent", True),
+        Entry("probe", "probe", "(N, N, modes, variations)", "arbitrary", "of variations the first is read", True),
+        Entry("object", "object", "(H, W)", "", "reconstruction: a single layer"),
+        Entry("outputs.probe_positions", "positions_px", "(M, 2)", "pixel", "reconstruction: (x, y) from the middle"),
+    ),
+    lacks=(
+        Lack("step of a raw raster", "scan_step_m"),
+        Lack("positions of raw patterns that are no raster", "positions_file"),
+        Lack("object pixel of raw patterns without alpha and rbf", "pixel_size_m"),
+        Lack("accelerating voltage, where raw patterns come alone", "energy_eV"),
+        Lack("detector units per electron, where raw patterns come alone", "detector_gain"),
+    ),
+    notes="Files of version 5 to 7 are read whole, those of version 7.3 (HDF5) lazily where they are large; "
+    "rows and columns are MATLAB's in both. The third axis of raw patterns is y and the fourth x, both in the "
+    "direction of the probe's motion.",
+    read=read_shelves,
+    read_reconstruction=read_shelves_reconstruction,
+    holds_scan=holds_scan,
+)

@@ -1,0 +1,78 @@
+"""Reconstructions of PtychoShelves and fold_slice, and what scans of theirs have in common with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import PLANCK_TIMES_C_EV_M
+from ptypinn.errors import InputError
+from ptypinn.io.arrays import as_positions, as_probe
+from ptypinn.io.provenance import describe_source, foreign_reconstruction
+from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.io.safe.matlab import Variables, number, open_mat
+
+ANGSTROM = 1e-10
+
+
+def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
+    """Read object, probe and positions.
+
+    Raises:
+        InputError: Where one of them is missing, or the object has several layers.
+    """
+    source = str(path)
+    with open_mat(path, ("object", "probe", "outputs", "p"), limit_of(config.memory_budget_MB)) as variables:
+        image, probe = (variables.array(name) for name in ("object", "probe"))
+        if image is None or probe is None or image.ndim not in (2, 3):
+            raise InputError(source, "object", "no object with its probe", "both, in object and probe")
+        modes, varied = modes_of(source, probe)
+        optics = optics_of(variables)
+        return foreign_reconstruction(
+            source,
+            image if image.ndim == 2 else np.moveaxis(image, -1, 0),
+            modes,
+            _corners(variables, source, image.shape[:2], modes.shape[-1]),
+            pixel_size_m=optics.pop("pixel_size_m"),
+            provenance=describe_source(path, "shelves", config, left_out=varied, optics=optics),
+        )
+
+
+def _corners(variables: Variables, source: str, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """Positions (y, x) of the probe's pixel (0, 0), pixels; fold_slice counts (x, y) from the middle of the object."""
+    offsets, corners = variables.array("outputs.probe_positions"), variables.array("p.positions")
+    if offsets is not None:
+        middle = np.ceil((np.array(shape) - size) / 2) - 1
+        return as_positions(source, "outputs.probe_positions", offsets, "x, y")[:, ::-1] + middle
+    if corners is None:
+        raise InputError(source, "p.positions", "nothing here", "positions, here or in outputs.probe_positions")
+    return as_positions(source, "p.positions", corners)
+
+
+def optics_of(variables: Variables) -> dict[str, Any]:
+    """Numbers of prepared data: SI units for photons; electrons have their object pixel in angstroms, and no more."""
+    pixel, keV = variables.array("p.dx_spec"), number(variables, "p.energy")
+    size = None if pixel is None or not pixel.flat[0] > 0 else float(pixel.flat[0])
+    if "electron" in variables.text("p.beam_source"):
+        size = None if size is None else size * ANGSTROM
+        return {"particle": "electron", "pixel_size_m": size, "energy_eV": keV and 1e3 * keV}
+    wavelength = number(variables, "p.lambda")
+    return {
+        "pixel_size_m": size,
+        "energy_eV": PLANCK_TIMES_C_EV_M / wavelength if wavelength else keV and 1e3 * keV,
+        "detector_distance_m": number(variables, "p.z"),
+        "detector_pixel_m": number(variables, "p.ds"),
+    }
+
+
+def modes_of(source: str, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Probe modes from (N, N, modes, variations): the mean probe; and that how it varies over the scan is left out."""
+    if values.ndim not in (2, 3, 4):
+        raise InputError(source, "probe", f"shape {values.shape}", "(N, N), (N, N, modes) or (N, N, modes, variations)")
+    first, further = (values[..., 0], values.shape[-1] - 1) if values.ndim == 4 else (values, 0)
+    left_out = [f"{further} variations of the probe over the scan"] if further else []
+    return as_probe(source, "probe", first if first.ndim == 2 else np.moveaxis(first, -1, 0)), left_out

@@ -1,0 +1,159 @@
+"""4D-STEM rasters of electron diffraction patterns: EMD and other HDF5 files, and plain NPY arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.lazy_counts import MappedCounts
+from ptypinn.data.scan import Counts, Particle, ScanData, wavelength_of
+from ptypinn.errors import InputError
+from ptypinn.io.counts import require_counts, take_counts
+from ptypinn.io.crop import Crop, cut, window_of
+from ptypinn.io.format import Entry, Format, Lack
+from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
+from ptypinn.io.provenance import describe_source
+from ptypinn.io.raster import angular_pixel, raster_positions
+from ptypinn.io.safe.hdf5 import open_hdf5
+from ptypinn.io.safe.npz import map_npy
+from ptypinn.physics.probes import ZonePlate, zone_plate_probe
+
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
+    """Read a raster of patterns (y, x, rows, columns), or a stack of them with `positions_file`.
+
+    Raises:
+        InputError: Where step, object pixel or electrons per detector unit stay open, naming the option for each.
+    """
+    source = str(path)
+    require_counts(source, config, "4D-STEM files")
+    counts, crop, raster, told = _take(path, config)
+    if counts.dtype.kind == "f" and config.detector_gain is None:
+        found = f"{counts.dtype}, which may be electrons or detector units"
+        raise InputError(source, "counts", found, "--detector_gain, detector units per electron (1 for electrons)")
+    particle: Particle = "electron" if config.particle == "auto" else config.particle
+    size, energy = counts.shape[-1], config.energy_eV
+    pixel = angular_pixel(source, config, size, energy, told.pixel_rad, particle)
+    if pixel is None and told.pixel_per_m is not None:
+        pixel = 1 / (size * told.pixel_per_m)
+    positions = raster_positions(crop, config, raster, told.step_m, pixel)
+    notes: dict[str, Any] = {"rotation_rad": told.rotation_rad, "transposed": told.transposed, "raster": list(raster)}
+    notes |= crop.notes()
+    return ScanData(
+        counts=counts,
+        positions_px=positions if config.positions_file else _to_detector(positions, told),
+        probe=_probe(size, told, _pixel_rad(told, energy, particle)),
+        pixel_size_m=pixel,
+        energy_eV=energy,
+        particle=particle,
+        provenance=describe_source(path, "stem4d", config, **notes),
+    )
+
+
+def _take(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], Calibration]:
+    """Patterns, what is kept of each, the rows and columns of their raster, and what the file says about it."""
+    if not h5py.is_hdf5(path):
+        return *_take_npy(path, config), Calibration()
+    with open_hdf5(path) as file:
+        found = find_raster(file)
+        if not found:
+            raise InputError(str(path), "file", "no array of four axes", "a raster of patterns (y, x, rows, columns)")
+        if len(found) > 1 and ("emd_group_type" in found[0].parent.attrs) == (
+            "emd_group_type" in found[1].parent.attrs
+        ):
+            names = ", ".join(data.name for data in found[:4])
+            raise InputError(str(path), "file", f"several rasters: {names}", "a single one")
+        dataset = found[0]
+        told = read_calibration(dataset, str(path))
+        inner = replace(config, centre_px=config.centre_px or told.centre_px)
+        crop = Crop.of(str(path), dataset.shape, inner)
+        return take_counts(dataset, path, None, inner), crop, dataset.shape[:2], told
+
+
+def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...]]:
+    patterns = map_npy(path)
+    if patterns.ndim not in (3, 4) or patterns.dtype.kind not in "uif":
+        found = f"{patterns.dtype} of shape {patterns.shape}"
+        raise InputError(str(path), "file", found, "a raster of patterns (y, x, rows, columns), or a stack of them")
+    window, crop = window_of(str(path), patterns.shape, config), Crop.of(str(path), patterns.shape, config)
+    if patterns.nbytes > config.memory_budget_MB * 1e6 and patterns.flags.c_contiguous:
+        return MappedCounts(path, window), crop, patterns.shape[:-2]
+    stack = patterns.reshape(-1, *patterns.shape[-2:])
+    return np.array(cut(stack, window)), crop, patterns.shape[:-2]
+
+
+def _to_detector(positions: np.ndarray, told: Calibration) -> np.ndarray:
+    """Positions (y, x) of the raster in the coordinates of the detector, whose axes may be turned against it."""
+    cos, sin = math.cos(told.rotation_rad), math.sin(told.rotation_rad)
+    turned = positions @ np.array([[cos, -sin], [sin, cos]])
+    return np.ascontiguousarray(turned[:, ::-1]) if told.transposed else turned
+
+
+def _pixel_rad(told: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
+    if told.pixel_rad is not None or told.pixel_per_m is None or energy_eV is None:
+        return told.pixel_rad
+    return told.pixel_per_m * wavelength_of(energy_eV, particle)
+
+
+def _probe(size: int, told: Calibration, pixel_rad: float | None) -> np.ndarray | None:
+    """Field of a round aperture in focus, where the file knows its size."""
+    radius = told.semiangle_px
+    if told.semiangle_rad is not None and pixel_rad is not None:
+        radius = told.semiangle_rad / pixel_rad
+    if radius is None or not 1 <= radius <= size / 2:
+        return None
+    aperture = ZonePlate(pupil_radius=2 * radius / size, central_stop=0.0, defocus_waves=0.0, osa_radius=2.0)
+    with torch.no_grad():
+        return zone_plate_probe(size, aperture).numpy()
+
+
+def is_stem4d(path: Path) -> bool:
+    """Whether a file is an NPY file of three or four axes, or HDF5 with an array of four."""
+    if h5py.is_hdf5(path):
+        with open_hdf5(path) as file:
+            return bool(find_raster(file))
+    with path.open("rb") as file:
+        return file.read(len(NPY_MAGIC)) == NPY_MAGIC
+
+
+STEM4D = Format(
+    "4D-STEM raster (EMD, HDF5 or NPY)",
+    (".emd", ".h5", ".npy"),
+    sniff=is_stem4d,
+    entries=(
+        Entry(
+            "data", "counts", "(y, x, rows, columns)", "detector units", "the only array of four axes; of EMD groups"
+        ),
+        Entry("dim0, dim1", "positions_px", "(2,) or (y,)", "m", "steps of the raster; dim1, dim2 in EMD 0.x", True),
+        Entry("dim2, dim3", "pixel_size_m", "(2,) or (rows,)", "1/m or rad", "detector pixel; dim3, dim4 in 0.x", True),
+        Entry(f"{CALIBRATION}/R_pixel_size", "positions_px", "", "R_pixel_units", "in place of dim0 and dim1", True),
+        Entry(f"{CALIBRATION}/Q_pixel_size", "pixel_size_m", "", "Q_pixel_units", "in place of dim2 and dim3", True),
+        Entry(f"{CALIBRATION}/qx0_mean, qy0_mean", None, "", "pixel", "row and column of the direct beam", True),
+        Entry(f"{CALIBRATION}/probe_semiangle", "probe", "", "pixel", "radius of the bright-field disk", True),
+        Entry(f"{CALIBRATION}/convergence_semiangle_mrad", "probe", "", "mrad", "semi-convergence angle", True),
+        Entry(f"{CALIBRATION}/QR_rotation", None, "", "rad", "turns detector coordinates to the raster's", True),
+        Entry(f"{CALIBRATION}/QR_flip", None, "", "", "rows and columns of the detector are exchanged besides", True),
+    ),
+    lacks=(
+        Lack("detector units per electron, where patterns are floating-point", "detector_gain"),
+        Lack("accelerating voltage", "energy_eV"),
+        Lack("step of the raster, in NPY files", "scan_step_m"),
+        Lack("object pixel, in NPY files (or camera length and detector pixel)", "pixel_size_m"),
+        Lack("positions of patterns that are no raster", "positions_file"),
+        Lack("defocus of the probe, which is assumed in focus", "probe"),
+        Lack("direct beam, where the file was not calibrated", "centre_px"),
+    ),
+    notes="Counts are electrons: integers as they are, floating-point values after division by `detector_gain`; of "
+    "simulations without noise it is one over the dose. The wavelength is that of relativistic electrons whose "
+    "kinetic energy is `energy_eV`, the accelerating voltage in volts.",
+    read=read_stem4d,
+)

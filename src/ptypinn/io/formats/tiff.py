@@ -1,0 +1,60 @@
+"""Objects as TIFF images, for whatever looks at images: float32 pages whose tags know the pixel size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.errors import InputError
+from ptypinn.io.format import Entry, Format
+
+CENTIMETRES_PER_METRE = 100.0
+SMALLEST_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
+"""Smallest pixel that the tags can hold, metres; smaller ones stand in the description alone."""
+
+
+def write_tiff(recon: Reconstruction, path: Path) -> None:
+    """Write amplitude and phase, two pages of float32.
+
+    Raises:
+        InputError: Where the package tifffile is not installed.
+    """
+    try:
+        from tifffile import RESUNIT, TiffWriter
+    except ImportError as error:
+        raise InputError(str(path), "format", "no package tifffile", "it; pip install 'ptypinn[tiff]'") from error
+    pages = {"amplitude": (np.abs(recon.object), ""), "phase": (np.angle(recon.object), "rad")}
+    size = recon.pixel_size_m
+    per_cm = None if size is None or size < SMALLEST_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
+    with TiffWriter(path, bigtiff=8 * recon.object.size >= 2**32 - 2**25) as file:
+        for name, (image, unit) in pages.items():
+            told = {"image": name, "unit": unit, "pixel_size_m": size, "origin_px": list(recon.origin_px)}
+            file.write(
+                np.asarray(image, np.float32),
+                photometric="minisblack",
+                software="ptypinn",
+                description=json.dumps(told),
+                resolution=per_cm,
+                resolutionunit=None if per_cm is None else RESUNIT.CENTIMETER,
+                metadata=None,
+                contiguous=False,
+            )
+
+
+TIFF = Format(
+    "TIFF images of the object",
+    (".tif", ".tiff"),
+    sniff=lambda path: False,
+    entries=(
+        Entry("page 0", "object", "(H, W)", "", "amplitude of the transmission, float32"),
+        Entry("page 1", "object", "(H, W)", "rad", "phase in [-pi, pi], float32"),
+        Entry("XResolution, YResolution", "pixel_size_m", "", "pixels per cm", "of every page", True),
+        Entry("ImageDescription", "pixel_size_m", "", "m", "JSON: image, unit, pixel_size_m, origin_px"),
+    ),
+    notes="Written, not read. Needs the extra `tiff`.",
+    write_reconstruction=write_tiff,
+    needs=("object",),
+)

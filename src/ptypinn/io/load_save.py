@@ -1,0 +1,135 @@
+"""Scan and reconstruction files: one adapter per format behind `load`, `load_reconstruction` and `save`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.apply_options import finish, finish_reconstruction
+from ptypinn.io.format import Entry, Field, Format, Lack, require_writable
+from ptypinn.io.registry import FORMATS, detect_format
+from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.io.safe.hdf5_links import external_files
+from ptypinn.utils.files import atomic_path
+
+DEFAULTS = LoadConfig()
+SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")
+"""Options for what only files of some formats lack; those of the others have it, and are not read by them."""
+
+
+def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
+    """Read a scan and bring it into the conventions of the package.
+
+    Args:
+        path: The scan file.
+        config: What the file does not say.
+
+    Returns:
+        The scan; a probe of arbitrary scale is calibrated by the rule that `config` names.
+
+    Raises:
+        InputError: Where the file or an option is at fault; one line that names the file and the field.
+    """
+    return read_scan(path, config)
+
+
+def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: bool = True) -> ScanData:
+    """`load`, which may leave a probe of arbitrary scale as it is.
+
+    Args:
+        path: The scan file.
+        config: What the file does not say.
+        calibrate: Give such a probe its photons.
+    """
+    path = Path(path)
+    found = format_of(path, config)
+    if found.read is None:
+        raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
+    _require_wanted(str(path), found, config)
+    with external_files(config.allow_external):
+        return finish(found.read(path, config), config, calibrate=calibrate)
+
+
+def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
+    """Read a reconstruction of any format.
+
+    Args:
+        path: The file.
+        config: What the file does not say.
+
+    Raises:
+        InputError: Where the file or an option is at fault; one line that names the file and the field.
+    """
+    path = Path(path)
+    found = format_of(path, config)
+    if found.read_reconstruction is None:
+        raise InputError(str(path), "file", f"a scan ({found.title})", "a reconstruction")
+    with external_files(config.allow_external):
+        return finish_reconstruction(found.read_reconstruction(path, config), config)
+
+
+def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "native") -> Path:
+    """Write a scan or a reconstruction, atomically.
+
+    Args:
+        thing: What to write.
+        path: Where; an existing file is replaced once the new one is complete.
+        format: Name of the format; `native` is the package's own, which keeps everything.
+
+    Raises:
+        InputError: Where the format cannot be written, or not without what is missing.
+    """
+    path, target = Path(path), FORMATS[format]
+    require_writable(target, thing, path)
+    with atomic_path(path) as temporary:
+        if isinstance(thing, ScanData) and target.write is not None:
+            target.write(thing, temporary)
+        elif isinstance(thing, Reconstruction) and target.write_reconstruction is not None:
+            target.write_reconstruction(thing, temporary)
+    return path
+
+
+def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
+    """The format of an existing file: the one that `config` names, or else by its content."""
+    require_file(path)
+    readable = {name: f for name, f in FORMATS.items() if f.read or f.read_reconstruction}
+    with external_files(config.allow_external):
+        name = detect_format(path) if config.format == "auto" else config.format
+    if name not in readable:
+        raise InputError("--format", "", name, f"one of {', '.join(readable)}")
+    return readable[name]
+
+
+def _require_wanted(source: str, found: Format, config: LoadConfig) -> None:
+    """Raise `InputError` where an option supplies what files of the format do not leave open: it would go unheard."""
+    for name in SUPPLYING:
+        value = getattr(config, name)
+        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in found.lacks}:
+            raise InputError(source, f"--{name}", str(value), f"nothing, for files of this format ({found.title})")
+
+
+def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
+    """Whether an existing file holds a scan; if not, it holds a reconstruction and no counts."""
+    found = format_of(path, config)
+    with external_files(config.allow_external):
+        return found.read is not None and (found.read_reconstruction is None or found.holds_scan(path, config))
+
+
+__all__ = [
+    "DEFAULTS",
+    "FORMATS",
+    "Entry",
+    "Field",
+    "Format",
+    "Lack",
+    "detect_format",
+    "format_of",
+    "holds_scan",
+    "load",
+    "load_reconstruction",
+    "read_scan",
+    "save",
+]

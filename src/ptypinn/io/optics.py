@@ -1,0 +1,102 @@
+"""Energy, distance and detector pixel of a scan, the object pixel that they give, and what to say where one lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.scan import Particle, wavelength_of
+from ptypinn.errors import InputError
+from ptypinn.io.arrays import LENGTHS
+
+NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The numbers of far-field diffraction; None where neither the file nor an option tells."""
+
+    energy_eV: float | None = None
+    """Energy of a photon, kinetic energy of an electron, electron volts."""
+    detector_distance_m: float | None = None
+    """Sample to detector, metres."""
+    detector_pixel_m: float | None = None
+    """Detector pixel, metres."""
+    particle: Particle = "photon"
+    """What is diffracted."""
+
+    @classmethod
+    def read(
+        cls,
+        source: str,
+        config: LoadConfig,
+        found: Mapping[str, float | None],
+        places: Mapping[str, str],
+        particle: Particle = "photon",
+    ) -> Optics:
+        """What a file says, and what options say in its place.
+
+        Args:
+            source: Name of the file for messages.
+            config: Reading options.
+            found: Numbers of the file by their names here.
+            places: Where in the file each of them lies.
+            particle: What files of the format usually hold.
+
+        Raises:
+            InputError: Where a number is not positive.
+        """
+        numbers = {name: getattr(config, name) or found.get(name) for name in NAMES}
+        for name, value in numbers.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(source, places[name], str(value), "a positive number")
+        return cls(**numbers, particle=particle if config.particle == "auto" else config.particle)
+
+    def pixel_size_m(self, size: int) -> float | None:
+        """Object pixel, metres, `wavelength * distance / (N * detector pixel)`; None where a number lacks.
+
+        Args:
+            size: Edge N of a pattern, pixels.
+        """
+        if self.energy_eV is None or self.detector_distance_m is None or self.detector_pixel_m is None:
+            return None
+        wavelength_m = wavelength_of(self.energy_eV, self.particle)
+        return wavelength_m * self.detector_distance_m / (size * self.detector_pixel_m)
+
+    def require_pixel_size_m(self, source: str, config: LoadConfig, size: int, places: Mapping[str, str]) -> float:
+        """Object pixel, metres, for positions that are in metres; `--pixel_size_m` stands before the far field's.
+
+        Raises:
+            InputError: Where a number lacks, naming the place in the file and the options that supply it.
+        """
+        pixel = config.pixel_size_m or self.pixel_size_m(size)
+        if pixel is None:
+            name = next(name for name in NAMES if getattr(self, name) is None)
+            raise InputError(source, places[name], "nothing here", f"a value, or --{name} (or --pixel_size_m)")
+        return pixel
+
+    def fields(self) -> dict[str, Any]:
+        """The numbers by the names of the fields of `ScanData`."""
+        return {**{name: getattr(self, name) for name in NAMES}, "particle": self.particle}
+
+
+def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
+    """The unit of positions that `positions_unit` names, object pixels; 1 where it names none.
+
+    Args:
+        source: Name of the file for messages.
+        config: Reading options.
+        pixel_m: Object pixel, metres; None where it is not known.
+
+    Raises:
+        InputError: Where positions are lengths and the object pixel is not known.
+    """
+    if config.positions_unit not in LENGTHS:
+        return 1.0
+    if pixel_m is None:
+        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
+    return LENGTHS[config.positions_unit] / pixel_m

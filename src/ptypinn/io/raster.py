@@ -1,0 +1,89 @@
+"""Positions and object pixels of patterns that come as a raster, as electron microscopes record them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.scan import Particle, wavelength_of
+from ptypinn.errors import InputError
+from ptypinn.io.crop import Crop
+from ptypinn.io.position_table import read_positions
+
+MAX_PATTERNS = 10**8
+"""More positions than any file that can be read has patterns."""
+
+
+def angular_pixel(
+    source: str,
+    config: LoadConfig,
+    size: int,
+    energy_eV: float | None,
+    angle_per_pixel_rad: float | None,
+    particle: Particle,
+) -> float | None:
+    """Object pixel, metres: `wavelength / (N * angle of a detector pixel)`; None where something is not known.
+
+    Args:
+        source: Name of the file for messages.
+        config: Reading options; `pixel_size_m` comes first, then the camera length and the detector's pixel.
+        size: Edge N of a pattern, pixels.
+        energy_eV: Energy, electron volts.
+        angle_per_pixel_rad: Angle that a detector pixel spans by the file, radians.
+        particle: What is diffracted.
+    """
+    if config.pixel_size_m is not None:
+        return config.pixel_size_m
+    if config.detector_pixel_m is not None and config.detector_distance_m is not None:
+        angle_per_pixel_rad = config.detector_pixel_m / config.detector_distance_m
+    for name, value in (("energy", energy_eV), ("angle per detector pixel", angle_per_pixel_rad)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(source, name, str(value), "a positive number")
+    if energy_eV is None or angle_per_pixel_rad is None:
+        return None
+    return wavelength_of(energy_eV, particle) / (size * angle_per_pixel_rad)
+
+
+def raster_positions(
+    crop: Crop,
+    config: LoadConfig,
+    raster: tuple[int, ...],
+    step_m: tuple[float, float] | None,
+    pixel_m: float | None,
+    fast: Literal["x", "y"] = "x",
+) -> Float64[np.ndarray, "patterns 2"]:
+    """Positions (y, x), object pixels: those of `positions_file`, or else a raster's.
+
+    Args:
+        crop: What is kept of the patterns.
+        config: Reading options; `scan_step_m` replaces the file's step.
+        raster: Rows and columns of the raster; the number of patterns where the file does not say.
+        step_m: Step (y, x) by the file, metres.
+        pixel_m: Object pixel, metres.
+        fast: Coordinate that changes from one pattern to the next.
+
+    Raises:
+        InputError: Where neither file nor options say enough, naming the option that does.
+    """
+    if config.positions_file:
+        return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m, crop.table_scale)
+    source = crop.source
+    if len(raster) != 2:
+        found = f"{raster[0]} patterns without positions" if raster else "one pattern"
+        raise InputError(source, "positions", found, "a raster, or --positions_file")
+    if math.prod(raster) > MAX_PATTERNS:
+        raise InputError(source, "positions", f"a raster of {raster[0]} x {raster[1]}", f"at most {MAX_PATTERNS:g}")
+    step = (config.scan_step_m,) * 2 if config.scan_step_m is not None else step_m
+    if step is None or not all(math.isfinite(s) and s > 0 for s in step):
+        raise InputError(source, "scan step", "none" if step is None else str(step), "a value, or --scan_step_m")
+    if pixel_m is None:
+        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        raise InputError(source, "object pixel", "too little to know it", expected)
+    y, x = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in raster), indexing="ij")
+    y, x = (y, x) if fast == "x" else (y.T, x.T)
+    return np.stack([y.ravel() * step[0], x.ravel() * step[1]], axis=1) / pixel_m

@@ -1,0 +1,120 @@
+"""`Reconstruction` as an HDF5 file that opens as a default plot in NeXus viewers.
+
+`/entry/object_phase`, `/entry/object_amplitude` and `/entry/object_uncertainty` are NXdata with axes, for people;
+`/entry/reconstruction` holds every field exactly, for programs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5 import (
+    add_dataset,
+    add_group,
+    find_dataset,
+    open_hdf5,
+    read_json,
+    read_scalar,
+    require_array,
+    write_json,
+)
+from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.utils.files import atomic_path
+
+GROUP = "entry/reconstruction"
+ARRAYS = {
+    "object": np.complex64,
+    "illumination": np.float32,
+    "probe": np.complex64,
+    "positions_px": np.float64,
+    "origin_px": np.int64,
+}
+UNITS = {
+    "object": "",
+    "illumination": "photons/pixel",
+    "probe": "sqrt(photons)",
+    "positions_px": "pixel",
+    "origin_px": "pixel",
+}
+OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32}
+"""Images that not every reconstruction has, transmission."""
+RECORDS = ("scale", "metrics", "history", "provenance")
+LATER = ("prediction_scale",)
+"""Records that files of earlier versions lack."""
+
+
+def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
+    """Write a reconstruction atomically.
+
+    Args:
+        recon: What to write.
+        path: Where; an existing file is replaced once the new one is complete.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"NX_class": "NXroot", "default": "entry"})
+        entry = add_group(file, "entry", "NXentry", default="object_phase")
+        entry["title"] = "Ptychographic reconstruction"
+        write_plots(entry, recon)
+        exact = add_group(entry, "reconstruction", "NXcollection", format_version=1)
+        for name, dtype in ARRAYS.items():
+            add_dataset(exact, name, np.asarray(getattr(recon, name), dtype), UNITS[name])
+        if recon.patterns is not None:
+            exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
+        if recon.pixel_size_m is not None:
+            add_dataset(exact, "pixel_size_m", recon.pixel_size_m, "m")
+        for name, dtype in OPTIONAL.items():
+            if (values := getattr(recon, name)) is not None:
+                add_dataset(exact, name, np.asarray(values, dtype), "")
+        for name in (*RECORDS, *LATER):
+            write_json(exact, name, getattr(recon, name))
+    return Path(path)
+
+
+def read_reconstruction(path: Path) -> Reconstruction:
+    """Read what `write_reconstruction` wrote.
+
+    Raises:
+        InputError: Where the file is missing, not HDF5, truncated, or not a reconstruction.
+    """
+    source = str(path)
+    with open_hdf5(Path(path)) as file:
+        if not is_reconstruction(file):
+            raise InputError(source, f"/{GROUP}", "no such group", "a reconstruction written by ptypinn")
+        present = [name for name in OPTIONAL if name in file[GROUP]]
+        types = {**ARRAYS, **{name: OPTIONAL[name] for name in present}}
+        arrays: dict[str, Any] = {
+            name: require_array(file, source, f"{GROUP}/{name}").astype(dtype) for name, dtype in types.items()
+        }
+        records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
+        records |= {name: read_json(file, source, f"{GROUP}/{name}") for name in LATER if name in file[GROUP]}
+        size, patterns = read_scalar(file, source, f"{GROUP}/pixel_size_m"), find_dataset(file, f"{GROUP}/patterns")
+        y, x = arrays.pop("origin_px").tolist()
+        part = None if patterns is None else read_array(patterns, source).astype(np.int64)
+    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
+
+
+def is_reconstruction(file: h5py.File) -> bool:
+    """Whether an open HDF5 file is one that `write_reconstruction` wrote."""
+    return isinstance(file.get(GROUP), h5py.Group)
+
+
+def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
+    """Add images with axes and units for viewers: `object_phase`, `object_amplitude`, `object_uncertainty` if known."""
+    _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
+    _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
+    if recon.uncertainty is not None:
+        _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
+
+
+def _write_plot(entry: h5py.Group, name: str, image: np.ndarray, unit: str, recon: Reconstruction) -> None:
+    plot = add_group(entry, name, "NXdata", signal="data", axes=["y", "x"])
+    add_dataset(plot, "data", image.astype(np.float32), unit)
+    step, axis_unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
+    for axis, length, origin in zip(("y", "x"), image.shape, recon.origin_px, strict=True):
+        add_dataset(plot, axis, (origin + np.arange(length)) * step, axis_unit)

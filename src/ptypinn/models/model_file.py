@@ -1,0 +1,238 @@
+"""The trained network as one file: weights and probe as safetensors, everything else as its JSON header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ptypinn.errors import InputError
+from ptypinn.models import MODELS
+from ptypinn.models.canvas_features import CHANNELS
+from ptypinn.models.patch_predictor import PatchPredictor
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.scale import IntensityScaler
+from ptypinn.utils.files import atomic_path
+
+BUNDLE_FORMAT = "ptypinn-bundle-1"
+
+
+@dataclass(frozen=True)
+class BundleHeader:
+    """What a network needs besides its weights."""
+
+    model: str
+    """Name in `MODELS`."""
+    hyperparameters: Mapping[str, Any]
+    """Arguments of the network, `size` and `gridsize` among them."""
+    mean_pattern_energy: float
+    """E of the training split, photons."""
+    input_scale: float
+    """Initial factor s of the intensity scaler, sqrt(photons)."""
+    log_scale: float
+    """Learned logarithm of the factor; `log(input_scale)` where it was not trained."""
+    probe_gauge: str = "calibrated"
+    """Gauge of the probe that the network was trained with."""
+    trained_probe: bool = False
+    """Whether the probe was learned with the network."""
+    gauge: float | None = None
+    """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
+    scale: list[dict[str, Any]] = field(default_factory=list)
+    """Scale ledger of the training, measured over the epoch whose weights these are."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration, training scan, split, versions; JSON-able."""
+
+    @property
+    def size(self) -> int:
+        """Edge N of the patterns, pixels."""
+        return int(self.hyperparameters["size"])
+
+    @property
+    def gridsize(self) -> int:
+        """Groups hold `gridsize**2` patterns."""
+        return int(self.hyperparameters["gridsize"])
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained network with its scale and its probe."""
+
+    header: BundleHeader
+    """Names, numbers and provenance."""
+    weights: Mapping[str, Tensor]
+    """State of the network."""
+    probe: Tensor
+    """Probe modes of the training, sqrt(photons), (mode, N, N)."""
+    source: str = "bundle"
+    """Name of the bundle in messages: its file."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file, atomically."""
+        tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in self.weights.items()}
+        tensors["probe"] = torch.view_as_real(self.probe.detach().cpu()).contiguous()
+        header = {"format": BUNDLE_FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
+        with atomic_path(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata=header)
+        return Path(path)
+
+    def predictor(self, probe: Tensor, mask: Tensor) -> PatchPredictor:
+        """The network ready to reconstruct with a probe, sqrt(photons), and a mask in FFT order.
+
+        The input scale moves with the probe's power, so that one exposure of the same experiment looks like another.
+
+        Raises:
+            InputError: Where the weights do not fit the network that the header names.
+        """
+        header = self.header
+        dose = float((probe.abs().double() ** 2).sum() / (self.probe.abs().double() ** 2).sum()) ** 0.5
+        scaler = IntensityScaler(header.input_scale * dose)
+        with torch.no_grad():
+            scaler.log_scale.add_(header.log_scale - math.log(header.input_scale))
+        network = self._network()
+        return PatchPredictor(network, scaler, probe, mask).eval().requires_grad_(False)
+
+    def _network(self) -> torch.nn.Module:
+        if self.header.model not in MODELS:
+            raise InputError(self.source, "model", repr(self.header.model), f"one of {sorted(MODELS)}")
+        try:
+            network = MODELS[self.header.model](**self.header.hyperparameters)
+            network.load_state_dict(dict(self.weights))
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(self.source, "network", reason, "weights that fit the model named in the header") from None
+        return network
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read what `Bundle.save` wrote; nothing in the file is executed.
+
+    Raises:
+        InputError: Where the file is missing, damaged, or not a bundle.
+    """
+    source = str(path)
+    if not Path(path).is_file():
+        raise InputError(source, "", "no such file", "a bundle written by `ptypinn train`")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(source, "", f"an unreadable file ({error})", "a bundle written by `ptypinn train`") from None
+    if metadata.get("format") != BUNDLE_FORMAT or "probe" not in tensors:
+        found = repr(metadata.get("format", "a file without a bundle header"))
+        raise InputError(source, "format", found, repr(BUNDLE_FORMAT))
+    try:
+        header = BundleHeader(**json.loads(metadata["header"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(source, "header", str(error), "the fields of a bundle header") from None
+    prefix = "network."
+    weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return Bundle(header, weights, torch.view_as_complex(tensors["probe"]), source)
+
+
+WEIGHTS_FORMAT = "ptypinn-unrolled-1"
+SHIPPED = "unrolled.safetensors"
+"""File name of the weights inside `ptypinn.models.weights`."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained network and what is known about it."""
+
+    network: UnrolledCorrection
+    """In evaluation mode, without gradients."""
+    card: Mapping[str, Any]
+    """What it was trained on, how, and what it reached; JSON-able."""
+    source: str
+    """Where it comes from, for messages and provenance."""
+    digest: str
+    """SHA-256 of the weights, independent of the file around them."""
+
+    def record(self) -> dict[str, Any]:
+        """What cards of weights that went on from these say of them."""
+        return {"file": Path(self.source).name, "sha256": self.digest, "card": dict(self.card)}
+
+    def card_without_ancestors(self) -> dict[str, Any]:
+        """The card, with the weights that these went on from by file and digest alone: what reconstructions keep."""
+        start = self.card.get("start")
+        if not isinstance(start, Mapping):
+            return dict(self.card)
+        return {**self.card, "start": {name: value for name, value in start.items() if name != "card"}}
+
+
+def load_weights(path: str | Path | None = None) -> Weights:
+    """Read weights; nothing in the file is executed.
+
+    Args:
+        path: A file that `save_weights` wrote; None for the weights that come with the package.
+
+    Raises:
+        InputError: Where the file is missing, damaged, or holds something else.
+    """
+    if path is None:
+        with as_file(files("ptypinn.models.weights") / SHIPPED) as place:
+            return _read(place, "shipped weights")
+    if not Path(path).is_file():
+        raise InputError(str(path), "", "no such file", "weights written by `ptypinn pretrain` or `ptypinn finetune`")
+    return _read(Path(path), str(path))
+
+
+def is_weights(path: str | Path) -> bool:
+    """Whether a file says of itself that it holds weights of the learned solver."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == WEIGHTS_FORMAT
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
+def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str | Path) -> Path:
+    """Write one safetensors file with the model card in its header, atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    header = {
+        "format": WEIGHTS_FORMAT,
+        "widths": json.dumps(network.widths),
+        "card": json.dumps(dict(card), allow_nan=False),
+    }
+    with atomic_path(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata=header)
+    return Path(path)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous().float()
+        found.update(f"{name}{tuple(value.shape)}".encode())
+        found.update(value.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _read(path: Path, source: str) -> Weights:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(source, "", f"an unreadable file ({error})", "a safetensors file") from None
+    if metadata.get("format") != WEIGHTS_FORMAT:
+        raise InputError(source, "format", repr(metadata.get("format", "another file")), repr(WEIGHTS_FORMAT))
+    try:
+        widths, card = json.loads(metadata["widths"]), json.loads(metadata["card"])
+        network = UnrolledCorrection(CHANNELS, widths=tuple(int(width) for width in widths))
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(source, "network", reason, "weights that fit the network named in the header") from None
+    return Weights(network.eval().requires_grad_(False), card, source, digest_of(tensors))

@@ -1,0 +1,139 @@
+"""From measured counts to object patches in transmission units, and from patches back to expected counts."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from ptypinn.models.blocks import transmitted_amplitude
+from ptypinn.physics.forward import detect, diffract, far_field, power, to_centred
+from ptypinn.physics.patches import extract_patches
+from ptypinn.physics.shift import shift_probe
+from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
+from ptypinn.scale import IntensityScaler, Tape
+from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
+
+PHOTONS, TRANSMITTED, COUNTS, INPUT, TEXTURE = "photons", "transmitted amplitude", "counts", "network input", "texture"
+"""What `PatchPredictor.patches` tells a tape: the first two of every pattern, the others of some."""
+GroupCounts = Float[Tensor, "group channel y x"]
+GroupPatches = Complex[Tensor, "group channel y x"]
+
+
+class Explanation(NamedTuple):
+    """Merged objects of several windows and what they say about the detector."""
+
+    canvases: Canvases
+    """Objects in the network's gauge, (window, height, width)."""
+    weights: Float[Tensor, "window height width"]
+    """Illumination of the windows, photons per object pixel."""
+    counts: Patterns
+    """Expected counts in window-major order, (window * batch, y, x), FFT order."""
+
+
+class PatchPredictor(nn.Module):
+    """A network between the scale contract on its way in and the physical probe on its way out.
+
+    The patch of pattern j is the network's texture times the transmitted amplitude `a_j` that its counts give.
+
+    Args:
+        network: `(centred amplitudes, probe) -> textures`, one channel per pattern of a group.
+        scaler: Between sqrt(counts) and network amplitude.
+        probe: Probe modes, sqrt(photons), (mode, N, N).
+        mask: Good pixels, FFT order, (N, N).
+        train_probe: Make the probe a parameter; its power never changes.
+    """
+
+    def __init__(
+        self, network: nn.Module, scaler: IntensityScaler, probe: Probe, mask: Mask, train_probe: bool = False
+    ) -> None:
+        super().__init__()
+        self.network, self.scaler = network, scaler
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+        self.photons = float(power(probe))
+        # Real numbers, so that optimisers and checkpoints treat the probe like every other parameter.
+        shape = torch.view_as_real(probe / self.photons**0.5 * probe.shape[-1]).contiguous()
+        self.probe_shape = nn.Parameter(shape, requires_grad=train_probe)
+        self.mask: Tensor
+        self.register_buffer("mask", mask)
+
+    @property
+    def probe(self) -> Probe:
+        """Probe modes at their known power, sqrt(photons)."""
+        shape = torch.view_as_complex(self.probe_shape)
+        norm = torch.linalg.vector_norm(self.probe_shape)
+        return shape * (self.photons**0.5 / norm)
+
+    @property
+    def vacuum_photons(self) -> float:
+        """Photons that the probe alone puts on the good pixels."""
+        return float((detect(far_field(self.probe.detach()[None]))[0].double() * self.mask).sum())
+
+    def patches(self, counts: GroupCounts, tape: Tape | None = None) -> GroupPatches:
+        """Object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
+
+        Args:
+            counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
+            tape: Told about photons, transmitted amplitude, counts, network input and texture.
+        """
+        probe = self.probe.detach()
+        vacuum = detect(far_field(probe[None]))[0]
+        counts = torch.where(self.mask, counts, 0.0)
+        photons = counts.sum((-2, -1))
+        transmitted = transmitted_amplitude(photons, (vacuum * self.mask).sum())[..., None, None]
+        filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
+        seen = self.scaler.to_input(filled)
+        texture = self.network(to_centred(seen), probe)
+        if tape is not None:
+            tape.note(PHOTONS, photons, each=True)
+            tape.note(TRANSMITTED, transmitted, each=True)
+            for stage, values in ((COUNTS, filled), (INPUT, seen), (TEXTURE, texture)):
+                tape.note(stage, values)
+        return texture * transmitted
+
+    def explain(
+        self,
+        patches: Complex[Tensor, "window batch y x"],
+        corners: Corners,
+        fractions: Float[Tensor, "position 2"],
+        shape: tuple[int, int],
+    ) -> Explanation:
+        """Merge patches on the canvases of their windows and predict the counts of the merged objects.
+
+        Args:
+            patches: Object patches in the frame of their probe, (window, batch, y, x).
+            corners: Integer patch corners on the canvases, (window, batch, 2).
+            fractions: Sub-pixel rest of every position in window-major order, (window * batch, 2).
+            shape: Height and width of the canvases, pixels.
+        """
+        probes = shift_probe(self.probe, fractions)
+        canvases, total = _merge(patches, probes, corners, fractions, shape)
+        merged = extract_patches(canvases, corners, patches.shape[-1]).flatten(0, 1)
+        intensity = diffract(merged, probes / self.scaler.initial_scale)
+        return Explanation(canvases, total, self.scaler.to_counts(intensity))
+
+    @torch.no_grad()
+    def response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
+        """What the merge of `explain` makes of an object that is 1 everywhere: 1.
+
+        Args:
+            corners: Integer patch corners on the canvases, (window, batch, 2).
+            fractions: Sub-pixel rest of every position in window-major order, (window * batch, 2).
+            shape: Height and width of the canvases, pixels.
+
+        Returns:
+            Root mean square, weighted by the illumination, (1,).
+        """
+        probes = shift_probe(self.probe, fractions)
+        ones = torch.ones((*corners.shape[:2], *probes.shape[-2:]), dtype=probes.dtype, device=probes.device)
+        canvases, total = _merge(ones, probes, corners, fractions, shape)
+        return ((canvases.abs().square() * total).sum() / total.sum()).sqrt()[None]
+
+
+def _merge(
+    patches: Tensor, probes: Tensor, corners: Tensor, fractions: Tensor, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Objects of the windows, and their illumination."""
+    weights = probe_intensity(probes).view(patches.shape)
+    weighted, total = stitch(align(patches, fractions), weights, corners, *shape)
+    return normalise(weighted, total), total

@@ -1,1 +1,0 @@
-"""Pre-training of the learned solver's network on simulations that are drawn while it learns."""

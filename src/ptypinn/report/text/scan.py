@@ -1,0 +1,163 @@
+"""A look at a scan in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.io.crop import LEFT_OUT
+from ptypinn.report.text.metric_labels import metres
+
+if TYPE_CHECKING:
+    from ptypinn.stages.info import ScanInfo
+
+
+UNKNOWN = "not known"
+
+
+def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
+    """Label and value with its unit, by section."""
+    table = {
+        "File": _file_rows(info),
+        "Geometry": _geometry_rows(info),
+        "Dose": _dose_rows(info),
+        "Detector": _detector_rows(info),
+        "Scan": _scan_rows(info),
+        "Probe": _probe_rows(info),
+    }
+    if info.missing:
+        table["Missing"] = [(entry["name"], f"{entry['option']}, for {entry['needed_for']}") for entry in info.missing]
+    return table
+
+
+def info_lines(info: ScanInfo) -> list[str]:
+    """The table and the warnings as plain lines."""
+    lines = []
+    for section, rows in info_table(info).items():
+        lines += [section, *(f"  {label:<20} {text}" for label, text in rows)]
+    return lines + [f"! {warning}" for warning in info.warnings]
+
+
+def _file_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    scan = info.scan
+    place = "on disk" if info.lazy else "in memory"
+    size = f"{scan.n_patterns} patterns of {scan.size} x {scan.size} pixels"
+    truth = [] if scan.truth is None else [("truth", f"{scan.truth.shape[0]} x {scan.truth.shape[1]} pixels")]
+    return [
+        ("name", scan.source),
+        ("format", str(scan.provenance.get("format", "in memory"))),
+        ("patterns", f"{size}, {scan.counts.dtype}, {place}"),
+        *truth,
+    ]
+
+
+def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    scan = info.scan
+    energy = UNKNOWN if scan.energy_eV is None else f"{scan.energy_eV / 1e3:.6g} keV"
+    lengths = {
+        "wavelength": scan.wavelength_m,
+        "detector distance": scan.detector_distance_m,
+        "detector pixel": scan.detector_pixel_m,
+        "object pixel": scan.pixel_size_m,
+    }
+    propagation = "near field (projection)" if info.shadow.is_projection else "no sign of a near field"
+    rows = [(label, UNKNOWN if value is None else metres(value, 5)) for label, value in lengths.items()]
+    return [("energy", energy), *rows, ("propagation", propagation)]
+
+
+def _dose_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    sums = info.patterns.sums
+    spread = f" ({sums.std() / sums.mean():.1%})" if sums.mean() > 0 else ""
+    shared = f", reached exactly by {info.saturated_patterns} patterns" if info.saturated_patterns else ""
+    return [
+        ("photons per pattern", f"{sums.mean():.4g} mean, {sums.min():.4g} to {sums.max():.4g}"),
+        ("spread", f"{sums.std():.3g} standard deviation{spread}"),
+        ("largest count", f"{info.patterns.peaks.max():g}{shared}"),
+        ("readings of zero", f"{info.patterns.zero_share:.1%}"),
+    ]
+
+
+def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    masked, silent, dead = (int(np.sum(p)) for p in (~info.scan.good, info.patterns.silent, info.patterns.dead))
+    return [
+        ("masked pixels", f"{masked} of {info.scan.size**2}"),
+        ("silent pixels", f"{silent} good ones read zero in every pattern"),
+        ("dead pixels", f"{dead} of these amid pixels that count"),
+    ]
+
+
+def _scan_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    positions, pixel = info.positions, info.scan.pixel_size_m
+    (height, width), (rows, columns) = positions.extent_px, info.canvas_shape
+    overlap = "needs a probe" if info.overlap is None else f"{info.overlap:.0%} linear"
+    return [
+        ("extent (y, x)", f"{_length(height, pixel)} x {_length(width, pixel)}"),
+        ("canvas", f"{rows} x {columns} pixels"),
+        ("mean spacing", _length(positions.spacing_px, pixel)),
+        ("nearest neighbour", f"{_length(positions.nearest_px, pixel)} (median)"),
+        ("overlap", overlap),
+    ]
+
+
+def _probe_rows(info: ScanInfo) -> list[tuple[str, str]]:
+    scan = info.scan
+    if scan.probe is None or info.probe_diameter_px is None:
+        return [("probe", "none")]
+    rule = scan.provenance.get("probe_calibration")
+    origin = "from the file" if not rule else f"by rule {rule['rule']}, amplitude times {rule['factor']:.4g}"
+    total = sum(info.mode_photons)
+    shares = ", ".join(f"{photons / total:.1%}" for photons in info.mode_photons)
+    return [
+        ("modes", f"{len(scan.probe)} ({shares})"),
+        ("photons", f"{total:.5g} per pattern through vacuum, {scan.probe_gauge} ({origin})"),
+        ("equivalent diameter", _length(info.probe_diameter_px, scan.pixel_size_m)),
+    ]
+
+
+def _length(pixels: float | None, pixel_size_m: float | None) -> str:
+    if pixels is None:
+        return "a single position"
+    return f"{pixels:.4g} px" + ("" if pixel_size_m is None else f" ({metres(pixels * pixel_size_m)})")
+
+
+def recon_dict(recon: Reconstruction) -> dict[str, Any]:
+    """Plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
+    lit = recon.well_lit()
+    amplitude = np.abs(recon.object[lit]) if lit.any() else np.abs(recon.object)
+    return {
+        "kind": "reconstruction",
+        "format": recon.provenance.get("format", "native"),
+        "object_px": list(recon.object.shape),
+        "pixel_size_m": recon.pixel_size_m,
+        "probe_modes": len(recon.probe),
+        "probe_px": int(recon.probe.shape[-1]),
+        "probe_photons": float(np.sum(np.abs(recon.probe.astype(np.complex128)) ** 2)),
+        "n_positions": len(recon.positions_px),
+        "mean_amplitude": float(amplitude.mean()),
+        "well_lit_share": float(lit.mean()),
+        "metrics": dict(recon.metrics),
+    }
+
+
+def recon_lines(recon: Reconstruction) -> list[str]:
+    """The numbers as plain lines."""
+    known = recon_dict(recon)
+    height, width = known["object_px"]
+    pixel = "not known" if recon.pixel_size_m is None else metres(recon.pixel_size_m, 5)
+    rows = [
+        ("format", str(known["format"])),
+        ("object", f"{height} x {width} pixels"),
+        ("object pixel", pixel),
+        ("probe", f"{known['probe_modes']} modes of {known['probe_px']} x {known['probe_px']} pixels"),
+        ("photons", f"{known['probe_photons']:.5g} per pattern through vacuum"),
+        ("positions", str(known["n_positions"])),
+        (
+            "mean amplitude",
+            f"{known['mean_amplitude']:.4g} where well lit ({known['well_lit_share']:.0%} of the object)",
+        ),
+        *((name, f"{value:.4g}") for name, value in known["metrics"].items() if isinstance(value, int | float)),
+    ]
+    left_out = (f"! left out: {what}" for what in recon.provenance.get(LEFT_OUT, []))
+    return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows), *left_out]

@@ -1,0 +1,75 @@
+"""Prediction scaling: an explicit, recorded factor on a finished object, or none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Complex
+
+from ptypinn.scale.input_scaling import flux_factor
+
+ScaleSource = Literal["none", "recorded", "flux", "least_squares"]
+
+
+@dataclass(frozen=True)
+class PredictionScale:
+    """The factor that an object was multiplied by, and how it came about."""
+
+    source: ScaleSource = "none"
+    """Where the factor comes from."""
+    factor: float = 1.0
+    """Amplitude factor; 1 where it is undefined."""
+    reason: str = ""
+    """Why the factor is undefined; empty where it is not."""
+    numerator: float | None = None
+    """Of the square of the factor (flux), or of the factor (least_squares)."""
+    denominator: float | None = None
+    """Likewise."""
+    finite_pixels: int | None = None
+    """Pixels that take part, for least_squares: well lit, and finite in object and truth."""
+
+
+def recorded_scale(gauge: float | None) -> PredictionScale:
+    """The factor that the training has on record.
+
+    Args:
+        gauge: Amplitude factor from the network's object to transmission; None where there is none on record.
+    """
+    if gauge is None or not math.isfinite(gauge) or gauge <= 0:
+        return PredictionScale("recorded", reason=f"the model has no usable gauge on record ({gauge})")
+    return PredictionScale("recorded", gauge)
+
+
+def flux_scale(measured_photons: float, predicted_photons: float) -> PredictionScale:
+    """Amplitude factor of largest Poisson likelihood, `sqrt(sum(I) / sum(I_pred))`; needs no truth."""
+    if not (predicted_photons > 0 and math.isfinite(predicted_photons) and measured_photons > 0):
+        reason = f"{measured_photons:.6g} photons measured, {predicted_photons:.6g} predicted"
+        return PredictionScale("flux", reason=reason)
+    factor = math.sqrt(flux_factor(measured_photons, predicted_photons))
+    return PredictionScale("flux", factor, "", measured_photons, predicted_photons)
+
+
+def least_squares_scale(
+    object_: Complex[np.ndarray, "height width"],
+    truth: Complex[np.ndarray, "height width"] | None,
+    mask: Bool[np.ndarray, "height width"],
+) -> PredictionScale:
+    """Factor that brings the object's amplitude closest to the truth's, `sum(|O| |T|) / sum(|O|^2)`.
+
+    Args:
+        object_: Reconstructed object.
+        truth: True object on the same canvas, NaN where it is not known; None where there is none.
+        mask: Pixels to compare.
+    """
+    if truth is None:
+        return PredictionScale("least_squares", reason="the scan holds no truth")
+    finite = mask & np.isfinite(object_) & np.isfinite(truth)
+    ours, theirs = (np.abs(image[finite]).astype(np.float64) for image in (object_, truth))
+    numerator, denominator, pixels = float(ours @ theirs), float(ours @ ours), int(finite.sum())
+    if not (pixels and numerator > 0 and denominator > 0):
+        reason = "no pixel that is lit and finite" if not pixels else "an object or a truth without amplitude"
+        return PredictionScale("least_squares", 1.0, reason, numerator, denominator, pixels)
+    return PredictionScale("least_squares", numerator / denominator, "", numerator, denominator, pixels)

@@ -1,0 +1,1 @@
+"""Reconstruction by a network that maps patterns to object patches."""

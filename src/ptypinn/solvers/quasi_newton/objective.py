@@ -1,0 +1,225 @@
+"""One pass over the data: the likelihood of the counts and its gradient, patterns in cache-sized batches.
+
+On CPU the batches are dealt out to threads, one per core: batches this small are too short for threads to share.
+
+A pass costs two FFTs per pattern and mode for integer positions; a sub-pixel shift of the probe adds one, and its
+adjoint, where the probe or the positions are solved for, another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from ptypinn.data.pattern_batches import PatternStack, Share
+from ptypinn.physics.forward import add_modes, back_propagate, detect, far_field, interact
+from ptypinn.physics.patches import add_patches, extract_patches
+from ptypinn.physics.shift import phase_ramp
+from ptypinn.solvers.quasi_newton.data_terms import JUDGE, DataTerm
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
+from ptypinn.utils.device import map_threads
+
+Ramps = Complex[Tensor, "batch 1 y x"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Value and gradient of the data term at one point."""
+
+    loss: float
+    """Sum over all fitted pixels; 0 where it was not asked for."""
+    held_out_loss: float
+    """Sum over the held-out pixels; 0 where none are held out, or where it was not asked for."""
+    gradient: Unknowns
+    """The loss changes by `2 Re<gradient, step>` to first order."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The data term of a scan as a function of the unknowns."""
+
+    stack: PatternStack
+    corners: Corners
+    term: DataTerm
+    probe: Probe
+    """Used where the probe is not among the unknowns."""
+    shifts: Fractions | None = None
+    """Used where the shifts are not among the unknowns; None for integer positions."""
+    held_out: HeldOutPixels | None = None
+
+    def __call__(self, at: Unknowns, *, loss: bool = True) -> Evaluation:
+        """Evaluate the gradient, and the loss where asked for, at one point."""
+
+        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
+            residual = self._residual(totals, field.detector, counts, part, loss)
+            self._descend(totals, field, residual, part)
+
+        return self._pass(at, add).evaluation()
+
+    def loss(self, at: Unknowns) -> float:
+        """The loss alone, for half the work."""
+
+        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
+            self._residual(totals, field.detector, counts, part, True)
+
+        return float(self._pass(at, add).loss)
+
+    def _pass(self, at: Unknowns, add: Callable[[_Totals, _Fields, slice, Patterns], None]) -> _Totals:
+        spectrum, device = self._spectrum(at), self.stack.device
+
+        def work(share: Share) -> _Totals:
+            totals = _Totals(at)
+            for part, counts in share:
+                add(totals, self._forward(at, spectrum, part), part, counts)
+            return totals
+
+        shares = self.stack.shares(torch.get_num_threads() if device.type == "cpu" else 1)
+        first, *others = map_threads(work, shares)
+        for totals in others:
+            first.add(totals)
+        return first
+
+    def _spectrum(self, at: Unknowns) -> Probes | None:
+        if at.shifts is None and self.shifts is None:
+            return None
+        return torch.fft.fft2(self._probe(at))[None]
+
+    def _probe(self, at: Unknowns) -> Probe:
+        return self.probe if at.probe is None else at.probe
+
+    def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Fields:
+        patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
+        probes, ramps = self._probe(at)[None], None
+        if spectrum is not None:
+            shifts = self.shifts if at.shifts is None else at.shifts
+            assert shifts is not None
+            ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
+            probes = torch.fft.ifft2(spectrum * ramps)
+        return _Fields(patches, probes, spectrum, ramps, far_field(interact(patches, probes)))
+
+    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, valued: bool) -> Patterns:
+        expected = detect(fields)
+        residual = self.term.residual(expected, counts)
+        if not self.stack.all_good:
+            residual.mul_(self.stack.good)
+        if self.held_out is not None:
+            pixels, weights = self.held_out.of(part)
+            if valued:
+                held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
+                judged = JUDGE.loss(held, JUDGE.residual(held, measured))
+                totals.held_out += (judged[:, 0] * weights).sum(dtype=torch.float64)
+            residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
+        if valued:
+            totals.loss += self.term.loss(expected, residual).sum(dtype=torch.float64)
+        return residual
+
+    def _descend(self, totals: _Totals, field: _Fields, residual: Patterns, part: slice) -> None:
+        """Add a batch's share of the descent direction; the fields are used up."""
+        waves = back_propagate(field.detector.mul_(residual[:, None]))
+        add_patches(totals.object, add_modes(waves * field.probes.conj())[None], self.corners[:, part])
+        if totals.probe is not None or totals.shifts is not None:
+            waves = waves.mul_(field.patches.conj()[:, None])
+            totals.add_probe_gradient(waves, field.spectrum, field.ramps, part)
+
+
+class _Fields(NamedTuple):
+    """What a batch of patterns went through."""
+
+    patches: Complex[Tensor, "batch y x"]
+    probes: Probes
+    spectrum: Probes | None
+    """Of the probe, where it is shifted; and the ramps that shift it."""
+    ramps: Ramps | None
+    detector: Waves
+
+
+class _Totals:
+    """Running sums of one pass, on the device: one synchronisation at the end.
+
+    The sums are of the descent direction; the gradient is their negative.
+    """
+
+    def __init__(self, at: Unknowns) -> None:
+        self.object = torch.zeros_like(at.object)[None]
+        self.probe = None if at.probe is None else torch.zeros_like(at.probe)
+        self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
+        self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
+        self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
+        self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
+
+    def add_probe_gradient(self, waves: Waves, spectrum: Probes | None, ramps: Ramps | None, part: slice) -> None:
+        """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
+        if spectrum is None or ramps is None:
+            if self.probe is not None:
+                self.probe += waves.sum(0)
+            return
+        moved = torch.fft.fft2(waves).mul_(ramps.conj())
+        if self.probe_spectrum is not None:
+            self.probe_spectrum += moved.sum(0)
+        if self.shifts is not None:
+            self.shifts[part] = _shift_gradient(moved, spectrum)
+
+    def add(self, other: _Totals) -> None:
+        """Add the sums of another share of the patterns."""
+        for name in ("object", "probe", "shifts", "probe_spectrum", "loss", "held_out"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                mine += theirs
+
+    def evaluation(self) -> Evaluation:
+        """Gather the sums."""
+        probe = self.probe
+        if probe is not None and self.probe_spectrum is not None:
+            probe = probe + torch.fft.ifft2(self.probe_spectrum)
+        descent = Unknowns(self.object[0], probe, self.shifts)
+        return Evaluation(float(self.loss), float(self.held_out), descent.scaled(-1.0))
+
+
+def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
+    """Half the derivative by each shift: the Fourier ramp's derivative is a multiplication by `-2 pi i q`."""
+    size = moved.shape[-1]
+    q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)
+    slope = add_modes(spectrum.conj() * moved).imag / size**2
+    return torch.stack([(slope.sum(2) * q).sum(1), (slope.sum(1) * q).sum(1)], 1)
+
+
+PERIOD = 20
+"""One pixel in so many is held out where nothing else is said."""
+
+
+class HeldOutPixels:
+    """Which pixels of which pattern are held out: one in `period`."""
+
+    def __init__(
+        self, good: Bool[Tensor, "y x"], period: int = PERIOD, numbers: Int[Tensor, " patterns"] | None = None
+    ) -> None:
+        """Lay the lattices.
+
+        Args:
+            good: Good pixels, FFT order.
+            period: One pixel in this many is held out.
+            numbers: Place of every pattern in its scan, where these are some of a scan's; their own order where None.
+        """
+        self.period, self._numbers = period, numbers
+        y, x = (torch.arange(edge, device=good.device) for edge in good.shape)
+        lattice = ((7 * y[:, None] + 3 * x) % period).flatten()
+        order = torch.argsort(lattice, stable=True)
+        sizes = torch.bincount(lattice, minlength=period)
+        # All lattices are padded to the same number of pixels, by the first of their own with weight 0.
+        slot = torch.arange(int(sizes.max()), device=good.device)
+        inside = slot < sizes[:, None]
+        first = sizes.cumsum(0) - sizes
+        self._pixels = order[first[:, None] + torch.where(inside, slot, 0)]
+        self._weights = (inside & good.flatten()[self._pixels]).float()
+
+    def of(self, part: slice) -> tuple[Int[Tensor, "batch held"], Float[Tensor, "batch held"]]:
+        """Held-out pixels of the patterns in `part`, as flat indices, and their weights: 1 for good pixels, else 0."""
+        own = torch.arange(part.start, part.stop, device=self._pixels.device)
+        lattice = (own if self._numbers is None else self._numbers[own]) % self.period
+        return self._pixels[lattice], self._weights[lattice]

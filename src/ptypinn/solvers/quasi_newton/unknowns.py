@@ -1,0 +1,100 @@
+"""What the solver solves for, and the vector arithmetic on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ptypinn.physics.forward import power
+from ptypinn.types import Object, Probe
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """A point (or a direction) in the space of all unknowns; blocks that are not solved for are None."""
+
+    object: Object
+    """Transmission on the canvas."""
+    probe: Probe | None = None
+    """Incoherent modes, sqrt(photons)."""
+    shifts: Float[Tensor, "positions 2"] | None = None
+    """Sub-pixel shift (y, x) of every position from its integer corner, pixels."""
+
+    def blocks(self) -> list[Tensor]:
+        """The blocks that are present."""
+        return [block for block in (self.object, self.probe, self.shifts) if block is not None]
+
+    def dot(self, other: Unknowns) -> float:
+        """Real inner product over all blocks."""
+        pairs = zip(self.blocks(), other.blocks(), strict=True)
+        return float(sum(torch.vdot(a.reshape(-1), b.reshape(-1)).real.double() for a, b in pairs))
+
+    def plus(self, other: Unknowns, factor: float = 1.0) -> Unknowns:
+        """`self + factor * other`."""
+        return self._join(other, lambda a, b: torch.add(a, b, alpha=factor))
+
+    def minus(self, other: Unknowns) -> Unknowns:
+        """`self - other`."""
+        return self._join(other, torch.sub)
+
+    def scaled(self, factor: float) -> Unknowns:
+        """`factor * self`."""
+        return self._join(self, lambda a, _: a * factor)
+
+    def _join(self, other: Unknowns, function: Callable[[Tensor, Tensor], Tensor]) -> Unknowns:
+        def join(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+            return None if a is None or b is None else function(a, b)
+
+        joined = join(self.object, other.object)
+        assert joined is not None
+        return Unknowns(joined, join(self.probe, other.probe), join(self.shifts, other.shifts))
+
+
+NEW_MODE_POWER = 0.02
+"""Share of the power that each added mode starts with."""
+
+
+def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
+    """Add modes until there are `count`: the first mode times low-order polynomials, made orthogonal; same total power.
+
+    Args:
+        probe: Modes, (mode, y, x), sqrt(photons).
+        count: Wanted number of modes; fewer than there are keeps the strongest.
+    """
+    total, probe = power(probe), orthogonalise(probe)[:count]
+    size = probe.shape[-1]
+    axis = torch.linspace(-1, 1, size, device=probe.device)
+    orders = [(a, n - a) for n in range(1, count + 1) for a in range(n + 1)]
+    extra = [probe[0] * axis[:, None] ** a * axis**b for a, b in orders[: count - len(probe)]]
+    if extra:
+        flat = torch.cat([probe, torch.stack(extra)]).flatten(1)
+        basis = torch.linalg.qr(flat.T)[0].T[len(probe) :].reshape(-1, size, size)
+        amplitude = torch.sqrt(NEW_MODE_POWER * total).float()
+        probe = torch.cat([probe, basis * amplitude])
+    return probe * torch.sqrt(total / power(probe)).float()
+
+
+def orthogonalise(probe: Probe) -> Probe:
+    """Orthogonal modes with the same incoherent sum, strongest first (singular value decomposition)."""
+    flat = probe.flatten(1)
+    _, strengths, modes = torch.linalg.svd(flat, full_matrices=False)
+    mixed = (strengths[:, None] * modes).reshape(probe.shape)
+    overlap = (mixed * probe[:1].conj()).sum((1, 2))
+    return mixed * torch.exp(-1j * overlap.angle())[:, None, None]
+
+
+def at_power(probe: Probe, photons: float) -> Probe:
+    """The probe scaled to a power, photons over all modes."""
+    return probe * torch.sqrt(photons / power(probe)).float()
+
+
+def hold_power(at: Unknowns, photons: float) -> Unknowns:
+    """The same prediction with the probe at its known power: `(c P, O / c)` predicts the same counts for any c."""
+    if at.probe is None:
+        return at
+    factor = float(torch.sqrt(photons / power(at.probe)))
+    return Unknowns(at.object / factor, at.probe * factor, at.shifts)

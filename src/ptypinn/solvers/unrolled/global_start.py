@@ -1,0 +1,170 @@
+"""One cheap sweep over a whole scan: the start, and the units, that its windows have in common."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from scipy.ndimage import map_coordinates
+from torch import Tensor
+
+from ptypinn.data.derived_counts import PickedCounts
+from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.patches import split_positions
+from ptypinn.solvers.quasi_newton.initial_object import integrate, moments, raw_moments, spread
+from ptypinn.solvers.quasi_newton.preconditioner import WELL_LIT, Levels, even_sums
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.solvers.unrolled.downsample import coarser
+from ptypinn.solvers.unrolled.loop import steady
+from ptypinn.solvers.unrolled.problem import LearnedOptions, WholeScan, objective_of
+from ptypinn.solvers.unrolled.tiling import Box, Layout
+from ptypinn.types import Corners, Probe
+
+BAND = 256
+"""Rows of the canvas that are looked at at once."""
+
+Rows = Float[Tensor, "positions 3"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A smooth start for a whole canvas, every `factor` pixels."""
+
+    amplitude: Float32[np.ndarray, "rows columns"]
+    """Transmission."""
+    phase: Float32[np.ndarray, "rows columns"]
+    """Radians, not wrapped; 0 where the start is flat."""
+    factor: int
+    """Object pixels per sample."""
+
+    def within(self, box: Box) -> np.ndarray:
+        """The start on the pixels of a box, complex64."""
+        amplitude, phase = (self._sampled(values, box) for values in (self.amplitude, self.phase))
+        return (amplitude * np.exp(1j * phase)).astype(np.complex64)
+
+    def amplitude_within(self, box: Box) -> np.ndarray:
+        """Its amplitude on the pixels of a box, float32."""
+        return self._sampled(self.amplitude, box)
+
+    def _sampled(self, values: np.ndarray, box: Box) -> np.ndarray:
+        if self.factor == 1:
+            return np.array(values[box.top : box.bottom, box.left : box.right])
+        places = [
+            (np.arange(a, b) - (self.factor - 1) / 2) / self.factor for a, b in zip(box[:2], box[2:], strict=True)
+        ]
+        first = [max(0, int(place[0]) - 1) for place in places]
+        part = values[first[0] : int(places[0][-1]) + 3, first[1] : int(places[1][-1]) + 3]
+        grid = np.meshgrid(*(place - begin for place, begin in zip(places, first, strict=True)), indexing="ij")
+        return map_coordinates(part, grid, order=1, mode="nearest").astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the windows of a scan have in common."""
+
+    start: Start
+    levels: Levels
+    amplitude: float
+    """Overall amplitude of the start."""
+
+    def whole(self, canvas: Box, origin: tuple[int, int], numbers: np.ndarray) -> WholeScan:
+        """What a window takes from the whole scan.
+
+        Args:
+            canvas: Of the window.
+            origin: Of the whole canvas, in the coordinates of the scan's positions.
+            numbers: Patterns of the window.
+        """
+        place = (origin[0] + canvas.top, origin[1] + canvas.left)
+        return WholeScan(place, self.start.within(canvas), self.levels, self.amplitude, numbers)
+
+
+def raw_rows(scan: ScanData, device: torch.device) -> Rows:
+    """`solver.start.raw_moments` of all patterns of a scan, read once and not kept."""
+    return raw_moments(PatternStack(scan, device, budget_bytes=0))
+
+
+def fingerprint(scan: ScanData, rows: Rows) -> str:
+    """SHA-256 of a scan: positions, probe, mask, and the moments of every pattern."""
+    found = hashlib.sha256()
+    for values in (scan.positions_px, scan.require_probe(), scan.good, rows.cpu().numpy()):
+        found.update(f"{values.dtype}{values.shape}".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
+
+
+def survey(
+    scan: ScanData, rows: Rows, layout: Layout, options: LearnedOptions, origin: tuple[int, int], device: torch.device
+) -> tuple[Survey, Float32[np.ndarray, "height width"]]:
+    """Find what the windows of a scan have in common: what the whole canvas would find for itself.
+
+    Also returns the photons on every object pixel over the whole scan.
+
+    Args:
+        scan: Scan with the probe to solve with.
+        rows: `raw_rows` of the scan.
+        layout: Its windows.
+        options: How to solve.
+        origin: Of the whole canvas, in the coordinates of the scan's positions.
+        device: Where to compute.
+    """
+    probe = torch.from_numpy(scan.require_probe()).to(device)
+    positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
+    corners = split_positions(positions)[0].to(device)
+    found = moments(PatternStack(scan, device, budget_bytes=0), probe, rows)
+    start = _better_start(scan, _start(found, probe, corners, layout.extent), probe, layout, options, origin)
+    light = illumination_of(probe, corners, *layout.extent).cpu().numpy()
+    levels, amplitude = _levels(light, start, float(probe.abs().square().sum(0).max()))
+    return Survey(start, levels, amplitude), light
+
+
+def _start(found: Rows, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Start:
+    """`solver.start.deflection_start`, on a coarser grid where the canvas is large."""
+    probe, corners, extent, factor = coarser(probe, corners, extent)
+    amplitude, slope_y, slope_x = spread(found.float(), probe, corners, extent)
+    phase = integrate(factor * slope_y, factor * slope_x)
+    return Start(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)
+
+
+def _better_start(
+    scan: ScanData, start: Start, probe: Probe, layout: Layout, options: LearnedOptions, origin: tuple[int, int]
+) -> Start:
+    """The start with the phase of the deflections or a flat one, whichever explains the counts better."""
+    flat = Start(start.amplitude, np.zeros_like(start.phase), start.factor)
+    losses = np.zeros(2)
+    for window in layout.windows:
+        if len(window.owned):
+            part = part_of(scan, window.owned)
+            place = (origin[0] + window.canvas.top, origin[1] + window.canvas.left)
+            objective = steady(objective_of(part, probe, options, place, window.owned))
+            for k, some in enumerate((flat, start)):
+                canvas = torch.from_numpy(some.within(window.canvas)).to(probe.device)
+                losses[k] += objective.loss(Unknowns(canvas))
+    return flat if losses[0] <= losses[1] else start
+
+
+def part_of(scan: ScanData, patterns: np.ndarray) -> ScanData:
+    """The patterns of a window, not read before they are asked for."""
+    counts = PickedCounts(scan.counts, patterns)
+    return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
+
+
+def _levels(light: np.ndarray, start: Start, brightest: float) -> tuple[Levels, float]:
+    """Levels and overall amplitude of the whole scan, band by band."""
+    peak = float(light.max())
+    sums = np.zeros(7)
+    for top in range(0, light.shape[0], BAND):
+        band = light[top : top + BAND]
+        power = start.amplitude_within(Box(top, 0, top + len(band), light.shape[1])).astype(np.float64) ** 2
+        lit = band > np.float32(WELL_LIT) * np.float32(peak)
+        even = even_sums(torch.from_numpy(light[top : top + BAND + 1]), brightest, len(band))
+        sums[:3] += [lit.sum(), band[lit].sum(dtype=float), power[lit].sum()]
+        sums[3:] += [(band * power).sum(), band.sum(dtype=float), *map(float, even)]
+    count, lit_light, lit_power, transmitted, total, held, uneven = sums.tolist()
+    even_px2 = held / max(uneven, 1e-30)
+    return Levels(peak, lit_light / count, lit_power / count, even_px2), max((transmitted / total) ** 0.5, 1e-6)

@@ -1,0 +1,1 @@
+"""Stages: a configuration and data in, a typed result out."""

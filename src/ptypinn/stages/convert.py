@@ -1,0 +1,140 @@
+"""The `convert` stage: bring a scan or a reconstruction into another file format."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import h5py
+
+from ptypinn.config.load import FormatName, LoadConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.crop import LEFT_OUT
+from ptypinn.io.format import WORDS, Field, fields_of, require_writable
+from ptypinn.io.load_save import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
+from ptypinn.io.optics import Optics
+from ptypinn.io.provenance import optics_record
+from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.io.safe.hdf5_links import external_files
+
+DEFAULTS = LoadConfig()
+IN_MEMORY_MB = 64.0
+"""Counts that take more stay on disk while they are copied."""
+INCIDENTAL = ("format", "memory_budget_MB")
+"""Options that say how a file was read, not what is in it."""
+SAME_PIXEL = 1e-9
+"""Object pixels that differ by a smaller share are the same."""
+DERIVED: tuple[Field, ...] = ("illumination",)
+"""Fields that follow from others, so that nothing is lost with them."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file."""
+
+    path: Path
+    """The new file."""
+    kind: str
+    """`scan` or `reconstruction`."""
+    source_format: str
+    """Name of the format that was read."""
+    format: str
+    """Name of the format that was written."""
+    lost: list[str]
+    """What is left out, a few words each."""
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str = "",
+    config: LoadConfig = DEFAULTS,
+    *,
+    overwrite: bool = False,
+) -> Conversion:
+    """Read a scan or a reconstruction of any format and write it in another.
+
+    Counts in HDF5 are copied a few patterns at a time. A probe of arbitrary scale stays so, unless `photons` or a rule
+    other than the usual one is asked for.
+
+    Args:
+        source: File to read.
+        target: File to write, atomically.
+        to: Name of its format; the one that its suffix usually has where empty.
+        config: What the source does not say.
+        overwrite: Replace an existing file.
+
+    Raises:
+        InputError: Where the source cannot be read, or the target not be written.
+    """
+    source, target = Path(source), Path(target)
+    require_file(source)
+    if target.exists() and not overwrite:
+        raise InputError(str(target), "", "a file that exists", "a new one, or --overwrite as well")
+    name = format_for(target, to)
+    with external_files(config.allow_external):
+        if config.format == "auto":
+            config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
+        thing = _read(source, config)
+    require_writable(FORMATS[name], thing, target)
+    lost = [*lost_in(thing, name), *_left_behind(thing), *_not_known(thing, name)]
+    save(thing, target, name)
+    return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", config.format, name, lost)
+
+
+def format_for(target: Path, to: str = "") -> str:
+    """Name of the format to write: the one that is named, or the one that is most used to the suffix.
+
+    Raises:
+        InputError: Where neither tells.
+    """
+    writable = {name: f for name, f in FORMATS.items() if f.write or f.write_reconstruction}
+    if to:
+        if to not in writable:
+            raise InputError("--to", "", to, f"one of {', '.join(writable)}")
+        return to
+    suffix = target.suffix.lower()
+    usual = {name: f.suffixes.index(suffix) for name, f in writable.items() if suffix in f.suffixes}
+    if usual:
+        return min(usual, key=lambda name: usual[name])
+    raise InputError(str(target), "suffix", repr(target.suffix), f"--to with one of {', '.join(writable)}")
+
+
+def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """What a scan or a reconstruction has that a format does not hold, a few words each."""
+    holds = FORMATS[name].holds.union(() if isinstance(thing, ScanData) else FORMATS[name].reconstruction_holds)
+    missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
+    if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
+        optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)
+        far_field = optics.pixel_size_m(thing.size)
+        same = far_field is not None and abs(far_field / thing.pixel_size_m - 1) < SAME_PIXEL
+        missing = [word for word in missing if word != WORDS["pixel_size_m"]]
+        missing += [] if same else [f"object pixel of {thing.pixel_size_m:.6g} m, which the far field does not give"]
+    return missing
+
+
+def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
+    """What was not read of the source, and objects in it that may be the true one and were not asked for."""
+    told = thing.provenance
+    ignored = (f"{name} of the source, unless --truth {name} takes it along" for name in told.get("ignored", []))
+    return [*told.get(LEFT_OUT, []), *ignored]
+
+
+def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """What other programs expect in a file of the format, and neither the source nor an option tells."""
+    known = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
+    return [f"{WORDS[field]}, which --{field} tells" for field in FORMATS[name].wants if field not in known]
+
+
+def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:
+    if not holds_scan(source, config):
+        return load_reconstruction(source, config)
+    budget = min(config.memory_budget_MB, IN_MEMORY_MB) if h5py.is_hdf5(source) else config.memory_budget_MB
+    calibrate = config.photons is not None or config.calibration != DEFAULTS.calibration
+    scan = read_scan(source, dataclasses.replace(config, memory_budget_MB=budget), calibrate=calibrate)
+    options = {key: value for key, value in scan.provenance["options"].items() if key not in INCIDENTAL}
+    return scan.replace(provenance={**scan.provenance, "options": options})

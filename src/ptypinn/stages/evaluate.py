@@ -1,0 +1,145 @@
+"""The `evaluate` stage: how good is a reconstruction, with a truth, another reconstruction, or the counts alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.metrics import DataFit, RingCorrelation, alternate_neighbours, data_fit, object_contrast
+from ptypinn.metrics.comparison import Comparison, compare, compare_halves, lit_pixels
+from ptypinn.metrics.summary import (
+    correlate,
+    fit_metrics,
+    reference_metrics,
+    resolution,
+    uncertainty_metrics,
+    warnings_about,
+)
+from ptypinn.uncertainty import warnings_of
+from ptypinn.utils.device import pick_device
+
+Half = tuple[Reconstruction, Reconstruction]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of merit of a reconstruction; a figure without a value is absent, and `notes` says why."""
+
+    metrics: dict[str, float]
+    """Finite figures by their public names."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Why a figure is absent, or at its limit, by its name."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader should know before trusting the picture, in sentences."""
+    comparison: Comparison | None = None
+    """The aligned object beside the reference, where there is one."""
+    frc: RingCorrelation | None = None
+    """Ring correlation with the reference, or of the two halves where there is no reference."""
+    fit: DataFit | None = None
+    """Agreement with the measured counts, where the scan was given."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the images, in plain numbers, lists and strings."""
+        content: dict[str, Any] = {"metrics": self.metrics, "notes": self.notes, "warnings": self.warnings}
+        if self.comparison is not None:
+            removed = self.comparison.alignment
+            content["alignment"] = {
+                "reference": self.comparison.kind,
+                "phase_rad": removed.phase_rad,
+                "ramp_rad_per_px": list(removed.ramp_rad_per_px),
+                "shift_px": list(removed.shift_px),
+                "pixels": int(removed.mask.sum()),
+            }
+        if self.frc is not None:
+            curves = ("frequency", "correlation", "half_bit")
+            content["frc"] = {name: getattr(self.frc, name).tolist() for name in curves}
+        return content
+
+
+def evaluate(
+    recon: Reconstruction,
+    scan: ScanData | None = None,
+    reference: Reconstruction | None = None,
+    config: EvaluateConfig | None = None,
+    *,
+    halves: Half | None = None,
+) -> Evaluation:
+    """Judge a reconstruction by everything that is at hand.
+
+    With a reference, or a scan that holds the truth, the object is compared with it; with a scan, the predicted counts
+    are compared with the measured ones; with reconstructions of two halves of the scan (see `split_half`), their
+    agreement, free of ramp and shift, gives the resolution.
+
+    Args:
+        recon: What to judge.
+        scan: The scan it was made from.
+        reference: A reconstruction to compare with, rather than the scan's truth.
+        config: Alignment, mask and batches.
+        halves: Reconstructions of the two halves of the scan.
+
+    Raises:
+        InputError: Where the object is not finite, or what is compared does not belong together.
+    """
+    config = config or EvaluateConfig()
+    scan = None if scan is None else recon.scan_part(scan)
+    if not np.isfinite(recon.object).all():
+        raise InputError("reconstruction", "object", "values that are not finite", "finite values")
+    metrics, notes = {"object_contrast": object_contrast(recon.object, lit_pixels(recon, config))}, dict[str, str]()
+    comparison = compare(recon, scan, reference, config)
+    frc = None
+    if comparison is not None:
+        metrics |= reference_metrics(comparison)
+        frc = correlate(comparison, notes)
+    if halves is not None:
+        half = correlate(compare_halves(*halves, config), notes)
+        if half is not None:
+            metrics |= resolution(half, "split_half_frc", notes)
+        frc = frc or half
+    metrics |= resolution(frc, "frc", notes) if frc is not None else {}
+    fit = _fit(recon, scan, config)
+    if fit is not None:
+        metrics |= fit_metrics(fit)
+    metrics |= uncertainty_metrics(recon, comparison, config)
+    _note_absent(metrics, notes, comparison, scan)
+    warnings = [*warnings_of(recon, with_fit=fit is None), *warnings_about(metrics, fit)]
+    return Evaluation(metrics, notes, warnings, comparison, frc, fit)
+
+
+def split_half(scan: ScanData) -> tuple[ScanData, ScanData]:
+    """Two scans of half the positions each, so that the nearest neighbour of every position is in the other half.
+
+    Raises:
+        InputError: Where the scan has fewer than two patterns.
+    """
+    if scan.n_patterns < 2:
+        raise InputError(scan.source, "counts", "1 pattern", "at least 2 to split in halves")
+    second = alternate_neighbours(scan.positions_px)
+    return scan.subset(np.flatnonzero(~second)), scan.subset(np.flatnonzero(second))
+
+
+def _fit(recon: Reconstruction, scan: ScanData | None, config: EvaluateConfig) -> DataFit | None:
+    if scan is None or not config.compare_counts:
+        return None
+    device = pick_device(config.device)
+    return data_fit(scan, recon.object, recon.probe, recon.positions_px, batch=config.batch, device=device)
+
+
+def _note_absent(
+    metrics: dict[str, float], notes: dict[str, str], comparison: Comparison | None, scan: ScanData | None
+) -> None:
+    no_reference = "no truth and no reference to compare with"
+    no_contrast = "the reference has no contrast on the compared pixels, or they are too few"
+    for name in ("complex_error", "output_vs_truth_ratio", "pearson_r_amplitude", "ssim_amplitude", "ssim_phase"):
+        if name not in metrics:
+            notes[name] = no_reference if comparison is None else no_contrast
+    if "frc_half_bit_px" not in metrics:
+        notes.setdefault("frc_half_bit_px", "neither a reference nor reconstructions of two halves")
+    if "amplitude_residual" not in metrics:
+        reason = "the scan was not given" if scan is None else "not asked for"
+        notes.update(amplitude_residual=reason, flux_closure=reason)

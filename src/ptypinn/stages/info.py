@@ -1,0 +1,178 @@
+"""What a scientist wants to know about a scan before anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ptypinn.config.load import InfoConfig
+from ptypinn.data.canvas import canvas_frame
+from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
+from ptypinn.data.scan import ScanData
+from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
+from ptypinn.io.crop import LEFT_OUT
+from ptypinn.io.optics import NAMES
+from ptypinn.physics.probes import equivalent_diameter, power_at_edge
+
+DEFAULTS = InfoConfig()
+LENGTHS = "lengths in metres; they are in pixels meanwhile"
+MISSING = {
+    "probe": ("--probe", "a start for the probe; no solver runs without one"),
+    "energy_eV": ("--energy_eV", LENGTHS),
+    "detector_distance_m": ("--detector_distance_m", LENGTHS),
+    "detector_pixel_m": ("--detector_pixel_m", LENGTHS),
+}
+NUMBERS = ("energy_eV", "wavelength_m", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
+SATURATED_PEAK = 50
+"""Smaller largest counts coincide by chance."""
+SATURATED_SHARE = 0.05
+"""Share of the patterns that must have the same largest count before the detector is suspected."""
+EDGE_POWER = 1e-3
+"""Share of the probe's power at the edge of its array above which the array is too small."""
+MIN_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class ScanInfo:
+    """A look at a scan: its fields and the statistics of patterns, positions and probe."""
+
+    scan: ScanData
+    """The scan itself."""
+    patterns: PatternSurvey
+    """Dose, mean pattern, dead pixels."""
+    positions: PositionSurvey
+    """Extent and spacing."""
+    canvas_shape: tuple[int, int]
+    """Height and width of the object canvas, pixels."""
+    shadow: ShadowMotion
+    """Whether the patterns are far-field."""
+    probe_diameter_px: float | None
+    """Equivalent diameter of the probe, object pixels."""
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the counts stay on disk."""
+        return not isinstance(self.scan.counts, np.ndarray)
+
+    @property
+    def mode_photons(self) -> list[float]:
+        """Photons per pattern in every probe mode (in the probe's own unit while its scale is arbitrary)."""
+        if self.scan.probe is None:
+            return []
+        return np.sum(np.abs(self.scan.probe.astype(np.complex128)) ** 2, axis=(1, 2)).tolist()
+
+    @property
+    def overlap(self) -> float | None:
+        """Linear overlap of neighbouring probes: 1 minus mean spacing over the probe's equivalent diameter."""
+        if self.probe_diameter_px is None or self.positions.spacing_px is None:
+            return None
+        return 1 - self.positions.spacing_px / self.probe_diameter_px
+
+    @property
+    def missing(self) -> list[dict[str, str]]:
+        """What the file does not say: name, the option that supplies it, and what it is for."""
+        absent = [name for name in MISSING if getattr(self.scan, name) is None]
+        known = {} if self.scan.pixel_size_m is None else dict.fromkeys(NAMES, "the record; the object pixel is known")
+        return [
+            {"name": name, "option": MISSING[name][0], "needed_for": known.get(name, MISSING[name][1])}
+            for name in absent
+        ]
+
+    @property
+    def saturated_patterns(self) -> int:
+        """Patterns that share the largest count of the scan, where so many do that the detector cuts it; else 0."""
+        largest = self.patterns.peaks.max()
+        sharing = int(np.count_nonzero(self.patterns.peaks == largest))
+        clipped = largest >= SATURATED_PEAK and sharing >= max(3, SATURATED_SHARE * self.scan.n_patterns)
+        return sharing if clipped else 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for everything about the scan that deserves a second look."""
+        left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
+        return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
+        return {**self._scan_dict(), **self._measured_dict(), "missing": self.missing, "warnings": self.warnings}
+
+    def _scan_dict(self) -> dict[str, Any]:
+        scan = self.scan
+        return {
+            "file": scan.source,
+            "format": scan.provenance.get("format"),
+            "n_patterns": scan.n_patterns,
+            "size_px": scan.size,
+            "dtype": str(scan.counts.dtype),
+            "lazy": self.lazy,
+            **{name: getattr(scan, name) for name in NUMBERS},
+            "probe_gauge": None if scan.probe is None else scan.probe_gauge,
+            "probe_calibration": scan.provenance.get("probe_calibration"),
+            "truth_px": None if scan.truth is None else list(scan.truth.shape),
+        }
+
+    def _measured_dict(self) -> dict[str, Any]:
+        patterns, positions, shadow = self.patterns, self.positions, self.shadow
+        return {
+            "near_field": shadow.is_projection,
+            "near_field_magnification": shadow.magnification if shadow.is_projection else None,
+            "photons_per_pattern": {
+                name: float(getattr(patterns.sums, name)()) for name in ("min", "mean", "max", "std")
+            },
+            "largest_count": float(patterns.peaks.max()),
+            "saturated_patterns": self.saturated_patterns,
+            "zero_share": patterns.zero_share,
+            "masked_pixels": int(np.sum(~self.scan.good)),
+            "silent_pixels": int(patterns.silent.sum()),
+            "dead_pixels": int(patterns.dead.sum()),
+            "extent_px": list(positions.extent_px),
+            "canvas_px": list(self.canvas_shape),
+            "spacing_px": positions.spacing_px,
+            "nearest_neighbour_px": positions.nearest_px,
+            "overlap": self.overlap,
+            "probe_diameter_px": self.probe_diameter_px,
+            "probe_mode_photons": self.mode_photons,
+        }
+
+    def _doubts(self) -> list[tuple[bool, str]]:
+        dead, empty = int(self.patterns.dead.sum()), int(np.sum(self.patterns.sums <= 0))
+        overlap, span = self.overlap, max(self.positions.extent_px)
+        peak, edge = self.patterns.peaks.max(), _edge_power(self.scan)
+        return [
+            (self.shadow.is_projection, describe_shadow(self.shadow)),
+            (self.scan.n_patterns > 1 and span < 1, f"positions span {span:.3g} object pixels: check their unit"),
+            (self.positions.coincident > 0, f"{self.positions.coincident} positions repeat another one exactly"),
+            (
+                overlap is not None and overlap < MIN_OVERLAP,
+                f"probes overlap by {overlap or 0:.0%} only; 60 % or more is usual",
+            ),
+            (self.saturated_patterns > 0, f"{self.saturated_patterns} patterns peak at exactly {peak:g}: saturation?"),
+            (dead > 0, f"{dead} pixels read zero in every pattern and are not masked"),
+            (empty > 0, f"{empty} patterns hold no photon"),
+            (edge > EDGE_POWER, f"{edge:.1%} of the probe's power lies at the edge of its array"),
+        ]
+
+
+def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
+    """Look at a scan; its patterns are read once, a batch at a time.
+
+    Args:
+        scan: The scan.
+        config: How to look.
+    """
+    probe = None if scan.probe is None else torch.from_numpy(scan.probe)
+    return ScanInfo(
+        scan=scan,
+        patterns=survey_patterns(scan, config.batch_patterns),
+        positions=survey_positions(scan.positions_px),
+        canvas_shape=canvas_frame(scan)[1],
+        shadow=measure_shadow(scan),
+        probe_diameter_px=None if probe is None else equivalent_diameter(probe),
+    )
+
+
+def _edge_power(scan: ScanData) -> float:
+    return 0.0 if scan.probe is None else power_at_edge(torch.from_numpy(scan.probe))

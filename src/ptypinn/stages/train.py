@@ -1,0 +1,168 @@
+"""The `train` stage: learn the inverse of one scan from its counts alone."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+
+from ptypinn._version import __version__
+from ptypinn.config.train import TrainConfig
+from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.datamodule import ScanDataModule
+from ptypinn.data.grouping import split_parts
+from ptypinn.data.near_field import require_far_field
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.models import MODELS
+from ptypinn.models.model_file import Bundle, BundleHeader
+from ptypinn.models.patch_predictor import PatchPredictor
+from ptypinn.physics.forward import to_fft_order
+from ptypinn.scale import IntensityScaler, input_scale
+from ptypinn.scale_audit.training_ledger import gauge_of, training_ledger
+from ptypinn.training.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
+from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
+from ptypinn.training.patch_module import PtychoTask
+from ptypinn.utils.device import cpu_threads, pick_device
+from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.serialise import to_plain
+
+BUNDLE = "model.safetensors"
+NOTED = frozenset({"config", "scale", "flow"})
+"""What a checkpoint of this training holds besides its state."""
+
+
+def train(
+    scan: ScanData,
+    config: TrainConfig | None = None,
+    *,
+    output_dir: str | Path,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train a network on a scan, without ground truth, and write it as a bundle.
+
+    Args:
+        scan: The scan; needs a probe, calibrated or relative.
+        config: Network, data and optimiser.
+        output_dir: Folder for the bundle, the checkpoints and the learning curve.
+        progress: Told about every step.
+        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
+            bit for bit.
+
+    Returns:
+        Path of the bundle.
+
+    Raises:
+        InputError: Where the scan cannot be trained on, the loss is not finite, or there is nothing to resume.
+    """
+    config, folder = config or TrainConfig(), Path(output_dir)
+    require_far_field(scan)
+    scan = calibrate_probe(scan)
+    checkpoint = to_resume(folder, NOTED) if resume else None
+    lightning.seed_everything(config.seed, verbose=False)
+    data = _data(scan, config)
+    energy = data.mean_pattern_energy()
+    task = PtychoTask(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
+    with quiet_lightning(), process_restored(), cpu_threads(config.threads):
+        trainer = _trainer(config, folder, progress or silent, validates=data.val_windows is not None)
+        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
+    return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
+
+
+def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
+    patterns, _ = split_parts(scan.positions_px, config.split_axis, config.split_fraction, config.split_gap_px)
+    return ScanDataModule(
+        scan,
+        patterns,
+        gridsize=config.gridsize,
+        neighbor_count=config.neighbor_count,
+        cluster_size=config.groups_per_window,
+        n_groups=config.n_groups,
+        batch_size=config.batch_size,
+        val_fraction=config.val_fraction,
+        seed=config.seed,
+    )
+
+
+def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
+    """Arguments of the network: its size and gridsize, and what else it takes of the configuration."""
+    offered = {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
+    taken = inspect.signature(MODELS[config.model]).parameters
+    return {name: value for name, value in offered.items() if name in taken}
+
+
+def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredictor:
+    if config.model not in MODELS:
+        raise InputError("--model", "", repr(config.model), f"one of {', '.join(sorted(MODELS))}")
+    try:
+        network = MODELS[config.model](**_hyperparameters(scan, config))
+    except ValueError as error:
+        raise InputError(scan.source, "counts", str(error), "patterns that the network takes") from None
+    scaler = IntensityScaler(input_scale(energy, scan.size), config.trainable_log_scale)
+    mask = to_fft_order(torch.from_numpy(scan.good))
+    return PatchPredictor(network, scaler, torch.from_numpy(scan.require_probe()), mask, config.train_probe)
+
+
+def _truth(scan: ScanData, config: TrainConfig) -> Tensor | None:
+    if not config.realspace:
+        return None
+    if scan.truth is None:
+        raise InputError(scan.source, "truth", "none", "a simulated scan for --realspace")
+    return torch.from_numpy(scan.truth)
+
+
+def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: bool) -> lightning.Trainer:
+    device, monitor = pick_device(config.device), "val_loss" if validates else "train_loss"
+    callbacks = [
+        LearningCurve(folder),
+        ReportProgress(progress),
+        EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
+        keep(folder, BEST, monitor),
+        keep(folder, LAST),
+    ]
+    return trainer_of(
+        folder,
+        device,
+        callbacks,
+        epochs=config.epochs,
+        precision=config.precision,
+        gradient_clip_val=config.gradient_clip,
+        deterministic=device.type == "cpu",
+    )
+
+
+def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
+    best = read(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, NOTED)
+    task.cpu().load_state_dict(best["state_dict"])
+    predictor = task.predictor
+    ledger = training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)
+    header = BundleHeader(
+        model=config.model,
+        hyperparameters=_hyperparameters(scan, config),
+        mean_pattern_energy=energy,
+        input_scale=predictor.scaler.initial_scale,
+        log_scale=float(predictor.scaler.log_scale.detach()),
+        probe_gauge=scan.probe_gauge,
+        trained_probe=config.train_probe,
+        gauge=gauge_of(ledger),
+        scale=[entry.as_json() for entry in ledger],
+        provenance=to_plain(
+            {
+                "version": __version__,
+                "config": asdict(config),
+                "scan": dict(scan.provenance),
+                "training_patterns": len(data.train_patterns),
+                "validation_patterns": len(data.val_patterns),
+                "epochs": task.trainer.current_epoch,
+                "steps": task.trainer.global_step,
+            }
+        ),
+    )
+    return Bundle(header, predictor.network.state_dict(), predictor.probe.detach())

@@ -1,0 +1,1 @@
+"""Training of networks: Lightning modules, callbacks, checkpoints and data."""

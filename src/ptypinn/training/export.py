@@ -1,0 +1,85 @@
+"""Weights for the learned solver from a checkpoint of the pre-training, finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.errors import InputError
+from ptypinn.models.canvas_features import CHANNELS
+from ptypinn.models.model_file import Weights, load_weights, save_weights
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.training.checkpoints import read
+from ptypinn.training.model_card import Training, pretrained_card
+from ptypinn.training.validation import card_figures
+from ptypinn.utils.progress import Progress
+
+AVERAGE = "average.module."
+"""Prefix of the averaged weights in a checkpoint."""
+
+
+def export(
+    checkpoint: str | Path,
+    path: str | Path,
+    config: PretrainConfig | None = None,
+    *,
+    figures: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the averaged weights of a checkpoint with their model card.
+
+    Args:
+        checkpoint: A checkpoint of the pre-training.
+        path: File to write (safetensors).
+        config: Configuration of the training; None for the one on record in the checkpoint.
+        figures: Measured quality for the card; None measures it on `config.card_checks` scans.
+        progress: Told about every scan that is measured on.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: Where the checkpoint is missing, damaged, or of something else.
+    """
+    if not Path(checkpoint).is_file():
+        raise InputError(str(checkpoint), "", "no such file", "a checkpoint of `ptypinn pretrain`")
+    found = read(Path(checkpoint), {"epoch", "global_step"} | (set() if config else {"config"}))
+    config = config or _recorded(found["config"])
+    network = _averaged(found["state_dict"], config, str(checkpoint))
+    measured = card_figures(network, config, progress) if figures is None else figures
+    done = Training(int(found["epoch"]) + 1, int(found["global_step"]))
+    return save_weights(network, pretrained_card(config, done, measured, start_of(config)), path)
+
+
+def _recorded(options: Mapping[str, Any]) -> PretrainConfig:
+    return PretrainConfig(
+        **{field.name: options[field.name] for field in fields(PretrainConfig) if field.name in options}
+    )
+
+
+def _averaged(state: Mapping[str, Any], config: PretrainConfig, source: str) -> UnrolledCorrection:
+    network = UnrolledCorrection(CHANNELS, widths=config.widths).eval().requires_grad_(False)
+    try:
+        network.load_state_dict({n.removeprefix(AVERAGE): w for n, w in state.items() if n.startswith(AVERAGE)})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(source, "state_dict", reason, f"a training with --widths {config.widths}") from None
+    return network
+
+
+def start_of(config: PretrainConfig) -> Weights | None:
+    """The weights that a configuration names; None where it begins from scratch.
+
+    Raises:
+        InputError: Where they cannot be read, or are of another network.
+    """
+    if config.start == "none":
+        return None
+    weights = load_weights(None if config.start == "shipped" else config.start)
+    if weights.network.widths != tuple(config.widths):
+        found = f"a network of widths {weights.network.widths}"
+        raise InputError(weights.source, "--start", found, f"--widths {','.join(map(str, config.widths))}")
+    return weights

@@ -1,0 +1,120 @@
+"""One step of training: network, physics and loss, and what the step tells the scale ledger."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptypinn.config.train import TrainConfig
+from ptypinn.data.datamodule import WindowBatch
+from ptypinn.errors import InputError
+from ptypinn.losses import LOSSES, realspace, total_variation
+from ptypinn.models.patch_predictor import PatchPredictor
+from ptypinn.scale import Tape
+from ptypinn.training.checkpoints import refuse_other_options
+
+WARM_UP = 20
+"""Optimiser steps over which the learning rate rises."""
+
+
+class PtychoTask(lightning.LightningModule):
+    """Network, physics and loss of one optimiser step.
+
+    Args:
+        predictor: From counts to patches, and from patches to expected counts.
+        config: Loss, optimiser and their options.
+        shape: Height and width of the window canvases, pixels.
+        truth: True object in the scan's coordinates, (height, width), for the real-space term; None for none.
+    """
+
+    def __init__(
+        self, predictor: PatchPredictor, config: TrainConfig, shape: tuple[int, int], truth: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.predictor, self.config, self.window_shape = predictor, config, shape
+        self.data_loss = LOSSES[config.loss]
+        self.truth: Tensor | None
+        self.register_buffer("truth", truth, persistent=False)
+        self.tape = Tape()
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the statistics of an epoch."""
+        self.tape.clear()
+
+    def training_step(self, batch: WindowBatch, index: int) -> Tensor:
+        """Loss of one batch of windows; stops the run where it is not finite."""
+        loss, regularisation = self._losses(batch, self.tape)
+        if index == 0:
+            response = self.predictor.response(batch["corners"], batch["fractions"], self.window_shape)
+            self.tape.note("merge", response)
+        total = loss + regularisation
+        if not torch.isfinite(total):
+            raise InputError(
+                "training",
+                f"epoch {self.current_epoch}, batch {index}",
+                f"a loss of {total.item()}",
+                "a finite loss; try a lower --learning_rate or --gradient_clip, or --precision 32",
+            )
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["counts"]))
+        return total
+
+    def validation_step(self, batch: WindowBatch, index: int) -> None:
+        """Data loss of windows that do not train."""
+        self.log("val_loss", self._losses(batch)[0], batch_size=len(batch["counts"]))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up and cosine decay per step."""
+        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(wanted, self.config.learning_rate, weight_decay=0.0)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def rate(step: int) -> float:
+            warm = min(1.0, (step + 1) / min(WARM_UP, steps))
+            return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note configuration and scale, so that only the same run is resumed, and what flowed in the last epoch."""
+        flow = {stage: asdict(stats) for stage, stats in self.tape.read().items()}
+        checkpoint.update(config=asdict(self.config), scale=self._scale(), flow=flow)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration or scan; device and threads may differ."""
+        refuse_other_options(asdict(self.config), checkpoint["config"])
+        if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
+            raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
+
+    def _scale(self) -> list[float]:
+        """Factors from photons to network and from probe to photons; they differ between scans."""
+        return [self.predictor.scaler.initial_scale, self.predictor.photons]
+
+    def _losses(self, batch: WindowBatch, tape: Tape | None = None) -> tuple[Tensor, Tensor]:
+        counts = batch["counts"]
+        windows, pixels = counts.shape[0], counts.shape[-2:]
+        patches = self.predictor.patches(counts.flatten(0, 1), tape).reshape(windows, -1, *pixels)
+        with torch.autocast(self.device.type, enabled=False):
+            found = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
+            measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
+            loss = self.data_loss(found.counts, measured, mask).mean()
+            if tape is not None:
+                tape.note("predicted photons", torch.where(mask, found.counts.detach(), 0.0).sum((-2, -1)), each=True)
+            extra = loss.new_zeros(())
+            if self.config.total_variation:
+                extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()
+            if self.config.realspace and self.truth is not None:
+                truth = _cut_windows(self.truth, batch["origins"], self.window_shape)
+                extra = extra + self.config.realspace * realspace(found.canvases, truth, found.weights).mean()
+        return loss, extra
+
+
+def _cut_windows(image: Tensor, origins: Tensor, shape: tuple[int, int]) -> Tensor:
+    padded = torch.nn.functional.pad(image, (0, shape[1], 0, shape[0]))
+    return torch.stack([padded[y : y + shape[0], x : x + shape[1]] for y, x in origins.tolist()])

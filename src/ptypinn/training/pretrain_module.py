@@ -1,0 +1,115 @@
+"""One optimiser step of the pre-training, and the running average of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.errors import InputError
+from ptypinn.models.canvas_features import CHANNELS, band_limited
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.training.checkpoints import HERE_ONLY, refuse_other_options
+from ptypinn.training.ema import AveragedTask
+from ptypinn.training.solver_states import StateBatch
+
+WARM_UP = 100
+"""Optimiser steps over which the learning rate rises."""
+DETAIL_PX = 8
+"""Detail is what is finer than so many pixels."""
+FLOOR = 1e-3
+"""Relative error below which a further gain counts less."""
+
+
+def gain_of(
+    change: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
+) -> Float[Tensor, " state"]:
+    """Error after the correction over the error before, of the whole object and of its detail.
+
+    Args:
+        change: Of the objects, real and imaginary part, transmission.
+        batch: The states.
+        detail_share: Weight of the detail beside that of the whole.
+
+    Returns:
+        0 for a perfect correction, up to `FLOOR`; 1 for none.
+    """
+    left = batch["missing"] - change
+    floor = FLOOR**2 * batch["power"]
+    whole = _ratio(left, batch["missing"], batch["weight"], floor)
+    fine = _ratio(_detail(left), _detail(batch["missing"]), batch["weight"], floor)
+    return (whole + detail_share * fine) / (1 + detail_share)
+
+
+def _ratio(after: Tensor, before: Tensor, weight: Tensor, floor: Tensor) -> Tensor:
+    total = weight.sum((1, 2, 3)).clamp(min=1.0)
+    errors = [(weight * image.square()).sum((1, 2, 3)) / total + floor for image in (after, before)]
+    return torch.sqrt(errors[0] / errors[1])
+
+
+def _detail(image: Tensor) -> Tensor:
+    smooth = functional.avg_pool2d(image, DETAIL_PX)
+    return image - functional.interpolate(smooth, scale_factor=DETAIL_PX, mode="bilinear", align_corners=False)
+
+
+class PretrainTask(AveragedTask):
+    """The network, its running average, and how it learns from states.
+
+    Args:
+        config: Network, loss and optimiser.
+        steps: Optimiser steps of the whole training.
+        start: Weights to go on from; random ones where None.
+    """
+
+    def __init__(self, config: PretrainConfig, steps: int, start: UnrolledCorrection | None = None) -> None:
+        network = UnrolledCorrection(CHANNELS, widths=config.widths)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+        super().__init__(network, config.average, WARM_UP)
+        self.config, self.steps = config, steps
+
+    def on_train_epoch_start(self) -> None:
+        """States of this epoch are made with the average that it begins with."""
+        self.trainer.datamodule.take(self.averaged)  # type: ignore[attr-defined]  # ours
+
+    def forward(self, batch: StateBatch) -> Float[Tensor, "state 2 height width"]:
+        """The change that the network makes, as the solver applies it."""
+        return band_limited(self.network(batch["maps"]).float() * batch["unit"])
+
+    def training_step(self, batch: StateBatch, index: int) -> Tensor:
+        """Mean relative error after the correction."""
+        gain = gain_of(self(batch), batch, self.config.detail_share)
+        loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a lost case does not outweigh the others
+        if not torch.isfinite(loss):
+            where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
+            raise InputError("pretraining", where, f"a loss of {loss.item()}", expected)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["maps"]))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the rate rises, stays, and falls to zero at the end."""
+        config = self.config
+        optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        falling = max(1, round(config.decay_share * self.steps))
+
+        def rate(step: int) -> float:
+            return min((step + 1) / WARM_UP, 1.0, max(0.0, (self.steps - step) / falling) ** 1.5 + 1e-3)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the configuration, so that only the same training is resumed."""
+        checkpoint["config"] = asdict(self.config)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration; more epochs, device, threads and workers may differ."""
+        refuse_other_options(asdict(self.config), checkpoint["config"], HERE_ONLY | {"epochs", "card_checks"})
+        done = int(checkpoint["epoch"]) + 1
+        if self.config.epochs < done:
+            raise InputError("--epochs", "", str(self.config.epochs), f"at least the {done} that are done")

@@ -1,0 +1,1 @@
+"""Plumbing that knows nothing of the field: devices, atomic files, JSON-able values, progress."""

@@ -1,0 +1,172 @@
+"""How far long work has come: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, Protocol, TypeVar, cast, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from ptypinn.data.reconstruction import Reconstruction
+
+
+@runtime_checkable
+class TextStream(Protocol):
+    """The part of a text file that progress needs."""
+
+    def write(self, text: str, /) -> int:
+        """Write text."""
+
+    def flush(self) -> None:
+        """Push written text out."""
+
+    def isatty(self) -> bool:
+        """Whether a person is watching."""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What stages report to, any number of times per stage; `None` in its place means silence."""
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        """Report `done` of `total` steps of a stage, with figures worth watching such as the loss."""
+
+
+def silent(stage: str, done: int, total: int, /, **figures: float) -> None:
+    """A `Progress` that says nothing."""
+
+
+def tee(*listeners: Progress) -> Progress:
+    """A `Progress` that passes every report on to several others."""
+
+    def report(stage: str, done: int, total: int, /, **figures: float) -> None:
+        for listener in listeners:
+            listener(stage, done, total, **figures)
+
+    return report
+
+
+class PlainLines:
+    """Progress as plain lines: the first and last report of every stage, and in between one per interval."""
+
+    def __init__(self, stream: TextStream, interval_s: float = 5.0) -> None:
+        self._stream, self._interval_s = stream, interval_s
+        self._stage, self._first, self._started_s, self._printed_s = "", 0, 0.0, 0.0
+        self._held_back = ""
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        """Print a line where one is due."""
+        now_s = time.monotonic()
+        if stage != self._stage or done < self._first:
+            self.finish()
+            self._stage, self._first, self._started_s, self._printed_s = stage, done, now_s, float("-inf")
+        pace = _pace(done, total, done - self._first, now_s - self._started_s)
+        self._held_back = "  ".join([f"{stage} {done}/{total}", *pace, *figure_texts(figures)])
+        if done >= total or now_s - self._printed_s >= self._interval_s:
+            self._printed_s = now_s
+            self.finish()
+
+    def finish(self) -> None:
+        """Print the last report where it has been held back, such as that of a stage that stopped early."""
+        if self._held_back:
+            print(self._held_back, file=self._stream, flush=True)
+        self._held_back = ""
+
+
+@contextlib.contextmanager
+def show_progress(quiet: bool = False, stream: TextStream | None = None) -> Iterator[Progress]:
+    """Give a `Progress` that suits the stream: bars on a terminal, plain lines elsewhere, nothing when quiet.
+
+    Args:
+        quiet: Say nothing.
+        stream: Where to; standard error by default, so that standard output stays free for results.
+    """
+    stream = stream or sys.stderr
+    if quiet:
+        yield silent
+    elif stream.isatty():
+        with terminal_bars(stream) as bars:
+            yield bars
+    else:
+        lines = PlainLines(stream)
+        try:
+            yield lines
+        finally:
+            lines.finish()
+
+
+def figure_texts(figures: dict[str, float]) -> list[str]:
+    """Figures as short texts, such as `loss 0.01234`."""
+    return [f"{name} {value:.4g}" for name, value in figures.items()]
+
+
+def _pace(done: int, total: int, stepped: int, elapsed_s: float) -> list[str]:
+    if not stepped or elapsed_s <= 0:
+        return []
+    rate = stepped / elapsed_s
+    return [f"{rate:.3g}/s", f"{elapsed_s:.0f} s" if done >= total else f"{(total - done) / rate:.0f} s left"]
+
+
+class Bars:
+    """A `Progress` that shows one bar per stage, with rate, time left and figures."""
+
+    def __init__(self, display: RichProgress) -> None:
+        self._display = display
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
+        """Move the bar of this stage."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._display.add_task(stage, figures="", rate="")
+        task = self._display.tasks[list(self._tasks).index(stage)]
+        rate = f"{task.speed:.3g}/s" if task.speed else ""
+        texts = "  ".join(figure_texts(figures))
+        self._display.update(task.id, completed=done, total=total, figures=texts, rate=rate)
+
+
+@contextlib.contextmanager
+def terminal_bars(stream: TextStream) -> Iterator[Bars]:
+    """Show bars on a terminal while the context lasts."""
+    display = RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+        console=Console(file=cast(IO[str], stream)),
+    )
+    with display:
+        yield Bars(display)
+
+
+Part = TypeVar("Part")
+Whole = TypeVar("Whole")
+
+WatchOf = Callable[[Callable[[], Part]], None]
+"""Called after every step with a function that gives the solution as it is then, so that only who asks pays for it."""
+Watch = WatchOf[Reconstruction]
+"""Called after every round, iteration or window with a function that gives the reconstruction as it is then."""
+
+
+def relayed(watch: WatchOf[Whole] | None, make: Callable[[Part], Whole]) -> WatchOf[Part] | None:
+    """A watch of what a solver has, for one of what is made of that.
+
+    Args:
+        watch: Who watches; None where nobody does.
+        make: From the solver's solution to what is watched.
+    """
+    if watch is None:
+        return None
+
+    def told(look: Callable[[], Part]) -> None:
+        watch(lambda: make(look()))
+
+    return told

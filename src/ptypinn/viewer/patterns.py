@@ -1,0 +1,219 @@
+"""Measured and predicted patterns of single positions, from the scan file where it is still at hand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5 import open_hdf5, read_json, require_dataset
+from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP
+from ptypinn.runs.record import find_scan, loading_as_recorded, mapping, record_of_scan
+from ptypinn.viewer.picture_file import OBJECT, OutdatedError, PictureFile, version_of
+from ptypinn.viewer.tiles import scalar_png
+
+MOST_BOOKS = 4
+"""Runs whose scans are kept open."""
+MEMORY_MB = 64.0
+"""HDF5 patterns larger than this stay on disk."""
+FAINTEST = 0.3
+"""Counts that get the darkest colour of the logarithmic scale."""
+DEVIATIONS = 3.0
+"""Difference of square roots of counts at the ends of its colours; counting noise alone scatters by one half."""
+KINDS = ("measured", "predicted", "difference")
+
+
+@dataclass(frozen=True)
+class PatternBook:
+    """Everything needed to look at one pattern after another."""
+
+    file: PictureFile
+    positions_px: np.ndarray
+    """Coordinates (y, x) of the probe array's pixel (0, 0) on the object, (patterns, 2)."""
+    probe: np.ndarray
+    """Modes, (mode, y, x), sqrt(photons)."""
+    indices: np.ndarray
+    """Number of every pattern in the scan file."""
+    scan: ScanData | None
+    """The scan, where it is at hand."""
+    note: str
+    """Why it is not, or which file it is."""
+
+    def describe(self) -> dict[str, Any]:
+        """Centres (y, x) of the probe's array at every position, object pixels, and what there is to see."""
+        centres = self.positions_px + self.probe.shape[-1] / 2
+        return {
+            "centres_px": np.round(centres, 2).tolist(),
+            "size_px": self.probe.shape[-1],
+            "measured": self.scan is not None,
+            "note": self.note,
+        }
+
+    def figures(self, number: int) -> dict[str, Any]:
+        """Where a pattern was taken and how it fits.
+
+        Raises:
+            InputError: Where there is no such pattern.
+        """
+        self._require(number)
+        y, x = self.positions_px[number] + self.probe.shape[-1] / 2
+        facts = {"number": number, "scan_index": int(self.indices[number]), "y_px": float(y), "x_px": float(x)}
+        facts["brightest"] = self._brightest(number)
+        if self.scan is None:
+            return facts | {"photons_predicted": float(self.predicted(number).sum())}
+        from ptypinn.metrics.data_fit import data_fit
+
+        patch, corner = self._patch(number)
+        fit = data_fit(self.scan.subset(self.indices[number : number + 1]), patch, self.probe, corner[None])
+        return facts | {
+            "photons": float(fit.per_pattern_photons[0]),
+            "photons_predicted": float(fit.per_pattern_closure[0] * fit.per_pattern_photons[0]),
+            "residual": float(fit.per_pattern_residual[0]),
+            "expected_residual": float(fit.per_pattern_expected[0]),
+        }
+
+    def picture(self, number: int, kind: str) -> bytes:
+        """A pattern as a PNG: counts on a logarithmic scale, or the difference of their square roots.
+
+        Raises:
+            InputError: Where there is no such pattern, or the scan that it takes is not at hand.
+        """
+        self._require(number)
+        if kind not in KINDS:
+            raise InputError("pattern", "", repr(kind), f"one of: {', '.join(KINDS)}")
+        if self.scan is None and kind != "predicted":
+            raise InputError("scan", "", self.note, "the scan file where it was")
+        good = None if self.scan is None else self.scan.good
+        if kind == "difference":
+            difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
+            return scalar_png(difference, good, (-DEVIATIONS, DEVIATIONS), DIFFERENCE_MAP)
+        limits = (np.log10(FAINTEST), np.log10(self._brightest(number)))
+        counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
+        return scalar_png(np.log10(np.maximum(counts, FAINTEST / 10)), shown, limits, COUNTS_MAP)
+
+    def _brightest(self, number: int) -> float:
+        """Counts that get the brightest colour: the largest on a good pixel."""
+        counts = self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good
+        return max(float(counts.max()), 10 * FAINTEST)
+
+    def measured(self, number: int) -> np.ndarray:
+        """Counts, (y, x), zero frequency at N//2."""
+        assert self.scan is not None
+        return self.scan.counts[self.indices[number : number + 1]][0].astype(np.float32)
+
+    def predicted(self, number: int) -> np.ndarray:
+        """Expected counts of object and probe, (y, x), zero frequency at N//2."""
+        import torch
+
+        from ptypinn.metrics.data_fit import predict
+        from ptypinn.physics.forward import to_centred
+
+        patch, corner = self._patch(number)
+        counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None])
+        return to_centred(counts)[0].numpy()
+
+    def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the object that a pattern sees, and the position on it."""
+        position, size = self.positions_px[number], self.probe.shape[-1]
+        corner = np.round(position).astype(int)
+        rows, columns = (slice(int(start), int(start) + size) for start in corner)
+        return np.ascontiguousarray(self.file.read(OBJECT, rows, columns)), position - corner
+
+    def _require(self, number: int) -> None:
+        if not 0 <= number < len(self.positions_px):
+            raise InputError("pattern", "", str(number), f"0 to {len(self.positions_px) - 1}")
+
+
+class PatternBooks:
+    """The books of the runs looked at last."""
+
+    def __init__(self) -> None:
+        self._books: OrderedDict[str, PatternBook] = OrderedDict()
+        self._scans: OrderedDict[str, tuple[ScanData | None, str]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, file: PictureFile, folder: Path) -> PatternBook:
+        """The book of a reconstruction.
+
+        Args:
+            file: Its images.
+            folder: Where the run has left its results.
+
+        Raises:
+            InputError: Where the file cannot be read.
+            OutdatedError: Where it is another one by now.
+        """
+        with self._guard:
+            key = f"{file.path} {file.version}"
+            if key not in self._books:
+                self._books[key] = self._read(file, folder)
+            self._books.move_to_end(key)
+            while len(self._books) > MOST_BOOKS:
+                self._books.popitem(last=False)
+            return self._books[key]
+
+    def _read(self, file: PictureFile, folder: Path) -> PatternBook:
+        """Read positions and probe, and look for the scan where the run has it on record."""
+        source = str(file.path)
+        with open_hdf5(file.path) as content:
+            if version_of(file.path) != file.version:
+                raise OutdatedError(source)
+            positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
+            part = content.get(file.group + "patterns")
+            indices = np.arange(len(positions)) if part is None else part[()].astype(np.int64)
+            provenance = mapping(read_json(content, source, f"{file.group}provenance"))
+        _check(file, positions, probe, indices)
+        scan, note = self._scan(folder, provenance, indices, probe.shape[-1])
+        return PatternBook(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
+
+    def _scan(
+        self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
+    ) -> tuple[ScanData | None, str]:
+        """The scan and a word on it; looked for once, however often a run in progress has more to show."""
+        record = record_of_scan(folder, provenance)
+        key = json.dumps([str(folder), record, size, int(indices.max(initial=-1))], sort_keys=True, default=str)
+        if key not in self._scans:
+            self._scans[key] = _find(folder, record, indices, size)
+        self._scans.move_to_end(key)
+        while len(self._scans) > MOST_BOOKS:
+            self._scans.popitem(last=False)
+        return self._scans[key]
+
+
+def _find(folder: Path, record: Mapping[str, Any], indices: np.ndarray, size: int) -> tuple[ScanData | None, str]:
+    from ptypinn.io.load_save import load
+
+    place = find_scan(folder, record)
+    if place is None:
+        return None, f"{record.get('file', 'the scan file')} is not where it was, or has changed"
+    notes: list[str] = []
+    options = {**mapping(record["options"]), "memory_budget_MB": MEMORY_MB}
+    try:
+        scan = load(place, loading_as_recorded(LoadConfig(), options, (), notes))
+    except (InputError, OSError) as error:
+        return None, f"the scan cannot be read again ({error})"
+    if scan.size != size or indices.max(initial=-1) >= scan.n_patterns:
+        return None, f"{place.name} holds other patterns"
+    return scan, place.name
+
+
+def _check(file: PictureFile, positions: np.ndarray, probe: np.ndarray, indices: np.ndarray) -> None:
+    """Raise `InputError` where positions or probe are not of this object."""
+    found = None
+    if positions.ndim != 2 or positions.shape[1] != 2 or len(indices) != len(positions):
+        found = f"positions of shape {positions.shape} and {len(indices)} numbers"
+    elif probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
+        found = f"a probe of shape {probe.shape}"
+    elif len(positions) and ((low := np.round(positions)) < 0).any() | (low + probe.shape[-1] > file.shape).any():
+        found = "patches that leave the object"
+    if found:
+        raise InputError(str(file.path), "positions_px", found, f"positions on an object of {file.shape} pixels")

@@ -1,0 +1,130 @@
+"""Arrays as PNG pictures: pure functions of values, what is shown of them, and colour limits."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, UInt8
+from matplotlib import colormaps
+from PIL import Image
+
+from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP
+
+TILE = 256
+"""Edge of a tile, pixels."""
+COMPRESSION = 1
+"""Of PNG: the fastest, as pictures go over the loopback."""
+
+Values = Float[np.ndarray, "height width"]
+Shown = Bool[np.ndarray, "height width"]
+
+
+def scalar_png(values: Values, shown: Shown | None, limits: tuple[float, float], colours: str) -> bytes:
+    """Real values as a PNG with a palette.
+
+    Args:
+        values: What to draw; pixels that are not finite stay transparent.
+        shown: Pixels to draw; the others stay transparent. None draws all.
+        limits: Values of the first and the last colour; values beyond them get the nearer one.
+        colours: Colour map.
+    """
+    return _palette_png(indices(values, shown, limits), palette(colours))
+
+
+def indices(values: Values, shown: Shown | None, limits: tuple[float, float]) -> UInt8[np.ndarray, "height width"]:
+    """Palette entries of values: 0 for what is not shown, 1 at the lower limit, 255 at the upper."""
+    low, high = limits
+    step = (LEVELS - 1) / (high - low)
+    visible = np.isfinite(values) if shown is None else shown & np.isfinite(values)
+    place = np.where(visible, (values - np.float32(low)) * np.float32(step), 0.0)
+    return np.where(visible, 1 + np.round(np.clip(place, 0, LEVELS - 1)), 0).astype(np.uint8)
+
+
+def complex_png(phase: Values, modulus: Values, shown: Shown | None, highest: float) -> bytes:
+    """Complex values as a PNG: hue is the phase, brightness the modulus.
+
+    Args:
+        phase: Radians.
+        modulus: Of the same pixels.
+        shown: Pixels to draw; None draws all.
+        highest: Modulus that is drawn brightest.
+    """
+    hue = np.floor((phase / (2 * np.pi) + 0.5) * HUES).astype(np.int32) % HUES
+    shade = np.round(np.clip(modulus / highest, 0, 1) * (SHADES - 1)).astype(np.int32)
+    visible = np.full(phase.shape, True) if shown is None else shown
+    alpha = np.where(visible, np.uint8(255), np.uint8(0))
+    return _png(Image.fromarray(np.dstack([hue_table()[hue, shade], alpha]), "RGBA"))
+
+
+def scale_png(colours: str) -> bytes:
+    """A colour map as a strip, lowest value left."""
+    return _palette_png(np.arange(1, LEVELS + 1, dtype=np.uint8)[None], palette(colours))
+
+
+def wheel_png() -> bytes:
+    """The colours of complex numbers: phase from -pi to pi to the right, modulus upwards."""
+    return _png(Image.fromarray(np.ascontiguousarray(hue_table().transpose(1, 0, 2)[::-4, ::2]), "RGB"))
+
+
+def _palette_png(entries: UInt8[np.ndarray, "height width"], colours: UInt8[np.ndarray, "256 3"]) -> bytes:
+    picture = Image.fromarray(entries, "P")
+    picture.putpalette(colours.tobytes())
+    return _png(picture, transparency=0)
+
+
+def _png(picture: Image.Image, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", compress_level=COMPRESSION, **options)
+    return buffer.getvalue()
+
+
+MAPS = (AMPLITUDE_MAP, PHASE_MAP, COUNTS_MAP, "gray", CYCLIC_MAP, DIFFERENCE_MAP)
+"""Colour maps on offer; all but the last two are sequential."""
+LEVELS = 255
+"""Colours of a map; index 0 of its palette is left for what is not shown."""
+HUES, SHADES = 256, 256
+LIGHTNESS, CHROMA = 0.76, 0.12
+"""The brightest ring of hues in Oklab: as colourful as every hue of this lightness can be."""
+RED_RAD = 0.51
+"""Hue angle in Oklab of phase 0, a red."""
+
+
+@cache
+def palette(name: str) -> UInt8[np.ndarray, "256 3"]:
+    """A colour map as a palette: entry 0 is for what is not shown, the others rise from the lowest value."""
+    colours = colormaps[name](np.linspace(0.0, 1.0, LEVELS), bytes=True)[:, :3]
+    return np.concatenate([np.zeros((1, 3), np.uint8), colours])
+
+
+@cache
+def hue_table() -> UInt8[np.ndarray, "hues shades 3"]:
+    """Colours of complex numbers: hue is the phase in [-pi, pi), brightness the modulus as a share of the largest.
+
+    All hues of a shade are equally light, and shades are equally far apart to the eye: scaling linear light by `s`
+    scales every Oklab coordinate by the cube root of `s`.
+    """
+    phase = -np.pi + 2 * np.pi * np.arange(HUES) / HUES + RED_RAD
+    brightest = _linear_from_oklab(LIGHTNESS, CHROMA * np.cos(phase), CHROMA * np.sin(phase))
+    shades = np.linspace(0.0, 1.0, SHADES) ** 3
+    return _encoded(np.clip(brightest[:, None, :] * shades[:, None], 0.0, 1.0))
+
+
+def _linear_from_oklab(
+    lightness: float, a: Float64[np.ndarray, " hues"], b: Float64[np.ndarray, " hues"]
+) -> Float64[np.ndarray, "hues 3"]:
+    """Linear sRGB of Oklab colours (B. Ottosson, A perceptual color space for image processing, 2020)."""
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    red = 4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short
+    green = -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short
+    blue = -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short
+    return np.stack([red, green, blue], axis=-1)
+
+
+def _encoded(linear: Float64[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape 3"]:
+    """Linear light in [0, 1] as sRGB bytes."""
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(255 * encoded).astype(np.uint8)

@@ -1,0 +1,226 @@
+"""Patterns that are cut: object pixels get larger, while metres, light and the place of everything stay."""
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
+from ptypinn.errors import InputError
+from ptypinn.io.load_save import load, read_scan, save
+from ptypinn.metrics.data_fit import data_fit
+from ptypinn.stages.convert import convert
+from ptypinn.stages.info import info
+from ptypinn.stages.refine import refine
+
+OPTICS = {"energy_eV": 9000.0, "detector_distance_m": 1.5, "detector_pixel_m": 6e-5}
+
+
+def sample(y, x):
+    """Transmission at any point, in object pixels of whole patterns; smooth, unlike itself in a mirror or shifted."""
+    phase = 0.6 * np.sin(y / 9) * np.cos(x / 7) + 0.4 * np.exp(-(((y - 30) / 8) ** 2) - ((x - 22) / 10) ** 2)
+    return (0.8 + 0.15 * np.cos(x / 8 + y / 11)) * np.exp(1j * phase)
+
+
+def wide_scan(size=32, n=30, seed=0, **changes):
+    """A scan without noise whose light stays well inside the middle of the detector."""
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[:size, :size] - size // 2
+    probe = (200 * np.exp(-((v / 5) ** 2) - (u / 4) ** 2) * np.exp(0.02j * (v**2 + 0.5 * u * v)))[None]
+    corners = rng.integers(0, 25, (n, 2)).astype(float)
+    patches = np.stack([sample(v + size // 2 + y, u + size // 2 + x) for y, x in corners])
+    waves = np.fft.fft2(np.fft.ifftshift(patches * probe, (1, 2)), norm="ortho")
+    counts = np.abs(np.fft.fftshift(waves, (1, 2))) ** 2
+    fields = {
+        "counts": counts.astype(np.float32),
+        "positions_px": corners,
+        "probe": probe.astype(np.complex64),
+        "probe_gauge": "calibrated",
+        "pixel_size_m": wavelength_of(OPTICS["energy_eV"]) * 1.5 / (size * 6e-5),
+        **OPTICS,
+    }
+    return ScanData(**{**fields, **changes})
+
+
+def own(name):
+    return lambda scan, folder: save(scan, folder / f"scan_{name}.h5", name)
+
+
+def flat(scan, folder, unit):
+    """The PtychoPINN family: places of the probe's pixel N//2, in pixels or in metres, and no object pixel."""
+    y, x = ((scan.positions_px + scan.size // 2) * (1 if unit == "px" else scan.pixel_size_m)).T
+    numbers = {"photon_energy_eV": 9000.0, "detector_distance_m": 1.5, "detector_pixel_size_m": 6e-5}
+    np.savez(folder / "flat.npz", diffraction=scan.counts, xcoords=x, ycoords=y, probeGuess=scan.probe, **numbers)
+    return folder / "flat.npz"
+
+
+def ptychonn(scan, folder, unit):
+    places = scan.positions_px * (1 if unit == "px" else scan.pixel_size_m)
+    np.savez(folder / "nn.npz", reciprocal=scan.counts, scan=places)
+    return folder / "nn.npz"
+
+
+def ptylab(scan, folder):
+    with h5py.File(folder / "lab.hdf5", "w") as file:
+        file["ptychogram"], file["encoder"] = scan.counts, scan.positions_px * scan.pixel_size_m
+        file["wavelength"], file["zo"], file["dxd"] = PLANCK_TIMES_C_EV_M / 9000.0, 1.5, 6e-5
+    return folder / "lab.hdf5"
+
+
+def prepared(scan, folder):
+    amplitudes = np.fft.ifftshift(np.sqrt(scan.counts), axes=(1, 2))
+    p = {"fmag": np.moveaxis(amplitudes, 0, -1).astype(float), "renorm": 1.0, "positions": scan.positions_px}
+    p |= {"dx_spec": np.full(2, scan.pixel_size_m), "lambda": PLANCK_TIMES_C_EV_M / 9000.0, "z": 1.5, "ds": 6e-5}
+    scipy.io.savemat(folder / "p.mat", {"p": p, "probe": np.moveaxis(scan.probe, 0, -1)})
+    return folder / "p.mat"
+
+
+def stack(scan, folder):
+    np.save(folder / "stack.npy", scan.counts)
+    np.savetxt(folder / "table.txt", scan.positions_px, header="y_px x_px")
+    return folder / "stack.npy"
+
+
+SI = {"energy_eV": 9000.0, "detector_distance_m": 1.5, "detector_pixel_m": 6e-5}
+FILES = {
+    "native": (own("native"), {}),
+    "cxi": (own("cxi"), {}),
+    "ptyd": (own("ptyd"), {}),
+    "ptychodus": (own("ptychodus"), {}),
+    "npz": (lambda scan, folder: save(scan, folder / "scan.npz", "npz"), {}),
+    "flat pixels": (lambda scan, folder: flat(scan, folder, "px"), {"domain": "counts"}),
+    "flat metres": (lambda scan, folder: flat(scan, folder, "m"), {"domain": "counts", "positions_unit": "m"}),
+    "ptychonn pixels": (
+        lambda scan, folder: ptychonn(scan, folder, "px"),
+        {"domain": "counts", "positions_unit": "px", **SI},
+    ),
+    "ptychonn metres": (
+        lambda scan, folder: ptychonn(scan, folder, "m"),
+        {"domain": "counts", "positions_unit": "m", **SI},
+    ),
+    "ptylab": (ptylab, {}),
+    "shelves": (prepared, {}),
+    "stack with a table": (stack, {"positions_file": "table.txt", "detector_gain": 1.0, "particle": "photon", **SI}),
+}
+WITH_PROBE = ("native", "cxi", "ptychodus", "npz", "flat pixels", "shelves")
+
+
+def write(name, scan, folder):
+    writer, options = FILES[name]
+    path = writer(scan, folder)
+    place = {"positions_file": str(folder / options["positions_file"])} if "positions_file" in options else {}
+    return path, {**options, **place}
+
+
+@pytest.mark.parametrize("name", FILES)
+@settings(max_examples=8)
+@given(
+    size=st.sampled_from([16, 20, 32]),
+    kept=st.sampled_from([8, 12, 16]),
+    off=st.tuples(st.integers(-2, 2), st.integers(-2, 2)),
+    budget=st.sampled_from([1e-9, 1024.0]),
+)
+def test_metres_do_not_depend_on_the_cut(tmp_path_factory, name, size, kept, off, budget):
+    assume(kept // 2 + 2 <= size // 2)
+    scan = wide_scan(size, n=5)
+    path, options = write(name, scan, tmp_path_factory.mktemp("cut"))
+    whole = read_scan(path, LoadConfig(**options), calibrate=False)
+    centre = (size // 2 + off[0], size // 2 + off[1])
+    given_ = LoadConfig(**options, crop_px=kept, centre_px=centre, memory_budget_MB=budget)
+    cut = read_scan(path, given_, calibrate=False)
+    rows, columns = (slice(c - kept // 2, c + kept // 2) for c in centre)
+    np.testing.assert_allclose(cut.counts[:], whole.counts[:, rows, columns], rtol=1e-6)
+    np.testing.assert_allclose(
+        cut.positions_px * cut.pixel_size_m, whole.positions_px * whole.pixel_size_m, 1e-9, 1e-15
+    )
+    assert cut.pixel_size_m == pytest.approx(whole.pixel_size_m * size / kept, rel=1e-9)
+    assert cut.pixel_size_m == pytest.approx(scan.pixel_size_m * size / kept, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", WITH_PROBE)
+def test_the_sample_explains_what_is_left_of_the_patterns(tmp_path, name):
+    """Probe, positions and counts after the cut belong to the sample seen on larger pixels."""
+    path, options = write(name, wide_scan(), tmp_path)
+    cut = load(path, LoadConfig(**options, crop_px=16, calibration="none"))
+    image, _ = on_canvas(cut)
+    fit = data_fit(cut, image, cut.probe, canvas_positions(cut))
+    assert fit.amplitude_residual < 1e-4
+
+
+def on_canvas(scan, ratio=2):
+    """The sample on the canvas of a scan whose object pixels are `ratio` times as large."""
+    (top, left), (height, width) = canvas_frame(scan)
+    first = scan.positions_px.min(0)  # other programs count from elsewhere
+    y, x = np.mgrid[:height, :width].astype(float)
+    corner = wide_scan().positions_px.min(0)
+    y, x = ratio * (y + top - first[0]) + corner[0], ratio * (x + left - first[1]) + corner[1]
+    return sample(y, x).astype(np.complex64), (y, x)
+
+
+def test_a_reconstruction_of_cut_patterns_lies_where_the_sample_is(tmp_path):
+    path, _ = write("native", wide_scan(n=60), tmp_path)
+    cut = load(path, LoadConfig(crop_px=16))
+    found = refine(cut, RefineConfig(iterations=60, refine_probe=False))
+    y, x = (2 * (np.arange(n) + start) for n, start in zip(found.object.shape, found.origin_px, strict=True))
+    lit = found.well_lit(0.3)
+    image, truth = found.object[lit], sample(y[:, None], x[None])[lit]
+    factor = np.vdot(image, truth) / np.vdot(image, image)
+    assert np.linalg.norm(factor * image - truth) / np.linalg.norm(truth) < 0.05
+    aside = sample(y[:, None] + 4, x[None])[lit]
+    assert np.linalg.norm(factor * image - aside) / np.linalg.norm(truth) > 0.1
+
+
+def test_light_that_misses_the_window_leaves_the_probe(tmp_path):
+    """What is left of a calibrated probe is the light that reaches the window through vacuum."""
+    scan = wide_scan()
+    path = save(scan, tmp_path / "scan.h5")
+    cut = load(path, LoadConfig(crop_px=8))
+    far = np.fft.fftshift(np.abs(np.fft.fft2(np.fft.ifftshift(scan.probe, (1, 2)), norm="ortho")) ** 2, (1, 2))
+    inside = far[:, 12:20, 12:20].sum()
+    assert inside < 0.998 * far.sum()
+    assert np.sum(np.abs(cut.probe) ** 2) == pytest.approx(inside, rel=1e-5)
+    assert cut.probe_gauge == "calibrated"
+
+
+def test_a_probe_from_a_file_of_whole_patterns_is_cut_as_well(tmp_path):
+    scan = wide_scan()
+    path, own_file = save(scan, tmp_path / "scan.h5"), save(scan, tmp_path / "probe.h5")
+    cut = load(path, LoadConfig(crop_px=16))
+    given_ = load(path, LoadConfig(crop_px=16, probe=str(own_file)))
+    np.testing.assert_array_equal(given_.probe, cut.probe)
+    other = save(wide_scan(size=20), tmp_path / "other.h5")
+    with pytest.raises(InputError, match=r"probe: found shape \(1, 20, 20\), expected \(modes, 16, 16\)"):
+        load(path, LoadConfig(crop_px=16, probe=str(other)))
+
+
+def test_a_true_object_on_smaller_pixels_is_left_out_and_that_is_told(tmp_path):
+    y, x = np.mgrid[:60, :60]
+    path = save(wide_scan(truth=sample(y, x).astype(np.complex64)), tmp_path / "scan.h5")
+    cut = load(path, LoadConfig(crop_px=16))
+    assert cut.truth is None
+    assert any("left out: the true object" in warning for warning in info(cut).warnings)
+    done = convert(path, tmp_path / "cut.h5", config=LoadConfig(crop_px=16))
+    assert any("the true object" in lost for lost in done.lost)
+    assert load(path, LoadConfig(crop_px=32)).truth is not None
+    with pytest.raises(InputError, match="--truth: found object together with --crop_px"):
+        LoadConfig(truth="object", crop_px=16)
+
+
+def test_pixels_of_oblong_patterns_are_ambiguous(tmp_path):
+    counts = np.ones((3, 16, 20), np.uint16)
+    np.savez(tmp_path / "scan.npz", diffraction=counts, positions_px=np.zeros((3, 2)))
+    with pytest.raises(InputError, match=r"positions: found object pixels of patterns of 16 x 20 pixels.*lengths"):
+        load(tmp_path / "scan.npz", LoadConfig(crop_px=12))
+
+
+def test_a_probe_too_small_for_the_window_is_refused(tmp_path):
+    path = save(wide_scan(probe=None), tmp_path / "scan.cxi", "cxi")
+    with h5py.File(path, "r+") as file:
+        file["entry_1/instrument_1/source_1/illumination"] = np.ones((8, 8), np.complex64)
+    with pytest.raises(InputError, match=r"probe: found shape \(1, 8, 8\), expected square modes of 16 pixels or more"):
+        load(path, LoadConfig(crop_px=16))

@@ -1,0 +1,65 @@
+"""The bundle: exact round trip, nothing executed, one line for a bad file."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ptypinn.errors import InputError
+from ptypinn.models.cnn import PtychoCNN
+from ptypinn.models.model_file import Bundle, BundleHeader, load_bundle
+from ptypinn.physics.forward import power
+
+
+def make_bundle(drift=1.0, **hyperparameters):
+    options = {"size": 32, "gridsize": 1, "width": 16, "inputs": "projection", **hyperparameters}
+    network = PtychoCNN(**options)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    probe = torch.randn((2, 32, 32), dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    header = BundleHeader("cnn", options, 1e4, 6.25, math.log(6.25 * drift), provenance={"note": "made by a test"})
+    return Bundle(header, network.state_dict(), probe)
+
+
+def test_round_trip_is_exact_and_gives_the_same_patches(tmp_path):
+    bundle = make_bundle(drift=1.1)
+    loaded = load_bundle(bundle.save(tmp_path / "model.safetensors"))
+    assert loaded.header == bundle.header
+    assert torch.equal(loaded.probe, bundle.probe)
+    counts, mask = torch.rand(2, 1, 32, 32) * 50, torch.ones(32, 32, dtype=torch.bool)
+    with torch.no_grad():
+        first, second = (b.predictor(bundle.probe, mask).patches(counts) for b in (bundle, loaded))
+    assert torch.equal(first, second)
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]
+
+
+def test_input_scale_follows_the_power_of_the_probe_and_keeps_what_was_learned():
+    bundle = make_bundle(drift=1.2)
+    predictor = bundle.predictor(bundle.probe * 10, torch.ones(32, 32, dtype=torch.bool))
+    assert predictor.scaler.initial_scale == pytest.approx(62.5)
+    assert predictor.scaler.drift == pytest.approx(1.2, rel=1e-5)
+    assert predictor.photons == pytest.approx(100 * float(power(bundle.probe)), rel=1e-5)
+    assert not any(parameter.requires_grad for parameter in predictor.parameters())
+
+
+def test_bad_files_are_named_in_one_line(tmp_path):
+    whole = make_bundle().save(tmp_path / "model.safetensors").read_bytes()
+    truncated, other, text = tmp_path / "truncated", tmp_path / "other", tmp_path / "text"
+    truncated.write_bytes(whole[: len(whole) // 2])
+    save_file({"a": torch.ones(2)}, other)
+    text.write_text("not a bundle")
+    for path in (truncated, other, text, tmp_path / "missing", tmp_path):
+        with pytest.raises(InputError, match=path.name) as failure:
+            load_bundle(path)
+        assert "\n" not in str(failure.value)
+
+
+def test_weights_that_do_not_fit_the_header_are_refused():
+    bundle = make_bundle()
+    wrong = Bundle(make_bundle(width=32).header, bundle.weights, bundle.probe)
+    unknown = Bundle(BundleHeader("other", {}, 1.0, 1.0, 0.0), bundle.weights, bundle.probe)
+    for bad in (wrong, unknown):
+        with pytest.raises(InputError, match="bundle"):
+            bad.predictor(bundle.probe, torch.ones(32, 32, dtype=torch.bool))

@@ -1,0 +1,118 @@
+"""Whoever watches sees the newest object whole, and a run that is over leaves none."""
+
+import json
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.runs.folder import SNAPSHOT, RunFolder
+from ptypinn.runs.snapshots import Snapshots
+
+SHAPE = (24, 30)
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now_s = 100.0
+        monkeypatch.setattr("ptypinn.runs.snapshots.time.monotonic", lambda: self.now_s)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def full(value, **more):
+    """Gives a reconstruction whose object has this value everywhere."""
+    return partial(
+        Reconstruction,
+        np.full(SHAPE, value, np.complex64),
+        np.full(SHAPE, 5, np.float32),
+        np.full((2, 8, 8), 1j, np.complex64),
+        np.array([[0.0, 1.5], [2.25, 3.0]]),
+        **more,
+    )
+
+
+def written(folder):
+    with h5py.File(folder / SNAPSHOT) as file:
+        return complex(file["object"][0, 0])
+
+
+def test_the_newest_reconstruction_is_kept_with_its_scan(clock, tmp_path):
+    watch = Snapshots(tmp_path, tmp_path / "scan.h5")
+    recon = full(
+        1j, origin_px=(3, -4), pixel_size_m=2e-8, patterns=np.array([4, 7]), provenance={"scan": {"sha256": "ab"}}
+    )
+    watch(recon)
+    with h5py.File(tmp_path / SNAPSHOT) as file:
+        for name in ("object", "illumination", "probe", "positions_px", "origin_px", "pixel_size_m", "patterns"):
+            np.testing.assert_array_equal(file[name][()], getattr(recon(), name), err_msg=name)
+        known = json.loads(file["provenance"][()])["scan"]
+    assert known == {"sha256": "ab", "path": str(tmp_path / "scan.h5")}
+
+
+def test_snapshots_are_no_more_often_than_asked_and_nobody_looks_in_between(clock, tmp_path):
+    watch = Snapshots(tmp_path, interval_s=2.0)
+    watch(full(1j))
+    clock.now_s += 1.9
+    watch(pytest.fail)
+    assert written(tmp_path) == 1j
+    clock.now_s += 0.2
+    watch(full(3j))
+    assert written(tmp_path) == 3j
+
+
+def test_an_object_too_large_is_not_kept(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("ptypinn.runs.snapshots.LARGEST_PX", SHAPE[0] * SHAPE[1] - 1)
+    watch = Snapshots(tmp_path)
+    watch(full(1j))
+    watch(pytest.fail)
+    assert not (tmp_path / SNAPSHOT).exists()
+    assert "720 pixels are too many" in caplog.text
+
+
+def test_slow_writing_makes_snapshots_rare(clock, tmp_path, monkeypatch):
+    class SlowFile(h5py.File):
+        def close(self):
+            clock.now_s += 3.0
+            super().close()
+
+    monkeypatch.setattr("ptypinn.runs.snapshots.h5py.File", SlowFile)
+    watch = Snapshots(tmp_path, interval_s=2.0)
+    watch(full(1j))
+    clock.now_s += 90.0
+    watch(full(2j))
+    monkeypatch.undo()
+    assert written(tmp_path) == 1j
+
+
+def test_a_full_disk_stops_snapshots_and_not_the_run(tmp_path, monkeypatch, caplog):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ptypinn.runs.snapshots.atomic_path", full_disk)
+    watch = Snapshots(tmp_path, interval_s=0.0)
+    watch(full(1j))
+    watch(full(1j))
+    assert len(caplog.records) == 1
+    assert "No space left" in caplog.text
+
+
+@pytest.mark.parametrize("ends", [None, KeyboardInterrupt])
+def test_a_run_that_is_over_has_no_snapshot(ends, tmp_path):
+    import contextlib
+
+    place = tmp_path / "out"
+    with contextlib.suppress(KeyboardInterrupt), RunFolder(place, "refine", {}) as run:
+        Snapshots(run.path)(full(1j))
+        assert (place / SNAPSHOT).exists()
+        if ends:
+            raise ends
+        run.finish()
+        assert not (place / SNAPSHOT).exists()
+    assert not (place / SNAPSHOT).exists()
+    assert place.exists() == (ends is None)

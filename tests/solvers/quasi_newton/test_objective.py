@@ -1,0 +1,176 @@
+"""Laws of the likelihood and its hand-made gradient."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.scan import ScanData
+from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
+from ptypinn.solvers.quasi_newton.objective import HeldOutPixels, Objective
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.utils.device import cpu_threads
+
+CPU = torch.device("cpu")
+SIZE, EXTENT = 8, (14, 13)
+
+
+def draw(shape, seed, dtype=torch.complex128):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def random_problem(seed, modes, shifted, term, held_out):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(3.0, (5, SIZE, SIZE)).astype(np.uint16)
+    mask = rng.random((SIZE, SIZE)) > 0.1
+    positions = rng.integers(0, 5, (5, 2)).astype(float)
+    scan = ScanData(counts, positions, mask=mask)
+    stack = PatternStack(scan, CPU, modes)
+    shifts = torch.from_numpy(rng.uniform(-0.5, 0.5, (5, 2))) if shifted else None
+    corners = torch.from_numpy(positions).long()[None]
+    objective = Objective(
+        stack,
+        corners,
+        DATA_TERMS[term],
+        draw((modes, SIZE, SIZE), seed),
+        shifts,
+        HeldOutPixels(stack.good, 4) if held_out else None,
+    )
+    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts)
+
+
+of_any_kind = given(
+    seed=st.integers(0, 999),
+    modes=st.integers(1, 2),
+    shifted=st.booleans(),
+    term=st.sampled_from(["poisson", "amplitude"]),
+    held_out=st.booleans(),
+)
+
+
+@of_any_kind
+def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, shifted, term, held_out):
+    objective, at = random_problem(seed, modes, shifted, term, held_out)
+    step = Unknowns(
+        draw(EXTENT, seed + 3),
+        draw((modes, SIZE, SIZE), seed + 4),
+        draw((5, 2), seed + 5, torch.float64) if shifted else None,
+    )
+    h = 1e-5
+    slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)
+    assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
+
+
+def both(term, expected, counts):
+    residual = term.residual(expected, counts)
+    return residual, term.loss(expected, residual)
+
+
+@pytest.mark.parametrize("term", ["poisson", "amplitude"])
+@given(seed=st.integers(0, 999))
+def test_residual_is_minus_the_derivative_of_the_term(term, seed):
+    rng = np.random.default_rng(seed)
+    expected = torch.from_numpy(rng.exponential(5.0, (2, 8, 8))).requires_grad_(True)
+    counts = torch.from_numpy(rng.poisson(expected.detach().numpy()).astype(float))
+    residual, loss = both(DATA_TERMS[term], expected, counts)
+    (slope,) = torch.autograd.grad(loss.sum(), expected)
+    torch.testing.assert_close(residual, -slope)
+    assert (loss >= 0).all()
+
+
+@pytest.mark.parametrize("term", ["poisson", "amplitude"])
+def test_term_resolves_counting_noise_at_a_billion_photons_in_float32(term):
+    expected = torch.full((1, 8, 8), 1e9)
+    counts = expected + 3 * expected.sqrt()
+    _, loss = both(DATA_TERMS[term], expected, counts)
+    torch.testing.assert_close(loss, torch.full_like(loss, 4.5), rtol=0.02, atol=0)
+
+
+@of_any_kind
+def test_loss_and_gradient_are_the_same_alone_as_together(seed, modes, shifted, term, held_out):
+    objective, at = random_problem(seed, modes, shifted, term, held_out)
+    together, gradient = objective(at), objective(at, loss=False)
+    assert objective.loss(at) == together.loss
+    assert (gradient.loss, gradient.held_out_loss) == (0, 0)
+    for ours, theirs in zip(gradient.gradient.blocks(), together.gradient.blocks(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@given(seed=st.integers(0, 99), held_out=st.booleans())
+def test_bad_pixels_carry_no_information(seed, held_out):
+    objective, at = random_problem(seed, 1, False, "poisson", held_out)
+    scan = objective.stack.scan
+    altered = scan.replace(counts=np.where(scan.good, scan.counts, 60000).astype(np.uint16))
+    same = dataclasses.replace(objective, stack=PatternStack(altered, CPU))
+    ours, theirs = objective(at), same(at)
+    assert ours.loss == theirs.loss
+    assert ours.held_out_loss == theirs.held_out_loss
+    assert torch.equal(ours.gradient.object, theirs.gradient.object)
+
+
+def test_held_out_pixels_carry_no_information_and_are_judged():
+    objective, at = random_problem(3, 1, False, "poisson", True)
+    scan = objective.stack.scan
+    held = np.fft.fftshift(held_out_images(objective.held_out, 5), axes=(1, 2))
+    counts = scan.counts + (held * 50).astype(np.uint16)
+    altered = dataclasses.replace(objective, stack=PatternStack(scan.replace(counts=counts), CPU))
+    ours, theirs = objective(at), altered(at)
+    assert torch.equal(ours.gradient.object, theirs.gradient.object)
+    assert ours.loss == theirs.loss
+    assert ours.held_out_loss != theirs.held_out_loss
+
+
+def held_out_images(held_out, number, first=0):
+    """Images (number, 8, 8) of 1 where a good pixel is held out."""
+    pixels, weights = held_out.of(slice(first, first + number))
+    return torch.zeros(number, SIZE**2).scatter_add_(1, pixels, weights).view(number, SIZE, SIZE).numpy()
+
+
+@given(seed=st.integers(0, 99), period=st.integers(2, 20))
+def test_every_good_pixel_is_held_out_once_in_a_period(seed, period):
+    good = torch.rand((8, 8), generator=torch.Generator().manual_seed(seed)) > 0.2
+    held = held_out_images(HeldOutPixels(good, period), period, first=seed)
+    assert np.array_equal(held.sum(0), good)
+    assert held.sum((1, 2)).max() <= -(-64 // period) + 8
+
+
+def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
+    objective, at = random_problem(1, 2, True, "poisson", True)
+    scan = objective.stack.scan
+    streamed = PatternStack(scan, CPU, budget_bytes=0)
+    streamed.batch_size = 2
+    ours, theirs = objective(at), dataclasses.replace(objective, stack=streamed)(at)
+    assert ours.loss == pytest.approx(theirs.loss)
+    for a, b in zip(ours.gradient.blocks(), theirs.gradient.blocks(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("term", ["poisson", "amplitude"])
+@given(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
+def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expected, counts):
+    residual, loss = both(DATA_TERMS[term], torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(residual).all()
+    assert (loss >= 0).all()
+
+
+def test_loss_and_gradient_do_not_depend_on_the_number_of_threads():
+    objective, at = random_problem(1, 2, True, "poisson", True)
+    objective.stack._kept = [
+        (slice(j, j + 1), counts[j - part.start, None])
+        for part, counts in objective.stack
+        for j in range(part.start, part.stop)
+    ]
+    one = objective(at)
+    with cpu_threads(2):
+        two, again = objective(at), objective(at)
+        assert torch.get_num_threads() == 2
+    assert two.loss == pytest.approx(one.loss)
+    assert two.held_out_loss == pytest.approx(one.held_out_loss)
+    for a, b, c in zip(*(found.gradient.blocks() for found in (one, two, again)), strict=True):
+        torch.testing.assert_close(a, b)
+        assert torch.equal(b, c)

@@ -1,0 +1,265 @@
+"""Windows do what the whole canvas does, cover everything, go on after a stop, and keep to their memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import ptypinn as pp
+from ptypinn.config.reconstruct import JobsConfig, WindowOptions
+from ptypinn.errors import InputError
+from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.solvers.unrolled import tile_jobs as window_jobs
+from ptypinn.solvers.unrolled import tiled as module
+from ptypinn.solvers.unrolled.loop import PASSES
+from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.unrolled.solver import solve_scan
+from ptypinn.solvers.unrolled.tiled import solve_windows
+
+CPU, KNOWN = torch.device("cpu"), LearnedOptions(refine_probe=False)
+BORDER = 32
+"""Pixels at the edge of the canvas that are not compared: a probe array."""
+
+
+def simulated(**changes):
+    config = pp.SimulateConfig(
+        object_size=(160, 176), size=32, probe="disk", probe_diameter_px=14.0, curvature_rad=3.0, overlap=0.55, seed=3
+    )
+    return pp.simulate(dataclasses.replace(config, **changes))
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return simulated()
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose corrections are those of no training: small, but everywhere and at every scale."""
+    torch.manual_seed(0)
+    made = UnrolledCorrection(widths=(8, 12, 16, 24)).eval().requires_grad_(False)
+    for name, values in made.named_parameters():
+        if name.startswith("leave.weight"):
+            values.copy_(0.03 * torch.randn(values.shape))
+        elif name.endswith("second.weight"):
+            values.copy_(torch.randn(values.shape) / values[0].numel() ** 0.5)
+    return made
+
+
+def difference(found, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORDER))):
+    """Relative difference after one global phase."""
+    a, b = found[where].ravel(), wanted[where].ravel()
+    overlap = np.vdot(a, b)
+    return np.linalg.norm(a * overlap / abs(overlap) - b) / np.linalg.norm(b)
+
+
+def both(scan, network, rounds=3, options=KNOWN, **windows):
+    given = {"window_px": 88, **windows}
+    whole = solve_scan(scan, network, options, rounds, CPU)
+    return whole, solve_windows(scan, network, options, rounds, CPU, windows=WindowOptions(**given))
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
+    whole, windows = both(scan, network if corrected else None)
+    error = difference(whole.object, scan.truth)
+    assert difference(windows.object, whole.object) < min(2e-3, 0.2 * error)
+    np.testing.assert_array_equal(windows.illumination, whole.illumination)
+    np.testing.assert_array_equal(windows.positions_px, whole.positions_px)
+    assert windows.origin_px == whole.origin_px
+    assert windows.passes == whole.passes
+    np.testing.assert_allclose(windows.history["loss"], whole.history["loss"], rtol=0.2)
+
+
+def test_windows_can_be_watched_while_they_come(scan):
+    seen = []
+    windows = WindowOptions(window_px=88)
+    solution = solve_windows(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
+    assert len(seen) == 3  # four windows: the last is the end
+    lit = [(one.illumination > 0).mean() for one in seen]
+    assert 0.1 < lit[0] < lit[1] < lit[2] < (solution.illumination > 0).mean()
+    first = seen[0].illumination > 0
+    np.testing.assert_array_equal(seen[0].illumination[first], solution.illumination[first])
+    inner = first.copy()
+    inner[72:] = inner[:, 72:] = False  # away from where windows are blended
+    assert difference(seen[0].object, solution.object, np.nonzero(inner)) < 1e-3
+    assert (seen[0].object[~first] == 1).all()
+    np.testing.assert_array_equal(seen[0].positions_px, solution.positions_px)
+
+
+def test_the_network_is_at_work_in_windows(scan, network):
+    plain, corrected = (both(scan, some)[1].object for some in (None, network))
+    assert difference(corrected, plain) > 5e-3
+
+
+@pytest.mark.parametrize("changes", [{"scan": "fermat"}, {"integer_positions": True}], ids=["fermat", "integer"])
+def test_irregular_and_integer_positions(network, changes):
+    whole, windows = both(simulated(**changes), network)
+    assert difference(windows.object, whole.object) < 2e-3
+
+
+def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
+    centre = scan.positions_px + scan.size / 2
+    hole = np.hypot(*(centre - (80, 90)).T) < 30
+    corner = (centre > (85, 95)).all(1)
+    part = scan.subset(np.flatnonzero(~hole & ~corner))
+    whole, windows = both(part, network, window_px=64, halo_px=48)
+    lit = whole.illumination > 0.2 * whole.illumination.max()
+    assert difference(windows.object, whole.object, lit) < 5e-3
+    assert (windows.object[whole.illumination == 0] == 1).all()
+    assert (whole.illumination == 0).sum() > 2000
+
+
+def test_a_scan_without_a_truth_has_its_own_canvas(scan):
+    part = scan.replace(truth=None, positions_px=scan.positions_px - (1000.25, -40.5))
+    whole, windows = both(part, None)
+    assert windows.origin_px == whole.origin_px != (0, 0)
+    assert difference(windows.object, whole.object) < 2e-3
+
+
+def test_a_scan_that_fits_is_one_window(scan, network):
+    options = LearnedOptions(probe_rounds=2)
+    whole = solve_scan(scan, network, options, 2, CPU)
+    one = solve_windows(scan, network, options, 2, CPU)
+    np.testing.assert_array_equal(one.object, whole.object)
+    np.testing.assert_array_equal(one.probe, whole.probe)
+
+
+def test_one_probe_is_found_for_all_windows(scan):
+    wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
+    held = solve_scan(wrong, None, KNOWN, 8, CPU)
+    options = WindowOptions(window_px=88, halo_px=32)
+    windows = solve_windows(wrong, None, LearnedOptions(probe_rounds=16), 8, CPU, windows=options)
+    assert len(windows.history["probe_loss"]) == 16
+    assert windows.passes == 1 + PASSES * 16 + 1 + PASSES * 8
+    assert windows.history["loss"][-1] < 0.6 * held.history["loss"][-1]
+    assert np.sum(np.abs(windows.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
+
+
+def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
+    solved, solve = [], window_jobs.solve_scan
+
+    def counted(part, *arguments, **options):
+        if len(solved) == 2:
+            raise KeyboardInterrupt
+        solved.append(part.n_patterns)
+        return solve(part, *arguments, **options)
+
+    def run(rounds=2):
+        options = WindowOptions(window_px=88)
+        return solve_windows(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+
+    monkeypatch.setattr(window_jobs, "solve_scan", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(list(tmp_path.rglob("object.npy"))) == 2
+    monkeypatch.setattr(
+        window_jobs, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1]
+    )
+    resumed = run()
+    assert len(solved) == 4  # of four windows, every one is solved once
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(resumed.object, run().object)
+
+
+def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise InputError("window", "", "trouble", "none")
+
+    options = WindowOptions(window_px=88)
+    monkeypatch.setattr(module, "stitch", fail)
+    for rounds in (1, 2):
+        with pytest.raises(InputError, match="trouble"):
+            solve_windows(scan, None, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+    assert len(list((tmp_path / module.FOLDER).iterdir())) == 2
+
+
+def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
+    options = WindowOptions(window_px=88)
+    told = []
+    arguments = (scan, network, KNOWN, 2, CPU)
+    here = solve_windows(*arguments, windows=options, progress=lambda *given, **_: told.append(given))
+    pool = solve_windows(*arguments, windows=options, jobs=JobsConfig(workers=2), folder=tmp_path)
+    np.testing.assert_array_equal(pool.object, here.object)
+    assert told[-1] == ("reconstruct", 4, 4)
+
+
+class Read:
+    """Counts that keep a record of how many patterns are read at once."""
+
+    def __init__(self, counts):
+        self.counts, self.shape, self.dtype, self.most = counts, counts.shape, counts.dtype, 0
+
+    def __getitem__(self, key):
+        found = self.counts[key]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_lazy_counts_are_read_batch_by_batch(scan):
+    lazy, windows = scan.replace(counts=Read(scan.counts)), WindowOptions(window_px=88)
+    found = solve_windows(lazy, None, KNOWN, 1, CPU, windows=windows).object
+    np.testing.assert_array_equal(found, solve_windows(scan, None, KNOWN, 1, CPU, windows=windows).object)
+    assert 0 < lazy.counts.most <= 128
+
+
+def test_judging_pixels_are_those_of_the_whole_scan(scan):
+    options = LearnedOptions(refine_probe=False, judged=True)
+    whole, windows = both(scan, None, options=options)
+    other = solve_scan(scan, None, KNOWN, 3, CPU)
+    assert difference(windows.object, whole.object) < 0.5 * difference(other.object, whole.object)
+
+
+def test_too_little_memory_says_how_much_it_takes(scan):
+    with pytest.raises(InputError, match=r"--memory_gib.*at least 0\.\d+ GiB"):
+        solve_windows(scan, None, KNOWN, 1, CPU, windows=WindowOptions(memory_gib=0.05))
+
+
+@pytest.mark.parametrize("field", ["memory_gib", "window_px", "halo_px"])
+def test_options_that_cannot_be_are_refused(field):
+    with pytest.raises(InputError, match=f"--{field}"):
+        WindowOptions(**{field: 0.0 if field == "memory_gib" else 0})
+
+
+BUDGET_GIB = 0.7
+LARGE = f"""
+import json, re
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+from ptypinn.config.windows import WindowOptions
+from ptypinn.data.scan import ScanData
+from ptypinn.learned import window_jobs, windows
+from ptypinn.learned.problem import LearnedOptions
+from ptypinn.models.unrolled import UnrolledCorrection
+
+class Same:
+    shape, dtype = (36**2, 32, 32), np.dtype(np.uint16)
+    def __getitem__(self, key):
+        return np.full((len(np.arange(self.shape[0])[key]), 32, 32), 50, np.uint16)
+
+grid = np.stack(np.meshgrid(*2 * [np.arange(36) * 24.0], indexing="ij"), -1).reshape(-1, 2)
+probe = np.full((1, 32, 32), 7, np.complex64)
+scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
+solved, solve = [], window_jobs.solve_scan
+window_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
+options = WindowOptions(memory_gib={BUDGET_GIB})
+network = UnrolledCorrection().eval().requires_grad_(False)
+windows.solve_windows(scan, network, LearnedOptions(False), 1, torch.device("cpu"), windows=options)
+# Not ru_maxrss, which a process inherits from the one that starts it.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+print(json.dumps([len(solved), peak / 2**20]))
+"""
+
+
+def test_memory_stays_within_its_budget():
+    done = subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True)
+    windows, gib = json.loads(done.stdout.splitlines()[-1])
+    assert windows > 1
+    assert 0.5 * BUDGET_GIB < gib < BUDGET_GIB

@@ -1,0 +1,136 @@
+"""Windows cover every pixel that light reaches, own every pattern once, and lie on the grid of the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.models.unrolled import STRIDE
+from ptypinn.solvers.unrolled.tile_stitching import Piece, global_phases, overlaps, stitch
+from ptypinn.solvers.unrolled.tiling import Box, cut, ramp
+
+SCANS = st.tuples(
+    st.sampled_from([8, 24]),
+    st.tuples(st.integers(30, 150), st.integers(30, 150)),
+    st.integers(1, 40),
+    st.integers(16, 90),
+    st.integers(16, 60),
+    st.integers(0, 99),
+)
+"""Edge of a pattern, extent of the canvas, number of patterns, edge of the cores, halo, seed."""
+
+
+def made_of(scan):
+    size, extent, number, edge, halo, seed = scan
+    corners = np.random.default_rng(seed).integers(0, np.array(extent) - size + 1, (number, 2))
+    return cut(corners, size, extent, edge, halo), corners, size
+
+
+@given(SCANS)
+def test_every_lit_pixel_is_in_one_core_and_every_pattern_owned_once(scan):
+    layout, corners, size = made_of(scan)
+    covered, whole = np.zeros(layout.extent, int), Box(0, 0, *layout.extent)
+    for window in layout.windows:
+        covered[window.core.slices(whole)] += 1
+    lit = np.zeros(layout.extent, bool)
+    for y, x in corners:
+        lit[y : y + size, x : x + size] = True
+    assert (covered[lit] == 1).all()
+    owned = np.concatenate([window.owned for window in layout.windows])
+    np.testing.assert_array_equal(np.sort(owned), np.arange(len(corners)))
+
+
+@given(SCANS)
+def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
+    layout, corners, size = made_of(scan)
+    for window in layout.windows:
+        place = corners[window.patterns]
+        assert len(window.patterns)
+        assert set(window.owned) <= set(window.patterns)
+        assert (place >= window.canvas[:2]).all()
+        assert (place + size <= window.canvas[2:]).all()
+        for first, last, length in zip(window.canvas[:2], window.canvas[2:], layout.extent, strict=True):
+            assert first % STRIDE == 0
+            assert last % STRIDE == 0 or last == length
+
+
+@given(SCANS)
+def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
+    layout, _, _ = made_of(scan)
+    half, whole = layout.halo // 2, Box(0, 0, *layout.extent)
+    for window in layout.windows:
+        weight = ramp(window.core, whole, layout.extent, half)
+        core = weight[window.core.slices(whole)]
+        assert core.min() > 0.2
+        outside = np.ones(layout.extent, bool)
+        outside[window.core.grown(half).shared(whole).slices(whole)] = False
+        assert not weight[outside].any()
+
+
+def pieces_of(image, layout, factors, folder):
+    light, whole = np.ones(layout.extent, np.float32), Box(0, 0, *layout.extent)
+    found = []
+    for number, (window, factor) in enumerate(zip(layout.windows, factors, strict=True)):
+        part = window.canvas.slices(whole)
+        np.save(folder / f"object{number}.npy", (image[part] * factor).astype(np.complex64))
+        np.save(folder / f"light{number}.npy", light[part])
+        found.append(Piece(window, folder / f"object{number}.npy", folder / f"light{number}.npy"))
+    return found
+
+
+def filled(edge=32, halo=16):
+    grid = np.stack(np.meshgrid(np.arange(0, 97, 4), np.arange(0, 121, 4), indexing="ij"), -1).reshape(-1, 2)
+    return cut(grid, 8, (104, 128), edge, halo)
+
+
+@given(st.integers(0, 1000))
+def test_stitching_undoes_any_phases(seed):
+    rng, layout = np.random.default_rng(seed), filled()
+    image = (rng.normal(size=layout.extent) + 1j * rng.normal(size=layout.extent) + 2).astype(np.complex64)
+    phases = np.exp(1j * rng.uniform(-np.pi, np.pi, len(layout.windows)))
+    with TemporaryDirectory() as folder:
+        found = stitch(pieces_of(image, layout, phases, Path(folder)), layout)
+    factor = np.vdot(found, image) / np.linalg.norm(found) ** 2
+    np.testing.assert_allclose(factor * found, image, atol=1e-4)
+    assert abs(abs(factor) - 1) < 1e-5
+
+
+def test_amplitudes_are_not_fitted(tmp_path):
+    layout = filled()
+    image = np.ones(layout.extent, np.complex64)
+    brighter = pieces_of(image, layout, 1 + np.arange(len(layout.windows)), tmp_path)
+    whole = Box(0, 0, *layout.extent)
+    found = stitch(brighter, layout)
+    for k, window in enumerate(layout.windows):
+        middle = window.core.grown(-8).slices(whole)
+        np.testing.assert_allclose(np.abs(found[middle]), 1 + k, rtol=1e-5)
+
+
+def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
+    truth = np.exp(1j * np.array([0.3, -2.0, 1.0, 2.5]))
+    weights = np.ones((4, 4)) - np.eye(4)
+    products = weights * truth[:, None] * truth.conj()
+    products[0, 3], products[3, 0] = 1e-3j, -1e-3j  # a bad overlap that hardly counts
+    found = global_phases(products, np.ones(4))
+    np.testing.assert_allclose(np.abs(found), 1, atol=1e-12)
+    np.testing.assert_allclose(found / found[0], truth / truth[0], atol=2e-3)
+    assert abs(np.angle(found.sum())) < 1e-9
+
+
+def test_windows_that_nothing_joins_keep_their_phases():
+    products = np.zeros((3, 3), complex)
+    products[0, 1], products[1, 0] = 1j, -1j
+    found = global_phases(products, np.ones(3))
+    assert found[2] == 1
+    assert np.angle(found[0] / found[1]) == np.angle(products[0, 1])
+
+
+def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
+    layout = filled()
+    products = overlaps(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout)
+    np.testing.assert_allclose(products, products.conj().T)
+    assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal

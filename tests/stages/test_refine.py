@@ -1,0 +1,246 @@
+"""Laws of the `refine` stage: absolute scale, what it recovers, and that it does the same thing twice."""
+
+import numpy as np
+import pytest
+from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
+
+from ptypinn.config.refine import RefineConfig
+from ptypinn.data import calibration as calibrate
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.metrics.alignment import align
+from ptypinn.metrics.image import complex_error, output_vs_truth_ratio
+from ptypinn.stages.refine import refine
+
+
+def solve(scan, **options):
+    return refine(scan, RefineConfig(device="cpu", **options))
+
+
+def error_and_ratio(recon, truth, ramp=False, shift=False):
+    lit = recon.well_lit(0.3)
+    aligned = align(recon.object, truth, lit, ramp=ramp, shift=shift)
+    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(recon.object, truth, lit)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    obj = textured_object()
+    return make_scan(obj, curved_probe(), raster(obj.shape, 32, 5), seed=1)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "amplitude"])
+def test_object_comes_out_in_absolute_units(scan, loss):
+    recon = solve(scan, refine_probe=False, loss=loss, iterations=40)
+    error, ratio = error_and_ratio(recon, scan.truth)
+    assert error < 0.03
+    assert ratio == pytest.approx(1, abs=0.005)
+    assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
+    scaling = next(entry for entry in recon.scale if entry["stage"] == "closing factor")
+    assert scaling["discrepancy"] == pytest.approx(1, abs=2.5e-3)
+    assert recon.metrics["amplitude_residual"] < 1.2 * recon.metrics["expected_residual"]
+
+
+@pytest.mark.parametrize("photons", [1e4, 1e9])
+def test_object_does_not_depend_on_the_dose_when_the_probe_follows_it(photons):
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(photons=photons), raster(obj.shape, 32, 5), seed=2)
+    assert error_and_ratio(solve(scan, refine_probe=False, iterations=40), obj)[1] == pytest.approx(1, abs=0.01)
+
+
+def test_object_follows_the_square_root_of_the_dose_when_the_probe_is_held():
+    obj = textured_object()
+    bright = make_scan(obj, curved_probe(photons=4e6), raster(obj.shape, 32, 5), seed=3)
+    held = bright.replace(probe=curved_probe(photons=1e6))
+    assert error_and_ratio(solve(held, refine_probe=False, iterations=30), obj)[1] == pytest.approx(2, abs=0.02)
+
+
+def test_probe_too_wide_is_mended_and_leaves_the_amplitude_alone(scan):
+    wide = scan.replace(probe=curved_probe(radius=9.6))
+    recon = solve(wide, iterations=50)
+    error, ratio = error_and_ratio(recon, scan.truth, ramp=True, shift=True)
+    assert ratio == pytest.approx(1, abs=0.02)
+    assert error < 0.05
+    assert np.sum(np.abs(recon.probe) ** 2) == pytest.approx(1e6, rel=1e-4)
+    fixed = solve(wide, refine_probe=False, iterations=15)
+    assert fixed.metrics["amplitude_residual"] > 2 * recon.metrics["amplitude_residual"]
+
+
+def test_probe_of_arbitrary_scale_is_calibrated_once_and_said_so(scan):
+    recon = solve(scan.replace(probe=scan.probe * np.float32(0.01), probe_gauge="relative"), iterations=15)
+    assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
+    assert recon.provenance["scan"]["probe_calibration"]["rule"] == "mean"
+    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+
+
+def test_photons_behind_a_beamstop_are_counted_when_the_probe_is_calibrated(scan):
+    mask = np.ones((32, 32), bool)
+    mask[13:19, 13:19] = False
+    recon = solve(scan.replace(mask=mask, probe_gauge="relative"), refine_probe=False, iterations=15)
+    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+    with pytest.raises(InputError, match=r"mask: .*--photons"):
+        solve(scan.replace(mask=scan.counts.sum(0) < 1, probe_gauge="relative"))
+
+
+def test_incoherent_modes_explain_what_one_mode_cannot():
+    obj, probe = textured_object(), curved_probe(photons=1e7, modes=3)
+    scan = make_scan(obj, probe, raster(obj.shape, 32, 5), seed=4)
+    start = scan.replace(probe=curved_probe(photons=1e7))
+    one, three = (solve(start, probe_modes=modes, iterations=50) for modes in (1, 3))
+    assert three.probe.shape == (3, 32, 32)
+    assert three.metrics["amplitude_residual"] < 0.8 * one.metrics["amplitude_residual"]
+    assert error_and_ratio(three, obj)[1] == pytest.approx(1, abs=0.02)
+
+
+def test_sub_pixel_positions_are_used_exactly():
+    obj = textured_object()
+    places = raster(obj.shape, 32, 5, integer=False)
+    scan = make_scan(obj, curved_probe(), places, seed=5)
+    rounded = scan.replace(positions_px=np.round(places))
+    exact = solve(scan, refine_probe=False, iterations=30)
+    assert (
+        exact.metrics["amplitude_residual"]
+        < 0.5 * solve(rounded, refine_probe=False, iterations=20).metrics["amplitude_residual"]
+    )
+    np.testing.assert_allclose(exact.positions_px, places, atol=1e-6)
+
+
+def test_wrong_positions_are_mended_when_asked():
+    obj = textured_object(extent=(80, 80), phase=2.0)
+    places = raster(obj.shape, 32, 4, integer=False)
+    scan = make_scan(obj, curved_probe(photons=1e7), places, seed=6)
+    error = np.random.default_rng(0).normal(0, 0.7, places.shape)
+    recorded = np.clip(places + error, 0, np.array(obj.shape) - 32)
+    recon = solve(scan.replace(positions_px=recorded), refine_probe=False, refine_positions=True, iterations=60)
+    drift = recon.positions_px - places
+    before = recorded - places
+    assert (drift - drift.mean(0)).std() < 0.2 * (before - before.mean(0)).std()
+
+
+def test_positions_that_leave_the_canvas_are_kept_on_it():
+    obj = textured_object(extent=(64, 64), phase=2.0)
+    places = raster(obj.shape, 32, 4)
+    scan = make_scan(obj, curved_probe(photons=1e7), places, seed=6).replace(truth=None)
+    recorded = np.where(places < 2, 3.0, places)
+    recon = solve(scan.replace(positions_px=recorded), refine_probe=False, refine_positions=True, iterations=60)
+    assert recon.positions_px.min() == pytest.approx(-0.49, abs=1e-6)
+
+
+def test_dead_pixels_in_a_bright_beam_do_not_stop_the_solver():
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(photons=1e10), raster(obj.shape, 32, 5), seed=1)
+    mask = np.ones((32, 32), bool)
+    mask[16, 14:18] = False
+    dead = scan.replace(mask=mask, counts=np.where(mask, scan.counts, 0))
+    recon = solve(dead, refine_probe=False, iterations=10)
+    assert recon.history["loss"][-1] < 0.1 * recon.history["loss"][0]
+
+
+def test_bad_pixels_change_nothing():
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(), raster(obj.shape, 32, 5), seed=1)
+    mask = np.ones((32, 32), bool)
+    mask[14:17, 20] = False
+    masked = scan.replace(mask=mask)
+    hot = masked.replace(counts=np.where(mask, scan.counts, 65000).astype(np.float32))
+    a, b = (solve(part, refine_probe=False, iterations=10) for part in (masked, hot))
+    assert np.array_equal(a.object, b.object)
+
+
+def test_same_scan_gives_the_same_object_bit_for_bit(scan):
+    a, b = (solve(scan, probe_modes=2, iterations=6) for _ in range(2))
+    assert np.array_equal(a.object, b.object)
+    assert np.array_equal(a.probe, b.probe)
+
+
+def test_a_reconstruction_can_be_taken_further(scan):
+    first = solve(scan, iterations=5)
+    further = refine(scan, RefineConfig(iterations=10, device="cpu"), start=first)
+    assert further.metrics["amplitude_residual"] < first.metrics["amplitude_residual"]
+    elsewhere = make_scan(textured_object((90, 90)), curved_probe(), raster((90, 90), 32, 10))
+    with pytest.raises(InputError, match="positions for"):
+        refine(elsewhere, start=first)
+
+
+def test_progress_hears_of_every_iteration(scan):
+    heard = []
+    refine(scan, RefineConfig(iterations=4), progress=lambda stage, done, total, **figures: heard.append((stage, done)))
+    assert [done for _, done in heard] == list(range(1, len(heard) + 1))
+    assert heard[0][0] == "refine"
+    assert len(heard) >= 4
+
+
+def test_the_object_can_be_watched_while_it_comes(scan):
+    seen = []
+    recon = refine(
+        scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=lambda look: seen.append(look())
+    )
+    errors = [complex_error(align(one.object, recon.object).image, recon.object) for one in seen]
+    assert errors[-1] < 0.01 < errors[0]
+    last = seen[-1]
+    assert abs(np.linalg.norm(last.probe) / np.linalg.norm(recon.probe) - 1) < 0.01
+    np.testing.assert_allclose(last.positions_px, recon.positions_px)
+    assert last.provenance["stage"] == "refine"
+
+
+def test_a_scan_without_a_probe_says_how_to_give_one(scan):
+    with pytest.raises(InputError, match="--probe"):
+        refine(ScanData(scan.counts, scan.positions_px))
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [({"iterations": 0}, "--iterations"), ({"probe_modes": 0}, "--probe_modes"), ({"tolerance": -1.0}, "--tolerance")],
+)
+def test_options_that_make_no_sense_are_named(options, flag):
+    with pytest.raises(InputError, match=flag):
+        RefineConfig(**options)
+
+
+def test_solver_stops_before_it_fits_the_noise_of_a_dim_scan():
+    obj = textured_object((104, 104), phase=1.5)
+    scan = make_scan(obj, curved_probe(photons=1e3), raster(obj.shape, 32, 5), seed=8)
+    stopped, driven = (solve(scan, refine_probe=False, early_stop=stop, iterations=40) for stop in (True, False))
+    assert stopped.provenance["stopped"] == "held-out loss"
+    assert error_and_ratio(stopped, obj)[0] < 0.8 * error_and_ratio(driven, obj)[0]
+    assert error_and_ratio(stopped, obj)[1] == pytest.approx(1, abs=0.02)
+
+
+def test_modes_of_the_probe_are_kept_unless_told_otherwise():
+    obj = textured_object()
+    scan = make_scan(obj, curved_probe(modes=2), raster(obj.shape, 32, 5), seed=4)
+    assert len(solve(scan, iterations=2).probe) == 2
+    assert len(solve(scan, iterations=2, probe_modes=1).probe) == 1
+
+
+def test_refined_positions_are_kept_when_a_reconstruction_is_taken_further():
+    obj = textured_object(extent=(80, 80), phase=2.0)
+    places = raster(obj.shape, 32, 4, integer=False)
+    scan = make_scan(obj, curved_probe(photons=1e7), places, seed=6)
+    recorded = np.clip(places + np.random.default_rng(0).normal(0, 0.7, places.shape), 0, np.array(obj.shape) - 32)
+    scan = scan.replace(positions_px=recorded)
+    first = solve(scan, refine_probe=False, refine_positions=True, iterations=40)
+    further = refine(scan, RefineConfig(refine_probe=False, iterations=5, device="cpu"), start=first)
+    np.testing.assert_allclose(further.positions_px, first.positions_px, atol=1e-5)
+    assert further.metrics["amplitude_residual"] < 1.01 * first.metrics["amplitude_residual"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line(scan, monkeypatch):
+    bright = scan.replace(probe=scan.probe * np.float32(1e18))
+    with pytest.raises(InputError, match=r"photons per pattern, expected at most 1e\+30"):
+        solve(bright, iterations=3)
+    monkeypatch.setattr(calibrate, "MOST_PHOTONS", np.inf)
+    with pytest.raises(InputError, match="finite loss"):
+        solve(bright, iterations=3)
+
+
+def test_little_is_left_for_the_closing_factor(scan):
+    entries = {entry["stage"]: entry for entry in solve(scan, refine_probe=False, iterations=40).scale}
+    assert entries["closing factor"]["discrepancy"] == pytest.approx(1, abs=2e-3)
+    assert entries["probe"]["discrepancy"] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_start_that_is_already_right_is_left_alone():
+    vacuum = np.ones((72, 76), np.complex64)
+    recon = solve(make_scan(vacuum, curved_probe(), raster(vacuum.shape, 32, 5)), refine_probe=False)
+    assert error_and_ratio(recon, vacuum)[0] < 1e-3

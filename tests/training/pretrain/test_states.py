@@ -1,0 +1,148 @@
+"""States to learn from: shapes, determinism, the truth in their gauge, and the symmetries that augment them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ptypinn.models.canvas_features import CHANNELS, canvas_maps
+from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
+from ptypinn.training import solver_states as states
+from ptypinn.training.pretrain_data import EpochSampler, Replay
+from ptypinn.training.pretrain_module import FLOOR, gain_of
+from ptypinn.training.solver_states import IMAGINARY, aligned, draw_states, turned
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = UnrolledCorrection(CHANNELS, widths=(4, 4, 4, 4))
+    nn.init.normal_(made.leave.weight, std=0.05)
+    return made.eval()
+
+
+def noise(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.complex(torch.randn(*shape, generator=generator), torch.randn(*shape, generator=generator))
+
+
+@pytest.mark.parametrize("unknown_share", [0.0, 1.0])
+def test_states_are_finite_and_a_pure_function_of_seed_and_weights(tiny, network, unknown_share):
+    config = replace(tiny, states_per_scan=2, rounds_known=3, rounds_unknown=3, unknown_share=unknown_share)
+    first, again, other = (draw_states(seed, network, config) for seed in ((0, 0, 4), (0, 0, 4), (0, 0, 5)))
+    assert first["maps"].shape == (2, CHANNELS, 64, 64)
+    assert first["missing"].shape == (2, 2, 64, 64)
+    assert first["unit"].shape == first["weight"].shape == (2, 1, 64, 64)
+    for name, value in first.items():
+        assert torch.isfinite(value).all(), name
+        assert torch.equal(value, again[name]), name
+        assert not torch.equal(value, other[name]), name
+    assert 0 <= first["weight"].min() < first["weight"].max() <= 1
+    changed = draw_states((0, 0, 4), UnrolledCorrection(CHANNELS, widths=(4, 4, 4, 4)), config)
+    assert not torch.equal(changed["maps"], first["maps"])
+
+
+def test_a_state_that_is_lost_weighs_nothing(tiny, network, monkeypatch):
+    monkeypatch.setattr(states, "aligned", lambda truth, *_, **__: truth * torch.nan)
+    batch = draw_states((0, 0, 4), network, tiny)
+    assert all(not torch.count_nonzero(batch[name]) for name in ("maps", "unit", "missing", "weight"))
+    answer = torch.ones(1, 2, 64, 64, requires_grad=True)
+    gain = gain_of(answer * batch["unit"], batch, 0.5)
+    gain.sum().backward()
+    assert float(gain.detach()) == pytest.approx(1.0)
+    assert not torch.count_nonzero(answer.grad)
+
+
+@given(st.floats(-3.0, 3.0), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.booleans())
+def test_aligning_takes_the_phase_and_where_asked_the_ramp_of_the_image(phase, slope_y, slope_x, ramp):
+    truth = 1 + 0.2 * noise(48, 40)
+    y, x = torch.arange(48.0)[:, None], torch.arange(40.0)
+    turn = phase + (slope_y * y + slope_x * x if ramp else torch.zeros(48, 40))
+    image = truth * torch.polar(torch.ones_like(turn), turn)
+    weight = torch.linspace(0.1, 1, 48)[:, None].expand(48, 40)
+    torch.testing.assert_close(aligned(truth, image, weight, ramp=ramp), image, rtol=0, atol=1e-4)
+
+
+def test_aligning_leaves_a_ramp_alone_where_it_is_not_asked_to():
+    truth = 1 + 0.2 * noise(32, 32)
+    ramp = torch.polar(torch.ones(32, 32), 0.3 * torch.arange(32.0).expand(32, 32))
+    found = aligned(truth, truth * ramp, torch.ones(32, 32), ramp=False)
+    torch.testing.assert_close((found / truth).angle().std(), torch.tensor(0.0), rtol=0, atol=1e-4)
+
+
+def stacked(canvas, descent, velocity, light, missing):
+    seen = canvas_maps(canvas, descent, velocity, light, 3.0, 1.1)
+    parts = [seen.maps[0], seen.unit[None], torch.view_as_real(missing).movedim(-1, 0), (light / (light + 1))[None]]
+    return torch.cat(parts)
+
+
+@given(st.integers(0, 3), st.booleans(), st.booleans())
+def test_turned_states_are_the_states_of_the_turned_scan(turns, flips, conjugates):
+    fields = [noise(2 * STRIDE, 2 * STRIDE, seed=seed) for seed in range(4)]
+    light = 10 * noise(2 * STRIDE, 2 * STRIDE, seed=9).abs().square()
+
+    def moved(image):
+        image = torch.rot90(image, turns, (-2, -1))
+        image = image.flip(-1) if flips else image
+        return image.conj().resolve_conj() if conjugates and image.is_complex() else image
+
+    *seen, missing = fields
+    found = turned(stacked(*seen, light, missing), turns, flipped=flips, conjugated=conjugates)
+    expected = stacked(*map(moved, seen), moved(light), moved(missing))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert len(IMAGINARY) == len(expected)
+
+
+@given(st.integers(0, 2**31))
+def test_windows_begin_at_multiples_of_the_stride(seed):
+    image = torch.arange(96 * 96.0).reshape(1, 96, 96)
+    cut = states._window(image, 64, np.random.default_rng(seed))
+    assert cut.shape == (1, 64, 64)
+    top, left = divmod(int(cut[0, 0, 0]), 96)
+    assert top % STRIDE == left % STRIDE == 0
+
+
+@given(st.integers(0, 1000), st.floats(0.0, 2.0))
+def test_gain_is_1_for_no_correction_and_the_floor_for_the_perfect_one(seed, detail_share):
+    missing = torch.view_as_real(noise(3, 32, 32, seed=seed)).movedim(-1, 1) * torch.tensor([0.01, 0.1, 1.0]).view(
+        3, 1, 1, 1
+    )
+    unit, weight = torch.full((3, 1, 32, 32), 0.3), torch.rand(3, 1, 32, 32)
+    batch = {"maps": missing, "unit": unit, "missing": missing, "weight": weight, "power": torch.ones(3)}
+    torch.testing.assert_close(gain_of(torch.zeros_like(missing), batch, detail_share), torch.ones(3))
+    perfect = gain_of(missing, batch, detail_share)
+    assert (perfect < 2 * FLOOR / torch.tensor([0.01, 0.1, 1.0])).all()
+    assert (perfect > 0).all()
+    half, worse = (gain_of(factor * missing, batch, detail_share) for factor in (0.5, -1.0))
+    assert (half > perfect).all()
+    assert (half < 0.6).all()
+    assert (worse > 1.9).all()
+
+
+def rows(*numbers):
+    def image(channels):
+        return torch.stack([torch.full((channels, 16, 16), float(number)) for number in numbers])
+
+    power = torch.tensor([float(number) for number in numbers])
+    return {"maps": image(CHANNELS), "unit": image(1), "missing": image(2), "weight": image(1), "power": power}
+
+
+@given(st.integers(0, 3), st.integers(1, 4), st.integers(0, 5))
+def test_every_fresh_batch_is_followed_by_states_seen_in_the_epoch(replays, batches, epoch):
+    sampler = EpochSampler(2 * batches)
+    sampler.set_epoch(epoch)
+    fresh = [rows(2 * number + 1, 2 * number + 2) for number in range(batches)]
+    loader = Replay(fresh, sampler, replays, seed=0)
+    found, again = list(loader), list(loader)
+    assert len(found) == len(loader) == batches * (1 + replays)
+    for number, (batch, same) in enumerate(zip(found, again, strict=True)):
+        assert all(torch.equal(batch[name], same[name]) for name in batch)
+        newest, is_fresh = number // (1 + replays), number % (1 + replays) == 0
+        seen = set(batch["power"].tolist())
+        assert seen == set(fresh[newest]["power"].tolist()) if is_fresh else seen <= set(range(1, 2 * newest + 3))
+        for name in ("maps", "unit", "missing", "weight"):
+            assert torch.equal(batch[name].abs().amax((1, 2, 3)), batch["power"]), name

@@ -1,0 +1,117 @@
+"""The uncertainty map: what it is made of, what it does where nothing shines, and whether it is calibrated."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.config.refine import RefineConfig
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.metrics import align, data_fit
+from ptypinn.stages.refine import refine
+from ptypinn.stages.simulate import simulate
+from ptypinn.uncertainty import uncertainty_of
+from ptypinn.uncertainty.error_map import TILE_PX, _tiles, resolved_share, seen_share
+
+SMALL = SimulateConfig(
+    object_size=(56, 60), size=24, probe="disk", probe_diameter_px=9.0, curvature_rad=3.0, overlap=0.6
+)
+
+
+def reconstruction_of(scan, object_=None):
+    illumination = np.zeros(scan.truth.shape, np.float32)
+    for y, x in np.round(scan.positions_px).astype(int):
+        illumination[y : y + scan.size, x : x + scan.size] += (np.abs(scan.probe) ** 2).sum(0)
+    object_ = scan.truth if object_ is None else object_
+    return Reconstruction(object_.astype(np.complex64), illumination, scan.probe, scan.positions_px)
+
+
+def sigma_of(scan, recon):
+    return uncertainty_of(recon, scan, data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
+
+
+@pytest.mark.parametrize(
+    ("kind", "photons", "known"),
+    [
+        ("natural", 1e3, False),
+        ("lines", 1e4, True),
+        ("dead_leaves", 1e5, True),
+        ("natural", 1e6, False),
+        ("dead_leaves", 1e7, True),
+    ],
+)
+def test_errors_are_as_large_as_the_map_says(kind, photons, known):
+    config = dataclasses.replace(SMALL, object=kind, photons=photons, seed=31)
+    scan = simulate(config)
+    given_scan = scan
+    if not known:
+        guess = simulate(dataclasses.replace(config, probe_diameter_px=10.5, curvature_rad=2.6)).probe
+        given_scan = scan.replace(probe=guess, probe_gauge="calibrated")
+    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not known, threads=1, device="cpu"))
+    lit = recon.well_lit()
+    aligned = align(recon.object, scan.truth, lit, ramp=not known, shift=not known)
+    error, sigma = np.abs(aligned.image - scan.truth)[aligned.mask], recon.uncertainty[aligned.mask]
+    assert 0.7 <= np.sqrt(np.mean((error / sigma) ** 2)) <= 1.4
+    assert 0.5 <= np.mean(error < sigma) <= 0.9
+    assert np.mean(error < 2 * sigma) >= 0.88
+    assert np.corrcoef(error, sigma)[0, 1] > 0.1
+
+
+def test_twice_the_light_halves_the_variance_and_no_light_leaves_the_amplitude():
+    sigmas = []
+    for photons in (1e6, 4e6):
+        scan = simulate(dataclasses.replace(SMALL, object="dead_leaves", photons=photons))
+        recon = reconstruction_of(scan)
+        sigmas.append(sigma_of(scan, recon))
+        dark = recon.illumination == 0
+        rms = np.sqrt(np.mean(np.abs(recon.object[~dark]) ** 2))
+        np.testing.assert_allclose(sigmas[-1][dark], rms, rtol=1e-5)
+        assert sigmas[-1].max() <= rms * 1.00001
+    lit = recon.well_lit()
+    assert np.median(sigmas[0][lit] / sigmas[1][lit]) == pytest.approx(2, rel=0.15)
+
+
+def test_misfit_in_one_place_raises_the_uncertainty_there():
+    scan = simulate(dataclasses.replace(SMALL, object="dead_leaves", object_size=(104, 112), photons=1e5))
+    recon = reconstruction_of(scan)
+    wrong = recon.object.copy()
+    wrong[20:30, 20:30] *= np.exp(1j)
+    sigma, spoiled = sigma_of(scan, recon), sigma_of(scan, reconstruction_of(scan, wrong))
+    assert (spoiled[20:30, 20:30] > 2 * sigma[20:30, 20:30]).all()
+    assert spoiled[-30:-20, -30:-20].mean() == pytest.approx(sigma[-30:-20, -30:-20].mean(), rel=0.1)
+
+
+@given(seed=st.integers(0, 2**16), share=st.floats(0.05, 0.9))
+def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there(seed, share):
+    """White structure in a disk of Fourier space, far above the noise, fills that disk and nothing else."""
+    rng = np.random.default_rng(seed)
+    shape, light = (96, 104), np.full((96, 104), 1e4, np.float32)
+    frequency = np.hypot(*np.ix_(*(np.fft.fftfreq(n) for n in shape)))
+    inside = frequency <= np.quantile(frequency, share)
+    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) * inside)
+    found = resolved_share((1 + field).astype(np.complex64), light)
+    assert found == pytest.approx(share, abs=0.1)
+
+
+@given(height=st.integers(1, 700), width=st.integers(1, 700))
+def test_tiles_cover_the_canvas(height, width):
+    seen = np.zeros((height, width), bool)
+    for part in _tiles((height, width)):
+        assert seen[part].shape == (min(TILE_PX, height), min(TILE_PX, width))
+        seen[part] = True
+    assert seen.all()
+
+
+def test_masked_pixels_take_their_light_away():
+    scan = simulate(dataclasses.replace(SMALL, object="dead_leaves", photons=1e7))
+    mask = np.ones((scan.size, scan.size), bool)
+    mask[: scan.size // 2] = False
+    recon = reconstruction_of(scan)
+    lit, half = recon.well_lit(), scan.replace(mask=mask)
+    fits = [data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
+    assert seen_share(scan, fits[0]) == pytest.approx(1)
+    assert seen_share(half, fits[1]) == pytest.approx(0.5, abs=0.1)
+    assert sigma_of(half, recon)[lit].mean() > 1.2 * sigma_of(scan, recon)[lit].mean()

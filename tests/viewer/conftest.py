@@ -1,0 +1,152 @@
+"""A folder of runs, made without solving anything, and a viewer that serves it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.io.load_save import save
+from ptypinn.io.provenance import file_hash
+from ptypinn.physics.illumination import illumination_at
+from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
+from ptypinn.runs.snapshots import Snapshots
+from ptypinn.stages.simulate import simulate
+from ptypinn.viewer.run_index import Catalogue
+from ptypinn.viewer.server import application, listen, server_of
+
+KEY = "sesame"
+HEIGHT, WIDTH = 300, 420
+PIXEL_M = 2e-8
+WARNING = "The counts are predicted 3 times worse than counting statistics allow."
+
+
+@pytest.fixture(scope="session")
+def scan() -> ScanData:
+    """A scan of an object that takes two levels of tiles."""
+    config = SimulateConfig(size=32, object_size=(HEIGHT, WIDTH), n_patterns=400, photons=1e5)
+    return simulate(config).replace(pixel_size_m=PIXEL_M)
+
+
+@pytest.fixture(scope="session")
+def recon(scan: ScanData) -> Reconstruction:
+    """The truth as a reconstruction."""
+    return Reconstruction(
+        object=scan.truth,
+        illumination=illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
+        probe=scan.require_probe(),
+        positions_px=scan.positions_px,
+        pixel_size_m=PIXEL_M,
+        metrics={"complex_error": 0.0125, "flux_closure": 1.0},
+        history={"loss": [100.0, 10.0, 1.0]},
+    )
+
+
+@pytest.fixture(scope="session")
+def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs, one dim and tilted in phase, one in progress, one without its scan, and a coarser file."""
+    folder = tmp_path_factory.mktemp("home") / "runs"
+    path = save(scan, folder.parent / "scan.h5")
+    record = {"file": path.name, "format": "native", "sha256": file_hash(path), "options": {}}
+    known = replace(recon, provenance={"scan": record})
+    inputs = {"scan": {"path": str(path), **record}}
+    finished(folder / "good", known, inputs, [])
+    dim = (0.5j * np.exp(0.02j * np.arange(WIDTH)) * recon.object).astype(np.complex64)
+    finished(folder / "deep" / "dim", replace(known, object=dim), inputs, [WARNING])
+    gone = {**record, "file": "gone.h5", "sha256": "0" * 64}
+    finished(folder / "lost", replace(recon, provenance={"scan": gone}), {"scan": gone}, [])
+    in_progress(folder / "live", known, path)
+    replace(recon, pixel_size_m=3e-8).save(folder / "alone.h5")
+    (folder / "notes.txt").write_text("nothing to see")
+    return folder
+
+
+def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:
+    with RunFolder(place, "refine", {"iterations": 3}, command=["ptypinn", "refine"]) as run:
+        recon.save(run.file(RECONSTRUCTION))
+        run.file(REPORT).write_text("<!doctype html><style>p { color: red }</style><p>A report")
+        run.finish({"metrics": dict(recon.metrics), "warnings": warnings}, inputs)
+
+
+def in_progress(place: Path, recon: Reconstruction, scan_file: Path) -> None:
+    """A run as it is while it lasts."""
+    run = RunFolder(place, "refine", {"iterations": 40}, command=["ptypinn", "refine"])
+    run.__enter__()
+    for number in (1, 2, 40):
+        run.progress("refine", number, 40, loss=100.0 / number)
+        run.progress.finish()
+    Snapshots(place, scan_file)(lambda: recon)
+    run._log.close()
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Viewer:
+    """A viewer in a thread of its own, and a client of it."""
+
+    def __init__(self, folder: Path, key: str = KEY) -> None:
+        self.catalogue = Catalogue([folder])
+        self._socket = listen("127.0.0.1", 0)
+        self.port, self.key = self._socket.getsockname()[1], key
+        app = application(self.catalogue, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
+        self._server = server_of(app)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread.start()
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Ids by name."""
+        return {run.name: run.id for run in self.catalogue.runs()}
+
+    def address(self, path: str = "/") -> str:
+        """An address that carries the key."""
+        return f"http://127.0.0.1:{self.port}{path}?key={self.key}"
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
+        """Ask with the key, unless another cookie or host is given."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        mine = {"Cookie": f"ptypinn-view-{self.port}={self.key}"}
+        connection.request(method, path, headers=mine | {name.replace("_", "-"): v for name, v in headers.items()})
+        answer = connection.getresponse()
+        reply = Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        connection.close()
+        return reply
+
+    def run(self, name: str) -> dict[str, Any]:
+        """What the server tells about a run."""
+        return self.get(f"/api/runs/{self.ids[name]}").json
+
+    def picture(self, name: str) -> str:
+        """Address of the picture of a run as it is now."""
+        return f"/api/runs/{self.ids[name]}/{self.run(name)['picture']['version']}"
+
+    def stop(self) -> None:
+        """Shut down and wait."""
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+        self._socket.close()
+
+
+@pytest.fixture(scope="module")
+def viewer(home: Path):
+    """A viewer of the folder of runs."""
+    here = Viewer(home)
+    yield here
+    here.stop()

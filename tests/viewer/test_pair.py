@@ -1,0 +1,87 @@
+"""Two runs lie where their scans say, differ by no phase factor and no ramp, and what cannot be compared says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.view.conftest import HEIGHT, WIDTH
+
+from ptypinn.errors import InputError
+from ptypinn.viewer import pair as module
+from ptypinn.viewer.pair import pair_of
+from ptypinn.viewer.picture import WHOLE, open_layers
+from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, open_picture
+
+PHASE, RAMP = 0.7, (0.013, -0.021)
+TOP, LEFT = 40, 24
+
+
+@pytest.fixture
+def opened(tmp_path):
+    def save(recon, name):
+        return open_layers(open_picture(recon.save(tmp_path / f"{name}.h5")))
+
+    return save
+
+
+def turned(recon, amplitude=1.0):
+    """The same object with another phase, tilted, cut to a part, on a canvas of its own."""
+    y, x = np.ogrid[:HEIGHT, :WIDTH]
+    tilt = np.exp(-1j * (PHASE + RAMP[0] * y + RAMP[1] * x))
+    object_ = (amplitude * recon.object * tilt).astype(np.complex64)[TOP:, LEFT:]
+    return replace(recon, object=object_, illumination=recon.illumination[TOP:, LEFT:], origin_px=(TOP, LEFT))
+
+
+@pytest.mark.parametrize("small_px", [512, 100])
+def test_phase_factor_and_ramp_are_taken_out(recon, opened, monkeypatch, small_px):
+    monkeypatch.setattr(module, "SMALL_PX", small_px)
+    found = pair_of(opened(recon, "a"), opened(turned(recon), "b"))
+    np.testing.assert_allclose(found.turn.ramp_rad_per_px, RAMP, atol=1e-5)
+    lit = found.difference.shown(0, WHOLE, WHOLE)
+    assert found.difference.file.shape == (HEIGHT - TOP, WIDTH - LEFT)
+    assert found.difference.file.origin_px == found.turned.file.origin_px == (TOP, LEFT)
+    assert np.abs(found.difference.file.read(OBJECT, WHOLE, WHOLE))[lit].max() < 5e-3
+    assert np.abs(np.angle(found.difference.file.read(QUOTIENT, WHOLE, WHOLE)))[lit].max() < 5e-3
+    part = slice(3, 90, 7), slice(5, 60)
+    np.testing.assert_allclose(
+        found.turned.file.read(OBJECT, *part), recon.object[TOP:, LEFT:][part], atol=5e-3 * np.abs(recon.object).max()
+    )
+    np.testing.assert_array_equal(found.turned.file.read(LIGHT, *part), recon.illumination[TOP:, LEFT:][part])
+
+
+def test_amplitudes_are_left_as_they_are(recon, opened):
+    found = pair_of(opened(turned(recon, 0.5), "a"), opened(recon, "b"))
+    lit = found.difference.shown(0, WHOLE, WHOLE)
+    modulus = found.difference.values("difference", 0, WHOLE, WHOLE)[lit]
+    np.testing.assert_allclose(modulus, 0.5 * np.abs(recon.object[TOP:, LEFT:])[lit], atol=5e-3)
+    assert np.abs(found.difference.values("phase_difference", 0, WHOLE, WHOLE)[lit]).max() < 5e-3
+
+
+def test_a_difference_of_one_spot_is_seen_where_it_is(recon, opened):
+    other = recon.object.copy()
+    other[100:120, 200:230] *= np.exp(0.3j)
+    found = pair_of(opened(recon, "a"), opened(replace(recon, object=other), "b")).difference
+    phase = found.values("phase_difference", 0, WHOLE, WHOLE)
+    assert phase[100:120, 200:230].mean() == pytest.approx(0.3, abs=0.01)
+    assert abs(phase[150:250, 100:180].mean()) < 0.01
+    look = found.require("phase_difference").look
+    assert look.low == -look.high < 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pixel_size_m": 2.02e-8}, "20 nm and 20.2 nm"),
+        ({"origin_px": (5000, 0)}, "no pixel that both"),
+        ({"illumination": np.zeros((HEIGHT, WIDTH), np.float32)}, "0 well-lit pixels"),
+    ],
+)
+def test_what_cannot_be_subtracted_is_refused_in_words(recon, opened, changes, said):
+    with pytest.raises(InputError, match=said) as refused:
+        pair_of(opened(recon, "a"), opened(replace(recon, **changes), "b"))
+    assert "\n" not in str(refused.value)
+
+
+def test_pixels_of_unknown_size_lie_on_pixels(recon, opened):
+    found = pair_of(opened(recon, "a"), opened(replace(recon, pixel_size_m=None), "b"))
+    assert found.difference.file.shape == (HEIGHT, WIDTH)

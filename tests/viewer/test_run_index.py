@@ -1,0 +1,177 @@
+"""Runs are found, told apart by ids that give nothing away, and described as they stand."""
+
+import json
+import os
+import time
+
+import pytest
+
+from ptypinn.errors import InputError
+from ptypinn.runs.folder import FINISHED, LOG
+from ptypinn.viewer.run_index import Catalogue
+from ptypinn.viewer.run_status import SILENT_S, state_of
+
+NAMES = ["alone.h5", "deep/dim", "good", "live", "lost"]
+
+
+def test_runs_of_a_folder_are_found_at_any_depth(home):
+    runs = Catalogue([home]).runs()
+    assert [run.name for run in runs] == NAMES
+    assert len({run.id for run in runs}) == len(NAMES)
+    assert all(len(run.id) == 12 and int(run.id, 16) >= 0 for run in runs)
+
+
+def test_an_id_stays_and_leads_back_to_its_run(home):
+    first, again = Catalogue([home]), Catalogue([home / "good", home])
+    for run in first.runs():
+        assert first.run(run.id) == run
+        assert again.run(run.id).place == run.place
+    assert first.run("000000000000") is None
+
+
+def test_a_run_or_a_file_may_be_given_itself(home):
+    assert [run.name for run in Catalogue([home / "good"]).runs()] == ["good"]
+    assert [run.name for run in Catalogue([home / "alone.h5", home / "deep"]).runs()] == ["alone.h5", "dim"]
+
+
+def test_new_runs_appear_and_old_ones_go(home, tmp_path, monkeypatch):
+    monkeypatch.setattr("ptypinn.viewer.run_index.FRESH_S", 0.0)
+    monkeypatch.setattr("ptypinn.viewer.run_index.REST", 0)
+    (tmp_path / "a").symlink_to(home / "good")
+    for name in ("config.yaml", LOG):
+        (tmp_path / name).write_text("")
+    catalogue = Catalogue([tmp_path])
+    assert [run.name for run in catalogue.runs()] == [tmp_path.name]  # links are not followed
+    inner = tmp_path / "b"
+    inner.mkdir()
+    for name in ("config.yaml", LOG):
+        (inner / name).write_text("")
+    assert len(catalogue.runs()) == 2
+    found = next(run for run in catalogue.runs() if run.place == inner)
+    (inner / LOG).unlink()
+    inner.joinpath("config.yaml").unlink()
+    inner.rmdir()
+    assert catalogue.run(found.id) is None
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "text"])
+def test_nothing_to_look_at_is_said_in_one_line(what, tmp_path):
+    place = tmp_path / what
+    if what == "empty":
+        place.mkdir()
+    elif what == "text":
+        place.write_text("nothing")
+    with pytest.raises(InputError, match=what) as refused:
+        Catalogue([place])
+    assert "\n" not in str(refused.value)
+
+
+def states(home, **options):
+    return {run.name: state_of(run, **options) for run in Catalogue([home]).runs()}
+
+
+def test_states_tell_what_came_out(home):
+    found = states(home)
+    assert {name: state.status for name, state in found.items()} == {
+        **dict.fromkeys(("good", "deep/dim", "lost"), "finished"),
+        "live": "running",
+        "alone.h5": "file",
+    }
+    assert found["good"].warnings == []
+    assert len(found["deep/dim"].warnings) == 1
+    assert found["live"].warnings is None
+    assert found["good"].stage == found["live"].stage == "refine"
+    figures = {figure["label"]: figure["value"] for figure in found["good"].figures}
+    assert float(figures["Complex error"]) == 0.0125
+    assert found["alone.h5"].figures == found["good"].figures
+    assert all(state.changed.startswith("20") for state in found.values())
+
+
+def test_a_run_that_is_done_again_is_read_again(home, recon):
+    before = states(home)["good"]
+    record = home / "good" / FINISHED
+    text = record.read_text()
+    try:
+        record.write_text(text.replace('"stage": "refine"', '"stage": "reconstruct"'))
+        assert states(home)["good"].stage == "reconstruct"
+    finally:
+        record.write_text(text)
+    assert states(home)["good"] == before
+
+
+def test_details_hold_log_progress_and_curves(home):
+    live = states(home, details=True)["live"]
+    assert live.log[-1].startswith("refine 40/40")
+    assert (live.progress["done"], live.progress["total"]) == (40, 40)
+    assert live.curves == {"loss": [(1.0, 100.0), (2.0, 50.0), (40.0, 2.5)]}
+    assert states(home, details=True)["good"].curves == {"loss": [(1.0, 100.0), (2.0, 10.0), (3.0, 1.0)]}
+
+
+def unfinished(folder, log):
+    folder.mkdir()
+    (folder / "config.yaml").write_text("")
+    (folder / LOG).write_text(log)
+    return state_of(Catalogue([folder]).runs()[0], details=True)
+
+
+def test_failed_and_silent_runs_are_told_from_running_ones(tmp_path):
+    start = "2026-01-02T03:04:05Z train: ptypinn train scan.h5\n"
+    assert unfinished(tmp_path / "a", start + "failed: InputError: no probe\n").status == "failed"
+    running = unfinished(tmp_path / "b", start + "train 3/10  loss 0.5  val_loss 0.7\n")
+    assert (running.status, running.stage, running.started) == ("running", "train", "2026-01-02T03:04:05Z")
+    long_ago = time.time() - 2 * SILENT_S
+    os.utime(tmp_path / "b" / LOG, (long_ago, long_ago))
+    assert state_of(Catalogue([tmp_path / "b"]).runs()[0]).status == "silent"
+
+
+def test_a_training_shows_its_learning_curve(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "learning_curve.csv").write_text("epoch,train_loss,val_loss\n0,2.0,\n1,1.0,1.5\n")
+    (tmp_path / "a" / "config.yaml").write_text("")
+    (tmp_path / "a" / LOG).write_text("2026-01-02T03:04:05Z train: ptypinn train scan.h5\n")
+    curves = state_of(Catalogue([tmp_path / "a"]).runs()[0], details=True).curves
+    assert curves == {"train_loss": [(0.0, 2.0), (1.0, 1.0)], "val_loss": [(1.0, 1.5)]}
+
+
+def test_before_two_epochs_a_training_shows_the_losses_of_its_log(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "learning_curve.csv").write_text("epoch,train_loss,val_loss\n0,2.0,2.5\n")
+    (tmp_path / "a" / "config.yaml").write_text("")
+    log = "2026-01-02T03:04:05Z finetune: ptypinn finetune\nfinetune 1/9  loss 3\nfinetune 2/9  loss 2\n"
+    (tmp_path / "a" / LOG).write_text(log)
+    curves = state_of(Catalogue([tmp_path / "a"]).runs()[0], details=True).curves
+    assert curves == {"loss": [(1.0, 3.0), (2.0, 2.0)]}
+
+
+def test_a_demonstration_shows_the_losses_of_its_last_stage(tmp_path):
+    log = "2026-01-02T03:04:05Z demo: ptypinn demo\nsimulate 4/4\nreconstruct 1/8  loss 7\nreconstruct 2/8  loss 5\n"
+    assert unfinished(tmp_path / "a", log).curves == {"loss": [(1.0, 7.0), (2.0, 5.0)]}
+
+
+def test_a_long_log_is_read_from_its_end(tmp_path):
+    lines = [f"refine {n}/9999  loss {1 + n}" for n in range(9999)]
+    state = unfinished(tmp_path / "a", "\n".join(["2026-01-02T03:04:05Z refine: ptypinn", *lines]) + "\n")
+    assert state.stage == "refine"
+    assert state.progress["done"] == 9998
+    assert len(state.log) <= 60
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"stage": {"a": 1}, "finished": []}', "[" * 10**5])
+def test_damaged_records_are_no_obstacle(text, tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for name in ("config.yaml", LOG):
+        (folder / name).write_text("")
+    (folder / FINISHED).write_text(text)
+    (folder / "metrics.json").write_text(json.dumps({"warnings": 3, "metrics": [1]}))
+    state = state_of(Catalogue([folder]).runs()[0], details=True)
+    assert state.warnings is None
+    assert state.figures == []
+
+
+def test_the_search_for_the_probe_has_a_curve_of_its_own(tmp_path):
+    log = "".join(
+        f"reconstruct {step}\n" for step in ("1/4  probe_loss 7", "2/4  probe_loss 5", "3/4  loss 6", "4/4  loss 4")
+    )
+    curves = unfinished(tmp_path / "a", log).curves
+    assert curves == {"probe_loss": [(1.0, 7.0), (2.0, 5.0)], "loss": [(3.0, 6.0), (4.0, 4.0)]}
