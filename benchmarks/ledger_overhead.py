@@ -24,8 +24,8 @@ import torch
 import ptypinn as pp
 
 LEDGER_ONLY = (
-    "ptypinn.scale.stats_recorder:Tape.note",
-    "ptypinn.scale.stats_recorder:Tape.read",
+    "ptypinn.scale.stats_recorder:StatsRecorder.note",
+    "ptypinn.scale.stats_recorder:StatsRecorder.read",
     "ptypinn.solvers.patch_network.aggregate:Sums.respond",
     "ptypinn.models.patch_predictor:PatchPredictor.response",
     "ptypinn.stages.train:training_ledger",

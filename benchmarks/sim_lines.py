@@ -18,8 +18,8 @@ from typing import Any
 
 import ptypinn as pp
 from ptypinn.config.studies import SimLinesConfig
-from ptypinn.studies.scenario import resolve
-from ptypinn.studies.sim_lines import ScenarioRun, sim_lines, simulation_of
+from ptypinn.studies.scenario import resolve_scenario
+from ptypinn.studies.sim_lines import ScenarioRun, sim_lines, configure_simulation
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
 FIGURES = ("output_vs_truth_ratio", "pearson_r_amplitude", "complex_error", "flux_closure", "frc_half_bit_px")
@@ -49,7 +49,7 @@ def main() -> None:
 def zero_shot(config: SimLinesConfig, seed: int) -> dict[str, Any]:
     """Figures of the scan of one scenario by the learned solver, which has seen none like it."""
     with tempfile.TemporaryDirectory() as folder:
-        scan = pp.simulate(simulation_of(resolve(config), Path(folder)))
+        scan = pp.simulate(configure_simulation(resolve_scenario(config), Path(folder)))
     started = time.process_time()
     recon = pp.reconstruct(scan, None, pp.ReconstructConfig(refine_probe=False, threads=config.threads, device="cpu"))
     spent = time.process_time() - started

@@ -22,7 +22,7 @@ import torch
 from scipy.optimize import least_squares
 
 import ptypinn as pp
-from ptypinn.metrics import align, data_fit
+from ptypinn.metrics import align, compute_data_fit
 from ptypinn.models.model_file import load_weights
 from ptypinn.physics.forward import power
 from ptypinn.stages.simulate import draw_probe
@@ -146,7 +146,7 @@ def sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: bool) 
     lit = recon.well_lit()
     aligned = align(recon.object, scan.truth, lit, ramp=not known, shift=not known)
     mask = aligned.mask & lit
-    _, noise, misfit = parts_of(recon, scan, data_fit(scan, recon.object, recon.probe, recon.positions_px))
+    _, noise, misfit = parts_of(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px))
     error2 = np.abs(aligned.image - scan.truth)[mask] ** 2
     light = recon.illumination[mask]
     bands = np.digitize(light, np.quantile(light, DIMMEST_SHARES))

@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "command_line",
+    "module_list",
     "python_names",
 ]
 exclude_patterns = ["_ext", "_jupyter"]

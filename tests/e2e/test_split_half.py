@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
+from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.cli.main import main
 from ptypinn.io.load_save import save

@@ -58,7 +58,7 @@ def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path
     assert record["parameters"]["scenario"] == {"value": "gs2_custom", "origin": "flag"}
     assert record["parameters"]["prediction_scale_source"] == {"value": "least_squares", "origin": "flag"}
     assert record["parameters"]["threads"] == {"value": 1, "origin": "config file"}
-    batch = next(found for found in record["overrides"] if found["parameter"] == "batch")
+    batch = next(override for override in record["overrides"] if override["parameter"] == "batch")
     assert (batch["profile"], batch["reason"]) == (4, "smoke test")
     assert record["photons_per_pattern"]["measured"] == pytest.approx(1e6, rel=0.01)
 
@@ -76,14 +76,14 @@ def test_finished_runs_are_kept_resumed_or_replaced(ptypinn, tiny, tmp_path):
     resumed = ptypinn(*command, "--resume", "--prediction-scale-source", "flux")
     record = json.loads((tmp_path / "out" / FINISHED).read_text())
     assert resumed.code == 0, resumed.err
-    assert {name: step["kept"] for name, step in record["steps"].items()} == {
+    assert {name: step["reused"] for name, step in record["steps"].items()} == {
         "simulate": True,
         "train": True,
         "reconstruct": False,
     }
     assert ptypinn(*command, "--overwrite").code == 0
     record = json.loads((tmp_path / "out" / FINISHED).read_text())
-    assert not any(step["kept"] for step in record["steps"].values())
+    assert not any(step["reused"] for step in record["steps"].values())
     assert json.loads(first.out)["metrics"] == record["metrics"]
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.metrics import align, complex_error, move, with_ramp
+from ptypinn.metrics import align, complex_error, shift_image, add_ramp
 
 SEEDS = st.integers(0, 2**10)
 RAMPS = st.tuples(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5))
@@ -36,7 +36,7 @@ def test_a_global_phase_is_removed_and_the_amplitude_left_alone(make_object, see
 @given(SEEDS, RAMPS, st.floats(0.1, 10))
 def test_a_ramp_of_any_size_is_found_and_removed(make_object, seed, ramp, factor):
     truth, mask = make_object(SHAPE, seed), disk_mask(SHAPE)
-    found = align(factor * with_ramp(truth, ramp), truth, mask, ramp=True)
+    found = align(factor * add_ramp(truth, ramp), truth, mask, ramp=True)
     np.testing.assert_allclose(found.ramp_rad_per_px, np.negative(ramp), atol=1e-6)
     assert complex_error(found.image / factor, truth, found.mask) < 1e-5
 
@@ -52,7 +52,7 @@ def test_a_subpixel_shift_is_found_and_removed(make_object, seed, shift):
 @given(SEEDS, RAMPS, SHIFTS)
 def test_ramp_and_shift_are_removed_together(make_object, seed, ramp, shift):
     truth, mask = make_object(SHAPE, seed), disk_mask(SHAPE)
-    spoiled = with_ramp(periodic_shift(truth, shift), ramp) * np.exp(0.4j)
+    spoiled = add_ramp(periodic_shift(truth, shift), ramp) * np.exp(0.4j)
     found = align(spoiled, truth, mask, ramp=True, shift=True)
     np.testing.assert_allclose(found.shift_px, np.negative(shift), atol=0.02)
     np.testing.assert_allclose(found.ramp_rad_per_px, np.negative(ramp), atol=1e-3)
@@ -61,7 +61,7 @@ def test_ramp_and_shift_are_removed_together(make_object, seed, ramp, shift):
 
 def test_what_was_not_asked_for_stays_in_the_error(make_object):
     truth = make_object(SHAPE, 1)
-    assert complex_error(align(with_ramp(truth, (0.1, 0.0)), truth).image, truth) > 0.5
+    assert complex_error(align(add_ramp(truth, (0.1, 0.0)), truth).image, truth) > 0.5
     assert complex_error(align(periodic_shift(truth, (2.0, 1.0)), truth).image, truth) > 0.05
 
 
@@ -70,7 +70,7 @@ def test_noise_moves_the_estimates_only_a_little(make_object):
     truth, mask = make_object(SHAPE, 4), disk_mask(SHAPE)
     noise = 0.1 * (rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE))
     found = align(
-        with_ramp(periodic_shift(truth, (1.3, -0.6)), (0.9, -1.7)) + noise, truth, mask, ramp=True, shift=True
+        add_ramp(periodic_shift(truth, (1.3, -0.6)), (0.9, -1.7)) + noise, truth, mask, ramp=True, shift=True
     )
     np.testing.assert_allclose(found.shift_px, (-1.3, 0.6), atol=0.2)
     np.testing.assert_allclose(found.ramp_rad_per_px, (-0.9, 1.7), atol=2e-3)
@@ -97,6 +97,6 @@ def test_a_flat_image_aligns_without_a_shift():
 @pytest.mark.parametrize("shift", [(3.0, -2.0), (0.0, 5.0), (-20.0, 1.0)])
 def test_moves_by_whole_pixels_copy_pixels(make_object, shift):
     image = make_object((30, 34), 0)
-    moved = move(image, shift)
+    moved = shift_image(image, shift)
     y, x = (slice(int(max(s, 0)), int(n + min(s, 0))) for s, n in zip(shift, image.shape, strict=True))
     np.testing.assert_allclose(moved[y, x], np.roll(image, [int(s) for s in shift], (0, 1))[y, x], atol=1e-12)

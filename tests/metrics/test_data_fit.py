@@ -10,7 +10,7 @@ from scipy.stats import poisson
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics import amplitude_variance, data_fit, expected_amplitude_residual
+from ptypinn.metrics import amplitude_variance, compute_data_fit, expected_amplitude_residual
 from ptypinn.stages.simulate import simulate
 
 SIZE = 16
@@ -43,7 +43,7 @@ def naive_counts(object_, probe, positions):
 @given(seed=st.integers(0, 2**16), batch=st.integers(1, 9), integer=st.booleans())
 def test_the_truth_of_a_noise_free_scan_fits_perfectly(seed, batch, integer):
     scan = noise_free_scan(seed, integer=integer)
-    fit = data_fit(scan, scan.truth, scan.probe, scan.positions_px, batch=batch)
+    fit = compute_data_fit(scan, scan.truth, scan.probe, scan.positions_px, batch=batch)
     assert fit.flux_closure == pytest.approx(1, abs=1e-5)
     assert fit.amplitude_residual < 1e-9
     np.testing.assert_allclose(fit.per_pattern_closure, 1, atol=1e-5)
@@ -53,7 +53,7 @@ def test_the_truth_of_a_noise_free_scan_fits_perfectly(seed, batch, integer):
 def test_residual_and_closure_match_the_formula_written_out(seed, batch):
     scan = noise_free_scan(seed)
     wrong = (scan.truth * 1.3 + 0.2j).astype(np.complex64)
-    fit = data_fit(scan, wrong, scan.probe, scan.positions_px, batch=batch)
+    fit = compute_data_fit(scan, wrong, scan.probe, scan.positions_px, batch=batch)
     predicted = naive_counts(wrong, scan.probe, scan.positions_px)[:, scan.good]
     measured = scan.counts[:, scan.good]
     squared = (np.sqrt(measured) - np.sqrt(predicted)) ** 2
@@ -64,7 +64,7 @@ def test_residual_and_closure_match_the_formula_written_out(seed, batch):
 
 def test_closure_follows_the_square_of_a_lost_amplitude():
     scan = noise_free_scan(1)
-    fit = data_fit(scan, 0.5 * scan.truth, scan.probe, scan.positions_px)
+    fit = compute_data_fit(scan, 0.5 * scan.truth, scan.probe, scan.positions_px)
     assert fit.flux_closure == pytest.approx(0.25, rel=1e-5)
     assert fit.amplitude_residual == pytest.approx(0.25, rel=1e-5)
 
@@ -72,7 +72,7 @@ def test_closure_follows_the_square_of_a_lost_amplitude():
 @pytest.mark.parametrize("photons", [1e3, 1e5, 1e7])
 def test_the_truth_leaves_the_residual_of_counting_statistics(photons):
     scan = simulate(SimulateConfig(photons=photons, object_size=(128, 128), n_patterns=60))
-    fit = data_fit(scan, scan.truth, scan.probe, scan.positions_px)
+    fit = compute_data_fit(scan, scan.truth, scan.probe, scan.positions_px)
     assert fit.amplitude_residual == pytest.approx(fit.expected_residual, rel=0.03)
     assert fit.flux_closure == pytest.approx(1, abs=5 / np.sqrt(60 * photons))
 
@@ -83,7 +83,7 @@ def test_huge_counts_lose_no_precision():
     bright = ScanData(
         scan.counts * dose, scan.positions_px, (scan.probe * np.sqrt(dose)).astype(np.complex64), mask=scan.mask
     )
-    fit = data_fit(bright, scan.truth, bright.probe, scan.positions_px)
+    fit = compute_data_fit(bright, scan.truth, bright.probe, scan.positions_px)
     assert fit.flux_closure == pytest.approx(1, abs=1e-5)
     assert fit.amplitude_residual < 1e-9
 
@@ -112,11 +112,11 @@ def test_expected_residual_matches_monte_carlo_on_the_good_pixels():
 def test_what_cannot_be_compared_is_refused_in_a_sentence():
     scan = noise_free_scan(3)
     with pytest.raises(InputError, match="one position per pattern"):
-        data_fit(scan, scan.truth, scan.probe, scan.positions_px[:-1])
+        compute_data_fit(scan, scan.truth, scan.probe, scan.positions_px[:-1])
     with pytest.raises(InputError, match="inside its object"):
-        data_fit(scan, scan.truth, scan.probe, scan.positions_px + 20)
+        compute_data_fit(scan, scan.truth, scan.probe, scan.positions_px + 20)
     with pytest.raises(InputError, match="equal sizes"):
-        data_fit(scan, scan.truth, scan.probe[:, :8, :8], scan.positions_px)
+        compute_data_fit(scan, scan.truth, scan.probe[:, :8, :8], scan.positions_px)
     dark = scan.replace(counts=np.zeros_like(scan.counts))
     with pytest.raises(InputError, match="no photon"):
-        data_fit(dark, scan.truth, scan.probe, scan.positions_px)
+        compute_data_fit(dark, scan.truth, scan.probe, scan.positions_px)

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from ptypinn.metrics import alternate_neighbours
+from ptypinn.metrics import checkerboard_split
 
 
 @given(st.integers(0, 2**12), st.integers(2, 120))
 def test_the_nearest_neighbour_of_every_position_is_in_the_other_half(seed, count):
     positions = np.random.default_rng(seed).uniform(0, 100, (count, 2))
-    half = alternate_neighbours(positions)
+    half = checkerboard_split(positions)
     nearest = cKDTree(positions).query(positions, 2)[1][:, 1]
     assert (half != half[nearest]).all()
 
@@ -20,18 +20,18 @@ def test_the_nearest_neighbour_of_every_position_is_in_the_other_half(seed, coun
 def test_a_raster_in_any_order_becomes_a_checkerboard(seed, rows, columns):
     y, x = (a.ravel() for a in np.mgrid[:rows, :columns])
     order = np.random.default_rng(seed).permutation(rows * columns)
-    half = alternate_neighbours(7.0 * np.stack([y, x], 1)[order])
+    half = checkerboard_split(7.0 * np.stack([y, x], 1)[order])
     parity = (y + x)[order] % 2 == 1
     assert (half == parity).all() or (half != parity).all()
 
 
 def test_halves_are_of_similar_size():
     for seed in range(10):
-        half = alternate_neighbours(np.random.default_rng(seed).uniform(0, 100, (400, 2)))
+        half = checkerboard_split(np.random.default_rng(seed).uniform(0, 100, (400, 2)))
         assert 0.42 < half.mean() < 0.58
 
 
 def test_places_measured_twice_go_to_both_halves():
-    half = alternate_neighbours(np.repeat(np.arange(10.0)[:, None] * 5, 2, axis=0) * [1.0, 0.0])
+    half = checkerboard_split(np.repeat(np.arange(10.0)[:, None] * 5, 2, axis=0) * [1.0, 0.0])
     assert (half[::2] != half[1::2]).all()
-    assert not alternate_neighbours(np.zeros((1, 2))).any()
+    assert not checkerboard_split(np.zeros((1, 2))).any()

@@ -11,7 +11,7 @@ from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.features import projected_patches, unit_energy
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import diffract, power, to_centred
-from ptypinn.scale import IntensityScaler, input_scale
+from ptypinn.scale import IntensityScaler, compute_input_scale
 
 SEEDS = st.integers(0, 2**16)
 
@@ -94,7 +94,7 @@ def test_projection_finds_the_object_where_vacuum_is_the_answer_and_a_phase_step
 
 def predictor(photons=1e4, gridsize=1, modes=1, mask=None, trainable=False, train_probe=False, counts_energy=None):
     probe = curved_probe(photons=photons, modes=modes)
-    scaler = IntensityScaler(input_scale(counts_energy or photons, 32), trainable)
+    scaler = IntensityScaler(compute_input_scale(counts_energy or photons, 32), trainable)
     mask = torch.ones(32, 32, dtype=torch.bool) if mask is None else mask
     return PatchPredictor(awake(32, gridsize, 16), scaler, probe, mask, train_probe)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics import data_fit
+from ptypinn.metrics import compute_data_fit
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import with_trust
@@ -37,7 +37,7 @@ def recon(scan):
         history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
         provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7, "worst": float("nan")},
     )
-    return with_trust(found, scan, data_fit(scan, found.object, found.probe, found.positions_px))
+    return with_trust(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from ptypinn.report.figures.curves import convergence_figure, frc_figure, history_panels
 from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
 from ptypinn.report.figures.style import png_bytes
-from ptypinn.report.figures.theme import LIGHT
+from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.html.drawing import drawing_of, svg_of
 from ptypinn.stages.evaluate import evaluate
 
@@ -76,6 +76,6 @@ def test_a_drawing_follows_the_page():
     for element in root.iter():
         assert element.get("href", "#curve-").startswith("#curve-")
     assert "var(--accent)" in drawing.svg and "var(--ink)" in drawing.svg
-    assert LIGHT["accent"] not in drawing.svg and "DejaVu" not in drawing.svg and "http" not in drawing.svg
+    assert LIGHT_THEME["accent"] not in drawing.svg and "DejaVu" not in drawing.svg and "http" not in drawing.svg
     assert "held out loss" in "".join(root.itertext())
     assert svg_of(convergence_figure(HISTORY), "curve") == drawing.svg

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptypinn.report.figures.theme import DARK, LIGHT
+from ptypinn.report.figures.colours import DARK_THEME, LIGHT_THEME
 from ptypinn.report.html.report import write_report
 from ptypinn.stages.evaluate import evaluate
 
@@ -47,14 +47,14 @@ def test_the_first_screen_answers_and_shows(open_page, report):
     below = page.evaluate("[...document.querySelectorAll('.first img')].map(i => i.getBoundingClientRect().bottom)")
     assert len(below) == 2 and max(below) < 900
     assert page.locator(".verdict h2").bounding_box()["y"] < 300
-    assert ground_of(page) == LIGHT["page"]
+    assert ground_of(page) == LIGHT_THEME["page"]
 
 
 def test_it_is_dark_where_the_reader_wants_that(open_page, report):
     page = open_page(report.as_uri(), color_scheme="dark")
-    assert ground_of(page) == DARK["page"]
+    assert ground_of(page) == DARK_THEME["page"]
     ink = page.evaluate("getComputedStyle(document.querySelector('.drawing svg text')).fill")
-    assert ink == "rgb({}, {}, {})".format(*bytes.fromhex(DARK["ink"][1:]))
+    assert ink == "rgb({}, {}, {})".format(*bytes.fromhex(DARK_THEME["ink"][1:]))
 
 
 def test_nothing_is_cut_off_on_a_phone(open_page, report):
@@ -78,7 +78,7 @@ def test_print_unfolds_the_details(open_page, report):
     page = open_page(report.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb({}, {}, {})".format(
-        *bytes.fromhex(LIGHT["ink"][1:])
+        *bytes.fromhex(LIGHT_THEME["ink"][1:])
     )
     tables = "[...document.querySelectorAll('details table')].map(t => t.getBoundingClientRect().height)"
     heights = page.evaluate(tables)

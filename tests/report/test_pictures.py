@@ -24,7 +24,7 @@ from ptypinn.report.figures.colours import (
 )
 from ptypinn.report.figures.display import MOST_PX, frame_of, reduced, step_for, view_of
 from ptypinn.report.figures.style import scale_bar_of
-from ptypinn.report.html.panels import MOST_POINTS, indexed_png, outline_path, panel_of
+from ptypinn.report.figures.panels import MOST_POINTS, indexed_png, outline_path, panel_of
 from ptypinn.report.html.patterns_section import position_map
 from ptypinn.report.text.metric_labels import metres
 

@@ -7,7 +7,7 @@ import pytest
 from skimage.color import rgb2lab
 
 from ptypinn.report.figures.colours import CYCLIC_MAP, DIFFERENCE_MAP, MAPS, colours_of, gradients
-from ptypinn.report.figures.theme import DARK, LIGHT, VARIABLES
+from ptypinn.report.figures.colours import DARK_THEME, LIGHT_THEME, THEME_VARIABLES
 
 TEXT, GRAPHIC = 4.5, 3.0
 LINES = ("rule", "accent", "second", "third", "fourth", "fifth")
@@ -30,7 +30,7 @@ def test_the_contrast_is_that_of_the_standard():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("theme", [LIGHT_THEME, DARK_THEME])
 def test_text_and_lines_stand_out(theme):
     for ground in ("page", "card"):
         for name in ("ink", "muted", "accent", "warn-ink"):
@@ -42,8 +42,8 @@ def test_text_and_lines_stand_out(theme):
 
 
 def test_both_themes_name_the_same_colours():
-    assert LIGHT.keys() == DARK.keys()
-    assert len(VARIABLES) == len({*VARIABLES.values()}) + 1  # black is ink too
+    assert LIGHT_THEME.keys() == DARK_THEME.keys()
+    assert len(THEME_VARIABLES) == len({*THEME_VARIABLES.values()}) + 1  # black is ink too
 
 
 def lightness(name: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics import data_fit
+from ptypinn.metrics import compute_data_fit
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.report.figures.display import frame_of
 from ptypinn.report.html.patterns_section import fit_images
@@ -27,14 +27,14 @@ def scan():
 def recon(scan):
     light = illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
     found = Reconstruction(scan.truth, light, scan.probe, scan.positions_px, provenance={"stage": "refine"})
-    return with_trust(found, scan, data_fit(scan, found.object, found.probe, found.positions_px))
+    return with_trust(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
 
 
 def spoiled(scan, recon):
     wrong = recon.object.copy()
     wrong[40:60, 40:60] *= np.exp(1j)
     bare = dataclasses.replace(recon, object=wrong)
-    return with_trust(bare, scan, data_fit(scan, bare.object, bare.probe, bare.positions_px))
+    return with_trust(bare, scan, compute_data_fit(scan, bare.object, bare.probe, bare.positions_px))
 
 
 def test_a_good_picture_is_called_good_and_a_bad_one_is_not(scan, recon):
@@ -62,7 +62,7 @@ def test_a_dark_pattern_does_not_take_all_the_colours():
     counts = scan.counts.copy()
     counts[1] = 0
     dark, usual = (
-        fit_images(recon, frame_of(recon), data_fit(one, recon.object, recon.probe, recon.positions_px))
+        fit_images(recon, frame_of(recon), compute_data_fit(one, recon.object, recon.probe, recon.positions_px))
         for one in (scan.replace(counts=counts), scan)
     )
     for image, as_usual in zip(dark, usual, strict=True):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.figures.waterfall import _ticks, waterfall_bars, waterfall_figure
 from ptypinn.report.text.diagnosis import diagnosis_lines, stats_rows
-from ptypinn.scale import LedgerEntry, Stats, product
+from ptypinn.scale import LedgerEntry, Stats, multiply_discrepancies
 from ptypinn.scale_audit.findings import Finding
 from ptypinn.stages.diagnose import Diagnosis
 
@@ -21,7 +21,7 @@ factors = st.floats(1e-6, 1e6)
 
 def diagnosis_of(ledger: list[LedgerEntry], lost: tuple[str, ...] = (), **changes: object) -> Diagnosis:
     findings = [Finding(stage, 2.0, "it is off", "put it right") for stage in lost]
-    made = Diagnosis(ledger, product(ledger), "output_vs_truth_ratio", findings, "a sentence")
+    made = Diagnosis(ledger, multiply_discrepancies(ledger), "output_vs_truth_ratio", findings, "a sentence")
     return dataclasses.replace(made, **changes)
 
 
@@ -38,7 +38,7 @@ def ledgers(draw):
 def test_bars_on_the_path_multiply_to_the_total_and_hang_together(ledger):
     bars = waterfall_bars(diagnosis_of(ledger))
     path = [bar for bar in bars if bar.on_path]
-    assert math.prod(bar.factor for bar in path) == pytest.approx(product(ledger), rel=1e-6)
+    assert math.prod(bar.factor for bar in path) == pytest.approx(multiply_discrepancies(ledger), rel=1e-6)
     assert [bar.stage for bar in bars] == list(STAGES)
     levels = [1.0, *(bar.stop for bar in path)]
     assert [bar.start for bar in path] == levels[:-1]

@@ -1,4 +1,4 @@
-"""Laws of the scale contract."""
+"""Laws of input scaling."""
 
 import json
 import math
@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.scale import IntensityScaler, LedgerEntry, flux_factor, input_scale
+from ptypinn.scale import IntensityScaler, LedgerEntry, compute_flux_factor, compute_input_scale
 
 
 @given(st.floats(1.0, 1e10), st.sampled_from([32, 64, 128, 256]))
-def test_input_has_the_energy_of_the_contract(energy, size):
+def test_input_has_the_energy_of_the_definition(energy, size):
     counts = torch.rand((5, size, size), dtype=torch.float64)
     counts *= energy / counts.sum((1, 2)).mean()
-    x = IntensityScaler(input_scale(energy, size)).double().to_input(counts)
+    x = IntensityScaler(compute_input_scale(energy, size)).double().to_input(counts)
     assert x.square().sum((1, 2)).mean().item() == pytest.approx((size / 2) ** 2, rel=1e-5)
 
 
@@ -29,7 +29,7 @@ def test_scaler_is_symmetric_whatever_it_has_learned(scale, drift):
     assert scaler.drift == pytest.approx(math.exp(drift), rel=1e-5)
 
 
-def test_scaler_learns_only_when_told():
+def test_scaler_learns_only_on_request():
     assert not IntensityScaler(2.0).log_scale.requires_grad
     assert IntensityScaler(2.0, trainable=True).log_scale.requires_grad
 
@@ -37,7 +37,7 @@ def test_scaler_learns_only_when_told():
 def test_flux_factor_maximises_the_poisson_likelihood():
     measured = torch.tensor([3.0, 0.0, 7.0], dtype=torch.float64)
     predicted = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
-    best = flux_factor(float(measured.sum()), float(predicted.sum()))
+    best = compute_flux_factor(float(measured.sum()), float(predicted.sum()))
 
     def minus_log_likelihood(factor):
         return float((factor * predicted - torch.xlogy(measured, factor * predicted)).sum())
@@ -45,7 +45,7 @@ def test_flux_factor_maximises_the_poisson_likelihood():
     assert all(minus_log_likelihood(best) < minus_log_likelihood(best * other) for other in (0.99, 1.01))
 
 
-def test_ledger_entry_is_plain_json_and_names_its_discrepancy():
+def test_ledger_entry_is_plain_json_with_its_discrepancy():
     entry = LedgerEntry("stitching", 2.0, 1.0, "rms").as_json()
     assert json.loads(json.dumps(entry, allow_nan=False))["discrepancy"] == 0.5
     assert LedgerEntry("stitching", 0.0, 1.0, "rms").as_json()["discrepancy"] is None

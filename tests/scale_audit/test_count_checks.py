@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.data.scan import ScanData
-from ptypinn.scale_audit.count_checks import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES, evidence_in
+from ptypinn.scale_audit.count_checks import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES, detect_count_fault
 
 POSITIONS = np.zeros((4, 2)) + np.arange(4)[:, None]
 
 
 def evidence(counts):
-    return evidence_in(ScanData(counts=counts, positions_px=POSITIONS))
+    return detect_count_fault(ScanData(counts=counts, positions_px=POSITIONS))
 
 
 def drawn(photons, seed=0):

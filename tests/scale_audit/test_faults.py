@@ -11,7 +11,7 @@ import ptypinn.stages.train as training
 from ptypinn.data import datamodule
 from ptypinn.errors import InputError
 from ptypinn.models import patch_predictor as predictor
-from ptypinn.scale import product
+from ptypinn.scale import multiply_discrepancies
 from ptypinn.stages.diagnose import diagnose
 
 
@@ -23,7 +23,7 @@ def mean_ratio(recon, reference):
 def judged(run):
     recon = run.reconstruct()
     found = diagnose(recon, run.scan)
-    assert product(found.ledger) == pytest.approx(found.total, rel=1e-6)
+    assert multiply_discrepancies(found.ledger) == pytest.approx(found.total, rel=1e-6)
     return recon, found
 
 

@@ -6,7 +6,7 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
-from ptypinn.scale import product
+from ptypinn.scale import multiply_discrepancies
 from ptypinn.stages.diagnose import diagnose
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.refine import refine
@@ -53,4 +53,4 @@ def test_no_false_alarm(name, dose, models):
     for known in (scan, scan.replace(truth=None)):
         found = diagnose(recon, known)
         assert found.healthy, found.verdict
-        assert product(found.ledger) == pytest.approx(found.total, rel=1e-6)
+        assert multiply_discrepancies(found.ledger) == pytest.approx(found.total, rel=1e-6)

@@ -5,7 +5,7 @@ import pytest
 
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.scan import ScanData
-from ptypinn.scale_audit.count_checks import record_of
+from ptypinn.scale_audit.count_checks import read_photon_record
 
 SIMULATED = {"photons_probe": 1e6, "photons_expected": 4e5}
 NO_PHOTONS = [None, "x", "1e6", True, 0, -1.0, float("nan"), float("inf"), 10**400, [1e6], {"photons": 1e6}]
@@ -18,13 +18,13 @@ def scan(**provenance):
 
 
 def test_a_simulation_states_photons_with_and_without_sample():
-    found = record_of(scan(**SIMULATED))
+    found = read_photon_record(scan(**SIMULATED))
     assert (found.probe_photons, found.pattern_photons, found.changed) == (1e6, 4e5, None)
     assert "simulation" in found.source
 
 
 def test_a_calibration_states_photons_without_sample():
-    found = record_of(calibrate_probe(scan(), photons=3e5))
+    found = read_photon_record(calibrate_probe(scan(), photons=3e5))
     assert (found.probe_photons, found.pattern_photons, found.changed) == (3e5, None, None)
     assert "rule: given" in found.source
 
@@ -32,22 +32,22 @@ def test_a_calibration_states_photons_without_sample():
 @pytest.mark.parametrize("value", NO_PHOTONS, ids=lambda value: repr(value)[:12])
 def test_what_is_no_positive_number_is_no_record(value):
     calibration = {"rule": "mean", "photons": 3e5}
-    assert record_of(scan(photons_probe=value)).probe_photons is None
-    assert record_of(scan(photons_probe=value, probe_calibration=calibration)).probe_photons == 3e5
-    assert record_of(scan(photons_probe=1e6, photons_expected=value)).pattern_photons is None
-    assert record_of(scan(probe_calibration={"photons": value})).probe_photons is None
-    spoilt = record_of(scan(**SIMULATED, probe_calibration={"photons": value}))
+    assert read_photon_record(scan(photons_probe=value)).probe_photons is None
+    assert read_photon_record(scan(photons_probe=value, probe_calibration=calibration)).probe_photons == 3e5
+    assert read_photon_record(scan(photons_probe=1e6, photons_expected=value)).pattern_photons is None
+    assert read_photon_record(scan(probe_calibration={"photons": value})).probe_photons is None
+    spoilt = read_photon_record(scan(**SIMULATED, probe_calibration={"photons": value}))
     assert (spoilt.probe_photons, spoilt.changed) == (1e6, None)
 
 
 @pytest.mark.parametrize("value", [None, "x", 5, [1, 2]])
 def test_a_calibration_that_is_no_mapping_is_no_record(value):
-    assert record_of(scan(probe_calibration=value)).probe_photons is None
+    assert read_photon_record(scan(probe_calibration=value)).probe_photons is None
 
 
 def test_photons_given_to_a_simulated_probe_are_told_and_the_simulation_stays_the_expectation():
-    found = record_of(calibrate_probe(scan(**SIMULATED), photons=3e5))
+    found = read_photon_record(calibrate_probe(scan(**SIMULATED), photons=3e5))
     assert (found.probe_photons, found.pattern_photons) == (1e6, 4e5)
     assert found.changed == "the probe's photons were given: 3e+05 (rule: given); the simulation says 1e+06"
-    assert "rule: mean" in record_of(calibrate_probe(scan(**SIMULATED))).changed
-    assert record_of(calibrate_probe(scan(**SIMULATED), photons=1e6)).changed is None
+    assert "rule: mean" in read_photon_record(calibrate_probe(scan(**SIMULATED))).changed
+    assert read_photon_record(calibrate_probe(scan(**SIMULATED), photons=1e6)).changed is None

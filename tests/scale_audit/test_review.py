@@ -10,7 +10,7 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.errors import InputError
-from ptypinn.scale import product
+from ptypinn.scale import multiply_discrepancies
 from ptypinn.stages.diagnose import diagnose
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
@@ -130,7 +130,7 @@ def test_pixels_that_are_not_finite_are_counted_first(scan, recon):
 def test_object_of_zeros_and_object_that_was_changed(scan, recon):
     empty = replace(recon, object=np.zeros_like(recon.object))
     found = diagnose(empty, scan)
-    assert (found.total, product(found.ledger)) == (0.0, 0.0)
+    assert (found.total, multiply_discrepancies(found.ledger)) == (0.0, 0.0)
     assert "solver" in [finding.stage for finding in found.findings]
     assert diagnose(empty).findings[0].stage == "object"
     half = replace(recon, object=recon.object * np.complex64(0.5))

@@ -12,7 +12,7 @@ from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.metrics import with_ramp
+from ptypinn.metrics import add_ramp
 from ptypinn.stages.evaluate import evaluate, split_half
 from ptypinn.stages.simulate import simulate
 
@@ -74,7 +74,7 @@ def test_figures_do_not_depend_on_the_gauge(scan, angle, ramp, seed):
     config = EvaluateConfig(remove_ramp=True, compare_counts=False)
     image = spoiled(scan, seed)
     plain = evaluate(reconstruction(scan, image), scan, config=config).metrics
-    turned = evaluate(reconstruction(scan, with_ramp(image, ramp) * np.exp(1j * angle)), scan, config=config).metrics
+    turned = evaluate(reconstruction(scan, add_ramp(image, ramp) * np.exp(1j * angle)), scan, config=config).metrics
     del plain["object_contrast"], turned["object_contrast"]
     assert turned == pytest.approx(plain, rel=1e-2, abs=1e-3)
 
@@ -115,7 +115,7 @@ FREED = [{"config": {"refine_probe": True}}, {"config": {"refine_positions": Tru
 
 @pytest.mark.parametrize("provenance", FREED, ids=lambda provenance: str(*provenance.values()))
 def test_ramp_and_shift_are_removed_where_probe_or_positions_were_solved_for(scan, tmp_path, provenance):
-    known = replace(reconstruction(scan, with_ramp(scan.truth, (0.02, -0.03))), provenance={"config": {"seed": 0}})
+    known = replace(reconstruction(scan, add_ramp(scan.truth, (0.02, -0.03))), provenance={"config": {"seed": 0}})
     freed = Reconstruction.load(replace(known, provenance=provenance).save(tmp_path / "freed.h5"))
     exact = reconstruction(scan)
     keep, remove = EvaluateConfig(remove_ramp=False, remove_shift=False), FREE
@@ -140,7 +140,7 @@ def test_a_network_compares_with_a_refined_object_where_both_are_lit(scan):
     network = reconstruction(part, spoiled(scan, level=0.3), tuple(low.tolist()), tuple(shape.tolist()))
     network.object[~network.well_lit()] = 9j
     plain = replace(reconstruction(scan), provenance={"config": {"refine_probe": True}})
-    turned = replace(plain, object=(-1j * with_ramp(scan.truth, (0.3, 0.02))).astype(np.complex64))
+    turned = replace(plain, object=(-1j * add_ramp(scan.truth, (0.3, 0.02))).astype(np.complex64))
     expected, found, truth = (evaluate(network, part, reference) for reference in (plain, turned, None))
     assert found.comparison.alignment.mask.sum() < 0.7 * plain.well_lit().sum()
     assert found.metrics["object_contrast"] == expected.metrics["object_contrast"]
@@ -153,7 +153,7 @@ def test_without_a_truth_counts_and_halves_still_judge(scan):
     blind = scan.replace(truth=None)
     recon = reconstruction(scan, spoiled(scan))
     halves = tuple(
-        reconstruction(scan, with_ramp(spoiled(scan, k, 0.3) * np.exp(1j * k), (0.2 * k, 0.1))) for k in (1, 2)
+        reconstruction(scan, add_ramp(spoiled(scan, k, 0.3) * np.exp(1j * k), (0.2 * k, 0.1))) for k in (1, 2)
     )
     alone = evaluate(recon, blind)
     assert set(alone.metrics) >= {"amplitude_residual", "flux_closure", "object_contrast"}

@@ -17,7 +17,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.model_file import Bundle, BundleHeader, load_bundle
-from ptypinn.scale import LedgerEntry, product
+from ptypinn.scale import LedgerEntry, multiply_discrepancies
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate
@@ -131,7 +131,7 @@ def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(sc
     total = found.metrics["flux_closure"] ** 0.5
     if known:
         total = evaluate(found, scan).metrics["output_vs_truth_ratio"]
-    assert product(LedgerEntry.from_json(entry) for entry in found.scale) == pytest.approx(total, rel=1e-6)
+    assert multiply_discrepancies(LedgerEntry.from_json(entry) for entry in found.scale) == pytest.approx(total, rel=1e-6)
     json.dumps([dict(found.provenance), found.scale, dict(found.metrics)], allow_nan=False)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
+from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data import calibration as calibrate

@@ -18,7 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.losses import LOSSES
 from ptypinn.models.model_file import load_bundle
 from ptypinn.physics.forward import power
-from ptypinn.scale import input_scale
+from ptypinn.scale import compute_input_scale
 from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import train
 from ptypinn.training.callbacks import CURVE
@@ -53,7 +53,7 @@ def test_training_learns_and_leaves_a_complete_bundle(scan, trained):
     assert len(curve) == 3
     assert curve[-1] < curve[0]
     header = load_bundle(trained).header
-    assert header.input_scale == pytest.approx(input_scale(header.mean_pattern_energy, 32))
+    assert header.input_scale == pytest.approx(compute_input_scale(header.mean_pattern_energy, 32))
     assert (header.size, header.gridsize) == (32, 1)
     assert header.provenance["config"]["epochs"] == 3
     assert header.provenance["training_patterns"] + header.provenance["validation_patterns"] == 20

@@ -17,9 +17,9 @@ from ptypinn.metrics.comparison import Comparison
 from ptypinn.report.figures.study import stage_figure
 from ptypinn.report.html.study_summary_page import COLUMNS, markdown, render_summary, write_summary
 from ptypinn.runs.folder import FINISHED, METRICS, RECONSTRUCTION
-from ptypinn.studies.aggregate import aggregate, bias_of
+from ptypinn.studies.aggregate import aggregate, measure_bias
 from ptypinn.studies.run_record import find_runs
-from ptypinn.studies.twin_ambiguity import limits_of
+from ptypinn.studies.twin_ambiguity import collect_limits
 
 UNSEEN = {"pixels": 7, "output_vs_truth_ratio": 0.987, "pearson_r_amplitude": 0.876}
 
@@ -31,12 +31,16 @@ def test_bias_is_reconstruction_minus_truth_without_any_fit(offset, noise, seed)
     error = noise * draw.normal(size=truth.shape)
     image = (truth + offset + error).astype(np.complex64)
     mask = np.ones(truth.shape, bool)
-    found = bias_of(Comparison(align(image, truth, mask), truth, (0, 0), "truth"))
+    bias_values = measure_bias(Comparison(align(image, truth, mask), truth, (0, 0), "truth"))
     bias = np.abs(image) - np.abs(truth)
-    assert found["amplitude_bias"]["mean"] == pytest.approx(bias.mean(), abs=1e-5)
-    assert found["amplitude_bias"]["median"] == pytest.approx(np.median(bias), abs=1e-5)
-    assert found["amplitude_bias"]["p05"] <= found["amplitude_bias"]["median"] <= found["amplitude_bias"]["p95"]
-    assert found["phase_bias_rad"]["mean"] == pytest.approx(0, abs=1e-5)
+    assert bias_values["amplitude_bias"]["mean"] == pytest.approx(bias.mean(), abs=1e-5)
+    assert bias_values["amplitude_bias"]["median"] == pytest.approx(np.median(bias), abs=1e-5)
+    assert (
+        bias_values["amplitude_bias"]["p05"]
+        <= bias_values["amplitude_bias"]["median"]
+        <= bias_values["amplitude_bias"]["p95"]
+    )
+    assert bias_values["phase_bias_rad"]["mean"] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_row_holds_what_the_run_shows(make_run, tmp_path):
@@ -183,12 +187,12 @@ def test_a_run_without_a_ledger_and_of_another_schema_is_shown_all_the_same(make
 
 
 def test_words_about_the_ideal_probe_appear_only_where_the_runs_show_it():
-    def rows(**found):
-        return [{"run": name, "scenario": name, "pearson_r_amplitude": r} for name, r in found.items()]
+    def rows(**bias_values):
+        return [{"run": name, "scenario": name, "pearson_r_amplitude": r} for name, r in bias_values.items()]
 
-    shown = limits_of(rows(gs1_ideal=0.85, gs2_ideal=0.9, gs1_custom=0.88), [{}] * 3)
+    shown = collect_limits(rows(gs1_ideal=0.85, gs2_ideal=0.9, gs1_custom=0.88), [{}] * 3)
     assert len(shown) == 1 and "0.850" in shown[0] and "gs2_ideal reaches 0.900" in shown[0]
-    assert limits_of(rows(gs1_ideal=0.9, gs2_ideal=0.9), [{}] * 2) == []
-    assert limits_of(rows(gs1_ideal=0.9), [{}]) == []
-    noted = limits_of(rows(gs1_ideal=0.85, gs2_ideal=0.9), [{"limits": ["a", "b"]}, {"limits": "a"}])
+    assert collect_limits(rows(gs1_ideal=0.9, gs2_ideal=0.9), [{}] * 2) == []
+    assert collect_limits(rows(gs1_ideal=0.9), [{}]) == []
+    noted = collect_limits(rows(gs1_ideal=0.85, gs2_ideal=0.9), [{"limits": ["a", "b"]}, {"limits": "a"}])
     assert noted == ["gs1_ideal, gs2_ideal: a", "gs1_ideal: b"]

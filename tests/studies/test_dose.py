@@ -17,10 +17,10 @@ from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
 from ptypinn.report.figures.study import dose_figure
 from ptypinn.report.figures.style import png_bytes
-from ptypinn.studies.dose import RESULT, TABLE, dose_study, jobs_of
+from ptypinn.studies.dose import RESULT, TABLE, dose_study, plan_jobs
 from ptypinn.studies.dose_job import run_dose_job
-from ptypinn.studies.dose_summary import checks_of, markdown, points_of, power_law, slopes_of
-from ptypinn.studies.scenario import profile
+from ptypinn.studies.dose_summary import average_points, check_study, fit_power_law, fit_slopes, format_markdown
+from ptypinn.studies.scenario import load_profile
 
 HERE = JobsConfig(workers=0)
 SMALL = DoseConfig(
@@ -44,15 +44,15 @@ def study(folder):
     st.lists(st.floats(1, 1e9), min_size=3, max_size=9, unique_by=lambda x: round(np.log10(x), 1)),
 )
 def test_an_exact_power_law_is_found_exactly(slope, factor, x):
-    found = power_law(x, [factor * value**slope for value in x])
-    assert found.value == pytest.approx(slope, abs=1e-6)
-    assert found.standard_error < 1e-6
-    assert found.points == len(x)
+    slope_fit = fit_power_law(x, [factor * value**slope for value in x])
+    assert slope_fit.value == pytest.approx(slope, abs=1e-6)
+    assert slope_fit.standard_error < 1e-6
+    assert slope_fit.points == len(x)
 
 
 def test_the_standard_error_is_the_scatter_of_fitted_slopes():
     draw, x = np.random.default_rng(0), np.logspace(3, 9, 21)
-    fits = [power_law(x.tolist(), (x**0.5 * np.exp(0.1 * draw.normal(size=21))).tolist()) for _ in range(400)]
+    fits = [fit_power_law(x.tolist(), (x**0.5 * np.exp(0.1 * draw.normal(size=21))).tolist()) for _ in range(400)]
     assert np.mean([fit.value for fit in fits]) == pytest.approx(0.5, abs=1e-3)
     scatter = np.std([fit.value for fit in fits])
     assert np.mean([fit.standard_error for fit in fits]) == pytest.approx(scatter, rel=0.1)
@@ -61,7 +61,7 @@ def test_the_standard_error_is_the_scatter_of_fitted_slopes():
 @pytest.mark.parametrize(("x", "y"), [([1.0, 1.0], [1.0, 2.0]), ([1.0, 2.0], [0.0, 1.0]), ([-1.0, 2.0], [1.0, 1.0])])
 def test_no_slope_where_there_is_none(x, y):
     with pytest.raises(ValueError, match="power law"):
-        power_law(x, y)
+        fit_power_law(x, y)
 
 
 def test_the_object_keeps_its_amplitude_and_follows_a_probe_stated_wrong(study):
@@ -104,7 +104,7 @@ def test_a_study_goes_on_where_it_stopped(study, folder, monkeypatch):
 
 
 def test_scans_of_another_profile_are_not_taken_for_the_same(study, folder, monkeypatch):
-    monkeypatch.setattr("ptypinn.studies.dose.profile", lambda name: {**profile(name), "feature_px": 3.0})
+    monkeypatch.setattr("ptypinn.studies.dose.load_profile", lambda name: {**load_profile(name), "feature_px": 3.0})
     with pytest.raises(InputError, match=r"feature_px 2.0 \(now 3.0\)"):
         dose_study(SMALL, HERE, output_dir=folder)
 
@@ -127,7 +127,7 @@ def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeyp
 
 def test_jobs_differ_in_name_and_cover_everything():
     config = DoseConfig(scenarios=("gs1_ideal", "gs2_custom"), photons=(1e3, 1234.5, 100000.0, 100001.0), seeds=3)
-    jobs = jobs_of(config)
+    jobs = plan_jobs(config)
     assert len({job.name for job in jobs}) == len(jobs) == 2 * 4 * 3 * 2
     assert {job.seed for job in jobs[:8]} == {42}
 
@@ -142,21 +142,21 @@ def test_sums_take_the_seeds_apart_and_checks_fail_where_they_must():
         {**common, "arm": "held", "photons": dose, "output_vs_truth_ratio": dose**0.4, "complex_error": 0.1}
         for dose in (1e3, 1e5)
     ]
-    points = points_of(rows)
+    points = average_points(rows)
     middle = next(point for point in points if (point["arm"], point["photons"]) == ("scaled", 1e4))
     assert middle["output_vs_truth_ratio"] == pytest.approx(1.05)
     assert middle["output_vs_truth_ratio_std"] == pytest.approx(0.1 / np.sqrt(2))
     assert "complex_error" not in middle
-    checks = checks_of(points, slopes_of(rows))
+    checks = check_study(points, fit_slopes(rows))
     assert [check.value for check in checks] == pytest.approx([0.9, 0.4])
     assert not any(check.passed for check in checks)
-    assert markdown(points, slopes_of(rows), checks).count("FAILED") == 2
+    assert format_markdown(points, fit_slopes(rows), checks).count("FAILED") == 2
     assert png_bytes(dose_figure(points), 30).startswith(b"\x89PNG")
 
 
 @given(st.lists(st.floats(1e-3, 1e12), min_size=2, max_size=4, unique=True))
 def test_doses_that_differ_at_all_have_names_that_differ(photons):
-    jobs = jobs_of(DoseConfig(photons=tuple(photons), seeds=1))
+    jobs = plan_jobs(DoseConfig(photons=tuple(photons), seeds=1))
     assert len({job.name for job in jobs}) == len(jobs)
     assert all(re.fullmatch(r"[\w+-]+", job.name) for job in jobs)
 

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from ptypinn.report.html.study_summary_page import render_summary, write_summary
-from ptypinn.studies.aggregate import aggregate, row_of
+from ptypinn.studies.aggregate import aggregate, summarise_run
 from ptypinn.studies.run_record import read_run
-from ptypinn.studies.twin_ambiguity import limits_of
+from ptypinn.studies.twin_ambiguity import collect_limits
 
 FOREIGN = {
     "limits": [3, None],
@@ -42,7 +42,7 @@ def test_what_a_record_says_wrongly_is_none_and_the_rest_is_shown(fields, make_r
 
 @pytest.mark.parametrize("limits", [5, [3], {"a": 1}, True, [["x"]]])
 def test_limits_that_are_no_texts_are_passed_over(limits):
-    assert limits_of([{"run": "a", "scenario": "b", "pearson_r_amplitude": None}], [{"limits": limits}]) == []
+    assert collect_limits([{"run": "a", "scenario": "b", "pearson_r_amplitude": None}], [{"limits": limits}]) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_limits_that_are_no_texts_are_passed_over(limits):
 def test_a_ledger_of_another_make_is_passed_over(ledger, make_run, tmp_path):
     run = read_run(make_run(tmp_path / "run"))
     odd = dataclasses.replace(run, recon=dataclasses.replace(run.recon, scale=ledger))
-    row = row_of(odd, "odd")
+    row = summarise_run(odd, "odd")
     assert row["stage_ratios"] == []
     assert row["non_finite"] == {"object": 0}
 
@@ -63,9 +63,9 @@ def test_a_run_that_breaks_in_any_way_is_listed_with_its_reason(make_run, tmp_pa
     def fail_for_b(run, name):
         if name == "b":
             raise TypeError("of\nanother make")
-        return row_of(run, name)
+        return summarise_run(run, name)
 
-    monkeypatch.setattr("ptypinn.studies.aggregate.row_of", fail_for_b)
+    monkeypatch.setattr("ptypinn.studies.aggregate.summarise_run", fail_for_b)
     summary = aggregate([tmp_path])
     assert [row["run"] for row in summary.rows] == [run.folder.name for run in summary.runs] == ["a", "c"]
     assert [(gone.folder, gone.reason) for gone in summary.skipped] == [

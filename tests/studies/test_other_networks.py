@@ -39,12 +39,12 @@ class OneLayer(nn.Module):
 
     def __init__(self, size: int, gridsize: int, kernel: int = 5) -> None:
         super().__init__()
-        self.seen = nn.Conv2d(gridsize**2, gridsize**2, kernel, padding=kernel // 2)
-        nn.init.normal_(self.seen.weight, std=1e-3)
+        self.conv = nn.Conv2d(gridsize**2, gridsize**2, kernel, padding=kernel // 2)
+        nn.init.normal_(self.conv.weight, std=1e-3)
 
     def forward(self, amplitudes: Tensor, probe: Tensor) -> Tensor:
         """Textures (batch, channel, y, x) from centred amplitudes of the same shape."""
-        return torch.exp(torch.tanh(self.seen(amplitudes).float())).to(torch.complex64)
+        return torch.exp(torch.tanh(self.conv(amplitudes).float())).to(torch.complex64)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_study_runs_with_another_network(tmp_path):
     assert not record["missing"]
     assert np.isfinite(run.recon.object).all()
     again = sim_lines(replace(TINY, model="one_layer"), output_dir=tmp_path)
-    assert all(step.kept for step in again.steps.values())
+    assert all(step.reused for step in again.steps.values())
 
 
 @pytest.mark.usefixtures("one_layer")

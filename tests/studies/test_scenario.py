@@ -17,9 +17,9 @@ from ptypinn.errors import InputError
 from ptypinn.physics.forward import power
 from ptypinn.stages.simulate import draw_probe, simulate
 from ptypinn.studies import scenario as scenario_module
-from ptypinn.studies.parameter_names import TRAIN, named_by_study
-from ptypinn.studies.scenario import PROFILES, profile, resolve, stage_records
-from ptypinn.studies.sim_lines import simulation_of
+from ptypinn.studies.parameter_names import TRAIN, rename_errors
+from ptypinn.studies.scenario import PROFILES, load_profile, resolve_scenario, stage_records
+from ptypinn.studies.sim_lines import configure_simulation
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
 TINY = SimLinesConfig(size=32, object_size=96, base_total_images=40, buffer_px=2, probe_diameter_px=16.0)
@@ -38,16 +38,16 @@ def test_a_profile_is_a_configuration_file_of_the_command_line_too(name):
     arguments = ["--output_dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
     options = stage_parser("study sim-lines").parse_args(arguments)
     config = SimLinesConfig(**{field.name: options[field.name] for field in fields(SimLinesConfig)})
-    assert set(config.given()) == set(profile(name))
-    assert stage_records(resolve(config)) == stage_records(resolve(SimLinesConfig(scenario=name)))
-    assert not resolve(config).overrides
+    assert set(config.given()) == set(load_profile(name))
+    assert stage_records(resolve_scenario(config)) == stage_records(resolve_scenario(SimLinesConfig(scenario=name)))
+    assert not resolve_scenario(config).overrides
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_profiles_describe_the_scenarios_they_are_named_after(name):
-    scenario = resolve(SimLinesConfig(scenario=name))
+    scenario = resolve_scenario(SimLinesConfig(scenario=name))
     gridsize = int(name[2])
-    assert set(profile(name)) <= set(PARAMETERS)
+    assert set(load_profile(name)) <= set(PARAMETERS)
     assert (scenario.simulate.size, scenario.simulate.object_size, scenario.simulate.buffer_px) == (64, (392, 392), 10)
     assert scenario.simulate.phase_range == (0.0, 0.0)
     assert (scenario.simulate.amplitude_mean, scenario.simulate.scan) == (2.7, "uniform")
@@ -61,7 +61,7 @@ def test_profiles_describe_the_scenarios_they_are_named_after(name):
     assert (scenario.reconstruct.part, scenario.reconstruct.prediction_scale) == ("held_out", "none")
     assert scenario.value("nphotons") == 1e9
     assert not scenario.overrides
-    assert all(scenario.parameters[key].origin == "profile" for key in profile(name))
+    assert all(scenario.parameters[key].origin == "profile" for key in load_profile(name))
     origins = {key: parameter.origin for key, parameter in scenario.parameters.items() if key != "scenario"}
     assert set(origins.values()) <= {"profile", "default"}
     assert set(origins) == {*PARAMETERS, "prediction_scale_source", "device", "threads"}
@@ -69,8 +69,8 @@ def test_profiles_describe_the_scenarios_they_are_named_after(name):
 
 def test_parameters_about_the_run_have_an_origin_too():
     config = SimLinesConfig(scenario="gs1_custom", prediction_scale_source="flux", threads=2)
-    found = resolve(config, {"prediction_scale_source": "config file"}).parameters
-    about = {name: (found[name].value, found[name].origin) for name in ABOUT_THE_RUN}
+    resolved = resolve_scenario(config, {"prediction_scale_source": "config file"}).parameters
+    about = {name: (resolved[name].value, resolved[name].origin) for name in ABOUT_THE_RUN}
     assert about == {
         "scenario": ("gs1_custom", "argument"),
         "prediction_scale_source": ("flux", "config file"),
@@ -98,7 +98,7 @@ def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
     (tmp_path / "odd.yaml").write_text(text)
     monkeypatch.setattr(scenario_module, "PROFILES", tmp_path)
     with pytest.raises(InputError, match=named):
-        profile("odd")
+        load_profile("odd")
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
     [("--n_groups", "--group_count"), ("--epochs", "--nepochs"), ("--seed", "--train_seed"), ("--width", "--width")],
 )
 def test_errors_of_a_stage_name_options_of_the_study(said, expected):
-    with pytest.raises(InputError) as refused, named_by_study(TRAIN):
+    with pytest.raises(InputError) as refused, rename_errors(TRAIN):
         raise InputError(said, "", "0", f"at least 1 for {said}")
     assert str(refused.value) == f"{expected}: found 0, expected at least 1 for {expected}"
 
 
 def test_overrides_are_recorded_with_old_and_new_value_and_reason():
     config = SimLinesConfig(scenario="gs1_ideal", nphotons=1e5, nepochs=5, groups_per_pattern=2, reason="low dose")
-    scenario = resolve(config, {"nphotons": "flag", "nepochs": "flag", "groups_per_pattern": "config file"})
-    found = {override.parameter: override for override in scenario.overrides}
-    assert set(found) == {"nphotons", "groups_per_pattern"}, "the same value is no override"
-    dose = found["nphotons"]
+    scenario = resolve_scenario(config, {"nphotons": "flag", "nepochs": "flag", "groups_per_pattern": "config file"})
+    resolved = {override.parameter: override for override in scenario.overrides}
+    assert set(resolved) == {"nphotons", "groups_per_pattern"}, "the same value is no override"
+    dose = resolved["nphotons"]
     assert (dose.profile, dose.value, dose.origin, dose.reason) == (1e9, 1e5, "flag", "low dose")
-    assert found["groups_per_pattern"].profile is None
+    assert resolved["groups_per_pattern"].profile is None
     assert scenario.parameters["nepochs"].origin == "flag"
     assert scenario.parameters["model"].origin == "profile"
     assert scenario.reconstruct.groups_per_pattern == 2
@@ -128,9 +128,9 @@ def test_overrides_are_recorded_with_old_and_new_value_and_reason():
     batch=st.integers(1, 9), epochs=st.integers(1, 9), seed=st.integers(0, 99), width=st.sampled_from([16, 32])
 )
 def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed, width):
-    plain = stage_records(resolve(SimLinesConfig()))
+    plain = stage_records(resolve_scenario(SimLinesConfig()))
     config = SimLinesConfig(batch=batch, nepochs=epochs, train_seed=seed, width=width)
-    changed = stage_records(resolve(config))
+    changed = stage_records(resolve_scenario(config))
     plain["train"] |= {"cluster_size": batch, "epochs": epochs, "seed": seed, "width": width}
     plain["reconstruct"] |= {"seed": seed}
     assert changed == plain
@@ -158,47 +158,49 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
 )
 def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
     with pytest.raises(InputError, match=flag) as refused:
-        resolve(replace(SimLinesConfig(), **change))
+        resolve_scenario(replace(SimLinesConfig(), **change))
     assert "\n" not in str(refused.value)
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are():
     with pytest.raises(InputError, match=r"gs3_ideal.*gs1_custom, gs1_ideal"):
-        profile("gs3_ideal")
+        load_profile("gs3_ideal")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale, tmp_path):
     config = replace(TINY, scenario=scenario, nphotons=1e6, probe_scale=scale)
-    found = simulate(simulation_of(resolve(config), tmp_path)).provenance
-    assert found["photons_expected"] == pytest.approx(1e6 * scale**2, rel=1e-3)
-    assert found["photons_measured"] == pytest.approx(1e6 * scale**2, rel=3e-3)
-    assert found["photons_probe"] < 0.5 * found["photons_expected"], "the object brightens what passes"
+    resolved = simulate(configure_simulation(resolve_scenario(config), tmp_path)).provenance
+    assert resolved["photons_expected"] == pytest.approx(1e6 * scale**2, rel=1e-3)
+    assert resolved["photons_measured"] == pytest.approx(1e6 * scale**2, rel=3e-3)
+    assert resolved["photons_probe"] < 0.5 * resolved["photons_expected"], "the object brightens what passes"
 
 
 def test_a_masked_probe_keeps_its_photons_and_loses_its_tails(tmp_path):
-    scenario = resolve(replace(TINY, scenario="gs1_custom", probe_mask=20.0))
-    masked = draw_probe(simulation_of(scenario, tmp_path))
-    plain = draw_probe(simulation_of(resolve(replace(TINY, scenario="gs1_custom", probe_mask=0.0)), tmp_path))
+    scenario = resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=20.0))
+    masked = draw_probe(configure_simulation(scenario, tmp_path))
+    plain = draw_probe(
+        configure_simulation(resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=0.0)), tmp_path)
+    )
     y, x = np.ogrid[-16:16, -16:16]
     outside = np.hypot(y, x) > 13
-    shares = [float((probe.abs() ** 2)[0][outside].sum() / power(probe)) for probe in (masked, plain)]
-    assert shares[0] < 1e-4 < 1e-2 < shares[1]
+    fractions = [float((probe.abs() ** 2)[0][outside].sum() / power(probe)) for probe in (masked, plain)]
+    assert fractions[0] < 1e-4 < 1e-2 < fractions[1]
     assert not np.isclose(float(power(masked)), 1.0)
 
 
 @pytest.mark.parametrize(
-    ("given", "option"),
+    ("changes", "option"),
     [({"scenario": "gs2_custom"}, "probe_file"), ({"scenario": "gs2_custom"}, "probe"), ({}, "probe")],
 )
-def test_a_probe_of_ones_own_is_used_and_named(given, option, tmp_path):
+def test_a_probe_of_ones_own_is_used_and_named(changes, option, tmp_path):
     probe = np.zeros((1, 32, 32), np.complex64)
     probe[0, 8:24, 10:20] = 1 + 2j
     path = tmp_path / "probe.npy"
     np.save(path, probe)
-    scenario = resolve(replace(TINY, **given, probe_mask=0.0, **{option: str(path)}))
-    used = draw_probe(simulation_of(scenario, tmp_path)).numpy()
+    scenario = resolve_scenario(replace(TINY, **changes, probe_mask=0.0, **{option: str(path)}))
+    used = draw_probe(configure_simulation(scenario, tmp_path)).numpy()
     np.testing.assert_allclose(used / used[0, 8, 10], probe / probe[0, 8, 10], atol=1e-6)
     named = scenario.probe_file
     assert named is not None

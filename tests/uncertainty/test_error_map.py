@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics import align, data_fit
+from ptypinn.metrics import align, compute_data_fit
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import uncertainty_of
@@ -30,7 +30,7 @@ def reconstruction_of(scan, object_=None):
 
 
 def sigma_of(scan, recon):
-    return uncertainty_of(recon, scan, data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
+    return uncertainty_of(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_masked_pixels_take_their_light_away():
     mask[: scan.size // 2] = False
     recon = reconstruction_of(scan)
     lit, half = recon.well_lit(), scan.replace(mask=mask)
-    fits = [data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
+    fits = [compute_data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
     assert seen_share(scan, fits[0]) == pytest.approx(1)
     assert seen_share(half, fits[1]) == pytest.approx(0.5, abs=0.1)
     assert sigma_of(half, recon)[lit].mean() > 1.2 * sigma_of(scan, recon)[lit].mean()

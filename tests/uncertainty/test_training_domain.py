@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics import data_fit
+from ptypinn.metrics import compute_data_fit
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import TRAITS, traits_of, unfamiliar, with_trust
@@ -88,7 +88,7 @@ def test_no_card_is_too_odd_to_read(saw):
 
 def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path):
     recon = reconstruction_of(scan)
-    fit = data_fit(scan, recon.object, recon.probe, recon.positions_px)
+    fit = compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
     card = {"saw": {"photons": [1e6, 1e8]}}
     told = with_trust(recon, scan, fit, card, residual_before=0.2 * fit.amplitude_residual)
     back = Reconstruction.load(told.save(tmp_path / "r.h5"))
@@ -101,7 +101,7 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
 def test_what_the_counts_say_is_told_once_with_the_scan_and_kept_without_it(scan):
     recon = reconstruction_of(scan)
     dim = dataclasses.replace(recon, object=(0.6 * recon.object).astype(np.complex64))
-    told = with_trust(dim, scan, data_fit(scan, dim.object, dim.probe, dim.positions_px))
+    told = with_trust(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
     for result in (evaluate(told), evaluate(told, scan)):
         assert sum("times the measured photons" in text for text in result.warnings) == 1
 
@@ -112,7 +112,7 @@ def test_a_harmful_correction_is_told_and_one_within_the_noise_is_not(scan):
         recon, object=(recon.object * np.exp(0.3j * np.angle(recon.object))).astype(np.complex64)
     )
     for found, harmful in ((recon, False), (wrong, True)):
-        fit = data_fit(scan, found.object, found.probe, found.positions_px)
+        fit = compute_data_fit(scan, found.object, found.probe, found.positions_px)
         warnings = with_trust(found, scan, fit, residual_before=0.5 * fit.amplitude_residual).provenance["trust"][
             "warnings"
         ]

@@ -21,7 +21,7 @@ from ptypinn.physics.illumination import illumination_at
 from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.runs.snapshots import Snapshots
 from ptypinn.stages.simulate import simulate
-from ptypinn.viewer.run_index import Catalogue
+from ptypinn.viewer.run_index import RunIndex
 from ptypinn.viewer.server import application, listen, server_of
 
 KEY = "sesame"
@@ -102,7 +102,7 @@ class Viewer:
     """A viewer in a thread of its own, and a client of it."""
 
     def __init__(self, folder: Path, key: str = KEY) -> None:
-        self.catalogue = Catalogue([folder])
+        self.catalogue = RunIndex([folder])
         self._socket = listen("127.0.0.1", 0)
         self.port, self.key = self._socket.getsockname()[1], key
         app = application(self.catalogue, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)

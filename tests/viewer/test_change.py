@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.view.conftest import Viewer, finished
-from tests.view.test_page import SMALL, Look, choose, says, until
+from tests.viewer.conftest import Viewer, finished
+from tests.viewer.test_page import SMALL, Look, choose, says, until
 
 from ptypinn.runs.folder import RECONSTRUCTION
 

@@ -12,8 +12,8 @@ from PIL import Image
 from ptypinn.errors import InputError
 from ptypinn.report.figures.colours import LEAST_PHASE_SPAN
 from ptypinn.viewer import pyramid as pyramids
-from ptypinn.viewer.cache import Pictures
-from ptypinn.viewer.layers import COMPLEX, PHASE, Look, usual_look
+from ptypinn.viewer.cache import PictureCache
+from ptypinn.viewer.layers import COMPLEX, PHASE, DisplayRange, usual_look
 from ptypinn.viewer.measure import BLOCK, block, histogram, profile
 from ptypinn.viewer.picture import open_layers, thumbnail
 from ptypinn.viewer.picture_file import OutdatedError, open_picture
@@ -58,7 +58,7 @@ def test_tiles_of_level_0_make_up_the_full_picture(picture, layer):
 
 
 def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
-    look, lit = Look(0.5, 1.5, "gray"), recon.well_lit(0.05)
+    look, lit = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
     tile = pixels(picture.tile("amplitude", 0, 0, 1, look))
     expected = scalar_png(np.abs(recon.object)[:256, 256:], lit[:256, 256:], (0.5, 1.5), "gray")
     assert (np.abs(tile.astype(int) - pixels(expected)).max(axis=-1) <= 1).mean() > 0.999
@@ -66,7 +66,7 @@ def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
 
 
 def test_badly_lit_pixels_are_shown_where_asked(picture, recon):
-    usual, dim = (picture.tile("amplitude", 0, 0, 0, Look(0.0, 1.0, "gray", dim)) for dim in (False, True))
+    usual, dim = (picture.tile("amplitude", 0, 0, 0, DisplayRange(0.0, 1.0, "gray", dim)) for dim in (False, True))
     seen = [int((pixels(png)[..., 3] > 0).sum()) for png in (usual, dim)]
     assert seen[1] == (recon.illumination[:256, :256] > 0).sum()
     assert seen[0] < seen[1]
@@ -117,17 +117,17 @@ def test_usual_limits_leave_out_half_a_per_cent(picture, recon):
 @pytest.mark.parametrize("bad", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])
 def test_limits_that_are_none_are_refused(bad):
     with pytest.raises(InputError):
-        Look(*bad, "viridis")
+        DisplayRange(*bad, "viridis")
     with pytest.raises(InputError):
-        Look(0.0, 1.0, "jet")
+        DisplayRange(0.0, 1.0, "jet")
 
 
 @pytest.mark.parametrize("place", [(2, 0, 0), (-1, 0, 0), (0, 2, 0), (0, 0, 2), (1, 1, 0), (0, -1, 0)])
 def test_tiles_that_do_not_exist_are_refused(picture, place):
     with pytest.raises(InputError):
-        picture.tile("amplitude", *place, Look(0.0, 1.0, "gray"))
+        picture.tile("amplitude", *place, DisplayRange(0.0, 1.0, "gray"))
     with pytest.raises(InputError):
-        picture.tile("sharpness", 0, 0, 0, Look(0.0, 1.0, "gray"))
+        picture.tile("sharpness", 0, 0, 0, DisplayRange(0.0, 1.0, "gray"))
 
 
 def test_histogram_counts_every_well_lit_pixel(picture, recon):
@@ -161,19 +161,19 @@ def test_blocks_hold_the_object(picture, recon):
 
 
 def test_a_file_that_is_written_again_is_another_picture(recon, tmp_path):
-    path, store = recon.save(tmp_path / "recon.h5"), Pictures(10**9)
+    path, store = recon.save(tmp_path / "recon.h5"), PictureCache(10**9)
     first = store.get(path)
     assert store.get(path) is first
     recon.save(path)
     second = store.get(path)
     assert second.file.version != first.file.version
     with pytest.raises(OutdatedError):
-        first.tile("amplitude", 0, 0, 0, Look(0.0, 1.0, "gray"))
-    assert first.tile("amplitude", 1, 0, 0, Look(0.0, 1.0, "gray"))
+        first.tile("amplitude", 0, 0, 0, DisplayRange(0.0, 1.0, "gray"))
+    assert first.tile("amplitude", 1, 0, 0, DisplayRange(0.0, 1.0, "gray"))
 
 
 def test_the_store_makes_room_and_leaves_no_files(recon, tmp_path):
-    paths, store = [recon.save(tmp_path / f"{n}.h5") for n in range(3)], Pictures(1)
+    paths, store = [recon.save(tmp_path / f"{n}.h5") for n in range(3)], PictureCache(1)
     kept = [store.get(path) for path in paths]
     assert store.get(paths[2]) is kept[2]
     assert store.get(paths[0]) is not kept[0]

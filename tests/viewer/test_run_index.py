@@ -8,21 +8,21 @@ import pytest
 
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import FINISHED, LOG
-from ptypinn.viewer.run_index import Catalogue
-from ptypinn.viewer.run_status import SILENT_S, state_of
+from ptypinn.viewer.run_index import RunIndex
+from ptypinn.viewer.run_status import SILENT_S, read_status
 
 NAMES = ["alone.h5", "deep/dim", "good", "live", "lost"]
 
 
 def test_runs_of_a_folder_are_found_at_any_depth(home):
-    runs = Catalogue([home]).runs()
+    runs = RunIndex([home]).runs()
     assert [run.name for run in runs] == NAMES
     assert len({run.id for run in runs}) == len(NAMES)
     assert all(len(run.id) == 12 and int(run.id, 16) >= 0 for run in runs)
 
 
 def test_an_id_stays_and_leads_back_to_its_run(home):
-    first, again = Catalogue([home]), Catalogue([home / "good", home])
+    first, again = RunIndex([home]), RunIndex([home / "good", home])
     for run in first.runs():
         assert first.run(run.id) == run
         assert again.run(run.id).place == run.place
@@ -30,17 +30,17 @@ def test_an_id_stays_and_leads_back_to_its_run(home):
 
 
 def test_a_run_or_a_file_may_be_given_itself(home):
-    assert [run.name for run in Catalogue([home / "good"]).runs()] == ["good"]
-    assert [run.name for run in Catalogue([home / "alone.h5", home / "deep"]).runs()] == ["alone.h5", "dim"]
+    assert [run.name for run in RunIndex([home / "good"]).runs()] == ["good"]
+    assert [run.name for run in RunIndex([home / "alone.h5", home / "deep"]).runs()] == ["alone.h5", "dim"]
 
 
 def test_new_runs_appear_and_old_ones_go(home, tmp_path, monkeypatch):
-    monkeypatch.setattr("ptypinn.viewer.run_index.FRESH_S", 0.0)
-    monkeypatch.setattr("ptypinn.viewer.run_index.REST", 0)
+    monkeypatch.setattr("ptypinn.viewer.run_index.MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr("ptypinn.viewer.run_index.PAUSE_FACTOR", 0)
     (tmp_path / "a").symlink_to(home / "good")
     for name in ("config.yaml", LOG):
         (tmp_path / name).write_text("")
-    catalogue = Catalogue([tmp_path])
+    catalogue = RunIndex([tmp_path])
     assert [run.name for run in catalogue.runs()] == [tmp_path.name]  # links are not followed
     inner = tmp_path / "b"
     inner.mkdir()
@@ -62,12 +62,12 @@ def test_nothing_to_look_at_is_said_in_one_line(what, tmp_path):
     elif what == "text":
         place.write_text("nothing")
     with pytest.raises(InputError, match=what) as refused:
-        Catalogue([place])
+        RunIndex([place])
     assert "\n" not in str(refused.value)
 
 
 def states(home, **options):
-    return {run.name: state_of(run, **options) for run in Catalogue([home]).runs()}
+    return {run.name: read_status(run, **options) for run in RunIndex([home]).runs()}
 
 
 def test_states_tell_what_came_out(home):
@@ -111,7 +111,7 @@ def unfinished(folder, log):
     folder.mkdir()
     (folder / "config.yaml").write_text("")
     (folder / LOG).write_text(log)
-    return state_of(Catalogue([folder]).runs()[0], details=True)
+    return read_status(RunIndex([folder]).runs()[0], details=True)
 
 
 def test_failed_and_silent_runs_are_told_from_running_ones(tmp_path):
@@ -121,7 +121,7 @@ def test_failed_and_silent_runs_are_told_from_running_ones(tmp_path):
     assert (running.status, running.stage, running.started) == ("running", "train", "2026-01-02T03:04:05Z")
     long_ago = time.time() - 2 * SILENT_S
     os.utime(tmp_path / "b" / LOG, (long_ago, long_ago))
-    assert state_of(Catalogue([tmp_path / "b"]).runs()[0]).status == "silent"
+    assert read_status(RunIndex([tmp_path / "b"]).runs()[0]).status == "silent"
 
 
 def test_a_training_shows_its_learning_curve(tmp_path):
@@ -129,7 +129,7 @@ def test_a_training_shows_its_learning_curve(tmp_path):
     (tmp_path / "a" / "learning_curve.csv").write_text("epoch,train_loss,val_loss\n0,2.0,\n1,1.0,1.5\n")
     (tmp_path / "a" / "config.yaml").write_text("")
     (tmp_path / "a" / LOG).write_text("2026-01-02T03:04:05Z train: ptypinn train scan.h5\n")
-    curves = state_of(Catalogue([tmp_path / "a"]).runs()[0], details=True).curves
+    curves = read_status(RunIndex([tmp_path / "a"]).runs()[0], details=True).curves
     assert curves == {"train_loss": [(0.0, 2.0), (1.0, 1.0)], "val_loss": [(1.0, 1.5)]}
 
 
@@ -139,7 +139,7 @@ def test_before_two_epochs_a_training_shows_the_losses_of_its_log(tmp_path):
     (tmp_path / "a" / "config.yaml").write_text("")
     log = "2026-01-02T03:04:05Z finetune: ptypinn finetune\nfinetune 1/9  loss 3\nfinetune 2/9  loss 2\n"
     (tmp_path / "a" / LOG).write_text(log)
-    curves = state_of(Catalogue([tmp_path / "a"]).runs()[0], details=True).curves
+    curves = read_status(RunIndex([tmp_path / "a"]).runs()[0], details=True).curves
     assert curves == {"loss": [(1.0, 3.0), (2.0, 2.0)]}
 
 
@@ -164,7 +164,7 @@ def test_damaged_records_are_no_obstacle(text, tmp_path):
         (folder / name).write_text("")
     (folder / FINISHED).write_text(text)
     (folder / "metrics.json").write_text(json.dumps({"warnings": 3, "metrics": [1]}))
-    state = state_of(Catalogue([folder]).runs()[0], details=True)
+    state = read_status(RunIndex([folder]).runs()[0], details=True)
     assert state.warnings is None
     assert state.figures == []
 

@@ -25,13 +25,13 @@ def run_sim_lines(session: Session) -> None:
     """Run one scenario; what an interrupted run has finished is kept."""
     config = session.config(SimLinesConfig)
     origins = origins_of(config, session.command, [Path(str(file)) for file in session.options.config or ()])
-    from ptypinn.studies.scenario import resolve
+    from ptypinn.studies.scenario import resolve_scenario
 
-    scenario = resolve(config, origins)  # refuse bad parameters before anything is imported for long
+    scenario = resolve_scenario(config, origins)  # refuse bad parameters before anything is imported for long
     from ptypinn.studies.metadata import console_lines
-    from ptypinn.studies.sim_lines import SCAN, check, sim_lines
+    from ptypinn.studies.sim_lines import SCAN, check_scenario, sim_lines
 
-    check(scenario)  # refuse bad input before anything is written
+    check_scenario(scenario)  # refuse bad input before anything is written
 
     with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
         fresh = bool(session.options.overwrite and not session.options.resume)
@@ -80,7 +80,7 @@ def run_dose(session: Session) -> None:
     record = {"stage": "study dose", "output_dir": run.path, "result": run.file(RESULT), "table": run.file(TABLE)}
     record |= {"picture": run.file(PICTURE), "jobs": len(study.rows), "skipped": study.skipped}
     checks = study.as_json()["checks"]
-    lines = [f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.value:.5g}" for check in study.checks]
+    lines = [f"{'passed' if check_scenario.passed else 'FAILED'}  {check_scenario.name}: {check_scenario.value:.5g}" for check_scenario in study.checks]
     session.tell({**record, "checks": checks, "slopes": study.slopes}, [*lines, f"results in {run.path}"])
 
 

@@ -18,10 +18,10 @@ def run_view(session: Session) -> None:
     """Serve a page that shows runs, until interrupted."""
     config = session.config(ViewConfig)
     _require_extra()
-    from ptypinn.viewer.run_index import Catalogue
+    from ptypinn.viewer.run_index import RunIndex
     from ptypinn.viewer.server import application, listen, serve
 
-    catalogue = Catalogue([Path(path) for path in session.options.run_or_folder])
+    catalogue = RunIndex([Path(path) for path in session.options.run_or_folder])
     runs = catalogue.runs()
     with listen(config.host, config.port) as here:
         port, key = here.getsockname()[1], secrets.token_urlsafe(16)

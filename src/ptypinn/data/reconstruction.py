@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,49 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ptypinn.data.tensors import ReconstructionTensors
+
+
+PerPattern = Float64[np.ndarray, " patterns"]
+
+
+@dataclass(frozen=True)
+class DataFit:
+    """Agreement of predicted with measured counts over the good pixels of a scan; `metrics.compute_data_fit` computes it."""
+
+    amplitude_residual: float
+    """`sum (sqrt I - sqrt I_pred)^2 / sum I`."""
+    flux_closure: float
+    """`sum I_pred / sum I`: 1 if as many photons are predicted as measured."""
+    expected_residual: float
+    """Amplitude residual that counting statistics alone would leave, if the prediction were the truth."""
+    per_pattern_residual: PerPattern
+    """Amplitude residual of each pattern; a pattern without a photon counts as one photon."""
+    per_pattern_expected: PerPattern
+    """`per_pattern_residual` that counting statistics alone would leave, if the prediction were the truth."""
+    per_pattern_photons: PerPattern
+    """Measured photons of each pattern; a pattern without a photon counts as one photon."""
+    per_pattern_closure: PerPattern
+    """Flux closure of each pattern; a pattern without a photon counts as one photon."""
+    measured_map: Float64[np.ndarray, "y x"]
+    """Counts of every pixel, bad ones included, summed over the patterns, zero frequency at N//2."""
+    predicted_map: Float64[np.ndarray, "y x"]
+    """Predicted counts of every pixel, likewise."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the whole scan by their public names."""
+        return {
+            "amplitude_residual": self.amplitude_residual,
+            "expected_residual": self.expected_residual,
+            "flux_closure": self.flux_closure,
+        }
+
+
+@dataclass(frozen=True)
+class MeasuredFit:
+    """A data fit and the arrays that it was measured on, so that it is not used for others."""
+
+    fit: DataFit
+    arrays: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +96,8 @@ class Reconstruction:
     """Per-iteration figures, such as `loss` and `held_out_loss`."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Configuration, versions, input hash, seed; JSON-able."""
+    measured_fit: MeasuredFit | None = field(default=None, repr=False, compare=False)
+    """Data fit that the solver measured last; not written to files. Read it with `fit_to`."""
 
     def save(self, path: str | Path) -> Path:
         """Write HDF5 that opens as a default plot in NeXus viewers, atomically."""
@@ -86,6 +131,30 @@ class Reconstruction:
             found = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
             raise InputError(scan.source, "reconstruction", found, "one position per pattern; is it of this scan?")
         return scan.subset(self.patterns)
+
+    def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:
+        """Return the reconstruction with its agreement with the counts, and the metrics of that.
+
+        Args:
+            fit: Agreement of this reconstruction with the patterns of the scan that it was made from.
+            scan: The whole scan.
+        """
+        return replace(self, metrics=fit.metrics(), measured_fit=MeasuredFit(fit, self._fitted_arrays(scan)))
+
+    def fit_to(self, scan: ScanData) -> DataFit | None:
+        """Return the data fit of the run if neither this reconstruction nor the counts have changed since, else None.
+
+        Args:
+            scan: The whole scan.
+        """
+        measured = self.measured_fit
+        if measured is None:
+            return None
+        same = all(a is b for a, b in zip(measured.arrays, self._fitted_arrays(scan), strict=True))
+        return measured.fit if same else None
+
+    def _fitted_arrays(self, scan: ScanData) -> tuple[Any, ...]:
+        return self.object, self.probe, self.positions_px, scan.counts, scan.mask
 
     @property
     def scale_note(self) -> str:

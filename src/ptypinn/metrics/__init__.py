@@ -1,7 +1,8 @@
 """Figures of merit: images against a reference, resolution, and predictions against the measured counts."""
 
-from ptypinn.metrics.alignment import Alignment, align, move, with_ramp
-from ptypinn.metrics.data_fit import DataFit, data_fit
+from ptypinn.data.reconstruction import DataFit
+from ptypinn.metrics.alignment import Alignment, align, shift_image, add_ramp
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation, half_bit_threshold
 from ptypinn.metrics.image import (
     amplitude_metrics,
@@ -14,29 +15,29 @@ from ptypinn.metrics.image import (
     structural_similarity,
 )
 from ptypinn.metrics.shot_noise import amplitude_variance, expected_amplitude_residual
-from ptypinn.metrics.split import alternate_neighbours
-from ptypinn.metrics.summary import warnings_about
+from ptypinn.metrics.split import checkerboard_split
+from ptypinn.metrics.summary import metric_warnings
 
 __all__ = [
     "Alignment",
     "DataFit",
     "RingCorrelation",
     "align",
-    "alternate_neighbours",
+    "checkerboard_split",
     "amplitude_metrics",
     "amplitude_variance",
     "complex_error",
-    "data_fit",
+    "compute_data_fit",
     "expected_amplitude_residual",
     "fourier_ring_correlation",
     "half_bit_threshold",
-    "move",
+    "shift_image",
     "object_contrast",
     "output_vs_truth_ratio",
     "pearson_r",
     "phase_difference",
     "phase_metrics",
     "structural_similarity",
-    "warnings_about",
-    "with_ramp",
+    "metric_warnings",
+    "add_ramp",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex128
 from scipy import fft, ndimage
 
-from ptypinn.metrics.split import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
+from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, validate_pair, soft_window
 
 MARGIN_PX = 16
 """Pixels around the mask that take part in the Fourier shift, so that the edge of the crop stays away from it."""
@@ -41,7 +41,7 @@ class Alignment:
 
 
 def align(
-    image: Image, reference: Image, mask: Lit | None = None, *, ramp: bool = False, shift: bool = False
+    image: Image, reference: Image, mask: Mask | None = None, *, ramp: bool = False, shift: bool = False
 ) -> Alignment:
     """Align an image to a reference by phase, ramp and shift; the amplitude scale is left alone.
 
@@ -58,29 +58,29 @@ def align(
     Raises:
         ValueError: Where shapes differ, or the mask holds no pixel.
     """
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     slope, offset = (0.0, 0.0), (0.0, 0.0)
     for _ in range(2 if ramp and shift else 1):
         if ramp:
-            slope = _coarse_ramp(move(a, offset, lit), b, lit)
+            slope = _coarse_ramp(shift_image(a, offset, lit), b, lit)
         if shift:
-            offset = _coarse_shift(with_ramp(a, slope), b, lit)
+            offset = _coarse_shift(add_ramp(a, slope), b, lit)
     if ramp or shift:
         slope, offset = _refine(a, b, lit, slope, offset, (ramp, shift))
-    moved = move(with_ramp(a, slope), offset, lit)
+    moved = shift_image(add_ramp(a, slope), offset, lit)
     kept = lit & _moved_mask(lit, offset)
     kept = kept if kept.any() else lit
     phase = float(np.angle(np.vdot(moved[kept], b[kept])))
     return Alignment(moved * np.exp(1j * phase), kept, phase, slope, offset)
 
 
-def with_ramp(image: Image, ramp_rad_per_px: Pair) -> Complex128[np.ndarray, "height width"]:
+def add_ramp(image: Image, ramp_rad_per_px: Pair) -> Complex128[np.ndarray, "height width"]:
     """Multiply by `exp(i ramp . r)`, r from the centre of the image, pixels."""
     y, x = _centred(image.shape)
     return image * np.exp(1j * (ramp_rad_per_px[0] * y + ramp_rad_per_px[1] * x))
 
 
-def move(image: Image, shift_px: Pair, mask: Lit | None = None) -> Complex128[np.ndarray, "height width"]:
+def shift_image(image: Image, shift_px: Pair, mask: Mask | None = None) -> Complex128[np.ndarray, "height width"]:
     """Displace an image by whole pixels plus a Fourier phase ramp for the rest; vacated pixels take the edge value.
 
     Args:
@@ -128,7 +128,7 @@ def _coarse_ramp(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> P
 def _coarse_shift(image: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> Pair:
     from skimage.registration import phase_cross_correlation
 
-    window = soft_window(lit, max(SMALLEST_EDGE_PX, 0.1 * min(lit.shape)))
+    window = soft_window(lit, max(MIN_EDGE_PX, 0.1 * min(lit.shape)))
     parts = []
     for field in (reference, image):
         mean = (field * window).sum() / window.sum()
@@ -146,7 +146,7 @@ def _refine(
     """Gauss-Newton on `||f e^(i ramp . r) O(r - shift) - T||`; the complex factor f is a nuisance, then dropped."""
     best = (np.inf, slope, offset)
     for _ in range(MAX_REFINEMENTS):
-        fitted = move(with_ramp(image, slope), offset, lit)
+        fitted = shift_image(add_ramp(image, slope), offset, lit)
         kept = lit & _moved_mask(lit, offset)
         if not kept.any():
             break

@@ -11,7 +11,7 @@ from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.alignment import Alignment, align, with_ramp
+from ptypinn.metrics.alignment import Alignment, align, add_ramp
 
 SMALLEST_REGION_PX = 8
 
@@ -125,4 +125,4 @@ def _compare_arrays(
 def _level(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A reconstruction without its own phase ramp: it means nothing, but two phases that share one correlate."""
     y, x = align(np.ones_like(image), image, mask, ramp=True).ramp_rad_per_px
-    return with_ramp(image, (-y, -x))
+    return add_ramp(image, (-y, -x))

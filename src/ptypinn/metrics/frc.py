@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import fft
 
-from ptypinn.metrics.split import SMALLEST_EDGE_PX, Image, Lit, bounding_box, comparable, soft_window
+from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, validate_pair, soft_window
 
 NYQUIST_PX = 2.0
 Curve = Float64[np.ndarray, " ring"]
@@ -38,7 +38,7 @@ class RingCorrelation:
 
 
 def fourier_ring_correlation(
-    image: Image, reference: Image, mask: Lit | None = None, *, edge_fraction: float = 0.15
+    image: Image, reference: Image, mask: Mask | None = None, *, edge_fraction: float = 0.15
 ) -> RingCorrelation:
     """Correlate two complex images ring by ring in Fourier space.
 
@@ -54,12 +54,12 @@ def fourier_ring_correlation(
     Raises:
         ValueError: Where the region is narrower than 8 pixels.
     """
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     box = bounding_box(lit)
     a, b, lit = a[box], b[box], lit[box]
     if min(lit.shape) < 8:
         raise ValueError(f"a region of {lit.shape} pixels is too small for a ring correlation")
-    window = soft_window(lit, max(SMALLEST_EDGE_PX, edge_fraction * min(lit.shape)))
+    window = soft_window(lit, max(MIN_EDGE_PX, edge_fraction * min(lit.shape)))
     first, second = (fft.fft2((field - (field * window).sum() / window.sum()) * window) for field in (a, b))
     ring, frequency = _rings(lit.shape)
     cross = _ring_sums(ring, (first * np.conj(second)).real, len(frequency))

@@ -9,20 +9,20 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from ptypinn.metrics.split import Image, Lit, bounding_box, comparable
+from ptypinn.metrics.split import Image, Mask, bounding_box, validate_pair
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
 """Half of the 11 x 11 Gaussian window of Wang et al. 2004."""
 
 
-def output_vs_truth_ratio(image: Image, reference: Image, mask: Lit | None = None) -> float:
+def output_vs_truth_ratio(image: Image, reference: Image, mask: Mask | None = None) -> float:
     """Mean amplitude of the image over that of the reference, with no fit of any kind."""
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     return float(np.abs(a[lit]).mean() / np.abs(b[lit]).mean())
 
 
-def complex_error(image: Image, reference: Image, mask: Lit | None = None, *, fit_factor: bool = False) -> float:
+def complex_error(image: Image, reference: Image, mask: Mask | None = None, *, fit_factor: bool = False) -> float:
     """Relative distance `||c O - T|| / ||T||` on the mask.
 
     Args:
@@ -32,7 +32,7 @@ def complex_error(image: Image, reference: Image, mask: Lit | None = None, *, fi
         fit_factor: False: c is the global phase factor that brings O closest to T. True: c is the complex factor
             that does, which forgives a wrong amplitude scale, as most of the literature does.
     """
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     a, b = a[lit], b[lit]
     overlap = np.vdot(a, b)
     power = float(np.vdot(a, a).real)
@@ -40,9 +40,9 @@ def complex_error(image: Image, reference: Image, mask: Lit | None = None, *, fi
     return float(np.linalg.norm(factor * a - b) / np.linalg.norm(b))
 
 
-def object_contrast(image: Image, mask: Lit | None = None) -> float:
+def object_contrast(image: Image, mask: Mask | None = None) -> float:
     """Share of the image that is not uniform, `sqrt(1 - |mean O|^2 / mean |O|^2)` on the mask: 0 for a flat image."""
-    a, _, lit = comparable(image, image, mask)
+    a, _, lit = validate_pair(image, image, mask)
     power = float((np.abs(a[lit]) ** 2).mean())
     return float(np.sqrt(max(1 - abs(a[lit].mean()) ** 2 / power, 0.0))) if power > 0 else 0.0
 
@@ -52,13 +52,13 @@ def phase_difference(image: Image, reference: Image) -> Float64[np.ndarray, "hei
     return np.angle(image.astype(np.complex128) * np.conj(reference.astype(np.complex128)))
 
 
-def amplitude_metrics(image: Image, reference: Image, mask: Lit | None = None) -> dict[str, float]:
+def amplitude_metrics(image: Image, reference: Image, mask: Mask | None = None) -> dict[str, float]:
     """MAE, RMSE, PSNR, SSIM and Pearson's r of the amplitudes.
 
     PSNR and SSIM take the span of the reference's amplitude on the mask as the signal's range. A figure that has no
     value, such as the correlation with a constant, is left out.
     """
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     a, b = np.abs(a), np.abs(b)
     figures = _error_figures("amplitude", a - b, b, lit)
     correlation = pearson_r(a[lit], b[lit])
@@ -68,12 +68,12 @@ def amplitude_metrics(image: Image, reference: Image, mask: Lit | None = None) -
     return figures
 
 
-def phase_metrics(image: Image, reference: Image, mask: Lit | None = None) -> dict[str, float]:
+def phase_metrics(image: Image, reference: Image, mask: Mask | None = None) -> dict[str, float]:
     """MAE, RMSE, PSNR, SSIM and Pearson's r of the phases, from wrapped differences; align the images first.
 
     Phases are counted from the reference's mean on the mask, so that its global phase makes no jumps of a full turn.
     """
-    a, b, lit = comparable(image, reference, mask)
+    a, b, lit = validate_pair(image, reference, mask)
     target = np.angle(b * np.exp(-1j * np.angle(b[lit].mean())))
     difference = phase_difference(a, b)
     figures = _error_figures("phase", difference, target, lit)
@@ -94,7 +94,7 @@ def pearson_r(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> flo
 
 
 def structural_similarity(
-    image: Float64[np.ndarray, "height width"], reference: Float64[np.ndarray, "height width"], mask: Lit
+    image: Float64[np.ndarray, "height width"], reference: Float64[np.ndarray, "height width"], mask: Mask
 ) -> float | None:
     """Mean SSIM (Wang et al. 2004) over the windows that lie inside the mask.
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
-from ptypinn.metrics.split import Lit
+from ptypinn.metrics.split import Mask
 
 LARGEST_ROOT = 8.0
 NODES_PER_ROOT = 256
@@ -69,7 +69,7 @@ def _table() -> Float64[np.ndarray, " node"]:
 
 
 def shot_noise_limit(
-    illumination: Float[np.ndarray, "height width"], truth: Complex[np.ndarray, "height width"], mask: Lit
+    illumination: Float[np.ndarray, "height width"], truth: Complex[np.ndarray, "height width"], mask: Mask
 ) -> float:
     """Least complex error of an unbiased estimate, `sqrt(sum 1/illumination / sum abs(T)**2)` on the mask.
 

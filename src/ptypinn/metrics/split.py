@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 NEIGHBOURS = 8
 
 
-def alternate_neighbours(positions_px: Float64[np.ndarray, "patterns 2"]) -> Bool[np.ndarray, " patterns"]:
+def checkerboard_split(positions_px: Float64[np.ndarray, "patterns 2"]) -> Bool[np.ndarray, " patterns"]:
     """Mark every other position, so that the nearest neighbour of each is in the other half; any scan order will do.
 
     The minimum spanning tree of the positions joins each to its nearest neighbour; its nodes are marked by the parity
@@ -35,15 +35,15 @@ def alternate_neighbours(positions_px: Float64[np.ndarray, "patterns 2"]) -> Boo
     return (depth + component) % 2 == 1
 
 
-SMALLEST_EDGE_PX = 4.0
+MIN_EDGE_PX = 4.0
 """Narrowest soft edge of a window."""
 
 Image = Complex[np.ndarray, "height width"]
-Lit = Bool[np.ndarray, "height width"]
-Pair = tuple[Complex128[np.ndarray, "height width"], Complex128[np.ndarray, "height width"], Lit]
+Mask = Bool[np.ndarray, "height width"]
+Pair = tuple[Complex128[np.ndarray, "height width"], Complex128[np.ndarray, "height width"], Mask]
 
 
-def comparable(image: Image, reference: Image, mask: Lit | None = None) -> Pair:
+def validate_pair(image: Image, reference: Image, mask: Mask | None = None) -> Pair:
     """Both images in complex128 and the mask, never None.
 
     Raises:
@@ -57,13 +57,13 @@ def comparable(image: Image, reference: Image, mask: Lit | None = None) -> Pair:
     return image.astype(np.complex128), reference.astype(np.complex128), lit
 
 
-def bounding_box(mask: Lit) -> tuple[slice, slice]:
+def bounding_box(mask: Mask) -> tuple[slice, slice]:
     """Smallest rectangle that holds every pixel of the mask, as slices (y, x)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def soft_window(mask: Lit, edge_px: float) -> Float64[np.ndarray, "height width"]:
+def soft_window(mask: Mask, edge_px: float) -> Float64[np.ndarray, "height width"]:
     """One inside the mask, zero outside, with a raised-cosine edge of `edge_px` pixels on the inside."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(depth / edge_px, 1.0))

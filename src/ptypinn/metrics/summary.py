@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.comparison import Comparison, lit_pixels
-from ptypinn.metrics.data_fit import DataFit
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation
 from ptypinn.metrics.image import amplitude_metrics, complex_error, output_vs_truth_ratio, phase_metrics
 
@@ -48,7 +47,7 @@ def resolution(frc: RingCorrelation, name: str, notes: dict[str, str]) -> dict[s
 
 def fit_metrics(fit: DataFit) -> dict[str, float]:
     """How well the predicted counts agree with the measured ones."""
-    found = fit.figures()
+    found = fit.metrics()
     if fit.expected_residual > 0:
         found["residual_over_noise"] = fit.amplitude_residual / fit.expected_residual
     return found
@@ -80,7 +79,7 @@ NEGLIGIBLE_RESIDUAL = 0.002
 OUTLIER, OUTLIER_SHARE = 5.0, 0.01
 
 
-def warnings_about(metrics: Mapping[str, float], fit: DataFit | None = None) -> list[str]:
+def metric_warnings(metrics: Mapping[str, float], fit: DataFit | None = None) -> list[str]:
     """Sentences about what is wrong, the gravest first; an empty list where nothing is.
 
     Args:

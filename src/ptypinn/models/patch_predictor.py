@@ -11,11 +11,11 @@ from ptypinn.physics.forward import detect, diffract, far_field, power, to_centr
 from ptypinn.physics.patches import extract_patches
 from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
-from ptypinn.scale import IntensityScaler, Tape
+from ptypinn.scale import IntensityScaler, StatsRecorder
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
 PHOTONS, TRANSMITTED, COUNTS, INPUT, TEXTURE = "photons", "transmitted amplitude", "counts", "network input", "texture"
-"""What `PatchPredictor.patches` tells a tape: the first two of every pattern, the others of some."""
+"""What `PatchPredictor.patches` records: the first two of every pattern, the others of some."""
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
 
@@ -69,12 +69,12 @@ class PatchPredictor(nn.Module):
         """Photons that the probe alone puts on the good pixels."""
         return float((detect(far_field(self.probe.detach()[None]))[0].double() * self.mask).sum())
 
-    def patches(self, counts: GroupCounts, tape: Tape | None = None) -> GroupPatches:
+    def patches(self, counts: GroupCounts, recorder: StatsRecorder | None = None) -> GroupPatches:
         """Object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
 
         Args:
             counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
-            tape: Told about photons, transmitted amplitude, counts, network input and texture.
+            recorder: Recorder of photons, transmitted amplitude, counts, network input and texture.
         """
         probe = self.probe.detach()
         vacuum = detect(far_field(probe[None]))[0]
@@ -84,11 +84,11 @@ class PatchPredictor(nn.Module):
         filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
         seen = self.scaler.to_input(filled)
         texture = self.network(to_centred(seen), probe)
-        if tape is not None:
-            tape.note(PHOTONS, photons, each=True)
-            tape.note(TRANSMITTED, transmitted, each=True)
+        if recorder is not None:
+            recorder.record(PHOTONS, photons, each=True)
+            recorder.record(TRANSMITTED, transmitted, each=True)
             for stage, values in ((COUNTS, filled), (INPUT, seen), (TEXTURE, texture)):
-                tape.note(stage, values)
+                recorder.record(stage, values)
         return texture * transmitted
 
     def explain(

@@ -15,7 +15,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.provenance import file_hash
 from ptypinn.runs.folder import FINISHED
-from ptypinn.scale.ledger import unreadable_entries
+from ptypinn.scale.ledger_entry import count_unreadable_entries
 
 MAPPINGS = ("provenance", "metrics", "history", "prediction_scale")
 PHOTONS = {"calibration", "photons"}
@@ -41,7 +41,7 @@ def sound(recon: Reconstruction, notes: list[str]) -> Reconstruction:
 
 def unreadable(ledger: str, records: object) -> list[str]:
     """A note on the entries of a ledger that cannot be read; nothing where all can be."""
-    number = unreadable_entries(records)
+    number = count_unreadable_entries(records)
     return [f"{number} {'entry' if number == 1 else 'entries'} of the {ledger} cannot be read"] if number else []
 
 

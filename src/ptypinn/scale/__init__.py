@@ -1,9 +1,15 @@
-"""The amplitude scale: its contract, the ledger of every factor between counts and object, and what fills it."""
+"""Amplitude scale: input scaling, entries of the scale ledger, statistics of a network run, prediction scaling."""
 
-from ptypinn.scale.input_scaling import IntensityScaler, flux_factor, input_scale
-from ptypinn.scale.ledger import LedgerEntry, Stats, product, stats_of
-from ptypinn.scale.prediction_scale import PredictionScale, ScaleSource, flux_scale, least_squares_scale, recorded_scale
-from ptypinn.scale.stats_recorder import Tape
+from ptypinn.scale.input_scaling import IntensityScaler, compute_flux_factor, compute_input_scale
+from ptypinn.scale.ledger_entry import LedgerEntry, Stats, compute_stats, multiply_discrepancies
+from ptypinn.scale.prediction_scale import (
+    PredictionScale,
+    ScaleSource,
+    estimate_flux_scale,
+    estimate_least_squares_scale,
+    load_recorded_scale,
+)
+from ptypinn.scale.stats_recorder import StatsRecorder
 
 __all__ = [
     "IntensityScaler",
@@ -11,12 +17,12 @@ __all__ = [
     "PredictionScale",
     "ScaleSource",
     "Stats",
-    "Tape",
-    "flux_factor",
-    "flux_scale",
-    "input_scale",
-    "least_squares_scale",
-    "product",
-    "recorded_scale",
-    "stats_of",
+    "StatsRecorder",
+    "compute_flux_factor",
+    "compute_input_scale",
+    "compute_stats",
+    "estimate_flux_scale",
+    "estimate_least_squares_scale",
+    "load_recorded_scale",
+    "multiply_discrepancies",
 ]

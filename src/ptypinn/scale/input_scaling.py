@@ -1,4 +1,4 @@
-"""The contract between counts and network input, in both directions.
+"""Input scaling: from counts to network input, and from predicted amplitudes back to counts.
 
 For a scan with mean pattern energy `E = mean_j(sum I_j)` the network's input amplitude is `x = sqrt(I) / s` with
 `s = sqrt(E) / (N/2)`, so that `mean(sum x**2) = (N/2)**2`. E is computed once, on the training split, in float64.
@@ -13,18 +13,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def input_scale(mean_pattern_energy: float, size: int) -> float:
-    """Square root of counts per unit of network input, `s = sqrt(E) / (N/2)`.
+def compute_input_scale(mean_pattern_energy: float, size: int) -> float:
+    """Return the square root of counts per unit of network input, `s = sqrt(E) / (N/2)`.
 
     Args:
         mean_pattern_energy: Mean photons per pattern on good pixels, E.
         size: Edge N of a pattern, pixels.
+
+    >>> compute_input_scale(mean_pattern_energy=1e6, size=64)
+    31.25
     """
     return math.sqrt(mean_pattern_energy) / (size / 2)
 
 
-def flux_factor(measured_photons: float, predicted_photons: float) -> float:
-    """Best global factor on predicted intensity for a Poisson likelihood, `sum(I) / sum(I_pred)`."""
+def compute_flux_factor(measured_photons: float, predicted_photons: float) -> float:
+    """Return the global factor on predicted counts of maximum Poisson likelihood, `sum(I) / sum(I_pred)`.
+
+    >>> compute_flux_factor(measured_photons=300.0, predicted_photons=200.0)
+    1.5
+    """
     return measured_photons / predicted_photons
 
 
@@ -33,7 +40,7 @@ class IntensityScaler(nn.Module):
 
     Args:
         scale: Initial factor s, sqrt(photons).
-        trainable: Learn `log_scale` with the network; it then absorbs an error of the probe's stated power.
+        trainable: Learn `log_scale` with the network; it then absorbs an error of the recorded probe photons.
     """
 
     def __init__(self, scale: float, trainable: bool = False) -> None:
@@ -52,9 +59,9 @@ class IntensityScaler(nn.Module):
         return math.exp(float(self.log_scale.detach()) - math.log(self.initial_scale))
 
     def to_input(self, counts: Float[Tensor, "*batch y x"]) -> Float[Tensor, "*batch y x"]:
-        """Network input amplitude `sqrt(I) / s` of counts."""
+        """Return the network input amplitude `sqrt(I) / s` of counts."""
         return torch.sqrt(counts) / self.scale
 
     def to_counts(self, intensity: Float[Tensor, "*batch y x"]) -> Float[Tensor, "*batch y x"]:
-        """Expected counts `(s x)**2` of predicted intensities `x**2` in network units."""
+        """Return the expected counts `(s x)**2` of predicted intensities `x**2` in network units."""
         return intensity * self.scale.square()

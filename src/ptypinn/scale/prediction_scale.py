@@ -1,4 +1,4 @@
-"""Prediction scaling: an explicit, recorded factor on a finished object, or none."""
+"""Prediction scaling: an explicit, recorded factor on a reconstructed object, or none."""
 
 from __future__ import annotations
 
@@ -9,67 +9,71 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from ptypinn.scale.input_scaling import flux_factor
+from ptypinn.scale.input_scaling import compute_flux_factor
 
 ScaleSource = Literal["none", "recorded", "flux", "least_squares"]
 
 
 @dataclass(frozen=True)
 class PredictionScale:
-    """The factor that an object was multiplied by, and how it came about."""
+    """Factor that an object was multiplied by, and its origin."""
 
     source: ScaleSource = "none"
-    """Where the factor comes from."""
+    """Source of the factor."""
     factor: float = 1.0
-    """Amplitude factor; 1 where it is undefined."""
+    """Amplitude factor; 1 if it is undefined."""
     reason: str = ""
-    """Why the factor is undefined; empty where it is not."""
+    """Reason why the factor is undefined; empty if it is defined."""
     numerator: float | None = None
     """Of the square of the factor (flux), or of the factor (least_squares)."""
     denominator: float | None = None
     """Likewise."""
     finite_pixels: int | None = None
-    """Pixels that take part, for least_squares: well lit, and finite in object and truth."""
+    """Pixels that take part, for least_squares: well illuminated, and finite in object and truth."""
 
 
-def recorded_scale(gauge: float | None) -> PredictionScale:
-    """The factor that the training has on record.
+def load_recorded_scale(gauge: float | None) -> PredictionScale:
+    """Return the factor that the training recorded.
 
     Args:
-        gauge: Amplitude factor from the network's object to transmission; None where there is none on record.
+        gauge: Amplitude factor from the network's object to transmission; None if there is none on record.
     """
     if gauge is None or not math.isfinite(gauge) or gauge <= 0:
         return PredictionScale("recorded", reason=f"the model has no usable gauge on record ({gauge})")
     return PredictionScale("recorded", gauge)
 
 
-def flux_scale(measured_photons: float, predicted_photons: float) -> PredictionScale:
-    """Amplitude factor of largest Poisson likelihood, `sqrt(sum(I) / sum(I_pred))`; needs no truth."""
+def estimate_flux_scale(measured_photons: float, predicted_photons: float) -> PredictionScale:
+    """Estimate the amplitude factor of maximum Poisson likelihood, `sqrt(sum(I) / sum(I_pred))`; needs no truth.
+
+    >>> estimate_flux_scale(400.0, 100.0).factor
+    2.0
+    """
     if not (predicted_photons > 0 and math.isfinite(predicted_photons) and measured_photons > 0):
         reason = f"{measured_photons:.6g} photons measured, {predicted_photons:.6g} predicted"
         return PredictionScale("flux", reason=reason)
-    factor = math.sqrt(flux_factor(measured_photons, predicted_photons))
+    factor = math.sqrt(compute_flux_factor(measured_photons, predicted_photons))
     return PredictionScale("flux", factor, "", measured_photons, predicted_photons)
 
 
-def least_squares_scale(
+def estimate_least_squares_scale(
     object_: Complex[np.ndarray, "height width"],
     truth: Complex[np.ndarray, "height width"] | None,
     mask: Bool[np.ndarray, "height width"],
 ) -> PredictionScale:
-    """Factor that brings the object's amplitude closest to the truth's, `sum(|O| |T|) / sum(|O|^2)`.
+    """Estimate the factor that brings the object's amplitude closest to the truth's, `sum(|O| |T|) / sum(|O|^2)`.
 
     Args:
         object_: Reconstructed object.
-        truth: True object on the same canvas, NaN where it is not known; None where there is none.
+        truth: True object on the same canvas, NaN where it is undefined; None if there is none.
         mask: Pixels to compare.
     """
     if truth is None:
         return PredictionScale("least_squares", reason="the scan holds no truth")
     finite = mask & np.isfinite(object_) & np.isfinite(truth)
-    ours, theirs = (np.abs(image[finite]).astype(np.float64) for image in (object_, truth))
-    numerator, denominator, pixels = float(ours @ theirs), float(ours @ ours), int(finite.sum())
+    modulus, true_modulus = (np.abs(image[finite]).astype(np.float64) for image in (object_, truth))
+    numerator, denominator, pixels = float(modulus @ true_modulus), float(modulus @ modulus), int(finite.sum())
     if not (pixels and numerator > 0 and denominator > 0):
-        reason = "no pixel that is lit and finite" if not pixels else "an object or a truth without amplitude"
+        reason = "no pixel that is illuminated and finite" if not pixels else "an object or a truth without amplitude"
         return PredictionScale("least_squares", 1.0, reason, numerator, denominator, pixels)
     return PredictionScale("least_squares", numerator / denominator, "", numerator, denominator, pixels)

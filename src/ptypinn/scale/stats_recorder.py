@@ -1,4 +1,4 @@
-"""Statistics of what flows through a network, gathered on the device and copied off it once."""
+"""Running statistics of tensors in a network, gathered on the device and copied to the host once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import math
 import torch
 from torch import Tensor
 
-from ptypinn.scale.ledger import Stats
+from ptypinn.scale.ledger_entry import Stats
 
 CEILING = 0.999
-SUMMED = 5
-"""The first figures add up over batches: number, sum, sum of squares, not finite, at the ceiling; the others do not."""
+"""Values above this fraction of the largest of their batch are at the ceiling."""
+N_SUMMED = 5
+"""Number of statistics that add up over batches: count, sum, sum of squares, not finite, at the ceiling."""
 
 
-class Tape:
-    """Running statistics by stage: noting values never changes a result, and never waits for a device.
+class StatsRecorder:
+    """Running statistics by stage; recording never changes a result and never waits for a device.
 
-    Where values are complex, their modulus counts. To look costs time: of every stage one tensor in `every` is seen,
-    the first among them, and of that the first `rows`, except where everything is asked for.
+    Statistics of complex values are those of their modulus. To save time, one tensor in `every` of each stage is
+    recorded, starting with the first, and of that its first `rows`, unless a stage asks for all.
+
+    >>> recorder = StatsRecorder()
+    >>> recorder.record("network", torch.tensor([[1.0, 3.0]]))
+    >>> recorder.collect()["network"].mean
+    2.0
     """
 
     def __init__(self, every: int = 8, rows: int = 32) -> None:
@@ -28,33 +34,33 @@ class Tape:
         self._dtypes: dict[str, str] = {}
 
     @torch.no_grad()
-    def note(self, stage: str, values: Tensor, each: bool = False) -> None:
+    def record(self, stage: str, values: Tensor, each: bool = False) -> None:
         """Add a tensor, (batch, ...), to the statistics of a stage.
 
         Args:
             stage: Name of the stage.
-            values: What it hands on.
-            each: See every tensor of this stage.
+            values: Output of the stage.
+            each: Record every tensor of this stage.
         """
         calls = self._calls[stage] = self._calls.get(stage, -1) + 1
         if calls % self._every and not each:
             return
         values = values if each else values[: self._rows]
-        found = _reduce(values.detach())
+        sums = _reduce(values.detach())
         if stage in self._sums:
             before = self._sums[stage]
-            extremes = torch.minimum(before[SUMMED:], found[SUMMED:])
-            found = torch.cat([before[:SUMMED] + found[:SUMMED], extremes])
-        self._sums[stage], self._dtypes[stage] = found, str(values.dtype).removeprefix("torch.")
+            extremes = torch.minimum(before[N_SUMMED:], sums[N_SUMMED:])
+            sums = torch.cat([before[:N_SUMMED] + sums[:N_SUMMED], extremes])
+        self._sums[stage], self._dtypes[stage] = sums, str(values.dtype).removeprefix("torch.")
         self._shapes[stage] = (self._shapes.get(stage, (0,))[0] + values.shape[0], *values.shape[1:])
 
     def clear(self) -> None:
-        """Forget everything."""
-        for kept in (self._calls, self._sums, self._shapes, self._dtypes):
-            kept.clear()
+        """Discard all statistics."""
+        for table in (self._calls, self._sums, self._shapes, self._dtypes):
+            table.clear()
 
-    def read(self) -> dict[str, Stats]:
-        """The statistics so far, by stage: the one copy from the device."""
+    def collect(self) -> dict[str, Stats]:
+        """Return the statistics recorded so far, by stage: the one copy from the device."""
         if not self._sums:
             return {}
         rows = torch.stack(list(self._sums.values())).tolist()

@@ -1,1 +1,1 @@
-"""Where amplitude went: ledgers of trainings and reconstructions, and what they say."""
+"""Scale audit: the ledger of every factor between counts and object, and the findings that it leads to."""

@@ -1,8 +1,8 @@
-"""What the numbers of the patterns themselves say: photons, amplitudes, squares, or squares that overflowed.
+"""Checks of the patterns themselves: are they photons, amplitudes, squared counts, or squares that overflowed?
 
-Photon counts are whole numbers of no particular kind. Their square roots are not whole, but their squares are. Counts
-that were squared once more are perfect squares all of them. A square that overflowed its integer type is still a
-quadratic residue modulo a power of two: four to some power times a number that leaves 1 when divided by 8.
+Photon counts are integers without further structure. Their square roots are no integers, but the squares of those are.
+Counts that were squared once more are all perfect squares. A square that overflowed its integer type is still a
+quadratic residue modulo a power of two: a power of four times a number that leaves 1 when divided by 8.
 """
 
 from __future__ import annotations
@@ -15,119 +15,128 @@ import numpy as np
 
 from ptypinn.data.scan import ScanData
 
-ENOUGH = 64
-"""Pixels of value 2 or more that a judgement needs."""
-WHOLE, ROUNDING = 1e-3, 3e-7
-"""Distance from a whole number that rounding in single precision explains: absolute, and relative to the number."""
-HALF_ULP, LARGEST_SQUARE = 2.0**-24, 1e12
-"""Rounding of a square in single precision, relative, and the largest number below which so few whole numbers lie that
-close to a square (6 %) that ENOUGH of them tell squares from others."""
-SAMPLE = 16
-LARGEST = 500.0
-"""Amplitudes above are not judged: rounding would hide whether their squares are whole."""
+MIN_PIXELS = 64
+"""Pixels of value 2 or more that a check needs."""
+ROUNDING, RELATIVE_ROUNDING = 1e-3, 3e-7
+"""Distance from an integer that single precision explains: absolute, and relative to the number."""
+HALF_ULP, MAX_SQUARE = 2.0**-24, 1e12
+"""Relative rounding of a square in single precision, and the largest number at which the check for squares has power:
+below it, at most 6 % of all integers are that close to a square, so that MIN_PIXELS of them tell the two apart."""
+N_SAMPLE = 16
+"""Patterns that are checked."""
+MAX_AMPLITUDE = 500.0
+"""Largest amplitude that is checked; above, rounding hides if the square is an integer."""
 AMPLITUDES = "amplitudes are read as counts"
 SQUARES = "counts are read as amplitudes, and squared"
 OVERFLOW = "integers overflow where amplitudes are squared"
 CLIPPED = "pixels saturate: many hold the largest value that the detector counts"
-PILE = 16
-"""Pixels at the largest value, and counts in it, above which values are clipped."""
-FULL = (2**8, 2**16, 2**32)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Something other than photon counts, and how to get those back."""
-
-    cause: str
-    """What happened, in words."""
-    repair: Callable[[np.ndarray], np.ndarray] | None
-    """From the numbers to photon counts; None where they are lost."""
-
-
-def evidence_in(scan: ScanData) -> Evidence | None:
-    """What the patterns hold in place of photon counts; None where they may well be counts."""
-    values = sample_patterns(scan).astype(np.float64)[:, scan.good]
-    if _are_roots(values):
-        return Evidence(AMPLITUDES, np.square)
-    seen = values[values >= 2]
-    if len(seen) < ENOUGH or (np.abs(seen - np.round(seen)) > 0).any():
-        return None
-    if _are_squares(seen):
-        return Evidence(SQUARES, np.sqrt)
-    if _overflowed(seen):
-        return Evidence(OVERFLOW, None)
-    if seen.max() >= PILE and (seen == seen.max()).sum() >= PILE:
-        return Evidence(CLIPPED, None)
-    return None
-
-
-def sample_patterns(scan: ScanData) -> np.ndarray:
-    """A few patterns from all over a scan, as they are stored, (patterns, N, N)."""
-    index = np.unique(np.linspace(0, scan.n_patterns - 1, SAMPLE).astype(np.int64))
-    return np.asarray(scan.counts[index])
-
-
-def _are_roots(values: np.ndarray) -> bool:
-    seen = values[(values > 1) & (values < LARGEST)]
-    fractional = np.abs(seen - np.round(seen)) > WHOLE
-    squares = seen**2
-    off = np.abs(squares - np.round(squares)) > WHOLE + ROUNDING * squares
-    return len(seen) >= ENOUGH and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
-
-
-def _are_squares(seen: np.ndarray) -> bool:
-    judged = seen[seen < LARGEST_SQUARE]
-    off = np.abs(np.round(np.sqrt(judged)) ** 2 - judged)
-    return len(judged) >= ENOUGH and bool((off <= HALF_ULP * judged).all())
-
-
-def _overflowed(seen: np.ndarray) -> bool:
-    if not any(0.9 * full < seen.max() < full for full in FULL):
-        return False
-    odd = seen.astype(np.int64)
-    while (quarters := (odd % 4 == 0) & (odd > 0)).any():
-        odd[quarters] //= 4
-    return bool((odd % 8 == 1).all())
-
-
-SAME = 1e-6
+MIN_CLIPPED = 16
+"""Pixels at the largest value, and counts in it, from which values are clipped."""
+INTEGER_RANGES = (2**8, 2**16, 2**32)
+"""Numbers of values of the unsigned integer types."""
+SAME_PHOTONS = 1e-6
 """Relative difference up to which two records state the same photons."""
 
 
 @dataclass(frozen=True)
-class Record:
-    """Photons on record; None where nobody wrote them down."""
+class CountFault:
+    """Values other than photon counts, and the way back to counts."""
+
+    cause: str
+    """Cause, in words."""
+    repair: Callable[[np.ndarray], np.ndarray] | None
+    """Function from the values to photon counts; None if those are lost."""
+
+
+@dataclass(frozen=True)
+class PhotonRecord:
+    """Photons on record; None if they were not recorded."""
 
     probe_photons: float | None
     """Photons per pattern through vacuum."""
     pattern_photons: float | None
     """Mean photons per pattern behind the sample, on all pixels, without noise."""
     source: str
-    """Who says so."""
-    changed: str | None = None
-    """How the probe came by other photons than those on record, in words; None where nobody changed them."""
+    """Origin of the record."""
+    probe_change: str | None = None
+    """Reason why the probe has other photons than those on record; None if none is recorded."""
 
 
-def record_of(scan: ScanData) -> Record:
-    """The photons that a simulation, or else the calibration of a probe, has on record.
+def detect_count_fault(scan: ScanData) -> CountFault | None:
+    """Return the fault of the patterns of a scan, or None if they may be photon counts.
 
-    What is no positive finite number counts as no record.
+    >>> counts = np.random.default_rng(0).poisson(40.0, (4, 16, 16))
+    >>> positions = np.zeros((4, 2))
+    >>> detect_count_fault(ScanData(counts=counts, positions_px=positions)) is None
+    True
+    >>> detect_count_fault(ScanData(counts=np.sqrt(counts), positions_px=positions)).cause
+    'amplitudes are read as counts'
     """
-    said = scan.provenance
-    calibration = said.get("probe_calibration")
+    values = sample_patterns(scan).astype(np.float64)[:, scan.good]
+    if _are_roots(values):
+        return CountFault(AMPLITUDES, np.square)
+    large = values[values >= 2]
+    if len(large) < MIN_PIXELS or (np.abs(large - np.round(large)) > 0).any():
+        return None
+    if _are_squares(large):
+        return CountFault(SQUARES, np.sqrt)
+    if _have_overflowed(large):
+        return CountFault(OVERFLOW, None)
+    if large.max() >= MIN_CLIPPED and (large == large.max()).sum() >= MIN_CLIPPED:
+        return CountFault(CLIPPED, None)
+    return None
+
+
+def sample_patterns(scan: ScanData) -> np.ndarray:
+    """Return a few patterns from all over a scan, as they are stored, (patterns, N, N)."""
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, N_SAMPLE).astype(np.int64))
+    return np.asarray(scan.counts[index])
+
+
+def _are_roots(values: np.ndarray) -> bool:
+    roots = values[(values > 1) & (values < MAX_AMPLITUDE)]
+    fractional = np.abs(roots - np.round(roots)) > ROUNDING
+    squares = roots**2
+    off = np.abs(squares - np.round(squares)) > ROUNDING + RELATIVE_ROUNDING * squares
+    return len(roots) >= MIN_PIXELS and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
+
+
+def _are_squares(values: np.ndarray) -> bool:
+    squares = values[values < MAX_SQUARE]
+    off = np.abs(np.round(np.sqrt(squares)) ** 2 - squares)
+    return len(squares) >= MIN_PIXELS and bool((off <= HALF_ULP * squares).all())
+
+
+def _have_overflowed(values: np.ndarray) -> bool:
+    if not any(0.9 * limit < values.max() < limit for limit in INTEGER_RANGES):
+        return False
+    odd = values.astype(np.int64)
+    while (quarters := (odd % 4 == 0) & (odd > 0)).any():
+        odd[quarters] //= 4
+    return bool((odd % 8 == 1).all())
+
+
+def read_photon_record(scan: ScanData) -> PhotonRecord:
+    """Return the photons recorded by a simulation, or else by the calibration of the probe.
+
+    A value that is no positive finite number counts as no record.
+    """
+    provenance = scan.provenance
+    calibration = provenance.get("probe_calibration")
     calibration = calibration if isinstance(calibration, Mapping) else {}
-    simulated, calibrated = _photons(said.get("photons_probe")), _photons(calibration.get("photons"))
+    simulated, calibrated = _as_photons(provenance.get("photons_probe")), _as_photons(calibration.get("photons"))
     rule = calibration.get("rule", "unknown")
     if simulated is not None:
-        changed = None
-        if calibrated is not None and not math.isclose(calibrated, simulated, rel_tol=SAME):
-            how = "given" if rule == "given" else "calibrated"
-            changed = f"the probe's photons were {how}: {calibrated:.4g} (rule: {rule})"
-            changed += f"; the simulation says {simulated:.4g}"
-        return Record(simulated, _photons(said.get("photons_expected")), "the simulation's record", changed)
+        change = None
+        if calibrated is not None and not math.isclose(calibrated, simulated, rel_tol=SAME_PHOTONS):
+            verb = "given" if rule == "given" else "calibrated"
+            change = f"the probe's photons were {verb}: {calibrated:.4g} (rule: {rule})"
+            change += f"; the simulation recorded {simulated:.4g}"
+        expected = _as_photons(provenance.get("photons_expected"))
+        return PhotonRecord(simulated, expected, "the simulation's record", change)
     if calibrated is not None:
-        return Record(calibrated, None, f"the probe's calibration (rule: {rule})")
-    return Record(None, None, "no record")
+        return PhotonRecord(calibrated, None, f"the probe's calibration (rule: {rule})")
+    return PhotonRecord(None, None, "no record")
 
 
 def probe_photons(probe: np.ndarray) -> float:
@@ -135,8 +144,8 @@ def probe_photons(probe: np.ndarray) -> float:
     return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
 
 
-def _photons(value: object) -> float | None:
-    """A positive finite number, or None."""
+def _as_photons(value: object) -> float | None:
+    """Return a positive finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ptypinn.scale import LedgerEntry, product
+from ptypinn.scale import LedgerEntry, multiply_discrepancies
 from ptypinn.scale_audit.count_checks import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES
-from ptypinn.scale_audit.ledger import Account, with_cause
+from ptypinn.scale_audit.ledger import Ledger, insert_cause
 
 EXACT = 0.02
 """Deviation that stages without freedom are allowed: they copy, divide or look up."""
@@ -16,11 +16,11 @@ LOOSE = {"grouping": 0.25}
 """Deviation by stage that is allowed beyond: groups draw some patterns more often than others."""
 AT_CEILING = 0.02
 """Share of a head's outputs at its largest value, above which it saturates."""
-UNEVEN = "comparison"
+COMPARISON = "comparison"
 """Stage that goes over from rms to mean: it is off where the object is less even than the truth, or more so."""
 FREE = ("network", "solver", "reconstruction", "comparison", "truth", "output scaling")
 """Stages that answer to data: they are allowed the tolerance of the configuration."""
-HARMLESS = ("grouping", "input normalisation", "propagation", UNEVEN)
+HARMLESS = ("grouping", "input normalisation", "propagation", COMPARISON)
 """Stages whose factor is none on the object's scale."""
 UNJUDGED = ("probe as given", "closing factor")
 """Entries for the record."""
@@ -47,8 +47,8 @@ class Finding:
     """Whether the object's amplitude has it."""
 
 
-def findings_in(
-    found: Account, training: Mapping[str, LedgerEntry], tolerance: float
+def derive_findings(
+    found: Ledger, training: Mapping[str, LedgerEntry], tolerance: float
 ) -> tuple[list[LedgerEntry], list[Finding]]:
     """What is wrong, in the order from counts to object.
 
@@ -66,7 +66,7 @@ def findings_in(
     stages = {finding.stage for finding in findings}
     findings = [finding for finding in findings if not (finding.stage == EDGES and {"merge", "stitching"} & stages)]
     findings += _training_only(training, stages)
-    chance = max((entry.chance for entry in ledger), default=0.0)
+    chance = max((entry.counting_tolerance for entry in ledger), default=0.0)
     if not findings and _off(found.total, tolerance + chance):
         findings.append(_largest(ledger, found.total))
     return ledger, findings
@@ -81,7 +81,7 @@ def _with_training_causes(ledger: list[LedgerEntry], training: Mapping[str, Ledg
         factor = cause.discrepancy**power
         if abs(math.log(network.discrepancy / factor)) < abs(math.log(network.discrepancy)) / 2:
             handed_on = LedgerEntry(name, 1.0, factor, f"at training: {cause.source}", stats=cause.stats)
-            ledger = with_cause(ledger, handed_on, "network")
+            ledger = insert_cause(ledger, handed_on, "network")
     return ledger
 
 
@@ -97,14 +97,14 @@ def _named_after_training(ledger: list[LedgerEntry], training: Mapping[str, Ledg
 
 
 def _judge(entry: LedgerEntry, ledger: Sequence[LedgerEntry], tolerance: float) -> Finding | None:
-    if entry.stage in UNJUDGED or (entry.stage == "output scaling" and not _off(product(ledger), tolerance)):
+    if entry.stage in UNJUDGED or (entry.stage == "output scaling" and not _off(multiply_discrepancies(ledger), tolerance)):
         return None  # told for the record, or making good what other stages have lost
     reaches = entry.stage not in HARMLESS
     if entry.stats is not None and entry.stats.non_finite:
         cause = f"{entry.stats.non_finite} values are not finite"
         return Finding(entry.stage, math.nan, cause, ADVICE["not finite"], reaches)
     allowed = tolerance if entry.stage in FREE else LOOSE.get(entry.stage, EXACT)
-    off = _off(entry.discrepancy, allowed + entry.chance)
+    off = _off(entry.discrepancy, allowed + entry.counting_tolerance)
     if entry.stage == "loading" and entry.note:
         factor = entry.discrepancy if off else math.nan
         return Finding(entry.stage, factor, entry.note, ADVICE.get(entry.note, ADVICE["loading"]))

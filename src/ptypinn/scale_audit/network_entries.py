@@ -1,4 +1,4 @@
-"""Ledger entries that only the run itself can measure: what flowed through network, merge and scaler."""
+"""Ledger entries that only the run itself can measure: amplitudes through network and intensity scaler."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ import numpy as np
 
 from ptypinn.models.model_file import BundleHeader
 from ptypinn.models.patch_predictor import COUNTS, INPUT, PHOTONS, TEXTURE, TRANSMITTED, PatchPredictor
-from ptypinn.scale import LedgerEntry, Stats, input_scale, stats_of
+from ptypinn.scale import LedgerEntry, Stats, compute_input_scale, compute_stats
 
-CONDITIONING = "it only conditions the network, which is blind to the scale of its input"
+CONDITIONING = "the network does not depend on the scale of its input"
+"""Remark on entries that do not reach the object."""
 
 
-def entries_by_stage(records: object) -> dict[str, LedgerEntry]:
-    """A ledger as it is kept in files, by stage; records of another make are left out."""
-    found: dict[str, LedgerEntry] = {}
+def parse_entries(records: object) -> dict[str, LedgerEntry]:
+    """Return the entries of a recorded ledger by stage; records of another form are left out."""
+    entries: dict[str, LedgerEntry] = {}
     for record in records if isinstance(records, list | tuple) else ():
         try:
             entry = LedgerEntry.from_json(record)
         except (KeyError, TypeError, ValueError):
             continue
-        found[entry.stage] = entry
-    return found
+        entries[entry.stage] = entry
+    return entries
 
 
-def conditioning_entries(
+def build_conditioning_entries(
     flow: Mapping[str, Stats], predictor: PatchPredictor, photons: float, scale: float
 ) -> list[LedgerEntry]:
-    """Grouping and input normalisation.
+    """Build the entries of grouping and input normalisation.
 
     Args:
-        flow: What `PatchPredictor.patches` told a tape.
+        flow: Statistics that `PatchPredictor.patches` recorded.
         predictor: The network with the scale that it used.
-        photons: Mean photons per pattern on good pixels, as the scan has them.
+        photons: Mean photons per pattern on good pixels of the scan.
         scale: Factor s that the input should be divided by, sqrt(photons).
     """
-    seen, grouped = flow[INPUT].rms, flow[PHOTONS].mean
-    if not (flow[COUNTS].rms and seen and grouped):
+    input_rms, grouped = flow[INPUT].rms, flow[PHOTONS].mean
+    if not (flow[COUNTS].rms and input_rms and grouped):
         return []
-    filled = mean_photons(flow[COUNTS])
+    photons_filled = mean_photons(flow[COUNTS])
     edge = flow[INPUT].shape[-1]
     return [
         LedgerEntry(
@@ -53,36 +54,36 @@ def conditioning_entries(
         ),
         LedgerEntry(
             "input normalisation",
-            math.sqrt(filled) / scale / edge,
-            seen,
-            f"rms of the network's input, for s = {scale:.6g} by the training split; {CONDITIONING}",
+            math.sqrt(photons_filled) / scale / edge,
+            input_rms,
+            f"rms of the network's input, for s = {scale:.6g} of the training split; {CONDITIONING}",
             on_path=False,
             stats=flow[INPUT],
         ),
     ]
 
 
-def sweep_entries(
+def build_network_entries(
     flow: Mapping[str, Stats], predictor: PatchPredictor, header: BundleHeader, photons: float
 ) -> list[LedgerEntry]:
-    """What an inference did to amplitudes before and in the network.
+    """Build the entries of an inference, before and in the network.
 
     Args:
-        flow: What `PatchPredictor.patches` told a tape.
+        flow: Statistics that `PatchPredictor.patches` recorded.
         predictor: The network as it was loaded.
-        header: The model's header with the ledger of its training, which the numbers of the header are held against.
-        photons: Mean photons per pattern on good pixels, as the scan has them.
+        header: The model's header with the ledger of its training, with which the header is compared.
+        photons: Mean photons per pattern on good pixels of the scan.
     """
-    scaler, trained = predictor.scaler, entries_by_stage(header.scale)
+    scaler, training = predictor.scaler, parse_entries(header.scale)
     dose = scaler.initial_scale / header.input_scale
     scale = header.input_scale * dose
-    if "grouping" in trained:
-        scale = input_scale(trained["grouping"].expected ** 2, header.size) * dose
-    drift = trained["intensity scaler"].discrepancy if "intensity scaler" in trained else 1.0
-    entries = conditioning_entries(flow, predictor, photons, scale * scaler.drift)
-    source = "learned over initial scale: as the training has it on record, and as loaded"
+    if "grouping" in training:
+        scale = compute_input_scale(training["grouping"].expected ** 2, header.size) * dose
+    drift = training["intensity scaler"].discrepancy if "intensity scaler" in training else 1.0
+    entries = build_conditioning_entries(flow, predictor, photons, scale * scaler.drift)
+    source = "learned over initial scale: as the training recorded it, and as loaded"
     learned = scaler.initial_scale * scaler.drift
-    entries.append(LedgerEntry("intensity scaler", drift, scaler.drift, source, stats=stats_of(np.array(learned))))
+    entries.append(LedgerEntry("intensity scaler", drift, scaler.drift, source, stats=compute_stats(np.array(learned))))
     transmitted, grouped = flow[TRANSMITTED].rms, flow[PHOTONS].mean
     if grouped and transmitted:
         counted = math.sqrt(grouped / predictor.vacuum_photons)

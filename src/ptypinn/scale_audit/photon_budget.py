@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Complex64, Float64
 
 from ptypinn.data.calibration import pattern_sums
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import DataFit, data_fit
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.forward import detect, far_field, to_centred
 from ptypinn.physics.illumination import illumination_at
-from ptypinn.scale_audit.count_checks import Evidence, evidence_in, probe_photons, record_of
+from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, probe_photons, read_photon_record
 
 MOSTLY_MEASURED = 0.98
 """Share of the light on good pixels, below which only a truth can tell how much falls on the others."""
@@ -24,7 +24,7 @@ NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True)
-class Balance:
+class PhotonBudget:
     """Mean photons per pattern of the patterns that a reconstruction was made from."""
 
     measured: float
@@ -43,22 +43,22 @@ class Balance:
     """Where the expected photons of the probe come from."""
     probe_changed: str
     """How the probe came by other photons than those on record; empty where nobody says."""
-    light: DetectorLight
+    coverage: DetectorCoverage
     """Which detector pixels have a share in them."""
     truth: Complex64[np.ndarray, "height width"] | None
     """The truth on the canvas of the reconstruction, NaN outside its frame."""
-    evidence: Evidence | None
+    fault: CountFault | None
     """What the patterns hold in place of photon counts."""
-    chance: float
+    counting_tolerance: float
     """Relative deviation of the mean amplitude that counting explains: four standard errors."""
 
     @property
     def transmission(self) -> float:
         """Rms transmission that the counts give with the probe used."""
-        return math.sqrt(self.measured / (self.light.good_share * self.probe_used))
+        return math.sqrt(self.measured / (self.coverage.good_fraction * self.probe_used))
 
 
-def balance_of(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataFit) -> Balance:
+def compute_photon_budget(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataFit) -> PhotonBudget:
     """Count photons.
 
     Args:
@@ -67,14 +67,14 @@ def balance_of(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataF
         part: Its patterns that took part.
         fit: How the reconstruction fits them.
     """
-    truth, record, evidence = truth_on_canvas(recon, scan), record_of(scan), evidence_in(part)
+    truth, record, evidence = truth_on_canvas(recon, scan), read_photon_record(scan), detect_count_fault(part)
     light, used = _light(recon, part, truth, fit), probe_photons(recon.probe)
     own = probe_photons(scan.probe) if scan.probe is not None and scan.probe_gauge == "calibrated" else None
     measured = float(fit.measured_map[scan.good].sum()) / part.n_patterns
-    expected = measured / (light.live_share * light.good_share)
+    expected = measured / (light.responding_fraction * light.good_fraction)
     source = "no record of the photons: as counted"
-    if record.pattern_photons is not None and truth is None and light.good_share < MOSTLY_MEASURED:
-        source = f"{1 - light.good_share:.0%} of the light falls on masked pixels: as counted"
+    if record.pattern_photons is not None and truth is None and light.good_fraction < MOSTLY_MEASURED:
+        source = f"{1 - light.good_fraction:.0%} of the light falls on masked pixels: as counted"
     elif record.pattern_photons is not None:
         expected = record.pattern_photons * _share_of_part(recon, scan, part, truth)
         source = f"photons per pattern: {record.source}, and as loaded"
@@ -84,7 +84,7 @@ def balance_of(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataF
     chance = 4 * 0.5 / math.sqrt(measured * part.n_patterns)
     probe = record.probe_photons or own or used
     changed = record.changed or ""
-    return Balance(measured, expected, source, probe, used, own, record.source, changed, light, truth, evidence, chance)
+    return PhotonBudget(measured, expected, source, probe, used, own, record.source, changed, light, truth, evidence, chance)
 
 
 def truth_on_canvas(recon: Reconstruction, scan: ScanData) -> Complex64[np.ndarray, "height width"] | None:
@@ -111,7 +111,7 @@ def _share_of_part(recon: Reconstruction, scan: ScanData, part: ScanData, truth:
     return (rms_transmission(truth, recon.illumination) / rms_transmission(scan.truth, everywhere)) ** 2
 
 
-def _repaired(part: ScanData, evidence: Evidence) -> float:
+def _repaired(part: ScanData, evidence: CountFault) -> float:
     """Photons over what the patterns hold in their place."""
     assert evidence.repair is not None
     held = repaired = 0.0
@@ -121,21 +121,21 @@ def _repaired(part: ScanData, evidence: Evidence) -> float:
     return repaired / held
 
 
-def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit) -> DetectorLight:
+def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit) -> DetectorCoverage:
     """Shares of the light by the truth where it is needed and known, else by the prediction and the probe as given.
 
     A solver or a network learns to predict darkness where pixels are dead, and may refine the probe to that end.
     """
     given = part.probe if part.probe is not None else recon.probe
-    good, measured, alone = part.good, fit.measured_map, vacuum_pattern(given)
+    good, measured, alone = part.good, fit.measured_map, compute_vacuum_pattern(given)
     predicted = fit.predicted_map if fit.predicted_map[good].any() else alone
-    doubtful = max(light[dead_pixels(good, measured, light)].sum() / light.sum() for light in (alone, predicted))
+    doubtful = max(light[find_dead_pixels(good, measured, light)].sum() / light.sum() for light in (alone, predicted))
     if truth is not None and (doubtful > NEGLIGIBLE or not good.all()):
         known = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
         positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
-        return detector_light(good, measured, data_fit(part, known, given, positions).predicted_map)
-    live = detector_light(good, measured, alone).live_share
-    return DetectorLight(detector_light(good, measured, predicted).good_share, live)
+        return compute_coverage(good, measured, compute_data_fit(part, known, given, positions).predicted_map)
+    live = compute_coverage(good, measured, alone).responding_fraction
+    return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, live)
 
 
 BATCH = 256
@@ -152,22 +152,22 @@ def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class DetectorLight:
+class DetectorCoverage:
     """Which detector pixels have a share in the light."""
 
-    good_share: float
+    good_fraction: float
     """Share of the photons behind the sample that falls on good pixels."""
-    live_share: float
+    responding_fraction: float
     """Share of the light on good pixels that falls on pixels which ever counted one photon."""
 
 
-def vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
+def compute_vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
     """Photons per pixel that a probe makes without a sample, zero frequency at N//2."""
     modes = torch.from_numpy(probe.astype(np.complex128))
     return to_centred(detect(far_field(modes[None])))[0].numpy()
 
 
-def dead_pixels(
+def find_dead_pixels(
     good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
 ) -> Bool[np.ndarray, "y x"]:
     """Good pixels that never counted although they must have been lit.
@@ -181,9 +181,9 @@ def dead_pixels(
     return good & (measured == 0) & (sure > CERTAINLY_LIT)
 
 
-def detector_light(
+def compute_coverage(
     good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
-) -> DetectorLight:
+) -> DetectorCoverage:
     """Share out the light that is to be expected; the arguments are those of `dead_pixels`."""
-    dead, lit = dead_pixels(good, measured, expected), expected[good].sum()
-    return DetectorLight(float(lit / expected.sum()), float(1 - expected[dead].sum() / lit))
+    dead, lit = find_dead_pixels(good, measured, expected), expected[good].sum()
+    return DetectorCoverage(float(lit / expected.sum()), float(1 - expected[dead].sum() / lit))

@@ -1,93 +1,130 @@
-"""Apply prediction scaling to a finished object: recorded at training, by flux, by a truth, or not at all."""
+"""The closing sequence of every solver: flux, prediction scale, data fit, uncertainty and ledger, each once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import DataFit, data_fit
+from ptypinn.metrics.data_fit import compute_data_fit, sum_photons
 from ptypinn.scale import (
     LedgerEntry,
     PredictionScale,
     ScaleSource,
-    flux_factor,
-    flux_scale,
-    least_squares_scale,
-    recorded_scale,
-    stats_of,
+    compute_flux_factor,
+    compute_stats,
+    estimate_flux_scale,
+    estimate_least_squares_scale,
+    load_recorded_scale,
 )
+from ptypinn.scale_audit.ledger import attach_ledger
 from ptypinn.scale_audit.photon_budget import truth_on_canvas
+from ptypinn.uncertainty import with_trust
 
-CLOSED = "closed form: the global factor of largest likelihood, which the object holds"
+FLUX_SOURCE = "closed form: the global factor of largest likelihood, which the object holds"
 
 
-def close_flux(
-    found: Reconstruction, scan: ScanData, *, batch: int = 128, device: torch.device
-) -> tuple[Reconstruction, LedgerEntry]:
-    """Give an object the global factor of largest likelihood.
+def finalise(
+    reconstruction: Reconstruction,
+    scan: ScanData,
+    *,
+    device: torch.device,
+    batch: int = 128,
+    match_flux: bool = False,
+    prediction_scale: ScaleSource | None = None,
+    recorded_gauge: float | None = None,
+    model_card: Mapping[str, Any] | None = None,
+    run_entries: Callable[[DataFit], Sequence[LedgerEntry]] | None = None,
+    whole_scan: ScanData | None = None,
+) -> Reconstruction:
+    """Scale a solver's object, and add the data fit, the uncertainty and the ledger.
 
     Args:
-        found: What a solver found.
+        reconstruction: Object, probe and positions as the solver left them.
+        scan: The patterns that it was made from, with a calibrated probe.
+        device: Where to compute.
+        batch: Patterns in memory at once.
+        match_flux: Multiply the object by the factor of largest likelihood.
+        prediction_scale: Source of the factor on the finished object; None for a solver without prediction scaling.
+        recorded_gauge: Amplitude factor that the training has on record.
+        model_card: Card of the network's weights, with the range of their training; None where no network took part.
+        run_entries: Ledger entries that only the run could measure, from the data fit.
+        whole_scan: The scan of which `scan` is a part; None where it is the whole.
+
+    Returns:
+        The reconstruction; `fit_to` gives its data fit without another pass over the counts.
+    """
+    entries: list[LedgerEntry] = []
+    if match_flux:
+        reconstruction, entry = normalise_flux(reconstruction, scan, batch=batch, device=device)
+        entries.append(entry)
+    if prediction_scale is not None:
+        scale = _estimate_scale(reconstruction, scan, prediction_scale, recorded_gauge, batch, device)
+        reconstruction = apply_prediction_scale(reconstruction, scale)
+    arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
+    fit = compute_data_fit(scan, *arrays, batch=batch, device=device)
+    if run_entries is not None:
+        entries += run_entries(fit)
+    whole_scan = whole_scan or scan
+    reconstruction = with_trust(reconstruction.with_fit(fit, whole_scan), scan, fit, model_card)
+    return attach_ledger(reconstruction, whole_scan, entries, fit, scan)
+
+
+def normalise_flux(
+    reconstruction: Reconstruction, scan: ScanData, *, batch: int = 128, device: torch.device
+) -> tuple[Reconstruction, LedgerEntry]:
+    """Multiply an object by the global factor of largest likelihood.
+
+    Args:
+        reconstruction: Object, probe and positions as the solver left them.
         scan: The patterns that it was made from.
         batch: Patterns in memory at once.
         device: Where to compute.
 
     Returns:
-        The reconstruction, its object times the factor where light falls, and the ledger's entry for the factor.
+        The reconstruction, its object scaled where it was illuminated, and the ledger's entry for the factor.
     """
-    fit = data_fit(scan, found.object, found.probe, found.positions_px, batch=batch, device=device)
-    factor = flux_factor(1.0, fit.flux_closure) ** 0.5
-    closed = np.where(found.illumination > 0, found.object * np.float32(factor), found.object)
-    entry = LedgerEntry("closing factor", 1.0, factor, CLOSED, on_path=False, stats=stats_of(closed))
-    return replace(found, object=closed), entry
+    arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
+    measured, predicted = sum_photons(scan, *arrays, batch=batch, device=device)
+    factor = compute_flux_factor(1.0, predicted / measured) ** 0.5
+    scaled = _scale_illuminated(reconstruction, factor)
+    entry = LedgerEntry("closing factor", 1.0, factor, FLUX_SOURCE, on_path=False, stats=compute_stats(scaled))
+    return replace(reconstruction, object=scaled), entry
 
 
-def scale_prediction(
-    recon: Reconstruction,
+def apply_prediction_scale(reconstruction: Reconstruction, scale: PredictionScale) -> Reconstruction:
+    """Multiply an object by a recorded factor; the object before it, and the source of the factor, stay with it."""
+    record = asdict(scale)
+    if scale.source == "none":
+        return replace(reconstruction, prediction_scale=record)
+    scaled = _scale_illuminated(reconstruction, scale.factor)
+    return replace(reconstruction, object=scaled, unscaled=reconstruction.object, prediction_scale=record)
+
+
+def _scale_illuminated(reconstruction: Reconstruction, factor: float) -> np.ndarray:
+    canvas = reconstruction.object
+    return np.where(reconstruction.illumination > 0, canvas * np.float32(factor), canvas)
+
+
+def _estimate_scale(
+    reconstruction: Reconstruction,
     scan: ScanData,
     source: ScaleSource,
-    gauge: float | None,
+    recorded_gauge: float | None,
     batch: int,
     device: torch.device,
-) -> tuple[Reconstruction, DataFit]:
-    """Scale an object; the object as it was, and how the factor came about, stay with it.
-
-    Args:
-        recon: The object as it left the network.
-        scan: The patterns that it was made from.
-        source: Where the factor comes from.
-        gauge: Amplitude factor that the training has on record.
-        batch: Patterns in memory at once.
-        device: Where to compute.
-
-    Returns:
-        The scaled reconstruction, with its figures of merit, and how it fits the counts.
-    """
-
-    def fit_of(object_: np.ndarray) -> DataFit:
-        return data_fit(scan, object_, recon.probe, recon.positions_px, batch=batch, device=device)
-
-    fit = fit_of(recon.object)
-    if source != "none":
-        scale = _scale(recon, scan, source, gauge, fit)
-        scaled = np.where(recon.illumination > 0, recon.object * np.float32(scale.factor), recon.object)
-        recon = replace(recon, object=scaled, unscaled=recon.object, prediction_scale=asdict(scale))
-        fit = fit if scale.factor == 1 else fit_of(scaled)
-    else:
-        recon = replace(recon, prediction_scale=asdict(PredictionScale()))
-    return replace(recon, metrics=fit.figures()), fit
-
-
-def _scale(
-    recon: Reconstruction, scan: ScanData, source: ScaleSource, gauge: float | None, fit: DataFit
 ) -> PredictionScale:
+    if source == "none":
+        return PredictionScale()
     if source == "recorded":
-        return recorded_scale(gauge)
+        return load_recorded_scale(recorded_gauge)
     if source == "flux":
-        measured = float(fit.measured_map[scan.good].sum())
-        return flux_scale(measured, float(fit.predicted_map[scan.good].sum()))
-    return least_squares_scale(recon.object, truth_on_canvas(recon, scan), recon.well_lit())
+        arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
+        return estimate_flux_scale(*sum_photons(scan, *arrays, batch=batch, device=device))
+    truth = truth_on_canvas(reconstruction, scan)
+    return estimate_least_squares_scale(reconstruction.object, truth, reconstruction.well_lit())

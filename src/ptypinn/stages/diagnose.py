@@ -14,10 +14,10 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle
-from ptypinn.scale import LedgerEntry, product
-from ptypinn.scale_audit.findings import UNEVEN, Finding, findings_in
-from ptypinn.scale_audit.ledger import SOLVED_BY, Account, account, as_photons_see
-from ptypinn.scale_audit.network_entries import entries_by_stage
+from ptypinn.scale import LedgerEntry, multiply_discrepancies
+from ptypinn.scale_audit.findings import COMPARISON, Finding, derive_findings
+from ptypinn.scale_audit.ledger import SOLVER_ENTRY, Ledger, build_ledger, weight_by_illumination
+from ptypinn.scale_audit.network_entries import parse_entries
 from ptypinn.scale_audit.photon_budget import rms_transmission
 from ptypinn.utils.serialise import to_plain
 
@@ -47,7 +47,7 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         """Whether every stage keeps the scale; an object that is only less even than the truth does."""
-        return all(finding.stage == UNEVEN for finding in self.findings)
+        return all(finding.stage == COMPARISON for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
         """Everything in plain values."""
@@ -58,7 +58,7 @@ class Diagnosis:
                 self.total_name: self.total,
                 "total": self.total,
                 "total_name": self.total_name,
-                "product_of_stages": product(self.ledger),
+                "product_of_stages": multiply_discrepancies(self.ledger),
                 "findings": [asdict(finding) for finding in self.findings],
                 "ledger": [entry.as_json() for entry in self.ledger],
                 "training_ledger": [entry.as_json() for entry in self.training],
@@ -86,11 +86,11 @@ def diagnose(
     """
     config = config or DiagnoseConfig()
     whole = replace(recon, object=np.where(np.isfinite(recon.object), recon.object, 1.0).astype(np.complex64))
-    found = _as_recorded(whole) if scan is None else account(whole, _calibrated_as_then(recon, scan))
+    found = _as_recorded(whole) if scan is None else build_ledger(whole, _calibrated_as_then(recon, scan))
     model = recon.provenance.get("model")
     records = model.get("scale") if bundle is None and isinstance(model, dict) else None
-    training = entries_by_stage(records if bundle is None else bundle.header.scale)
-    ledger, findings = findings_in(found, training, config.tolerance)
+    training = parse_entries(records if bundle is None else bundle.header.scale)
+    ledger, findings = derive_findings(found, training, config.tolerance)
     findings = [*_not_finite(recon), *([] if scan is not None else _changed_since(whole)), *findings]
     verdict = _verdict(findings, found, config.tolerance)
     return Diagnosis(ledger, found.total, found.total_name, findings, verdict, list(training.values()))
@@ -106,22 +106,22 @@ def _calibrated_as_then(recon: Reconstruction, scan: ScanData) -> ScanData:
     return calibrate_probe(scan, photons=photons if isinstance(photons, float | int) and photons > 0 else None)
 
 
-def _as_recorded(recon: Reconstruction) -> Account:
-    ledger = list(entries_by_stage(recon.scale).values())
+def _as_recorded(recon: Reconstruction) -> Ledger:
+    ledger = list(parse_entries(recon.scale).values())
     if not ledger:
         raise InputError("reconstruction", "scale", "no scale ledger", "the scan that it was made from as well")
     known = any(entry.stage == "truth" for entry in ledger)
     name = "output_vs_truth_ratio" if known else "sqrt_flux_closure"
-    return Account(ledger, product(ledger), name)
+    return Ledger(ledger, multiply_discrepancies(ledger), name)
 
 
 def _changed_since(recon: Reconstruction) -> list[Finding]:
     """An object that is no longer the one that the recorded ledger was made for."""
-    entries = entries_by_stage(recon.scale)
-    solved = next((entries[stage] for stage in SOLVED_BY.values() if stage in entries), None)
+    entries = parse_entries(recon.scale)
+    solved = next((entries[stage] for stage in SOLVER_ENTRY.values() if stage in entries), None)
     if solved is None or not solved.measured > 0:
         return []
-    then = solved.measured * math.prod(as_photons_see(entries[s]).discrepancy for s in AROUND if s in entries)
+    then = solved.measured * math.prod(weight_by_illumination(entries[s]).discrepancy for s in AROUND if s in entries)
     factor = rms_transmission(recon.object, recon.illumination) / then
     if abs(math.log(max(factor, 1e-30))) < UNCHANGED:
         return []
@@ -135,12 +135,12 @@ def _not_finite(recon: Reconstruction) -> list[Finding]:
     return [Finding("object", math.nan, cause, advice)] if bad else []
 
 
-def _verdict(findings: list[Finding], found: Account, tolerance: float) -> str:
+def _verdict(findings: list[Finding], found: Ledger, tolerance: float) -> str:
     total = f"{TOTALS[found.total_name]} is {found.total:.4f}"
     if not findings:
         return f"no loss: every stage keeps the scale, and {total}"
     named = "; ".join(_named(finding) for finding in findings)
-    if all(finding.stage == UNEVEN for finding in findings):
+    if all(finding.stage == COMPARISON for finding in findings):
         return f"no loss: every stage keeps the scale, but the object is not as even as the truth ({total}): {named}"
     if not any(finding.reaches_object for finding in findings):
         return f"no amplitude is lost ({total}), but something is wrong: {named}"

@@ -1,4 +1,4 @@
-"""The `evaluate` stage: how good is a reconstruction, with a truth, another reconstruction, or the counts alone."""
+"""The `evaluate` stage: metrics of a reconstruction from a truth, another reconstruction, or the counts alone."""
 
 from __future__ import annotations
 
@@ -8,41 +8,45 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics import DataFit, RingCorrelation, alternate_neighbours, data_fit, object_contrast
+from ptypinn.metrics import RingCorrelation, checkerboard_split, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, lit_pixels
 from ptypinn.metrics.summary import (
     correlate,
     fit_metrics,
+    metric_warnings,
     reference_metrics,
     resolution,
     uncertainty_metrics,
-    warnings_about,
 )
+from ptypinn.scale_audit.network_entries import parse_entries
+from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import warnings_of
 from ptypinn.utils.device import pick_device
 
-Half = tuple[Reconstruction, Reconstruction]
+Halves = tuple[Reconstruction, Reconstruction]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of merit of a reconstruction; a figure without a value is absent, and `notes` says why."""
+    """Metrics of a reconstruction; a metric without a value is absent, and `notes` has the reason."""
 
     metrics: dict[str, float]
-    """Finite figures by their public names."""
+    """Finite metrics by their public names."""
     notes: dict[str, str] = field(default_factory=dict)
-    """Why a figure is absent, or at its limit, by its name."""
+    """Reason why a metric is absent, or at its limit, by its name."""
     warnings: list[str] = field(default_factory=list)
-    """What a reader should know before trusting the picture, in sentences."""
+    """Sentences that a reader needs before trusting the picture."""
     comparison: Comparison | None = None
     """The aligned object beside the reference, where there is one."""
     frc: RingCorrelation | None = None
     """Ring correlation with the reference, or of the two halves where there is no reference."""
     fit: DataFit | None = None
     """Agreement with the measured counts, where the scan was given."""
+    diagnosis: Diagnosis | None = None
+    """Findings in the scale ledger that the reconstruction carries, where it carries one."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the images, in plain numbers, lists and strings."""
@@ -68,16 +72,16 @@ def evaluate(
     reference: Reconstruction | None = None,
     config: EvaluateConfig | None = None,
     *,
-    halves: Half | None = None,
+    halves: Halves | None = None,
 ) -> Evaluation:
-    """Judge a reconstruction by everything that is at hand.
+    """Compute the metrics of a reconstruction from everything that is at hand.
 
     With a reference, or a scan that holds the truth, the object is compared with it; with a scan, the predicted counts
     are compared with the measured ones; with reconstructions of two halves of the scan (see `split_half`), their
     agreement, free of ramp and shift, gives the resolution.
 
     Args:
-        recon: What to judge.
+        recon: The reconstruction to evaluate.
         scan: The scan it was made from.
         reference: A reconstruction to compare with, rather than the scan's truth.
         config: Alignment, mask and batches.
@@ -87,28 +91,26 @@ def evaluate(
         InputError: Where the object is not finite, or what is compared does not belong together.
     """
     config = config or EvaluateConfig()
-    scan = None if scan is None else recon.scan_part(scan)
+    part = None if scan is None else recon.scan_part(scan)
     if not np.isfinite(recon.object).all():
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
     metrics, notes = {"object_contrast": object_contrast(recon.object, lit_pixels(recon, config))}, dict[str, str]()
-    comparison = compare(recon, scan, reference, config)
-    frc = None
+    comparison = compare(recon, part, reference, config)
     if comparison is not None:
         metrics |= reference_metrics(comparison)
-        frc = correlate(comparison, notes)
-    if halves is not None:
-        half = correlate(compare_halves(*halves, config), notes)
-        if half is not None:
-            metrics |= resolution(half, "split_half_frc", notes)
-        frc = frc or half
-    metrics |= resolution(frc, "frc", notes) if frc is not None else {}
-    fit = _fit(recon, scan, config)
+    frc = _add_resolution(metrics, notes, comparison, halves, config)
+    fit = _fit(recon, scan, part, config)
     if fit is not None:
         metrics |= fit_metrics(fit)
     metrics |= uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
-    warnings = [*warnings_of(recon, with_fit=fit is None), *warnings_about(metrics, fit)]
-    return Evaluation(metrics, notes, warnings, comparison, frc, fit)
+    warnings = [*warnings_of(recon, with_fit=fit is None), *metric_warnings(metrics, fit)]
+    return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
+
+
+def recorded_evaluation(recon: Reconstruction) -> Evaluation:
+    """Return the evaluation that a reconstruction carries: the metrics on record, and the findings in its ledger."""
+    return Evaluation(dict(recon.metrics), diagnosis=_diagnose_recorded(recon))
 
 
 def split_half(scan: ScanData) -> tuple[ScanData, ScanData]:
@@ -119,15 +121,38 @@ def split_half(scan: ScanData) -> tuple[ScanData, ScanData]:
     """
     if scan.n_patterns < 2:
         raise InputError(scan.source, "counts", "1 pattern", "at least 2 to split in halves")
-    second = alternate_neighbours(scan.positions_px)
+    second = checkerboard_split(scan.positions_px)
     return scan.subset(np.flatnonzero(~second)), scan.subset(np.flatnonzero(second))
 
 
-def _fit(recon: Reconstruction, scan: ScanData | None, config: EvaluateConfig) -> DataFit | None:
-    if scan is None or not config.compare_counts:
+def _add_resolution(
+    metrics: dict[str, float],
+    notes: dict[str, str],
+    comparison: Comparison | None,
+    halves: Halves | None,
+    config: EvaluateConfig,
+) -> RingCorrelation | None:
+    """Add the resolution to metrics and notes; return the ring correlation to draw."""
+    frc = None if comparison is None else correlate(comparison, notes)
+    if halves is not None:
+        half = correlate(compare_halves(*halves, config), notes)
+        if half is not None:
+            metrics |= resolution(half, "split_half_frc", notes)
+        frc = frc or half
+    metrics |= resolution(frc, "frc", notes) if frc is not None else {}
+    return frc
+
+
+def _fit(recon: Reconstruction, scan: ScanData | None, part: ScanData | None, config: EvaluateConfig) -> DataFit | None:
+    """Return the data fit that the run has measured, or measure it."""
+    if scan is None or part is None or not config.compare_counts:
         return None
-    device = pick_device(config.device)
-    return data_fit(scan, recon.object, recon.probe, recon.positions_px, batch=config.batch, device=device)
+    arrays, device = (recon.object, recon.probe, recon.positions_px), pick_device(config.device)
+    return recon.fit_to(scan) or compute_data_fit(part, *arrays, batch=config.batch, device=device)
+
+
+def _diagnose_recorded(recon: Reconstruction) -> Diagnosis | None:
+    return diagnose(recon) if parse_entries(recon.scale) else None
 
 
 def _note_absent(

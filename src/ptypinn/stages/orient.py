@@ -22,7 +22,7 @@ from ptypinn.data.near_field import require_far_field
 from ptypinn.data.orientation import ORIENTATIONS, Orientation
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.data_fit import data_fit
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.solvers.quasi_newton.problem import Problem, Result, SolverOptions
 from ptypinn.utils.progress import Progress, silent
 
@@ -192,7 +192,7 @@ def _try(scan: ScanData, turn: Orientation, iterations: int) -> Candidate:
     options = SolverOptions(iterations, 1, True, False, "amplitude", early_stop=False, tolerance=0.0)
     with torch.no_grad():
         result = Problem(scan, options, torch.device("cpu")).solve(silent)
-    fit = data_fit(scan, result.object, result.probe, result.positions_px)
+    fit = compute_data_fit(scan, result.object, result.probe, result.positions_px)
     return Candidate(turn, fit.amplitude_residual, fit.per_pattern_residual, _lit(result))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from functools import partial
 
 import numpy as np
@@ -15,12 +15,8 @@ from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.data_fit import data_fit
-from ptypinn.scale import LedgerEntry
-from ptypinn.scale_audit.ledger import with_account
-from ptypinn.solvers.postprocess import close_flux
+from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.problem import Problem, Result, SolverOptions
-from ptypinn.uncertainty import with_trust
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, Watch, relayed, silent
 
@@ -60,12 +56,11 @@ def refine(
             from ptypinn.solvers.lsqml import refine_with_ptychi
 
             result = refine_with_ptychi(scan, options, device, config.seed, progress or silent, start)
-            return _accounted(_reconstruction(scan, config, result), scan, [], device)
+            return finalise(_reconstruction(scan, config, result), scan, device=device)
         with torch.no_grad():
             seen = relayed(watch, partial(_reconstruction, scan, config))
             result = Problem(scan, options, device, start).solve(progress or silent, seen)
-        found, closed = close_flux(_reconstruction(scan, config, result), scan, device=device)
-        return _accounted(found, scan, [closed], device)
+        return finalise(_reconstruction(scan, config, result), scan, device=device, match_flux=True)
 
 
 def _solver_options(config: RefineConfig) -> SolverOptions:
@@ -88,12 +83,3 @@ def _check_start(scan: ScanData, start: Reconstruction) -> None:
 def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
     record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
     return result.reconstruction(scan, record)
-
-
-def _accounted(
-    found: Reconstruction, scan: ScanData, closing: list[LedgerEntry], device: torch.device
-) -> Reconstruction:
-    """The reconstruction with figures of merit, trust and scale ledger."""
-    fit = data_fit(scan, found.object, found.probe, found.positions_px, device=device)
-    found = replace(found, metrics=fit.figures())
-    return with_account(with_trust(found, scan, fit), scan, closing, fit)

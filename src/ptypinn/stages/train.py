@@ -24,8 +24,8 @@ from ptypinn.models import MODELS
 from ptypinn.models.model_file import Bundle, BundleHeader
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import to_fft_order
-from ptypinn.scale import IntensityScaler, input_scale
-from ptypinn.scale_audit.training_ledger import gauge_of, training_ledger
+from ptypinn.scale import IntensityScaler, compute_input_scale
+from ptypinn.scale_audit.training_ledger import compute_gauge, build_training_ledger
 from ptypinn.training.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
 from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
 from ptypinn.training.patch_module import PtychoTask
@@ -105,7 +105,7 @@ def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredi
         network = MODELS[config.model](**_hyperparameters(scan, config))
     except ValueError as error:
         raise InputError(scan.source, "counts", str(error), "patterns that the network takes") from None
-    scaler = IntensityScaler(input_scale(energy, scan.size), config.trainable_log_scale)
+    scaler = IntensityScaler(compute_input_scale(energy, scan.size), config.trainable_log_scale)
     mask = to_fft_order(torch.from_numpy(scan.good))
     return PatchPredictor(network, scaler, torch.from_numpy(scan.require_probe()), mask, config.train_probe)
 
@@ -142,7 +142,7 @@ def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float
     best = read(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, NOTED)
     task.cpu().load_state_dict(best["state_dict"])
     predictor = task.predictor
-    ledger = training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)
+    ledger = build_training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)
     header = BundleHeader(
         model=config.model,
         hyperparameters=_hyperparameters(scan, config),
@@ -151,7 +151,7 @@ def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float
         log_scale=float(predictor.scaler.log_scale.detach()),
         probe_gauge=scan.probe_gauge,
         trained_probe=config.train_probe,
-        gauge=gauge_of(ledger),
+        gauge=compute_gauge(ledger),
         scale=[entry.as_json() for entry in ledger],
         provenance=to_plain(
             {

@@ -17,7 +17,7 @@ from ptypinn.metrics.comparison import Comparison
 from ptypinn.runs.jobs.task import reason_of
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
-from ptypinn.studies.twin_ambiguity import limits_of
+from ptypinn.studies.twin_ambiguity import collect_limits
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import count, flag, number, text, to_plain
 
@@ -28,8 +28,8 @@ UNSEEN = {"pixels": count, "output_vs_truth_ratio": number, "pearson_r_amplitude
 HEALTH = {"epochs_completed": count, "stopped_early": flag, "nan_count": count}
 SCALING = {"source": text, "factor": number}
 """Fields of a record that a row repeats, with their kinds."""
-ODD = (InputError, OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
-"""What a run that is damaged, foreign or of another version may give rise to."""
+READ_ERRORS = (InputError, OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""Errors that a damaged run, one of another program or one of another version raises."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Skipped:
     folder: str
     """Its path."""
     reason: str
-    """Why, in one line."""
+    """The reason, in one line."""
 
     @property
     def line(self) -> str:
@@ -49,7 +49,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class BiasSummary:
-    """What several runs show together."""
+    """Summary of several runs."""
 
     rows: list[dict[str, Any]]
     """One per run, plain values."""
@@ -58,10 +58,10 @@ class BiasSummary:
     skipped: list[Skipped]
     """Folders that could not be used."""
     limits: list[str]
-    """What limits which scenario, in sentences."""
+    """Limits of the scenarios, in sentences."""
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the images, in plain values."""
+        """Return everything but the images, in plain values."""
         content = {"schema_version": SCHEMA_VERSION, "version": __version__, "runs": self.rows}
         return dict(to_plain({**content, "limits": self.limits, "skipped": self.skipped}))
 
@@ -79,10 +79,10 @@ def aggregate(
         places: Run folders, or folders of run folders.
         config: Which pixels count.
         leave_out: A folder to pass over, such as that of the summary.
-        progress: Told how many runs are read.
+        progress: Called with the number of runs that are read.
 
     Raises:
-        InputError: Where no run is usable; says why not.
+        InputError: Where no run is usable; with the reasons.
     """
     config, report = config or StudyReportConfig(), progress or silent
     folders, runs, skipped = find_runs(places, leave_out), list[RunRecord](), list[Skipped]()
@@ -91,21 +91,21 @@ def aggregate(
         report("read", done, len(folders))
         try:
             run = read_run(folder, config.lit_fraction)
-            rows.append(row_of(run, folder.name))
+            rows.append(summarise_run(run, folder.name))
             runs.append(run)
-        except ODD as error:
+        except READ_ERRORS as error:
             skipped.append(Skipped(str(folder), reason_of(error)))
     if not runs:
-        found = "; ".join(line.reason for line in skipped) or "no run folder in " + ", ".join(map(str, places))
-        raise InputError("study report", "runs", found, "at least one finished run of a simulated scan")
+        reasons = "; ".join(line.reason for line in skipped) or "no run folder in " + ", ".join(map(str, places))
+        raise InputError("study report", "runs", reasons, "at least one finished run of a simulated scan")
     report("read", len(folders), len(folders))
     names = _names([run.folder for run in runs])
     rows = [{**row, "run": name} for row, name in zip(rows, names, strict=True)]
-    return BiasSummary(rows, runs, skipped, limits_of(rows, [run.metadata for run in runs]))
+    return BiasSummary(rows, runs, skipped, collect_limits(rows, [run.metadata for run in runs]))
 
 
-def row_of(run: RunRecord, name: str) -> dict[str, Any]:
-    """One run in plain values; what its record does not say, or not as it should, is None."""
+def summarise_run(run: RunRecord, name: str) -> dict[str, Any]:
+    """Summarise one run in plain values; None where its record lacks a value or holds one of another type."""
     metadata, metrics, comparison = run.metadata, run.evaluation.metrics, run.evaluation.comparison
     assert comparison is not None
     return {
@@ -117,9 +117,9 @@ def row_of(run: RunRecord, name: str) -> dict[str, Any]:
         "photons": number(_parameter(metadata, "nphotons")),
         **{key: number(metrics.get(key)) for key in FIGURES},
         "unseen": _fields(_part(metadata, "unseen"), UNSEEN),
-        **bias_of(comparison),
+        **measure_bias(comparison),
         "scale_parity": _fields(_part(metadata, "forward_pass_diagnostics"), PARITY),
-        "prediction_scale": _fields(_part(metadata, "prediction_scale") or _kept_scale(run), SCALING),
+        "prediction_scale": _fields(_part(metadata, "prediction_scale") or _recorded_scale(run), SCALING),
         "stage_ratios": stage_ratios(run.recon.scale),
         "non_finite": {"object": run.non_finite, **_non_finite(run.recon.scale)},
         "training_health": _fields(_part(metadata, "training_health"), HEALTH),
@@ -128,8 +128,8 @@ def row_of(run: RunRecord, name: str) -> dict[str, Any]:
     }
 
 
-def bias_of(comparison: Comparison) -> dict[str, Any]:
-    """Reconstruction minus truth on the compared pixels: mean, median and 5th and 95th percentile.
+def measure_bias(comparison: Comparison) -> dict[str, Any]:
+    """Measure reconstruction minus truth on the compared pixels: mean, median, 5th and 95th percentile.
 
     Amplitudes as they are, without any fit; phases in radians, wrapped, after one global phase.
     """
@@ -143,22 +143,22 @@ def bias_of(comparison: Comparison) -> dict[str, Any]:
 
 
 def stage_ratios(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Factor on the object's amplitude by every stage of a scale ledger; None where there is no finite one."""
+    """Return the factor of every stage of a scale ledger on the object's amplitude; None where it is not finite."""
     rows = []
     for record in ledger:
         try:
             entry = LedgerEntry.from_json(record)
             ratio = number(float(entry.discrepancy))
-        except ODD:  # of another version
+        except READ_ERRORS:  # of another version
             continue
         rows.append({"stage": str(entry.stage), "ratio": ratio, "on_path": bool(entry.on_path)})
     return rows
 
 
-def _kept_scale(run: RunRecord) -> Mapping[str, Any]:
-    """Source and factor of the prediction scaling, as the reconstruction keeps them."""
-    kept = getattr(run.recon, "prediction_scale", None)
-    return kept if isinstance(kept, Mapping) else {}
+def _recorded_scale(run: RunRecord) -> Mapping[str, Any]:
+    """Return source and factor of the prediction scaling, as recorded with the reconstruction."""
+    scale = getattr(run.recon, "prediction_scale", None)
+    return scale if isinstance(scale, Mapping) else {}
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
@@ -169,18 +169,18 @@ def _spread(values: np.ndarray) -> dict[str, float]:
 
 
 def _non_finite(ledger: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Values that are not finite by stage, for the stages that had any."""
-    found: dict[str, int] = {}
+    """Count values that are not finite, by stage, for the stages that have any."""
+    counts: dict[str, int] = {}
     for record in ledger:
         stats = record.get("stats") if isinstance(record, Mapping) else None
         bad = count(stats.get("non_finite")) if isinstance(stats, Mapping) else None
         if bad:
-            found[str(record.get("stage"))] = bad
-    return found
+            counts[str(record.get("stage"))] = bad
+    return counts
 
 
 def _fields(part: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """Fields of a part of a record, each as its kind says."""
+    """Read fields of a part of a record, each converted to its type."""
     return {name: kind(part.get(name)) for name, kind in kinds.items()}
 
 
@@ -196,7 +196,7 @@ def _scenario(metadata: Mapping[str, Any]) -> str:
 
 
 def _parameter(metadata: Mapping[str, Any], name: str) -> Any:
-    """A parameter of the run, which may stand with its origin."""
+    """Return the value of a parameter of the run, which may be recorded with its origin."""
     for part in ("parameters", "config"):
         if name in (values := _part(metadata, part)):
             value = values[name]
@@ -205,7 +205,7 @@ def _parameter(metadata: Mapping[str, Any], name: str) -> Any:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or as much of their paths as tells them apart."""
+    """Return the folders' names, with as much of their paths as makes them unique."""
     parts = [folder.resolve().parts[1:] for folder in folders]
     deepest = max(map(len, parts), default=1)
     depth = next((n for n in range(1, deepest) if len({part[-n:] for part in parts}) == len(parts)), deepest)

@@ -18,12 +18,12 @@ from ptypinn.metrics.shot_noise import shot_noise_limit
 from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
-from ptypinn.studies.scenario import Scenario, resolve
-from ptypinn.studies.sim_lines import MODEL, simulation_of
+from ptypinn.studies.scenario import Scenario, resolve_scenario
+from ptypinn.studies.sim_lines import MODEL, configure_simulation
 
 Arm = Literal["scaled", "held"]
 REFINE = "refine"
-FIGURES = (
+METRICS = (
     "output_vs_truth_ratio",
     "complex_error",
     "complex_error_after_factor",
@@ -36,18 +36,18 @@ EVALUATION = EvaluateConfig(remove_ramp=False, remove_shift=False)
 
 @dataclass(frozen=True)
 class DoseJob:
-    """What one job of the dose study does."""
+    """Parameters of one job of the dose study."""
 
     scenario: ScenarioName
     """Name of the scenario."""
     solver: str
     """`refine` or the name of a network."""
     arm: Arm
-    """`scaled`: the probe has the photons of the dose; `held`: it is said to have those of the reference."""
+    """`scaled`: the probe has the photons of the dose; `held`: it is stated with those of the reference."""
     photons: float
     """Photons per measured pattern, on average behind the object."""
     reference_photons: float
-    """Photons that the probe is said to give in the arm `held`."""
+    """Photons of the probe as stated in the arm `held`."""
     seed: int
     """Seed of object, positions and noise."""
     object_size: int
@@ -55,11 +55,11 @@ class DoseJob:
     base_total_images: int
     """Patterns of the scan, times gridsize**2."""
     iterations: int
-    """Most iterations of `refine`."""
+    """Maximum number of iterations of `refine`."""
     nepochs: int
     """Passes over the groups that a network trains for."""
     profile: dict[str, Any]
-    """The profile of the scenario: what nothing above replaces is taken from it."""
+    """Profile of the scenario, for all that the fields above do not set."""
 
     @property
     def name(self) -> str:
@@ -81,20 +81,20 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
     inverse times the truth.
 
     Returns:
-        Figures of merit, the photons counted and stated, and the shot-noise limit of the complex error.
+        Metrics, the photons counted and stated, and the shot-noise limit of the complex error.
     """
-    scenario = scenario_of(job)
-    truth = simulate(simulation_of(scenario, folder))
+    scenario = configure_scenario(job)
+    truth = simulate(configure_simulation(scenario, folder))
     scan = truth.replace(probe=(truth.require_probe() * job.stated_factor).astype(np.complex64))
-    recon = solve(scan, scenario, job, folder)
+    recon = solve_scan(scan, scenario, job, folder)
     metrics = evaluate(recon, scan, config=EVALUATION).metrics
     recon.save(folder / RECONSTRUCTION)
-    lit = recon.well_lit(EVALUATION.lit_fraction)
+    illuminated = recon.well_lit(EVALUATION.lit_fraction)
     assert truth.truth is not None
     return {
-        **{name: metrics[name] for name in FIGURES if name in metrics},
+        **{name: metrics[name] for name in METRICS if name in metrics},
         "expected_ratio": 1 / job.stated_factor,
-        "shot_noise_limit": shot_noise_limit(recon.illumination / job.stated_factor**2, truth.truth, lit),
+        "shot_noise_limit": shot_noise_limit(recon.illumination / job.stated_factor**2, truth.truth, illuminated),
         "photons_measured": truth.provenance["photons_measured"],
         "photons_stated": job.photons * job.stated_factor**2,
         "probe_stated_wrong_by": job.stated_factor,
@@ -102,8 +102,8 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
     }
 
 
-def scenario_of(job: DoseJob) -> Scenario:
-    """The scenario of a job: a profile with the job's dose, size and seeds."""
+def configure_scenario(job: DoseJob) -> Scenario:
+    """Resolve the scenario of a job: a profile with the job's dose, size and seeds."""
     model = None if job.solver == REFINE else job.solver
     config = SimLinesConfig(
         scenario=job.scenario,
@@ -117,11 +117,11 @@ def scenario_of(job: DoseJob) -> Scenario:
         model=model,
         nepochs=job.nepochs,
     )
-    return resolve(config)
+    return resolve_scenario(config)
 
 
-def solve(scan: ScanData, scenario: Scenario, job: DoseJob, folder: Path) -> Reconstruction:
-    """Reconstruct a scan whose probe is taken as it is: all of it, or with a network the half that it never saw."""
+def solve_scan(scan: ScanData, scenario: Scenario, job: DoseJob, folder: Path) -> Reconstruction:
+    """Reconstruct a scan with its probe as stated: by `refine` all of it, by a network the half held out."""
     if job.solver == REFINE:
         from ptypinn.stages.refine import refine
 

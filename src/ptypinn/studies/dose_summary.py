@@ -36,30 +36,33 @@ class Slope:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that the study must show."""
+    """One condition that the study must meet."""
 
     name: str
-    """What it is."""
+    """The condition in words."""
     value: float
-    """What was found; of several values the one furthest off."""
+    """The measured value; of several the one furthest from the range."""
     low: float
-    """Least value that passes."""
+    """Smallest value that passes."""
     high: float
     """Largest value that passes."""
 
     @property
     def passed(self) -> bool:
-        """Whether the value lies in the range."""
+        """True if the value lies in the range."""
         return self.low <= self.value <= self.high
 
 
-def power_law(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """Slope of log y against log x by ordinary least squares.
+def fit_power_law(x: Sequence[float], y: Sequence[float]) -> Slope:
+    """Fit the slope of log y against log x by ordinary least squares.
 
     The standard error is `sqrt(sum r**2 / (n - 2) / sum (log x - mean)**2)`, r being the residuals.
 
     Raises:
-        ValueError: Where fewer than two different x are given, or values are not positive.
+        ValueError: Where fewer than two different x are passed, or values are not positive.
+
+    >>> round(fit_power_law([1e4, 1e6, 1e8], [3.0, 30.0, 300.0]).value, 6)
+    0.5
     """
     if len(set(x)) < 2 or min(*x, *y) <= 0:
         raise ValueError("a power law needs positive values at two different places")
@@ -72,10 +75,10 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> Slope:
     return Slope(slope, error, len(u))
 
 
-def points_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of every scenario, arm and dose, in order of the dose.
+def average_points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean and standard deviation over the seeds of every scenario, arm and dose, in order of the dose.
 
-    Figures that a job has not are left out; the deviation of a single seed is None.
+    Metrics that a job lacks are left out; the deviation of a single seed is None.
     """
     places = sorted({(row["scenario"], row["arm"], row["photons"]) for row in rows})
     points = []
@@ -91,19 +94,19 @@ def points_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return points
 
 
-def slopes_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Slope]:
-    """Slope of log amplitude ratio against log dose in the negative control, by scenario; none where doses lack."""
+def fit_slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Slope]:
+    """Fit log amplitude against log dose in the negative control, by scenario; those of one dose are left out."""
     slopes = {}
     for scenario in sorted({row["scenario"] for row in rows}):
         held = [row for row in rows if row["scenario"] == scenario and row["arm"] == "held"]
         doses, ratios = ([row[name] for row in held] for name in ("photons", "output_vs_truth_ratio"))
         if len(set(doses)) >= 2 and min(ratios) > 0:
-            slopes[scenario] = power_law(doses, ratios)
+            slopes[scenario] = fit_power_law(doses, ratios)
     return slopes
 
 
-def checks_of(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope]) -> list[Check]:
-    """The ratio of the co-scaled arm from 1e4 photons up, and the slope of the negative control, by scenario."""
+def check_study(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope]) -> list[Check]:
+    """Check the ratio of the co-scaled arm from 1e4 photons up, and the slope of the negative control, by scenario."""
     checks = []
     for scenario in sorted({point["scenario"] for point in points}):
         ratios = [
@@ -121,9 +124,9 @@ def checks_of(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope]) 
     return checks
 
 
-def markdown(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope], checks: Sequence[Check]) -> str:
-    """The study as a page of Markdown: checks, then one table per scenario and arm."""
-    lines = ["# Dose study", "", "| check | found | range | |", "|---|---|---|---|"]
+def format_markdown(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope], checks: Sequence[Check]) -> str:
+    """Format the study as a page of Markdown: checks, then one table per scenario and arm."""
+    lines = ["# Dose study", "", "| check | measured | range | |", "|---|---|---|---|"]
     for check in checks:
         verdict = "passed" if check.passed else "FAILED"
         lines.append(f"| {check.name} | {check.value:.5g} | {check.low:g} to {check.high:g} | {verdict} |")
@@ -139,7 +142,7 @@ def markdown(points: Sequence[Mapping[str, Any]], slopes: Mapping[str, Slope], c
 
 def _table(points: Sequence[Mapping[str, Any]], arm: str) -> list[str]:
     error = "complex_error" if arm == "scaled" else "complex_error_after_factor"
-    title = "complex error" if arm == "scaled" else "complex error, scale forgiven"
+    title = "complex error" if arm == "scaled" else "complex error after one factor"
     columns = ("output_vs_truth_ratio", error, "shot_noise_limit", "pearson_r_amplitude", "frc_half_bit_px")
     names = ("amplitude ratio", title, "shot-noise limit", "Pearson r", "FRC half-bit, px")
     lines = [f"| photons | expected ratio | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]

@@ -18,7 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
 from ptypinn.models.model_file import Bundle
 from ptypinn.physics.illumination import illumination_at
-from ptypinn.scale import input_scale
+from ptypinn.scale import compute_input_scale
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.schema import (
     ForwardPassDiagnostics,
@@ -33,12 +33,12 @@ from ptypinn.studies.schema import (
 from ptypinn.training.callbacks import CURVE
 
 SCALE_TOLERANCE, SPLIT_TOLERANCE = 0.01, 0.05
-LIT_FRACTION, DARK_FRACTION = 0.1, 1e-3
-"""Shares of the 95th percentile of the light, above which a pixel counts as lit, and below which as unseen."""
+ILLUMINATED_FRACTION, DARK_FRACTION = 0.1, 1e-3
+"""Fractions of the 95th percentile of the illumination: illuminated above the first, unseen below the second."""
 
 
-def split_stats(scan: ScanData, config: TrainConfig) -> SplitIntensityStats:
-    """Photons per pattern of the part that trains and of the part held out, and whether they differ."""
+def measure_split(scan: ScanData, config: TrainConfig) -> SplitIntensityStats:
+    """Compare photons per pattern of the training part and of the part held out."""
     sums = pattern_sums(scan)
     train, test = (_stats(sums[part], scan.size) for part in _parts(scan, config))
     deviation = test.scale / train.scale - 1 if test.scale and train.scale else None
@@ -46,16 +46,16 @@ def split_stats(scan: ScanData, config: TrainConfig) -> SplitIntensityStats:
     if deviation is None or abs(deviation) > SPLIT_TOLERANCE:
         by = "by an unknown factor" if deviation is None else f"by {deviation:+.1%}"
         warning = (
-            f"the half held out departs from the one that trains {by} in amplitude: the network was not made for it"
+            f"the half held out departs from the training half {by} in amplitude: the network was not trained for that"
         )
     return SplitIntensityStats(train, test, deviation, warning)
 
 
-def scaler_state(bundle: Bundle | None, external: float | None) -> IntensityScalerState:
-    """The intensity scaler of a model beside the scale of its training counts.
+def read_scaler(bundle: Bundle | None, external: float | None) -> IntensityScalerState:
+    """Read the intensity scaler of a model beside the scale of its training counts.
 
     Raises:
-        InputError: Where the model holds no usable scaler; says what it holds.
+        InputError: Where the model holds no usable scaler.
     """
     if bundle is None:
         raise InputError("model", "", "none that can be read", "a model with an intensity scaler")
@@ -64,19 +64,19 @@ def scaler_state(bundle: Bundle | None, external: float | None) -> IntensityScal
         raise InputError(bundle.source, "log_scale", repr(value), "a finite number")
     config, scale = bundle.header.provenance.get("config") or {}, math.exp(value)
     learned = config.get("trainable_log_scale")
-    known = None if learned is None else bool(learned)
+    trainable = None if learned is None else bool(learned)
     delta, ratio = (None, None) if not external else (scale - external, scale / external)
-    return IntensityScalerState(float(value), scale, known, external, delta, ratio)
+    return IntensityScalerState(float(value), scale, trainable, external, delta, ratio)
 
 
-def forward_pass(
+def compare_scales(
     scaler: IntensityScalerState, evaluation: Evaluation, ledger: list[dict[str, Any]]
 ) -> ForwardPassDiagnostics:
-    """The scale of the network's input, of its stitched output, and of the truth; None for what is not known."""
+    """Compare the scale of the network's input, of its stitched output, and of the truth; None where unavailable."""
     match = None if scaler.ratio is None else 100 * (1 - abs(scaler.ratio - 1))
     flag = None if scaler.ratio is None else abs(scaler.ratio - 1) > SCALE_TOLERANCE
-    given = next((entry for entry in ledger if entry.get("stage") == "input normalisation"), {})
-    into = (given.get("stats") or {}).get("mean")
+    normalisation = next((entry for entry in ledger if entry.get("stage") == "input normalisation"), {})
+    into = (normalisation.get("stats") or {}).get("mean")
     out, truth = None, None
     if evaluation.comparison is not None:
         mask = evaluation.comparison.alignment.mask
@@ -95,28 +95,28 @@ def forward_pass(
     )
 
 
-def training_labels(scan: ScanData, config: TrainConfig) -> TrainingLabels:
-    """The truth beneath the training patterns; training sees it only where its real-space term has a weight."""
+def measure_labels(scan: ScanData, config: TrainConfig) -> TrainingLabels:
+    """Measure the truth under the training patterns; it enters training only where the real-space term has a weight."""
     used = config.realspace > 0
-    said = "shown to the training" if used else "never shown to the training, which has the counts alone"
+    usage = "shown to the training" if used else "never shown to the training, which has the counts alone"
     if scan.truth is None:
-        return TrainingLabels(used, "no truth is known", 0, None, None, None, None, 0)
-    light = _training_light(scan, config)
-    lit = light > LIT_FRACTION * np.percentile(light[light > 0], 95)
-    values = np.abs(scan.truth[lit]).astype(np.float64)
+        return TrainingLabels(used, "the scan has no truth", 0, None, None, None, None, 0)
+    illumination = _training_illumination(scan, config)
+    illuminated = illumination > ILLUMINATED_FRACTION * np.percentile(illumination[illumination > 0], 95)
+    values = np.abs(scan.truth[illuminated]).astype(np.float64)
     finite = values[np.isfinite(values)]
     mean, std, low, high = _spread(finite)
-    source = f"amplitude of the truth where the training patterns shine; {said}"
-    return TrainingLabels(used, source, int(lit.sum()), mean, std, low, high, int(len(values) - len(finite)))
+    source = f"amplitude of the truth where the training patterns reach; {usage}"
+    return TrainingLabels(used, source, int(illuminated.sum()), mean, std, low, high, int(len(values) - len(finite)))
 
 
-def unseen_part(scan: ScanData, config: TrainConfig, evaluation: Evaluation) -> UnseenPart:
-    """Figures of merit on the compared pixels that no training pattern lit: neighbours of the cut are left out."""
+def measure_unseen(scan: ScanData, config: TrainConfig, evaluation: Evaluation) -> UnseenPart:
+    """Measure metrics on the compared pixels that no training pattern illuminates: pixels near the cut are left out."""
     comparison = evaluation.comparison
     if comparison is None or scan.truth is None or comparison.reference.shape != scan.truth.shape:
         return UnseenPart(0, None, None)
-    light = _training_light(scan, config)
-    dark = light < DARK_FRACTION * np.percentile(light[light > 0], 95)
+    illumination = _training_illumination(scan, config)
+    dark = illumination < DARK_FRACTION * np.percentile(illumination[illumination > 0], 95)
     mask, image = comparison.alignment.mask & dark, comparison.alignment.image
     if not mask.any():
         return UnseenPart(0, None, None)
@@ -124,8 +124,8 @@ def unseen_part(scan: ScanData, config: TrainConfig, evaluation: Evaluation) -> 
     return UnseenPart(int(mask.sum()), output_vs_truth_ratio(image, comparison.reference, mask), correlation)
 
 
-def training_health(folder: Path, bundle: Bundle | None, config: TrainConfig) -> TrainingHealth:
-    """How a training went, by its learning curve and its model."""
+def assess_training(folder: Path, bundle: Bundle | None, config: TrainConfig) -> TrainingHealth:
+    """Assess a training by its learning curve and its model."""
     losses = _losses(folder / CURVE)
     epochs = None if bundle is None else bundle.header.provenance.get("epochs")
     last = losses[-1] if losses else None
@@ -142,13 +142,13 @@ def training_health(folder: Path, bundle: Bundle | None, config: TrainConfig) ->
     )
 
 
-def external_scale(scan: ScanData, config: TrainConfig) -> float | None:
-    """The factor s that the counts of the training part ask for, sqrt(photons); None in the dark."""
+def measure_external_scale(scan: ScanData, config: TrainConfig) -> float | None:
+    """Return the input scale s of the counts of the training part, sqrt(photons); None without photons."""
     return _scale(float(pattern_sums(scan)[_parts(scan, config)[0]].mean()), scan.size)
 
 
-def _training_light(scan: ScanData, config: TrainConfig) -> np.ndarray:
-    """Photons that the training patterns put on every pixel of the truth."""
+def _training_illumination(scan: ScanData, config: TrainConfig) -> np.ndarray:
+    """Return the photons of the training patterns on every pixel of the truth."""
     assert scan.truth is not None
     positions = scan.positions_px[_parts(scan, config)[0]]
     return illumination_at(positions, scan.require_probe(), (scan.truth.shape[0], scan.truth.shape[1]))
@@ -164,18 +164,18 @@ def _stats(sums: np.ndarray, size: int) -> SplitStats:
 
 
 def _spread(values: np.ndarray) -> tuple[float | None, float | None, float | None, float | None]:
-    """Mean, standard deviation, least and largest; None of nothing."""
+    """Return mean, standard deviation, minimum and maximum; None for no values."""
     if not len(values):
         return None, None, None, None
     return float(values.mean()), float(values.std()), float(values.min()), float(values.max())
 
 
 def _scale(photons: float, size: int) -> float | None:
-    return input_scale(photons, size) if photons > 0 else None
+    return compute_input_scale(photons, size) if photons > 0 else None
 
 
 def _losses(table: Path) -> list[float]:
-    """Training loss of every epoch; none where there is no table."""
+    """Read the training loss of every epoch; an empty list without a table."""
     try:
         with table.open(newline="") as lines:
             return [float(row["train_loss"] or "nan") for row in csv.DictReader(lines)]

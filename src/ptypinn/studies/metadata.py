@@ -1,4 +1,4 @@
-"""The record of a study: everything that `run_metadata.json` says beyond what every run says."""
+"""The record of a study: what `run_metadata.json` holds beyond the record of every run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,40 @@ from ptypinn.models.model_file import Bundle, load_bundle
 from ptypinn.stages.diagnose import Diagnosis
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.measures import (
-    external_scale,
-    forward_pass,
-    scaler_state,
-    split_stats,
-    training_health,
-    training_labels,
-    unseen_part,
+    assess_training,
+    compare_scales,
+    measure_external_scale,
+    measure_labels,
+    measure_split,
+    measure_unseen,
+    read_scaler,
 )
-from ptypinn.studies.missing import missing_health, missing_labels, missing_scaler, missing_split
+from ptypinn.studies.missing import (
+    explain_missing_health,
+    explain_missing_labels,
+    explain_missing_scaler,
+    explain_missing_split,
+)
 from ptypinn.studies.scenario import Scenario, stage_records
-from ptypinn.studies.schema import SCHEMA, IntensityScalerState, StudyMetadata
+from ptypinn.studies.schema import (
+    SCHEMA,
+    ForwardPassDiagnostics,
+    IntensityScalerState,
+    SplitIntensityStats,
+    StudyMetadata,
+    TrainingHealth,
+    TrainingLabels,
+)
 from ptypinn.studies.step_cache import Step
-from ptypinn.studies.twin_ambiguity import scenario_limits
+from ptypinn.studies.twin_ambiguity import describe_limits
 from ptypinn.training.callbacks import CURVE
 
 PREFIX = "[scale]"
-"""Every line about scale on the console begins with it."""
+"""Prefix of every line about scale on the console."""
+STEP_FIELDS = ("wall_s", "cpu_s", "reused")
 
 
-def metadata_of(
+def build_metadata(
     scenario: Scenario,
     scan: ScanData,
     model: Path,
@@ -52,49 +66,72 @@ def metadata_of(
         model: File of the trained model.
         recon: The half held out.
         evaluation: Its comparison with the truth.
-        diagnosis: Where amplitude went.
-        steps: What was done, and for how long.
+        diagnosis: The scale diagnosis.
+        steps: Steps with their durations.
     """
     missing: dict[str, str] = {}
     bundle = _bundle(model, missing)
-    scaler = _scaler(bundle, external_scale(scan, scenario.train), missing)
-    passed = forward_pass(scaler, evaluation, recon.scale)
-    split, labels = split_stats(scan, scenario.train), training_labels(scan, scenario.train)
-    health = training_health(model.parent, bundle, scenario.train)
-    absent = {name: "not measured in this run" for name, value in asdict(passed).items() if value is None}
-    missing |= {f"forward_pass_diagnostics.{name}": reason for name, reason in absent.items()}
-    missing |= missing_scaler(scaler, missing.get("intensity_scaler_state"))
-    missing |= missing_health(health, model.parent / CURVE, missing.get("model"))
-    missing |= {**missing_labels(labels), **missing_split(split)}
+    scaler = _scaler(bundle, measure_external_scale(scan, scenario.train), missing)
+    passed = compare_scales(scaler, evaluation, recon.scale)
+    split, labels = measure_split(scan, scenario.train), measure_labels(scan, scenario.train)
+    health = assess_training(model.parent, bundle, scenario.train)
+    missing |= _explain_missing(scaler, passed, health, labels, split, model.parent / CURVE, missing)
     return StudyMetadata(
         schema=SCHEMA,
-        scenario=scenario.name,
-        parameters={name: asdict(parameter) for name, parameter in scenario.parameters.items()},
-        overrides=[asdict(override) for override in scenario.overrides],
-        stages=stage_records(scenario),
-        photons_per_pattern=_photons(scenario, scan),
-        probe=_probe(scenario, scan),
+        **_describe_scenario(scenario, scan),
         intensity_scaler_state=scaler,
         forward_pass_diagnostics=passed,
         split_intensity_stats=split,
         training_labels=labels,
         prediction_scale=dict(recon.prediction_scale),
         training_health=health,
-        steps={name: {key: getattr(step, key) for key in ("wall_s", "cpu_s", "kept")} for name, step in steps.items()},
-        seeds={name: scenario.value(name) for name in ("object_seed", "sim_seed", "train_seed")},
+        steps={name: {key: getattr(step, key) for key in STEP_FIELDS} for name, step in steps.items()},
         metrics=dict(evaluation.metrics),
-        unseen=unseen_part(scan, scenario.train, evaluation),
+        unseen=measure_unseen(scan, scenario.train, evaluation),
         ledger=list(recon.scale),
         training_ledger=[entry.as_json() for entry in diagnosis.training],
         diagnosis=_diagnosis(diagnosis),
         missing=missing,
-        limits=scenario_limits(scenario, scan, evaluation, bundle),
+        limits=describe_limits(scenario, scan, evaluation, bundle),
         warnings=[*evaluation.warnings, *([split.warning] if split.warning else [])],
     )
 
 
+def _describe_scenario(scenario: Scenario, scan: ScanData) -> dict[str, Any]:
+    """Return the fields of the record that the scenario and its scan determine."""
+    return {
+        "scenario": scenario.name,
+        "parameters": {name: asdict(parameter) for name, parameter in scenario.parameters.items()},
+        "overrides": [asdict(override) for override in scenario.overrides],
+        "stages": stage_records(scenario),
+        "photons_per_pattern": _photons(scenario, scan),
+        "probe": _probe(scenario, scan),
+        "seeds": {name: scenario.value(name) for name in ("object_seed", "sim_seed", "train_seed")},
+    }
+
+
+def _explain_missing(
+    scaler: IntensityScalerState,
+    passed: ForwardPassDiagnostics,
+    health: TrainingHealth,
+    labels: TrainingLabels,
+    split: SplitIntensityStats,
+    curve: Path,
+    unread: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the reason for every field without a value; `unread` names what could not be read at all."""
+    absent = {name: "not measured in this run" for name, value in asdict(passed).items() if value is None}
+    return {
+        **{f"forward_pass_diagnostics.{name}": reason for name, reason in absent.items()},
+        **explain_missing_scaler(scaler, unread.get("intensity_scaler_state")),
+        **explain_missing_health(health, curve, unread.get("model")),
+        **explain_missing_labels(labels),
+        **explain_missing_split(split),
+    }
+
+
 def console_lines(metadata: StudyMetadata) -> list[str]:
-    """What the record says about scale, one fact per line, each line beginning with `[scale]`."""
+    """Format the record of the scale, one fact per line, each line beginning with `[scale]`."""
     passed, photons = metadata.forward_pass_diagnostics, metadata.photons_per_pattern
     lines = [f"{name} {_text(value)}" for name, value in asdict(passed).items()]
     lines += [f"photons_per_pattern {name} {_text(value)}" for name, value in photons.items()]
@@ -124,31 +161,31 @@ def _bundle(model: Path, missing: dict[str, str]) -> Bundle | None:
 
 def _scaler(bundle: Bundle | None, external: float | None, missing: dict[str, str]) -> IntensityScalerState:
     try:
-        return scaler_state(bundle, external)
+        return read_scaler(bundle, external)
     except InputError as error:
         missing["intensity_scaler_state"] = missing.get("model", str(error))
         return IntensityScalerState(external_intensity_scale=external)
 
 
 def _photons(scenario: Scenario, scan: ScanData) -> dict[str, float | None]:
-    """Photons per pattern: asked for behind the object, expected and measured there, and through vacuum."""
-    made, requested, factor = scan.provenance, scenario.value("nphotons"), scenario.value("probe_scale")
+    """Return photons per pattern: requested behind the object, expected and measured there, and through vacuum."""
+    provenance, requested, factor = scan.provenance, scenario.value("nphotons"), scenario.value("probe_scale")
     return {
         "requested": requested,
         "probe_scale": factor,
         "requested_times_probe_scale_squared": requested * factor**2,
-        "expected": made.get("photons_expected"),
-        "measured": made.get("photons_measured"),
+        "expected": provenance.get("photons_expected"),
+        "measured": provenance.get("photons_measured"),
         "through_vacuum": float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2)),
     }
 
 
 def _probe(scenario: Scenario, scan: ScanData) -> dict[str, Any]:
     names = ("probe_equivalent_diameter_px", "probe_power_at_edge", "step_px", "overlap")
-    kept = {name.removeprefix("probe_"): scan.provenance.get(name) for name in names}
-    return {"kind": scenario.simulate.probe, **kept, "file": scenario.probe_file}
+    geometry = {name.removeprefix("probe_"): scan.provenance.get(name) for name in names}
+    return {"kind": scenario.simulate.probe, **geometry, "file": scenario.probe_file}
 
 
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The diagnosis without its ledgers, which stand beside it."""
+    """Return the diagnosis without its ledgers, which the record holds separately."""
     return {key: value for key, value in diagnosis.as_json().items() if key not in ("ledger", "training_ledger")}

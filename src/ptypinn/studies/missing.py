@@ -1,4 +1,4 @@
-"""Which figures of a record have no value, and why."""
+"""Reasons for the fields of a record that have no value."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from ptypinn.utils.serialise import to_plain
 
 NOT_FINITE = "the value is not finite"
 FROM_MODEL = ("epochs_completed", "stopped_early")
-"""Figures of the training that the model holds; the others are of the learning curve."""
+"""Fields of the training that the model holds; the others come from the learning curve."""
 
 
-def missing_scaler(state: IntensityScalerState, reason: str | None) -> dict[str, str]:
-    """What is not known of the intensity scaler.
+def explain_missing_scaler(state: IntensityScalerState, reason: str | None) -> dict[str, str]:
+    """Explain the missing fields of the intensity scaler.
 
     Args:
-        state: What is known.
-        reason: Why the scaler cannot be read; None where it can.
+        state: The scaler.
+        reason: Reason why the scaler cannot be read; None where it can.
     """
 
     def cause(name: str) -> str:
         if state.external_intensity_scale is None and name in ("external_intensity_scale", "delta", "ratio"):
             return "the training patterns hold no photons"
-        return reason or "the model does not say"
+        return reason or "not recorded in the model"
 
     return {f"intensity_scaler_state.{name}": cause(name) for name in _without_value(state)}
 
 
-def missing_health(health: TrainingHealth, curve: Path, unread: str | None) -> dict[str, str]:
-    """What is not known of the training.
+def explain_missing_health(health: TrainingHealth, curve: Path, unread: str | None) -> dict[str, str]:
+    """Explain the missing fields of the training.
 
     Args:
-        health: What is known.
+        health: The training.
         curve: File of the learning curve.
-        unread: Why the model cannot be read; None where it can.
+        unread: Reason why the model cannot be read; None where it can.
     """
-    model, learning = unread or "the model does not say", f"no learning curve can be read from {curve}"
+    model, learning = unread or "not recorded in the model", f"no learning curve can be read from {curve}"
 
     def cause(name: str) -> str:
         if name in FROM_MODEL or (name == "nan_count" and unread):
@@ -51,14 +51,14 @@ def missing_health(health: TrainingHealth, curve: Path, unread: str | None) -> d
     return {f"training_health.{name}": cause(name) for name in _without_value(health)}
 
 
-def missing_labels(labels: TrainingLabels) -> dict[str, str]:
-    """What is not known of the truth beneath the training patterns."""
+def explain_missing_labels(labels: TrainingLabels) -> dict[str, str]:
+    """Explain the missing fields of the truth under the training patterns."""
     reason = "no finite value among them" if labels.pixels else labels.source
     return {f"training_labels.{name}": reason for name in _without_value(labels)}
 
 
-def missing_split(stats: SplitIntensityStats) -> dict[str, str]:
-    """What is not known of the two parts of the scan; no warning is nothing missing."""
+def explain_missing_split(stats: SplitIntensityStats) -> dict[str, str]:
+    """Explain the missing fields of the two parts of the scan; an absent warning is not a missing field."""
 
     def cause(name: str) -> str:
         part = stats.train if name.startswith("train.") else stats.test

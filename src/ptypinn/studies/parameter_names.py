@@ -1,4 +1,4 @@
-"""Parameters of a study by the fields of the stages that they set, and back again in messages."""
+"""Parameters of a study, the fields of the stages that they set, and the translation of error messages."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups
 
 
 @contextlib.contextmanager
-def named_by_study(fields: Mapping[str, str]) -> Iterator[None]:
-    """Let errors of a stage name the options that the study has.
+def rename_errors(fields: Mapping[str, str]) -> Iterator[None]:
+    """Translate the options in errors of a stage to those of the study.
 
     Args:
         fields: Fields of the stage by the names of the parameters.
@@ -36,6 +36,6 @@ def named_by_study(fields: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        words = (error.source, error.field, error.found, error.expected)
+        words = (error.source, error.field, error.actual, error.expected)
         renamed = [re.sub(r"--(\w+)", lambda flag: f"--{options.get(flag[1], flag[1])}", word) for word in words]
         raise InputError(*renamed) from None

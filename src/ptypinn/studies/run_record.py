@@ -1,4 +1,4 @@
-"""What one finished run folder says: its record, its reconstruction, and the truth it is compared with."""
+"""Read finished run folders: record, reconstruction, and the comparison with the truth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunRecord:
     metadata: Mapping[str, Any]
     """Its `run_metadata.json`."""
     recon: Reconstruction
-    """What it made; pixels that are not finite are zero and unlit."""
+    """The reconstruction; pixels that are not finite are zero and have no illumination."""
     evaluation: Evaluation
     """The comparison with the truth."""
     non_finite: int
@@ -40,9 +40,9 @@ class RunRecord:
 
 
 def find_runs(places: Sequence[str | Path], leave_out: Path | None = None) -> list[Path]:
-    """Run folders among the places given, and those below a place that is none itself, in order of their names.
+    """List run folders among the places, and those below a place that is none itself, in order of their names.
 
-    Each is named once, however many ways lead to it; links below a place are not followed. A summary, or a folder
+    Each is listed once, however many paths lead to it; links below a place are not followed. A summary, or a folder
     without a reconstruction of its own, hides no run below it.
 
     Args:
@@ -52,21 +52,21 @@ def find_runs(places: Sequence[str | Path], leave_out: Path | None = None) -> li
     Raises:
         InputError: Where a place does not exist.
     """
-    found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     apart = None if leave_out is None else leave_out.resolve()
     for place in map(Path, places):
         if not place.is_dir():
             raise InputError(str(place), "", "no such folder", "a run folder, or a folder of them")
         for folder in _below(place, apart):
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+            folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
 
 
 def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
     """Read a finished run and compare it with the truth of its scan.
 
     Raises:
-        InputError: Where the run is unfinished, a file is missing or damaged, or there is no truth; says which.
+        InputError: Where the run is unfinished, a file is missing or damaged, or there is no truth.
     """
     metadata = _read_json(folder / FINISHED)
     _read_json(folder / METRICS)
@@ -83,7 +83,7 @@ def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
 
 
 def is_summary(folder: Path) -> bool:
-    """Whether a folder holds a summary of runs."""
+    """Return True if a folder holds a summary of runs."""
     try:
         return _read_json(folder / FINISHED).get("stage") in SUMMARIES
     except InputError:

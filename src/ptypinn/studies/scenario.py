@@ -18,11 +18,11 @@ from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS
-from ptypinn.studies.parameter_names import RECONSTRUCT, SIMULATE, TRAIN, named_by_study
+from ptypinn.studies.parameter_names import RECONSTRUCT, SIMULATE, TRAIN, rename_errors
 
 PROFILES = Path(__file__).parent / "profiles"
-MOST_PHOTONS = 1e12
-"""Most photons per pattern that a simulation draws."""
+MAX_PHOTONS = 1e12
+"""Maximum number of photons per pattern that a simulation draws."""
 KINDS = {"ideal": "disk", "custom": "zone_plate"}
 """Probes of the simulation by the names that the scenarios give them."""
 OWN = {"probe_mask": 0.0, "probe_scale": 1.0, "nphotons": 1e9, "probe": "custom", "base_total_images": 512}
@@ -47,13 +47,13 @@ class Override:
     parameter: str
     """Its name."""
     profile: Any
-    """What the profile says; None where it says nothing."""
+    """Value in the profile; None where it has none."""
     value: Any
-    """What holds instead."""
+    """Value that replaces it."""
     origin: str
-    """Where the value comes from."""
+    """Origin of the value."""
     reason: str
-    """Why, in the words of whoever asked for it."""
+    """Reason, in the words of the user."""
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,26 @@ class Scenario:
 
 
 @cache
-def profile(name: str) -> dict[str, Any]:
-    """What the profile of a scenario says.
+def load_profile(name: str) -> dict[str, Any]:
+    """Load the profile of a scenario.
 
     Raises:
-        InputError: Where there is no such scenario, or its profile says what no profile can.
+        InputError: Where there is no such scenario, or its profile is invalid.
     """
     path = PROFILES / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(entry.stem for entry in PROFILES.glob("*.yaml")))
-        raise InputError("--scenario", "", repr(name), f"one of {known}")
-    said = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    if (named := said.pop("scenario", None)) != name:
+        names = ", ".join(sorted(entry.stem for entry in PROFILES.glob("*.yaml")))
+        raise InputError("--scenario", "", repr(name), f"one of {names}")
+    values = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if (named := values.pop("scenario", None)) != name:
         raise InputError(str(path), "scenario", repr(named), repr(name))
-    if unknown := [key for key in said if key not in PARAMETERS]:
+    if unknown := [key for key in values if key not in PARAMETERS]:
         raise InputError(str(path), str(unknown[0]), "an unknown key", f"one of {', '.join(PARAMETERS)}")
-    return said
+    return values
 
 
-def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) -> Scenario:
-    """Join the profile of a scenario with what overrides it.
+def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None = None) -> Scenario:
+    """Join the profile of a scenario with its overrides.
 
     Args:
         config: The scenario and the overrides.
@@ -115,17 +115,17 @@ def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) ->
     Raises:
         InputError: Where parameters contradict each other.
     """
-    origins, said, given = origins or {}, profile(config.scenario), config.given()
-    _check_given(config)
-    found = {name: Parameter(value, "default") for name, value in _defaults().items()}
-    found |= {name: Parameter(_typed(name, value), "profile") for name, value in said.items()}
-    found |= {name: Parameter(value, origins.get(name, "argument")) for name, value in given.items()}
+    origins, profile, changes = origins or {}, load_profile(config.scenario), config.given()
+    _check_probe(config)
+    resolved = {name: Parameter(value, "default") for name, value in _defaults().items()}
+    resolved |= {name: Parameter(_typed(name, value), "profile") for name, value in profile.items()}
+    resolved |= {name: Parameter(value, origins.get(name, "argument")) for name, value in changes.items()}
     overrides = [
-        Override(name, said.get(name), value, found[name].origin, config.reason)
-        for name, value in given.items()
-        if name not in said or _typed(name, said[name]) != value
+        Override(name, profile.get(name), value, resolved[name].origin, config.reason)
+        for name, value in changes.items()
+        if name not in profile or _typed(name, profile[name]) != value
     ]
-    parameters = {name: found[name] for name in PARAMETERS}
+    parameters = {name: resolved[name] for name in PARAMETERS}
     values = {name: parameter.value for name, parameter in parameters.items()}
     parameters = {**_about_the_run(config, origins), **parameters}
     _check_photons(values["nphotons"], values["probe_scale"])
@@ -136,28 +136,28 @@ def resolve(config: SimLinesConfig, origins: Mapping[str, str] | None = None) ->
 
 
 def stage_records(scenario: Scenario) -> dict[str, Any]:
-    """Every field of the three stages, plain."""
+    """Return every field of the three stages, in plain values."""
     return {name: asdict(getattr(scenario, name)) for name in ("simulate", "train", "reconstruct")}
 
 
-def with_probe_file(config: SimulateConfig, path: Path, probe: np.ndarray) -> SimulateConfig:
-    """The same simulation with a probe that is written to a file first."""
+def write_probe_file(config: SimulateConfig, path: Path, probe: np.ndarray) -> SimulateConfig:
+    """Write a probe to a file and return the simulation that reads it."""
     np.save(path, probe)
     return replace(config, probe="file", probe_file=str(path))
 
 
 def _about_the_run(config: SimLinesConfig, origins: Mapping[str, str]) -> dict[str, Parameter]:
-    """Parameters that no profile sets."""
-    found = {}
+    """Return the parameters that no profile sets."""
+    parameters = {}
     for field in fields(SimLinesConfig):
         if field.name in ABOUT_THE_RUN:
             value = getattr(config, field.name)
             guess = "default" if value == field.default else "argument"
-            found[field.name] = Parameter(value, origins.get(field.name, guess))
-    return found
+            parameters[field.name] = Parameter(value, origins.get(field.name, guess))
+    return parameters
 
 
-def _check_given(config: SimLinesConfig) -> None:
+def _check_probe(config: SimLinesConfig) -> None:
     if config.probe is None or config.probe in KINDS:
         return
     if config.probe_file is not None:
@@ -167,22 +167,22 @@ def _check_given(config: SimLinesConfig) -> None:
 
 
 def _check_photons(nphotons: float, probe_scale: float) -> None:
-    if nphotons * probe_scale**2 > MOST_PHOTONS:
-        found = f"{nphotons:g}, times {probe_scale:g} squared of --probe_scale"
-        raise InputError("--nphotons", "", found, f"at most {MOST_PHOTONS:g} photons per pattern")
+    if nphotons * probe_scale**2 > MAX_PHOTONS:
+        requested = f"{nphotons:g}, times {probe_scale:g} squared of --probe_scale"
+        raise InputError("--nphotons", "", requested, f"at most {MAX_PHOTONS:g} photons per pattern")
 
 
 def _defaults() -> dict[str, Any]:
-    known: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
-    found = dict(OWN)
-    for kind, names in [*known, (ReconstructConfig, RECONSTRUCT)]:
+    stages: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
+    values = dict(OWN)
+    for kind, names in [*stages, (ReconstructConfig, RECONSTRUCT)]:
         defaults = {field.name: field.default for field in fields(kind)}
-        found |= {name: defaults[field] for name, field in names.items() if name not in found}
-    return found
+        values |= {name: defaults[field] for name, field in names.items() if name not in values}
+    return values
 
 
 def _typed(name: str, value: Any) -> Any:
-    """A value of a profile as options give it: pairs are tuples."""
+    """Convert a value of a profile to the type of its option: pairs are tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -193,7 +193,7 @@ def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
             raise InputError("--probe_file", "", values["probe_file"], "none for an ideal probe, or --probe custom")
         kind = "file"
     edge = int(values["object_size"])
-    with named_by_study(SIMULATE):
+    with rename_errors(SIMULATE):
         return SimulateConfig(
             object="lines",
             object_size=(edge, edge),
@@ -206,15 +206,15 @@ def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
 
 
 def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
-    # The half held out judges, so no pattern of the other is set aside to validate on.
+    # The held-out half is the test set, so the other half has no validation set of its own.
     chosen = {field: values[name] for name, field in TRAIN.items()}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    with named_by_study(TRAIN):
+    with rename_errors(TRAIN):
         return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
 
 
 def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> ReconstructConfig:
     chosen = {field: values[name] for name, field in RECONSTRUCT.items()}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    with named_by_study(RECONSTRUCT):
+    with rename_errors(RECONSTRUCT):
         return ReconstructConfig(part="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)

@@ -1,4 +1,4 @@
-"""What `run_metadata.json` holds about a study: its structure, version 1. Figures without a value are None."""
+"""Structure of the record of a study in `run_metadata.json`, version 1. Fields without a value are None."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class IntensityScalerState:
     exp_log_scale: float | None = None
     """The factor s, sqrt(photons)."""
     trainable: bool | None = None
-    """Whether it was learned."""
+    """True if it was trained."""
     external_intensity_scale: float | None = None
-    """The factor that the counts of the training split ask for, computed from the scan, sqrt(photons)."""
+    """The factor that the counts of the training split determine, computed from the scan, sqrt(photons)."""
     delta: float | None = None
     """Model minus external."""
     ratio: float | None = None
@@ -32,13 +32,13 @@ class ForwardPassDiagnostics:
     """The scale of the input, of the output, and of the truth."""
 
     external_intensity_scale: float | None
-    """The factor that the counts of the training split ask for, sqrt(photons)."""
+    """The factor that the counts of the training split determine, sqrt(photons)."""
     model_exp_log_scale: float | None
     """The factor that the model holds, sqrt(photons)."""
     scale_match_pct: float | None
     """100 minus their difference in percent."""
     scale_discrepancy_flag: bool | None
-    """Whether they differ by more than 1 %."""
+    """True if they differ by more than 1 %."""
     input_mean: float | None
     """Mean of the network's input amplitude."""
     output_mean: float | None
@@ -88,26 +88,26 @@ class TrainingLabels:
     """The truth beneath the training patterns, and whether training was shown it."""
 
     used: bool
-    """Whether it took part in the loss."""
+    """True if it took part in the loss."""
     source: str
-    """What the statistics are of."""
+    """Source of the statistics."""
     pixels: int
-    """Pixels that the training patterns lit well."""
+    """Pixels that the training patterns illuminate well."""
     mean_amplitude: float | None
     """Mean amplitude."""
     std_amplitude: float | None
     """Standard deviation of the amplitude."""
     min_amplitude: float | None
-    """Least amplitude."""
+    """Minimum amplitude."""
     max_amplitude: float | None
-    """Largest amplitude."""
+    """Maximum amplitude."""
     non_finite: int
     """Pixels that are infinite or not a number."""
 
 
 @dataclass(frozen=True)
 class UnseenPart:
-    """Figures of merit on the compared pixels that no training pattern lit."""
+    """Metrics on the compared pixels that no training pattern illuminates."""
 
     pixels: int
     """Pixels."""
@@ -124,25 +124,25 @@ class LossTerm:
     loss: float | None
     """Its value in the last epoch, weight included."""
     share: float | None
-    """Its share of the whole."""
+    """Its fraction of the whole."""
 
 
 @dataclass(frozen=True)
 class TrainingHealth:
-    """How the training went."""
+    """State of the training."""
 
     epochs_requested: int
     """Epochs asked for."""
     epochs_completed: int | None
     """Epochs run."""
     stopped_early: bool | None
-    """Whether fewer epochs ran than were asked for."""
+    """True if fewer epochs ran than were requested."""
     nan_count: int | None
     """Values not finite among losses, weights, and what flowed through the network in training."""
     final_train_loss: float | None
     """Training loss of the last epoch."""
     best_train_loss: float | None
-    """Least training loss of an epoch: its weights are kept."""
+    """Minimum training loss of an epoch."""
     terms: dict[str, LossTerm]
     """Terms of the last epoch's loss."""
 
@@ -158,14 +158,14 @@ class StudyMetadata:
     parameters: dict[str, dict[str, Any]]
     """Every parameter: `value` and `origin`."""
     overrides: list[dict[str, Any]]
-    """What departs from the profile: `parameter`, `profile`, `value`, `origin`, `reason`."""
+    """Parameters that depart from the profile: `parameter`, `profile`, `value`, `origin`, `reason`."""
     stages: dict[str, dict[str, Any]]
     """Configurations of the stages, field by field."""
     photons_per_pattern: dict[str, float | None]
     """`requested`, `probe_scale` and `requested_times_probe_scale_squared`, which `expected` and `measured` should
     equal; then `through_vacuum`."""
     probe: dict[str, Any]
-    """Kind, diameter, overlap of neighbouring positions, share of its power at the array's edge, file."""
+    """Kind, diameter, overlap of neighbouring positions, fraction of its power at the array's edge, file."""
     intensity_scaler_state: IntensityScalerState
     """The intensity scaler."""
     forward_pass_diagnostics: ForwardPassDiagnostics
@@ -177,7 +177,7 @@ class StudyMetadata:
     prediction_scale: dict[str, Any]
     """Prediction scaling: source, factor, and how it came about."""
     training_health: TrainingHealth
-    """How the training went."""
+    """State of the training."""
     steps: dict[str, dict[str, Any]]
     """Wall and CPU seconds of every step, and whether an earlier run did it."""
     seeds: dict[str, int | None]
@@ -185,7 +185,7 @@ class StudyMetadata:
     metrics: dict[str, float]
     """Figures of merit."""
     unseen: UnseenPart
-    """The same on the pixels that no training pattern lit."""
+    """The same on the pixels that no training pattern illuminates."""
     ledger: list[dict[str, Any]]
     """Scale ledger from counts to object."""
     training_ledger: list[dict[str, Any]]
@@ -193,11 +193,11 @@ class StudyMetadata:
     diagnosis: dict[str, Any]
     """Verdict, total and findings."""
     missing: dict[str, str] = field(default_factory=dict)
-    """What could not be read, and why."""
+    """Fields without a value, with reasons."""
     limits: list[str] = field(default_factory=list)
-    """What limits the scenario, in sentences."""
+    """Limits of the scenario, in sentences."""
     warnings: list[str] = field(default_factory=list)
-    """What a reader should know, in sentences."""
+    """Warnings, in sentences."""
 
     def as_json(self) -> Mapping[str, Any]:
         """Plain values: floats that are not finite become None."""

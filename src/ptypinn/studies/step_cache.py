@@ -1,4 +1,4 @@
-"""Steps of a run that are not done twice: each finished one is on record with a digest of what it depends on."""
+"""Cache of the steps of a run: each finished step is recorded with a digest of its inputs and not repeated."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ class Step:
     digest: str
     """Digest of everything that the step depends on."""
     finished: bool
-    """Whether it ran to its end."""
+    """True if it ran to its end."""
     wall_s: float = 0.0
     """Wall time of the run that finished it, seconds."""
     cpu_s: float = 0.0
     """CPU time of all its threads, seconds."""
-    kept: bool = False
-    """Whether an earlier run had finished it."""
+    reused: bool = False
+    """True if an earlier run finished it."""
     size: int | None = None
     """Bytes of its product."""
     sha256: str | None = None
     """SHA-256 of its product."""
 
-    def made(self, product: Path) -> bool:
-        """Whether a file is the one that the step made."""
+    def matches(self, product: Path) -> bool:
+        """Return True if a file is the one that the step wrote."""
         if not product.is_file() or product.stat().st_size != self.size:
             return False
         return _sha256(product) == self.sha256
 
 
-class Steps:
-    """The steps of a run folder.
+class StepCache:
+    """Recorded steps of a run folder.
 
     Args:
         folder: The run folder.
-        afresh: Forget what is on record.
+        afresh: Ignore the records of an earlier run.
     """
 
     def __init__(self, folder: Path, afresh: bool = False) -> None:
@@ -56,22 +56,22 @@ class Steps:
         self._earlier = {} if afresh else _read(self._path)
         self.steps: dict[str, Step] = {}
 
-    def run(self, name: str, digest: str, product: Path, make: Callable[[bool], Any]) -> Step:
-        """Make a product, or keep it where a finished step made it from the same and it is as the step left it.
+    def run_once(self, name: str, digest: str, product: Path, make: Callable[[bool], Any]) -> Step:
+        """Make a product, or reuse it where a finished step made it from the same inputs and it is unchanged.
 
         Args:
             name: Name of the step.
             digest: Digest of what it depends on.
             product: The file that the step makes.
-            make: Makes it; told whether the same step was begun before.
+            make: Function that makes it; its argument is True if the same step was started before.
         """
         before = self._earlier.get(name)
         same = before is not None and before.digest == digest
         if before is not None and same and before.finished:
-            if before.made(product):
-                self.steps[name] = replace(before, kept=True)
+            if before.matches(product):
+                self.steps[name] = replace(before, reused=True)
                 return self.steps[name]
-            warnings.warn(f"{product} is not as the step '{name}' left it and is made again", stacklevel=2)
+            warnings.warn(f"{product} differs from what the step '{name}' wrote and is made again", stacklevel=2)
         wall_s, cpu_s = time.monotonic(), time.process_time()
         make(same)
         wall_s, cpu_s = time.monotonic() - wall_s, time.process_time() - cpu_s
@@ -80,7 +80,7 @@ class Steps:
         return step
 
     def begin(self, name: str, digest: str) -> None:
-        """Note that a step has begun: what it leaves from now on is of this digest."""
+        """Record that a step has started: its files belong to this digest from now on."""
         self._record(name, Step(digest, False))
 
     def _record(self, name: str, step: Step) -> None:
@@ -88,8 +88,8 @@ class Steps:
         write_json(self._path, {key: asdict(value) for key, value in {**self._earlier, **self.steps}.items()})
 
 
-def digest_of(*parts: Any) -> str:
-    """SHA-256 of plain values and the version of the program."""
+def hash_values(*parts: Any) -> str:
+    """Return the SHA-256 of plain values and the version of the program."""
     return hashlib.sha256(json.dumps([__version__, to_plain(parts)], sort_keys=True).encode()).hexdigest()
 
 
@@ -101,5 +101,10 @@ def _sha256(path: Path) -> str:
 def _read(path: Path) -> dict[str, Step]:
     try:
         return {name: Step(**record) for name, record in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):  # missing, damaged or of another make: nothing is kept
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # missing, damaged or of another version: no step is reused
         return {}

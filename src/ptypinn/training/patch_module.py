@@ -16,7 +16,7 @@ from ptypinn.data.datamodule import WindowBatch
 from ptypinn.errors import InputError
 from ptypinn.losses import LOSSES, realspace, total_variation
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.scale import Tape
+from ptypinn.scale import StatsRecorder
 from ptypinn.training.checkpoints import refuse_other_options
 
 WARM_UP = 20
@@ -41,18 +41,18 @@ class PtychoTask(lightning.LightningModule):
         self.data_loss = LOSSES[config.loss]
         self.truth: Tensor | None
         self.register_buffer("truth", truth, persistent=False)
-        self.tape = Tape()
+        self.recorder = StatsRecorder()
 
     def on_train_epoch_start(self) -> None:
         """Begin the statistics of an epoch."""
-        self.tape.clear()
+        self.recorder.clear()
 
     def training_step(self, batch: WindowBatch, index: int) -> Tensor:
         """Loss of one batch of windows; stops the run where it is not finite."""
-        loss, regularisation = self._losses(batch, self.tape)
+        loss, regularisation = self._losses(batch, self.recorder)
         if index == 0:
             response = self.predictor.response(batch["corners"], batch["fractions"], self.window_shape)
-            self.tape.note("merge", response)
+            self.recorder.record("merge", response)
         total = loss + regularisation
         if not torch.isfinite(total):
             raise InputError(
@@ -83,7 +83,7 @@ class PtychoTask(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note configuration and scale, so that only the same run is resumed, and what flowed in the last epoch."""
-        flow = {stage: asdict(stats) for stage, stats in self.tape.read().items()}
+        flow = {stage: asdict(stats) for stage, stats in self.recorder.collect().items()}
         checkpoint.update(config=asdict(self.config), scale=self._scale(), flow=flow)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -96,16 +96,17 @@ class PtychoTask(lightning.LightningModule):
         """Factors from photons to network and from probe to photons; they differ between scans."""
         return [self.predictor.scaler.initial_scale, self.predictor.photons]
 
-    def _losses(self, batch: WindowBatch, tape: Tape | None = None) -> tuple[Tensor, Tensor]:
+    def _losses(self, batch: WindowBatch, recorder: StatsRecorder | None = None) -> tuple[Tensor, Tensor]:
         counts = batch["counts"]
         windows, pixels = counts.shape[0], counts.shape[-2:]
-        patches = self.predictor.patches(counts.flatten(0, 1), tape).reshape(windows, -1, *pixels)
+        patches = self.predictor.patches(counts.flatten(0, 1), recorder).reshape(windows, -1, *pixels)
         with torch.autocast(self.device.type, enabled=False):
             found = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
             loss = self.data_loss(found.counts, measured, mask).mean()
-            if tape is not None:
-                tape.note("predicted photons", torch.where(mask, found.counts.detach(), 0.0).sum((-2, -1)), each=True)
+            if recorder is not None:
+                photons = torch.where(mask, found.counts.detach(), 0.0).sum((-2, -1))
+                recorder.record("predicted photons", photons, each=True)
             extra = loss.new_zeros(())
             if self.config.total_variation:
                 extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()

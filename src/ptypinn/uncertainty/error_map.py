@@ -29,8 +29,8 @@ from scipy import fft
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import DataFit
-from ptypinn.metrics.summary import warnings_about
+from ptypinn.data.reconstruction import DataFit
+from ptypinn.metrics.summary import metric_warnings
 from ptypinn.physics.patches import add_patches
 from ptypinn.uncertainty.training_domain import traits_of, unfamiliar
 
@@ -226,7 +226,7 @@ def with_trust(
     warnings = [*unfamiliar(traits, card or {}, polished=polished), *harmed(fit, residual_before)]
     record = {
         "warnings": warnings,
-        "fit_warnings": warnings_about(fit.figures(), fit),
+        "fit_warnings": metric_warnings(fit.metrics(), fit),
         "resolved_share": found.resolved_share,
         "constants": asdict(found.constants),
         "traits": traits,

@@ -27,7 +27,7 @@ HEADERS = {
 """On every answer that has none of its own: nothing from elsewhere, and nothing for pages from elsewhere."""
 
 
-class Doorkeeper:
+class KeyMiddleware:
     """Middleware that lets in only those who hold the key.
 
     The loopback is open to everybody on a machine, and to every page in its browsers; names are checked before, by

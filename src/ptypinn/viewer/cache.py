@@ -6,21 +6,21 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from ptypinn.viewer.pair import Pair, pair_of
+from ptypinn.viewer.comparison import Comparison, compare_pictures
 from ptypinn.viewer.picture import Picture, open_layers
 from ptypinn.viewer.picture_file import OutdatedError, open_picture, version_of
 
-MOST_OPEN = 64
+MAX_OPEN = 64
 """Pictures that are kept, however small."""
 
-MOST_BUILDING = 2
+MAX_BUILDING = 2
 """Pictures that are reduced at the same time."""
 
-MOST_PAIRS = 2
+MAX_COMPARISONS = 2
 """Comparisons that are kept."""
 
 
-class Pictures:
+class PictureCache:
     """Opens pictures, and keeps them until they change or others need the room.
 
     Args:
@@ -32,7 +32,7 @@ class Pictures:
         self._open: OrderedDict[Path, Picture] = OrderedDict()
         self._guard = threading.Lock()
         self._building: dict[Path, threading.Lock] = {}
-        self._builders = threading.Semaphore(MOST_BUILDING)
+        self._builders = threading.Semaphore(MAX_BUILDING)
 
     def get(self, path: Path) -> Picture:
         """The picture of a file as it is now.
@@ -71,21 +71,21 @@ class Pictures:
 
     def _make_room(self) -> None:
         with self._guard:
-            while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._nbytes() > self._most_bytes):
+            while len(self._open) > 1 and (len(self._open) > MAX_OPEN or self._nbytes() > self._most_bytes):
                 self._open.popitem(last=False)
 
     def _nbytes(self) -> int:
         return sum(picture.pyramid.nbytes for picture in self._open.values())
 
 
-class Pairs:
+class ComparisonCache:
     """Compares pictures, and keeps the comparisons that were asked for last."""
 
     def __init__(self) -> None:
-        self._pairs: OrderedDict[str, Pair] = OrderedDict()
+        self._pairs: OrderedDict[str, Comparison] = OrderedDict()
         self._guard = threading.Lock()
 
-    def get(self, first: Picture, second: Picture) -> Pair:
+    def get(self, first: Picture, second: Picture) -> Comparison:
         """The comparison of a picture with another.
 
         Raises:
@@ -95,8 +95,8 @@ class Pairs:
         key = " ".join(f"{picture.file.path} {picture.file.version}" for picture in (first, second))
         with self._guard:
             if key not in self._pairs:
-                self._pairs[key] = pair_of(first, second)
+                self._pairs[key] = compare_pictures(first, second)
             self._pairs.move_to_end(key)
-            while len(self._pairs) > MOST_PAIRS:
+            while len(self._pairs) > MAX_COMPARISONS:
                 self._pairs.popitem(last=False)
             return self._pairs[key]

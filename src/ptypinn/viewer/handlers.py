@@ -13,21 +13,21 @@ from starlette.responses import Response
 
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import REPORT
-from ptypinn.viewer.cache import Pairs, Pictures
-from ptypinn.viewer.layers import Look
+from ptypinn.viewer.cache import ComparisonCache, PictureCache
+from ptypinn.viewer.layers import DisplayRange
 from ptypinn.viewer.measure import BLOCK, block, histogram, profile
 from ptypinn.viewer.pages import assets, gone_page, list_page, run_page
-from ptypinn.viewer.pair import Pair
-from ptypinn.viewer.patterns import PatternBook, PatternBooks
+from ptypinn.viewer.comparison import Comparison
+from ptypinn.viewer.patterns import PatternReader, PatternReaderCache
 from ptypinn.viewer.picture import Picture, thumbnail
 from ptypinn.viewer.picture_file import OutdatedError, newest_picture, version_of
-from ptypinn.viewer.responses import ALWAYS_ASK, BYTES, FOREVER, HTML, PNG, number, tagged, tagged_json
-from ptypinn.viewer.run_index import Catalogue, Run
-from ptypinn.viewer.run_status import state_of
+from ptypinn.viewer.responses import REVALIDATE, BYTES, IMMUTABLE, HTML, PNG, query_number, etag_response, json_response
+from ptypinn.viewer.run_index import RunIndex, Run
+from ptypinn.viewer.run_status import read_status
 from ptypinn.viewer.tiles import MAPS, scale_png, wheel_png
 
-MOST_THUMBNAILS = 2000
-SECLUDED = {
+MAX_THUMBNAILS = 2000
+REPORT_HEADERS = {
     "Content-Security-Policy": (
         "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; style-src 'unsafe-inline'; "
         "script-src 'unsafe-inline'; img-src data:; font-src data:"
@@ -39,7 +39,7 @@ PARTS = ("turned", "difference")
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 
 
-class Desk:
+class Handlers:
     """Holds what is open, and answers.
 
     Args:
@@ -47,13 +47,13 @@ class Desk:
         cache_bytes: Bound on reduced copies of objects.
     """
 
-    def __init__(self, catalogue: Catalogue, cache_bytes: int) -> None:
-        self._catalogue, self._pictures, self._books = catalogue, Pictures(cache_bytes), PatternBooks()
-        self._pairs, self._assets, self._thumbnails = Pairs(), assets(), dict[str, bytes]()
+    def __init__(self, catalogue: RunIndex, cache_bytes: int) -> None:
+        self._catalogue, self._pictures, self._books = catalogue, PictureCache(cache_bytes), PatternReaderCache()
+        self._pairs, self._assets, self._thumbnails = ComparisonCache(), assets(), dict[str, bytes]()
 
     def list_page(self, request: Request) -> Response:
         """The page with all runs."""
-        return Response(list_page(), media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
+        return Response(list_page(), media_type=HTML, headers={"Cache-Control": REVALIDATE})
 
     def run_page(self, request: Request) -> Response:
         """The page of one run."""
@@ -61,14 +61,14 @@ class Desk:
             page = run_page(self._run(request).name)
         except HTTPException as error:
             return Response(gone_page(), error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
-        return Response(page, media_type=HTML, headers={"Cache-Control": ALWAYS_ASK})
+        return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
 
     def report(self, request: Request) -> Response:
         """The report of a run, which holds its own style and pictures, and reaches nothing of this server."""
         path = self._run(request).place / REPORT
         if not path.is_file():
             raise HTTPException(404, "no report")
-        return Response(path.read_bytes(), media_type=HTML, headers={**SECLUDED, "Cache-Control": ALWAYS_ASK})
+        return Response(path.read_bytes(), media_type=HTML, headers={**REPORT_HEADERS, "Cache-Control": REVALIDATE})
 
     def asset(self, request: Request) -> Response:
         """A script or a style sheet, by its name among those that were read at the start."""
@@ -76,21 +76,21 @@ class Desk:
         if found is None:
             raise HTTPException(404, "no such file")
         media_type, content = found
-        return tagged(request, media_type, ALWAYS_ASK, lambda: content, content)
+        return etag_response(request, media_type, REVALIDATE, lambda: content, content)
 
     def runs(self, request: Request) -> Response:
         """All runs with how they stand."""
         found = []
         for run in self._catalogue.runs():
             with contextlib.suppress(FileNotFoundError):  # it has gone since it was found
-                state = dataclasses.asdict(state_of(run)) if run.place.exists() else None
+                state = dataclasses.asdict(read_status(run)) if run.place.exists() else None
                 found += [] if state is None else [{"id": run.id, "name": run.name, "version": _version(run), **state}]
-        return tagged_json(request, {"runs": found})
+        return json_response(request, {"runs": found})
 
     def run(self, request: Request) -> Response:
         """One run: how it stands, and what there is to see of it."""
         run = self._run(request)
-        state = dataclasses.asdict(state_of(run, details=True))
+        state = dataclasses.asdict(read_status(run, details=True))
         path, picture, trouble = newest_picture(run.place), None, ""
         if path is not None:
             try:
@@ -98,7 +98,7 @@ class Desk:
             except (InputError, OutdatedError, FileNotFoundError) as error:
                 trouble = str(error)
         told = {"picture": picture, "trouble": trouble, "report": (run.place / REPORT).is_file()}
-        return tagged_json(request, {"id": run.id, "name": run.name, **state, **told})
+        return json_response(request, {"id": run.id, "name": run.name, **state, **told})
 
     def pair(self, request: Request) -> Response:
         """A run compared with another: the other one in its phase, and the difference of both; or why there is none."""
@@ -106,12 +106,12 @@ class Desk:
         try:
             pair = self._pair(request)
         except InputError as error:
-            return tagged_json(request, {"refused": str(error)})
+            return json_response(request, {"refused": str(error)})
         base = f"/api/runs/{at['run']}/{at['version']}/with/{at['other']}/{at['other_version']}"
         turn = pair.turn
         told = {"phase_rad": turn.phase_rad, "ramp_rad_per_px": list(turn.ramp_rad_per_px)}
         parts = {name: _told(getattr(pair, name), f"{base}/{name}") for name in PARTS}
-        return tagged_json(request, told | parts)
+        return json_response(request, told | parts)
 
     def thumbnail(self, request: Request) -> Response:
         """A small picture of a run."""
@@ -122,29 +122,29 @@ class Desk:
 
         def make() -> bytes:
             if version not in self._thumbnails:
-                if len(self._thumbnails) >= MOST_THUMBNAILS:
+                if len(self._thumbnails) >= MAX_THUMBNAILS:
                     self._thumbnails.clear()
                 self._thumbnails[version] = thumbnail(self._pictures.get(path))
             return self._thumbnails[version]
 
-        return tagged(request, PNG, ALWAYS_ASK, make, run.id, version)
+        return etag_response(request, PNG, REVALIDATE, make, run.id, version)
 
     def colours(self, request: Request) -> Response:
         """A colour map as a strip, or the colours of complex numbers."""
         name = request.path_params["name"]
         if name not in (*MAPS, "complex"):
             raise HTTPException(404, "no such colour map")
-        return tagged(request, PNG, ALWAYS_ASK, lambda: wheel_png() if name == "complex" else scale_png(name), name)
+        return etag_response(request, PNG, REVALIDATE, lambda: wheel_png() if name == "complex" else scale_png(name), name)
 
     def tile(self, request: Request) -> Response:
         """One tile of a layer."""
         at, query = request.path_params, request.query_params
-        look = Look(number(request, "low"), number(request, "high"), query.get("map", ""), query.get("dim") == "1")
+        look = DisplayRange(query_number(request, "low"), query_number(request, "high"), query.get("map", ""), query.get("dim") == "1")
 
         def draw() -> bytes:
             return self._picture(request).tile(at["layer"], at["level"], at["row"], at["column"], look)
 
-        return tagged(request, PNG, FOREVER, draw, str(request.url))
+        return etag_response(request, PNG, IMMUTABLE, draw, str(request.url))
 
     def block(self, request: Request) -> Response:
         """Complex values of a block of pixels."""
@@ -153,30 +153,30 @@ class Desk:
         def read() -> bytes:
             return block(self._picture(request), at["row"], at["column"])
 
-        return tagged(request, BYTES, FOREVER, read, str(request.url))
+        return etag_response(request, BYTES, IMMUTABLE, read, str(request.url))
 
     def histogram(self, request: Request) -> Response:
         """Histogram of a layer."""
-        return tagged_json(request, histogram(self._picture(request), request.path_params["layer"]))
+        return json_response(request, histogram(self._picture(request), request.path_params["layer"]))
 
     def profile(self, request: Request) -> Response:
         """Amplitude and phase along a line."""
-        start, end = ((number(request, f"y{n}"), number(request, f"x{n}")) for n in (0, 1))
-        return tagged_json(request, profile(self._picture(request), start, end))
+        start, end = ((query_number(request, f"y{n}"), query_number(request, f"x{n}")) for n in (0, 1))
+        return json_response(request, profile(self._picture(request), start, end))
 
     def positions(self, request: Request) -> Response:
         """Where patterns were taken."""
-        return tagged_json(request, self._book(request).describe())
+        return json_response(request, self._book(request).describe())
 
     def pattern(self, request: Request) -> Response:
         """Figures of one pattern."""
-        return tagged_json(request, self._book(request).figures(request.path_params["number"]))
+        return json_response(request, self._book(request).figures(request.path_params["number"]))
 
     def pattern_picture(self, request: Request) -> Response:
         """A measured or predicted pattern."""
         book, at = self._book(request), request.path_params
-        return tagged(
-            request, PNG, ALWAYS_ASK, lambda: book.picture(at["number"], at["kind"]), str(request.url), book.note
+        return etag_response(
+            request, PNG, REVALIDATE, lambda: book.picture(at["number"], at["kind"]), str(request.url), book.note
         )
 
     def _run(self, request: Request, name: str = "run") -> Run:
@@ -196,7 +196,7 @@ class Desk:
         found: Picture = getattr(self._pair(request), part)
         return found
 
-    def _pair(self, request: Request) -> Pair:
+    def _pair(self, request: Request) -> Comparison:
         first, second = self._of_run(request, "run", "version"), self._of_run(request, "other", "other_version")
         return self._pairs.get(first, second)
 
@@ -210,7 +210,7 @@ class Desk:
             raise OutdatedError(str(path))
         return picture
 
-    def _book(self, request: Request) -> PatternBook:
+    def _book(self, request: Request) -> PatternReader:
         run, picture = self._run(request), self._of_run(request, "run", "version")
         return self._books.get(picture.file, run.place if run.place.is_dir() else run.place.parent)
 

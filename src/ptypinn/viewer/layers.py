@@ -37,7 +37,7 @@ TAILS = (0.02, 99.98)
 
 
 @dataclass(frozen=True)
-class Look:
+class DisplayRange:
     """How a layer is drawn."""
 
     low: float
@@ -57,10 +57,10 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Summary:
+class LayerSummary:
     """What is known of the values of a layer as a whole."""
 
-    look: Look
+    look: DisplayRange
     """How it is usually drawn."""
     low: float
     """Where its histogram begins."""
@@ -70,7 +70,7 @@ class Summary:
     """Pixels in equal bins from `low` to `high`; the outer ones hold what lies beyond too."""
 
 
-def summarise(layer: str, values: np.ndarray) -> Summary:
+def summarise_layer(layer: str, values: np.ndarray) -> LayerSummary:
     """Usual limits and histogram of a layer.
 
     Args:
@@ -82,10 +82,10 @@ def summarise(layer: str, values: np.ndarray) -> Summary:
     margin = 0.25 * (look.high - look.low)
     low, high = min(look.low, max(low, look.low - margin)), max(look.high, min(high, look.high + margin))
     counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, high))
-    return Summary(look, low, high, counts.tolist())
+    return LayerSummary(look, low, high, counts.tolist())
 
 
-def usual_look(layer: str, values: np.ndarray) -> Look:
+def usual_look(layer: str, values: np.ndarray) -> DisplayRange:
     """Limits that leave out half a per cent at either end, and the colour map that suits, as in reports."""
     if layer == PHASE:
         scale = phase_scale(values)
@@ -95,7 +95,7 @@ def usual_look(layer: str, values: np.ndarray) -> Look:
         scale = positive_scale(values, name=COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
     else:
         scale = amplitude_scale(values)
-    return Look(scale.low, scale.high, scale.name)
+    return DisplayRange(scale.low, scale.high, scale.name)
 
 
 def relative_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:

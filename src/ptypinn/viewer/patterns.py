@@ -21,19 +21,19 @@ from ptypinn.runs.record import find_scan, loading_as_recorded, mapping, record_
 from ptypinn.viewer.picture_file import OBJECT, OutdatedError, PictureFile, version_of
 from ptypinn.viewer.tiles import scalar_png
 
-MOST_BOOKS = 4
+MAX_OPEN = 4
 """Runs whose scans are kept open."""
 MEMORY_MB = 64.0
 """HDF5 patterns larger than this stay on disk."""
-FAINTEST = 0.3
+MIN_COUNTS = 0.3
 """Counts that get the darkest colour of the logarithmic scale."""
-DEVIATIONS = 3.0
+MAX_DIFFERENCE = 3.0
 """Difference of square roots of counts at the ends of its colours; counting noise alone scatters by one half."""
 KINDS = ("measured", "predicted", "difference")
 
 
 @dataclass(frozen=True)
-class PatternBook:
+class PatternReader:
     """Everything needed to look at one pattern after another."""
 
     file: PictureFile
@@ -70,10 +70,10 @@ class PatternBook:
         facts["brightest"] = self._brightest(number)
         if self.scan is None:
             return facts | {"photons_predicted": float(self.predicted(number).sum())}
-        from ptypinn.metrics.data_fit import data_fit
+        from ptypinn.metrics.data_fit import compute_data_fit
 
         patch, corner = self._patch(number)
-        fit = data_fit(self.scan.subset(self.indices[number : number + 1]), patch, self.probe, corner[None])
+        fit = compute_data_fit(self.scan.subset(self.indices[number : number + 1]), patch, self.probe, corner[None])
         return facts | {
             "photons": float(fit.per_pattern_photons[0]),
             "photons_predicted": float(fit.per_pattern_closure[0] * fit.per_pattern_photons[0]),
@@ -95,15 +95,15 @@ class PatternBook:
         good = None if self.scan is None else self.scan.good
         if kind == "difference":
             difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
-            return scalar_png(difference, good, (-DEVIATIONS, DEVIATIONS), DIFFERENCE_MAP)
-        limits = (np.log10(FAINTEST), np.log10(self._brightest(number)))
+            return scalar_png(difference, good, (-MAX_DIFFERENCE, MAX_DIFFERENCE), DIFFERENCE_MAP)
+        limits = (np.log10(MIN_COUNTS), np.log10(self._brightest(number)))
         counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
-        return scalar_png(np.log10(np.maximum(counts, FAINTEST / 10)), shown, limits, COUNTS_MAP)
+        return scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
 
     def _brightest(self, number: int) -> float:
         """Counts that get the brightest colour: the largest on a good pixel."""
         counts = self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good
-        return max(float(counts.max()), 10 * FAINTEST)
+        return max(float(counts.max()), 10 * MIN_COUNTS)
 
     def measured(self, number: int) -> np.ndarray:
         """Counts, (y, x), zero frequency at N//2."""
@@ -133,15 +133,15 @@ class PatternBook:
             raise InputError("pattern", "", str(number), f"0 to {len(self.positions_px) - 1}")
 
 
-class PatternBooks:
+class PatternReaderCache:
     """The books of the runs looked at last."""
 
     def __init__(self) -> None:
-        self._books: OrderedDict[str, PatternBook] = OrderedDict()
+        self._books: OrderedDict[str, PatternReader] = OrderedDict()
         self._scans: OrderedDict[str, tuple[ScanData | None, str]] = OrderedDict()
         self._guard = threading.Lock()
 
-    def get(self, file: PictureFile, folder: Path) -> PatternBook:
+    def get(self, file: PictureFile, folder: Path) -> PatternReader:
         """The book of a reconstruction.
 
         Args:
@@ -157,11 +157,11 @@ class PatternBooks:
             if key not in self._books:
                 self._books[key] = self._read(file, folder)
             self._books.move_to_end(key)
-            while len(self._books) > MOST_BOOKS:
+            while len(self._books) > MAX_OPEN:
                 self._books.popitem(last=False)
             return self._books[key]
 
-    def _read(self, file: PictureFile, folder: Path) -> PatternBook:
+    def _read(self, file: PictureFile, folder: Path) -> PatternReader:
         """Read positions and probe, and look for the scan where the run has it on record."""
         source = str(file.path)
         with open_hdf5(file.path) as content:
@@ -173,7 +173,7 @@ class PatternBooks:
             provenance = mapping(read_json(content, source, f"{file.group}provenance"))
         _check(file, positions, probe, indices)
         scan, note = self._scan(folder, provenance, indices, probe.shape[-1])
-        return PatternBook(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
+        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
 
     def _scan(
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
@@ -184,7 +184,7 @@ class PatternBooks:
         if key not in self._scans:
             self._scans[key] = _find(folder, record, indices, size)
         self._scans.move_to_end(key)
-        while len(self._scans) > MOST_BOOKS:
+        while len(self._scans) > MAX_OPEN:
             self._scans.popitem(last=False)
         return self._scans[key]
 

@@ -16,10 +16,10 @@ from ptypinn.viewer.layers import (
     LAYERS,
     PHASE,
     PHASE_DIFFERENCE,
-    Look,
-    Summary,
+    DisplayRange,
+    LayerSummary,
     relative_phase,
-    summarise,
+    summarise_layer,
 )
 from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, UNCERTAINTY, PictureFile
 from ptypinn.viewer.pyramid import AMPLITUDE, Pyramid, build_pyramid
@@ -41,7 +41,7 @@ class Picture:
     """Mean phase over well-lit pixels, radians; phases are shown relative to it."""
     lit_from: float
     """Illumination from which a pixel is well lit, photons per pixel."""
-    summaries: Mapping[str, Summary]
+    summaries: Mapping[str, LayerSummary]
     """Usual look and histogram of every layer."""
 
     @property
@@ -64,7 +64,7 @@ class Picture:
         light = self.pyramid.read(LIGHT, level, rows, columns)
         return light > 0 if dim else light >= self.lit_from
 
-    def tile(self, layer: str, level: int, row: int, column: int, look: Look) -> bytes:
+    def tile(self, layer: str, level: int, row: int, column: int, look: DisplayRange) -> bytes:
         """One tile as a PNG.
 
         Raises:
@@ -80,14 +80,14 @@ class Picture:
         place = tuple(slice(n * TILE, min((n + 1) * TILE, end)) for n, end in ((row, height), (column, width)))
         return self.drawn(layer, level, place[0], place[1], look)
 
-    def drawn(self, layer: str, level: int, rows: slice, columns: slice, look: Look) -> bytes:
+    def drawn(self, layer: str, level: int, rows: slice, columns: slice, look: DisplayRange) -> bytes:
         """A rectangle of a layer as a PNG."""
         values, shown = self.values(layer, level, rows, columns), self.shown(level, rows, columns, look.dim)
         if layer == COMPLEX:
             return complex_png(values, self.pyramid.read(AMPLITUDE, level, rows, columns), shown, look.high)
         return scalar_png(values, shown, (look.low, look.high), look.colours)
 
-    def require(self, layer: str) -> Summary:
+    def require(self, layer: str) -> LayerSummary:
         """What is known of a layer.
 
         Raises:
@@ -138,7 +138,7 @@ def open_layers(file: PictureFile, phase_rad: float | None = None) -> Picture:
     if phase_rad is None:
         phase_rad = float(np.angle(seen[OBJECT].astype(np.complex128).sum()))
     values = _values(seen, phase_rad)
-    summaries = {name: summarise(name, values[name]) for name in LAYERS if name in values}
+    summaries = {name: summarise_layer(name, values[name]) for name in LAYERS if name in values}
     return Picture(pyramid, phase_rad, lit_from, summaries)
 
 

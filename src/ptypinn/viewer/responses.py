@@ -17,16 +17,16 @@ from ptypinn.errors import InputError
 from ptypinn.utils.serialise import to_plain
 from ptypinn.viewer.picture_file import OutdatedError
 
-FOREVER = "private, max-age=31536000, immutable"
+IMMUTABLE = "private, max-age=31536000, immutable"
 """For addresses that name a version."""
-ALWAYS_ASK = "private, no-cache"
+REVALIDATE = "private, no-cache"
 """For those whose content may change: the browser keeps it, and asks whether it still holds."""
 JSON, PNG, HTML, BYTES = "application/json", "image/png", "text/html", "application/octet-stream"
 
-Answer = Callable[[Request], Response]
+Handler = Callable[[Request], Response]
 
 
-def tagged(request: Request, media_type: str, caching: str, make: Callable[[], bytes], *marks: str | bytes) -> Response:
+def etag_response(request: Request, media_type: str, caching: str, make: Callable[[], bytes], *marks: str | bytes) -> Response:
     """Content under an entity tag; it is not even made where the browser has it.
 
     Args:
@@ -43,13 +43,13 @@ def tagged(request: Request, media_type: str, caching: str, make: Callable[[], b
     return Response(make(), media_type=media_type, headers=headers)
 
 
-def tagged_json(request: Request, content: Any) -> Response:
+def json_response(request: Request, content: Any) -> Response:
     """A JSON object that the browser asks for again and again."""
     text = json.dumps(to_plain(content), allow_nan=False).encode()
-    return tagged(request, JSON, ALWAYS_ASK, lambda: text, text)
+    return etag_response(request, JSON, REVALIDATE, lambda: text, text)
 
 
-def number(request: Request, name: str) -> float:
+def query_number(request: Request, name: str) -> float:
     """A finite number from the query of an address.
 
     Raises:
@@ -65,7 +65,7 @@ def number(request: Request, name: str) -> float:
     return value
 
 
-def in_words(answer: Answer) -> Answer:
+def json_errors(answer: Handler) -> Handler:
     """Turn failures that are the request's into one line of JSON: bad input 400, a file that has changed 410."""
 
     @wraps(answer)

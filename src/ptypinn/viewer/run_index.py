@@ -18,15 +18,15 @@ from ptypinn.io.safe.hdf5 import DAMAGE
 from ptypinn.runs.folder import CONFIG, LOG, RECONSTRUCTION
 from ptypinn.viewer.picture_file import version_of
 
-DEEPEST = 6
+MAX_DEPTH = 6
 """Levels of folders that are searched."""
-MOST_FOLDERS = 20_000
+MAX_FOLDERS = 20_000
 """Folders that are looked into; a search that finds more stops there."""
-INNER = {"windows", "checkpoints"}
+SKIPPED_FOLDERS = {"windows", "checkpoints"}
 """Folders of a run that hold no runs."""
-FRESH_S = 1.0
+MIN_INTERVAL_S = 1.0
 """A listing younger than this is taken again, seconds."""
-REST = 10
+PAUSE_FACTOR = 10
 """A search that takes long is rested from for so many times its length."""
 
 
@@ -42,7 +42,7 @@ class Run:
     """The run folder or the file."""
 
 
-class Catalogue:
+class RunIndex:
     """Runs below several paths, looked up again whenever they are asked for.
 
     Args:
@@ -68,7 +68,7 @@ class Catalogue:
                 found = {run.id: run for root in self._roots for run in self._below(root)}
                 self._runs = dict(sorted(found.items(), key=lambda item: item[1].name))
                 end_s = time.monotonic()
-                self._due_s = end_s + max(FRESH_S, REST * (end_s - start_s))
+                self._due_s = end_s + max(MIN_INTERVAL_S, PAUSE_FACTOR * (end_s - start_s))
             return list(self._runs.values())
 
     def run(self, identity: str) -> Run | None:
@@ -91,7 +91,7 @@ class Catalogue:
             yield _named(root, root.name)
             return
         folders, seen = [(root, 0)], 0
-        while folders and (seen := seen + 1) <= MOST_FOLDERS:
+        while folders and (seen := seen + 1) <= MAX_FOLDERS:
             folder, depth = folders.pop()
             try:
                 entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
@@ -103,8 +103,8 @@ class Catalogue:
                 yield _named(folder, str(folder.relative_to(root)) if folder != root else folder.name)
             else:
                 yield from self._loose(folder, root, sorted(files))
-            if depth < DEEPEST:
-                inner = (entry for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name not in INNER)
+            if depth < MAX_DEPTH:
+                inner = (entry for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name not in SKIPPED_FOLDERS)
                 folders += [(Path(entry.path), depth + 1) for entry in inner]
 
     def _loose(self, folder: Path, root: Path, files: Sequence[str]) -> Iterator[Run]:

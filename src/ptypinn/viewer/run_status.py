@@ -30,7 +30,7 @@ SILENT_S = 600.0
 TAIL_BYTES = 16_384
 """So much of the end of a log is read."""
 TAIL_LINES = 60
-MOST_KEPT = 4096
+MAX_CACHED = 4096
 """States of runs that are over are kept, so many of them."""
 START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
 STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
@@ -40,7 +40,7 @@ Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class State:
+class RunStatus:
     """How a run stands."""
 
     status: str
@@ -63,7 +63,7 @@ class State:
     """Figures by iteration or epoch, as points."""
 
 
-def state_of(run: Run, *, details: bool = False) -> State:
+def read_status(run: Run, *, details: bool = False) -> RunStatus:
     """How a run stands now.
 
     Args:
@@ -81,20 +81,20 @@ def state_of(run: Run, *, details: bool = False) -> State:
     return replace(state, log=log[-TAIL_LINES:], curves=_curves(place, state, log)) if details else state
 
 
-@lru_cache(MOST_KEPT)
-def _of_file(path: Path, version: str) -> State:
+@lru_cache(MAX_CACHED)
+def _of_file(path: Path, version: str) -> RunStatus:
     """State of a reconstruction that lies alone; read once per version."""
-    return State("file", changed=_iso(path.stat().st_mtime), figures=_figures(_recorded(path, "metrics")))
+    return RunStatus("file", changed=_iso(path.stat().st_mtime), figures=_figures(_recorded(path, "metrics")))
 
 
-@lru_cache(MOST_KEPT)
-def _of_finished(folder: Path, version: str) -> State | None:
+@lru_cache(MAX_CACHED)
+def _of_finished(folder: Path, version: str) -> RunStatus | None:
     """State of a finished run, read once per version of its record; None where that cannot be read."""
     record, judged = _json(folder / FINISHED), _json(folder / METRICS)
     if not record:
         return None
     warnings = judged.get("warnings")
-    return State(
+    return RunStatus(
         "finished",
         stage=str(record.get("stage", "")),
         started=str(record.get("started", "")),
@@ -104,7 +104,7 @@ def _of_finished(folder: Path, version: str) -> State | None:
     )
 
 
-def _of_unfinished(folder: Path, log: list[str]) -> State:
+def _of_unfinished(folder: Path, log: list[str]) -> RunStatus:
     """State of a run that is in progress, or has not come to its end."""
     seen = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if (path := folder / name).exists()]
     last, status = max(seen, default=0.0), "running"
@@ -114,7 +114,7 @@ def _of_unfinished(folder: Path, log: list[str]) -> State:
         status = "silent"
     starts = [(match, line) for line in (*_head(folder / LOG), *log) if (match := START.match(line))]
     stage, started = (starts[-1][0][1], starts[-1][1].split()[0]) if starts else ("", "")
-    return State(status, stage, started, _iso(last), progress=_progress(log))
+    return RunStatus(status, stage, started, _iso(last), progress=_progress(log))
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -127,7 +127,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _curves(place: Path, state: State, log: list[str]) -> dict[str, Curve]:
+def _curves(place: Path, state: RunStatus, log: list[str]) -> dict[str, Curve]:
     """Curves of a finished run from its reconstruction, of others from the learning curve or the log."""
     recon = reconstruction_file(place)
     if state.status in ("finished", "file") and recon.exists():

@@ -13,16 +13,16 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from ptypinn.errors import InputError
-from ptypinn.viewer.auth import Doorkeeper, allowed_names
-from ptypinn.viewer.handlers import Desk
-from ptypinn.viewer.responses import in_words
-from ptypinn.viewer.run_index import Catalogue
+from ptypinn.viewer.auth import KeyMiddleware, allowed_names
+from ptypinn.viewer.handlers import Handlers
+from ptypinn.viewer.responses import json_errors
+from ptypinn.viewer.run_index import RunIndex
 
 PICTURE = "/api/runs/{run}/{version}"
 PAIR = PICTURE + "/with/{other}/{other_version}"
 
 
-def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
+def application(catalogue: RunIndex, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
     """The viewer as an ASGI application.
 
     Args:
@@ -32,7 +32,7 @@ def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_b
         key: Who knows it may look; an empty one lets everybody in.
         cache_bytes: Bound on reduced copies of objects.
     """
-    desk = Desk(catalogue, cache_bytes)
+    desk = Handlers(catalogue, cache_bytes)
     readings = {
         "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": desk.tile,
         "/blocks/{row:int}/{column:int}": desk.block,
@@ -55,10 +55,10 @@ def application(catalogue: Catalogue, *, host: str, port: int, key: str, cache_b
         PICTURE + "/patterns/{number:int}/{kind}.png": desk.pattern_picture,
     }
     return Starlette(
-        routes=[Route(path, in_words(answer)) for path, answer in answers.items()],
+        routes=[Route(path, json_errors(answer)) for path, answer in answers.items()],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=allowed_names(host), www_redirect=False),
-            Middleware(Doorkeeper, key=key, port=port),
+            Middleware(KeyMiddleware, key=key, port=port),
         ],
     )
 

@@ -7,10 +7,9 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, UInt8
-from matplotlib import colormaps
 from PIL import Image
 
-from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP
+from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP, colours_of
 
 TILE = 256
 """Edge of a tile, pixels."""
@@ -94,8 +93,7 @@ RED_RAD = 0.51
 @cache
 def palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     """A colour map as a palette: entry 0 is for what is not shown, the others rise from the lowest value."""
-    colours = colormaps[name](np.linspace(0.0, 1.0, LEVELS), bytes=True)[:, :3]
-    return np.concatenate([np.zeros((1, 3), np.uint8), colours])
+    return np.concatenate([np.zeros((1, 3), np.uint8), colours_of(name, LEVELS)])
 
 
 @cache

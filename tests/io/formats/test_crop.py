@@ -13,7 +13,7 @@ from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, read_scan, save
-from ptypinn.metrics.data_fit import data_fit
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.stages.convert import convert
 from ptypinn.stages.info import info
 from ptypinn.stages.refine import refine
@@ -148,7 +148,7 @@ def test_the_sample_explains_what_is_left_of_the_patterns(tmp_path, name):
     path, options = write(name, wide_scan(), tmp_path)
     cut = load(path, LoadConfig(**options, crop_px=16, calibration="none"))
     image, _ = on_canvas(cut)
-    fit = data_fit(cut, image, cut.probe, canvas_positions(cut))
+    fit = compute_data_fit(cut, image, cut.probe, canvas_positions(cut))
     assert fit.amplitude_residual < 1e-4
 
 

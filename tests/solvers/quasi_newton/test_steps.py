@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.solver.conftest import curved_probe, make_scan, raster, textured_object
+from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.physics.forward import expected_counts, power

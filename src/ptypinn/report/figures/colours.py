@@ -1,22 +1,33 @@
-"""Colour scales of pictures: perceptually uniform maps, and what the values at their ends are."""
+"""Colours: the default colour map of every quantity, colour scales with limits and ticks, and the theme of pages."""
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 
-from ptypinn.report.text.metric_labels import digits_of, power_of_ten
+from ptypinn.report.figures.ticks import decade_label, round_values, tick_labels
+from ptypinn.report.text.metric_labels import digits_of
 
 AMPLITUDE_MAP = "viridis"
+"""Default colour map of amplitudes and of other quantities from zero upwards."""
 PHASE_MAP = "cividis"
+"""Default colour map of a phase that spans at most half a turn."""
 CYCLIC_MAP = "twilight"
+"""Default colour map of a phase that spans more than half a turn: both ends have the same colour."""
 DIFFERENCE_MAP = "RdBu_r"
+"""Default colour map of differences about zero."""
 COUNTS_MAP = "magma"
+"""Default colour map of counts and photons."""
 MAPS = (AMPLITUDE_MAP, PHASE_MAP, CYCLIC_MAP, DIFFERENCE_MAP, COUNTS_MAP)
-STOPS = 17
-LEAST_PHASE_SPAN = 0.02
+TABLES = "colour_tables.json"
+"""Colours of every map as in matplotlib, hexadecimal, so that matplotlib need not be loaded."""
+GRADIENT_STOPS = 17
+MIN_PHASE_SPAN = 0.02
 _TURN = ((-np.pi, "-π"), (-np.pi / 2, "-π/2"), (0.0, "0"), (np.pi / 2, "π/2"), (np.pi, "π"))
 
 
@@ -42,11 +53,11 @@ class ColourScale:
 
     @property
     def cyclic(self) -> bool:
-        """Whether both ends mean the same."""
+        """True if both ends mean the same value."""
         return self.name == CYCLIC_MAP
 
     def colours(self, number: int) -> np.ndarray:
-        """Colours in equal steps from end to end, (number, 3) uint8."""
+        """Return colours in equal steps from end to end, (number, 3) uint8."""
         return colours_of(self.name, number)
 
     @property
@@ -56,15 +67,16 @@ class ColourScale:
         if not (math.isfinite(span) and span > 0):
             return []
         if self.cyclic and span > 1.99 * np.pi:
-            values = [(value, label) for value, label in _TURN]
+            values = list(_TURN)
         else:
-            found = self._round_values()
-            values = list(zip(found, self._labels(found), strict=True))
+            numbers = round_values(self.low, self.high, integer=self.decades)
+            labels = [decade_label(value) for value in numbers] if self.decades else tick_labels(numbers, span)
+            values = list(zip(numbers, labels, strict=True))
         return [(round(100 * (value - self.low) / span, 2), label) for value, label in values]
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The values at the ends in three digits, without the unit; those behind logarithms."""
+        """The values at the ends in three digits, without the unit; the counts themselves for logarithms."""
         low, high = (digits_of(10**value if self.decades else value, 3) for value in self.limits)
         return low, high
 
@@ -73,48 +85,37 @@ class ColourScale:
         """Its colours for a gradient in a style sheet."""
         return stops_of(self.name)
 
-    def _round_values(self) -> list[float]:
-        from matplotlib.ticker import MaxNLocator
 
-        found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], integer=self.decades).tick_values(self.low, self.high)
-        slack = 1e-9 * (self.high - self.low)
-        return [float(value) for value in found if self.low - slack <= value <= self.high + slack]
-
-    def _labels(self, values: list[float]) -> list[str]:
-        """Labels with as many digits as tell them apart."""
-        if self.decades:
-            return [power_of_ten(round(value)) if abs(value) > 2 else f"{10**value:g}" for value in values]
-        least = 1e-9 * (self.high - self.low)
-        exact = [0.0 if abs(value) < least else value for value in values]
-        digits = next((d for d in range(4, 15) if len({f"{value:.{d}g}" for value in exact}) == len(exact)), 15)
-        return [_plain(f"{value:.{digits}g}") for value in exact]
-
-
-def _plain(text: str) -> str:
-    """A number without the letter e."""
-    mantissa, _, power = text.partition("e")
-    return f"{mantissa}×{power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
+@functools.cache
+def colour_table(name: str) -> np.ndarray:
+    """Return every colour of a map from its lowest to its highest value, (number, 3) uint8."""
+    tables = json.loads((files("ptypinn.report.figures") / TABLES).read_text(encoding="ascii"))
+    return np.frombuffer(bytes.fromhex(tables[name]), np.uint8).reshape(-1, 3)
 
 
 def colours_of(name: str, number: int) -> np.ndarray:
-    """Colours of a map in equal steps from end to end, (number, 3) uint8."""
-    from matplotlib import colormaps
+    """Return colours of a map in equal steps from end to end, (number, 3) uint8.
 
-    return np.asarray(np.round(255 * colormaps[name](np.linspace(0, 1, number))[:, :3]), np.uint8)
+    >>> colours_of("viridis", 2).tolist()
+    [[68, 1, 84], [253, 231, 37]]
+    """
+    table = colour_table(name)
+    index = (np.linspace(0, 1, number) * len(table)).astype(int)
+    return np.asarray(table[np.minimum(index, len(table) - 1)])
 
 
 def gradients() -> dict[str, str]:
-    """The stops of every map, for a style sheet."""
+    """Return the stops of every map, for a style sheet."""
     return {name: stops_of(name) for name in MAPS}
 
 
 def stops_of(name: str) -> str:
-    """The stops of a map, for a gradient in a style sheet."""
-    return ", ".join("#" + bytes(colour.tolist()).hex() for colour in colours_of(name, STOPS))
+    """Return the stops of a map, for a gradient in a style sheet."""
+    return ", ".join("#" + bytes(colour.tolist()).hex() for colour in colours_of(name, GRADIENT_STOPS))
 
 
 def robust_limits(image: np.ndarray) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of the finite pixels, set apart where they coincide."""
+    """Return the 0.5 and 99.5 percentiles of the finite pixels, set apart where they coincide."""
     finite = image[np.isfinite(image)]
     if not finite.size:
         return 0.0, 1.0
@@ -123,12 +124,12 @@ def robust_limits(image: np.ndarray) -> tuple[float, float]:
 
 
 def amplitude_scale(amplitude: np.ndarray, unit: str = "") -> ColourScale:
-    """Scale of an amplitude image over nearly all of its pixels."""
+    """Return the scale of an amplitude image over nearly all of its pixels."""
     return ColourScale(AMPLITUDE_MAP, *robust_limits(amplitude), unit)
 
 
 def phase_scale(phase: np.ndarray) -> ColourScale:
-    """Scale of a phase image, radians.
+    """Return the scale of a phase image, radians.
 
     A phase that spans more than half a turn gets a cyclic map over the full turn, so that a wrap is no edge; a smaller
     one gets a sequential map over its span, because the ends of a cyclic map look alike. It spans 0.02 radians at
@@ -137,21 +138,76 @@ def phase_scale(phase: np.ndarray) -> ColourScale:
     low, high = robust_limits(phase)
     if high - low > np.pi:
         return turn_scale()
-    spare = max(0.0, LEAST_PHASE_SPAN - (high - low)) / 2
+    spare = max(0.0, MIN_PHASE_SPAN - (high - low)) / 2
     return ColourScale(PHASE_MAP, low - spare, high + spare, "rad")
 
 
 def turn_scale() -> ColourScale:
-    """Scale of a phase that may take any value, radians."""
+    """Return the scale of a phase that may take any value, radians."""
     return ColourScale(CYCLIC_MAP, -np.pi, np.pi, "rad")
 
 
-def difference_scale(difference: np.ndarray, unit: str = "", least: float = 0.0) -> ColourScale:
-    """Scale about zero, as wide as the larger of the two robust limits, and `least` at least."""
-    reach = max(*(abs(limit) for limit in robust_limits(difference)), least)
+def difference_scale(difference: np.ndarray, unit: str = "", min_reach: float = 0.0) -> ColourScale:
+    """Return a scale about zero, as wide as the larger of the two robust limits, and `min_reach` at least.
+
+    >>> difference_scale(np.array([-1.0, 0.0, 2.0]), min_reach=5.0).limits
+    (-5.0, 5.0)
+    """
+    reach = max(*(abs(limit) for limit in robust_limits(difference)), min_reach)
     return ColourScale(DIFFERENCE_MAP, -reach, reach, unit)
 
 
 def positive_scale(image: np.ndarray, unit: str = "", name: str = COUNTS_MAP) -> ColourScale:
-    """Scale from zero to the larger of the robust limits."""
+    """Return a scale from zero to the larger of the robust limits."""
     return ColourScale(name, 0.0, max(robust_limits(image)[1], 1e-12), unit)
+
+
+LIGHT_THEME: dict[str, str] = {
+    "ink": "#1b1f24",
+    "muted": "#57606a",
+    "line": "#d9dde2",
+    "page": "#f6f7f9",
+    "card": "#ffffff",
+    "soft": "#e9ecef",
+    "rule": "#7d8691",
+    "accent": "#0b6e99",
+    "second": "#c4571b",
+    "third": "#4d7a1f",
+    "fourth": "#7a4fa3",
+    "fifth": "#94651f",
+    "warn-ink": "#7a3b00",
+    "warn": "#fff3e0",
+    "good-ink": "#1d5c2e",
+    "good": "#e8f5ec",
+    "open-ink": "#1f4e79",
+    "open": "#e9f1f9",
+}
+"""Colours on a light page by their names in the style sheet."""
+
+DARK_THEME: dict[str, str] = {
+    "ink": "#e7eaee",
+    "muted": "#a9b2bd",
+    "line": "#363d47",
+    "page": "#14171b",
+    "card": "#1d2127",
+    "soft": "#2c323a",
+    "rule": "#8a939e",
+    "accent": "#58b7e0",
+    "second": "#f0935c",
+    "third": "#a3cc6b",
+    "fourth": "#c6a2e8",
+    "fifth": "#d9b06a",
+    "warn-ink": "#ffcf94",
+    "warn": "#3a2a14",
+    "good-ink": "#a8dfb8",
+    "good": "#17301f",
+    "open-ink": "#a9cdf0",
+    "open": "#18293a",
+}
+"""The same on a dark page."""
+
+THEME_VARIABLES: dict[str, str] = {
+    LIGHT_THEME[name]: f"var(--{name})"
+    for name in ("ink", "muted", "card", "soft", "rule", "accent", "second", "third", "fourth", "fifth")
+} | {"#000000": "var(--ink)"}
+"""Variable of the style sheet that replaces each colour of a figure in a drawing on a page."""

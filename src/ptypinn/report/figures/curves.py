@@ -9,15 +9,15 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from ptypinn.metrics import RingCorrelation
+from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.style import ACCENT, INK, MUTED, literal, new_figure, quiet
-from ptypinn.report.figures.theme import LIGHT
 from ptypinn.report.text.metric_labels import metres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = tuple(LIGHT[name] for name in ("accent", "second", "third", "fourth", "fifth", "rule"))
+COLOURS = tuple(LIGHT_THEME[name] for name in ("accent", "second", "third", "fourth", "fifth", "rule"))
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 PROBE, POLISH = "probe_", "polish_"
 """What the names of figures begin with that the search for the probe, and polishing, have recorded."""

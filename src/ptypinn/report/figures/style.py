@@ -10,17 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ptypinn.report.figures.colours import ColourScale, amplitude_scale
+from ptypinn.report.figures.colours import LIGHT_THEME, ColourScale, amplitude_scale
 from ptypinn.report.figures.display import reduced, step_for
-from ptypinn.report.figures.theme import LIGHT
 from ptypinn.report.text.metric_labels import metres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-INK, ACCENT, MUTED, ASIDE = (LIGHT[name] for name in ("ink", "accent", "rule", "muted"))
-SOFT = LIGHT["soft"]
+INK, ACCENT, MUTED, ASIDE = (LIGHT_THEME[name] for name in ("ink", "accent", "rule", "muted"))
+SOFT = LIGHT_THEME["soft"]
 MOST_PX = 1600
 """Longest edge of an image in a figure; a larger one is averaged over blocks first."""
 

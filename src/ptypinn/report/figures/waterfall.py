@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.style import ACCENT, ASIDE, INK, MUTED, literal, new_figure
-from ptypinn.report.figures.theme import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ptypinn.stages.diagnose import Diagnosis
 
-LOST = LIGHT["second"]
+LOST = LIGHT_THEME["second"]
 """Colour of a stage that does not keep the scale: told from the others by lightness as well as by hue."""
 NARROWEST = 1.12
 """The axis reaches at least this factor to either side of 1, so that a healthy run looks healthy."""
@@ -104,7 +104,7 @@ def _draw(axes: Axes, row: int, bar: Bar, colour: str = "") -> None:
         va="center",
         fontsize=9,
         color=colour,
-        bbox={"facecolor": LIGHT["card"], "edgecolor": "none", "pad": 0.5},
+        bbox={"facecolor": LIGHT_THEME["card"], "edgecolor": "none", "pad": 0.5},
         fontweight="bold" if bar.lost or bar.stage == "total" else "normal",
     )
 

@@ -19,7 +19,7 @@ from ptypinn.report.figures.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.figures.display import frame_of, step_for, view_of
 from ptypinn.report.figures.images import ScaledImage, mode_photons, object_images, probe_images
 from ptypinn.report.html.page import TEMPLATES, templates
-from ptypinn.report.html.panels import Dots, Panel, alt_of, dots_of, extent, panel_of
+from ptypinn.report.figures.panels import Dots, Panel, alt_of, dots_of, extent, panel_of
 from ptypinn.report.text import repr_text as one_line
 
 THUMBNAIL_PX = 192

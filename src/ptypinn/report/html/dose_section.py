@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
-from ptypinn.metrics import DataFit
 from ptypinn.physics.probes import equivalent_diameter
 from ptypinn.report.figures.display import Frame
 from ptypinn.report.figures.images import light_images
 from ptypinn.report.html.page_elements import Cell, Facts, Figures, Section, cell_of
-from ptypinn.report.html.panels import extent, panels_of
+from ptypinn.report.figures.panels import extent, panels_of
 from ptypinn.report.html.patterns_section import photons_image
 from ptypinn.report.text.metric_labels import digits_of, metres
 

@@ -6,14 +6,14 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from ptypinn.report.figures.theme import VARIABLES
+from ptypinn.report.figures.colours import THEME_VARIABLES
 from ptypinn.report.html.page_elements import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RASTER_DPI = 150
-_COLOUR = re.compile("|".join(map(re.escape, VARIABLES)), re.I)
+_COLOUR = re.compile("|".join(map(re.escape, THEME_VARIABLES)), re.I)
 _FAMILY = re.compile(r"font-family: [^;\"]+;? ?")
 _FONT = re.compile(r"(font: (?:\w+ )*[\d.]+px )[^;\"]+")
 
@@ -56,4 +56,4 @@ def _for_page(text: str, key: str) -> str:
     text = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     text = _FAMILY.sub("", _FONT.sub(r"\1system-ui, sans-serif", text))
-    return _COLOUR.sub(lambda found: VARIABLES[found[0].lower()], re.sub(r"\n\s*", "\n", text))
+    return _COLOUR.sub(lambda found: THEME_VARIABLES[found[0].lower()], re.sub(r"\n\s*", "\n", text))

@@ -20,7 +20,7 @@ from ptypinn.report.figures.images import (
     probe_images,
 )
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Section, Table, cell_of
-from ptypinn.report.html.panels import extent, outline_path, panels_of
+from ptypinn.report.figures.panels import extent, outline_path, panels_of
 from ptypinn.report.text.metric_labels import metres
 from ptypinn.stages.evaluate import Evaluation
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from ptypinn._version import __version__
-from ptypinn.report.figures.colours import gradients
-from ptypinn.report.figures.theme import DARK, LIGHT
+from ptypinn.report.figures.colours import DARK_THEME, LIGHT_THEME, gradients
 from ptypinn.report.html.page_elements import Page
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _CODE = re.compile(r"`([^`]+)`")
 def render_page(page: Page) -> str:
     """A page as HTML text; every text is escaped, and a name that the template does not know is an error."""
     template = templates(TEMPLATES).get_template(TEMPLATE)
-    return template.render(page=page, version=__version__, light=LIGHT, dark=DARK, gradients=gradients())
+    return template.render(page=page, version=__version__, light=LIGHT_THEME, dark=DARK_THEME, gradients=gradients())
 
 
 @functools.cache

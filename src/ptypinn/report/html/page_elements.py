@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ptypinn.report.html.panels import Panel
+from ptypinn.report.figures.panels import Panel
 from ptypinn.report.text.metric_labels import DASH, digits_of
 
 WIDE_IN = 6.5

@@ -7,17 +7,16 @@ import torch
 from jaxtyping import Float, Float32
 from scipy.spatial import cKDTree
 
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
-from ptypinn.metrics import DataFit
 from ptypinn.metrics.data_fit import predict
 from ptypinn.physics.forward import to_centred
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourScale, difference_scale
 from ptypinn.report.figures.display import Box, Frame, step_for
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.html.page_elements import Block, Figures, Points, Section
-from ptypinn.report.html.panels import panels_of
+from ptypinn.report.figures.panels import panels_of
 from ptypinn.report.text.metric_labels import digits_of
 
 KEY, TITLE = "patterns", "Measured and predicted patterns"

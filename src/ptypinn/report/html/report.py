@@ -23,7 +23,7 @@ from ptypinn.report.html.scale_section import scale_section
 from ptypinn.report.html.uncertainty_section import trust_section
 from ptypinn.report.text.metric_labels import metres
 from ptypinn.report.text.verdict import verdict_of
-from ptypinn.stages.evaluate import Evaluation
+from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
 from ptypinn.utils.files import write_text
 
 
@@ -56,7 +56,7 @@ def render_report(
     run: Mapping[str, Any] | None = None,
 ) -> str:
     """The report of a reconstruction as HTML text; see `write_report`."""
-    result, judged = _finite(evaluation or Evaluation(dict(recon.metrics))), evaluation is not None
+    result, judged = _finite(evaluation or recorded_evaluation(recon)), evaluation is not None
     scan = None if scan is None else recon.scan_part(scan)
     run = run or {}
     pixel, frame = recon.pixel_size_m, frame_of(recon)
@@ -76,7 +76,7 @@ def render_report(
                 probe_section(recon),
                 exposure_section(recon, result.fit, frame, scan),
                 convergence_section(recon.history),
-                scale_section(recon),
+                scale_section(result.diagnosis),
                 merit_section(result),
                 origin_section(run, recon.provenance),
             ],

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.errors import InputError
 from ptypinn.report.figures.waterfall import waterfall_bars, waterfall_figure
 from ptypinn.report.html.drawing import drawing_of
 from ptypinn.report.html.page_elements import Block, Cell, Figures, Fold, Points, Section, Table
 from ptypinn.report.text.diagnosis import number, stats_rows
-from ptypinn.stages.diagnose import Diagnosis, diagnose
+from ptypinn.stages.diagnose import Diagnosis
 
 KEY, TITLE = "scale", "Scale ledger"
 CAPTION = "Every stage multiplies the amplitude by its factor. Hollow steps are checked, but lead nowhere."
@@ -18,14 +16,11 @@ _NO_NUMBER = re.compile(r"\bnan\b")
 HEADER = ("Stage", "Expected", "Measured", "Factor", "Product", "Source")
 
 
-def scale_section(recon: Reconstruction) -> Section:
-    """What the ledger of a reconstruction says."""
-    try:
-        return diagnosis_section(diagnose(recon))
-    except InputError:
-        return Section(
-            KEY, TITLE, absent="Not shown: no scale ledger is on record. `ptypinn diagnose RUN SCAN` makes one."
-        )
+def scale_section(diagnosis: Diagnosis | None) -> Section:
+    """Return the section on the scale ledger of a reconstruction; a remark where it carries none."""
+    if diagnosis is not None:
+        return diagnosis_section(diagnosis)
+    return Section(KEY, TITLE, absent="Not shown: no scale ledger is on record. `ptypinn diagnose RUN SCAN` makes one.")
 
 
 def diagnosis_section(diagnosis: Diagnosis) -> Section:

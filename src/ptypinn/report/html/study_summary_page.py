@@ -12,7 +12,7 @@ from ptypinn.report.figures.study import bias_figure, stage_figure
 from ptypinn.report.html.drawing import drawing_of
 from ptypinn.report.html.page import render_page
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Page, Points, Section, Table
-from ptypinn.report.html.panels import panels_of
+from ptypinn.report.figures.panels import panels_of
 from ptypinn.report.html.provenance_section import origin_section
 from ptypinn.report.text.metric_labels import DASH, WORDS
 from ptypinn.studies.aggregate import BiasSummary

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics import DataFit
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.summary import BELOW_NOISE, FAR_ABOVE_NOISE
 from ptypinn.report.figures.display import Frame
 from ptypinn.report.figures.images import ScaledImage, light_images
 from ptypinn.report.html.page_elements import Block, Figures, Points, Section
-from ptypinn.report.html.panels import panels_of
+from ptypinn.report.figures.panels import panels_of
 from ptypinn.report.html.patterns_section import fit_images
 from ptypinn.report.text.metric_labels import digits_of
 from ptypinn.stages.evaluate import Evaluation

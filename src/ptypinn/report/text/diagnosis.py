@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ptypinn.scale import LedgerEntry, product
+from ptypinn.scale import LedgerEntry, multiply_discrepancies
 
 if TYPE_CHECKING:
     from ptypinn.stages.diagnose import Diagnosis
@@ -35,7 +35,7 @@ def diagnosis_lines(diagnosis: Diagnosis, name: str, notes: Sequence[str] = (), 
     lines = [name, *(f"note: {note}" for note in notes), "", *_table(diagnosis.ledger, named)]
     lines += [
         "",
-        f"{diagnosis.total_name} {diagnosis.total:.6g}, product of the stages {product(diagnosis.ledger):.6g}",
+        f"{diagnosis.total_name} {diagnosis.total:.6g}, product of the stages {multiply_discrepancies(diagnosis.ledger):.6g}",
     ]
     if diagnosis.training and ((guilty := _guilty(diagnosis.training, named)) or stats):
         lines += ["", "the training behind it", *_table(diagnosis.training, guilty, running=False)]

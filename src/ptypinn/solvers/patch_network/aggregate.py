@@ -15,7 +15,7 @@ from ptypinn.physics.forward import to_fft_order
 from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import align, normalise, probe_intensity
-from ptypinn.scale import Tape
+from ptypinn.scale import StatsRecorder
 from ptypinn.utils.progress import Progress
 
 
@@ -73,7 +73,7 @@ def sweep(
     *,
     batch: int,
     progress: Progress,
-    tape: Tape | None = None,
+    recorder: StatsRecorder | None = None,
 ) -> None:
     """Stream groups of patterns through the network onto one canvas.
 
@@ -85,14 +85,14 @@ def sweep(
         rounds: Groups; in every round each pattern leads one of them.
         batch: Patterns in memory at once.
         progress: Called as `progress("reconstruct", groups_done, groups)`.
-        tape: Told what flows through the network.
+        recorder: Recorder of what flows through the network.
     """
     device = predictor.mask.device
     total, done = sum(len(groups) for groups in rounds), 0
     for number, groups in enumerate(rounds):
         for part in np.split(groups, range(step := max(1, batch // groups.shape[1]), len(groups), step)):
             counts, shape = _read(scan, part), part.shape
-            patches = predictor.patches(counts.to(device), tape).flatten(0, 1)
+            patches = predictor.patches(counts.to(device), recorder).flatten(0, 1)
             corners, fractions = split_positions(torch.from_numpy(positions[part.reshape(-1)]).to(device))
             intensity = probe_intensity(shift_probe(predictor.probe, fractions))
             sums.add(align(patches[None], fractions)[0], intensity, corners[0])

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.canvas import canvas_frame
+from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.grouping import split_parts
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.data_fit import DataFit
 from ptypinn.models.model_file import Bundle
+from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import power, to_fft_order
-from ptypinn.scale import LedgerEntry, Tape
-from ptypinn.scale_audit.ledger import with_account
-from ptypinn.scale_audit.merge_entries import merge_entries
-from ptypinn.scale_audit.network_entries import sweep_entries
+from ptypinn.scale import LedgerEntry, StatsRecorder
+from ptypinn.scale_audit.merge_entries import build_merge_entries
+from ptypinn.scale_audit.network_entries import build_network_entries
 from ptypinn.solvers.patch_network.aggregate import Sums, rounds_of_groups, sweep
-from ptypinn.solvers.postprocess import scale_prediction
-from ptypinn.uncertainty import with_trust
+from ptypinn.solvers.postprocess import finalise
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress
 from ptypinn.utils.serialise import to_plain
@@ -47,59 +46,86 @@ def reconstruct_patches(
     if scan.size != bundle.header.size:
         size = f"patterns of {scan.size} pixels"
         raise InputError(scan.source, "counts", size, f"{bundle.header.size} pixels, as in {bundle.source}")
-    given = scan if scan.probe is None else calibrate_probe(scan)
+    scan = scan if scan.probe is None else calibrate_probe(scan)
     index = _part(scan, bundle, config)
-    part = calibrate_probe(_with_probe(given, bundle, config))
-    seen = part if index is None else part.subset(index)
-    recon, flow, fit = _swept(seen, index, bundle, config, progress)
-    return with_account(with_trust(recon, seen, fit), given, flow, fit, seen)
+    part = calibrate_probe(_with_probe(scan, bundle, config))
+    part = part if index is None else part.subset(index)
+    merged = _run_network(part, bundle, config, progress)
+    reconstruction = _to_reconstruction(merged, part, index, bundle, config)
+    return finalise(
+        reconstruction,
+        part,
+        device=merged.device,
+        batch=config.batch,
+        prediction_scale=config.prediction_scale,
+        recorded_gauge=bundle.header.gauge,
+        run_entries=lambda fit: merged.ledger_entries(bundle, part, reconstruction.well_lit(), fit),
+        whole_scan=scan,
+    )
 
 
-def _swept(
-    scan: ScanData, part: np.ndarray | None, bundle: Bundle, config: ReconstructConfig, progress: Progress
-) -> tuple[Reconstruction, list[LedgerEntry], DataFit]:
-    """Sweep over a scan, or a part of one: the object, what its run did to amplitudes, and how it fits the counts."""
+@dataclass(frozen=True)
+class _MergedPatches:
+    """Result of one sweep of the network over a scan, on the device."""
+
+    object: Tensor
+    """Merged object, (height, width)."""
+    constant_response: Tensor
+    """Result of the same merge for patches that are 1 everywhere, (height, width)."""
+    sums: Sums
+    predictor: PatchPredictor
+    recorder: StatsRecorder
+    device: torch.device
+
+    def ledger_entries(self, bundle: Bundle, scan: ScanData, well_lit: np.ndarray, fit: DataFit) -> list[LedgerEntry]:
+        """Return the ledger entries that only this run could measure: of the network, and of the merge."""
+        sums = self.sums
+        photons = float(fit.measured_map[scan.good].sum()) / scan.n_patterns
+        merge = build_merge_entries(
+            self.object, self.constant_response, sums.constant[0], sums.weights[0], sums.illumination[0], well_lit
+        )
+        return [*build_network_entries(self.recorder.collect(), self.predictor, bundle.header, photons), *merge]
+
+
+def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, progress: Progress) -> _MergedPatches:
+    """Run the network over a scan, or a part of one, and merge its patches."""
     device = pick_device(config.device)
     probe = torch.from_numpy(scan.require_probe())
     predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
-    origin, shape = canvas_frame(scan)
-    positions = scan.positions_px - np.asarray(origin, np.float64)
-    sums, tape = Sums.empty(shape, device), Tape()
+    (_, shape), positions = canvas_frame(scan), canvas_positions(scan)
+    sums, recorder = Sums.empty(shape, device), StatsRecorder()
     with torch.inference_mode():
         rounds = rounds_of_groups(
             positions, bundle.header.gridsize, config.neighbor_count, config.groups_per_pattern, config.seed
         )
-        sweep(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, tape=tape)
-        stitched, response = sums.stitched(predictor.scaler.drift)
-    if not bool(torch.isfinite(stitched).all()):
+        sweep(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, recorder=recorder)
+        merged, response = sums.stitched(predictor.scaler.drift)
+    if not bool(torch.isfinite(merged).all()):
         raise InputError(
             bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
         )
-    found = Reconstruction(
-        object=stitched.cpu().numpy(),
-        illumination=sums.illumination[0].cpu().numpy(),
+    return _MergedPatches(merged, response, sums, predictor, recorder, device)
+
+
+def _to_reconstruction(
+    merged: _MergedPatches, scan: ScanData, index: np.ndarray | None, bundle: Bundle, config: ReconstructConfig
+) -> Reconstruction:
+    record = {
+        "stage": "reconstruct",
+        "config": asdict(config),
+        "model": {"file": bundle.source, **asdict(bundle.header)},
+        "scan": scan.record,
+    }
+    return Reconstruction(
+        object=merged.object.cpu().numpy(),
+        illumination=merged.sums.illumination[0].cpu().numpy(),
         probe=scan.require_probe(),
-        positions_px=positions,
-        origin_px=origin,
+        positions_px=canvas_positions(scan),
+        origin_px=canvas_frame(scan)[0],
         pixel_size_m=scan.pixel_size_m,
-        patterns=part,
-        provenance=to_plain(
-            {
-                "stage": "reconstruct",
-                "config": asdict(config),
-                "model": {"file": bundle.source, **asdict(bundle.header)},
-                "scan": scan.record,
-            }
-        ),
+        patterns=index,
+        provenance=to_plain(record),
     )
-    found, fit = scale_prediction(found, scan, config.prediction_scale, bundle.header.gauge, config.batch, device)
-    merge = merge_entries(stitched, response, sums.constant[0], sums.weights[0], sums.illumination[0], found.well_lit())
-    flow = sweep_entries(tape.read(), predictor, bundle.header, _mean_photons(scan, fit))
-    return found, [*flow, *merge], fit
-
-
-def _mean_photons(scan: ScanData, fit: DataFit) -> float:
-    return float(fit.measured_map[scan.good].sum()) / scan.n_patterns
 
 
 def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:

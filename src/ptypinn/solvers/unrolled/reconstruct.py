@@ -15,14 +15,12 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Weights
-from ptypinn.scale_audit.ledger import with_account
-from ptypinn.solvers.postprocess import close_flux, scale_prediction
+from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import CLOSING, Polisher
 from ptypinn.solvers.unrolled.problem import LearnedOptions
 from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, light_on, usual_rounds
 from ptypinn.solvers.unrolled.solver import Solution
 from ptypinn.solvers.unrolled.tiled import solve_windows
-from ptypinn.uncertainty import with_trust
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, Watch, relayed
 
@@ -85,9 +83,15 @@ def reconstruct_learned(
     found = made(solution)
     if config.polish:
         found = Polisher(scan, weights.network, config, device, progress, watch)(found)
-    found, closed = close_flux(found, scan, batch=config.batch, device=device)
-    found, fit = scale_prediction(found, scan, config.prediction_scale, None, config.batch, device)
-    return with_account(with_trust(found, scan, fit, weights.card), scan, [closed], fit)
+    return finalise(
+        found,
+        scan,
+        device=device,
+        batch=config.batch,
+        match_flux=True,
+        prediction_scale=config.prediction_scale,
+        model_card=weights.card,
+    )
 
 
 def _jobs(config: ReconstructConfig, windows: WindowOptions) -> JobsConfig:

@@ -1,7 +1,7 @@
 // The list of runs: newest first, with a picture, how it went, and a way to compare two.
 
 import { askJson, repeat } from "./api.js";
-import { badgeOf, element, when } from "./standing.js";
+import { badgeOf, element, when } from "./status.js";
 
 const THUMBNAIL = { loading: "lazy", width: 96, height: 96 };
 const byId = (id) => document.getElementById(id);

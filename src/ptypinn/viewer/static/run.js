@@ -7,7 +7,7 @@ import { Limits } from "./limits.js";
 import { Patterns } from "./patterns.js";
 import { Profile } from "./profile.js";
 import { placeOf, Stage } from "./stage.js";
-import { Standing } from "./standing.js";
+import { Standing } from "./status.js";
 import { Swipe } from "./swipe.js";
 import { metres, rounded } from "./units.js";
 import { Values } from "./values.js";

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.view.conftest import HEIGHT, WIDTH
+from tests.viewer.conftest import HEIGHT, WIDTH
 
 from ptypinn.errors import InputError
 from ptypinn.viewer import pair as module
-from ptypinn.viewer.pair import pair_of
+from ptypinn.viewer.comparison import compare_pictures
 from ptypinn.viewer.picture import WHOLE, open_layers
 from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, open_picture
 
@@ -35,7 +35,7 @@ def turned(recon, amplitude=1.0):
 @pytest.mark.parametrize("small_px", [512, 100])
 def test_phase_factor_and_ramp_are_taken_out(recon, opened, monkeypatch, small_px):
     monkeypatch.setattr(module, "SMALL_PX", small_px)
-    found = pair_of(opened(recon, "a"), opened(turned(recon), "b"))
+    found = compare_pictures(opened(recon, "a"), opened(turned(recon), "b"))
     np.testing.assert_allclose(found.turn.ramp_rad_per_px, RAMP, atol=1e-5)
     lit = found.difference.shown(0, WHOLE, WHOLE)
     assert found.difference.file.shape == (HEIGHT - TOP, WIDTH - LEFT)
@@ -50,7 +50,7 @@ def test_phase_factor_and_ramp_are_taken_out(recon, opened, monkeypatch, small_p
 
 
 def test_amplitudes_are_left_as_they_are(recon, opened):
-    found = pair_of(opened(turned(recon, 0.5), "a"), opened(recon, "b"))
+    found = compare_pictures(opened(turned(recon, 0.5), "a"), opened(recon, "b"))
     lit = found.difference.shown(0, WHOLE, WHOLE)
     modulus = found.difference.values("difference", 0, WHOLE, WHOLE)[lit]
     np.testing.assert_allclose(modulus, 0.5 * np.abs(recon.object[TOP:, LEFT:])[lit], atol=5e-3)
@@ -60,7 +60,7 @@ def test_amplitudes_are_left_as_they_are(recon, opened):
 def test_a_difference_of_one_spot_is_seen_where_it_is(recon, opened):
     other = recon.object.copy()
     other[100:120, 200:230] *= np.exp(0.3j)
-    found = pair_of(opened(recon, "a"), opened(replace(recon, object=other), "b")).difference
+    found = compare_pictures(opened(recon, "a"), opened(replace(recon, object=other), "b")).difference
     phase = found.values("phase_difference", 0, WHOLE, WHOLE)
     assert phase[100:120, 200:230].mean() == pytest.approx(0.3, abs=0.01)
     assert abs(phase[150:250, 100:180].mean()) < 0.01
@@ -78,10 +78,10 @@ def test_a_difference_of_one_spot_is_seen_where_it_is(recon, opened):
 )
 def test_what_cannot_be_subtracted_is_refused_in_words(recon, opened, changes, said):
     with pytest.raises(InputError, match=said) as refused:
-        pair_of(opened(recon, "a"), opened(replace(recon, **changes), "b"))
+        compare_pictures(opened(recon, "a"), opened(replace(recon, **changes), "b"))
     assert "\n" not in str(refused.value)
 
 
 def test_pixels_of_unknown_size_lie_on_pixels(recon, opened):
-    found = pair_of(opened(recon, "a"), opened(replace(recon, pixel_size_m=None), "b"))
+    found = compare_pictures(opened(recon, "a"), opened(replace(recon, pixel_size_m=None), "b"))
     assert found.difference.file.shape == (HEIGHT, WIDTH)

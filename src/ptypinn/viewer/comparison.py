@@ -18,16 +18,16 @@ from ptypinn.report.text.metric_labels import metres
 from ptypinn.viewer.picture import Picture, open_layers
 from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, PictureFile
 
-SMALL_PX = 512
+MAX_BLOCKS = 512
 """The ramp is found on products averaged over blocks, of which at most so many lie along an edge."""
-MOST_APART_PX = 0.5
+MAX_OFFSET_PX = 0.5
 """Pixels of both lie on each other where they are nowhere further apart."""
-LEAST_PX = 64
+MIN_COMMON_PX = 64
 """Fewest well-lit pixels that both must share."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class PhaseAlignment:
     """What brings the second picture into the phase of the first."""
 
     phase_rad: float
@@ -49,11 +49,11 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class TurnedFile(PictureFile):
+class AlignedFile(PictureFile):
     """A picture in the phase of another."""
 
     of: PictureFile
-    turn: Turn
+    turn: PhaseAlignment
 
     def read(self, name: str, rows: slice, columns: slice) -> np.ndarray:
         """A rectangle of an image; see `PictureFile.read`."""
@@ -87,17 +87,17 @@ class DifferenceFile(PictureFile):
 
 
 @dataclass(frozen=True)
-class Pair:
+class Comparison:
     """Two pictures that lie on each other."""
 
     turned: Picture
     """The second, in the phase of the first."""
     difference: Picture
     """Second minus first, where there are both."""
-    turn: Turn
+    turn: PhaseAlignment
 
 
-def pair_of(first: Picture, second: Picture) -> Pair:
+def compare_pictures(first: Picture, second: Picture) -> Comparison:
     """Bring the second picture into the phase of the first, and subtract.
 
     Raises:
@@ -112,16 +112,16 @@ def pair_of(first: Picture, second: Picture) -> Pair:
     place = {"version": version, "shape": shape, "origin_px": origin, "images": images}
     known = vars(one) | place | {"group": one.group and other.group}
     turn = _turn(DifferenceFile(**known, first=one, second=other), first, second)
-    turned = TurnedFile(**vars(other) | {"version": version}, of=other, turn=turn)
+    turned = AlignedFile(**vars(other) | {"version": version}, of=other, turn=turn)
     difference = DifferenceFile(**known, first=one, second=turned)
-    return Pair(open_layers(turned, first.phase_rad), open_layers(difference), turn)
+    return Comparison(open_layers(turned, first.phase_rad), open_layers(difference), turn)
 
 
 def _require_same_pixels(one: PictureFile, other: PictureFile) -> None:
     first, second = one.pixel_size_m, other.pixel_size_m
     if first is None or second is None:
         return  # where one is not known, pixels lie on pixels
-    if abs(second / first - 1) * max(*one.shape, *other.shape) > MOST_APART_PX:
+    if abs(second / first - 1) * max(*one.shape, *other.shape) > MAX_OFFSET_PX:
         found = f"{metres(first, 4)} and {metres(second, 4)}"
         raise InputError("difference", "pixel size", found, "runs whose pixels are equal")
 
@@ -136,10 +136,10 @@ def _shared(one: PictureFile, other: PictureFile) -> tuple[tuple[int, int], tupl
     return (y, x), (height, width)
 
 
-def _turn(raw: DifferenceFile, *pictures: Picture) -> Turn:
+def _turn(raw: DifferenceFile, *pictures: Picture) -> PhaseAlignment:
     """Phase factor and ramp by least squares, from `QUOTIENT` summed over blocks."""
     height, width = raw.shape
-    step = max(1, -(-max(height, width) // SMALL_PX))
+    step = max(1, -(-max(height, width) // MAX_BLOCKS))
     sums, pixels = [], 0
     for top in range(0, height, step):
         place = slice(top, min(top + step, height)), slice(None)
@@ -150,10 +150,10 @@ def _turn(raw: DifferenceFile, *pictures: Picture) -> Turn:
             lit &= True if shown is None else shown
         pixels += int(lit.sum())
         sums.append(np.add.reduceat(np.where(lit, quotient, 0).sum(0, dtype=complex), np.arange(0, width, step)))
-    if pixels < LEAST_PX:
-        raise InputError("difference", "", f"{pixels} well-lit pixels that both runs show", f"{LEAST_PX} or more")
+    if pixels < MIN_COMMON_PX:
+        raise InputError("difference", "", f"{pixels} well-lit pixels that both runs show", f"{MIN_COMMON_PX} or more")
     product = np.conj(np.stack(sums))
     found = align(np.abs(product).astype(complex), product, np.abs(product) > 0, ramp=True)
     ramp_y, ramp_x = (slope / step for slope in found.ramp_rad_per_px)
     y, x = (start + (n * step - 1) / 2 for start, n in zip(raw.origin_px, product.shape, strict=True))
-    return Turn(found.phase_rad, (ramp_y, ramp_x), (y, x))
+    return PhaseAlignment(found.phase_rad, (ramp_y, ramp_x), (y, x))

@@ -1,0 +1,81 @@
+"""Round numbers along an axis or a colour bar, and their labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ptypinn.report.text.metric_labels import power_of_ten
+
+STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+"""Distances of neighbouring round numbers, times a power of ten."""
+ROUNDING = 1e-9
+"""Fraction of the span by which a round number may lie outside through rounding."""
+MAX_PLAIN_DECADE = 2
+"""Logarithms up to this size are labelled by the number itself, larger ones by a power of ten."""
+
+
+def round_values(low: float, high: float, intervals: int = 4, integer: bool = False) -> list[float]:
+    """Return round numbers between two ends, at most `intervals` of equal width between them.
+
+    Args:
+        low: Lower end.
+        high: Upper end, above the lower one.
+        intervals: Number of intervals that the span is divided into at most.
+        integer: Return whole numbers only.
+
+    >>> round_values(0.0, 1.0)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    >>> round_values(0.4, 6.2, integer=True)
+    [2.0, 4.0, 6.0]
+    """
+    span = high - low
+    decade = 10.0 ** math.floor(math.log10(span / intervals))
+    widths = [step * decade for step in STEPS if not integer or (step * decade) % 1 == 0] or [1.0]
+    width = next((width for width in widths if span / width <= intervals * (1 + ROUNDING)), widths[-1])
+    first, last = math.ceil((low - ROUNDING * span) / width), math.floor((high + ROUNDING * span) / width)
+    return [count * width for count in range(first, last + 1)]
+
+
+def log_values(low: float, high: float, intervals: int = 5) -> list[float]:
+    """Return round numbers between two positive ends of a logarithmic axis: powers of ten, or 1, 2 and 5 times them.
+
+    >>> log_values(0.5, 2000.0)
+    [1.0, 10.0, 100.0, 1000.0]
+    >>> log_values(3.0, 60.0)
+    [5.0, 10.0, 20.0, 50.0]
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    stride = max(1, -(-(last - first) // intervals))
+    multiples = (1.0, 2.0, 5.0) if math.log10(high / low) < 2 else (1.0,)
+    values = [multiple * 10.0**power for power in range(first, last + 1, stride) for multiple in multiples]
+    return [value for value in values if low * (1 - ROUNDING) <= value <= high * (1 + ROUNDING)]
+
+
+def tick_labels(values: Sequence[float], span: float) -> list[str]:
+    """Return labels with as many digits as tell the values apart.
+
+    Args:
+        values: Round numbers.
+        span: Length of the axis, against which rounding errors about zero are dropped.
+
+    >>> tick_labels([-1e-17, 0.05, 0.1], 0.1)
+    ['0', '0.05', '0.1']
+    """
+    exact = [0.0 if abs(value) < ROUNDING * span else value for value in values]
+    digits = next((d for d in range(4, 15) if len({f"{value:.{d}g}" for value in exact}) == len(exact)), 15)
+    return [_without_exponent(f"{value:.{digits}g}") for value in exact]
+
+
+def decade_label(logarithm: float) -> str:
+    """Return the label of a decimal logarithm: the number itself, or a power of ten where it is long.
+
+    >>> decade_label(2.0), decade_label(4.0)
+    ('100', '10⁴')
+    """
+    return power_of_ten(round(logarithm)) if abs(logarithm) > MAX_PLAIN_DECADE else f"{10**logarithm:g}"
+
+
+def _without_exponent(text: str) -> str:
+    mantissa, _, power = text.partition("e")
+    return f"{mantissa}×{power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
