@@ -22,7 +22,7 @@ from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.runs.snapshots import Snapshots
 from ptypinn.stages.simulate import simulate
 from ptypinn.viewer.run_index import RunIndex
-from ptypinn.viewer.server import application, listen, server_of
+from ptypinn.viewer.server import create_app, open_socket, create_server
 
 KEY = "sesame"
 HEIGHT, WIDTH = 300, 420
@@ -103,10 +103,10 @@ class Viewer:
 
     def __init__(self, folder: Path, key: str = KEY) -> None:
         self.catalogue = RunIndex([folder])
-        self._socket = listen("127.0.0.1", 0)
+        self._socket = open_socket("127.0.0.1", 0)
         self.port, self.key = self._socket.getsockname()[1], key
-        app = application(self.catalogue, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
-        self._server = server_of(app)
+        app = create_app(self.catalogue, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
+        self._server = create_server(app)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
 

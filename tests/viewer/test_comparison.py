@@ -9,8 +9,8 @@ from tests.viewer.conftest import HEIGHT, WIDTH
 from ptypinn.errors import InputError
 from ptypinn.viewer import pair as module
 from ptypinn.viewer.comparison import compare_pictures
-from ptypinn.viewer.picture import WHOLE, open_layers
-from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, open_picture
+from ptypinn.viewer.picture import ALL, open_layers
+from ptypinn.viewer.picture_file import ILLUMINATION, OBJECT, QUOTIENT, open_picture
 
 PHASE, RAMP = 0.7, (0.013, -0.021)
 TOP, LEFT = 40, 24
@@ -37,31 +37,31 @@ def test_phase_factor_and_ramp_are_taken_out(recon, opened, monkeypatch, small_p
     monkeypatch.setattr(module, "SMALL_PX", small_px)
     found = compare_pictures(opened(recon, "a"), opened(turned(recon), "b"))
     np.testing.assert_allclose(found.turn.ramp_rad_per_px, RAMP, atol=1e-5)
-    lit = found.difference.shown(0, WHOLE, WHOLE)
+    lit = found.difference.shown(0, ALL, ALL)
     assert found.difference.file.shape == (HEIGHT - TOP, WIDTH - LEFT)
     assert found.difference.file.origin_px == found.turned.file.origin_px == (TOP, LEFT)
-    assert np.abs(found.difference.file.read(OBJECT, WHOLE, WHOLE))[lit].max() < 5e-3
-    assert np.abs(np.angle(found.difference.file.read(QUOTIENT, WHOLE, WHOLE)))[lit].max() < 5e-3
+    assert np.abs(found.difference.file.read(OBJECT, ALL, ALL))[lit].max() < 5e-3
+    assert np.abs(np.angle(found.difference.file.read(QUOTIENT, ALL, ALL)))[lit].max() < 5e-3
     part = slice(3, 90, 7), slice(5, 60)
     np.testing.assert_allclose(
         found.turned.file.read(OBJECT, *part), recon.object[TOP:, LEFT:][part], atol=5e-3 * np.abs(recon.object).max()
     )
-    np.testing.assert_array_equal(found.turned.file.read(LIGHT, *part), recon.illumination[TOP:, LEFT:][part])
+    np.testing.assert_array_equal(found.turned.file.read(ILLUMINATION, *part), recon.illumination[TOP:, LEFT:][part])
 
 
 def test_amplitudes_are_left_as_they_are(recon, opened):
     found = compare_pictures(opened(turned(recon, 0.5), "a"), opened(recon, "b"))
-    lit = found.difference.shown(0, WHOLE, WHOLE)
-    modulus = found.difference.values("difference", 0, WHOLE, WHOLE)[lit]
+    lit = found.difference.shown(0, ALL, ALL)
+    modulus = found.difference.values("difference", 0, ALL, ALL)[lit]
     np.testing.assert_allclose(modulus, 0.5 * np.abs(recon.object[TOP:, LEFT:])[lit], atol=5e-3)
-    assert np.abs(found.difference.values("phase_difference", 0, WHOLE, WHOLE)[lit]).max() < 5e-3
+    assert np.abs(found.difference.values("phase_difference", 0, ALL, ALL)[lit]).max() < 5e-3
 
 
 def test_a_difference_of_one_spot_is_seen_where_it_is(recon, opened):
     other = recon.object.copy()
     other[100:120, 200:230] *= np.exp(0.3j)
     found = compare_pictures(opened(recon, "a"), opened(replace(recon, object=other), "b")).difference
-    phase = found.values("phase_difference", 0, WHOLE, WHOLE)
+    phase = found.values("phase_difference", 0, ALL, ALL)
     assert phase[100:120, 200:230].mean() == pytest.approx(0.3, abs=0.01)
     assert abs(phase[150:250, 100:180].mean()) < 0.01
     look = found.require("phase_difference").look

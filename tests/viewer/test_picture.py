@@ -13,12 +13,12 @@ from ptypinn.errors import InputError
 from ptypinn.report.figures.colours import LEAST_PHASE_SPAN
 from ptypinn.viewer import pyramid as pyramids
 from ptypinn.viewer.cache import PictureCache
-from ptypinn.viewer.layers import COMPLEX, PHASE, DisplayRange, usual_look
-from ptypinn.viewer.measure import BLOCK, block, histogram, profile
-from ptypinn.viewer.picture import open_layers, thumbnail
-from ptypinn.viewer.picture_file import OutdatedError, open_picture
-from ptypinn.viewer.pyramid import AMPLITUDE, halve
-from ptypinn.viewer.tiles import TILE, scalar_png
+from ptypinn.viewer.layers import COMPLEX, PHASE, DisplayRange, default_range
+from ptypinn.viewer.measure import BLOCK_PX, read_block, layer_histogram, measure_profile
+from ptypinn.viewer.picture import open_layers, draw_thumbnail
+from ptypinn.viewer.picture_file import FileChangedError, open_picture
+from ptypinn.viewer.pyramid import AMPLITUDE, halve_image
+from ptypinn.viewer.tiles import TILE_PX, encode_scalar_png
 
 ALL = slice(None)
 
@@ -53,14 +53,14 @@ def test_tiles_of_level_0_make_up_the_full_picture(picture, layer):
     for row in range(2):
         for column in range(2):
             tile = pixels(picture.tile(layer, 0, row, column, look))
-            there = whole[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+            there = whole[row * TILE_PX : (row + 1) * TILE_PX, column * TILE_PX : (column + 1) * TILE_PX]
             np.testing.assert_array_equal(tile, there)
 
 
 def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
     look, lit = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
     tile = pixels(picture.tile("amplitude", 0, 0, 1, look))
-    expected = scalar_png(np.abs(recon.object)[:256, 256:], lit[:256, 256:], (0.5, 1.5), "gray")
+    expected = encode_scalar_png(np.abs(recon.object)[:256, 256:], lit[:256, 256:], (0.5, 1.5), "gray")
     assert (np.abs(tile.astype(int) - pixels(expected)).max(axis=-1) <= 1).mean() > 0.999
     assert 0 < (tile[..., 3] == 0).mean() < 0.5
 
@@ -83,7 +83,7 @@ def test_levels_are_means_over_blocks(picture, recon):
 @given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99))
 def test_halving_takes_means_of_what_is_there(height, width, seed):
     image = np.random.default_rng(seed).normal(size=(height, width)).astype(np.float32)
-    np.testing.assert_allclose(halve(image), blocks_of(image, 2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(halve_image(image), blocks_of(image, 2), rtol=1e-4, atol=1e-5)
 
 
 def test_strips_do_not_show(path, picture, monkeypatch):
@@ -110,7 +110,7 @@ def test_usual_limits_leave_out_half_a_per_cent(picture, recon):
         tuple(np.percentile(np.abs(recon.object)[lit], [0.5, 99.5])), rel=1e-3
     )
     assert picture.require(COMPLEX).look.low == 0.0
-    flat = usual_look(PHASE, np.linspace(0, 1e-6, 99))
+    flat = default_range(PHASE, np.linspace(0, 1e-6, 99))
     assert flat.high - flat.low == pytest.approx(LEAST_PHASE_SPAN)
 
 
@@ -131,14 +131,14 @@ def test_tiles_that_do_not_exist_are_refused(picture, place):
 
 
 def test_histogram_counts_every_well_lit_pixel(picture, recon):
-    found = histogram(picture, "amplitude")
+    found = layer_histogram(picture, "amplitude")
     assert sum(found["counts"]) == int(recon.well_lit(0.05).sum())
     look = picture.require("amplitude").look
     assert found["low"] <= look.low < look.high <= found["high"]
 
 
 def test_a_profile_passes_through_pixel_values(picture, recon):
-    found = profile(picture, (40.5, 100.5), (40.5, 180.5))
+    found = measure_profile(picture, (40.5, 100.5), (40.5, 180.5))
     np.testing.assert_allclose(found["distance_px"], np.arange(81), atol=1e-4)
     np.testing.assert_allclose(found["amplitude"], np.abs(recon.object[40, 100:181]), atol=1e-5)
     expected = np.angle(recon.object[40, 100:181] * np.exp(-1j * picture.phase_rad))
@@ -146,18 +146,18 @@ def test_a_profile_passes_through_pixel_values(picture, recon):
 
 
 def test_a_profile_off_the_object_has_no_values_there(picture):
-    found = profile(picture, (-20.0, 10.0), (320.0, 410.0))
+    found = measure_profile(picture, (-20.0, 10.0), (320.0, 410.0))
     assert found["amplitude"][0] is None and found["amplitude"][-1] is None
     assert found["amplitude"][len(found["amplitude"]) // 2] is not None
     with pytest.raises(InputError):
-        profile(picture, (0.0, float("nan")), (1.0, 1.0))
+        measure_profile(picture, (0.0, float("nan")), (1.0, 1.0))
 
 
 def test_blocks_hold_the_object(picture, recon):
-    values = np.frombuffer(block(picture, 4, 6), "<c8").reshape(300 - 4 * BLOCK, 420 - 6 * BLOCK)
-    np.testing.assert_array_equal(values, recon.object[4 * BLOCK :, 6 * BLOCK :])
+    values = np.frombuffer(read_block(picture, 4, 6), "<c8").reshape(300 - 4 * BLOCK_PX, 420 - 6 * BLOCK_PX)
+    np.testing.assert_array_equal(values, recon.object[4 * BLOCK_PX :, 6 * BLOCK_PX :])
     with pytest.raises(InputError):
-        block(picture, 5, 0)
+        read_block(picture, 5, 0)
 
 
 def test_a_file_that_is_written_again_is_another_picture(recon, tmp_path):
@@ -167,7 +167,7 @@ def test_a_file_that_is_written_again_is_another_picture(recon, tmp_path):
     recon.save(path)
     second = store.get(path)
     assert second.file.version != first.file.version
-    with pytest.raises(OutdatedError):
+    with pytest.raises(FileChangedError):
         first.tile("amplitude", 0, 0, 0, DisplayRange(0.0, 1.0, "gray"))
     assert first.tile("amplitude", 1, 0, 0, DisplayRange(0.0, 1.0, "gray"))
 
@@ -195,7 +195,7 @@ def test_many_open_pictures_take_little_memory(tmp_path):
 
 
 def test_a_thumbnail_is_small_and_shows_the_lit_part(picture):
-    drawn = pixels(thumbnail(picture))
+    drawn = pixels(draw_thumbnail(picture))
     assert max(drawn.shape[:2]) <= 512
     assert drawn[..., 3].mean() > 150
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ptypinn.runs.snapshots import Snapshots
-from ptypinn.viewer.tiles import TILE
+from ptypinn.viewer.tiles import TILE_PX
 
 LOOK = "low=0&high=2&map=gray"
 
@@ -127,7 +127,7 @@ def test_what_has_not_changed_is_not_sent_again(viewer):
 
 def test_a_picture_is_described_in_its_units(viewer):
     picture = viewer.run("good")["picture"]
-    assert (picture["height"], picture["width"], picture["levels"], picture["tile"]) == (300, 420, 2, TILE)
+    assert (picture["height"], picture["width"], picture["levels"], picture["tile"]) == (300, 420, 2, TILE_PX)
     assert picture["pixel_size_m"] == 2e-8
     layers = {layer["name"]: layer for layer in picture["layers"]}
     assert list(layers) == ["amplitude", "phase", "complex", "illumination"]

@@ -1,4 +1,4 @@
-"""Photons per pattern as counted, as expected, and as the probe brings them: what a ledger starts from."""
+"""Photons per pattern as counted, as expected, and as the probe has them: the start of a ledger."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ from jaxtyping import Bool, Complex64, Float64
 from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.data_fit import data_fit
 from ptypinn.physics.forward import detect, far_field, to_centred
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, probe_photons, read_photon_record
 
-MOSTLY_MEASURED = 0.98
-"""Share of the light on good pixels, below which only a truth can tell how much falls on the others."""
-NEGLIGIBLE = 0.01
-"""Share of the light that may seem to fall on dead pixels before a truth is asked."""
+MIN_GOOD_FRACTION = 0.98
+"""Fraction of the photons on good pixels below which only a truth determines the rest."""
+MAX_DEAD_FRACTION = 0.01
+"""Fraction of the photons that may seem to fall on dead pixels before the truth is used to predict them."""
+MIN_EXPECTED_PHOTONS = 25.0
+"""Expected photons in a pixel over the scan above which it does not stay empty by chance: `exp(-25)`."""
+
+
+@dataclass(frozen=True)
+class DetectorCoverage:
+    """Fractions of the photons behind the sample that good and responding detector pixels receive."""
+
+    good_fraction: float
+    """Fraction of the photons behind the sample that falls on good pixels."""
+    responding_fraction: float
+    """Fraction of the photons on good pixels that falls on pixels with at least one count."""
 
 
 @dataclass(frozen=True)
@@ -28,141 +40,147 @@ class PhotonBudget:
     """Mean photons per pattern of the patterns that a reconstruction was made from."""
 
     measured: float
-    """Counted on good pixels."""
+    """Photons counted on good pixels."""
     expected: float
-    """Behind the sample, on all pixels, by the record or else by the counts themselves."""
+    """Photons behind the sample, on all pixels, by the record or else by the counts themselves."""
     source: str
-    """Where the expected photons come from."""
+    """Origin of the expected photons."""
     probe_expected: float
-    """Through vacuum, by the record or else by the scan's probe."""
+    """Photons through vacuum, by the record or else by the scan's probe."""
     probe_used: float
-    """Through vacuum, of the probe that the object was found with."""
-    probe_given: float | None
-    """Through vacuum, of the probe that came with the scan; None where it has none."""
+    """Photons through vacuum of the reconstruction's probe."""
+    probe_of_scan: float | None
+    """Photons through vacuum of the scan's own probe; None if it has none."""
     probe_source: str
-    """Where the expected photons of the probe come from."""
-    probe_changed: str
-    """How the probe came by other photons than those on record; empty where nobody says."""
+    """Origin of the expected photons of the probe."""
+    probe_change: str
+    """Reason why the probe has other photons than those on record; empty if none is recorded."""
     coverage: DetectorCoverage
-    """Which detector pixels have a share in them."""
+    """Fractions of the photons on good and on responding pixels."""
     truth: Complex64[np.ndarray, "height width"] | None
     """The truth on the canvas of the reconstruction, NaN outside its frame."""
     fault: CountFault | None
-    """What the patterns hold in place of photon counts."""
+    """Fault of the patterns, if they hold something else than photon counts."""
     counting_tolerance: float
     """Relative deviation of the mean amplitude that counting explains: four standard errors."""
 
     @property
     def transmission(self) -> float:
-        """Rms transmission that the counts give with the probe used."""
+        """Rms transmission by the counts and the probe used."""
         return math.sqrt(self.measured / (self.coverage.good_fraction * self.probe_used))
 
 
 def compute_photon_budget(recon: Reconstruction, scan: ScanData, part: ScanData, fit: DataFit) -> PhotonBudget:
-    """Count photons.
+    """Count photons per pattern, and compare them with the record.
 
     Args:
         recon: The reconstruction.
         scan: The whole scan that it was made from.
-        part: Its patterns that took part.
-        fit: How the reconstruction fits them.
+        part: The patterns of the scan that took part.
+        fit: Agreement of the reconstruction with them.
     """
-    truth, record, evidence = truth_on_canvas(recon, scan), read_photon_record(scan), detect_count_fault(part)
-    light, used = _light(recon, part, truth, fit), probe_photons(recon.probe)
+    truth, record, fault = truth_on_canvas(recon, scan), read_photon_record(scan), detect_count_fault(part)
+    coverage, used = _coverage_of_part(recon, part, truth, fit), probe_photons(recon.probe)
     own = probe_photons(scan.probe) if scan.probe is not None and scan.probe_gauge == "calibrated" else None
     measured = float(fit.measured_map[scan.good].sum()) / part.n_patterns
-    expected = measured / (light.responding_fraction * light.good_fraction)
+    expected = measured / (coverage.responding_fraction * coverage.good_fraction)
     source = "no record of the photons: as counted"
-    if record.pattern_photons is not None and truth is None and light.good_fraction < MOSTLY_MEASURED:
-        source = f"{1 - light.good_fraction:.0%} of the light falls on masked pixels: as counted"
+    if record.pattern_photons is not None and truth is None and coverage.good_fraction < MIN_GOOD_FRACTION:
+        source = f"{1 - coverage.good_fraction:.0%} of the photons fall on masked pixels: as counted"
     elif record.pattern_photons is not None:
-        expected = record.pattern_photons * _share_of_part(recon, scan, part, truth)
+        expected = record.pattern_photons * _part_over_whole(recon, scan, part, truth)
         source = f"photons per pattern: {record.source}, and as loaded"
-    elif evidence is not None and evidence.repair is not None:
-        expected *= _repaired(part, evidence)
-        source = f"photons per pattern, if {evidence.cause}: put right, and as loaded"
-    chance = 4 * 0.5 / math.sqrt(measured * part.n_patterns)
-    probe = record.probe_photons or own or used
-    changed = record.changed or ""
-    return PhotonBudget(measured, expected, source, probe, used, own, record.source, changed, light, truth, evidence, chance)
+    elif fault is not None and fault.repair is not None:
+        expected *= _repaired_over_loaded(part, fault)
+        source = f"photons per pattern, if {fault.cause}: repaired, and as loaded"
+    return PhotonBudget(
+        measured=measured,
+        expected=expected,
+        source=source,
+        probe_expected=record.probe_photons or own or used,
+        probe_used=used,
+        probe_of_scan=own,
+        probe_source=record.source,
+        probe_change=record.probe_change or "",
+        coverage=coverage,
+        truth=truth,
+        fault=fault,
+        counting_tolerance=4 * 0.5 / math.sqrt(measured * part.n_patterns),
+    )
 
 
 def truth_on_canvas(recon: Reconstruction, scan: ScanData) -> Complex64[np.ndarray, "height width"] | None:
-    """The truth on the canvas of a reconstruction, NaN outside its frame; None where the scan has none."""
+    """Return the truth on the canvas of a reconstruction, NaN outside its frame; None if the scan has none."""
     if scan.truth is None:
         return None
     canvas = np.full(recon.object.shape, np.nan, np.complex64)
     start = np.maximum(recon.origin_px, 0)
     stop = np.maximum(np.minimum(np.add(recon.origin_px, canvas.shape), scan.truth.shape), start)
-    ours, theirs = (tuple(slice(*s) for s in zip(start - o, stop - o, strict=True)) for o in (recon.origin_px, (0, 0)))
-    canvas[ours] = scan.truth[theirs]
+    on_canvas, in_truth = (
+        tuple(slice(*side) for side in zip(start - origin, stop - origin, strict=True))
+        for origin in (recon.origin_px, (0, 0))
+    )
+    canvas[on_canvas] = scan.truth[in_truth]
     return canvas
 
 
-def _share_of_part(recon: Reconstruction, scan: ScanData, part: ScanData, truth: np.ndarray | None) -> float:
-    """Mean photons behind the sample over the patterns reconstructed, relative to the whole scan."""
+def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
+    """Root mean square amplitude weighted by the photons on each pixel; NaN without illumination.
+
+    >>> rms_transmission(np.array([[3j, 4.0]]), np.array([[1.0, 0.0]]))
+    3.0
+    """
+    weight = np.where(np.isfinite(image), illumination, 0.0).astype(np.float64)
+    power = np.where(weight > 0, np.abs(image), 0.0).astype(np.float64) ** 2
+    total = float(weight.sum())
+    return float(np.sqrt((weight * power).sum() / total)) if total > 0 else float("nan")
+
+
+def _part_over_whole(recon: Reconstruction, scan: ScanData, part: ScanData, truth: np.ndarray | None) -> float:
+    """Return the mean photons behind the sample of the reconstructed patterns, relative to the whole scan."""
     if recon.patterns is None or len(recon.patterns) == scan.n_patterns:
         return 1.0
     if truth is None:
         return float(pattern_sums(part).mean() / pattern_sums(scan).mean())
     assert scan.truth is not None
-    whole = scan.positions_px.round()  # fractions of a pixel make no difference to a mean
-    everywhere = illumination_at(whole, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
+    positions = scan.positions_px.round()  # fractions of a pixel make no difference to a mean
+    everywhere = illumination_at(positions, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
     return (rms_transmission(truth, recon.illumination) / rms_transmission(scan.truth, everywhere)) ** 2
 
 
-def _repaired(part: ScanData, evidence: CountFault) -> float:
-    """Photons over what the patterns hold in their place."""
-    assert evidence.repair is not None
-    held = repaired = 0.0
+def _repaired_over_loaded(part: ScanData, fault: CountFault) -> float:
+    """Return the photons after repair over the sum of the values as loaded."""
+    assert fault.repair is not None
+    loaded = repaired = 0.0
     for _, counts in part.batches(128):
         values = np.asarray(counts, np.float64)[:, part.good]
-        held, repaired = held + float(values.sum()), repaired + float(evidence.repair(values).sum())
-    return repaired / held
+        loaded, repaired = loaded + float(values.sum()), repaired + float(fault.repair(values).sum())
+    return repaired / loaded
 
 
-def _light(recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit) -> DetectorCoverage:
-    """Shares of the light by the truth where it is needed and known, else by the prediction and the probe as given.
+def _coverage_of_part(
+    recon: Reconstruction, part: ScanData, truth: np.ndarray | None, fit: DataFit
+) -> DetectorCoverage:
+    """Compute the coverage from the truth if it is needed and there, else from the prediction and the scan's probe.
 
-    A solver or a network learns to predict darkness where pixels are dead, and may refine the probe to that end.
+    A solver or a network learns to predict zero on dead pixels, and may refine the probe to that end.
     """
-    given = part.probe if part.probe is not None else recon.probe
-    good, measured, alone = part.good, fit.measured_map, compute_vacuum_pattern(given)
-    predicted = fit.predicted_map if fit.predicted_map[good].any() else alone
-    doubtful = max(light[find_dead_pixels(good, measured, light)].sum() / light.sum() for light in (alone, predicted))
-    if truth is not None and (doubtful > NEGLIGIBLE or not good.all()):
-        known = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
+    probe = part.probe if part.probe is not None else recon.probe
+    good, measured, vacuum = part.good, fit.measured_map, compute_vacuum_pattern(probe)
+    predicted = fit.predicted_map if fit.predicted_map[good].any() else vacuum
+    dead = max(
+        pattern[find_dead_pixels(good, measured, pattern)].sum() / pattern.sum() for pattern in (vacuum, predicted)
+    )
+    if truth is not None and (dead > MAX_DEAD_FRACTION or not good.all()):
+        filled = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
         positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
-        return compute_coverage(good, measured, compute_data_fit(part, known, given, positions).predicted_map)
-    live = compute_coverage(good, measured, alone).responding_fraction
-    return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, live)
-
-
-BATCH = 256
-CERTAINLY_LIT = 25.0
-"""Expected photons in a pixel over the scan, above which not one is no chance: `exp(-25)`."""
-
-
-def rms_transmission(image: np.ndarray, illumination: np.ndarray) -> float:
-    """Root mean square amplitude weighted by the photons that fall on each pixel; NaN in the dark."""
-    light = np.where(np.isfinite(image), illumination, 0.0).astype(np.float64)
-    power = np.where(light > 0, np.abs(image), 0.0).astype(np.float64) ** 2
-    total = float(light.sum())
-    return float(np.sqrt((light * power).sum() / total)) if total > 0 else float("nan")
-
-
-@dataclass(frozen=True)
-class DetectorCoverage:
-    """Which detector pixels have a share in the light."""
-
-    good_fraction: float
-    """Share of the photons behind the sample that falls on good pixels."""
-    responding_fraction: float
-    """Share of the light on good pixels that falls on pixels which ever counted one photon."""
+        return compute_coverage(good, measured, data_fit(part, filled, probe, positions).predicted_map)
+    responding = compute_coverage(good, measured, vacuum).responding_fraction
+    return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, responding)
 
 
 def compute_vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
-    """Photons per pixel that a probe makes without a sample, zero frequency at N//2."""
+    """Return the photons per pixel of a probe without a sample, zero frequency at N//2."""
     modes = torch.from_numpy(probe.astype(np.complex128))
     return to_centred(detect(far_field(modes[None])))[0].numpy()
 
@@ -170,20 +188,20 @@ def compute_vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
 def find_dead_pixels(
     good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
 ) -> Bool[np.ndarray, "y x"]:
-    """Good pixels that never counted although they must have been lit.
+    """Find good pixels that never counted although photons must have fallen on them.
 
     Args:
         good: The mask, True = good pixel.
         measured: Counts by pixel, summed over the scan.
-        expected: Counts by pixel that are to be expected, likewise, in any scale.
+        expected: Expected counts by pixel, likewise, in any scale.
     """
-    sure = expected * (measured[good].sum() / expected[good].sum())
-    return good & (measured == 0) & (sure > CERTAINLY_LIT)
+    scaled = expected * (measured[good].sum() / expected[good].sum())
+    return good & (measured == 0) & (scaled > MIN_EXPECTED_PHOTONS)
 
 
 def compute_coverage(
     good: Bool[np.ndarray, "y x"], measured: Float64[np.ndarray, "y x"], expected: Float64[np.ndarray, "y x"]
 ) -> DetectorCoverage:
-    """Share out the light that is to be expected; the arguments are those of `dead_pixels`."""
-    dead, lit = find_dead_pixels(good, measured, expected), expected[good].sum()
-    return DetectorCoverage(float(lit / expected.sum()), float(1 - expected[dead].sum() / lit))
+    """Compute the fractions of the expected photons; the arguments are those of `find_dead_pixels`."""
+    dead, on_good = find_dead_pixels(good, measured, expected), expected[good].sum()
+    return DetectorCoverage(float(on_good / expected.sum()), float(1 - expected[dead].sum() / on_good))

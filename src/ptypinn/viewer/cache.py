@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptypinn.viewer.comparison import Comparison, compare_pictures
 from ptypinn.viewer.picture import Picture, open_layers
-from ptypinn.viewer.picture_file import OutdatedError, open_picture, version_of
+from ptypinn.viewer.picture_file import FileChangedError, open_picture, file_version
 
 MAX_OPEN = 64
 """Pictures that are kept, however small."""
@@ -51,7 +51,7 @@ class PictureCache:
     def _kept(self, path: Path) -> Picture | None:
         with self._guard:
             found = self._open.get(path)
-            if found is None or not path.exists() or found.file.version != version_of(path):
+            if found is None or not path.exists() or found.file.version != file_version(path):
                 return None
             self._open.move_to_end(path)
             return found
@@ -61,13 +61,13 @@ class PictureCache:
             try:
                 with self._builders:
                     found = open_layers(open_picture(path))
-            except OutdatedError:
+            except FileChangedError:
                 continue
             with self._guard:
                 self._open[path] = found
                 self._open.move_to_end(path)
             return found
-        raise OutdatedError(str(path))
+        raise FileChangedError(str(path))
 
     def _make_room(self) -> None:
         with self._guard:

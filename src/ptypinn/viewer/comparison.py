@@ -16,7 +16,7 @@ from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
 from ptypinn.report.text.metric_labels import metres
 from ptypinn.viewer.picture import Picture, open_layers
-from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, PictureFile
+from ptypinn.viewer.picture_file import ILLUMINATION, OBJECT, QUOTIENT, PictureFile
 
 MAX_BLOCKS = 512
 """The ramp is found on products averaged over blocks, of which at most so many lie along an edge."""
@@ -73,9 +73,9 @@ class DifferenceFile(PictureFile):
 
     def read(self, name: str, rows: slice, columns: slice) -> np.ndarray:
         """A rectangle of an image; see `PictureFile.read`."""
-        files = [file for file in (self.first, self.second) if name != LIGHT or LIGHT in file.images]
+        files = [file for file in (self.first, self.second) if name != ILLUMINATION or ILLUMINATION in file.images]
         found = [file.read(OBJECT if name == QUOTIENT else name, *self.within(file, rows, columns)) for file in files]
-        if name == LIGHT:
+        if name == ILLUMINATION:
             return np.minimum(found[0], found[-1])
         return found[1] - found[0] if name == OBJECT else found[1] * np.conj(found[0])
 
@@ -108,7 +108,7 @@ def compare_pictures(first: Picture, second: Picture) -> Comparison:
     _require_same_pixels(one, other)
     origin, shape = _shared(one, other)
     version = hashlib.sha256(f"{one.path} {one.version} {other.path} {other.version}".encode()).hexdigest()[:12]
-    images = (OBJECT, QUOTIENT, LIGHT) if LIGHT in one.images + other.images else (OBJECT, QUOTIENT)
+    images = (OBJECT, QUOTIENT, ILLUMINATION) if ILLUMINATION in one.images + other.images else (OBJECT, QUOTIENT)
     place = {"version": version, "shape": shape, "origin_px": origin, "images": images}
     known = vars(one) | place | {"group": one.group and other.group}
     turn = _turn(DifferenceFile(**known, first=one, second=other), first, second)

@@ -15,16 +15,16 @@ from ptypinn.errors import InputError
 from ptypinn.runs.folder import REPORT
 from ptypinn.viewer.cache import ComparisonCache, PictureCache
 from ptypinn.viewer.layers import DisplayRange
-from ptypinn.viewer.measure import BLOCK, block, histogram, profile
-from ptypinn.viewer.pages import assets, gone_page, list_page, run_page
+from ptypinn.viewer.measure import BLOCK_PX, read_block, layer_histogram, measure_profile
+from ptypinn.viewer.pages import load_assets, render_missing_page, render_list_page, render_run_page
 from ptypinn.viewer.comparison import Comparison
 from ptypinn.viewer.patterns import PatternReader, PatternReaderCache
-from ptypinn.viewer.picture import Picture, thumbnail
-from ptypinn.viewer.picture_file import OutdatedError, newest_picture, version_of
+from ptypinn.viewer.picture import Picture, draw_thumbnail
+from ptypinn.viewer.picture_file import FileChangedError, find_newest_picture, file_version
 from ptypinn.viewer.responses import REVALIDATE, BYTES, IMMUTABLE, HTML, PNG, query_number, etag_response, json_response
 from ptypinn.viewer.run_index import RunIndex, Run
 from ptypinn.viewer.run_status import read_status
-from ptypinn.viewer.tiles import MAPS, scale_png, wheel_png
+from ptypinn.viewer.tiles import COLOUR_MAPS, encode_colour_strip, encode_phase_wheel
 
 MAX_THUMBNAILS = 2000
 REPORT_HEADERS = {
@@ -49,18 +49,18 @@ class Handlers:
 
     def __init__(self, catalogue: RunIndex, cache_bytes: int) -> None:
         self._catalogue, self._pictures, self._books = catalogue, PictureCache(cache_bytes), PatternReaderCache()
-        self._pairs, self._assets, self._thumbnails = ComparisonCache(), assets(), dict[str, bytes]()
+        self._pairs, self._assets, self._thumbnails = ComparisonCache(), load_assets(), dict[str, bytes]()
 
-    def list_page(self, request: Request) -> Response:
+    def render_list_page(self, request: Request) -> Response:
         """The page with all runs."""
-        return Response(list_page(), media_type=HTML, headers={"Cache-Control": REVALIDATE})
+        return Response(render_list_page(), media_type=HTML, headers={"Cache-Control": REVALIDATE})
 
-    def run_page(self, request: Request) -> Response:
+    def render_run_page(self, request: Request) -> Response:
         """The page of one run."""
         try:
-            page = run_page(self._run(request).name)
+            page = render_run_page(self._run(request).name)
         except HTTPException as error:
-            return Response(gone_page(), error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
+            return Response(render_missing_page(), error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
         return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
 
     def report(self, request: Request) -> Response:
@@ -91,11 +91,11 @@ class Handlers:
         """One run: how it stands, and what there is to see of it."""
         run = self._run(request)
         state = dataclasses.asdict(read_status(run, details=True))
-        path, picture, trouble = newest_picture(run.place), None, ""
+        path, picture, trouble = find_newest_picture(run.place), None, ""
         if path is not None:
             try:
                 picture = _told(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
-            except (InputError, OutdatedError, FileNotFoundError) as error:
+            except (InputError, FileChangedError, FileNotFoundError) as error:
                 trouble = str(error)
         told = {"picture": picture, "trouble": trouble, "report": (run.place / REPORT).is_file()}
         return json_response(request, {"id": run.id, "name": run.name, **state, **told})
@@ -113,10 +113,10 @@ class Handlers:
         parts = {name: _told(getattr(pair, name), f"{base}/{name}") for name in PARTS}
         return json_response(request, told | parts)
 
-    def thumbnail(self, request: Request) -> Response:
+    def draw_thumbnail(self, request: Request) -> Response:
         """A small picture of a run."""
         run = self._run(request)
-        path, version = newest_picture(run.place), _version(run)
+        path, version = find_newest_picture(run.place), _version(run)
         if path is None:
             raise HTTPException(404, "nothing to see yet")
 
@@ -124,7 +124,7 @@ class Handlers:
             if version not in self._thumbnails:
                 if len(self._thumbnails) >= MAX_THUMBNAILS:
                     self._thumbnails.clear()
-                self._thumbnails[version] = thumbnail(self._pictures.get(path))
+                self._thumbnails[version] = draw_thumbnail(self._pictures.get(path))
             return self._thumbnails[version]
 
         return etag_response(request, PNG, REVALIDATE, make, run.id, version)
@@ -132,9 +132,9 @@ class Handlers:
     def colours(self, request: Request) -> Response:
         """A colour map as a strip, or the colours of complex numbers."""
         name = request.path_params["name"]
-        if name not in (*MAPS, "complex"):
+        if name not in (*COLOUR_MAPS, "complex"):
             raise HTTPException(404, "no such colour map")
-        return etag_response(request, PNG, REVALIDATE, lambda: wheel_png() if name == "complex" else scale_png(name), name)
+        return etag_response(request, PNG, REVALIDATE, lambda: encode_phase_wheel() if name == "complex" else encode_colour_strip(name), name)
 
     def tile(self, request: Request) -> Response:
         """One tile of a layer."""
@@ -146,23 +146,23 @@ class Handlers:
 
         return etag_response(request, PNG, IMMUTABLE, draw, str(request.url))
 
-    def block(self, request: Request) -> Response:
+    def read_block(self, request: Request) -> Response:
         """Complex values of a block of pixels."""
         at = request.path_params
 
         def read() -> bytes:
-            return block(self._picture(request), at["row"], at["column"])
+            return read_block(self._picture(request), at["row"], at["column"])
 
         return etag_response(request, BYTES, IMMUTABLE, read, str(request.url))
 
-    def histogram(self, request: Request) -> Response:
+    def layer_histogram(self, request: Request) -> Response:
         """Histogram of a layer."""
-        return json_response(request, histogram(self._picture(request), request.path_params["layer"]))
+        return json_response(request, layer_histogram(self._picture(request), request.path_params["layer"]))
 
-    def profile(self, request: Request) -> Response:
+    def measure_profile(self, request: Request) -> Response:
         """Amplitude and phase along a line."""
         start, end = ((query_number(request, f"y{n}"), query_number(request, f"x{n}")) for n in (0, 1))
-        return json_response(request, profile(self._picture(request), start, end))
+        return json_response(request, measure_profile(self._picture(request), start, end))
 
     def positions(self, request: Request) -> Response:
         """Where patterns were taken."""
@@ -202,12 +202,12 @@ class Handlers:
 
     def _of_run(self, request: Request, run: str, version: str) -> Picture:
         """The picture of a run, which must be in the version that the address names."""
-        path = newest_picture(self._run(request, run).place)
+        path = find_newest_picture(self._run(request, run).place)
         if path is None:
-            raise OutdatedError
+            raise FileChangedError
         picture = self._pictures.get(path)
         if picture.file.version != request.path_params[version]:
-            raise OutdatedError(str(path))
+            raise FileChangedError(str(path))
         return picture
 
     def _book(self, request: Request) -> PatternReader:
@@ -218,13 +218,13 @@ class Handlers:
 def _told(picture: Picture, base: str) -> dict[str, Any]:
     """What a page has to know of a picture, and where it asks for more."""
     known = picture.describe()
-    return known | {"block": BLOCK, "maps": list(MAPS), "base": base.format(version=known["version"])}
+    return known | {"block": BLOCK_PX, "maps": list(COLOUR_MAPS), "base": base.format(version=known["version"])}
 
 
 def _version(run: Run) -> str:
     """Version of what there is to see of a run; empty where there is nothing."""
-    path = newest_picture(run.place)
+    path = find_newest_picture(run.place)
     try:
-        return "" if path is None else version_of(path)
+        return "" if path is None else file_version(path)
     except FileNotFoundError:
         return ""

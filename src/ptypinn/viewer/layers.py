@@ -15,9 +15,9 @@ from ptypinn.report.figures.colours import (
     phase_scale,
     positive_scale,
 )
-from ptypinn.viewer.picture_file import LIGHT, UNCERTAINTY
+from ptypinn.viewer.picture_file import ILLUMINATION, UNCERTAINTY
 from ptypinn.viewer.pyramid import AMPLITUDE
-from ptypinn.viewer.tiles import MAPS
+from ptypinn.viewer.tiles import COLOUR_MAPS
 
 PHASE, COMPLEX = "phase", "complex"
 DIFFERENCE, PHASE_DIFFERENCE = "difference", "phase_difference"
@@ -25,7 +25,7 @@ LAYERS = {
     AMPLITUDE: ("Amplitude", ""),
     PHASE: ("Phase", "rad"),
     COMPLEX: ("Complex: phase as hue, amplitude as brightness", ""),
-    LIGHT: ("Illumination", "photons per pixel"),
+    ILLUMINATION: ("Illumination", "photons per pixel"),
     UNCERTAINTY: ("Uncertainty", ""),
     DIFFERENCE: ("Modulus of the complex difference", ""),
     PHASE_DIFFERENCE: ("Phase difference", "rad"),
@@ -52,8 +52,8 @@ class DisplayRange:
     def __post_init__(self) -> None:
         if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
             raise InputError("limits", "", f"{self.low:g} to {self.high:g}", "two numbers, the lower one first")
-        if self.colours not in MAPS:
-            raise InputError("map", "", repr(self.colours), f"one of: {', '.join(MAPS)}")
+        if self.colours not in COLOUR_MAPS:
+            raise InputError("map", "", repr(self.colours), f"one of: {', '.join(COLOUR_MAPS)}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def summarise_layer(layer: str, values: np.ndarray) -> LayerSummary:
         layer: Its name.
         values: Finite values of pixels that count; amplitudes, of `complex`.
     """
-    look = usual_look(layer, values)
+    look = default_range(layer, values)
     low, high = (float(end) for end in np.percentile(values, TAILS)) if values.size else (look.low, look.high)
     margin = 0.25 * (look.high - look.low)
     low, high = min(look.low, max(low, look.low - margin)), max(look.high, min(high, look.high + margin))
@@ -85,19 +85,19 @@ def summarise_layer(layer: str, values: np.ndarray) -> LayerSummary:
     return LayerSummary(look, low, high, counts.tolist())
 
 
-def usual_look(layer: str, values: np.ndarray) -> DisplayRange:
+def default_range(layer: str, values: np.ndarray) -> DisplayRange:
     """Limits that leave out half a per cent at either end, and the colour map that suits, as in reports."""
     if layer == PHASE:
         scale = phase_scale(values)
     elif layer == PHASE_DIFFERENCE:
         scale = difference_scale(values)
-    elif layer in (COMPLEX, LIGHT, UNCERTAINTY, DIFFERENCE):
-        scale = positive_scale(values, name=COUNTS_MAP if layer == LIGHT else AMPLITUDE_MAP)
+    elif layer in (COMPLEX, ILLUMINATION, UNCERTAINTY, DIFFERENCE):
+        scale = positive_scale(values, name=COUNTS_MAP if layer == ILLUMINATION else AMPLITUDE_MAP)
     else:
         scale = amplitude_scale(values)
     return DisplayRange(scale.low, scale.high, scale.name)
 
 
-def relative_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:
+def subtract_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:
     """Phase relative to a constant one, radians, in [-pi, pi]."""
     return np.angle(field * np.complex64(np.exp(-1j * phase_rad)))

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.viewer.layers import PHASE, relative_phase
+from ptypinn.viewer.layers import PHASE, subtract_phase
 from ptypinn.viewer.picture import Picture
 from ptypinn.viewer.picture_file import OBJECT
 from ptypinn.viewer.pyramid import AMPLITUDE
 
-BLOCK = 64
+BLOCK_PX = 64
 """Edge of a block of values, pixels."""
-MOST_SAMPLES = 1024
+MAX_SAMPLES = 1024
 """Of a profile; a longer line is read on a coarser level."""
-SEGMENT = 128
+SEGMENT_SAMPLES = 128
 """Samples of a profile that are read together, so that a diagonal reads small rectangles."""
 
 
-def histogram(picture: Picture, layer: str) -> dict[str, Any]:
+def layer_histogram(picture: Picture, layer: str) -> dict[str, Any]:
     """Counts of values over the well-lit pixels.
 
     Returns:
@@ -34,20 +34,20 @@ def histogram(picture: Picture, layer: str) -> dict[str, Any]:
     return {"low": found.low, "high": found.high, "counts": found.counts}
 
 
-def block(picture: Picture, row: int, column: int) -> bytes:
+def read_block(picture: Picture, row: int, column: int) -> bytes:
     """Complex values of a block of pixels, rows first, little-endian complex64; cut at the edges of the object.
 
     Raises:
         InputError: Where it lies outside.
     """
     height, width = picture.file.shape
-    if not (0 <= row * BLOCK < height and 0 <= column * BLOCK < width):
+    if not (0 <= row * BLOCK_PX < height and 0 <= column * BLOCK_PX < width):
         raise InputError("block", "", f"row {row}, column {column}", f"one of {height} x {width} pixels")
-    place = (slice(n * BLOCK, (n + 1) * BLOCK) for n in (row, column))
+    place = (slice(n * BLOCK_PX, (n + 1) * BLOCK_PX) for n in (row, column))
     return picture.file.read(OBJECT, *place).astype("<c8").tobytes()
 
 
-def profile(picture: Picture, start: tuple[float, float], end: tuple[float, float]) -> dict[str, Any]:
+def measure_profile(picture: Picture, start: tuple[float, float], end: tuple[float, float]) -> dict[str, Any]:
     """Amplitude and phase along a line.
 
     Args:
@@ -62,17 +62,17 @@ def profile(picture: Picture, start: tuple[float, float], end: tuple[float, floa
     if not np.isfinite([start, end]).all() or np.abs([start, end]).max() > 1e9:
         raise InputError("line", "", f"{start} to {end}", "two points, y and x in pixels")
     length = math.dist(start, end)
-    level = min(max(0, math.ceil(math.log2(max(length, 1) / MOST_SAMPLES))), picture.pyramid.levels - 1)
-    count = min(MOST_SAMPLES, max(2, math.ceil(length / 2**level) + 1))
+    level = min(max(0, math.ceil(math.log2(max(length, 1) / MAX_SAMPLES))), picture.pyramid.levels - 1)
+    count = min(MAX_SAMPLES, max(2, math.ceil(length / 2**level) + 1))
     along = np.linspace(0.0, 1.0, count)
     points = np.outer(1 - along, start) + np.outer(along, end)
     inside = np.all((points >= 0) & (points <= picture.file.shape), axis=1)
     found = {name: np.full(count, np.nan) for name in (AMPLITUDE, PHASE)}
-    for part in np.array_split(np.arange(count), math.ceil(count / SEGMENT)):
+    for part in np.array_split(np.arange(count), math.ceil(count / SEGMENT_SAMPLES)):
         part = part[inside[part]]
         if len(part):
             amplitude, field = (_interpolated(picture, name, level, points[part]) for name in (AMPLITUDE, OBJECT))
-            found[AMPLITUDE][part], found[PHASE][part] = amplitude, relative_phase(field, picture.phase_rad)
+            found[AMPLITUDE][part], found[PHASE][part] = amplitude, subtract_phase(field, picture.phase_rad)
     plain = {name: [value if math.isfinite(value) else None for value in found[name].tolist()] for name in found}
     return {"distance_px": (along * length).tolist(), **plain, "step_px": 2**level}
 

@@ -10,7 +10,7 @@ from ptypinn.report.html.page import templates
 TEMPLATES = "viewer/templates"
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
-KEYS = (
+KEYBOARD_HELP = (
     ("arrows", "move"),
     ("+ and -", "zoom"),
     ("0", "show all of it"),
@@ -24,22 +24,22 @@ KEYS = (
 """What keys do while the object has the focus."""
 
 
-def list_page() -> str:
+def render_list_page() -> str:
     """The page with all runs."""
     return templates(TEMPLATES).get_template("list.html.jinja").render(version=__version__)
 
 
-def run_page(name: str) -> str:
+def render_run_page(name: str) -> str:
     """The page of one run."""
-    return templates(TEMPLATES).get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYS)
+    return templates(TEMPLATES).get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYBOARD_HELP)
 
 
-def gone_page() -> str:
+def render_missing_page() -> str:
     """The page in place of a run that there is not."""
     return templates(TEMPLATES).get_template("gone.html.jinja").render(version=__version__)
 
 
-def assets() -> dict[str, tuple[str, bytes]]:
+def load_assets() -> dict[str, tuple[str, bytes]]:
     """Media type and content of everything that pages load, by name."""
     folder = resources.files("ptypinn.viewer") / "static"
     return {

@@ -18,8 +18,8 @@ from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import open_hdf5, read_json, require_dataset
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP
 from ptypinn.runs.record import find_scan, loading_as_recorded, mapping, record_of_scan
-from ptypinn.viewer.picture_file import OBJECT, OutdatedError, PictureFile, version_of
-from ptypinn.viewer.tiles import scalar_png
+from ptypinn.viewer.picture_file import OBJECT, FileChangedError, PictureFile, file_version
+from ptypinn.viewer.tiles import encode_scalar_png
 
 MAX_OPEN = 4
 """Runs whose scans are kept open."""
@@ -95,10 +95,10 @@ class PatternReader:
         good = None if self.scan is None else self.scan.good
         if kind == "difference":
             difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
-            return scalar_png(difference, good, (-MAX_DIFFERENCE, MAX_DIFFERENCE), DIFFERENCE_MAP)
+            return encode_scalar_png(difference, good, (-MAX_DIFFERENCE, MAX_DIFFERENCE), DIFFERENCE_MAP)
         limits = (np.log10(MIN_COUNTS), np.log10(self._brightest(number)))
         counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
-        return scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
+        return encode_scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
 
     def _brightest(self, number: int) -> float:
         """Counts that get the brightest colour: the largest on a good pixel."""
@@ -165,8 +165,8 @@ class PatternReaderCache:
         """Read positions and probe, and look for the scan where the run has it on record."""
         source = str(file.path)
         with open_hdf5(file.path) as content:
-            if version_of(file.path) != file.version:
-                raise OutdatedError(source)
+            if file_version(file.path) != file.version:
+                raise FileChangedError(source)
             positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
             part = content.get(file.group + "patterns")
             indices = np.arange(len(positions)) if part is None else part[()].astype(np.int64)

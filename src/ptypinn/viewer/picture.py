@@ -18,18 +18,18 @@ from ptypinn.viewer.layers import (
     PHASE_DIFFERENCE,
     DisplayRange,
     LayerSummary,
-    relative_phase,
+    subtract_phase,
     summarise_layer,
 )
-from ptypinn.viewer.picture_file import LIGHT, OBJECT, QUOTIENT, UNCERTAINTY, PictureFile
+from ptypinn.viewer.picture_file import ILLUMINATION, OBJECT, QUOTIENT, UNCERTAINTY, PictureFile
 from ptypinn.viewer.pyramid import AMPLITUDE, Pyramid, build_pyramid
-from ptypinn.viewer.tiles import TILE, complex_png, scalar_png
+from ptypinn.viewer.tiles import TILE_PX, encode_complex_png, encode_scalar_png
 
-LIT_FRACTION = 0.05
+MIN_ILLUMINATION = 0.05
 """Pixels with less than this share of the 95th percentile of the illumination are badly lit."""
-SAMPLE_PIXELS = 2**20
+MAX_SAMPLE_PX = 2**20
 """Limits and histograms are taken on whole rows, evenly spaced, of at most about so many pixels."""
-WHOLE = slice(None)
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Picture:
             return np.angle(self.pyramid.read(QUOTIENT, level, rows, columns))
         if layer not in (PHASE, COMPLEX):
             return self.pyramid.read(AMPLITUDE if layer == DIFFERENCE else layer, level, rows, columns)
-        return relative_phase(self.pyramid.read(OBJECT, level, rows, columns), self.phase_rad)
+        return subtract_phase(self.pyramid.read(OBJECT, level, rows, columns), self.phase_rad)
 
     def shown(self, level: int, rows: slice, columns: slice, dim: bool = False) -> np.ndarray | None:
         """Which pixels of a rectangle were lit: well, or at all; None where nobody knows."""
-        if LIGHT not in self.file.images:
+        if ILLUMINATION not in self.file.images:
             return None
-        light = self.pyramid.read(LIGHT, level, rows, columns)
+        light = self.pyramid.read(ILLUMINATION, level, rows, columns)
         return light > 0 if dim else light >= self.lit_from
 
     def tile(self, layer: str, level: int, row: int, column: int, look: DisplayRange) -> bytes:
@@ -74,18 +74,18 @@ class Picture:
         if not 0 <= level < self.pyramid.levels:
             raise InputError("level", "", str(level), f"0 to {self.pyramid.levels - 1}")
         height, width = self.pyramid.shape(level)
-        if not (0 <= row * TILE < height and 0 <= column * TILE < width):
+        if not (0 <= row * TILE_PX < height and 0 <= column * TILE_PX < width):
             found = f"row {row}, column {column}"
             raise InputError("tile", "", found, f"one of an image of {height} x {width} pixels")
-        place = tuple(slice(n * TILE, min((n + 1) * TILE, end)) for n, end in ((row, height), (column, width)))
+        place = tuple(slice(n * TILE_PX, min((n + 1) * TILE_PX, end)) for n, end in ((row, height), (column, width)))
         return self.drawn(layer, level, place[0], place[1], look)
 
     def drawn(self, layer: str, level: int, rows: slice, columns: slice, look: DisplayRange) -> bytes:
         """A rectangle of a layer as a PNG."""
         values, shown = self.values(layer, level, rows, columns), self.shown(level, rows, columns, look.dim)
         if layer == COMPLEX:
-            return complex_png(values, self.pyramid.read(AMPLITUDE, level, rows, columns), shown, look.high)
-        return scalar_png(values, shown, (look.low, look.high), look.colours)
+            return encode_complex_png(values, self.pyramid.read(AMPLITUDE, level, rows, columns), shown, look.high)
+        return encode_scalar_png(values, shown, (look.low, look.high), look.colours)
 
     def require(self, layer: str) -> LayerSummary:
         """What is known of a layer.
@@ -105,7 +105,7 @@ class Picture:
             "height": file.shape[0],
             "width": file.shape[1],
             "levels": self.pyramid.levels,
-            "tile": TILE,
+            "tile": TILE_PX,
             "origin_px": list(file.origin_px),
             "pixel_size_m": file.pixel_size_m,
             "phase_rad": self.phase_rad,
@@ -130,10 +130,10 @@ def open_layers(file: PictureFile, phase_rad: float | None = None) -> Picture:
         InputError: Where it cannot be read.
     """
     pyramid, (height, width) = build_pyramid(file), file.shape
-    rows = slice(None, None, -(-height * width // SAMPLE_PIXELS))
-    images = {name: file.read(name, rows, WHOLE) for name in file.images}
-    lit_from = _lit_from(images.get(LIGHT))
-    lit = images[LIGHT] >= lit_from if LIGHT in images else np.ones(images[OBJECT].shape, bool)
+    rows = slice(None, None, -(-height * width // MAX_SAMPLE_PX))
+    images = {name: file.read(name, rows, ALL) for name in file.images}
+    lit_from = _lit_from(images.get(ILLUMINATION))
+    lit = images[ILLUMINATION] >= lit_from if ILLUMINATION in images else np.ones(images[OBJECT].shape, bool)
     seen = {name: image[lit][np.isfinite(image[lit])] for name, image in images.items()}
     if phase_rad is None:
         phase_rad = float(np.angle(seen[OBJECT].astype(np.complex128).sum()))
@@ -147,8 +147,8 @@ def _values(seen: Mapping[str, np.ndarray], phase_rad: float) -> dict[str, np.nd
     amplitude = np.abs(seen[OBJECT])
     if QUOTIENT in seen:
         return {DIFFERENCE: amplitude, PHASE_DIFFERENCE: np.angle(seen[QUOTIENT])}
-    values = {AMPLITUDE: amplitude, PHASE: relative_phase(seen[OBJECT], phase_rad), COMPLEX: amplitude}
-    return values | {name: seen[name] for name in (LIGHT, UNCERTAINTY) if name in seen}
+    values = {AMPLITUDE: amplitude, PHASE: subtract_phase(seen[OBJECT], phase_rad), COMPLEX: amplitude}
+    return values | {name: seen[name] for name in (ILLUMINATION, UNCERTAINTY) if name in seen}
 
 
 def _lit_from(light: np.ndarray | None) -> float:
@@ -156,17 +156,17 @@ def _lit_from(light: np.ndarray | None) -> float:
     least = float(np.finfo(np.float32).tiny)
     if light is None or not (light > 0).any():
         return least
-    return max(LIT_FRACTION * float(np.percentile(light[light > 0], 95)), least)
+    return max(MIN_ILLUMINATION * float(np.percentile(light[light > 0], 95)), least)
 
 
-PIXELS = 2 * 256**2
+MAX_THUMBNAIL_PX = 2 * 256**2
 """A thumbnail is drawn on a level of at most so many pixels."""
 
 
-def thumbnail(picture: Picture) -> bytes:
+def draw_thumbnail(picture: Picture) -> bytes:
     """The well-lit part of an object as a PNG, phase as hue and amplitude as brightness."""
-    level, look = picture.pyramid.fitting(PIXELS), picture.require(COMPLEX).look
-    shown = picture.shown(level, WHOLE, WHOLE)
+    level, look = picture.pyramid.fitting(MAX_THUMBNAIL_PX), picture.require(COMPLEX).look
+    shown = picture.shown(level, ALL, ALL)
     if shown is None or not shown.any():
         shown = np.ones(picture.pyramid.shape(level), bool)
     return picture.drawn(COMPLEX, level, *bounding_box(shown), look)

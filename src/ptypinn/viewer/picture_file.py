@@ -14,14 +14,14 @@ from ptypinn.io.reconstruction_file import GROUP
 from ptypinn.io.safe.hdf5 import open_hdf5, require_dataset
 from ptypinn.runs.folder import RECONSTRUCTION, SNAPSHOT
 
-OBJECT, LIGHT, UNCERTAINTY = "object", "illumination", "uncertainty"
-IMAGES = (OBJECT, LIGHT, UNCERTAINTY)
+OBJECT, ILLUMINATION, UNCERTAINTY = "object", "illumination", "uncertainty"
+IMAGES = (OBJECT, ILLUMINATION, UNCERTAINTY)
 QUOTIENT = "quotient"
 """One picture over another, times the intensity of the other: complex, only where two are compared."""
 COMPLEX_IMAGES = (OBJECT, QUOTIENT)
 
 
-class OutdatedError(Exception):
+class FileChangedError(Exception):
     """A file has been replaced since it was looked at."""
 
 
@@ -57,13 +57,13 @@ class PictureFile:
             InputError: Where it cannot be read.
         """
         with open_hdf5(self.path) as file:
-            if version_of(self.path) != self.version:
-                raise OutdatedError(str(self.path))
+            if file_version(self.path) != self.version:
+                raise FileChangedError(str(self.path))
             values = require_dataset(file, str(self.path), self.group + name)[rows, columns]
         return values.astype(np.complex64 if name == OBJECT else np.float32, copy=False)
 
 
-def newest_picture(place: Path) -> Path | None:
+def find_newest_picture(place: Path) -> Path | None:
     """The file to show of a run folder, or of a reconstruction file; None where there is nothing to see yet."""
     if not place.is_dir():
         return place
@@ -71,7 +71,7 @@ def newest_picture(place: Path) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def version_of(path: Path) -> str:
+def file_version(path: Path) -> str:
     """A short text that changes when a file is written again."""
     known = path.stat()
     text = f"{known.st_ino} {known.st_mtime_ns} {known.st_size}"
@@ -86,7 +86,7 @@ def open_picture(path: Path) -> PictureFile:
     """
     source = str(path)
     with open_hdf5(path) as file:
-        version = version_of(path)
+        version = file_version(path)
         group = f"{GROUP}/" if GROUP in file else ""
         object_ = require_dataset(file, source, group + OBJECT)
         if object_.ndim != 2 or not object_.size or object_.dtype.kind != "c":

@@ -16,9 +16,9 @@ from ptypinn.viewer.picture_file import COMPLEX_IMAGES, OBJECT, PictureFile
 
 AMPLITUDE = "amplitude"
 """Mean amplitudes of the reduced copies: the amplitude of a mean would be lower where the phase varies."""
-SMALLEST = 256
+MIN_LEVEL_PX = 256
 """Levels end where both sides are at most this long, pixels."""
-STRIP_PIXELS = 2**22
+MAX_STRIP_PX = 2**22
 """Most pixels in memory at once."""
 _HALF = np.float32(0.5)
 
@@ -63,12 +63,12 @@ class Pyramid:
 def build_pyramid(file: PictureFile) -> Pyramid:
     """Reduce all images of a file, strip by strip."""
     pyramid = Pyramid(file, ())
-    while max(pyramid.shape(pyramid.levels - 1)) > SMALLEST:
+    while max(pyramid.shape(pyramid.levels - 1)) > MIN_LEVEL_PX:
         pyramid = Pyramid(file, (*pyramid.copies, _next_level(pyramid)))
     return pyramid
 
 
-def halve(image: np.ndarray) -> np.ndarray:
+def halve_image(image: np.ndarray) -> np.ndarray:
     """Means over blocks of 2 x 2 pixels; a block cut by an edge is the mean of what is there."""
     rows, even = _pairs(image), image.shape[1] // 2 * 2
     means = (rows[:, 0:even:2] + rows[:, 1:even:2]) * _HALF
@@ -89,7 +89,7 @@ def _next_level(pyramid: Pyramid) -> dict[str, np.ndarray]:
     for rows in _strips(*pyramid.shape(level)):
         place = slice(rows.start // 2, (rows.stop + 1) // 2)
         for name, image in _images(pyramid, level, rows):
-            copies[name][place] = halve(image)
+            copies[name][place] = halve_image(image)
     return copies
 
 
@@ -110,5 +110,5 @@ def _nameless(name: str, shape: tuple[int, int]) -> np.ndarray:
 
 def _strips(height: int, width: int) -> Iterator[slice]:
     """Even strips of rows that fit the memory."""
-    step = max(2, STRIP_PIXELS // width // 2 * 2)
+    step = max(2, MAX_STRIP_PX // width // 2 * 2)
     return (slice(start, min(start + step, height)) for start in range(0, height, step))

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ptypinn.errors import InputError
 from ptypinn.utils.serialise import to_plain
-from ptypinn.viewer.picture_file import OutdatedError
+from ptypinn.viewer.picture_file import FileChangedError
 
 IMMUTABLE = "private, max-age=31536000, immutable"
 """For addresses that name a version."""
@@ -74,7 +74,7 @@ def json_errors(answer: Handler) -> Handler:
             return answer(request)
         except InputError as error:
             return _failure(400, str(error))
-        except OutdatedError:
+        except FileChangedError:
             return _failure(410, "the run has changed since; ask for it anew")
         except FileNotFoundError:
             return _failure(410, "the file has gone")

@@ -16,7 +16,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import is_reconstruction
 from ptypinn.io.safe.hdf5 import DAMAGE
 from ptypinn.runs.folder import CONFIG, LOG, RECONSTRUCTION
-from ptypinn.viewer.picture_file import version_of
+from ptypinn.viewer.picture_file import file_version
 
 MAX_DEPTH = 6
 """Levels of folders that are searched."""
@@ -117,7 +117,7 @@ class RunIndex:
     def _is_reconstruction(self, path: Path) -> bool:
         """Whether a file is a reconstruction; looked at again only when it changes."""
         try:
-            version = version_of(path)
+            version = file_version(path)
             if self._known.get(path, ("", False))[0] != version:
                 self._known[path] = (version, _holds_reconstruction(path))
         except OSError:

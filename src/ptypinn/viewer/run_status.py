@@ -21,7 +21,7 @@ from ptypinn.io.safe.hdf5 import open_hdf5, read_json
 from ptypinn.report.text.metric_labels import HEADLINE, row_of
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.runs.record import mapping
-from ptypinn.viewer.picture_file import version_of
+from ptypinn.viewer.picture_file import file_version
 from ptypinn.viewer.run_index import Run
 
 CURVE = "learning_curve.csv"
@@ -73,8 +73,8 @@ def read_status(run: Run, *, details: bool = False) -> RunStatus:
     place = run.place
     log = _tail(place / LOG) if place.is_dir() else []
     if not place.is_dir():
-        state = _of_file(place, version_of(place))
-    elif (place / FINISHED).exists() and (found := _of_finished(place, version_of(place / FINISHED))):
+        state = _of_file(place, file_version(place))
+    elif (place / FINISHED).exists() and (found := _of_finished(place, file_version(place / FINISHED))):
         state = found
     else:
         state = _of_unfinished(place, log)

@@ -22,7 +22,7 @@ PICTURE = "/api/runs/{run}/{version}"
 PAIR = PICTURE + "/with/{other}/{other_version}"
 
 
-def application(catalogue: RunIndex, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
+def create_app(catalogue: RunIndex, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
     """The viewer as an ASGI application.
 
     Args:
@@ -63,7 +63,7 @@ def application(catalogue: RunIndex, *, host: str, port: int, key: str, cache_by
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
     Raises:
@@ -87,10 +87,10 @@ def serve(app: Starlette, here: socket.socket) -> None:
         here: Where to listen.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        server_of(app).run(sockets=[here])
+        create_server(app).run(sockets=[here])
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
+def create_server(app: Starlette) -> uvicorn.Server:
     """A server that says nothing unless something is wrong."""
     config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2)
     return uvicorn.Server(config)

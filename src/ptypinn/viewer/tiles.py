@@ -11,7 +11,7 @@ from PIL import Image
 
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, CYCLIC_MAP, DIFFERENCE_MAP, PHASE_MAP, colours_of
 
-TILE = 256
+TILE_PX = 256
 """Edge of a tile, pixels."""
 COMPRESSION = 1
 """Of PNG: the fastest, as pictures go over the loopback."""
@@ -20,7 +20,7 @@ Values = Float[np.ndarray, "height width"]
 Shown = Bool[np.ndarray, "height width"]
 
 
-def scalar_png(values: Values, shown: Shown | None, limits: tuple[float, float], colours: str) -> bytes:
+def encode_scalar_png(values: Values, shown: Shown | None, limits: tuple[float, float], colours: str) -> bytes:
     """Real values as a PNG with a palette.
 
     Args:
@@ -29,10 +29,10 @@ def scalar_png(values: Values, shown: Shown | None, limits: tuple[float, float],
         limits: Values of the first and the last colour; values beyond them get the nearer one.
         colours: Colour map.
     """
-    return _palette_png(indices(values, shown, limits), palette(colours))
+    return _palette_png(palette_indices(values, shown, limits), build_palette(colours))
 
 
-def indices(values: Values, shown: Shown | None, limits: tuple[float, float]) -> UInt8[np.ndarray, "height width"]:
+def palette_indices(values: Values, shown: Shown | None, limits: tuple[float, float]) -> UInt8[np.ndarray, "height width"]:
     """Palette entries of values: 0 for what is not shown, 1 at the lower limit, 255 at the upper."""
     low, high = limits
     step = (LEVELS - 1) / (high - low)
@@ -41,7 +41,7 @@ def indices(values: Values, shown: Shown | None, limits: tuple[float, float]) ->
     return np.where(visible, 1 + np.round(np.clip(place, 0, LEVELS - 1)), 0).astype(np.uint8)
 
 
-def complex_png(phase: Values, modulus: Values, shown: Shown | None, highest: float) -> bytes:
+def encode_complex_png(phase: Values, modulus: Values, shown: Shown | None, highest: float) -> bytes:
     """Complex values as a PNG: hue is the phase, brightness the modulus.
 
     Args:
@@ -54,17 +54,17 @@ def complex_png(phase: Values, modulus: Values, shown: Shown | None, highest: fl
     shade = np.round(np.clip(modulus / highest, 0, 1) * (SHADES - 1)).astype(np.int32)
     visible = np.full(phase.shape, True) if shown is None else shown
     alpha = np.where(visible, np.uint8(255), np.uint8(0))
-    return _png(Image.fromarray(np.dstack([hue_table()[hue, shade], alpha]), "RGBA"))
+    return _png(Image.fromarray(np.dstack([build_hue_table()[hue, shade], alpha]), "RGBA"))
 
 
-def scale_png(colours: str) -> bytes:
+def encode_colour_strip(colours: str) -> bytes:
     """A colour map as a strip, lowest value left."""
-    return _palette_png(np.arange(1, LEVELS + 1, dtype=np.uint8)[None], palette(colours))
+    return _palette_png(np.arange(1, LEVELS + 1, dtype=np.uint8)[None], build_palette(colours))
 
 
-def wheel_png() -> bytes:
+def encode_phase_wheel() -> bytes:
     """The colours of complex numbers: phase from -pi to pi to the right, modulus upwards."""
-    return _png(Image.fromarray(np.ascontiguousarray(hue_table().transpose(1, 0, 2)[::-4, ::2]), "RGB"))
+    return _png(Image.fromarray(np.ascontiguousarray(build_hue_table().transpose(1, 0, 2)[::-4, ::2]), "RGB"))
 
 
 def _palette_png(entries: UInt8[np.ndarray, "height width"], colours: UInt8[np.ndarray, "256 3"]) -> bytes:
@@ -79,7 +79,7 @@ def _png(picture: Image.Image, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-MAPS = (AMPLITUDE_MAP, PHASE_MAP, COUNTS_MAP, "gray", CYCLIC_MAP, DIFFERENCE_MAP)
+COLOUR_MAPS = (AMPLITUDE_MAP, PHASE_MAP, COUNTS_MAP, "gray", CYCLIC_MAP, DIFFERENCE_MAP)
 """Colour maps on offer; all but the last two are sequential."""
 LEVELS = 255
 """Colours of a map; index 0 of its palette is left for what is not shown."""
@@ -91,13 +91,13 @@ RED_RAD = 0.51
 
 
 @cache
-def palette(name: str) -> UInt8[np.ndarray, "256 3"]:
+def build_palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     """A colour map as a palette: entry 0 is for what is not shown, the others rise from the lowest value."""
     return np.concatenate([np.zeros((1, 3), np.uint8), colours_of(name, LEVELS)])
 
 
 @cache
-def hue_table() -> UInt8[np.ndarray, "hues shades 3"]:
+def build_hue_table() -> UInt8[np.ndarray, "hues shades 3"]:
     """Colours of complex numbers: hue is the phase in [-pi, pi), brightness the modulus as a share of the largest.
 
     All hues of a shade are equally light, and shades are equally far apart to the eye: scaling linear light by `s`
