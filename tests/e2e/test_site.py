@@ -61,20 +61,20 @@ def test_every_public_module_is_in_the_reference_once():
     assert sorted(documented()["module"]) == sorted(public)
 
 
-def test_every_option_of_a_command_is_told_there_or_under_a_group_that_is_named_there():
-    told = re.split(r"^## ", command_line.commands(), flags=re.M)
-    sections = {text.split("\n", 1)[0]: text for text in told}
+def test_every_option_of_a_command_is_listed_there_or_under_a_group_that_is_named_there():
+    chapters = re.split(r"^## ", command_line.commands(), flags=re.M)
+    chapter_of = {text.split("\n", 1)[0]: text for text in chapters}
     for name, stage in STAGES.items():
-        section = sections[f"ptypinn {name}"]
-        named = re.findall(r"options under \[([^\]]+)\]", section)
-        words = "\n".join([section, sections["Options of every command"], *(sections[title] for title in named)])
-        assert stage.summary in section
+        chapter = chapter_of[f"ptypinn {name}"]
+        groups = ["Options of every command", *re.findall(r"options under \[([^\]]+)\]", chapter)]
+        text = "\n".join([chapter, *(chapter_of[title] for title in groups)])
+        assert stage.summary in chapter
         for action in stage_parser(name)._actions:
             for flag in [one.replace("_", "-") for one in action.option_strings] or [action.dest.upper()]:
-                assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", words, re.M), f"{name}: {flag}"
+                assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", text, re.M), f"{name}: {flag}"
 
 
-def test_every_format_that_is_written_is_told():
+def test_every_writable_format_is_listed():
     (option,) = (argument for argument in STAGES["convert"].arguments if argument.name == "to")
     writable = [name for name, known in FORMATS.items() if known.write or known.write_reconstruction]
     assert f"Format: {', '.join(writable)};" in option.help
@@ -105,7 +105,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page):
+def test_links_have_a_target(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" not in target:
             path, _, anchor = target.partition("#")

@@ -175,7 +175,9 @@ def _output_vs_truth_ratio(recon: Reconstruction, truth: np.ndarray) -> float:
     """Return the mean amplitude over that of the truth, on well-illuminated pixels."""
     pixels = _comparison_mask(recon, truth)
     if not pixels.any():
-        raise InputError("reconstruction", "frame", "no illuminated pixel in common with the truth", "an object of this scan")
+        raise InputError(
+            "reconstruction", "frame", "no illuminated pixel in common with the truth", "an object of this scan"
+        )
     return _mean_amplitude(recon.object, pixels) / _mean_amplitude(truth, pixels)
 
 

@@ -37,7 +37,9 @@ def build_merge_entries(
     corrected = moduli if off < MAX_ROUNDING else _divide_by_response(moduli, response, mask)
     divided = moduli if off < MAX_ROUNDING else corrected * merged
 
-    def entry(stage: str, before: Tensor, after: Tensor, region: Tensor, step: str, on_path: bool = True) -> LedgerEntry:
+    def entry(
+        stage: str, before: Tensor, after: Tensor, region: Tensor, step: str, on_path: bool = True
+    ) -> LedgerEntry:
         source = f"mean amplitude over that with which a constant object stays constant: {step}"
         factor, weighted = (1.0, 1.0) if before is after else _factors(before, after, region, weight)
         stats = compute_stats(after[region].cpu().numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptypinn.scale_audit.count_checks import AMPLITUDES, CLIPPED, OVERFLOW, SQUARES
 
 UNKNOWN_CAUSE = "its output has {factor:.4g} times the expected amplitude"
-SATURATED = "{fraction:.0%} of its output is at its largest value: the output head is saturated"
+SATURATED = "its output head is saturated: {fraction:.0%} of its outputs are at their ceiling"
 EXPECTED_TIMES = "the object has {factor:.4g} times the expected amplitude"
 
 CAUSES = {

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Complex64, Float64
 from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import data_fit
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.forward import detect, far_field, to_centred
 from ptypinn.physics.illumination import illumination_at
 from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, probe_photons, read_photon_record
@@ -174,7 +174,7 @@ def _coverage_of_part(
     if truth is not None and (dead > MAX_DEAD_FRACTION or not good.all()):
         filled = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
         positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
-        return compute_coverage(good, measured, data_fit(part, filled, probe, positions).predicted_map)
+        return compute_coverage(good, measured, compute_data_fit(part, filled, probe, positions).predicted_map)
     responding = compute_coverage(good, measured, vacuum).responding_fraction
     return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, responding)
 

@@ -40,7 +40,9 @@ def build_training_ledger(
     scaler = predictor.scaler
     learned = scaler.initial_scale * scaler.drift
     source = "initial and learned factor s, sqrt(photons)"
-    factor = LedgerEntry("intensity scaler", scaler.initial_scale, learned, source, stats=compute_stats(np.array(learned)))
+    factor = LedgerEntry(
+        "intensity scaler", scaler.initial_scale, learned, source, stats=compute_stats(np.array(learned))
+    )
     scale = compute_input_scale(photons, scan.size) * scaler.drift
     return [
         _probe_entry(scan, predictor.photons),

@@ -1,4 +1,4 @@
-"""The `diagnose` stage: follow amplitude from counts to object and name the stage that lost it."""
+"""The `diagnose` stage: follow amplitude from counts to object, and name the stages that change it."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ from ptypinn.scale_audit.photon_budget import rms_transmission
 from ptypinn.utils.serialise import to_plain
 
 TOTALS = {"output_vs_truth_ratio": "amplitude over truth", "sqrt_flux_closure": "predicted over measured amplitude"}
-AROUND = ("intensity scaler", "merge", "stitching", "output scaling")
+NETWORK_TO_OBJECT = ("intensity scaler", "merge", "stitching", "output scaling")
 """Stages between the network's patches and the object."""
-UNCHANGED = 0.02
+MAX_OBJECT_CHANGE = 0.02
+"""Relative change of the object's amplitude up to which the recorded ledger is taken for its own."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Where amplitude went."""
+    """Ledger of a reconstruction, and the findings in it."""
 
     ledger: list[LedgerEntry]
     """Entries from counts to object; the discrepancies of those on the path multiply to the total."""
     total: float
-    """What became of the amplitude in all; 1 is right."""
+    """Total factor on the amplitude; 1 is right."""
     total_name: str
-    """`output_vs_truth_ratio`, or `sqrt_flux_closure` where there is no truth."""
+    """`output_vs_truth_ratio`, or `sqrt_flux_closure` without a truth."""
     findings: list[Finding]
-    """Stages that do not keep the scale, in the order from counts to object."""
+    """Stages that do not preserve the scale, in the order from counts to object."""
     verdict: str
-    """One sentence."""
+    """Summary in one sentence."""
     training: list[LedgerEntry] = field(default_factory=list)
-    """Ledger of the training behind the reconstruction, where there is one."""
+    """Ledger of the training behind the reconstruction; empty for none."""
 
     @property
     def healthy(self) -> bool:
-        """Whether every stage keeps the scale; an object that is only less even than the truth does."""
+        """True if every stage preserves the scale; an object that is merely less uniform than the truth is healthy."""
         return all(finding.stage == COMPARISON for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything in plain values."""
+        """Return everything in JSON-able values."""
         plain: dict[str, Any] = to_plain(
             {
                 "verdict": self.verdict,
@@ -73,60 +74,61 @@ def diagnose(
     bundle: Bundle | None = None,
     config: DiagnoseConfig | None = None,
 ) -> Diagnosis:
-    """Say which stage between counts and object lost amplitude, and how much.
+    """Find the stages between counts and object that change the amplitude scale, and by how much.
 
     Args:
-        recon: The reconstruction; it carries the entries that only its own run could measure.
-        scan: The scan that it was made from; without it the ledger in the reconstruction is taken as it is.
-        bundle: The model that made it; without it, what the reconstruction says about its model.
-        config: What counts as a loss.
+        recon: The reconstruction, with the entries that only its own run could measure.
+        scan: The scan that it was made from; without it, the ledger in the reconstruction is used.
+        bundle: The model that made it; without it, the model's record in the reconstruction is used.
+        config: Tolerance of the findings.
 
     Raises:
-        InputError: Where the files do not belong together, or there is no ledger to go by.
+        InputError: If the files do not belong together, or no ledger was recorded.
     """
     config = config or DiagnoseConfig()
     whole = replace(recon, object=np.where(np.isfinite(recon.object), recon.object, 1.0).astype(np.complex64))
-    found = _as_recorded(whole) if scan is None else build_ledger(whole, _calibrated_as_then(recon, scan))
+    ledger = _recorded_ledger(whole) if scan is None else build_ledger(whole, _calibrate_as_recorded(recon, scan))
     model = recon.provenance.get("model")
     records = model.get("scale") if bundle is None and isinstance(model, dict) else None
     training = parse_entries(records if bundle is None else bundle.header.scale)
-    ledger, findings = derive_findings(found, training, config.tolerance)
-    findings = [*_not_finite(recon), *([] if scan is not None else _changed_since(whole)), *findings]
-    verdict = _verdict(findings, found, config.tolerance)
-    return Diagnosis(ledger, found.total, found.total_name, findings, verdict, list(training.values()))
+    entries, findings = derive_findings(ledger, training, config.tolerance)
+    findings = [*_not_finite(recon), *([] if scan is not None else _object_changed(whole)), *findings]
+    verdict = _verdict(findings, ledger, config.tolerance)
+    return Diagnosis(entries, ledger.total, ledger.total_name, findings, verdict, list(training.values()))
 
 
-def _calibrated_as_then(recon: Reconstruction, scan: ScanData) -> ScanData:
-    """The scan with its probe in sqrt(photons), as it was for the reconstruction where that is on record."""
+def _calibrate_as_recorded(recon: Reconstruction, scan: ScanData) -> ScanData:
+    """Calibrate the probe of the scan as the reconstruction recorded it, else by the default rule."""
     if scan.probe is None:
         return scan
-    then = recon.provenance.get("scan")
-    record = then.get("probe_calibration") if isinstance(then, dict) else None
+    recorded = recon.provenance.get("scan")
+    record = recorded.get("probe_calibration") if isinstance(recorded, dict) else None
     photons = record.get("photons") if isinstance(record, dict) and scan.probe_gauge == "relative" else None
     return calibrate_probe(scan, photons=photons if isinstance(photons, float | int) and photons > 0 else None)
 
 
-def _as_recorded(recon: Reconstruction) -> Ledger:
-    ledger = list(parse_entries(recon.scale).values())
-    if not ledger:
+def _recorded_ledger(recon: Reconstruction) -> Ledger:
+    entries = list(parse_entries(recon.scale).values())
+    if not entries:
         raise InputError("reconstruction", "scale", "no scale ledger", "the scan that it was made from as well")
-    known = any(entry.stage == "truth" for entry in ledger)
-    name = "output_vs_truth_ratio" if known else "sqrt_flux_closure"
-    return Ledger(ledger, multiply_discrepancies(ledger), name)
+    has_truth = any(entry.stage == "truth" for entry in entries)
+    name = "output_vs_truth_ratio" if has_truth else "sqrt_flux_closure"
+    return Ledger(entries, multiply_discrepancies(entries), name)
 
 
-def _changed_since(recon: Reconstruction) -> list[Finding]:
-    """An object that is no longer the one that the recorded ledger was made for."""
+def _object_changed(recon: Reconstruction) -> list[Finding]:
+    """Return a finding if the object is no longer the one that the recorded ledger was made for."""
     entries = parse_entries(recon.scale)
     solved = next((entries[stage] for stage in SOLVER_ENTRY.values() if stage in entries), None)
     if solved is None or not solved.measured > 0:
         return []
-    then = solved.measured * math.prod(weight_by_illumination(entries[s]).discrepancy for s in AROUND if s in entries)
-    factor = rms_transmission(recon.object, recon.illumination) / then
-    if abs(math.log(max(factor, 1e-30))) < UNCHANGED:
+    stages = [stage for stage in NETWORK_TO_OBJECT if stage in entries]
+    recorded = solved.measured * math.prod(weight_by_illumination(entries[stage]).discrepancy for stage in stages)
+    factor = rms_transmission(recon.object, recon.illumination) / recorded
+    if abs(math.log(max(factor, 1e-30))) < MAX_OBJECT_CHANGE:
         return []
     cause = "the object is not the one that the recorded ledger was made for"
-    return [Finding("object", factor, cause, "name the scan as well: `ptypinn diagnose RUN SCAN`")]
+    return [Finding("object", factor, cause, "give the scan as well: `ptypinn diagnose RUN SCAN`")]
 
 
 def _not_finite(recon: Reconstruction) -> list[Finding]:
@@ -135,20 +137,20 @@ def _not_finite(recon: Reconstruction) -> list[Finding]:
     return [Finding("object", math.nan, cause, advice)] if bad else []
 
 
-def _verdict(findings: list[Finding], found: Ledger, tolerance: float) -> str:
-    total = f"{TOTALS[found.total_name]} is {found.total:.4f}"
+def _verdict(findings: list[Finding], ledger: Ledger, tolerance: float) -> str:
+    total = f"{TOTALS[ledger.total_name]} is {ledger.total:.4f}"
     if not findings:
-        return f"no loss: every stage keeps the scale, and {total}"
-    named = "; ".join(_named(finding) for finding in findings)
+        return f"no loss: every stage preserves the scale, and {total}"
+    stages = "; ".join(_describe(finding) for finding in findings)
     if all(finding.stage == COMPARISON for finding in findings):
-        return f"no loss: every stage keeps the scale, but the object is not as even as the truth ({total}): {named}"
+        return f"no loss: every stage preserves the scale, but the object is not as uniform as the truth ({total}): {stages}"
     if not any(finding.reaches_object for finding in findings):
-        return f"no amplitude is lost ({total}), but something is wrong: {named}"
+        return f"no amplitude is lost ({total}), but something is wrong: {stages}"
     number = {1: "one stage does", 2: "two stages do"}.get(len(findings), f"{len(findings)} stages do")
-    right = found.total > 0 and abs(math.log(found.total)) <= math.log1p(tolerance)
-    return f"{total}, {'but' if right else 'since'} {number} not keep the scale: {named}"
+    right = ledger.total > 0 and abs(math.log(ledger.total)) <= math.log1p(tolerance)
+    return f"{total}, {'but' if right else 'since'} {number} not preserve the scale: {stages}"
 
 
-def _named(finding: Finding) -> str:
+def _describe(finding: Finding) -> str:
     factor = f"x{finding.factor:.4g}" if math.isfinite(finding.factor) else "(factor unknown)"
     return f"{finding.stage} {factor}: {finding.cause}"

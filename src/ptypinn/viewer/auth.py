@@ -1,4 +1,4 @@
-"""Who may ask: browsers on pages of this server, with the key that it printed when it started."""
+"""Access control: requests need the key that the server printed at start, and only reads are allowed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ptypinn.config.view import EVERYWHERE, LOOPBACK
 
 KEY = "key"
-"""Query parameter that carries the key once; a cookie does from then on."""
-SAFE = ("GET", "HEAD")
-HEADERS = {
+"""Query parameter that carries the key once; afterwards a cookie does."""
+SAFE_METHODS = ("GET", "HEAD")
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -24,26 +24,26 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer that has none of its own: nothing from elsewhere, and nothing for pages from elsewhere."""
+"""Default headers of every response: pages load nothing from other origins, and other origins load nothing from here."""
 
 
 class KeyMiddleware:
-    """Middleware that lets in only those who hold the key.
+    """Middleware that refuses requests without the key.
 
-    The loopback is open to everybody on a machine, and to every page in its browsers; names are checked before, by
-    `TrustedHostMiddleware`, against pages that have their own name lead here.
+    Every user of a machine, and every page in its browsers, reaches the loopback address. Host names are checked before,
+    by `TrustedHostMiddleware`, against DNS rebinding.
 
     Args:
-        app: What is behind the door.
-        key: The key; an empty one lets everybody in.
-        port: Of this server, so that several on one machine keep their cookies apart.
+        app: The protected application.
+        key: The key; an empty one disables the check.
+        port: Port of this server, which distinguishes the cookies of several servers on one machine.
     """
 
     def __init__(self, app: ASGIApp, key: str, port: int) -> None:
         self._app, self._key, self._cookie = app, key, f"ptypinn-view-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Forward a request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -51,42 +51,46 @@ class KeyMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        answer = self._refusal(scope) or self._app
-        await answer(scope, receive, send_with_headers)
+        app = self._refuse(scope) or self._app
+        await app(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request that does not get through: refused, or sent on with the key as a cookie."""
-        if scope["method"] not in SAFE:
-            return PlainTextResponse("The viewer only shows: GET and HEAD", 405)
-        if not self._key or self._is_key(self._of_cookie(Headers(scope=scope))):
+    def _refuse(self, scope: Scope) -> Response | None:
+        """Return the refusal of a request, a redirect that sets the cookie, or None where the request is allowed."""
+        if scope["method"] not in SAFE_METHODS:
+            return PlainTextResponse("The viewer is read-only: use GET or HEAD", 405)
+        if not self._key or self._is_key(self._read_cookie(Headers(scope=scope))):
             return None
         if self._is_key(QueryParams(scope["query_string"]).get(KEY, "")):
             clean = URL(scope=scope).remove_query_params(KEY)
-            path = "/" + clean.path.lstrip("/")  # two slashes would lead to another server
-            answer = RedirectResponse(f"{path}?{clean.query}" if clean.query else path, 303)
-            answer.set_cookie(self._cookie, self._key, httponly=True, samesite="lax")
-            return answer
-        return PlainTextResponse("Open the address that `ptypinn view` has printed: it carries the key", 403)
+            path = "/" + clean.path.lstrip("/")  # two slashes would redirect to another server
+            redirect = RedirectResponse(f"{path}?{clean.query}" if clean.query else path, 303)
+            redirect.set_cookie(self._cookie, self._key, httponly=True, samesite="lax")
+            return redirect
+        return PlainTextResponse("Open the address that `ptypinn view` printed: it contains the key", 403)
 
-    def _is_key(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._key.encode())
+    def _is_key(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self._key.encode())
 
-    def _of_cookie(self, headers: Headers) -> str:
+    def _read_cookie(self, headers: Headers) -> str:
         try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
         except CookieError:
             return ""
-        return "" if found is None else found.value
+        return "" if cookie is None else cookie.value
 
 
-def allowed_names(host: str) -> list[str]:
-    """Names under which a server at an address may be asked for.
+def list_host_names(host: str) -> list[str]:
+    """Return the host names that requests may use.
 
-    A server on every address cannot know its names; there the key alone keeps the door.
+    A server that listens on every address accepts any name; there the key alone protects it.
+
+    Examples:
+        >>> list_host_names("::1")
+        ['127.0.0.1', 'localhost', '[::1]']
     """
     if host in EVERYWHERE:
         return ["*"]

@@ -1,4 +1,4 @@
-"""Pictures that are open: the ones used last, within a bound on their reduced copies."""
+"""Caches of open pictures and comparisons: the most recently used ones, within a bound on their reduced copies."""
 
 from __future__ import annotations
 
@@ -8,70 +8,70 @@ from pathlib import Path
 
 from ptypinn.viewer.comparison import Comparison, compare_pictures
 from ptypinn.viewer.picture import Picture, open_layers
-from ptypinn.viewer.picture_file import FileChangedError, open_picture, file_version
+from ptypinn.viewer.picture_file import FileChangedError, file_version, open_picture
 
 MAX_OPEN = 64
-"""Pictures that are kept, however small."""
+"""Maximum number of open pictures, however small."""
 
 MAX_BUILDING = 2
-"""Pictures that are reduced at the same time."""
+"""Maximum number of pictures that are reduced at the same time."""
 
 MAX_COMPARISONS = 2
-"""Comparisons that are kept."""
+"""Maximum number of comparisons in the cache."""
 
 
 class PictureCache:
-    """Opens pictures, and keeps them until they change or others need the room.
+    """Pictures by file, opened on demand and dropped when the file changes or the cache is full.
 
     Args:
-        most_bytes: Bound on the reduced copies together; one picture is kept however large it is.
+        max_bytes: Bound on the reduced copies together; one picture stays however large it is.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._open: OrderedDict[Path, Picture] = OrderedDict()
         self._guard = threading.Lock()
         self._building: dict[Path, threading.Lock] = {}
         self._builders = threading.Semaphore(MAX_BUILDING)
 
     def get(self, path: Path) -> Picture:
-        """The picture of a file as it is now.
+        """Return the picture of the current version of a file.
 
         Raises:
             InputError: Where the file cannot be read.
-            OutdatedError: Where it keeps changing while it is read.
+            FileChangedError: Where the file changes repeatedly during the read.
         """
         with self._guard:
             lock = self._building.setdefault(path, threading.Lock())
         with lock:  # two requests do not reduce the same object twice
-            found = self._kept(path) or self._opened(path)
+            picture = self._find(path) or self._open_file(path)
         self._make_room()
-        return found
+        return picture
 
-    def _kept(self, path: Path) -> Picture | None:
+    def _find(self, path: Path) -> Picture | None:
         with self._guard:
-            found = self._open.get(path)
-            if found is None or not path.exists() or found.file.version != file_version(path):
+            picture = self._open.get(path)
+            if picture is None or not path.exists() or picture.file.version != file_version(path):
                 return None
             self._open.move_to_end(path)
-            return found
+            return picture
 
-    def _opened(self, path: Path, tries: int = 3) -> Picture:
+    def _open_file(self, path: Path, tries: int = 3) -> Picture:
         for _ in range(tries):
             try:
                 with self._builders:
-                    found = open_layers(open_picture(path))
+                    picture = open_layers(open_picture(path))
             except FileChangedError:
                 continue
             with self._guard:
-                self._open[path] = found
+                self._open[path] = picture
                 self._open.move_to_end(path)
-            return found
+            return picture
         raise FileChangedError(str(path))
 
     def _make_room(self) -> None:
         with self._guard:
-            while len(self._open) > 1 and (len(self._open) > MAX_OPEN or self._nbytes() > self._most_bytes):
+            while len(self._open) > 1 and (len(self._open) > MAX_OPEN or self._nbytes() > self._max_bytes):
                 self._open.popitem(last=False)
 
     def _nbytes(self) -> int:
@@ -79,24 +79,24 @@ class PictureCache:
 
 
 class ComparisonCache:
-    """Compares pictures, and keeps the comparisons that were asked for last."""
+    """Comparisons of two pictures, computed on demand; the most recently used ones stay."""
 
     def __init__(self) -> None:
-        self._pairs: OrderedDict[str, Comparison] = OrderedDict()
+        self._comparisons: OrderedDict[str, Comparison] = OrderedDict()
         self._guard = threading.Lock()
 
     def get(self, first: Picture, second: Picture) -> Comparison:
-        """The comparison of a picture with another.
+        """Return the comparison of a picture with another.
 
         Raises:
             InputError: Where they cannot be compared.
-            OutdatedError: Where one has changed meanwhile.
+            FileChangedError: Where a file changes during the read.
         """
         key = " ".join(f"{picture.file.path} {picture.file.version}" for picture in (first, second))
         with self._guard:
-            if key not in self._pairs:
-                self._pairs[key] = compare_pictures(first, second)
-            self._pairs.move_to_end(key)
-            while len(self._pairs) > MAX_COMPARISONS:
-                self._pairs.popitem(last=False)
-            return self._pairs[key]
+            if key not in self._comparisons:
+                self._comparisons[key] = compare_pictures(first, second)
+            self._comparisons.move_to_end(key)
+            while len(self._comparisons) > MAX_COMPARISONS:
+                self._comparisons.popitem(last=False)
+            return self._comparisons[key]

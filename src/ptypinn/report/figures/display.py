@@ -1,4 +1,4 @@
-"""What a screen can show of an object of any size: a bounded picture of its lit part, made a band of rows at a time."""
+"""Bounded pictures of an object of any size: its illuminated part, binned to what a screen can show."""
 
 from __future__ import annotations
 
@@ -7,109 +7,121 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy.ndimage import gaussian_filter
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.split import bounding_box
 
 Box = tuple[slice, slice]
 
-MOST_PX = 1024
+MAX_PX = 1024
 """Longest edge of a picture."""
-SHOWN_FRACTION = 0.03
-"""Pixels with less than this share of the light (the 95th percentile) are left blank: they show nothing but noise."""
-
+VISIBLE_FRACTION = 0.03
+"""Pixels below this fraction of the illumination's 95th percentile are left blank: they hold nothing but noise."""
 SMOOTHING = 0.006
-"""Width of the filter that smooths the outline of a region, over the edge of the view."""
+"""Width of the Gaussian that smooths the outline of a region, over the edge of the view."""
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The part of a canvas that is worth showing."""
+class VisibleRegion:
+    """The part of a canvas that is worth drawing."""
 
     box: Box
-    """The smallest rectangle that holds it."""
-    shown: Bool[np.ndarray, "y x"]
-    """Pixels inside the box with light enough to show something."""
-    well_lit: Bool[np.ndarray, "y x"]
-    """Pixels inside the box on which figures of merit are taken."""
+    """Smallest rectangle around it."""
+    visible: Bool[np.ndarray, "y x"]
+    """Pixels inside the box with enough illumination to draw."""
+    well_illuminated: Bool[np.ndarray, "y x"]
+    """Pixels inside the box on which metrics are computed."""
 
 
 @dataclass(frozen=True)
-class View:
-    """Bounded pictures of an object, cut to its frame; NaN where there was no light."""
+class ObjectView:
+    """Amplitude and phase of the visible region at a bounded size; NaN where nothing was illuminated."""
 
     amplitude: Float32[np.ndarray, "y x"]
     """Mean modulus of the object."""
     phase: Float32[np.ndarray, "y x"]
-    """Phase of the mean of the object relative to that of all well-lit pixels, radians."""
-    well_lit: Bool[np.ndarray, "y x"]
-    """Where figures of merit are taken, its outline smoothed."""
-    step: int
+    """Phase of the mean of the object relative to that of all well-illuminated pixels, radians."""
+    well_illuminated: Bool[np.ndarray, "y x"]
+    """Pixels on which metrics are computed, with a smoothed outline."""
+    binning: int
     """Object pixels along the edge of a pixel of the view."""
 
+    @property
+    def reference_mask(self) -> Bool[np.ndarray, "y x"]:
+        """Well-illuminated pixels; all with a value where there are none."""
+        return self.well_illuminated if self.well_illuminated.any() else np.isfinite(self.amplitude)
 
-def frame_of(recon: Reconstruction) -> Frame:
-    """Where the probe lit the sample; the whole canvas where it did nowhere."""
-    shown = recon.well_lit(SHOWN_FRACTION)
-    if not shown.any():
-        shown = np.ones(recon.object.shape, bool)
-    step = step_for(shown.shape, MOST_PX)
-    coarse = _smooth(shown, step)
+
+def find_visible_region(recon: Reconstruction) -> VisibleRegion:
+    """Return the illuminated part of the object; the whole canvas where nothing was illuminated."""
+    visible = recon.well_lit(VISIBLE_FRACTION)
+    if not visible.any():
+        visible = np.ones(recon.object.shape, bool)
+    binning = choose_binning(visible.shape, MAX_PX)
+    coarse = _smooth(visible, binning)
     rows, columns = bounding_box(coarse if coarse.any() else np.ones_like(coarse))
-    height, width = shown.shape
+    height, width = visible.shape
     box = (
-        slice(rows.start * step, min(rows.stop * step, height)),
-        slice(columns.start * step, min(columns.stop * step, width)),
+        slice(rows.start * binning, min(rows.stop * binning, height)),
+        slice(columns.start * binning, min(columns.stop * binning, width)),
     )
-    return Frame(box, shown[box], recon.well_lit()[box])
+    return VisibleRegion(box, visible[box], recon.well_lit()[box])
 
 
-def view_of(recon: Reconstruction, frame: Frame, most_px: int = MOST_PX) -> View:
-    """Amplitude and phase inside a frame, at most `most_px` pixels wide and high."""
-    object_, step = recon.object[frame.box], step_for(frame.shown.shape, most_px)
-    field = reduced(object_, step, frame.shown)
-    amplitude = reduced(object_, step, frame.shown, np.abs)
-    blank = ~(np.isfinite(amplitude) & _smooth(frame.shown, step))
-    lit = _smooth(frame.well_lit, step) & ~blank
-    phase = np.angle(field * np.exp(-1j * _mean_phase(field[lit if lit.any() else ~blank])))
+def view_object(recon: Reconstruction, region: VisibleRegion, max_px: int = MAX_PX) -> ObjectView:
+    """Return amplitude and phase inside a region, at most `max_px` pixels wide and high."""
+    object_, binning = recon.object[region.box], choose_binning(region.visible.shape, max_px)
+    field = bin_image(object_, binning, region.visible)
+    amplitude = bin_image(object_, binning, region.visible, np.abs)
+    blank = ~(np.isfinite(amplitude) & _smooth(region.visible, binning))
+    mask = _smooth(region.well_illuminated, binning) & ~blank
+    phase = np.angle(field * np.exp(-1j * _mean_phase(field[mask if mask.any() else ~blank])))
     amplitude, phase = (np.where(blank, np.nan, image).astype(np.float32) for image in (amplitude, phase))
-    return View(amplitude, phase, lit, step)
+    return ObjectView(amplitude, phase, mask, binning)
 
 
-def step_for(shape: tuple[int, ...], most_px: int) -> int:
-    """Pixels to average along each edge so that none of the edges is longer than `most_px`."""
-    return max(1, -(-max(shape) // most_px))
+def choose_binning(shape: tuple[int, ...], max_px: int) -> int:
+    """Return the number of pixels to average along each edge so that no edge is longer than `max_px`.
+
+    >>> choose_binning((300, 2050), 1024)
+    3
+    """
+    return max(1, -(-max(shape) // max_px))
 
 
-def reduced(
+def bin_image(
     image: np.ndarray,
-    step: int,
-    keep: np.ndarray | None = None,
-    of: Callable[[np.ndarray], np.ndarray] | None = None,
+    binning: int,
+    mask: np.ndarray | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Mean over blocks of `step` x `step` pixels; NaN where a block has no pixel that is finite and to keep.
+    """Return the mean over blocks of `binning` x `binning` pixels; NaN where a block has no finite pixel of the mask.
 
     Args:
         image: Real or complex image, (height, width).
-        step: Edge of a block, pixels.
-        keep: Pixels that count; None for all.
-        of: Function of the pixels to average, such as the modulus; None for the pixels themselves.
+        binning: Edge of a block, pixels.
+        mask: Pixels that count; None for all.
+        transform: Function of the pixels to average, such as the modulus; None for the pixels themselves.
+
+    >>> bin_image(np.array([[1.0, 3.0, 5.0], [1.0, 3.0, np.nan]]), 2)
+    array([[2., 5.]])
     """
-    columns, means = np.arange(0, image.shape[1], step), []
+    columns, means = np.arange(0, image.shape[1], binning), []
     with np.errstate(invalid="ignore"):
-        for row in range(0, image.shape[0], step):
-            band = image[row : row + step]
-            kept = np.isfinite(band) & (True if keep is None else keep[row : row + step])
-            values = np.where(kept, band if of is None else of(band), 0).sum(0)
-            means.append(np.add.reduceat(values, columns) / np.add.reduceat(kept.sum(0), columns))
+        for row in range(0, image.shape[0], binning):
+            band = image[row : row + binning]
+            counted = np.isfinite(band) & (True if mask is None else mask[row : row + binning])
+            values = np.where(counted, band if transform is None else transform(band), 0).sum(0)
+            means.append(np.add.reduceat(values, columns) / np.add.reduceat(counted.sum(0), columns))
     return np.stack(means)
 
 
-def _smooth(region: np.ndarray, step: int) -> np.ndarray:
-    """A region on the pixels of a view, without the ragged edge and the islands that single pixels make."""
-    share = reduced(region, step, of=_as_number)
-    return np.asarray(gaussian_filter(share, SMOOTHING * max(share.shape), mode="constant") > 0.5)
+def _smooth(region: np.ndarray, binning: int) -> np.ndarray:
+    """Return a region on the pixels of a view, without ragged edges and islands of single pixels."""
+    from scipy.ndimage import gaussian_filter
+
+    fraction = bin_image(region, binning, transform=_as_number)
+    return np.asarray(gaussian_filter(fraction, SMOOTHING * max(fraction.shape), mode="constant") > 0.5)
 
 
 def _as_number(region: np.ndarray) -> np.ndarray:

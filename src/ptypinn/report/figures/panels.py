@@ -1,7 +1,7 @@
-"""Pictures of a page: an array through a colour map, with a colour scale, a scale bar and an outline of the page's own.
+"""Panels: images through a colour map, with a colour scale, a scale bar and an outline, for pages and pictures alike.
 
-The picture holds nothing but its pixels. What stands around it is text and vector drawing, so that it reads on a phone,
-on paper and on a dark page alike.
+The PNG of a panel holds nothing but its pixels. A page draws text and scales around it as HTML and SVG, so that it
+reads on a phone, on paper and on a dark page; a picture file draws them with Pillow.
 """
 
 from __future__ import annotations
@@ -9,210 +9,198 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float64
 from PIL import Image
-from skimage.measure import approximate_polygon, find_contours
 
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.metrics.comparison import Comparison
+from ptypinn.metrics.split import bounding_box
 from ptypinn.report.figures.colours import ColourScale
-from ptypinn.report.figures.display import reduced, step_for
-from ptypinn.report.figures.images import ScaledImage
-from ptypinn.report.figures.style import scale_bar_of
+from ptypinn.report.figures.display import (
+    MAX_PX,
+    ObjectView,
+    VisibleRegion,
+    bin_image,
+    choose_binning,
+    find_visible_region,
+    view_object,
+)
+from ptypinn.report.figures.images import (
+    DETAIL_PX,
+    ScaledImage,
+    comparison_images,
+    illumination_image,
+    object_images,
+    probe_images,
+    uncertainty_image,
+)
+from ptypinn.report.figures.mask_contour import contour_path
+from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.text.metric_labels import metres
 
 LEVELS = 255
-"""Colours of a picture; the last index stands for pixels without a value."""
+"""Colours of a panel; the last index stands for pixels without a value."""
+COMPRESSION = 3
+"""Level of PNG compression: higher ones take longer and gain next to nothing on noise."""
 COARSE_PX = 300
-"""Pictures with fewer pixels along an edge show them as squares."""
+"""Panels with fewer pixels along an edge show them as squares."""
+PROBE_PX = 256
+"""Longest edge of the panel of a probe mode."""
 
 
 @dataclass(frozen=True)
 class Titled:
-    """Something to look at under a name."""
+    """Something to look at under a title."""
 
     title: str
-    """Its name."""
+    """A few words."""
     alt: str
-    """What is to be seen, for those who cannot see it."""
+    """Description in words, for those who cannot see it."""
 
 
 @dataclass(frozen=True)
 class Panel(Titled):
-    """A picture ready to stand in a page."""
+    """An image ready to stand in a page or a picture."""
 
     kind: ClassVar[str] = "panel"
-    source: str
-    """The picture as a `data:` address."""
+    png: bytes
+    """The pixels as a PNG file."""
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     scale: ColourScale
-    """What its colours mean."""
+    """Colour map and its limits."""
     bar: tuple[float, str] | None = None
-    """Share of the width, and label, of the scale bar."""
+    """Length of the scale bar as a fraction of the width, and its label."""
     outline: str = ""
-    """Path around a region, in pixels of the picture."""
+    """Path around a region, in pixels of the panel."""
+
+    @property
+    def source(self) -> str:
+        """The pixels as a `data:` address."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
     @property
     def coarse(self) -> bool:
-        """Whether single pixels are to be seen."""
+        """True if single pixels are drawn as squares."""
         return max(self.width, self.height) < COARSE_PX
 
 
-def panel_of(
-    image: np.ndarray,
-    scale: ColourScale,
-    title: str,
-    alt: str,
-    *,
-    pixel_size_m: float | None = None,
-    step: int = 1,
-    bar: bool = True,
-    outline: str = "",
-    most_px: int = 512,
-) -> Panel:
-    """A picture of a real image, (height, width); NaN pixels let the page shine through.
+@dataclass(frozen=True)
+class ReconstructionPanels:
+    """Panels that the report and the picture files share."""
+
+    region: VisibleRegion
+    """Part of the canvas that they show."""
+    view: ObjectView
+    """Amplitude and phase as drawn."""
+    object: list[Panel]
+    """Amplitude and phase."""
+    probe: list[list[Panel]]
+    """Amplitude and phase of each mode."""
+    illumination: Panel
+    """Photons on every object pixel."""
+    uncertainty: Panel | None
+    """Expected error of the transmission; None where it was not estimated."""
+    comparison: list[list[Panel]]
+    """Reference, reconstruction and difference of amplitude, then of phase; empty without a reference."""
+
+
+def make_panels(recon: Reconstruction, comparison: Comparison | None = None) -> ReconstructionPanels:
+    """Draw the panels of a reconstruction.
 
     Args:
-        image: The image; a larger one than `most_px` is averaged over blocks.
-        scale: Colour map and the values at its ends.
-        title: Heading.
-        alt: What is to be seen.
-        pixel_size_m: Object pixel, metres; None draws the scale bar in pixels.
-        step: Object pixels along the edge of a pixel of `image`.
-        bar: Draw a scale bar.
-        outline: Path around a region, in pixels of `image`, which must not be larger than `most_px` then.
-        most_px: Longest edge of the picture.
+        recon: The reconstruction.
+        comparison: The object beside its reference, where there is one.
     """
-    width = image.shape[1] * step
-    length_px, label = scale_bar_of(width, pixel_size_m)
-    drawn = (length_px / width, label) if bar else None
-    small = reduced(image, step_for(image.shape, most_px))
-    source = "data:image/png;base64," + base64.b64encode(indexed_png(small, scale)).decode("ascii")
-    return Panel(title, alt, source, small.shape[1], small.shape[0], scale, drawn, outline)
+    region, pixel = find_visible_region(recon), recon.pixel_size_m
+    view, sigma = view_object(recon, region), uncertainty_image(recon, region)
+    outline = contour_path(view.well_illuminated)
+    field = f"of the object, {describe_field(view, pixel)}"
+    modes = enumerate(probe_images(recon.probe), start=1)
+    return ReconstructionPanels(
+        region=region,
+        view=view,
+        object=[replace(make_panel(image, pixel, where=field, max_px=MAX_PX), outline=outline) for image in object_images(view)],
+        probe=[
+            [make_panel(image, pixel, where=f"of probe mode {number}", max_px=PROBE_PX) for image in pair]
+            for number, pair in modes
+        ],
+        illumination=make_panel(illumination_image(recon, region), pixel),
+        uncertainty=None if sigma is None else make_panel(sigma, pixel),
+        comparison=[] if comparison is None else [draw_panels(row, pixel) for row in comparison_images(comparison)],
+    )
 
 
-def indexed_png(image: np.ndarray, scale: ColourScale) -> bytes:
-    """The image as a PNG file of at most 256 colours; NaN pixels are transparent."""
+def draw_panels(
+    images: Sequence[ScaledImage], pixel_size_m: float | None, *, bar: bool = True, max_px: int = DETAIL_PX
+) -> list[Panel]:
+    """Return images as panels; see `make_panel`."""
+    return [make_panel(image, pixel_size_m, bar=bar, max_px=max_px) for image in images]
+
+
+def make_panel(
+    drawn: ScaledImage, pixel_size_m: float | None, *, where: str = "", bar: bool = True, max_px: int = DETAIL_PX
+) -> Panel:
+    """Return an image as a panel, described in words; NaN pixels are transparent.
+
+    Args:
+        drawn: The image; a larger one than `max_px` is averaged over blocks.
+        pixel_size_m: Object pixel, metres; None labels the scale bar in pixels.
+        where: Words behind the title in the description.
+        bar: Draw a scale bar.
+        max_px: Longest edge of the panel.
+    """
+    width = drawn.image.shape[1] * drawn.binning
+    length_px, label = scale_bar(width, pixel_size_m)
+    small = bin_image(drawn.image, choose_binning(drawn.image.shape, max_px))
+    height_px, width_px = small.shape
+    png, text = encode_png(small, drawn.scale), describe_image(drawn, where)
+    return Panel(drawn.title, text, png, width_px, height_px, drawn.scale, (length_px / width, label) if bar else None)
+
+
+def encode_png(image: np.ndarray, scale: ColourScale) -> bytes:
+    """Return the image as a PNG file of at most 256 colours; NaN pixels are transparent."""
     span = max(scale.high - scale.low, 1e-30)
     level = np.nan_to_num(np.clip((image - scale.low) / span, 0, 1)) * (LEVELS - 1)
     index = np.where(np.isfinite(image), np.round(level), LEVELS).astype(np.uint8)
     picture = Image.fromarray(index)
     picture.putpalette([*scale.colours(LEVELS).ravel().tolist(), 128, 128, 128])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", transparency=LEVELS)
+    picture.save(buffer, "PNG", transparency=LEVELS, compress_level=COMPRESSION)
     return buffer.getvalue()
 
 
-MOST_RINGS, MOST_POINTS = 40, 2000
-TOLERANCES_PX = (0.4, 1.0, 2.5, 6.0)
-
-
-def outline_path(region: Bool[np.ndarray, "y x"]) -> str:
-    """Outline of a region in the coordinates of its pixels, as SVG path data; empty where the region is.
-
-    Corners are rounded off, by 0.4 pixels or as far as keeps the path below 2,000 points; of a region in many pieces
-    only the 40 longest outlines are told.
-    """
-    found = find_contours(np.pad(region, 1).astype(np.float32), 0.5)
-    rings = sorted(found, key=len, reverse=True)[:MOST_RINGS]
-    polygons: list[np.ndarray] = []
-    for tolerance in TOLERANCES_PX:
-        polygons = [approximate_polygon(ring, tolerance) for ring in rings]
-        if sum(map(len, polygons)) <= MOST_POINTS:
-            break
-    before = np.cumsum([0, *map(len, polygons)])[1:]
-    return "".join(
-        _ring(polygon - 0.5) for polygon, points in zip(polygons, before, strict=True) if points <= MOST_POINTS
-    )
-
-
-def _ring(polygon: np.ndarray) -> str:
-    points = " ".join(f"{x:.4g} {y:.4g}" for y, x in polygon[:-1])
-    return f"M{points}Z"
-
-
-MOST_DOTS = 400
-REACH = 88.0
-"""The longer side of what the positions cover, in a square of 100."""
-
-
-@dataclass(frozen=True)
-class Dots(Titled):
-    """Positions ready to stand in a card."""
-
-    kind: ClassVar[str] = "dots"
-    path: str
-    """Subpaths of no length, which round line ends turn into dots."""
-    size: float
-    """Diameter of a dot, in a square of 100."""
-
-
-def dots_of(centres_px: Float64[np.ndarray, "patterns 2"], pixel_size_m: float | None) -> Dots:
-    """Probe centres (y, x), row downwards, at most 400 of them, evenly spread over the scan.
-
-    Args:
-        centres_px: Object pixels.
-        pixel_size_m: Object pixel, metres; None tells the extent in pixels.
-    """
-    span = np.ptp(centres_px, axis=0)
-    chosen = centres_px[:: -(-len(centres_px) // MOST_DOTS)]
-    places = 50 + REACH / max(float(span.max()), 1e-12) * (chosen - centres_px.min(axis=0) - span / 2)
-    path = "".join(f"M{x:.1f} {y:.1f}h0" for y, x in places)
-    size = float(np.clip(40 / np.sqrt(len(chosen)), 1.6, 6.0))
-    told = f"{len(centres_px)} probe positions over {extent(float(span[0]), float(span[1]), pixel_size_m)}."
-    return Dots("Positions", told, path, round(size, 2))
-
-
-def alt_of(drawn: ScaledImage, where: str = "") -> str:
-    """What an image shows: its title, its typical value and the span of nine pixels in ten."""
+def describe_image(drawn: ScaledImage, where: str = "") -> str:
+    """Return an image in words: its title, its median and the span of nine pixels in ten."""
     finite = drawn.image[np.isfinite(drawn.image)]
     if not finite.size:
         return f"{drawn.title}: no pixel has a value."
-    low, middle, high = (plain(value, drawn) for value in np.percentile(finite, [5, 50, 95]))
+    values = (10**value if drawn.scale.decades else value for value in np.percentile(finite, [5, 50, 95]))
+    low, middle, high = (f"{value:.3g}" for value in values)
     unit = "" if drawn.scale.decades else f" {drawn.scale.unit}".rstrip()
     place = f" {where}" if where else ""
     return f"{drawn.title}{place}: median {middle}{unit}, nine pixels in ten from {low} to {high}{unit}."
 
 
-def plain(value: float, drawn: ScaledImage) -> str:
-    """A value of an image in three digits; the value itself where the image holds its logarithm."""
-    return f"{10**value if drawn.scale.decades else value:.3g}"
+def describe_field(view: ObjectView, pixel_size_m: float | None) -> str:
+    """Return the size of the well-illuminated part of a view."""
+    mask = view.reference_mask
+    rows, columns = bounding_box(mask if mask.any() else np.ones_like(mask))
+    height, width = (float(part.stop - part.start) for part in (rows, columns))
+    return describe_extent(height * view.binning, width * view.binning, pixel_size_m)
 
 
-def panels_of(
-    images: Sequence[ScaledImage], pixel_size_m: float | None, *, where: str = "", bar: bool = True, most_px: int = 512
-) -> list[Panel]:
-    """Images as pictures of a page, each told in words.
+def describe_extent(height_px: float, width_px: float, pixel_size_m: float | None) -> str:
+    """Return width times height of a region, in metres where the pixel size is given.
 
-    Args:
-        images: The images.
-        pixel_size_m: Object pixel, metres; None draws scale bars in pixels.
-        where: Words behind the title of each, for those who cannot see it.
-        bar: Draw scale bars.
-        most_px: Longest edge of a picture.
+    >>> describe_extent(20, 30, None), describe_extent(20, 30, 1e-7)
+    ('30 × 20 px', '3 µm × 2 µm')
     """
-    return [
-        panel_of(
-            drawn.image,
-            drawn.scale,
-            drawn.title,
-            alt_of(drawn, where),
-            pixel_size_m=pixel_size_m,
-            step=drawn.step,
-            bar=bar,
-            most_px=most_px,
-        )
-        for drawn in images
-    ]
-
-
-def extent(height_px: float, width_px: float, pixel_size_m: float | None) -> str:
-    """Width times height of a region, in metres where the pixel is known."""
     if pixel_size_m is None:
         return f"{width_px:.0f} × {height_px:.0f} px"  # noqa: RUF001 - a sign for people
     return f"{metres(width_px * pixel_size_m)} × {metres(height_px * pixel_size_m)}"  # noqa: RUF001

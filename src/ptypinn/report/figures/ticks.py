@@ -1,11 +1,11 @@
-"""Round numbers along an axis or a colour bar, and their labels."""
+"""Round numbers along an axis or a colour bar with their labels, and the length of a scale bar."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from ptypinn.report.text.metric_labels import power_of_ten
+from ptypinn.report.text.metric_labels import metres, power_of_ten
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Distances of neighbouring round numbers, times a power of ten."""
@@ -79,3 +79,22 @@ def decade_label(logarithm: float) -> str:
 def _without_exponent(text: str) -> str:
     mantissa, _, power = text.partition("e")
     return f"{mantissa}×{power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
+
+
+def scale_bar(width_px: int, pixel_size_m: float | None) -> tuple[float, str]:
+    """Return length in pixels and label of a scale bar: 1, 2 or 5 times a power of ten, up to 0.3 of the width.
+
+    Args:
+        width_px: Width of the image, object pixels.
+        pixel_size_m: Object pixel, metres; None labels the bar in pixels.
+
+    >>> scale_bar(1000, None)
+    (200.0, '200 px')
+    """
+    pixel = pixel_size_m or 1.0
+    target = 0.3 * width_px * pixel
+    decade = 10.0 ** math.floor(math.log10(target))
+    length = decade * max(step for step in (1.0, 2.0, 5.0) if step * decade <= target * (1 + ROUNDING))
+    if pixel_size_m is None:
+        return float(max(length, 1.0)), f"{max(length, 1.0):.0f} px"
+    return float(length / pixel), metres(length)
