@@ -1,9 +1,9 @@
-"""What the scale ledger costs: the share of a training and of a reconstruction that is spent on it alone.
+"""Cost of the scale ledger: the fraction of a training and of a reconstruction that is spent on it alone.
 
     python benchmarks/ledger_overhead.py [--patterns 2000] [--size 64] [--repeats 5] [--output FILE.json]
 
 Processor time is taken around every function that only the ledger needs, in the run itself, so that other work on the
-machine touches both sides alike.
+machine affects both alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import ptypinn as pp
 LEDGER_ONLY = (
     "ptypinn.scale.stats_recorder:StatsRecorder.note",
     "ptypinn.scale.stats_recorder:StatsRecorder.read",
-    "ptypinn.solvers.patch_network.aggregate:Sums.respond",
+    "ptypinn.solvers.patch_network.aggregate:PatchAggregator.respond",
     "ptypinn.models.patch_predictor:PatchPredictor.response",
     "ptypinn.stages.train:training_ledger",
     "ptypinn.stages.reconstruct:merge_entries",
@@ -38,7 +38,7 @@ LEDGER_ONLY = (
 @contextlib.contextmanager
 def ledger_clock() -> Iterator[list[float]]:
     """Collect the processor seconds of every call that only the ledger makes."""
-    spent: list[float] = []
+    seconds: list[float] = []
 
     def timed(work: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object, **options: object) -> object:
@@ -46,7 +46,7 @@ def ledger_clock() -> Iterator[list[float]]:
             try:
                 return work(*arguments, **options)
             finally:
-                spent.append(time.process_time() - start)
+                seconds.append(time.process_time() - start)
 
         return call
 
@@ -58,18 +58,18 @@ def ledger_clock() -> Iterator[list[float]]:
             for part in owner:
                 place = getattr(place, part)
             stack.enter_context(mock.patch.object(place, function, timed(getattr(place, function))))
-        yield spent
+        yield seconds
 
 
-def share(work: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Median processor time of a run, and the median share of it that the ledger takes."""
+def ledger_fraction(work: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Return the median CPU time of a run, and the median fraction of it spent on the ledger."""
     work()
     runs = []
     for _ in range(repeats):
-        with ledger_clock() as spent:
+        with ledger_clock() as seconds:
             start = time.process_time()
             work()
-            runs.append((time.process_time() - start, sum(spent)))
+            runs.append((time.process_time() - start, sum(seconds)))
     return {
         "cpu_s": statistics.median(total for total, _ in runs),
         "ledger_share": statistics.median(ledger / (total - ledger) for total, ledger in runs),
@@ -86,15 +86,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     scene = pp.SimulateConfig(size=options.size, n_patterns=options.patterns, object_size=(6 * options.size,) * 2)
-    known = pp.simulate(scene)
-    scan = known.replace(truth=None)
+    simulated = pp.simulate(scene)
+    scan = simulated.replace(truth=None)
     recipe, sweep = pp.TrainConfig(epochs=4, n_groups=480, threads=1), pp.ReconstructConfig(threads=1)
     with tempfile.TemporaryDirectory() as folder:
         model = pp.train(scan, recipe, output_dir=folder)
         results = {
-            "train": share(lambda: pp.train(scan, recipe, output_dir=folder), options.repeats),
-            "reconstruct": share(lambda: pp.reconstruct(scan, model, sweep), options.repeats),
-            "reconstruct_with_truth": share(lambda: pp.reconstruct(known, model, sweep), options.repeats),
+            "train": ledger_fraction(lambda: pp.train(scan, recipe, output_dir=folder), options.repeats),
+            "reconstruct": ledger_fraction(lambda: pp.reconstruct(scan, model, sweep), options.repeats),
+            "reconstruct_with_truth": ledger_fraction(lambda: pp.reconstruct(simulated, model, sweep), options.repeats),
         }
     record = {"patterns": options.patterns, "size": options.size, **results}
     print(json.dumps(record, indent=2))

@@ -1,6 +1,6 @@
-"""Measure the traces of ptychi's solvers that the comparisons need and that are not stored yet, most telling first.
+"""Measure the traces of ptychi's solvers that the comparisons need and that are not stored yet, in order of importance.
 
-Run it in the peer environment (see README.md). Every trace is stored as soon as it is there, so it can be stopped.
+Run it in the peer environment (see README.md). Every trace is stored once it is complete, so the script can be stopped.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from collections.abc import Iterator
 
 from frontier import ANCHORS, KINDS, SEEDS, SWEEPS, scene_at
 from scenes import Scene
-from solvers import run, store_of
+from solvers import open_store, run
 from table import GROUPS
-from time_to_quality import told
+from time_to_quality import print_run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="traces whose name holds this")
+    parser.add_argument("--only", default="", help="traces whose name contains this text")
     parser.add_argument("--again", action="store_true", help="also those that are stored")
-    parser.add_argument("--limit_s", type=float, default=float("inf"), help="begin none after so many seconds")
-    given = parser.parse_args()
-    began = time.monotonic()
-    for method, scene in wanted():
-        store = store_of(method)
-        if given.only not in f"{method}: {scene.key}" or (store.find(method, scene) and not given.again):
+    parser.add_argument("--limit-s", type=float, default=float("inf"), help="start none after this many seconds")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    for method, scene in order_runs():
+        store = open_store(method)
+        if arguments.only not in f"{method}: {scene.key}" or (store.find(method, scene) and not arguments.again):
             continue
-        if time.monotonic() - began > given.limit_s:
+        if time.monotonic() - started > arguments.limit_s:
             break
-        store.keep(method, scene, told(method, scene, run(method, scene, None)))
+        store.save(method, scene, print_run(method, scene, run(method, scene, None)))
         sys.stderr.flush()
 
 
-def wanted() -> Iterator[tuple[str, Scene]]:
-    """LSQ-ML on the first scan of every group, at the anchors of the frontier, on the other scans, then the rest."""
+def order_runs() -> Iterator[tuple[str, Scene]]:
+    """Yield LSQ-ML on the first scan of every group, at the anchors of the frontier, on other scans, then the rest."""
     anchors = [(sweep, ANCHORS[sweep]) for sweep in SWEEPS]
     rest = [(sweep, value) for sweep, values in SWEEPS.items() for value in values]
     groups = sorted(GROUPS.values(), key=lambda group: group.scenes[0].name == "field512")

@@ -1,9 +1,9 @@
-"""Scans for the benchmarks, none of which the shipped weights have seen; each is a pure function of its `Scene`.
+"""Scans for the benchmarks, outside the training data of the shipped weights; each is a pure function of its `Scene`.
 
 `lines` and `field` have textures and a probe (a disk with a soft logistic edge and a quadratic phase) that
-pre-training does not draw at all. The other objects are of kinds that it does draw, but with seeds that it does not
-(its seeds come from `default_rng((seed, 0, i))`, here they are small numbers), of photographs that it leaves out, with
-a zone plate whose figures are fixed here, on canvases of 256 or 512 pixels, where pre-training has 128 to 160.
+pre-training never draws. The other objects are of kinds that it draws, but with other seeds (its seeds come from
+`default_rng((seed, 0, i))`, here they are small numbers), of photographs that it excludes, with a zone plate whose
+parameters are fixed here, on canvases of 256 or 512 pixels, where pre-training has 128 to 160.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from skimage.draw import line_aa
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import expected_counts, power, to_centred
+from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.simulate import draw_probe, simulate
 
 EXTENT = 256
@@ -27,14 +28,14 @@ PROBE_RADIUS = 14.0
 CURVATURE_RAD = 3.0
 """Quadratic phase at the rim of the curved disk."""
 GUESS_WIDTH, GUESS_DEFOCUS = 1.2, 0.8
-"""A bad guess of a probe: so many times as wide, and so much of its defocus."""
+"""Poor guess of a probe: relative width, and fraction of the defocus."""
 FIRST_SEED = 9000
 """Seed of simulated scans: this plus the seed of the scene."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Which scan; `scan()` makes it."""
+    """Parameters of one scan; `scan()` simulates it."""
 
     name: str
     """Key of `OBJECTS` or of `SAMPLES`, `field512`, or `structured`: photographs, dead leaves and a test pattern."""
@@ -45,32 +46,32 @@ class Scene:
     overlap: float | None = None
     """Step over probe diameter, from 1; None for 0.69 (`OBJECTS`) or 0.65."""
     guess: bool = False
-    """Give the solver a probe 20 % too wide, at the true photons: the disk with a defocus 20 % too small, the zone
-    plate's, whose probe widens with its defocus, with one 20 % too large."""
+    """Start the solver from a probe 20 % too wide, at the true photons: the disk with a defocus 20 % too small, the
+    zone plate's, whose probe widens with its defocus, with one 20 % too large."""
 
     @property
     def key(self) -> str:
-        """A name for files and caches."""
+        """Return a name for files and caches."""
         overlap = "" if self.overlap is None else f" overlap {self.overlap:.2f}"
         return f"{self.name} {self.photons:.0e} seed {self.seed}{overlap}{' guess' if self.guess else ''}"
 
     def true_scan(self) -> ScanData:
-        """The scan with the probe that made it."""
+        """Return the scan with its true probe."""
         if self.name in CURVED_DISK:
             kind, extent = CURVED_DISK[self.name]
             return make_scene(kind, self.photons, seed=self.seed, extent=extent, overlap=self.overlap)
         return simulate(self._simulated())
 
     def scan(self) -> ScanData:
-        """The scan with the probe that the solver is given."""
+        """Return the scan with the initial probe of the solver."""
         scan = self.true_scan()
         return scan.replace(probe=self._guess(scan.size)) if self.guess else scan
 
     def _simulated(self) -> SimulateConfig:
-        name, figures = STRUCTURED[self.seed % len(STRUCTURED)] if self.name == "structured" else SAMPLES[self.name]
+        name, parameters = STRUCTURED[self.seed % len(STRUCTURED)] if self.name == "structured" else SAMPLES[self.name]
         overlap = 0.65 if self.overlap is None else self.overlap
         seed = FIRST_SEED + self.seed
-        return SimulateConfig(object=name, photons=self.photons, overlap=overlap, seed=seed, **(COMMON | figures))
+        return SimulateConfig(object=name, photons=self.photons, overlap=overlap, seed=seed, **(COMMON | parameters))
 
     def _guess(self, size: int) -> np.ndarray:
         if self.name in CURVED_DISK:
@@ -78,7 +79,7 @@ class Scene:
             return curved_disk(size, radius * GUESS_WIDTH, self.photons, curvature)[None]
         true = self._simulated()
         probe = draw_probe(replace(true, defocus_waves=true.defocus_waves * GUESS_WIDTH))
-        return (probe * torch.sqrt(self.photons / power(probe)).float()).numpy()
+        return (probe * torch.sqrt(self.photons / probe_photons(probe)).float()).numpy()
 
 
 def make_scene(
@@ -96,18 +97,18 @@ def make_scene(
         name: Key of `OBJECTS`: `lines` (dense) or `field` (slowly varying).
         photons: Photons per pattern through vacuum; infinity gives expected counts of 1e6 photons without noise.
         size: Edge of a pattern, pixels; the probe and, without `extent`, the object grow with it.
-        n_patterns: Patterns kept of a jittered raster with about 69 % overlap (step over probe diameter).
+        n_patterns: Patterns of a jittered raster with about 69 % overlap (step over probe diameter).
         seed: Seed of object, positions and noise.
-        extent: Edge of the object, pixels; 256 for patterns of 64 where not given.
-        overlap: Overlap of a raster whose patterns are all kept, instead of `n_patterns`; for another `extent` than
-            the usual one it is 0.69 where not given.
+        extent: Edge of the object, pixels; default: 256 for patterns of 64.
+        overlap: Overlap of a complete raster, instead of `n_patterns`; default: 0.69 for another `extent` than the
+            default one.
 
     Returns:
         The scan with its true object and its true, calibrated probe.
     """
     rng = np.random.default_rng(seed)
-    usual = EXTENT * size // 64
-    extent, overlap = extent or usual, 0.69 if overlap is None and extent not in (None, usual) else overlap
+    default = EXTENT * size // 64
+    extent, overlap = extent or default, 0.69 if overlap is None and extent not in (None, default) else overlap
     radius = PROBE_RADIUS * size / 64
     truth = OBJECTS[name](rng, extent).astype(np.complex64)
     noisy = np.isfinite(photons)
@@ -131,7 +132,7 @@ def make_scene(
 
 
 def curved_disk(size: int, radius: float, photons: float, curvature: float = CURVATURE_RAD) -> np.ndarray:
-    """Soft disk with a quadratic phase of `curvature` rad at its rim, (size, size) complex64, sqrt(photons)."""
+    """Return a soft disk, phase `curvature` rad at its rim (quadratic), (size, size) complex64, sqrt(photons)."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     r = np.hypot(y, x)
     probe = np.exp(1j * curvature * (r / radius) ** 2) / (1 + np.exp((r - radius) / 1.5))
@@ -139,17 +140,17 @@ def curved_disk(size: int, radius: float, photons: float, curvature: float = CUR
 
 
 def jittered_raster(rng: np.random.Generator, span: int, n_patterns: int) -> np.ndarray:
-    """Integer corners (y, x) in [0, span], (n_patterns, 2): a square raster jittered by up to a quarter step."""
+    """Return integer corners (y, x) in [0, span], (n_patterns, 2): a square raster jittered by up to a quarter step."""
     side = int(np.ceil(np.sqrt(n_patterns)))
     step = span / (side - 1)
     grid = np.stack(np.meshgrid(*2 * [np.arange(side) * step], indexing="ij"), -1).reshape(-1, 2)
     corners = np.clip(np.rint(grid + rng.uniform(-step / 4, step / 4, grid.shape)), 0, span).astype(np.int64)
-    keep = np.sort(rng.choice(len(corners), n_patterns, replace=False))
-    return corners[keep]
+    chosen = np.sort(rng.choice(len(corners), n_patterns, replace=False))
+    return corners[chosen]
 
 
 def dense_lines(rng: np.random.Generator, extent: int) -> np.ndarray:
-    """Overlapping smoothed lines: amplitude about 0.65 to 1, phase to about 0.3 rad, detail at every scale."""
+    """Draw overlapping smoothed lines: amplitude about 0.65 to 1, phase to about 0.3 rad, detail at every scale."""
     thickness = np.zeros((extent, extent))
     for _ in range(400 * extent // EXTENT):
         rows, columns, value = line_aa(*rng.integers(0, extent, 4))
@@ -160,7 +161,7 @@ def dense_lines(rng: np.random.Generator, extent: int) -> np.ndarray:
 
 
 def random_field(rng: np.random.Generator, extent: int) -> np.ndarray:
-    """Gaussian random field with spectral amplitude k^-2: phase over 1.2 rad, mostly slower than the probe."""
+    """Draw a Gaussian random field with spectral amplitude k^-2: phase over 1.2 rad, mostly slower than the probe."""
     frequency = np.hypot(np.fft.fftfreq(extent)[:, None], np.fft.fftfreq(extent))
     frequency[0, 0] = np.inf
     field = np.fft.ifft2(np.fft.fft2(rng.normal(size=(extent, extent))) * frequency**-2.0).real
@@ -183,7 +184,7 @@ SAMPLES: dict[str, tuple[Any, dict[str, Any]]] = {
     "dead_leaves": ("dead_leaves", {}),
     "star": ("siemens", {}),
 }
-"""Simulated scenes: kind of sample, and figures that differ from `COMMON`."""
+"""Simulated scenes: kind of sample, and parameters that differ from `COMMON`."""
 STRUCTURED = [SAMPLES[name] for name in ("camera", "dead_leaves", "star", "coins", "dead_leaves", "chelsea")]
-"""What `structured` is for the seeds 0, 1, 2, ..."""
+"""Samples of `structured` for the seeds 0, 1, 2, ..."""
 SCENES = (*CURVED_DISK, *SAMPLES, "structured")

@@ -1,7 +1,7 @@
 """The four scenarios of `ptypinn study sim-lines` as they are shipped: amplitude, correlation, scale, CPU seconds.
 
 Every scenario is run once with nothing rescaled; the other ways of prediction scaling are applied to the same model.
-With `--zero_shot`, the learned solver reconstructs the scans of the scenarios with the weights of the package instead.
+With `--zero-shot`, the unrolled solver reconstructs the scans of the scenarios with the weights of the package instead.
 Prints JSON.
 """
 
@@ -19,10 +19,10 @@ from typing import Any
 import ptypinn as pp
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.studies.scenario import resolve_scenario
-from ptypinn.studies.sim_lines import ScenarioRun, sim_lines, configure_simulation
+from ptypinn.studies.sim_lines import ScenarioRun, configure_simulation, sim_lines
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
-FIGURES = ("output_vs_truth_ratio", "pearson_r_amplitude", "complex_error", "flux_closure", "frc_half_bit_px")
+METRICS = ("output_vs_truth_ratio", "pearson_r_amplitude", "complex_error", "flux_closure", "frc_half_bit_px")
 
 
 def main() -> None:
@@ -30,47 +30,49 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=SCENARIOS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="of object, positions, noise and training")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--zero_shot", action="store_true", help="reconstruct without training")
-    parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
-    given = parser.parse_args()
+    parser.add_argument("--zero-shot", action="store_true", help="reconstruct without training")
+    parser.add_argument("--output", type=Path, help="file for the JSON; default: standard output")
+    arguments = parser.parse_args()
     rows = []
-    for seed in given.seeds:
-        for name in given.scenarios:
+    for seed in arguments.seeds:
+        for name in arguments.scenarios:
             seeds = {"object_seed": seed, "sim_seed": seed, "train_seed": seed}
-            config = SimLinesConfig(scenario=name, threads=given.threads, device="cpu", **seeds)
-            rows.append(zero_shot(config, seed) if given.zero_shot else judge(config, seed))
+            config = SimLinesConfig(scenario=name, threads=arguments.threads, device="cpu", **seeds)
+            rows.append(run_zero_shot(config, seed) if arguments.zero_shot else run_scenario(config, seed))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    text = json.dumps({"version": pp.__version__, "threads": given.threads, "rows": rows}, indent=1) + "\n"
-    if given.output:
-        given.output.write_text(text, encoding="utf-8")
+    text = json.dumps({"version": pp.__version__, "threads": arguments.threads, "rows": rows}, indent=1) + "\n"
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 
-def zero_shot(config: SimLinesConfig, seed: int) -> dict[str, Any]:
-    """Figures of the scan of one scenario by the learned solver, which has seen none like it."""
+def run_zero_shot(config: SimLinesConfig, seed: int) -> dict[str, Any]:
+    """Return the metrics of the scan of one scenario by the unrolled solver, which was not trained on such scans."""
     with tempfile.TemporaryDirectory() as folder:
         scan = pp.simulate(configure_simulation(resolve_scenario(config), Path(folder)))
     started = time.process_time()
     recon = pp.reconstruct(scan, None, pp.ReconstructConfig(refine_probe=False, threads=config.threads, device="cpu"))
-    spent = time.process_time() - started
+    cpu_s = time.process_time() - started
     metrics = pp.evaluate(recon, scan).metrics
-    figures = {name: metrics.get(name) for name in FIGURES}
+    values = {name: metrics.get(name) for name in METRICS}
     verdict = pp.diagnose(recon, scan).verdict
-    return {"scenario": config.scenario, "seed": seed, **figures, "cpu_s": round(spent, 1), "verdict": verdict}
+    return {"scenario": config.scenario, "seed": seed, **values, "cpu_s": round(cpu_s, 1), "verdict": verdict}
 
 
-def judge(config: SimLinesConfig, seed: int) -> dict[str, Any]:
-    """Figures of one scenario, and the ratio after every way of prediction scaling."""
+def run_scenario(config: SimLinesConfig, seed: int) -> dict[str, Any]:
+    """Return the metrics of one scenario, and the ratio after every kind of prediction scaling."""
     with tempfile.TemporaryDirectory() as folder:
         plain = sim_lines(config, output_dir=folder)
-        ratios = {"none": ratio_of(plain)}
+        ratios = {"none": amplitude_ratio(plain)}
         for source in ("recorded", "flux", "least_squares"):
-            ratios[source] = ratio_of(sim_lines(replace(config, prediction_scale_source=source), output_dir=folder))
+            ratios[source] = amplitude_ratio(
+                sim_lines(replace(config, prediction_scale_source=source), output_dir=folder)
+            )
     record = plain.metadata
     return {
         "scenario": config.scenario,
         "seed": seed,
-        **{name: plain.evaluation.metrics.get(name) for name in FIGURES},
+        **{name: plain.evaluation.metrics.get(name) for name in METRICS},
         "scale_match_pct": record.forward_pass_diagnostics.scale_match_pct,
         "unseen": asdict(record.unseen),
         "ratio_by_prediction_scale": ratios,
@@ -80,8 +82,8 @@ def judge(config: SimLinesConfig, seed: int) -> dict[str, Any]:
     }
 
 
-def ratio_of(run: ScenarioRun) -> float:
-    """Mean amplitude over that of the truth."""
+def amplitude_ratio(run: ScenarioRun) -> float:
+    """Return the mean amplitude over that of the truth."""
     return run.evaluation.metrics["output_vs_truth_ratio"]
 
 

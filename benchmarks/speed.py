@@ -1,6 +1,6 @@
 """Speed of one likelihood-and-gradient pass against its bound, two FFTs per pattern, and against ptychi's LSQ-ML.
 
-One thread, CPU seconds of the process, all of them in turn in every round; figures are medians over the rounds. Every
+One thread, CPU seconds of the process, all of them in turn in every round; values are medians over the rounds. Every
 pattern size runs in a process of its own, so that its peak memory is its own. Prints JSON. LSQ-ML is timed where ptychi
 is installed (see README.md for its environment).
 """
@@ -39,39 +39,39 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--patterns", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", type=Path, help="file for the JSON; standard output where not given")
+    parser.add_argument("--output", type=Path, help="file for the JSON; default: standard output")
     parser.add_argument("--one-size", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one_size:
-        json.dump(measure(given.one_size, given.patterns, given.rounds), sys.stdout)
+    arguments = parser.parse_args()
+    if arguments.one_size:
+        json.dump(measure(arguments.one_size, arguments.patterns, arguments.rounds), sys.stdout)
         return
-    rows = [in_own_process(size, given.patterns, given.rounds) for size in given.sizes]
+    rows = [in_own_process(size, arguments.patterns, arguments.rounds) for size in arguments.sizes]
     report = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1, "sizes": rows}
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    if given.output:
-        given.output.write_text(text, encoding="utf-8")
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 
 def in_own_process(size: int, patterns: int, rounds: int) -> dict[str, object]:
     arguments = ["--one-size", str(size), "--patterns", str(patterns), "--rounds", str(rounds)]
-    done = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    process = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
+    return json.loads(process.stdout)
 
 
 def measure(size: int, patterns: int, rounds: int) -> dict[str, object]:
-    """Time every contestant once per round."""
+    """Time every function once per round."""
     torch.set_num_threads(1)
     scan = make_scene("lines", 1e6, size=size, n_patterns=patterns)
     before = peak_memory_MB(restart=True)
-    contestants = passes(scan)
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    functions = passes(scan)
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds + 1):
-        for name, run in contestants.items():
+        for name, run in functions.items():
             started = time.process_time()
             run()
             times[name].append(time.process_time() - started)
-    seconds = {name: float(np.median(some[1:])) for name, some in times.items()}
+    seconds = {name: float(np.median(values[1:])) for name, values in times.items()}
     bound = seconds["two FFTs per pattern"]
     result = {
         "size": size,
@@ -82,12 +82,12 @@ def measure(size: int, patterns: int, rounds: int) -> dict[str, object]:
         "peak_memory_above_scan_MB": None if before is None else round(peak_memory_MB() - before, 1),
     }
     if importlib.util.find_spec("ptychi"):
-        result["lsqml"] = against_lsqml(scan, contestants["pass"], rounds)
+        result["lsqml"] = against_lsqml(scan, functions["pass"], rounds)
     return result
 
 
 def peak_memory_MB(restart: bool = False) -> float | None:
-    """Largest resident memory since the last restart, from the kernel's own books; None where it keeps none (Linux)."""
+    """Return the peak resident memory since the last restart, from the kernel (Linux); None elsewhere."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -98,14 +98,14 @@ def peak_memory_MB(restart: bool = False) -> float | None:
 
 
 def passes(scan: ScanData) -> dict[str, Callable[[], object]]:
-    """What is timed: the bound, the pass for a known probe, and what a probe or sub-pixel positions add."""
+    """Return the timed functions: the bound, and passes with a known probe, a probe, or sub-pixel positions."""
     cpu = torch.device("cpu")
     stack = PatternStack(scan, cpu)
     corners, _ = split_positions(torch.from_numpy(scan.positions_px))
     probe, canvas = torch.from_numpy(scan.require_probe()), torch.from_numpy(scan.truth)
-    rest = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)) - 0.5
-    known = Objective(stack, corners, DATA_TERMS["poisson"], probe)
-    shifted = Objective(stack, corners, DATA_TERMS["poisson"], probe, rest)
+    shifts = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)) - 0.5
+    fixed_probe = Objective(stack, corners, DATA_TERMS["poisson"], probe)
+    shifted = Objective(stack, corners, DATA_TERMS["poisson"], probe, shifts)
 
     def two_ffts() -> None:
         for _, counts in stack:
@@ -113,15 +113,15 @@ def passes(scan: ScanData) -> dict[str, Callable[[], object]]:
 
     return {
         "two FFTs per pattern": two_ffts,
-        "pass": lambda: known(Unknowns(canvas)),
-        "pass with probe": lambda: known(Unknowns(canvas, probe)),
+        "pass": lambda: fixed_probe(Unknowns(canvas)),
+        "pass with probe": lambda: fixed_probe(Unknowns(canvas, probe)),
         "pass with sub-pixel positions": lambda: shifted(Unknowns(canvas)),
         "pass with probe and sub-pixel positions": lambda: shifted(Unknowns(canvas, probe)),
     }
 
 
 def against_lsqml(scan: ScanData, run: Callable[[], object], rounds: int) -> dict[str, float]:
-    """One iteration of LSQ-ML against one pass, before and after it, on the same arrays."""
+    """Time one iteration of LSQ-ML against one pass, before and after it, on the same arrays."""
     from peer.lsqml import lsqml_seconds_per_iteration
 
     ratios, iterations = [], []

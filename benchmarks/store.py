@@ -1,4 +1,4 @@
-"""Traces of solvers on scenes, kept in JSON files, so that a comparison runs again only what has changed."""
+"""Traces of solvers on scenes, stored in JSON files, so that a comparison repeats only what has changed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from judge import Trace, columns, from_columns, machine
 from scenes import Scene
+from truth_comparison import Trace, describe_machine, from_columns, to_columns
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -25,39 +25,39 @@ class Run:
     """One solver on one scene."""
 
     trace: Trace
-    """Error against CPU seconds on the way; the last point is what the solver returns."""
+    """Error against CPU seconds; the last point is the result of the solver."""
     settings: dict[str, Any]
-    """What decides the result, JSON-able."""
+    """Everything that the result depends on, JSON-able."""
     repeats_s: tuple[float, ...] = ()
-    """CPU seconds of the whole run each time that it was measured, that of the trace first."""
+    """CPU seconds of the whole run, one value per measurement, that of the trace first."""
 
     @property
-    def pace(self) -> float:
-        """Mean CPU time of the repeats over that of the trace."""
+    def time_factor(self) -> float:
+        """Return the mean CPU time of the repeats over that of the trace."""
         return fmean(self.repeats_s) / self.repeats_s[0] if self.repeats_s else 1.0
 
 
 class Store:
-    """A file of runs, one a line, written after every run."""
+    """A file of runs, one per line, written after every run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def find(self, method: str, scene: Scene, settings: dict[str, Any] | None = None) -> Run | None:
-        """A stored run; None where there is none, or none with these settings among its own."""
+        """Return a stored run; None where there is none, or its settings do not include these."""
         entry = self._read().get(f"{method}: {scene.key}")
         if entry is None or not (settings or {}).items() <= entry["settings"].items():
             return None
         return Run(from_columns(entry["trace"]), entry["settings"], tuple(entry["repeats_s"]))
 
-    def keep(self, method: str, scene: Scene, run: Run) -> None:
-        """Store a run in place of the one that is there."""
+    def save(self, method: str, scene: Scene, run: Run) -> None:
+        """Store a run in place of an earlier one."""
         entry = {
-            "machine": machine(),
+            "machine": describe_machine(),
             "torch": torch.__version__,
             "settings": run.settings,
             "repeats_s": [round(seconds, 3) for seconds in run.repeats_s],
-            "trace": columns(run.trace),
+            "trace": to_columns(run.trace),
         }
         with _locked(self.path.parent):
             entries = self._read() | {f"{method}: {scene.key}": entry}
@@ -72,7 +72,7 @@ class Store:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One command at a time writes: several may run."""
+    """Allow one command at a time to write: several may run."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

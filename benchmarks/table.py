@@ -1,18 +1,18 @@
-"""The groups of scans that are compared, and what the comparison is to show."""
+"""The groups of scans that are compared, and the claims of the comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from judge import best, first_below, median
 from scenes import Scene
-from solvers import LEARNED, METHODS, store_of
+from solvers import METHODS, WITH_NETWORK, open_store
 from store import Run
+from truth_comparison import best_point, median, time_to_error
 
 SEEDS = range(5)
 LSQML_ERROR = 0.0566
-"""Where the time of LSQ-ML is taken on dense texture at 1e4 photons."""
+"""Error at which the time of LSQ-ML is taken on dense texture at 1e4 photons."""
 
 
 FEWER = {"epie": 1, "fine-tuned": 0}
@@ -25,20 +25,20 @@ class Group:
     title: str
     scenes: tuple[Scene, ...]
     zero_shot: float | None = None
-    """Largest error of the zero-shot result."""
+    """Maximum error of the zero-shot result."""
     against_refine: tuple[str, float] | None = None
-    """Method, and largest ratio of its error to the best that `refine` passes through."""
+    """Method, and maximum ratio of its error to the lowest that `refine` passes through."""
     polished: bool = False
-    """Judge the polished result against LSQ-ML and `refine`."""
+    """Compare the polished result against LSQ-ML and `refine`."""
     guess_of: str | None = None
     """Group with the same scans and their true probes."""
     ratio: float = 0.01
-    """Largest distance of `output_vs_truth_ratio` from 1."""
+    """Maximum distance of `output_vs_truth_ratio` from 1."""
     scans: tuple[tuple[str, int], ...] = ()
-    """Methods that run on the first so many scans only: `FEWER`, where nothing else is said."""
+    """Methods that run on the first so many scans only, beside those of `FEWER`."""
 
     def number(self, method: str) -> int:
-        """On how many scans a method runs."""
+        """Return the number of scans that a method runs on."""
         return {**FEWER, **dict(self.scans)}.get(method, len(self.scenes))
 
 
@@ -73,58 +73,58 @@ GROUPS = {
 OWN = ("zero-shot", "polished", "bare", "fine-tuned", "refine")
 
 
-def runs_of(group: Group, method: str, weights: str | None) -> list[Run | None]:
-    """Stored runs of a method, one per scan; None where there is none with these weights (their digest)."""
-    return [stored(method, scene, weights) for scene in group.scenes]
+def stored_runs(group: Group, method: str, weights: str | None) -> list[Run | None]:
+    """Return the stored runs of a method, one per scan; None where there is none with these weights (their digest)."""
+    return [stored_run(method, scene, weights) for scene in group.scenes]
 
 
-def stored(method: str, scene: Scene, weights: str | None) -> Run | None:
-    """A stored run; of the learned solver only with these weights, where they are given."""
-    wanted = {"weights": weights} if weights and method in LEARNED else None
-    return store_of(method).find(method, scene, wanted)
+def stored_run(method: str, scene: Scene, weights: str | None) -> Run | None:
+    """Return a stored run; of the unrolled solver only with these weights, if any are given."""
+    settings = {"weights": weights} if weights and method in WITH_NETWORK else None
+    return open_store(method).find(method, scene, settings)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One figure that the comparison is to show."""
+    """One value that the comparison is to show."""
 
     group: str
-    what: str
+    text: str
     measured: float | None
-    """Median over the scans, or the worst of them for scales; None where it could not be had."""
+    """Median over the scans, or the worst of them for scales; None where it could not be measured."""
     limit: float | None
-    """Largest that it may be; None for what is only told."""
+    """Its maximum; None for a value without a target."""
     values: tuple[float | None, ...]
     """One per scan."""
 
     @property
     def met(self) -> bool | None:
-        """Whether it is within its limit; None without one, or where nothing was measured."""
+        """True if it is within its limit; None without one, or where nothing was measured."""
         if self.limit is None or not self.values:
             return None
         return self.measured is not None and self.measured <= self.limit
 
     def line(self) -> str:
-        """Printed form."""
+        """Return the printed form."""
         limit = "" if self.limit is None else f"<= {self.limit:g}"
         measured = f"{self.measured:.4g}" if self.measured is not None else "never" if self.values else "-"
         verdict = {None: "", True: "met", False: "MISSED"}[self.met]
-        return f"{self.group:15s} {self.what:66s} {limit:>9s} {measured:>9s} {verdict}"
+        return f"{self.group:15s} {self.text:66s} {limit:>9s} {measured:>9s} {verdict}"
 
 
-class Account:
-    """Takes the claims of a group from its stored runs."""
+class GroupClaims:
+    """The claims of a group, from its stored runs."""
 
     def __init__(self, name: str, weights: str | None = None) -> None:
         self.name, self.group, self.weights = name, GROUPS[name], weights
-        self.runs = {method: runs_of(self.group, method, weights) for method in METHODS}
+        self.runs = {method: stored_runs(self.group, method, weights) for method in METHODS}
         self.claims: list[Claim] = []
 
     def all(self) -> list[Claim]:
-        """Every claim of the group, those first that have a limit."""
+        """Return every claim of the group, those with a limit first."""
         group = self.group
         if group.zero_shot is not None:
-            self._over("zero-shot error", group.zero_shot, _final, "zero-shot")
+            self._over("zero-shot error", group.zero_shot, _final_error, "zero-shot")
         if group.against_refine:
             self._against_refine(*group.against_refine)
         if group.polished:
@@ -145,63 +145,63 @@ class Account:
     def _against_refine(self, method: str, limit: float) -> None:
         self._over(f"{method} error over the best that refine passes through", limit, _over_best, method, "refine")
         if self.name == "dense-1e4":
-            told = f"time to 1.03 of refine's best over LSQ-ML's to {LSQML_ERROR}"
-            self._over(told, 0.25, _time_to_refine, method, "refine", "lsqml")
-        self._over("time to LSQ-ML's best over LSQ-ML's", None, _time_share, method, "lsqml")
+            text = f"time to 1.03 of refine's best over LSQ-ML's to {LSQML_ERROR}"
+            self._over(text, 0.25, _time_to_refine, method, "refine", "lsqml")
+        self._over("time to LSQ-ML's best over LSQ-ML's", None, _time_fraction, method, "lsqml")
 
     def _polished(self) -> None:
         self._over("polished error over LSQ-ML's plateau", 1.0, _over_best, "polished", "lsqml")
-        self._over("time to LSQ-ML's plateau over LSQ-ML's", 1 / 20, _time_share, "polished", "lsqml")
+        self._over("time to LSQ-ML's plateau over LSQ-ML's", 1 / 20, _time_fraction, "polished", "lsqml")
         self._over("polished error over the best that refine passes through", 1.0, _over_best, "polished", "refine")
-        self._over("time to that over refine's", 0.5, _time_share, "polished", "refine")
+        self._over("time to that over refine's", 0.5, _time_fraction, "polished", "refine")
 
     def _guess(self, known: str) -> None:
-        theirs = runs_of(GROUPS[known], "polished", self.weights)
+        theirs = stored_runs(GROUPS[known], "polished", self.weights)
         pairs = zip(self.runs["polished"], theirs, strict=True)
-        values = [_final(ours) / _final(known_probe) for ours, known_probe in pairs if ours and known_probe]
+        values = [_final_error(ours) / _final_error(known_probe) for ours, known_probe in pairs if ours and known_probe]
         self._claim("polished error over that with the known probe", values, 1.3)
 
     def _scale(self, method: str) -> None:
         values = [abs(run.trace[-1].ratio - 1) for run in self.runs[method] if run is not None]
-        told = f"{method}: worst distance of output_vs_truth_ratio from 1"
-        self.claims.append(Claim(self.name, told, max(values, default=None), self.group.ratio, tuple(values)))
+        text = f"{method}: worst distance of output_vs_truth_ratio from 1"
+        self.claims.append(Claim(self.name, text, max(values, default=None), self.group.ratio, tuple(values)))
 
-    def _over(self, told: str, limit: float | None, figure: Callable[..., float | None], *methods: str) -> None:
-        """A figure of the runs of some methods on the same scan, on the scans where all have run."""
+    def _over(self, text: str, limit: float | None, compute: Callable[..., float | None], *methods: str) -> None:
+        """Add a value computed from the runs of several methods on the same scan, on the scans where all have run."""
         together = zip(*(self.runs[method] for method in methods), strict=True)
-        self._claim(told, [figure(*runs) for runs in together if None not in runs], limit)
+        self._claim(text, [compute(*runs) for runs in together if None not in runs], limit)
 
-    def _claim(self, told: str, values: list[float | None], limit: float | None) -> None:
-        self.claims.append(Claim(self.name, told, median(values), limit, tuple(values)))
+    def _claim(self, text: str, values: list[float | None], limit: float | None) -> None:
+        self.claims.append(Claim(self.name, text, median(values), limit, tuple(values)))
 
 
-def _final(run: Run) -> float:
+def _final_error(run: Run) -> float:
     return run.trace[-1].error
 
 
 def _relative(run: Run, other: Run) -> float:
-    return _final(run) / _final(other)
+    return _final_error(run) / _final_error(other)
 
 
 def _over_best(run: Run, other: Run) -> float:
-    return _final(run) / best(other.trace).error
+    return _final_error(run) / best_point(other.trace).error
 
 
-def _time_share(run: Run, other: Run) -> float | None:
-    """CPU seconds to the other's least error over the other's."""
-    goal = best(other.trace)
-    spent = first_below(run.trace, goal.error)
-    return None if spent is None else run.pace * spent / (other.pace * goal.cpu_s)
+def _time_fraction(run: Run, other: Run) -> float | None:
+    """Return the CPU seconds to the other's lowest error over the other's."""
+    goal = best_point(other.trace)
+    cpu_s = time_to_error(run.trace, goal.error)
+    return None if cpu_s is None else run.time_factor * cpu_s / (other.time_factor * goal.cpu_s)
 
 
 def _time_near(run: Run, other: Run) -> float | None:
-    """The same for an error 5 % larger, which a solver that creeps towards its least reaches much earlier."""
-    goal = 1.05 * best(other.trace).error
-    spent, theirs = first_below(run.trace, goal), first_below(other.trace, goal)
-    return None if spent is None or theirs is None else run.pace * spent / (other.pace * theirs)
+    """Return the same for an error 5 % larger, which a slowly converging solver reaches much earlier."""
+    goal = 1.05 * best_point(other.trace).error
+    ours, theirs = time_to_error(run.trace, goal), time_to_error(other.trace, goal)
+    return None if ours is None or theirs is None else run.time_factor * ours / (other.time_factor * theirs)
 
 
 def _time_to_refine(run: Run, reference: Run, lsqml: Run) -> float | None:
-    spent = first_below(run.trace, 1.03 * best(reference.trace).error)
-    theirs = first_below(lsqml.trace, LSQML_ERROR) or best(lsqml.trace).cpu_s
-    return None if spent is None else run.pace * spent / (lsqml.pace * theirs)
+    ours = time_to_error(run.trace, 1.03 * best_point(reference.trace).error)
+    theirs = time_to_error(lsqml.trace, LSQML_ERROR) or best_point(lsqml.trace).cpu_s
+    return None if ours is None else run.time_factor * ours / (lsqml.time_factor * theirs)

@@ -1,10 +1,10 @@
-"""Is the uncertainty map right? Errors against it on simulated scans, and the constants that suit them best.
+"""Calibration of the uncertainty map: errors against it on simulated scans, and the constants that fit them best.
 
 Scans of five kinds of object at doses from 1e3 to 1e7, with random overlap, contrast and probe, half of them with the
 probe known and half with a guess that is 20 % too wide or out of focus. One set of scans is for fitting the two
-constants of every solver (`ptypinn.uncertainty.error_map`), another, with other seeds, for checking those that the package
-has. The truth is aligned by its global phase, and by ramp and shift where the probe was solved for; never by amplitude.
-Writes JSON; a file that exists keeps the ways that are not run again.
+constants of every solver (`ptypinn.uncertainty.error_map`), another, with other seeds, for checking those of the
+package. The truth is aligned by its global phase, and by ramp and shift where the probe was solved for; never by
+amplitude. Writes JSON; in an existing file the entries of methods that are not run again remain.
 """
 
 from __future__ import annotations
@@ -24,75 +24,77 @@ from scipy.optimize import least_squares
 import ptypinn as pp
 from ptypinn.metrics import align, compute_data_fit
 from ptypinn.models.model_file import load_weights
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.simulate import draw_probe
-from ptypinn.uncertainty.error_map import Constants, constants_of, parts_of
+from ptypinn.uncertainty.error_map import Constants, uncertainty_constants, variance_parts
 
 KINDS = ("lines", "dead_leaves", "natural", "grf", "siemens")
 DOSES = (1e3, 1e4, 1e5, 1e6, 1e7)
 SEEDS = {"fit": 1000, "check": 5000}
 GOOD = (0.7, 1.4)
-DIMMEST_SHARES = (0.1, 0.3, 0.6)
+BAND_FRACTIONS = (0.1, 0.3, 0.6)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Errors on the compared pixels of one scan, and what the map makes of them."""
+    """Errors on the compared pixels of one scan, and the parts of the map's variance there."""
 
     name: str
     error2: np.ndarray
     noise: np.ndarray
     misfit: np.ndarray
     bands: np.ndarray
-    """Which of four bands of illumination a pixel is in, the dimmest first."""
-    most: float
+    """Band of illumination of a pixel, of four, the weakest first."""
+    max_variance: float
     constants: Constants
 
     def variance(self, noise: float, misfit: float) -> np.ndarray:
-        """Of every pixel, with such constants."""
-        return np.minimum(noise * self.noise + misfit * self.misfit, self.most)
+        """Return the variance of every pixel with these constants."""
+        return np.minimum(noise * self.noise + misfit * self.misfit, self.max_variance)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ways", nargs="+", default=["refine", "learned", "polished"], choices=list(WAYS))
-    parser.add_argument("--weights", type=Path, help="weights of the learned solver; those of the package by default")
+    parser.add_argument("--methods", nargs="+", default=["refine", "unrolled", "polished"], choices=list(METHODS))
+    parser.add_argument("--weights", type=Path, help="weights of the unrolled solver; default: those of the package")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--doses", nargs="+", type=float, default=list(DOSES))
     parser.add_argument("--output", type=Path, help="file for the JSON, beside standard output")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Sample]]] = {way: {name: [] for name in SEEDS} for way in given.ways}
+    samples: dict[str, dict[str, list[Sample]]] = {method: {name: [] for name in SEEDS} for method in arguments.methods}
     for name, first in SEEDS.items():
-        for label, scan, known in scans(first, given.kinds, given.doses):
-            for way in given.ways:
-                found[way][name].append(sample(label, WAYS[way](scan, known, given.weights), scan, known))
+        for label, scan, known in scans(first, arguments.kinds, arguments.doses):
+            for method in arguments.methods:
+                recon = METHODS[method](scan, known, arguments.weights)
+                samples[method][name].append(make_sample(label, recon, scan, known))
             print(name, label, file=sys.stderr, flush=True)
-    ways = {} if given.output is None or not given.output.exists() else json.loads(given.output.read_text())["ways"]
-    digest = None if given.ways == ["refine"] else load_weights(given.weights).digest
-    for way, sets in found.items():
-        weights = {} if way == "refine" else {"weights_sha256": digest}
-        ways[way] = {**weights, "fitted": fitted(sets["fit"]), **checked(sets["check"])}
-    text = json.dumps({"version": pp.__version__, "ways": ways}, indent=1) + "\n"
-    if given.output:
-        given.output.write_text(text, encoding="utf-8")
+    previous = arguments.output is not None and arguments.output.exists()
+    methods = json.loads(arguments.output.read_text())["methods"] if previous else {}
+    digest = None if arguments.methods == ["refine"] else load_weights(arguments.weights).digest
+    for method, sets in samples.items():
+        weights = {} if method == "refine" else {"weights_sha256": digest}
+        methods[method] = {**weights, "fitted": fit_constants(sets["fit"]), **check_constants(sets["check"])}
+    text = json.dumps({"version": pp.__version__, "methods": methods}, indent=1) + "\n"
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 
 def scans(first: int, kinds: list[str], doses: list[float]) -> Iterator[tuple[str, pp.ScanData, bool]]:
-    """Label, scan as the solver is given it, and whether its probe is the true one."""
+    """Yield label, scan with the solver's initial probe, and True where that probe is the true one."""
     for number, (kind, photons, known) in enumerate(itertools.product(kinds, doses, (True, False))):
-        config = drawn(kind, photons, known, first + number)
+        config = draw_config(kind, photons, known, first + number)
         scan = pp.simulate(config)
         if not known:
-            probe = draw_probe(guessed(config))
-            probe = probe * torch.sqrt(photons / power(probe)).float()
+            probe = draw_probe(guess_probe(config))
+            probe = probe * torch.sqrt(photons / probe_photons(probe)).float()
             scan = scan.replace(probe=probe.numpy(), probe_gauge="calibrated")
         yield f"{kind}, {photons:.0e} photons, {'known' if known else 'guessed'} probe", scan, known
 
 
-def drawn(kind: str, photons: float, known: bool, seed: int) -> pp.SimulateConfig:
-    """Random probe, overlap and contrast."""
+def draw_config(kind: str, photons: float, known: bool, seed: int) -> pp.SimulateConfig:
+    """Return a configuration with random probe, overlap and contrast."""
     rng = np.random.default_rng(seed)
     disk = bool(rng.random() < 0.5)
     return pp.SimulateConfig(
@@ -110,8 +112,8 @@ def drawn(kind: str, photons: float, known: bool, seed: int) -> pp.SimulateConfi
     )
 
 
-def guessed(config: pp.SimulateConfig) -> pp.SimulateConfig:
-    """The probe that a solver is given: too wide by a fifth, less curved by a fifth, or less out of focus."""
+def guess_probe(config: pp.SimulateConfig) -> pp.SimulateConfig:
+    """Return the configuration of a probe guess: too wide by a fifth, less curved by a fifth, or less out of focus."""
     return replace(
         config,
         probe_diameter_px=1.2 * config.probe_diameter_px,
@@ -121,60 +123,62 @@ def guessed(config: pp.SimulateConfig) -> pp.SimulateConfig:
     )
 
 
-def refined(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
+def refine(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
     return pp.refine(scan, pp.RefineConfig(refine_probe=not known, threads=1, device="cpu"))
 
 
-def learned(scan: pp.ScanData, known: bool, weights: Path | None, polish: int = 0) -> pp.Reconstruction:
+def reconstruct_unrolled(scan: pp.ScanData, known: bool, weights: Path | None, polish: int = 0) -> pp.Reconstruction:
     config = pp.ReconstructConfig(refine_probe=not known, polish=polish, threads=1, device="cpu")
     return pp.reconstruct(scan, load_weights(weights), config)
 
 
-def polished(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
-    return learned(scan, known, weights, polish=30)
+def reconstruct_polished(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
+    return reconstruct_unrolled(scan, known, weights, polish=30)
 
 
-WAYS: dict[str, Callable[[pp.ScanData, bool, Path | None], pp.Reconstruction]] = {
-    "refine": refined,
-    "learned": learned,
-    "polished": polished,
+METHODS: dict[str, Callable[[pp.ScanData, bool, Path | None], pp.Reconstruction]] = {
+    "refine": refine,
+    "unrolled": reconstruct_unrolled,
+    "polished": reconstruct_polished,
 }
 
 
-def sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: bool) -> Sample:
-    """Errors and parts of the variance on the well-lit pixels."""
-    lit = recon.well_lit()
-    aligned = align(recon.object, scan.truth, lit, ramp=not known, shift=not known)
-    mask = aligned.mask & lit
-    _, noise, misfit = parts_of(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px))
+def make_sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: bool) -> Sample:
+    """Return errors and parts of the variance on the illuminated pixels."""
+    illuminated = recon.well_lit()
+    aligned = align(recon.object, scan.truth, illuminated, ramp=not known, shift=not known)
+    mask = aligned.mask & illuminated
+    _, noise, misfit = variance_parts(
+        recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
+    )
     error2 = np.abs(aligned.image - scan.truth)[mask] ** 2
-    light = recon.illumination[mask]
-    bands = np.digitize(light, np.quantile(light, DIMMEST_SHARES))
-    most = float(np.mean(np.abs(recon.object[recon.illumination > 0]) ** 2))
-    return Sample(name, error2, noise[mask], misfit[mask], bands, most, constants_of(recon))
+    illumination = recon.illumination[mask]
+    bands = np.digitize(illumination, np.quantile(illumination, BAND_FRACTIONS))
+    max_variance = float(np.mean(np.abs(recon.object[recon.illumination > 0]) ** 2))
+    return Sample(name, error2, noise[mask], misfit[mask], bands, max_variance, uncertainty_constants(recon))
 
 
-def fitted(samples: list[Sample]) -> dict[str, float]:
-    """Constants for which errors are as large as the map says, on whole scans and in every band of illumination."""
+def fit_constants(samples: list[Sample]) -> dict[str, float]:
+    """Fit the constants for which errors match the map, on whole scans and in every band of illumination."""
 
-    def off(logs: np.ndarray) -> list[float]:
-        found = []
+    def log_ratios(logs: np.ndarray) -> list[float]:
+        ratios = []
         for one in samples:
             variance = one.variance(*np.exp(logs))
-            found.append(0.5 * np.log(np.mean(one.error2 / variance)))
-            found += [
+            ratios.append(0.5 * np.log(np.mean(one.error2 / variance)))
+            ratios += [
                 0.25 * 0.5 * np.log(one.error2[one.bands == band].mean() / variance[one.bands == band].mean())
-                for band in range(len(DIMMEST_SHARES) + 1)
+                for band in range(len(BAND_FRACTIONS) + 1)
             ]
-        return found
+        return ratios
 
-    noise, misfit = np.exp(least_squares(off, np.zeros(2), loss="soft_l1").x)
+    noise, misfit = np.exp(least_squares(log_ratios, np.zeros(2), loss="soft_l1").x)
     return {"noise": float(noise), "misfit": float(misfit)}
 
 
-def checked(samples: list[Sample]) -> dict[str, object]:
-    """How errors compare with the map that the package makes."""
-    rows = [row(one) for one in samples]
+def check_constants(samples: list[Sample]) -> dict[str, object]:
+    """Compare errors with the map of the package."""
+    rows = [summarise(one) for one in samples]
     ratio = np.array([one["error_over_uncertainty"] for one in rows])
     summary = {
         "scans": len(rows),
@@ -188,7 +192,7 @@ def checked(samples: list[Sample]) -> dict[str, object]:
     return {"constants": asdict(samples[0].constants), "check": summary, "scans": rows}
 
 
-def row(one: Sample) -> dict[str, object]:
+def summarise(one: Sample) -> dict[str, object]:
     sigma = np.sqrt(one.variance(one.constants.noise, one.constants.misfit))
     error = np.sqrt(one.error2)
     return {

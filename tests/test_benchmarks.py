@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.py")))
-def test_benchmarks_find_what_they_use(name, monkeypatch):
+def test_benchmarks_import(name, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     before = set(sys.modules)
     try:

@@ -16,7 +16,7 @@ from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.solvers import lsqml as engine
 
-BRIGHT = 3e5
+FULL_STEP_PHOTONS = 3e5
 """Photons per pattern from which full steps are best."""
 
 
@@ -35,13 +35,13 @@ class EpieOptions:
 
 
 def epie_options(photons: float, refine_probe: bool) -> EpieOptions:
-    """Those that came out best by trial on the scenes: small steps where there are few photons."""
-    return EpieOptions(alpha=1.0 if photons > BRIGHT else 0.2, refine_probe=refine_probe)
+    """Return the best settings found by trial on the scenes: small steps at low dose."""
+    return EpieOptions(alpha=1.0 if photons > FULL_STEP_PHOTONS else 0.2, refine_probe=refine_probe)
 
 
 @contextmanager
 def epie_task(scan: ScanData, options: EpieOptions) -> Iterator[engine.LsqmlTask]:
-    """Set ePIE up on a scan from a flat object, to be stepped by the caller."""
+    """Set ePIE up on a scan from a flat object; the caller steps it."""
     _, shape = canvas_frame(scan)
     centre = (np.asarray(shape) + 2 * engine.PAD) // 2
     arrays = engine._arrays(scan, np.ones(shape, np.complex64))
@@ -50,15 +50,15 @@ def epie_task(scan: ScanData, options: EpieOptions) -> Iterator[engine.LsqmlTask
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             make = importlib.import_module("ptychi.api.task").PtychographyTask
-            chosen = _task_options(scan, options, centre)
-            task = make(chosen, **arrays, probe_position_y_px=y, probe_position_x_px=x)
+            settings = _task_options(scan, options, centre)
+            task = make(settings, **arrays, probe_position_y_px=y, probe_position_x_px=x)
         torch.set_default_device(None)
         yield engine.LsqmlTask(task, scan.size, shape)
 
 
 def _task_options(scan: ScanData, options: EpieOptions, centre: np.ndarray) -> Any:
-    chosen = importlib.import_module("ptychi.api").EPIEOptions()
-    solver, obj, probe = chosen.reconstructor_options, chosen.object_options, chosen.probe_options
+    settings = importlib.import_module("ptychi.api").EPIEOptions()
+    solver, obj, probe = settings.reconstructor_options, settings.object_options, settings.probe_options
     solver.default_device = "cpu"
     solver.random_seed = options.seed
     solver.batch_size = options.batch_size
@@ -70,5 +70,5 @@ def _task_options(scan: ScanData, options: EpieOptions, centre: np.ndarray) -> A
     if options.refine_probe:
         probe.power_constraint.enabled = True
         probe.power_constraint.probe_power = float(np.sum(np.abs(scan.require_probe() / scan.size) ** 2))
-    chosen.data_options.fft_shift = False
-    return chosen
+    settings.data_options.fft_shift = False
+    return settings

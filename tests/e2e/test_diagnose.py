@@ -1,4 +1,4 @@
-"""`ptypinn diagnose`: it finds what belongs to a run, names the stage, and leaves nothing behind when it cannot."""
+"""`ptypinn diagnose`: it finds the files of a run, names the stage, and writes nothing when it fails."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def model(path: Path, kind: str = "cnn") -> Path:
     )
 
 
-def diagnosed(done) -> list[dict]:
+def read_diagnoses(done) -> list[dict]:
     assert done.code == 0, done.err
     return json.loads(done.out)["diagnoses"]
 
@@ -63,37 +63,37 @@ def test_a_run_folder_is_enough(ptypinn, home):
     assert done.code == 0, done.err
     assert "verdict: no loss" in done.out and "what to do" not in done.out
     assert snapshot(home) == before
-    (found,) = diagnosed(ptypinn("diagnose", home / "good", "--json"))
-    assert found["healthy"] and found["notes"] == [] and found["scan"] == str(home / "scan_1.h5")
-    assert found["product_of_stages"] == pytest.approx(found["output_vs_truth_ratio"], rel=1e-6)
-    assert [entry["stage"] for entry in found["ledger"]][:4] == ["loading", "mask", "probe as given", "probe"]
+    (diagnosis,) = read_diagnoses(ptypinn("diagnose", home / "good", "--json"))
+    assert diagnosis["healthy"] and diagnosis["notes"] == [] and diagnosis["scan"] == str(home / "scan_1.h5")
+    assert diagnosis["product_of_stages"] == pytest.approx(diagnosis["output_vs_truth_ratio"], rel=1e-6)
+    assert [entry["stage"] for entry in diagnosis["ledger"]][:4] == ["loading", "mask", "probe as given", "probe"]
 
 
 def test_a_loss_is_a_result_with_exit_code_0(ptypinn, home):
     done = ptypinn("diagnose", home / "dim")
     assert done.code == 0, done.err
     assert "! probe" in done.out and "what to do about probe" in done.out
-    (found,) = diagnosed(ptypinn("diagnose", home / "dim", "--json"))
-    assert not found["healthy"]
-    assert [finding["stage"] for finding in found["findings"]] == ["probe"]
-    assert found["findings"][0]["factor"] == pytest.approx(2.0, rel=0.02)
+    (diagnosis,) = read_diagnoses(ptypinn("diagnose", home / "dim", "--json"))
+    assert not diagnosis["healthy"]
+    assert [finding["stage"] for finding in diagnosis["findings"]] == ["probe"]
+    assert diagnosis["findings"][0]["factor"] == pytest.approx(2.0, rel=0.02)
 
 
 def test_several_runs_one_after_another(ptypinn, home):
-    found = diagnosed(ptypinn("diagnose", home / "good", home / "dim", "--json"))
-    assert [(Path(each["run"]).name, each["healthy"]) for each in found] == [("good", True), ("dim", False)]
+    diagnoses = read_diagnoses(ptypinn("diagnose", home / "good", home / "dim", "--json"))
+    assert [(Path(each["run"]).name, each["healthy"]) for each in diagnoses] == [("good", True), ("dim", False)]
     lines = ptypinn("diagnose", home / "good", home / "dim").out.splitlines()
     assert sum(line.startswith("verdict: ") for line in lines) == 2
 
 
-def test_files_are_known_by_content_in_any_order(ptypinn, home, tmp_path):
+def test_files_are_recognised_by_content_in_any_order(ptypinn, home, tmp_path):
     shutil.copy(home / "good" / "reconstruction.h5", tmp_path / "one")
     shutil.copy(home / "scan_1.h5", tmp_path / "two")
-    expected = diagnosed(ptypinn("diagnose", home / "good", "--json"))[0]["ledger"]
+    expected = read_diagnoses(ptypinn("diagnose", home / "good", "--json"))[0]["ledger"]
     for order in itertools.permutations([tmp_path / "one", tmp_path / "two"]):
-        (found,) = diagnosed(ptypinn("diagnose", *order, "--json"))
-        assert found["ledger"] == expected
-        assert found["scan"] == str(tmp_path / "two")
+        (diagnosis,) = read_diagnoses(ptypinn("diagnose", *order, "--json"))
+        assert diagnosis["ledger"] == expected
+        assert diagnosis["scan"] == str(tmp_path / "two")
 
 
 def test_a_scan_that_is_gone_or_another_is_one_line(ptypinn, home, tmp_path, monkeypatch):
@@ -108,10 +108,10 @@ def test_a_scan_that_is_gone_or_another_is_one_line(ptypinn, home, tmp_path, mon
     assert done.code == 0, done.err
     assert "\nnote: scan_1.h5 is not where it was, or has changed" in done.out
     assert "verdict: no loss" in done.out
-    (found,) = diagnosed(ptypinn("diagnose", "scan_1.h5", "good", "--json"))
-    assert "content differs" in found["notes"][0]
+    (diagnosis,) = read_diagnoses(ptypinn("diagnose", "scan_1.h5", "good", "--json"))
+    assert "content differs" in diagnosis["notes"][0]
     shutil.copy(home / "scan_1.h5", tmp_path / "scan_1.h5")
-    assert diagnosed(ptypinn("diagnose", "good", "--json"))[0]["scan"] == str(tmp_path / "scan_1.h5")
+    assert read_diagnoses(ptypinn("diagnose", "good", "--json"))[0]["scan"] == str(tmp_path / "scan_1.h5")
 
 
 def test_the_scan_is_read_as_the_run_has_read_it(ptypinn, home, tmp_path, monkeypatch):
@@ -122,14 +122,14 @@ def test_the_scan_is_read_as_the_run_has_read_it(ptypinn, home, tmp_path, monkey
     solve = ("refine", "amplitudes.npz", "--quiet", "--iterations", 3)
     assert ptypinn(*solve, "--domain", "amplitude", "--photons", "1e5", "--output-dir", "right").code == 0
     assert ptypinn(*solve, "--domain", "counts", "--photons", "1e5", "--output-dir", "wrong").code == 0
-    right, wrong = diagnosed(ptypinn("diagnose", "right", "wrong", "--json"))
+    right, wrong = read_diagnoses(ptypinn("diagnose", "right", "wrong", "--json"))
     assert right["notes"] == wrong["notes"] == []
     assert "loading" not in [finding["stage"] for finding in right["findings"]]
     assert "--domain amplitude" in wrong["findings"][0]["advice"]
     assert right["total_name"] == "sqrt_flux_closure"
 
 
-def test_a_default_given_now_replaces_what_the_run_was_read_with(ptypinn, home, tmp_path, monkeypatch):
+def test_a_default_on_the_command_line_replaces_the_option_of_the_run(ptypinn, home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scan = pp.load(home / "scan_1.h5")
     arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
@@ -138,23 +138,23 @@ def test_a_default_given_now_replaces_what_the_run_was_read_with(ptypinn, home, 
     assert ptypinn(*solve, "--output-dir", "run").code == 0
 
     def expected(*options):
-        (found,) = diagnosed(ptypinn("diagnose", "run", "--json", *options))
-        return next(entry["expected"] for entry in found["ledger"] if entry["stage"] == "probe")
+        (diagnosis,) = read_diagnoses(ptypinn("diagnose", "run", "--json", *options))
+        return next(entry["expected"] for entry in diagnosis["ledger"] if entry["stage"] == "probe")
 
     assert expected("--calibration", "brightest") == expected()
     assert expected("--calibration", "mean") != pytest.approx(expected(), rel=1e-3)
     assert expected("--photons", "4e4") == pytest.approx(200, rel=1e-5)
 
 
-def test_pictures_and_a_run_folder_where_they_are_asked_for(ptypinn, home, tmp_path, monkeypatch):
+def test_pictures_and_a_run_folder_on_request(ptypinn, home, tmp_path, monkeypatch):
     monkeypatch.undo()
     done = ptypinn("diagnose", home / "dim", "--plot", tmp_path / "fall.png", "--output-dir", tmp_path / "out")
     assert done.code == 0, done.err
     assert (tmp_path / "fall.png").read_bytes().startswith(b"\x89PNG")
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"diagnosis.json", "waterfall.png", "report.html", FINISHED} <= written
-    kept = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
-    assert kept["findings"][0]["stage"] == "probe"
+    diagnosis = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
+    assert diagnosis["findings"][0]["stage"] == "probe"
     again = ptypinn("diagnose", home / "dim", "--output-dir", tmp_path / "out")
     assert again.code == 1 and "--overwrite" in again.err
     two = ptypinn("diagnose", home / "dim", home / "good", "--plot", tmp_path / "two.png")
@@ -162,7 +162,7 @@ def test_pictures_and_a_run_folder_where_they_are_asked_for(ptypinn, home, tmp_p
 
 
 def test_options_reach_the_diagnosis(ptypinn, home):
-    strict = diagnosed(ptypinn("diagnose", home / "good", "--tolerance", "1e-9", "--json"))[0]
+    strict = read_diagnoses(ptypinn("diagnose", home / "good", "--tolerance", "1e-9", "--json"))[0]
     assert {"solver", "network", "comparison"} & {finding["stage"] for finding in strict["findings"]}
     assert ptypinn("diagnose", home / "good", "--tolerance", "2").code == 1
     assert "at ceiling" not in ptypinn("diagnose", home / "good").out
@@ -217,13 +217,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_diagnosed_is_one_line_and_leaves_nothing(case, ptypinn, home, tmp_path):
-    make, said = BAD[case]
+def test_bad_input_is_one_line_and_leaves_nothing(case, ptypinn, home, tmp_path):
+    make, message = BAD[case]
     paths = make(home, tmp_path)
     before = snapshot(tmp_path), snapshot(home)
     done = ptypinn("diagnose", *paths, "--plot", tmp_path / "fall.png", "--output-dir", tmp_path / "out")
     assert done.code == 1
     assert done.out == ""
     assert done.err.count("\n") == 1 and done.err.startswith("ptypinn: error: "), done.err
-    assert said in done.err
+    assert message in done.err
     assert (snapshot(tmp_path), snapshot(home)) == before

@@ -27,7 +27,7 @@ def random_pair(seed, shape=(17, 23)):
 
 
 @given(SEEDS, ANGLES, FACTORS)
-def test_an_image_has_no_error_but_the_scale_that_it_lost(seed, angle, factor):
+def test_an_image_has_no_error_but_its_wrong_scale(seed, angle, factor):
     a, _, mask = random_pair(seed)
     turned = a * np.exp(1j * angle)
     assert complex_error(turned, a, mask) < 1e-12
@@ -37,25 +37,25 @@ def test_an_image_has_no_error_but_the_scale_that_it_lost(seed, angle, factor):
 
 
 @given(SEEDS)
-def test_complex_error_is_the_least_over_all_global_phases(seed):
+def test_complex_error_is_the_minimum_over_all_global_phases(seed):
     a, b, mask = random_pair(seed)
     scan = [np.linalg.norm((a * np.exp(1j * t) - b)[mask]) for t in np.linspace(0, 2 * np.pi, 721)]
-    least = min(scan) / np.linalg.norm(b[mask])
-    assert complex_error(a, b, mask) == pytest.approx(least, rel=1e-4)
-    assert complex_error(a, b, mask) <= least + 1e-12
+    minimum = min(scan) / np.linalg.norm(b[mask])
+    assert complex_error(a, b, mask) == pytest.approx(minimum, rel=1e-4)
+    assert complex_error(a, b, mask) <= minimum + 1e-12
     assert complex_error(a, b, mask, fit_factor=True) <= complex_error(a, b, mask)
 
 
 @given(SEEDS)
-def test_amplitude_figures_match_plain_formulas(seed):
+def test_amplitude_metrics_match_plain_formulas(seed):
     a, b, mask = random_pair(seed)
-    figures = amplitude_metrics(a.astype(np.complex64), b.astype(np.complex64), mask)
+    metrics = amplitude_metrics(a.astype(np.complex64), b.astype(np.complex64), mask)
     x, y = np.abs(a[mask]), np.abs(b[mask])
     rmse = np.sqrt(np.mean((x - y) ** 2))
-    assert figures["amplitude_mae"] == pytest.approx(np.mean(np.abs(x - y)), rel=1e-5)
-    assert figures["amplitude_rmse"] == pytest.approx(rmse, rel=1e-5)
-    assert figures["amplitude_psnr"] == pytest.approx(10 * np.log10((y.max() - y.min()) ** 2 / rmse**2), rel=1e-5)
-    assert figures["pearson_r_amplitude"] == pytest.approx(np.corrcoef(x, y)[0, 1], rel=1e-5)
+    assert metrics["amplitude_mae"] == pytest.approx(np.mean(np.abs(x - y)), rel=1e-5)
+    assert metrics["amplitude_rmse"] == pytest.approx(rmse, rel=1e-5)
+    assert metrics["amplitude_psnr"] == pytest.approx(10 * np.log10((y.max() - y.min()) ** 2 / rmse**2), rel=1e-5)
+    assert metrics["pearson_r_amplitude"] == pytest.approx(np.corrcoef(x, y)[0, 1], rel=1e-5)
 
 
 @given(SEEDS)
@@ -69,7 +69,7 @@ def test_phase_differences_wrap(seed):
 
 
 @given(SEEDS, ANGLES)
-def test_phase_figures_do_not_depend_on_the_phase_of_the_reference(seed, angle):
+def test_phase_metrics_do_not_depend_on_the_phase_of_the_reference(seed, angle):
     rng = np.random.default_rng(seed)
     target, error = rng.uniform(-1, 1, (24, 24)), 0.5 * rng.standard_normal((24, 24))
     mask, turn = rng.random(target.shape) < 0.98, np.exp(1j * angle)
@@ -117,12 +117,12 @@ def test_pixels_outside_the_mask_never_count(make_object):
     mask = np.zeros(truth.shape, bool)
     mask[10:50, 12:60] = True
     spoiled[~mask] = 1e6
-    for figures in (amplitude_metrics, phase_metrics):
-        assert figures(image, truth, mask) == pytest.approx(figures(spoiled, truth, mask), abs=1e-9)
+    for compute in (amplitude_metrics, phase_metrics):
+        assert compute(image, truth, mask) == pytest.approx(compute(spoiled, truth, mask), abs=1e-9)
     assert complex_error(image, truth, mask) == complex_error(spoiled, truth, mask)
 
 
-def test_figures_without_a_value_are_left_out():
+def test_metrics_without_a_value_are_left_out():
     flat = np.ones((32, 32), complex)
     assert pearson_r(np.ones(9), np.arange(9.0)) is None
     assert not {"ssim_amplitude", "pearson_r_amplitude", "amplitude_psnr"} & set(amplitude_metrics(flat, flat))

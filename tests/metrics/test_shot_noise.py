@@ -32,45 +32,45 @@ def test_the_bound_lies_below_the_exact_one(seed, photons):
     probe, truth = (draw.normal(size=(n, n)) + 1j * draw.normal(size=(n, n)) for n in (4, 6))
     probe *= np.sqrt(photons / (np.abs(probe) ** 2).sum())
     positions = [(y, x) for y in range(3) for x in range(3)]
-    light = np.zeros(truth.shape)
+    illumination = np.zeros(truth.shape)
     for y, x in positions:
-        light[y : y + 4, x : x + 4] += np.abs(probe) ** 2
+        illumination[y : y + 4, x : x + 4] += np.abs(probe) ** 2
     information = fisher_matrix(probe, positions, truth)
-    np.testing.assert_allclose(np.diag(information).reshape(2, -1).sum(0), 4 * light.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(np.diag(information).reshape(2, -1).sum(0), 4 * illumination.ravel(), rtol=1e-9)
     _, vectors = np.linalg.eigh(information)
     ridge = 1e-12 * np.trace(information)  # a uniform phase changes no pattern: that one variance is infinite
     exact = np.diag(np.linalg.inv(information + ridge * np.eye(len(vectors)))).reshape(2, -1).sum(0)
-    assert (exact > (1 - 1e-3) / light.ravel()).all()
+    assert (exact > (1 - 1e-3) / illumination.ravel()).all()
     everywhere = np.ones(truth.shape, bool)
-    assert np.sqrt(exact.sum()) / np.linalg.norm(truth) > shot_noise_limit(light, truth, everywhere) * (1 - 1e-3)
+    assert np.sqrt(exact.sum()) / np.linalg.norm(truth) > shot_noise_limit(illumination, truth, everywhere) * (1 - 1e-3)
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
-def test_more_light_helps_by_its_square_root_and_no_gauge_does(dose, gauge):
-    light, truth = np.linspace(1.0, 9.0, 20).reshape(4, 5), np.full((4, 5), 2.0 + 1.0j)
-    mask = light > 3
-    limit = shot_noise_limit(light, truth, mask)
-    assert shot_noise_limit(dose * light, truth, mask) == pytest.approx(limit / np.sqrt(dose))
-    assert shot_noise_limit(light * gauge**2, truth / gauge, mask) == pytest.approx(limit)
+def test_more_photons_help_by_their_square_root_and_no_gauge_does(dose, gauge):
+    illumination, truth = np.linspace(1.0, 9.0, 20).reshape(4, 5), np.full((4, 5), 2.0 + 1.0j)
+    mask = illumination > 3
+    limit = shot_noise_limit(illumination, truth, mask)
+    assert shot_noise_limit(dose * illumination, truth, mask) == pytest.approx(limit / np.sqrt(dose))
+    assert shot_noise_limit(illumination * gauge**2, truth / gauge, mask) == pytest.approx(limit)
 
 
 def test_a_uniform_object_has_one_over_the_photons_of_a_pixel():
-    light, truth = np.full((8, 8), 400.0), np.ones((8, 8), complex)
-    assert shot_noise_limit(light, truth, np.ones((8, 8), bool)) == pytest.approx(1 / 20)
+    illumination, truth = np.full((8, 8), 400.0), np.ones((8, 8), complex)
+    assert shot_noise_limit(illumination, truth, np.ones((8, 8), bool)) == pytest.approx(1 / 20)
 
 
-def test_pixels_without_light_have_no_limit():
-    for light, mask in ((np.zeros((3, 3)), np.ones((3, 3), bool)), (np.ones((3, 3)), np.zeros((3, 3), bool))):
-        with pytest.raises(ValueError, match="lit"):
-            shot_noise_limit(light, np.ones((3, 3), complex), mask)
+def test_pixels_without_illumination_have_no_limit():
+    for illumination, mask in ((np.zeros((3, 3)), np.ones((3, 3), bool)), (np.ones((3, 3)), np.zeros((3, 3), bool))):
+        with pytest.raises(ValueError, match="illuminated"):
+            shot_noise_limit(illumination, np.ones((3, 3), complex), mask)
 
 
 def test_the_solver_comes_close_to_the_limit_at_high_dose_and_not_below():
     config = pp.SimulateConfig(size=32, object_size=(64, 64), n_patterns=80, photons=1e6, amplitude_mean=2.7, seed=3)
     scan = pp.simulate(config)
     recon = pp.refine(scan, pp.RefineConfig(iterations=120, refine_probe=False, early_stop=False, threads=1))
-    lit = recon.well_lit()
-    limit = shot_noise_limit(recon.illumination, scan.truth, lit)
+    mask = recon.well_lit()
+    limit = shot_noise_limit(recon.illumination, scan.truth, mask)
     error = pp.evaluate(recon, scan, config=pp.EvaluateConfig(compare_counts=False)).metrics["complex_error"]
-    deviation = 1 / np.sqrt(4 * lit.sum())  # of the root of a mean square over so many complex pixels
+    deviation = 1 / np.sqrt(4 * mask.sum())  # of the root of a mean square over so many complex pixels
     assert limit * (1 - 4 * deviation) < error < 1.25 * limit

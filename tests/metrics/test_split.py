@@ -1,4 +1,4 @@
-"""Interleaved halves: nearest neighbours part, whatever the order of the scan."""
+"""Checkerboard halves: nearest neighbours are separated in any order of the scan."""
 
 import numpy as np
 from hypothesis import given
@@ -31,7 +31,7 @@ def test_halves_are_of_similar_size():
         assert 0.42 < half.mean() < 0.58
 
 
-def test_places_measured_twice_go_to_both_halves():
+def test_positions_measured_twice_go_to_both_halves():
     half = checkerboard_split(np.repeat(np.arange(10.0)[:, None] * 5, 2, axis=0) * [1.0, 0.0])
     assert (half[::2] != half[1::2]).all()
     assert not checkerboard_split(np.zeros((1, 2))).any()

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from ptypinn.errors import InputError
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.model_file import Bundle, BundleHeader, load_bundle
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 
 
 def make_bundle(drift=1.0, **hyperparameters):
@@ -40,7 +40,7 @@ def test_input_scale_follows_the_power_of_the_probe_and_keeps_what_was_learned()
     predictor = bundle.predictor(bundle.probe * 10, torch.ones(32, 32, dtype=torch.bool))
     assert predictor.scaler.initial_scale == pytest.approx(62.5)
     assert predictor.scaler.drift == pytest.approx(1.2, rel=1e-5)
-    assert predictor.photons == pytest.approx(100 * float(power(bundle.probe)), rel=1e-5)
+    assert predictor.photons == pytest.approx(100 * float(probe_photons(bundle.probe)), rel=1e-5)
     assert not any(parameter.requires_grad for parameter in predictor.parameters())
 
 

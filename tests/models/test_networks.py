@@ -10,7 +10,8 @@ from ptypinn.models.blocks import texture, transmitted_amplitude
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.features import projected_patches, unit_energy
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.forward import diffract, power, to_centred
+from ptypinn.physics.forward import diffract, to_centred
+from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler, compute_input_scale
 
 SEEDS = st.integers(0, 2**16)
@@ -21,7 +22,7 @@ def curved_probe(size=32, photons=1e4, modes=1):
     r2 = y**2 + x**2
     first = torch.polar(torch.exp(-r2 / (size / 2) ** 2 * 4), r2 * 12 / size**2)
     probe = torch.stack([first * (x / size) ** mode for mode in range(modes)])
-    return probe * (photons / power(probe)).sqrt().float()
+    return probe * (photons / probe_photons(probe)).sqrt().float()
 
 
 def awake(*options):
@@ -138,7 +139,7 @@ def test_learned_probe_keeps_its_power():
     model = predictor(train_probe=True)
     with torch.no_grad():
         model.probe_shape.mul_(3.0).add_(0.5)
-    assert float(power(model.probe.detach())) == pytest.approx(1e4, rel=1e-5)
+    assert float(probe_photons(model.probe.detach())) == pytest.approx(1e4, rel=1e-5)
     assert model.probe.requires_grad
     assert not predictor().probe.requires_grad
 

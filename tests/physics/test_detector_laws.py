@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ptypinn.physics.detector import draw_dead_pixels, kill_pixels, sample_counts, saturate
+from ptypinn.physics.detector import draw_dead_pixels, zero_dead_pixels, sample_counts, saturate
 
 
 def generator(seed):
@@ -49,6 +49,6 @@ def test_saturation_clips_what_is_above_and_leaves_what_is_below():
 
 def test_dead_pixels_read_zero_and_are_as_many_as_asked_for():
     mask = draw_dead_pixels(16, 40, generator(5))
-    counts = kill_pixels(torch.ones(3, 16, 16), mask)
+    counts = zero_dead_pixels(torch.ones(3, 16, 16), mask)
     assert (~mask).sum() == 40
     assert torch.equal(counts == 0, (~mask).expand(3, 16, 16))

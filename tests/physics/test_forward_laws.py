@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.physics import patches as patches_module
-from ptypinn.physics.forward import (
-    back_propagate,
-    diffract,
-    expected_counts,
-    far_field,
-    power,
-    to_centred,
-    to_fft_order,
-)
-from ptypinn.physics.patches import add_patches, extract_patches, frame_of, place_patches, split_positions
+from ptypinn.physics.forward import back_propagate, diffract, expected_counts, far_field, to_centred, to_fft_order
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import add_patches, extract_patches, bounding_canvas, place_patches, split_positions
 from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
 
 SIZES = st.sampled_from([8, 16, 24])
@@ -73,7 +66,7 @@ def test_shift_adjoint_is_the_exact_adjoint_of_shift(batch, seed):
     probe, waves = random_complex((2, 16, 16), seed), random_complex((batch, 2, 16, 16), seed + 1)
     shifts = torch.rand((batch, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5
     torch.testing.assert_close(inner(shift_probe(probe, shifts), waves), inner(probe, shift_adjoint(waves, shifts)))
-    torch.testing.assert_close(power(shift_probe(probe, shifts)[0]), power(probe))
+    torch.testing.assert_close(probe_photons(shift_probe(probe, shifts)[0]), probe_photons(probe))
 
 
 def test_shift_by_whole_pixels_rolls():
@@ -149,7 +142,7 @@ def test_gpu_and_cpu_ways_of_adding_patches_agree(windows, batch, seed):
 @given(SEEDS)
 def test_frame_holds_every_patch_with_no_pixel_to_spare(seed):
     positions = torch.from_numpy(np.random.default_rng(seed).uniform(-50, 50, (7, 2)))
-    origin, (height, width) = frame_of(positions, 8)
+    origin, (height, width) = bounding_canvas(positions, 8)
     corners, fractions = split_positions(positions - torch.tensor(origin))
     assert corners.amin((0, 1)).tolist() == [0, 0]
     assert (corners.amax((0, 1)) + 8).tolist() == [height, width]

@@ -8,17 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.forward import far_field, power, to_centred
+from ptypinn.physics.forward import far_field, to_centred
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import (
     ZonePlate,
     disk_probe,
-    distance_of_defocus,
+    defocus_to_distance,
     equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
     power_at_edge,
-    pupil_radius_of,
-    waves_of_defocus,
+    compute_pupil_radius,
+    defocus_to_waves,
     zone_plate_probe,
     zone_plate_pupil,
 )
@@ -41,7 +42,7 @@ def radius_from_centre(size):
 @PROBES
 @pytest.mark.parametrize("photons", [1.0, 1e2, 1e6, 1e10])
 def test_every_probe_carries_the_photons_asked_for(kind, photons):
-    assert float(power(BUILDERS[kind](photons))) == pytest.approx(photons, rel=1e-6)
+    assert float(probe_photons(BUILDERS[kind](photons))) == pytest.approx(photons, rel=1e-6)
 
 
 @PROBES
@@ -119,12 +120,12 @@ def test_a_narrow_order_sorting_aperture_cuts_the_cone_and_a_wide_one_does_not()
 
 def test_physical_numbers_of_a_zone_plate():
     # 50 nm outermost zone, 0.14 nm wavelength, 15 nm pixels: numerical aperture 1.4e-3.
-    assert pupil_radius_of(50e-9, 15e-9) == pytest.approx(0.3)
+    assert compute_pupil_radius(50e-9, 15e-9) == pytest.approx(0.3)
     z, wavelength, rim = 100e-6, 0.14e-9, 1 / (2 * 50e-9)
     fresnel_phase = math.pi * wavelength * z * rim**2
-    waves = waves_of_defocus(z, wavelength, 50e-9)
+    waves = defocus_to_waves(z, wavelength, 50e-9)
     assert waves == pytest.approx(fresnel_phase / (2 * math.pi))
-    assert distance_of_defocus(waves, wavelength, 50e-9) == pytest.approx(z)
+    assert defocus_to_distance(waves, wavelength, 50e-9) == pytest.approx(z)
 
 
 @PROBES

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.shift import shift_images, shift_probe
-from ptypinn.physics.stitch import align, covered, normalise, probe_intensity, stitch
+from ptypinn.physics.stitch import shift_patches, coverage_mask, weighted_mean, probe_intensity, stitch
 
 SEEDS = st.integers(0, 2**16)
 SIZE, HEIGHT, WIDTH = 16, 30, 27
@@ -32,8 +32,8 @@ def scene(seed, batch=6):
 def test_constant_object_stitches_to_the_constant_on_every_covered_pixel(seed, value):
     corners, fractions, weights = scene(seed)
     patches = torch.full(weights.shape, value, dtype=torch.complex64)
-    weighted, total = stitch(align(patches, fractions), weights, corners, HEIGHT, WIDTH)
-    lit, stitched = covered(total), normalise(weighted, total)
+    weighted, total = stitch(shift_patches(patches, fractions), weights, corners, HEIGHT, WIDTH)
+    lit, stitched = coverage_mask(total), weighted_mean(weighted, total)
     touched = covered_by_any_patch(corners)
     assert (lit <= touched).all()
     assert lit.sum() > 0.9 * touched.sum()
@@ -52,8 +52,8 @@ def test_patches_cut_from_an_object_stitch_back_to_it(seed):
     corners, _, weights = scene(seed)
     truth = torch.randn((2, HEIGHT, WIDTH), dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
     weighted, total = stitch(extract_patches(truth, corners, SIZE), weights, corners, HEIGHT, WIDTH)
-    lit = covered(total)
-    torch.testing.assert_close(normalise(weighted, total)[lit], truth[lit], rtol=1e-4, atol=1e-5)
+    lit = coverage_mask(total)
+    torch.testing.assert_close(weighted_mean(weighted, total)[lit], truth[lit], rtol=1e-4, atol=1e-5)
 
 
 @given(SEEDS)
@@ -64,7 +64,7 @@ def test_alignment_undoes_the_sub_pixel_offset_of_a_smooth_patch(seed):
     smooth = torch.fft.ifft2(spectrum)
     fractions = torch.rand((4, 2), generator=generator) - 0.5
     seen_by_the_probe = shift_images(smooth, -fractions)
-    torch.testing.assert_close(align(seen_by_the_probe[None], fractions)[0], smooth, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(shift_patches(seen_by_the_probe[None], fractions)[0], smooth, rtol=1e-4, atol=1e-6)
 
 
 @given(SEEDS)

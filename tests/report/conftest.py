@@ -9,9 +9,9 @@ import pytest
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.stages.simulate import simulate
-from ptypinn.uncertainty import with_trust
+from ptypinn.uncertainty import add_uncertainty
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def recon(scan):
     """The truth at nine tenths of its amplitude, with a ledger, a history and a hostile record."""
     found = Reconstruction(
         (0.9 * scan.truth).astype(np.complex64),
-        illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
+        compute_illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
         scan.probe,
         scan.positions_px,
         pixel_size_m=scan.pixel_size_m,
@@ -37,7 +37,7 @@ def recon(scan):
         history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
         provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7, "worst": float("nan")},
     )
-    return with_trust(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
+    return add_uncertainty(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.html.report import render_report, write_report
-from ptypinn.report.text.metric_labels import HEADLINE, WORDS
+from ptypinn.report.text.metric_labels import KEY_METRICS, METRIC_LABELS
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.utils.serialise import to_plain
 
@@ -117,12 +117,12 @@ def test_numbers_are_those_of_the_metrics(page, result):
     assert {name for name, value in shown.items() if value is not None} == set(result.metrics)
     for name, value in result.metrics.items():
         assert float(shown[name].get("value")) == value
-        assert WORDS[name].label in page.words()
+        assert METRIC_LABELS[name].label in page.words()
         if 1e-4 <= abs(value) < 1e5:
             assert float(shown[name].text) == pytest.approx(value, rel=6e-4)
     tiles = next(element for element in page.all("dl") if element.get("class") == "tiles")
     told = [float(value.get("value")) for value in tiles.iter("data")]
-    assert {result.metrics[name] for name in HEADLINE if name in result.metrics} <= set(told)
+    assert {result.metrics[name] for name in KEY_METRICS if name in result.metrics} <= set(told)
 
 
 @pytest.mark.parametrize("spoil", [math.nan, math.inf])
@@ -246,8 +246,8 @@ def test_a_failed_write_keeps_the_old_report(recon, tmp_path, monkeypatch):
 
 
 def test_every_public_figure_has_words():
-    assert set(HEADLINE) <= set(WORDS)
-    assert all(word.label and word.meaning.endswith(".") for word in WORDS.values())
+    assert set(KEY_METRICS) <= set(METRIC_LABELS)
+    assert all(word.label and word.meaning.endswith(".") for word in METRIC_LABELS.values())
 
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a $x^{2 b$", "`<b>` & 'c'"]

@@ -8,14 +8,14 @@ import pytest
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.report.figures.display import frame_of
 from ptypinn.report.html.patterns_section import fit_images
 from ptypinn.report.html.report import render_report
 from ptypinn.report.html.uncertainty_section import trust_section, trust_sentences
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
-from ptypinn.uncertainty import with_trust
+from ptypinn.uncertainty import add_uncertainty
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def scan():
 
 @pytest.fixture(scope="module")
 def recon(scan):
-    light = illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
+    light = compute_illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
     found = Reconstruction(scan.truth, light, scan.probe, scan.positions_px, provenance={"stage": "refine"})
-    return with_trust(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
+    return add_uncertainty(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
 
 
 def spoiled(scan, recon):
     wrong = recon.object.copy()
     wrong[40:60, 40:60] *= np.exp(1j)
     bare = dataclasses.replace(recon, object=wrong)
-    return with_trust(bare, scan, compute_data_fit(scan, bare.object, bare.probe, bare.positions_px))
+    return add_uncertainty(bare, scan, compute_data_fit(scan, bare.object, bare.probe, bare.positions_px))
 
 
 def test_a_good_picture_is_called_good_and_a_bad_one_is_not(scan, recon):
@@ -57,7 +57,7 @@ def test_figures_in_the_text_are_those_of_the_evaluation(scan, recon):
 
 def test_a_dark_pattern_does_not_take_all_the_colours():
     scan = simulate(SimulateConfig(object_size=(100, 100), size=32, n_patterns=64))
-    light = illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
+    light = compute_illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32)
     recon = Reconstruction(scan.truth, light, scan.probe, scan.positions_px)
     counts = scan.counts.copy()
     counts[1] = 0

@@ -1,4 +1,4 @@
-"""A good run, and the faults that it can be given: one per way in which amplitude is known to get lost."""
+"""A good run, and the faults that can be put into it: one per known way in which amplitude gets lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ptypinn.stages.train import train
 
 @dataclass(frozen=True)
 class Run:
-    """What a reconstruction is made from; a fault changes some of it."""
+    """Scan, model and options of a reconstruction; a fault changes some of them."""
 
     scan: ScanData
     bundle: Bundle
@@ -108,8 +108,8 @@ def saturated_head(run: Run, monkeypatch: Any) -> Run:
     texture = cnn.texture
 
     def with_ceiling(modulus: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
-        found = texture(modulus, phase)
-        return torch.polar(found.abs().clamp(max=0.6), found.angle())
+        patches = texture(modulus, phase)
+        return torch.polar(patches.abs().clamp(max=0.6), patches.angle())
 
     monkeypatch.setattr(cnn, "texture", with_ceiling)
     return run
@@ -134,7 +134,7 @@ def merge_with_different_masks(run: Run, monkeypatch: Any) -> Run:
     y, x = np.mgrid[:32, :32] - 16
     support = torch.from_numpy(np.hypot(y, x) < 6)
     monkeypatch.setattr(
-        "ptypinn.solvers.patch_network.aggregate.weigh", lambda patches, intensity: patches * intensity * support
+        "ptypinn.solvers.patch_network.aggregate.weight_patches", lambda patches, intensity: patches * intensity * support
     )
     return run
 

@@ -50,7 +50,7 @@ def test_no_false_alarm(name, dose, models):
         recon = reconstruct(scan, models[name], ReconstructConfig(part="held_out", device="cpu"))
     else:
         recon = refine(scan, RefineConfig(iterations=30, refine_probe=False, device="cpu"))
-    for known in (scan, scan.replace(truth=None)):
-        found = diagnose(recon, known)
-        assert found.healthy, found.verdict
-        assert multiply_discrepancies(found.ledger) == pytest.approx(found.total, rel=1e-6)
+    for scan_or_real in (scan, scan.replace(truth=None)):
+        diagnosis = diagnose(recon, scan_or_real)
+        assert diagnosis.healthy, diagnosis.verdict
+        assert multiply_discrepancies(diagnosis.ledger) == pytest.approx(diagnosis.total, rel=1e-6)

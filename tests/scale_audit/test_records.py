@@ -1,4 +1,4 @@
-"""What counts as a record of photons, and what does not."""
+"""Records of photons are read from simulations and calibrations; other values are no record."""
 
 import numpy as np
 import pytest
@@ -18,26 +18,26 @@ def scan(**provenance):
 
 
 def test_a_simulation_states_photons_with_and_without_sample():
-    found = read_photon_record(scan(**SIMULATED))
-    assert (found.probe_photons, found.pattern_photons, found.changed) == (1e6, 4e5, None)
-    assert "simulation" in found.source
+    record = read_photon_record(scan(**SIMULATED))
+    assert (record.probe_photons, record.pattern_photons, record.probe_change) == (1e6, 4e5, None)
+    assert "simulation" in record.source
 
 
 def test_a_calibration_states_photons_without_sample():
-    found = read_photon_record(calibrate_probe(scan(), photons=3e5))
-    assert (found.probe_photons, found.pattern_photons, found.changed) == (3e5, None, None)
-    assert "rule: given" in found.source
+    record = read_photon_record(calibrate_probe(scan(), photons=3e5))
+    assert (record.probe_photons, record.pattern_photons, record.probe_change) == (3e5, None, None)
+    assert "rule: given" in record.source
 
 
 @pytest.mark.parametrize("value", NO_PHOTONS, ids=lambda value: repr(value)[:12])
-def test_what_is_no_positive_number_is_no_record(value):
+def test_a_value_that_is_no_positive_number_is_no_record(value):
     calibration = {"rule": "mean", "photons": 3e5}
     assert read_photon_record(scan(photons_probe=value)).probe_photons is None
     assert read_photon_record(scan(photons_probe=value, probe_calibration=calibration)).probe_photons == 3e5
     assert read_photon_record(scan(photons_probe=1e6, photons_expected=value)).pattern_photons is None
     assert read_photon_record(scan(probe_calibration={"photons": value})).probe_photons is None
     spoilt = read_photon_record(scan(**SIMULATED, probe_calibration={"photons": value}))
-    assert (spoilt.probe_photons, spoilt.changed) == (1e6, None)
+    assert (spoilt.probe_photons, spoilt.probe_change) == (1e6, None)
 
 
 @pytest.mark.parametrize("value", [None, "x", 5, [1, 2]])
@@ -45,9 +45,9 @@ def test_a_calibration_that_is_no_mapping_is_no_record(value):
     assert read_photon_record(scan(probe_calibration=value)).probe_photons is None
 
 
-def test_photons_given_to_a_simulated_probe_are_told_and_the_simulation_stays_the_expectation():
-    found = read_photon_record(calibrate_probe(scan(**SIMULATED), photons=3e5))
-    assert (found.probe_photons, found.pattern_photons) == (1e6, 4e5)
-    assert found.changed == "the probe's photons were given: 3e+05 (rule: given); the simulation says 1e+06"
-    assert "rule: mean" in read_photon_record(calibrate_probe(scan(**SIMULATED))).changed
-    assert read_photon_record(calibrate_probe(scan(**SIMULATED), photons=1e6)).changed is None
+def test_photons_given_to_a_simulated_probe_are_reported_and_the_simulation_stays_the_expectation():
+    record = read_photon_record(calibrate_probe(scan(**SIMULATED), photons=3e5))
+    assert (record.probe_photons, record.pattern_photons) == (1e6, 4e5)
+    assert record.probe_change == "the probe's photons were given: 3e+05 (rule: given); the simulation recorded 1e+06"
+    assert "rule: mean" in read_photon_record(calibrate_probe(scan(**SIMULATED))).probe_change
+    assert read_photon_record(calibrate_probe(scan(**SIMULATED), photons=1e6)).probe_change is None

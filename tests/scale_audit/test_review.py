@@ -1,4 +1,4 @@
-"""The diagnosis of `refine` and of real data, where there is neither a network's ledger nor a record."""
+"""The diagnosis of `refine` and of real data, without a network's ledger or a record of photons."""
 
 from dataclasses import replace
 
@@ -18,11 +18,11 @@ from ptypinn.stages.simulate import simulate
 SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 150, "seed": 5, "probe_diameter_px": 12.0}
 
 
-def solved(scan, iterations=15, **options):
+def solve(scan, iterations=15, **options):
     return refine(scan, RefineConfig(iterations=iterations, device="cpu", **options))
 
 
-def real(scan):
+def as_measured(scan):
     """The scan as a beamline would have it: no truth, no record of photons, a probe of arbitrary scale."""
     return scan.replace(truth=None, provenance={}, probe_gauge="relative")
 
@@ -34,18 +34,18 @@ def scan():
 
 @pytest.fixture(scope="module")
 def recon(scan):
-    return solved(scan)
+    return solve(scan)
 
 
-@pytest.mark.parametrize("as_seen", [lambda scan: scan, real])
+@pytest.mark.parametrize("view", [lambda scan: scan, as_measured])
 @pytest.mark.parametrize("refine_probe", [True, False])
-def test_dead_half_of_the_detector_is_seen_even_by_a_probe_that_learned_it(scan, as_seen, refine_probe):
+def test_dead_half_of_the_detector_is_detected_even_with_a_probe_refined_to_it(scan, view, refine_probe):
     counts = scan.counts.copy()
     counts[:, :16] = 0
-    broken = as_seen(scan.replace(counts=counts))
-    found = diagnose(solved(broken, refine_probe=refine_probe), broken)
-    assert [finding.stage for finding in found.findings] == ["mask"], found.verdict
-    assert found.findings[0].factor == pytest.approx(2**-0.5, rel=0.05)
+    broken = view(scan.replace(counts=counts))
+    diagnosis = diagnose(solve(broken, refine_probe=refine_probe), broken)
+    assert [finding.stage for finding in diagnosis.findings] == ["mask"], diagnosis.verdict
+    assert diagnosis.findings[0].factor == pytest.approx(2**-0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_dead_half_of_the_detector_is_seen_even_by_a_probe_that_learned_it(scan,
         (np.sqrt, "amplitudes are read as counts"),
     ],
 )
-def test_what_the_numbers_say_is_told_without_any_record(scan, spoil, cause):
+def test_faults_of_the_counts_are_reported_without_any_record(scan, spoil, cause):
     counts = spoil(np.asarray(scan.counts))
-    broken = real(scan.replace(counts=counts.astype(np.float32) if counts.dtype == np.float16 else counts))
-    recon = solved(broken)
-    for known in (broken, None):
-        found = diagnose(recon, known)
-        assert found.findings[0].stage == "loading"
-        assert cause in found.verdict
+    broken = as_measured(scan.replace(counts=counts.astype(np.float32) if counts.dtype == np.float16 else counts))
+    recon = solve(broken)
+    for scan_or_none in (broken, None):
+        diagnosis = diagnose(recon, scan_or_none)
+        assert diagnosis.findings[0].stage == "loading"
+        assert cause in diagnosis.verdict
 
 
-def test_masked_light_is_not_laid_at_the_door_of_loading(scan):
+def test_photons_on_masked_pixels_are_not_attributed_to_loading(scan):
     mask = np.ones((32, 32), bool)
     mask[13:19, 13:19] = False
     hidden = scan.replace(mask=mask)
-    found = diagnose(solved(hidden), hidden)
-    assert "loading" not in [finding.stage for finding in found.findings]
-    solver = next(entry for entry in found.ledger if entry.stage == "solver")
+    diagnosis = diagnose(solve(hidden), hidden)
+    assert "loading" not in [finding.stage for finding in diagnosis.findings]
+    solver = next(entry for entry in diagnosis.ledger if entry.stage == "solver")
     assert "masked pixels" in solver.note
 
 
@@ -82,20 +82,20 @@ def test_values_of_masked_pixels_do_not_matter(scan):
     counts = scan.counts.astype(np.float32)
     counts[:, 3, 4] = np.nan
     masked = scan.replace(mask=mask, counts=counts)
-    assert diagnose(solved(masked), masked).healthy
+    assert diagnose(solve(masked), masked).healthy
 
 
 def test_photons_given_by_the_user_are_named_as_such(scan):
-    given = calibrate_probe(scan, photons=4e6)
-    found = diagnose(solved(given), given)
-    assert [finding.stage for finding in found.findings] == ["probe"]
-    assert "4e+06" in found.verdict
-    assert "without a record" not in found.verdict
+    calibrated = calibrate_probe(scan, photons=4e6)
+    diagnosis = diagnose(solve(calibrated), calibrated)
+    assert [finding.stage for finding in diagnosis.findings] == ["probe"]
+    assert "4e+06" in diagnosis.verdict
+    assert "without a record" not in diagnosis.verdict
 
 
 def test_relative_probe_is_calibrated_as_it_was_for_the_reconstruction(scan):
-    relative = real(scan)
-    recon = solved(calibrate_probe(relative, photons=1e8))
+    relative = as_measured(scan)
+    recon = solve(calibrate_probe(relative, photons=1e8))
     assert diagnose(recon, relative).healthy
 
 
@@ -104,34 +104,34 @@ def test_absorbing_sample_at_very_low_dose_raises_no_alarm(dose):
     options = {**SAMPLE, "amplitude_mean": 0.2, "photons": dose}
     for seed in range(4):
         scan = simulate(SimulateConfig(**{**options, "seed": seed}))
-        found = diagnose(solved(scan), scan)
-        named = [finding.stage for finding in found.findings]
-        assert "solver" not in named, found.verdict
-        assert "loading" not in named, found.verdict
+        diagnosis = diagnose(solve(scan), scan)
+        stages = [finding.stage for finding in diagnosis.findings]
+        assert "solver" not in stages, diagnosis.verdict
+        assert "loading" not in stages, diagnosis.verdict
 
 
 def test_moved_scan_changes_no_verdict_at_low_dose():
     for seed in range(4):
         scan = simulate(SimulateConfig(**{**SAMPLE, "n_patterns": 60, "seed": seed}, photons=20.0))
-        recon = solved(scan)
+        recon = solve(scan)
         assert diagnose(recon).verdict == diagnose(recon, scan).verdict
 
 
 def test_pixels_that_are_not_finite_are_counted_first(scan, recon):
     object_ = recon.object.copy()
     object_[40, 40:43] = np.nan
-    for known in (scan, None):
-        found = diagnose(replace(recon, object=object_), known)
-        assert (found.findings[0].stage, "3 pixels" in found.findings[0].cause) == ("object", True)
-        assert not found.healthy
-        assert np.isfinite(found.total)
+    for scan_or_none in (scan, None):
+        diagnosis = diagnose(replace(recon, object=object_), scan_or_none)
+        assert (diagnosis.findings[0].stage, "3 pixels" in diagnosis.findings[0].cause) == ("object", True)
+        assert not diagnosis.healthy
+        assert np.isfinite(diagnosis.total)
 
 
 def test_object_of_zeros_and_object_that_was_changed(scan, recon):
     empty = replace(recon, object=np.zeros_like(recon.object))
-    found = diagnose(empty, scan)
-    assert (found.total, multiply_discrepancies(found.ledger)) == (0.0, 0.0)
-    assert "solver" in [finding.stage for finding in found.findings]
+    diagnosis = diagnose(empty, scan)
+    assert (diagnosis.total, multiply_discrepancies(diagnosis.ledger)) == (0.0, 0.0)
+    assert "solver" in [finding.stage for finding in diagnosis.findings]
     assert diagnose(empty).findings[0].stage == "object"
     half = replace(recon, object=recon.object * np.complex64(0.5))
     assert diagnose(half).findings[0].factor == pytest.approx(0.5, rel=1e-3)
@@ -155,7 +155,7 @@ def test_network_that_is_not_finite_is_refused_in_one_line(good):
 def test_wrong_probe_of_the_training_goes_by_its_name_in_the_table_and_without_the_scan(good, trained):
     bundle = trained(good.scan.replace(probe=good.scan.probe * np.float32(0.25)), epochs=1)
     recon = replace(good, bundle=bundle, options={**good.options, "probe_from": "bundle"}).reconstruct()
-    for known in (good.scan, None):
-        found = diagnose(recon, known)
-        assert "training probe" in [entry.stage for entry in found.ledger]
-        assert "training probe" in [finding.stage for finding in found.findings]
+    for scan_or_none in (good.scan, None):
+        diagnosis = diagnose(recon, scan_or_none)
+        assert "training probe" in [entry.stage for entry in diagnosis.ledger]
+        assert "training probe" in [finding.stage for finding in diagnosis.findings]

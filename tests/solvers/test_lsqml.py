@@ -10,14 +10,14 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import expected_counts, to_centred
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task, refine_with_ptychi, run_lsqml
-from ptypinn.solvers.quasi_newton.problem import SolverOptions
+from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task, refine_lsqml, run_lsqml
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions
 
 SIZE, EXTENT = 24, (52, 60)
 
 
-def options(iterations=5, probe_modes=None) -> SolverOptions:
-    return SolverOptions(
+def options(iterations=5, probe_modes=None) -> QuasiNewtonOptions:
+    return QuasiNewtonOptions(
         iterations,
         probe_modes,
         refine_probe=True,
@@ -93,7 +93,7 @@ def test_canvas_without_a_truth_starts_where_the_positions_do():
 def test_refined_probe_keeps_its_photons():
     scan = scan_without_noise()
     wide = scan.replace(probe=(scan.probe * np.linspace(0.8, 1.2, SIZE)[:, None]).astype(np.complex64))
-    found = refine_with_ptychi(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), 0)
+    found = refine_lsqml(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), 0)
     assert found.probe.shape == (2, SIZE, SIZE)
     assert np.sum(np.abs(found.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
 
@@ -129,5 +129,5 @@ def test_global_state_of_torch_and_numpy_is_left_alone():
 def test_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^--engine: .*ptychi.*pip install ptypinn\[ptychi\]$") as caught:
-        refine_with_ptychi(scan_without_noise(), options(), torch.device("cpu"), 0)
+        refine_lsqml(scan_without_noise(), options(), torch.device("cpu"), 0)
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import yaml
 from ptypinn.config.simulate import DemoConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
-from ptypinn.stages.demo import demo, reconstruction_of, simulation_of
+from ptypinn.stages.demo import demo, configure_demo_solver, configure_demo_scan
 
 
 def test_the_shipped_configuration_is_the_default():
@@ -19,7 +19,7 @@ def test_the_shipped_configuration_is_the_default():
 
 def test_what_the_configuration_says_reaches_the_stages():
     config = DemoConfig(object_size=96, size=32, photons=2e4, overlap=0.6, rounds=3, seed=5)
-    simulated, solved = simulation_of(config), reconstruction_of(config)
+    simulated, solved = configure_demo_scan(config), configure_demo_solver(config)
     assert (simulated.object_size, simulated.size, simulated.photons) == ((96, 96), 32, 2e4)
     assert (simulated.overlap, simulated.seed) == (0.6, 5)
     assert (solved.rounds, solved.refine_probe, solved.seed) == (3, False, 5)

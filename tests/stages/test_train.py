@@ -17,7 +17,7 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.losses import LOSSES
 from ptypinn.models.model_file import load_bundle
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import compute_input_scale
 from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import train
@@ -169,7 +169,7 @@ def test_probe_and_scale_are_learned_when_asked_and_the_probe_keeps_its_power(sc
     config = TrainConfig(**TINY, train_probe=True, trainable_log_scale=True)
     learned, fixed = load_bundle(train(scan, config, output_dir=tmp_path)), load_bundle(trained)
     assert not torch.allclose(learned.probe, fixed.probe, rtol=1e-3, atol=1e-3)
-    assert float(power(learned.probe)) == pytest.approx(float(power(fixed.probe)), rel=1e-5)
+    assert float(probe_photons(learned.probe)) == pytest.approx(float(probe_photons(fixed.probe)), rel=1e-5)
     assert learned.header.log_scale != fixed.header.log_scale
     torch.testing.assert_close(fixed.probe, torch.from_numpy(scan.probe), rtol=1e-4, atol=1e-5)
 

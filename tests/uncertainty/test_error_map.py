@@ -13,8 +13,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import align, compute_data_fit
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
-from ptypinn.uncertainty import uncertainty_of
-from ptypinn.uncertainty.error_map import TILE_PX, _tiles, resolved_share, seen_share
+from ptypinn.uncertainty import estimate_uncertainty
+from ptypinn.uncertainty.error_map import SEGMENT_PX, _segments, resolved_fraction, good_pixel_fraction
 
 SMALL = SimulateConfig(
     object_size=(56, 60), size=24, probe="disk", probe_diameter_px=9.0, curvature_rad=3.0, overlap=0.6
@@ -30,7 +30,7 @@ def reconstruction_of(scan, object_=None):
 
 
 def sigma_of(scan, recon):
-    return uncertainty_of(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
+    return estimate_uncertainty(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there
     frequency = np.hypot(*np.ix_(*(np.fft.fftfreq(n) for n in shape)))
     inside = frequency <= np.quantile(frequency, share)
     field = np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) * inside)
-    found = resolved_share((1 + field).astype(np.complex64), light)
+    found = resolved_fraction((1 + field).astype(np.complex64), light)
     assert found == pytest.approx(share, abs=0.1)
 
 
 @given(height=st.integers(1, 700), width=st.integers(1, 700))
 def test_tiles_cover_the_canvas(height, width):
     seen = np.zeros((height, width), bool)
-    for part in _tiles((height, width)):
-        assert seen[part].shape == (min(TILE_PX, height), min(TILE_PX, width))
+    for part in _segments((height, width)):
+        assert seen[part].shape == (min(SEGMENT_PX, height), min(SEGMENT_PX, width))
         seen[part] = True
     assert seen.all()
 
@@ -112,6 +112,6 @@ def test_masked_pixels_take_their_light_away():
     recon = reconstruction_of(scan)
     lit, half = recon.well_lit(), scan.replace(mask=mask)
     fits = [compute_data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
-    assert seen_share(scan, fits[0]) == pytest.approx(1)
-    assert seen_share(half, fits[1]) == pytest.approx(0.5, abs=0.1)
+    assert good_pixel_fraction(scan, fits[0]) == pytest.approx(1)
+    assert good_pixel_fraction(half, fits[1]) == pytest.approx(0.5, abs=0.1)
     assert sigma_of(half, recon)[lit].mean() > 1.2 * sigma_of(scan, recon)[lit].mean()

@@ -13,7 +13,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
-from ptypinn.uncertainty import TRAITS, traits_of, unfamiliar, with_trust
+from ptypinn.uncertainty import TRAITS, scan_traits, out_of_domain, add_uncertainty
 
 CARD = {
     "saw": {
@@ -43,18 +43,18 @@ def scan():
 
 
 def test_traits_are_those_of_the_simulation(scan):
-    traits = traits_of(scan)
+    traits = scan_traits(scan)
     assert set(traits) == set(TRAITS)
     assert traits["photons"] == pytest.approx(1e5, rel=1e-5)
     assert traits["overlap"] == pytest.approx(0.6, abs=0.05)
     assert (traits["size_px"], traits["modes"], traits["masked_share"]) == (32, 1, 0)
     assert traits["probe_diameter_px"] == pytest.approx(11, rel=0.15)
-    bare = traits_of(scan.replace(probe=None))
+    bare = scan_traits(scan.replace(probe=None))
     assert set(bare) == {"size_px", "masked_share", "masked_pixels", "patterns"}
 
 
 def test_a_scan_like_those_in_training_raises_no_warning(scan):
-    assert unfamiliar(traits_of(scan), CARD) == []
+    assert out_of_domain(scan_traits(scan), CARD) == []
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_a_scan_like_those_in_training_raises_no_warning(scan):
     ],
 )
 def test_every_trait_outside_its_range_is_named_with_range_and_advice(scan, change, label):
-    (sentence,) = unfamiliar(traits_of(scan) | change, CARD)
+    (sentence,) = out_of_domain(scan_traits(scan) | change, CARD)
     assert label in sentence
     assert "--polish" in sentence and "refine" in sentence
-    (polished,) = unfamiliar(traits_of(scan) | change, CARD, polished=True)
+    (polished,) = out_of_domain(scan_traits(scan) | change, CARD, polished=True)
     assert "--polish" not in polished and "refine" in polished
     assert sentence.count("\n") == 0
 
@@ -82,7 +82,7 @@ def test_every_trait_outside_its_range_is_named_with_range_and_advice(scan, chan
 )
 def test_no_card_is_too_odd_to_read(saw):
     for card in ({}, {"saw": saw}, {"saw": {"overlap": saw}}, {"saw": "all"}):
-        for sentence in unfamiliar(dict.fromkeys(TRAITS, 3.0), card):
+        for sentence in out_of_domain(dict.fromkeys(TRAITS, 3.0), card):
             assert sentence.startswith("Outside what the network was trained on")
 
 
@@ -90,7 +90,7 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
     recon = reconstruction_of(scan)
     fit = compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
     card = {"saw": {"photons": [1e6, 1e8]}}
-    told = with_trust(recon, scan, fit, card, residual_before=0.2 * fit.amplitude_residual)
+    told = add_uncertainty(recon, scan, fit, card, residual_before=0.2 * fit.amplitude_residual)
     back = Reconstruction.load(told.save(tmp_path / "r.h5"))
     json.dumps(back.provenance, allow_nan=False)
     for result in (evaluate(back), evaluate(back, scan)):
@@ -101,7 +101,7 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
 def test_what_the_counts_say_is_told_once_with_the_scan_and_kept_without_it(scan):
     recon = reconstruction_of(scan)
     dim = dataclasses.replace(recon, object=(0.6 * recon.object).astype(np.complex64))
-    told = with_trust(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
+    told = add_uncertainty(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
     for result in (evaluate(told), evaluate(told, scan)):
         assert sum("times the measured photons" in text for text in result.warnings) == 1
 
@@ -113,8 +113,8 @@ def test_a_harmful_correction_is_told_and_one_within_the_noise_is_not(scan):
     )
     for found, harmful in ((recon, False), (wrong, True)):
         fit = compute_data_fit(scan, found.object, found.probe, found.positions_px)
-        warnings = with_trust(found, scan, fit, residual_before=0.5 * fit.amplitude_residual).provenance["trust"][
+        warnings = add_uncertainty(found, scan, fit, residual_before=0.5 * fit.amplitude_residual).provenance["trust"][
             "warnings"
         ]
         assert any("made the data fit worse" in text for text in warnings) is harmful
-        assert with_trust(found, scan, fit).provenance["trust"]["warnings"] == []
+        assert add_uncertainty(found, scan, fit).provenance["trust"]["warnings"] == []

@@ -17,7 +17,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
 from ptypinn.io.provenance import file_hash
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.runs.snapshots import Snapshots
 from ptypinn.stages.simulate import simulate
@@ -42,7 +42,7 @@ def recon(scan: ScanData) -> Reconstruction:
     """The truth as a reconstruction."""
     return Reconstruction(
         object=scan.truth,
-        illumination=illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
+        illumination=compute_illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
         probe=scan.require_probe(),
         positions_px=scan.positions_px,
         pixel_size_m=PIXEL_M,
@@ -53,31 +53,31 @@ def recon(scan: ScanData) -> Reconstruction:
 
 @pytest.fixture(scope="session")
 def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs, one dim and tilted in phase, one in progress, one without its scan, and a coarser file."""
+    """Two finished runs, one with half the amplitude and a phase ramp, one in progress, one without its scan, and a coarser file."""
     folder = tmp_path_factory.mktemp("home") / "runs"
     path = save(scan, folder.parent / "scan.h5")
     record = {"file": path.name, "format": "native", "sha256": file_hash(path), "options": {}}
-    known = replace(recon, provenance={"scan": record})
+    with_scan = replace(recon, provenance={"scan": record})
     inputs = {"scan": {"path": str(path), **record}}
-    finished(folder / "good", known, inputs, [])
+    write_finished_run(folder / "good", with_scan, inputs, [])
     dim = (0.5j * np.exp(0.02j * np.arange(WIDTH)) * recon.object).astype(np.complex64)
-    finished(folder / "deep" / "dim", replace(known, object=dim), inputs, [WARNING])
-    gone = {**record, "file": "gone.h5", "sha256": "0" * 64}
-    finished(folder / "lost", replace(recon, provenance={"scan": gone}), {"scan": gone}, [])
-    in_progress(folder / "live", known, path)
+    write_finished_run(folder / "deep" / "dim", replace(with_scan, object=dim), inputs, [WARNING])
+    missing = {**record, "file": "gone.h5", "sha256": "0" * 64}
+    write_finished_run(folder / "lost", replace(recon, provenance={"scan": missing}), {"scan": missing}, [])
+    write_unfinished_run(folder / "live", with_scan, path)
     replace(recon, pixel_size_m=3e-8).save(folder / "alone.h5")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
 
 
-def finished(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:
+def write_finished_run(place: Path, recon: Reconstruction, inputs: dict[str, Any], warnings: list[str]) -> None:
     with RunFolder(place, "refine", {"iterations": 3}, command=["ptypinn", "refine"]) as run:
         recon.save(run.file(RECONSTRUCTION))
         run.file(REPORT).write_text("<!doctype html><style>p { color: red }</style><p>A report")
         run.finish({"metrics": dict(recon.metrics), "warnings": warnings}, inputs)
 
 
-def in_progress(place: Path, recon: Reconstruction, scan_file: Path) -> None:
+def write_unfinished_run(place: Path, recon: Reconstruction, scan_file: Path) -> None:
     """A run as it is while it lasts."""
     run = RunFolder(place, "refine", {"iterations": 40}, command=["ptypinn", "refine"])
     run.__enter__()
@@ -102,10 +102,10 @@ class Viewer:
     """A viewer in a thread of its own, and a client of it."""
 
     def __init__(self, folder: Path, key: str = KEY) -> None:
-        self.catalogue = RunIndex([folder])
+        self.index = RunIndex([folder])
         self._socket = open_socket("127.0.0.1", 0)
         self.port, self.key = self._socket.getsockname()[1], key
-        app = create_app(self.catalogue, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
+        app = create_app(self.index, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
         self._server = create_server(app)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
@@ -113,24 +113,24 @@ class Viewer:
     @property
     def ids(self) -> dict[str, str]:
         """Ids by name."""
-        return {run.name: run.id for run in self.catalogue.runs()}
+        return {run.name: run.id for run in self.index.runs()}
 
     def address(self, path: str = "/") -> str:
         """An address that carries the key."""
         return f"http://127.0.0.1:{self.port}{path}?key={self.key}"
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        """Ask with the key, unless another cookie or host is given."""
+        """Send a request with the key, unless the headers contain another cookie or host."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        mine = {"Cookie": f"ptypinn-view-{self.port}={self.key}"}
-        connection.request(method, path, headers=mine | {name.replace("_", "-"): v for name, v in headers.items()})
-        answer = connection.getresponse()
-        reply = Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        cookie = {"Cookie": f"ptypinn-view-{self.port}={self.key}"}
+        connection.request(method, path, headers=cookie | {name.replace("_", "-"): v for name, v in headers.items()})
+        response = connection.getresponse()
+        reply = Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         connection.close()
         return reply
 
     def run(self, name: str) -> dict[str, Any]:
-        """What the server tells about a run."""
+        """Return the description of a run."""
         return self.get(f"/api/runs/{self.ids[name]}").json
 
     def picture(self, name: str) -> str:
@@ -147,6 +147,6 @@ class Viewer:
 @pytest.fixture(scope="module")
 def viewer(home: Path):
     """A viewer of the folder of runs."""
-    here = Viewer(home)
-    yield here
-    here.stop()
+    server = Viewer(home)
+    yield server
+    server.stop()

@@ -1,4 +1,4 @@
-"""What is on show while its file changes, goes or breaks, for several browsers at once and among many runs."""
+"""The page while a file changes, disappears or breaks, with several browsers and with many runs."""
 
 import shutil
 import time
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.viewer.conftest import Viewer, finished
+from tests.viewer.conftest import Viewer, write_finished_run
 from tests.viewer.test_page import SMALL, Look, choose, says, until
 
 from ptypinn.runs.folder import RECONSTRUCTION
@@ -18,7 +18,7 @@ MANY = 200
 def mine(recon, tmp_path):
     """A viewer of one run that may be harmed."""
     place = tmp_path / "runs" / "mine"
-    finished(place, recon, {}, [])
+    write_finished_run(place, recon, {}, [])
     here = Viewer(tmp_path / "runs")
     yield here, place
     here.stop()
@@ -35,10 +35,10 @@ def test_a_run_that_goes_is_told_and_found_again(looked_at, recon):
     page, look, place = looked_at
     before = look.settled()
     aside = place.rename(place.parent.parent / "aside")
-    says(page, "#lost", "no such run")
+    says(page, "#connection-error", "no such run")
     assert np.ptp(look.pixels()[..., :3]) > 50  # what was seen stays in sight
     aside.rename(place)
-    until(page, "document.querySelector('#lost').hidden")
+    until(page, "document.querySelector('#connection-error').hidden")
     np.testing.assert_array_equal(look.settled(), before)
     page.goto(page.url.split("#")[0][:-1] + "x")
     assert page.inner_text("h1") == "No such run"
@@ -61,7 +61,7 @@ def test_a_file_that_breaks_is_told_in_words(looked_at):
     look.settled()
     whole = (place / RECONSTRUCTION).read_bytes()
     (place / RECONSTRUCTION).write_bytes(whole[: len(whole) // 2])
-    says(page, "[data-run=trouble]", "damaged")
+    says(page, "[data-run=error]", "damaged")
     says(page, "#empty", "no object")
 
 
@@ -91,7 +91,7 @@ def crowd(recon, tmp_path):
     """A viewer of many small runs."""
     home, corner = tmp_path / "runs", np.s_[:64, :64]
     small = replace(recon, object=recon.object[corner], illumination=recon.illumination[corner])
-    finished(home / "run000", small, {}, [])
+    write_finished_run(home / "run000", small, {}, [])
     for number in range(1, MANY):
         shutil.copytree(home / "run000", home / f"run{number:03d}")
     here = Viewer(home)

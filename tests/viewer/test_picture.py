@@ -1,4 +1,4 @@
-"""A tile is the crop of the full picture, levels are means, and memory and versions are looked after."""
+"""A tile is the crop of the full picture, levels are means, memory is bounded and versions are checked."""
 
 import io
 import os
@@ -46,30 +46,30 @@ def blocks_of(image, side):
 
 @pytest.mark.parametrize("layer", ["amplitude", "phase", "complex", "illumination"])
 def test_tiles_of_level_0_make_up_the_full_picture(picture, layer):
-    look = picture.require(layer).look
-    whole = pixels(picture.drawn(layer, 0, ALL, ALL, look))
+    display = picture.require(layer).display
+    whole = pixels(picture.draw(layer, 0, ALL, ALL, display))
     height, width = picture.file.shape
     assert whole.shape[:2] == (height, width) == (300, 420)
     for row in range(2):
         for column in range(2):
-            tile = pixels(picture.tile(layer, 0, row, column, look))
+            tile = pixels(picture.tile(layer, 0, row, column, display))
             there = whole[row * TILE_PX : (row + 1) * TILE_PX, column * TILE_PX : (column + 1) * TILE_PX]
             np.testing.assert_array_equal(tile, there)
 
 
 def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
     look, lit = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
-    tile = pixels(picture.tile("amplitude", 0, 0, 1, look))
-    expected = encode_scalar_png(np.abs(recon.object)[:256, 256:], lit[:256, 256:], (0.5, 1.5), "gray")
+    tile = pixels(picture.tile("amplitude", 0, 0, 1, display))
+    expected = encode_scalar_png(np.abs(recon.object)[:256, 256:], mask[:256, 256:], (0.5, 1.5), "gray")
     assert (np.abs(tile.astype(int) - pixels(expected)).max(axis=-1) <= 1).mean() > 0.999
     assert 0 < (tile[..., 3] == 0).mean() < 0.5
 
 
-def test_badly_lit_pixels_are_shown_where_asked(picture, recon):
-    usual, dim = (picture.tile("amplitude", 0, 0, 0, DisplayRange(0.0, 1.0, "gray", dim)) for dim in (False, True))
-    seen = [int((pixels(png)[..., 3] > 0).sum()) for png in (usual, dim)]
-    assert seen[1] == (recon.illumination[:256, :256] > 0).sum()
-    assert seen[0] < seen[1]
+def test_weakly_illuminated_pixels_are_shown_on_request(picture, recon):
+    default, weak = (picture.tile("amplitude", 0, 0, 0, DisplayRange(0.0, 1.0, "gray", weak)) for weak in (False, True))
+    visible = [int((pixels(png)[..., 3] > 0).sum()) for png in (default, weak)]
+    assert visible[1] == (recon.illumination[:256, :256] > 0).sum()
+    assert visible[0] < visible[1]
 
 
 def test_levels_are_means_over_blocks(picture, recon):
@@ -87,29 +87,29 @@ def test_halving_takes_means_of_what_is_there(height, width, seed):
 
 
 def test_strips_do_not_show(path, picture, monkeypatch):
-    monkeypatch.setattr(pyramids, "STRIP_PIXELS", 420 * 6)
+    monkeypatch.setattr(pyramids, "MAX_STRIP_PX", 420 * 6)
     again = open_layers(open_picture(path))
     np.testing.assert_array_equal(
         again.pyramid.read("object", 1, ALL, ALL), picture.pyramid.read("object", 1, ALL, ALL)
     )
 
 
-def test_phases_are_relative_to_their_mean_over_lit_pixels(recon, tmp_path):
-    turned = type(recon)(recon.object * np.complex64(np.exp(2.5j)), recon.illumination, recon.probe, recon.positions_px)
-    picture = open_layers(open_picture(turned.save(tmp_path / "turned.h5")))
-    lit = recon.well_lit(0.05)
-    shown = np.abs(turned.object) * np.exp(1j * picture.values("phase", 0, ALL, ALL))
-    assert abs(np.angle(shown[lit].sum())) < 1e-3
-    assert picture.describe()["phase_rad"] == pytest.approx(np.angle(turned.object[lit].sum()), abs=1e-4)
+def test_phases_are_relative_to_their_mean_over_illuminated_pixels(recon, tmp_path):
+    rotated = type(recon)(recon.object * np.complex64(np.exp(2.5j)), recon.illumination, recon.probe, recon.positions_px)
+    picture = open_layers(open_picture(rotated.save(tmp_path / "rotated.h5")))
+    mask = recon.well_lit(0.05)
+    shown = np.abs(rotated.object) * np.exp(1j * picture.values("phase", 0, ALL, ALL))
+    assert abs(np.angle(shown[mask].sum())) < 1e-3
+    assert picture.describe()["phase_rad"] == pytest.approx(np.angle(rotated.object[mask].sum()), abs=1e-4)
 
 
-def test_usual_limits_leave_out_half_a_per_cent(picture, recon):
-    lit = recon.well_lit(0.05)
-    look = picture.require("amplitude").look
-    assert (look.low, look.high) == pytest.approx(
-        tuple(np.percentile(np.abs(recon.object)[lit], [0.5, 99.5])), rel=1e-3
+def test_default_limits_leave_out_half_a_per_cent(picture, recon):
+    mask = recon.well_lit(0.05)
+    display = picture.require("amplitude").display
+    assert (display.low, display.high) == pytest.approx(
+        tuple(np.percentile(np.abs(recon.object)[mask], [0.5, 99.5])), rel=1e-3
     )
-    assert picture.require(COMPLEX).look.low == 0.0
+    assert picture.require(COMPLEX).display.low == 0.0
     flat = default_range(PHASE, np.linspace(0, 1e-6, 99))
     assert flat.high - flat.low == pytest.approx(LEAST_PHASE_SPAN)
 
@@ -130,25 +130,25 @@ def test_tiles_that_do_not_exist_are_refused(picture, place):
         picture.tile("sharpness", 0, 0, 0, DisplayRange(0.0, 1.0, "gray"))
 
 
-def test_histogram_counts_every_well_lit_pixel(picture, recon):
-    found = layer_histogram(picture, "amplitude")
-    assert sum(found["counts"]) == int(recon.well_lit(0.05).sum())
-    look = picture.require("amplitude").look
-    assert found["low"] <= look.low < look.high <= found["high"]
+def test_histogram_counts_every_well_illuminated_pixel(picture, recon):
+    result = layer_histogram(picture, "amplitude")
+    assert sum(result["counts"]) == int(recon.well_lit(0.05).sum())
+    display = picture.require("amplitude").display
+    assert result["low"] <= display.low < display.high <= result["high"]
 
 
 def test_a_profile_passes_through_pixel_values(picture, recon):
-    found = measure_profile(picture, (40.5, 100.5), (40.5, 180.5))
-    np.testing.assert_allclose(found["distance_px"], np.arange(81), atol=1e-4)
-    np.testing.assert_allclose(found["amplitude"], np.abs(recon.object[40, 100:181]), atol=1e-5)
+    result = measure_profile(picture, (40.5, 100.5), (40.5, 180.5))
+    np.testing.assert_allclose(result["distance_px"], np.arange(81), atol=1e-4)
+    np.testing.assert_allclose(result["amplitude"], np.abs(recon.object[40, 100:181]), atol=1e-5)
     expected = np.angle(recon.object[40, 100:181] * np.exp(-1j * picture.phase_rad))
-    np.testing.assert_allclose(found["phase"], expected, atol=1e-5)
+    np.testing.assert_allclose(result["phase"], expected, atol=1e-5)
 
 
 def test_a_profile_off_the_object_has_no_values_there(picture):
-    found = measure_profile(picture, (-20.0, 10.0), (320.0, 410.0))
-    assert found["amplitude"][0] is None and found["amplitude"][-1] is None
-    assert found["amplitude"][len(found["amplitude"]) // 2] is not None
+    result = measure_profile(picture, (-20.0, 10.0), (320.0, 410.0))
+    assert result["amplitude"][0] is None and result["amplitude"][-1] is None
+    assert result["amplitude"][len(result["amplitude"]) // 2] is not None
     with pytest.raises(InputError):
         measure_profile(picture, (0.0, float("nan")), (1.0, 1.0))
 
@@ -174,9 +174,9 @@ def test_a_file_that_is_written_again_is_another_picture(recon, tmp_path):
 
 def test_the_store_makes_room_and_leaves_no_files(recon, tmp_path):
     paths, store = [recon.save(tmp_path / f"{n}.h5") for n in range(3)], PictureCache(1)
-    kept = [store.get(path) for path in paths]
-    assert store.get(paths[2]) is kept[2]
-    assert store.get(paths[0]) is not kept[0]
+    pictures = [store.get(path) for path in paths]
+    assert store.get(paths[2]) is pictures[2]
+    assert store.get(paths[0]) is not pictures[0]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["0.h5", "1.h5", "2.h5"]
 
 
@@ -194,7 +194,7 @@ def test_many_open_pictures_take_little_memory(tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name != "large.h5"]
 
 
-def test_a_thumbnail_is_small_and_shows_the_lit_part(picture):
+def test_a_thumbnail_is_small_and_shows_the_illuminated_part(picture):
     drawn = pixels(draw_thumbnail(picture))
     assert max(drawn.shape[:2]) <= 512
     assert drawn[..., 3].mean() > 150
@@ -209,6 +209,6 @@ def test_files_that_are_no_pictures_are_refused_in_one_line(tmp_path, recon):
     path = recon.save(tmp_path / "cut.h5")
     path.write_bytes(path.read_bytes()[:5000])
     for name in ("flat.h5", "text.h5", "cut.h5", "none.h5"):
-        with pytest.raises((InputError, FileNotFoundError)) as refused:
+        with pytest.raises((InputError, FileNotFoundError)) as error_info:
             open_picture(tmp_path / name)
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(error_info.value)

@@ -1,4 +1,4 @@
-"""Runs are found, told apart by ids that give nothing away, and described as they stand."""
+"""Runs are found, have ids that reveal nothing, and are described by their current status."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_an_id_stays_and_leads_back_to_its_run(home):
     first, again = RunIndex([home]), RunIndex([home / "good", home])
     for run in first.runs():
         assert first.run(run.id) == run
-        assert again.run(run.id).place == run.place
+        assert again.run(run.id).path == run.path
     assert first.run("000000000000") is None
 
 
@@ -40,18 +40,18 @@ def test_new_runs_appear_and_old_ones_go(home, tmp_path, monkeypatch):
     (tmp_path / "a").symlink_to(home / "good")
     for name in ("config.yaml", LOG):
         (tmp_path / name).write_text("")
-    catalogue = RunIndex([tmp_path])
-    assert [run.name for run in catalogue.runs()] == [tmp_path.name]  # links are not followed
+    index = RunIndex([tmp_path])
+    assert [run.name for run in index.runs()] == [tmp_path.name]  # links are not followed
     inner = tmp_path / "b"
     inner.mkdir()
     for name in ("config.yaml", LOG):
         (inner / name).write_text("")
-    assert len(catalogue.runs()) == 2
-    found = next(run for run in catalogue.runs() if run.place == inner)
+    assert len(index.runs()) == 2
+    inner_run = next(run for run in index.runs() if run.path == inner)
     (inner / LOG).unlink()
     inner.joinpath("config.yaml").unlink()
     inner.rmdir()
-    assert catalogue.run(found.id) is None
+    assert index.run(inner_run.id) is None
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "text"])
@@ -61,50 +61,50 @@ def test_nothing_to_look_at_is_said_in_one_line(what, tmp_path):
         place.mkdir()
     elif what == "text":
         place.write_text("nothing")
-    with pytest.raises(InputError, match=what) as refused:
+    with pytest.raises(InputError, match=what) as error_info:
         RunIndex([place])
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error_info.value)
 
 
-def states(home, **options):
+def read_all(home, **options):
     return {run.name: read_status(run, **options) for run in RunIndex([home]).runs()}
 
 
-def test_states_tell_what_came_out(home):
-    found = states(home)
-    assert {name: state.status for name, state in found.items()} == {
+def test_status_has_warnings_and_metrics(home):
+    statuses = read_all(home)
+    assert {name: status.status for name, status in statuses.items()} == {
         **dict.fromkeys(("good", "deep/dim", "lost"), "finished"),
         "live": "running",
         "alone.h5": "file",
     }
-    assert found["good"].warnings == []
-    assert len(found["deep/dim"].warnings) == 1
-    assert found["live"].warnings is None
-    assert found["good"].stage == found["live"].stage == "refine"
-    figures = {figure["label"]: figure["value"] for figure in found["good"].figures}
-    assert float(figures["Complex error"]) == 0.0125
-    assert found["alone.h5"].figures == found["good"].figures
-    assert all(state.changed.startswith("20") for state in found.values())
+    assert statuses["good"].warnings == []
+    assert len(statuses["deep/dim"].warnings) == 1
+    assert statuses["live"].warnings is None
+    assert statuses["good"].stage == statuses["live"].stage == "refine"
+    metrics = {metric["label"]: metric["value"] for metric in statuses["good"].metrics}
+    assert float(metrics["Complex error"]) == 0.0125
+    assert statuses["alone.h5"].metrics == statuses["good"].metrics
+    assert all(status.changed.startswith("20") for status in statuses.values())
 
 
 def test_a_run_that_is_done_again_is_read_again(home, recon):
-    before = states(home)["good"]
+    before = read_all(home)["good"]
     record = home / "good" / FINISHED
     text = record.read_text()
     try:
         record.write_text(text.replace('"stage": "refine"', '"stage": "reconstruct"'))
-        assert states(home)["good"].stage == "reconstruct"
+        assert read_all(home)["good"].stage == "reconstruct"
     finally:
         record.write_text(text)
-    assert states(home)["good"] == before
+    assert read_all(home)["good"] == before
 
 
 def test_details_hold_log_progress_and_curves(home):
-    live = states(home, details=True)["live"]
+    live = read_all(home, details=True)["live"]
     assert live.log[-1].startswith("refine 40/40")
     assert (live.progress["done"], live.progress["total"]) == (40, 40)
     assert live.curves == {"loss": [(1.0, 100.0), (2.0, 50.0), (40.0, 2.5)]}
-    assert states(home, details=True)["good"].curves == {"loss": [(1.0, 100.0), (2.0, 10.0), (3.0, 1.0)]}
+    assert read_all(home, details=True)["good"].curves == {"loss": [(1.0, 100.0), (2.0, 10.0), (3.0, 1.0)]}
 
 
 def unfinished(folder, log):
@@ -114,7 +114,7 @@ def unfinished(folder, log):
     return read_status(RunIndex([folder]).runs()[0], details=True)
 
 
-def test_failed_and_silent_runs_are_told_from_running_ones(tmp_path):
+def test_failed_and_silent_runs_differ_from_running_ones(tmp_path):
     start = "2026-01-02T03:04:05Z train: ptypinn train scan.h5\n"
     assert unfinished(tmp_path / "a", start + "failed: InputError: no probe\n").status == "failed"
     running = unfinished(tmp_path / "b", start + "train 3/10  loss 0.5  val_loss 0.7\n")
@@ -150,10 +150,10 @@ def test_a_demonstration_shows_the_losses_of_its_last_stage(tmp_path):
 
 def test_a_long_log_is_read_from_its_end(tmp_path):
     lines = [f"refine {n}/9999  loss {1 + n}" for n in range(9999)]
-    state = unfinished(tmp_path / "a", "\n".join(["2026-01-02T03:04:05Z refine: ptypinn", *lines]) + "\n")
-    assert state.stage == "refine"
-    assert state.progress["done"] == 9998
-    assert len(state.log) <= 60
+    status = unfinished(tmp_path / "a", "\n".join(["2026-01-02T03:04:05Z refine: ptypinn", *lines]) + "\n")
+    assert status.stage == "refine"
+    assert status.progress["done"] == 9998
+    assert len(status.log) <= 60
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"stage": {"a": 1}, "finished": []}', "[" * 10**5])
@@ -164,9 +164,9 @@ def test_damaged_records_are_no_obstacle(text, tmp_path):
         (folder / name).write_text("")
     (folder / FINISHED).write_text(text)
     (folder / "metrics.json").write_text(json.dumps({"warnings": 3, "metrics": [1]}))
-    state = read_status(RunIndex([folder]).runs()[0], details=True)
-    assert state.warnings is None
-    assert state.figures == []
+    status = read_status(RunIndex([folder]).runs()[0], details=True)
+    assert status.warnings is None
+    assert status.metrics == []
 
 
 def test_the_search_for_the_probe_has_a_curve_of_its_own(tmp_path):

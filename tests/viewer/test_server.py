@@ -1,4 +1,4 @@
-"""The server answers by ids and versions, caches, refuses strangers, and never a path from an address."""
+"""The server uses ids and versions, caches, requires the key, and never takes a path from an address."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from ptypinn.viewer.tiles import TILE_PX
 LOOK = "low=0&high=2&map=gray"
 
 
-def test_strangers_are_kept_out(viewer):
+def test_requests_without_the_key_are_refused(viewer):
     assert viewer.get("/", Cookie="").status == 403
     assert viewer.get("/api/runs", Cookie=f"ptypinn-view-{viewer.port}=guess").status == 403
     assert viewer.get("/?key=guess", Cookie="").status == 403
@@ -99,7 +99,7 @@ def test_no_path_in_an_address_leads_to_a_file(viewer, path):
     assert viewer.get(path).status == 404
 
 
-def test_the_list_tells_names_verdicts_and_dates_and_no_folders(viewer, home):
+def test_the_list_has_names_verdicts_and_dates_and_no_folders(viewer, home):
     reply = viewer.get("/api/runs")
     runs = {run["name"]: run for run in reply.json["runs"]}
     assert list(runs) == ["alone.h5", "deep/dim", "good", "live", "lost"]
@@ -144,7 +144,7 @@ def test_tiles_depend_on_limits(viewer):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         (f"tiles/amplitude/9/0/0.png?{LOOK}", "level"),
         (f"tiles/amplitude/0/9/0.png?{LOOK}", "tile"),
@@ -160,10 +160,10 @@ def test_tiles_depend_on_limits(viewer):
         ("patterns/3/guessed.png", "guessed"),
     ],
 )
-def test_bad_requests_are_answered_in_one_line(viewer, path, said):
+def test_bad_requests_are_answered_in_one_line(viewer, path, message):
     reply = viewer.get(f"{viewer.picture('good')}/{path}")
     assert reply.status == 400
-    assert said in reply.json["error"]
+    assert message in reply.json["error"]
     assert "\n" not in reply.json["error"] and "Traceback" not in reply.json["error"]
 
 
@@ -175,10 +175,10 @@ def test_another_version_is_gone(viewer):
 
 def test_positions_and_patterns(viewer, scan):
     address = viewer.picture("good")
-    book = viewer.get(f"{address}/positions").json
-    assert book["measured"] is True
-    assert book["size_px"] == scan.size
-    np.testing.assert_allclose(book["centres_px"], scan.positions_px + scan.size / 2, atol=0.01)
+    positions = viewer.get(f"{address}/positions").json
+    assert positions["measured"] is True
+    assert positions["size_px"] == scan.size
+    np.testing.assert_allclose(positions["centres_px"], scan.positions_px + scan.size / 2, atol=0.01)
     figures = viewer.get(f"{address}/patterns/7").json
     assert figures["photons"] == pytest.approx(scan.counts[7].sum())
     assert figures["photons_predicted"] == pytest.approx(figures["photons"], rel=0.02)
@@ -188,11 +188,11 @@ def test_positions_and_patterns(viewer, scan):
         assert Image.open(io.BytesIO(reply.body)).size == (scan.size, scan.size)
 
 
-def test_a_scan_that_is_gone_leaves_the_prediction_and_is_told(viewer):
+def test_a_scan_that_is_gone_leaves_the_prediction_and_a_note(viewer):
     address = viewer.picture("lost")
-    book = viewer.get(f"{address}/positions").json
-    assert book["measured"] is False
-    assert "gone.h5" in book["note"]
+    positions = viewer.get(f"{address}/positions").json
+    assert positions["measured"] is False
+    assert "gone.h5" in positions["note"]
     assert viewer.get(f"{address}/patterns/7/predicted.png").status == 200
     refused = viewer.get(f"{address}/patterns/7/measured.png")
     assert refused.status == 400
@@ -203,8 +203,8 @@ def test_a_scan_that_is_gone_leaves_the_prediction_and_is_told(viewer):
 def test_a_run_in_progress_has_its_patterns_and_reads_its_scan_once(viewer, home, recon, monkeypatch):
     from ptypinn.viewer import patterns
 
-    loaded, find = [], patterns.find_scan
-    monkeypatch.setattr(patterns, "find_scan", lambda *where: loaded.append(where) or find(*where))
+    searches, find = [], patterns.find_scan
+    monkeypatch.setattr(patterns, "find_scan", lambda *where: searches.append(where) or find(*where))
     closures = []
     for factor in (1.0, 0.5):
         half = replace(recon, object=recon.object * np.complex64(factor))
@@ -215,10 +215,10 @@ def test_a_run_in_progress_has_its_patterns_and_reads_its_scan_once(viewer, home
         closures.append(figures["photons_predicted"] / figures["photons"])
         assert viewer.get(f"{address}/patterns/7/difference.png").status == 200
     assert closures[1] == pytest.approx(closures[0] / 4)
-    assert len(loaded) == 1
+    assert len(searches) == 1
 
 
-def test_a_damaged_reconstruction_is_told_and_harms_nobody(viewer, home):
+def test_a_damaged_reconstruction_is_reported_and_other_runs_work(viewer, home):
     place = home / "alone.h5"
     whole = place.read_bytes()
     identity = viewer.ids["alone.h5"]
@@ -229,7 +229,7 @@ def test_a_damaged_reconstruction_is_told_and_harms_nobody(viewer, home):
         assert b"Traceback" not in reply.body
         if reply.status == 200:
             assert json.loads(reply.body)["picture"] is None
-            assert "damaged" in reply.json["trouble"]
+            assert "damaged" in reply.json["error"]
     finally:
         place.write_bytes(whole)
     assert viewer.run("good")["picture"]

@@ -16,7 +16,7 @@ from ptypinn.report.figures.object import comparison_figure, object_figure, prob
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.html.report import write_report
 from ptypinn.report.html.stage_pages import render_training
-from ptypinn.report.text.metric_labels import WORDS
+from ptypinn.report.text.metric_labels import METRIC_LABELS
 from ptypinn.runs.folder import METRICS, RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.utils.files import atomic_path, write_text
@@ -103,8 +103,8 @@ def input_record(scan: ScanData, path: str | Path) -> dict[str, Any]:
 def headline(evaluation: Evaluation) -> list[str]:
     """Lines with the figures that matter first, and the warnings."""
     names = [name for name in HEADLINE if name in evaluation.metrics]
-    width = max((len(WORDS[name].label) for name in names), default=0)
-    figures = [f"{WORDS[name].label:<{width}}  {evaluation.metrics[name]:#.4g} {WORDS[name].unit}" for name in names]
+    width = max((len(METRIC_LABELS[name].label) for name in names), default=0)
+    figures = [f"{WORDS[name].label:<{width}}  {evaluation.metrics[name]:#.4g} {METRIC_LABELS[name].unit}" for name in names]
     return [line.rstrip() for line in figures] + [f"warning: {sentence}" for sentence in evaluation.warnings]
 
 

@@ -52,12 +52,12 @@ def run_pretrain(session: Session) -> None:
     from ptypinn.stages.pretrain import COLUMNS, WEIGHTS, pretrain
     from ptypinn.training.callbacks import CURVE
     from ptypinn.training.checkpoints import CHECKPOINTS, LAST
-    from ptypinn.training.export import export
+    from ptypinn.training.export import export_weights
 
     result: dict[str, object] = {"stage": "pretrain", "output_dir": folder}
     if session.options.export:
         with session.progress() as progress:
-            weights = export(folder / CHECKPOINTS / LAST, folder / WEIGHTS, progress=progress)
+            weights = export_weights(folder / CHECKPOINTS / LAST, folder / WEIGHTS, progress=progress)
         session.tell({**result, "weights": weights}, [f"weights in {weights}"])
         return
     with session.run("pretrain", config, again=session.options.resume) as (run, progress):

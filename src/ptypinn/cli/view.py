@@ -21,11 +21,11 @@ def run_view(session: Session) -> None:
     from ptypinn.viewer.run_index import RunIndex
     from ptypinn.viewer.server import create_app, open_socket, serve
 
-    catalogue = RunIndex([Path(path) for path in session.options.run_or_folder])
-    runs = catalogue.runs()
+    index = RunIndex([Path(path) for path in session.options.run_or_folder])
+    runs = index.runs()
     with open_socket(config.host, config.port) as here:
         port, key = here.getsockname()[1], secrets.token_urlsafe(16)
-        app = create_app(catalogue, host=config.host, port=port, key=key, cache_bytes=int(config.cache_MB * 1e6))
+        app = create_app(index, host=config.host, port=port, key=key, cache_bytes=int(config.cache_MB * 1e6))
         page = f"run/{runs[0].id}" if len(runs) == 1 else ""
         address = f"http://{_name(config.host)}:{port}/{page}?key={key}"
         lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]

@@ -10,6 +10,7 @@ import torch
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import far_field, to_centred
+from ptypinn.physics.optics import probe_photons
 
 CalibrationRule = Literal["mean", "brightest"]
 LEAST_SHARE = 0.01
@@ -47,7 +48,7 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
             where the photons are beyond anything that can be computed.
     """
     probe = scan.require_probe()
-    power = float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    power = probe_photons(probe)
     if scan.probe_gauge == "calibrated" and photons is None:
         _require_sane(scan, "probe", power)
         return scan

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float64
 
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.patches import frame_of
+from ptypinn.physics.patches import bounding_canvas
 
 
 def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -26,7 +26,7 @@ def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tupl
     if scan.truth is not None:
         height, width = scan.truth.shape
         return (0, 0), (height, width)
-    return frame_of(torch.from_numpy(scan.positions_px), scan.size, margin)
+    return bounding_canvas(torch.from_numpy(scan.positions_px), scan.size, margin)
 
 
 def canvas_positions(scan: ScanData, margin: int = 0) -> Float64[np.ndarray, "patterns 2"]:

@@ -12,6 +12,7 @@ from jaxtyping import Complex64, Float32, Float64, Int64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.physics.optics import WELL_ILLUMINATED_FRACTION, illumination_mask
 from ptypinn.utils.serialise import to_plain
 
 if TYPE_CHECKING:
@@ -162,10 +163,9 @@ class Reconstruction:
         source, factor = self.prediction_scale.get("source", "none"), self.prediction_scale.get("factor", 1.0)
         return "" if source == "none" else f"amplitude scaled by {factor:.4g} ({str(source).replace('_', ' ')})"
 
-    def well_lit(self, fraction: float = 0.1) -> np.ndarray:
+    def well_lit(self, fraction: float = WELL_ILLUMINATED_FRACTION) -> np.ndarray:
         """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""
-        lit = self.illumination[self.illumination > 0]
-        return self.illumination > fraction * (np.percentile(lit, 95) if lit.size else np.inf)
+        return illumination_mask(self.illumination, fraction)
 
     def plot(self, title: str = "") -> Figure:
         """Draw amplitude and phase of the lit part, with colour bars and scale bars in metres or in pixels.
@@ -209,7 +209,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class Solved:
+class SolverResult:
     """What a solver finds, on the host."""
 
     object: Complex64[np.ndarray, "height width"]

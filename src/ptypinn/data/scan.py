@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Complex64, Float64, Num
 
 from ptypinn.errors import InputError
+from ptypinn.physics.optics import Particle, compute_wavelength
 
 if TYPE_CHECKING:
     import xarray
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from ptypinn.data.tensors import ScanTensors
 
 ProbeGauge = Literal["calibrated", "relative"]
-Particle = Literal["photon", "electron"]
-PLANCK_TIMES_C_EV_M = 1.2398419843320026e-6
-ELECTRON_REST_ENERGY_EV = 510998.95069
 
 
 @runtime_checkable
@@ -109,7 +106,7 @@ class ScanData:
     @property
     def wavelength_m(self) -> float | None:
         """Wavelength, metres, from the energy."""
-        return None if self.energy_eV is None else wavelength_of(self.energy_eV, self.particle)
+        return None if self.energy_eV is None else compute_wavelength(self.energy_eV, self.particle)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -168,15 +165,3 @@ class ScanData:
         from ptypinn.data.tensors import scan_tensors
 
         return scan_tensors(self)
-
-
-def wavelength_of(energy_eV: float, particle: Particle = "photon") -> float:
-    """Wavelength, metres: `hc / E` of photons, `hc / sqrt(E (E + 2 m c^2))` of electrons of kinetic energy E.
-
-    Args:
-        energy_eV: Energy, electron volts.
-        particle: What has it.
-    """
-    if particle == "photon":
-        return PLANCK_TIMES_C_EV_M / energy_eV
-    return PLANCK_TIMES_C_EV_M / math.sqrt(energy_eV * (energy_eV + 2 * ELECTRON_REST_ENERGY_EV))

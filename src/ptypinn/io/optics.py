@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.scan import Particle, wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import LENGTHS
+from ptypinn.physics.optics import Particle, compute_wavelength
 
 NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
 
@@ -63,7 +63,7 @@ class Optics:
         """
         if self.energy_eV is None or self.detector_distance_m is None or self.detector_pixel_m is None:
             return None
-        wavelength_m = wavelength_of(self.energy_eV, self.particle)
+        wavelength_m = compute_wavelength(self.energy_eV, self.particle)
         return wavelength_m * self.detector_distance_m / (size * self.detector_pixel_m)
 
     def require_pixel_size_m(self, source: str, config: LoadConfig, size: int, places: Mapping[str, str]) -> float:

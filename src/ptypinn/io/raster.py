@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.scan import Particle, wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.io.crop import Crop
 from ptypinn.io.position_table import read_positions
+from ptypinn.physics.optics import Particle, compute_wavelength
 
 MAX_PATTERNS = 10**8
 """More positions than any file that can be read has patterns."""
@@ -46,7 +46,7 @@ def angular_pixel(
             raise InputError(source, name, str(value), "a positive number")
     if energy_eV is None or angle_per_pixel_rad is None:
         return None
-    return wavelength_of(energy_eV, particle) / (size * angle_per_pixel_rad)
+    return compute_wavelength(energy_eV, particle) / (size * angle_per_pixel_rad)
 
 
 def raster_positions(

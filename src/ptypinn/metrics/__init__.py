@@ -1,7 +1,7 @@
-"""Figures of merit: images against a reference, resolution, and predictions against the measured counts."""
+"""Metrics: images against a reference, resolution, and predictions against the measured counts."""
 
 from ptypinn.data.reconstruction import DataFit
-from ptypinn.metrics.alignment import Alignment, align, shift_image, add_ramp
+from ptypinn.metrics.alignment import Alignment, add_ramp, align, shift_image
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation, half_bit_threshold
 from ptypinn.metrics.image import (
@@ -22,22 +22,22 @@ __all__ = [
     "Alignment",
     "DataFit",
     "RingCorrelation",
+    "add_ramp",
     "align",
-    "checkerboard_split",
     "amplitude_metrics",
     "amplitude_variance",
+    "checkerboard_split",
     "complex_error",
     "compute_data_fit",
     "expected_amplitude_residual",
     "fourier_ring_correlation",
     "half_bit_threshold",
-    "shift_image",
+    "metric_warnings",
     "object_contrast",
     "output_vs_truth_ratio",
     "pearson_r",
     "phase_difference",
     "phase_metrics",
+    "shift_image",
     "structural_similarity",
-    "metric_warnings",
-    "add_ramp",
 ]

@@ -1,4 +1,4 @@
-"""A reconstruction beside what it is compared with: cut to the frame they share, and aligned."""
+"""Comparison of a reconstruction with a truth or another reconstruction: common frame, alignment, mask."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.alignment import Alignment, align, add_ramp
+from ptypinn.metrics.alignment import Alignment, add_ramp, align
 
-SMALLEST_REGION_PX = 8
+MIN_REGION_PX = 8
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,24 @@ class Comparison:
     reference: Complex[np.ndarray, "height width"]
     """The reference on the shared frame."""
     origin_px: tuple[int, int]
-    """Where the shared frame's pixel (0, 0) lies in the coordinates of the scan's positions, pixels."""
+    """Coordinates of the shared frame's pixel (0, 0) in those of the scan's positions, pixels."""
     kind: str
-    """What the reference is: `truth`, `reference`, or `half` of the same scan."""
+    """Kind of the reference: `truth`, `reference`, or `half` of the same scan."""
 
 
 def compare(
     recon: Reconstruction, scan: ScanData | None, reference: Reconstruction | None, config: EvaluateConfig
 ) -> Comparison | None:
-    """A reconstruction beside a reference or, without one, beside the truth of its scan; None without either.
+    """Compare a reconstruction with a reference or, without one, with the truth of its scan; None without either.
 
     Args:
-        recon: What to judge.
+        recon: The reconstruction.
         scan: The scan it was made from.
         reference: A reconstruction to compare with, rather than the scan's truth.
         config: Alignment and mask.
 
     Raises:
-        InputError: Where they share no well-lit frame.
+        InputError: Where they share no well-illuminated frame.
     """
     if reference is not None:
         return _comparison(recon, reference, _with_gauge(config, recon, reference), "reference")
@@ -53,7 +53,7 @@ def compare(
 
 
 def compare_halves(one: Reconstruction, other: Reconstruction, config: EvaluateConfig) -> Comparison:
-    """Reconstructions of two halves of a scan, free of ramp and shift.
+    """Compare reconstructions of two halves of a scan, free of ramp and shift.
 
     Args:
         one: Of the one half.
@@ -61,32 +61,32 @@ def compare_halves(one: Reconstruction, other: Reconstruction, config: EvaluateC
         config: Mask.
 
     Raises:
-        InputError: Where they share no well-lit frame.
+        InputError: Where they share no well-illuminated frame.
     """
     return _comparison(one, other, replace(config, remove_ramp=True, remove_shift=True), "half")
 
 
-def lit_pixels(recon: Reconstruction, config: EvaluateConfig) -> np.ndarray:
-    """The well-lit pixels of a reconstruction, (height, width).
+def illuminated_pixels(recon: Reconstruction, config: EvaluateConfig) -> np.ndarray:
+    """Return the well-illuminated pixels of a reconstruction, (height, width).
 
     Raises:
         InputError: Where there are none.
     """
-    found = recon.well_lit(config.lit_fraction)
-    if not found.any():
-        raise InputError("reconstruction", "illumination", "no lit pixel", "at least one pixel that the probe lit")
-    return found
+    pixels = recon.well_lit(config.lit_fraction)
+    if not pixels.any():
+        raise InputError("reconstruction", "illumination", "no illuminated pixel", "at least one pixel under the probe")
+    return pixels
 
 
 def _with_gauge(config: EvaluateConfig, *compared: Reconstruction) -> EvaluateConfig:
-    """The configuration with ramp and shift decided: removed where any of the compared leaves them undetermined."""
+    """Return the configuration with ramp and shift decided: removed if any of the compared leaves them undetermined."""
     free = any(_is_free(recon) for recon in compared)
     ramp, shift = (free if choice is None else choice for choice in (config.remove_ramp, config.remove_shift))
     return replace(config, remove_ramp=ramp, remove_shift=shift)
 
 
 def _is_free(recon: Reconstruction) -> bool:
-    """Whether probe or positions were solved for with the object: the counts then fix neither ramp nor shift."""
+    """Return True if probe or positions were solved for with the object: the counts then fix neither ramp nor shift."""
     record = recon.provenance
     config, model = (record.get(name) or {} for name in ("config", "model"))
     if "trained_probe" in model:  # a network of one scan, which leaves probe and positions as they are
@@ -95,27 +95,29 @@ def _is_free(recon: Reconstruction) -> bool:
 
 
 def _comparison(recon: Reconstruction, reference: Reconstruction, config: EvaluateConfig, kind: str) -> Comparison:
-    return _compare_arrays(recon, reference.object, reference.origin_px, lit_pixels(reference, config), config, kind)
+    return _compare_arrays(
+        recon, reference.object, reference.origin_px, illuminated_pixels(reference, config), config, kind
+    )
 
 
 def _compare_arrays(
     recon: Reconstruction,
     reference: np.ndarray,
     origin: tuple[int, int],
-    reference_lit: np.ndarray,
+    reference_mask: np.ndarray,
     config: EvaluateConfig,
     kind: str,
 ) -> Comparison:
     """Cut both to the frame they share and align."""
     start = np.maximum(recon.origin_px, origin)
     stop = np.minimum(np.add(recon.origin_px, recon.object.shape), np.add(origin, reference.shape))
-    if (stop - start < SMALLEST_REGION_PX).any():
-        found = f"an object at {recon.origin_px} of {recon.object.shape} pixels"
-        raise InputError(kind, "frame", found, f"an overlap with the {kind} at {origin} of {reference.shape} pixels")
+    if (stop - start < MIN_REGION_PX).any():
+        frame = f"an object at {recon.origin_px} of {recon.object.shape} pixels"
+        raise InputError(kind, "frame", frame, f"an overlap with the {kind} at {origin} of {reference.shape} pixels")
     ours, theirs = (tuple(slice(*s) for s in zip(start - o, stop - o, strict=True)) for o in (recon.origin_px, origin))
-    mask = lit_pixels(recon, config)[ours] & reference_lit[theirs]
+    mask = illuminated_pixels(recon, config)[ours] & reference_mask[theirs]
     if not mask.any():
-        raise InputError(kind, "illumination", "no pixel lit in both", "a common well-lit region")
+        raise InputError(kind, "illumination", "no pixel illuminated in both", "a common well-illuminated region")
     ramp, shift = bool(config.remove_ramp), bool(config.remove_shift)
     target = _level(reference[theirs], mask) if ramp and kind != "truth" else reference[theirs]
     alignment = align(recon.object[ours], target, mask, ramp=ramp, shift=shift)
@@ -123,6 +125,6 @@ def _compare_arrays(
 
 
 def _level(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A reconstruction without its own phase ramp: it means nothing, but two phases that share one correlate."""
+    """Remove the phase ramp of a reconstruction: it is arbitrary, but two phases that share one correlate."""
     y, x = align(np.ones_like(image), image, mask, ramp=True).ramp_rad_per_px
     return add_ramp(image, (-y, -x))

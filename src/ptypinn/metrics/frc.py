@@ -1,4 +1,4 @@
-"""Fourier ring correlation: how far in frequency two images agree (van Heel & Schatz, J. Struct. Biol. 151, 2005)."""
+"""Fourier ring correlation and the resolution from it (van Heel & Schatz, J. Struct. Biol. 151, 2005)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import fft
 
-from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, validate_pair, soft_window
+from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, soft_window, validate_pair
 
 NYQUIST_PX = 2.0
+"""Finest period that the pixels resolve."""
 Curve = Float64[np.ndarray, " ring"]
 
 
 @dataclass(frozen=True)
 class RingCorrelation:
-    """A Fourier ring correlation curve and where it falls below its thresholds.
+    """A Fourier ring correlation curve and its crossings with the thresholds.
 
-    Resolutions are full periods, pixels; 2 px is the Nyquist limit, reported where the curve never falls below.
+    Resolutions are full periods, pixels; 2 px is the Nyquist limit, reported if the curve never falls below.
     """
 
     frequency: Curve
@@ -42,40 +43,47 @@ def fourier_ring_correlation(
 ) -> RingCorrelation:
     """Correlate two complex images ring by ring in Fourier space.
 
-    Both are cut to the mask by one window with a raised-cosine edge, after their mean was taken off, so that neither
-    the outline nor the uniform background correlates.
+    Their means are subtracted, and both are multiplied by one window with a raised-cosine edge on the mask, so that
+    neither the outline nor the uniform background correlates.
 
     Args:
         image: First image, aligned to the second, (height, width).
         reference: Second image, (height, width).
-        mask: The region both have in common; None for all.
+        mask: The region that both have in common; None for all.
         edge_fraction: Width of the soft edge over the shorter side of the region.
 
     Raises:
-        ValueError: Where the region is narrower than 8 pixels.
+        ValueError: If the region is narrower than 8 pixels.
+
+    >>> image = np.random.default_rng(0).normal(size=(32, 32)) * (1 + 0j)
+    >>> fourier_ring_correlation(image, image).half_bit_px
+    2.0
     """
-    a, b, lit = validate_pair(image, reference, mask)
-    box = bounding_box(lit)
-    a, b, lit = a[box], b[box], lit[box]
-    if min(lit.shape) < 8:
-        raise ValueError(f"a region of {lit.shape} pixels is too small for a ring correlation")
-    window = soft_window(lit, max(MIN_EDGE_PX, edge_fraction * min(lit.shape)))
+    a, b, region = validate_pair(image, reference, mask)
+    box = bounding_box(region)
+    a, b, region = a[box], b[box], region[box]
+    if min(region.shape) < 8:
+        raise ValueError(f"a region of {region.shape} pixels is too small for a ring correlation")
+    window = soft_window(region, max(MIN_EDGE_PX, edge_fraction * min(region.shape)))
     first, second = (fft.fft2((field - (field * window).sum() / window.sum()) * window) for field in (a, b))
-    ring, frequency = _rings(lit.shape)
+    ring, frequency = _rings(region.shape)
     cross = _ring_sums(ring, (first * np.conj(second)).real, len(frequency))
     powers = _ring_sums(ring, np.abs(first) ** 2, len(frequency)) * _ring_sums(
         ring, np.abs(second) ** 2, len(frequency)
     )
     correlation = np.clip(cross / np.sqrt(np.where(powers > 0, powers, np.inf)), -1, 1)
-    half_bit = half_bit_threshold(_ring_sums(ring, np.ones(ring.shape), len(frequency)) * _independent_share(window))
+    half_bit = half_bit_threshold(_ring_sums(ring, np.ones(ring.shape), len(frequency)) * _independent_fraction(window))
     return _summary(frequency[1:], correlation[1:], half_bit[1:])
 
 
 def half_bit_threshold(pixels: Curve) -> Curve:
-    """Half-bit curve `(0.2071 + 1.9102 / sqrt n) / (1.2071 + 0.9102 / sqrt n)` (van Heel & Schatz, eq. 17).
+    """Return the half-bit threshold `(0.2071 + 1.9102 / sqrt n) / (1.2071 + 0.9102 / sqrt n)` (eq. 17).
 
     Args:
         pixels: Independent Fourier pixels n on each ring.
+
+    >>> half_bit_threshold(np.array([1.0, 100.0])).round(3).tolist()
+    [1.0, 0.307]
     """
     root = 1 / np.sqrt(np.maximum(pixels, 1.0))
     return (0.2071 + 1.9102 * root) / (1.2071 + 0.9102 * root)
@@ -93,8 +101,8 @@ def _ring_sums(ring: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(ring.ravel(), values.ravel(), count + 1)[:count]
 
 
-def _independent_share(window: np.ndarray) -> float:
-    """Share of Fourier pixels that stay independent once the images are windowed."""
+def _independent_fraction(window: np.ndarray) -> float:
+    """Return the fraction of Fourier pixels that stay independent in windowed images."""
     return float((window**2).sum() ** 2 / (window.size * (window**4).sum()))
 
 
@@ -113,7 +121,7 @@ def _summary(frequency: np.ndarray, correlation: np.ndarray, half_bit: np.ndarra
 
 
 def _first_crossing(frequency: np.ndarray, excess: np.ndarray) -> float | None:
-    """Frequency where the excess first falls below zero, between rings; the first ring where it starts below."""
+    """Return the frequency at which the excess first falls below zero, between rings, or that of the first ring."""
     below = np.flatnonzero(excess < -1e-9)
     if not below.size:
         return None

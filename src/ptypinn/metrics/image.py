@@ -1,6 +1,6 @@
-"""Figures of merit of a complex image against a reference, on a mask, in double precision.
+"""Metrics of a complex image against a reference, on a mask, in double precision.
 
-`output_vs_truth_ratio` and `complex_error` never fit an amplitude: the absolute scale is part of what they judge.
+`output_vs_truth_ratio` and `complex_error` never fit an amplitude: the absolute scale is part of the comparison.
 Phases are compared as wrapped differences, so a jump of a full turn is no error.
 """
 
@@ -11,15 +11,19 @@ from jaxtyping import Float64
 
 from ptypinn.metrics.split import Image, Mask, bounding_box, validate_pair
 
-SSIM_SIGMA = 1.5
-SSIM_RADIUS = 5
-"""Half of the 11 x 11 Gaussian window of Wang et al. 2004."""
+SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
+"""Width and radius of the 11 x 11 Gaussian window of Wang et al. 2004, pixels."""
 
 
 def output_vs_truth_ratio(image: Image, reference: Image, mask: Mask | None = None) -> float:
-    """Mean amplitude of the image over that of the reference, with no fit of any kind."""
-    a, b, lit = validate_pair(image, reference, mask)
-    return float(np.abs(a[lit]).mean() / np.abs(b[lit]).mean())
+    """Mean amplitude of the image over that of the reference, with no fit of any kind.
+
+    >>> truth = np.ones((4, 4), complex)
+    >>> output_vs_truth_ratio(0.5j * truth, truth)
+    0.5
+    """
+    a, b, mask = validate_pair(image, reference, mask)
+    return float(np.abs(a[mask]).mean() / np.abs(b[mask]).mean())
 
 
 def complex_error(image: Image, reference: Image, mask: Mask | None = None, *, fit_factor: bool = False) -> float:
@@ -30,10 +34,14 @@ def complex_error(image: Image, reference: Image, mask: Mask | None = None, *, f
         reference: The true object T, (height, width).
         mask: Pixels to compare; None for all.
         fit_factor: False: c is the global phase factor that brings O closest to T. True: c is the complex factor
-            that does, which forgives a wrong amplitude scale, as most of the literature does.
+            that does, which ignores a wrong amplitude scale, as is common in the literature.
+
+    >>> truth = np.ones((4, 4), complex)
+    >>> complex_error(0.5j * truth, truth), complex_error(0.5j * truth, truth, fit_factor=True)
+    (0.5, 0.0)
     """
-    a, b, lit = validate_pair(image, reference, mask)
-    a, b = a[lit], b[lit]
+    a, b, mask = validate_pair(image, reference, mask)
+    a, b = a[mask], b[mask]
     overlap = np.vdot(a, b)
     power = float(np.vdot(a, a).real)
     factor = overlap / max(power, 1e-300) if fit_factor else np.exp(1j * np.angle(overlap))
@@ -41,10 +49,14 @@ def complex_error(image: Image, reference: Image, mask: Mask | None = None, *, f
 
 
 def object_contrast(image: Image, mask: Mask | None = None) -> float:
-    """Share of the image that is not uniform, `sqrt(1 - |mean O|^2 / mean |O|^2)` on the mask: 0 for a flat image."""
-    a, _, lit = validate_pair(image, image, mask)
-    power = float((np.abs(a[lit]) ** 2).mean())
-    return float(np.sqrt(max(1 - abs(a[lit].mean()) ** 2 / power, 0.0))) if power > 0 else 0.0
+    """Fraction of the image that is not uniform, `sqrt(1 - |mean O|^2 / mean |O|^2)` on the mask: 0 if uniform.
+
+    >>> object_contrast(np.array([[1.0, 1j, -1.0, -1j]]))
+    1.0
+    """
+    a, _, mask = validate_pair(image, image, mask)
+    power = float((np.abs(a[mask]) ** 2).mean())
+    return float(np.sqrt(max(1 - abs(a[mask].mean()) ** 2 / power, 0.0))) if power > 0 else 0.0
 
 
 def phase_difference(image: Image, reference: Image) -> Float64[np.ndarray, "height width"]:
@@ -55,17 +67,17 @@ def phase_difference(image: Image, reference: Image) -> Float64[np.ndarray, "hei
 def amplitude_metrics(image: Image, reference: Image, mask: Mask | None = None) -> dict[str, float]:
     """MAE, RMSE, PSNR, SSIM and Pearson's r of the amplitudes.
 
-    PSNR and SSIM take the span of the reference's amplitude on the mask as the signal's range. A figure that has no
-    value, such as the correlation with a constant, is left out.
+    PSNR and SSIM take the span of the reference's amplitude on the mask as the range of the signal. A metric without
+    a value, such as the correlation with a constant, is left out.
     """
-    a, b, lit = validate_pair(image, reference, mask)
+    a, b, mask = validate_pair(image, reference, mask)
     a, b = np.abs(a), np.abs(b)
-    figures = _error_figures("amplitude", a - b, b, lit)
-    correlation = pearson_r(a[lit], b[lit])
+    metrics = _error_metrics("amplitude", a - b, b, mask)
+    correlation = pearson_r(a[mask], b[mask])
     if correlation is not None:
-        figures["pearson_r_amplitude"] = correlation
-    _add_ssim(figures, "ssim_amplitude", a, b, lit)
-    return figures
+        metrics["pearson_r_amplitude"] = correlation
+    _add_ssim(metrics, "ssim_amplitude", a, b, mask)
+    return metrics
 
 
 def phase_metrics(image: Image, reference: Image, mask: Mask | None = None) -> dict[str, float]:
@@ -73,19 +85,23 @@ def phase_metrics(image: Image, reference: Image, mask: Mask | None = None) -> d
 
     Phases are counted from the reference's mean on the mask, so that its global phase makes no jumps of a full turn.
     """
-    a, b, lit = validate_pair(image, reference, mask)
-    target = np.angle(b * np.exp(-1j * np.angle(b[lit].mean())))
+    a, b, mask = validate_pair(image, reference, mask)
+    target = np.angle(b * np.exp(-1j * np.angle(b[mask].mean())))
     difference = phase_difference(a, b)
-    figures = _error_figures("phase", difference, target, lit)
-    correlation = pearson_r((target + difference)[lit], target[lit])
+    metrics = _error_metrics("phase", difference, target, mask)
+    correlation = pearson_r((target + difference)[mask], target[mask])
     if correlation is not None:
-        figures["pearson_r_phase"] = correlation
-    _add_ssim(figures, "ssim_phase", target + difference, target, lit)
-    return figures
+        metrics["pearson_r_phase"] = correlation
+    _add_ssim(metrics, "ssim_phase", target + difference, target, mask)
+    return metrics
 
 
 def pearson_r(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> float | None:
-    """Pearson's correlation, or None where either side is constant to rounding."""
+    """Return Pearson's correlation, or None if either side is constant to rounding.
+
+    >>> round(pearson_r(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 6)
+    0.5
+    """
     a, b = a - a.mean(), b - b.mean()
     scale = np.linalg.norm(a) * np.linalg.norm(b)
     if min(np.ptp(a), np.ptp(b)) < 1e-6 or scale == 0:
@@ -96,13 +112,13 @@ def pearson_r(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> flo
 def structural_similarity(
     image: Float64[np.ndarray, "height width"], reference: Float64[np.ndarray, "height width"], mask: Mask
 ) -> float | None:
-    """Mean SSIM (Wang et al. 2004) over the windows that lie inside the mask.
+    """Compute the mean SSIM (Wang et al. 2004) over the windows that lie inside the mask.
 
     Returns:
-        The mean, or None where the reference has no contrast on the mask or no window fits.
+        The mean, or None if the reference has no contrast on the mask or no window fits.
     """
     from scipy.ndimage import binary_erosion
-    from skimage.metrics import structural_similarity as ssim_of
+    from skimage.metrics import structural_similarity as compute_ssim
 
     span = float(np.ptp(reference[mask]))
     box = bounding_box(mask)
@@ -110,7 +126,7 @@ def structural_similarity(
     inside = binary_erosion(mask[box], np.ones((window, window)))
     if span < 1e-6 or not inside.any():
         return None
-    _, values = ssim_of(
+    _, values = compute_ssim(
         image[box],
         reference[box],
         data_range=span,
@@ -122,17 +138,17 @@ def structural_similarity(
     return float(values[inside].mean())
 
 
-def _error_figures(name: str, difference: np.ndarray, reference: np.ndarray, lit: np.ndarray) -> dict[str, float]:
-    error = difference[lit]
+def _error_metrics(name: str, difference: np.ndarray, reference: np.ndarray, mask: Mask) -> dict[str, float]:
+    error = difference[mask]
     rmse = float(np.sqrt(np.mean(error**2)))
-    figures = {f"{name}_mae": float(np.abs(error).mean()), f"{name}_rmse": rmse}
-    span = float(np.ptp(reference[lit]))
+    metrics = {f"{name}_mae": float(np.abs(error).mean()), f"{name}_rmse": rmse}
+    span = float(np.ptp(reference[mask]))
     if rmse > 0 and span > 1e-6:
-        figures[f"{name}_psnr"] = float(20 * np.log10(span / rmse))
-    return figures
+        metrics[f"{name}_psnr"] = float(20 * np.log10(span / rmse))
+    return metrics
 
 
-def _add_ssim(figures: dict[str, float], name: str, a: np.ndarray, b: np.ndarray, lit: np.ndarray) -> None:
-    value = structural_similarity(a, b, lit)
+def _add_ssim(metrics: dict[str, float], name: str, a: np.ndarray, b: np.ndarray, mask: Mask) -> None:
+    value = structural_similarity(a, b, mask)
     if value is not None:
-        figures[name] = value
+        metrics[name] = value

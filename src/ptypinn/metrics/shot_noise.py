@@ -1,4 +1,4 @@
-"""What counting statistics alone leave in an amplitude residual."""
+"""Shot noise: the amplitude residual and the complex error that counting statistics alone leave."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ from torch import Tensor
 
 from ptypinn.metrics.split import Mask
 
-LARGEST_ROOT = 8.0
+MAX_ROOT = 8.0
 NODES_PER_ROOT = 256
 """The table runs over `sqrt(mu)` from 0 to 8 in steps of 1/256; beyond it the asymptotic series is exact to 1e-6."""
 
 
 def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """`E[(sqrt I - sqrt mu)^2]` of Poisson counts I of mean mu, pixel by pixel.
+    """Return `E[(sqrt I - sqrt mu)^2]` of Poisson counts I of mean mu, pixel by pixel.
 
     It rises as 2 mu for faint pixels, peaks at 0.45 near mu = 1 and tends to 1/4: a square root makes the variance of
     Poisson counts constant.
 
     Args:
         expected: Mean counts mu, any shape.
+
+    >>> [round(value, 3) for value in amplitude_variance(torch.tensor([0.001, 1.0, 100.0])).tolist()]
+    [0.002, 0.454, 0.251]
     """
     mean = expected.clamp(min=0)
     root = mean.sqrt()
-    return torch.where(root < LARGEST_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
+    return torch.where(root < MAX_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
 
 
 def expected_amplitude_residual(
     predicted: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"] | None = None
 ) -> float:
-    """Amplitude residual `E[sum (sqrt I - sqrt mu)^2] / E[sum I]` of Poisson counts around a perfect prediction.
+    """Return the amplitude residual `E[sum (sqrt I - sqrt mu)^2] / E[sum I]` of Poisson counts of predicted means.
 
     Args:
         predicted: Mean counts, (batch, y, x).
         mask: Good pixels in the order of `predicted`; None for all.
     """
     good = torch.ones(predicted.shape[-2:], dtype=torch.bool) if mask is None else mask
-    kept = predicted[:, good]
-    return float(amplitude_variance(kept).sum(dtype=torch.float64) / kept.sum(dtype=torch.float64))
+    mean = predicted[:, good]
+    return float(amplitude_variance(mean).sum(dtype=torch.float64) / mean.sum(dtype=torch.float64))
 
 
 def _series(mean: Tensor) -> Tensor:
@@ -51,37 +54,40 @@ def _series(mean: Tensor) -> Tensor:
 
 def _ratio_from_table(root: Tensor) -> Tensor:
     table = torch.from_numpy(_table()).to(root)
-    place = (root * NODES_PER_ROOT).clamp(max=LARGEST_ROOT * NODES_PER_ROOT - 1)
-    below = place.long()
-    return torch.lerp(table[below], table[below + 1], place - below)
+    node = (root * NODES_PER_ROOT).clamp(max=MAX_ROOT * NODES_PER_ROOT - 1)
+    below = node.long()
+    return torch.lerp(table[below], table[below + 1], node - below)
 
 
 @cache
 def _table() -> Float64[np.ndarray, " node"]:
-    """`E[(sqrt I - sqrt mu)^2] / mu` at equal steps of `sqrt(mu)`; it starts at 2."""
+    """Return `E[(sqrt I - sqrt mu)^2] / mu` at equal steps of `sqrt(mu)`; it starts at 2."""
     from scipy.stats import poisson
 
-    mean = (np.arange(1, LARGEST_ROOT * NODES_PER_ROOT + 1) / NODES_PER_ROOT) ** 2
+    mean = (np.arange(1, MAX_ROOT * NODES_PER_ROOT + 1) / NODES_PER_ROOT) ** 2
     counts = np.arange(200)
-    chance = poisson.pmf(counts, mean[:, None])
-    variance = (chance * (np.sqrt(counts) - np.sqrt(mean[:, None])) ** 2).sum(1)
+    probability = poisson.pmf(counts, mean[:, None])
+    variance = (probability * (np.sqrt(counts) - np.sqrt(mean[:, None])) ** 2).sum(1)
     return np.concatenate([[2.0], variance / mean])
 
 
 def shot_noise_limit(
     illumination: Float[np.ndarray, "height width"], truth: Complex[np.ndarray, "height width"], mask: Mask
 ) -> float:
-    """Least complex error of an unbiased estimate, `sqrt(sum 1/illumination / sum abs(T)**2)` on the mask.
+    """Return the minimum complex error of an unbiased estimate, `sqrt(sum 1/illumination / sum abs(T)**2)` on the mask.
 
     Args:
         illumination: Sum of `abs(probe)**2` over positions and modes, photons per object pixel.
         truth: The true object T, transmission.
-        mask: Pixels to compare; all of them lit.
+        mask: Pixels to compare; all of them illuminated.
 
     Raises:
-        ValueError: Where the mask holds no pixel, or one without light.
+        ValueError: If the mask holds no pixel, or one without illumination.
+
+    >>> round(shot_noise_limit(np.full((8, 8), 400.0), np.ones((8, 8), complex), np.ones((8, 8), bool)), 6)
+    0.05
     """
-    light, power = illumination[mask].astype(np.float64), np.abs(truth[mask].astype(np.complex128)) ** 2
-    if not light.size or light.min() <= 0:
-        raise ValueError("the shot-noise limit needs a mask of lit pixels")
-    return float(np.sqrt((1 / light).sum() / power.sum()))
+    photons, power = illumination[mask].astype(np.float64), np.abs(truth[mask].astype(np.complex128)) ** 2
+    if not photons.size or photons.min() <= 0:
+        raise ValueError("the shot-noise limit needs a mask of illuminated pixels")
+    return float(np.sqrt((1 / photons).sum() / power.sum()))

@@ -1,4 +1,4 @@
-"""Figures of merit of a reconstruction, by their public names."""
+"""Metrics of a reconstruction by their public names, and the warnings that follow from them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.reconstruction import DataFit, Reconstruction
-from ptypinn.metrics.comparison import Comparison, lit_pixels
+from ptypinn.metrics.comparison import Comparison, illuminated_pixels
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation
 from ptypinn.metrics.image import amplitude_metrics, complex_error, output_vs_truth_ratio, phase_metrics
 
 
 def reference_metrics(comparison: Comparison) -> dict[str, float]:
-    """How far an object is from what it is compared with."""
+    """Return the deviations of an object from what it is compared with."""
     image, target, mask = comparison.alignment.image, comparison.reference, comparison.alignment.mask
     return {
         "complex_error": complex_error(image, target, mask),
@@ -26,8 +26,8 @@ def reference_metrics(comparison: Comparison) -> dict[str, float]:
     }
 
 
-def correlate(comparison: Comparison, notes: dict[str, str]) -> RingCorrelation | None:
-    """Ring correlation of what is compared; None, and a note of the reason, where there is none."""
+def correlate_rings(comparison: Comparison, notes: dict[str, str]) -> RingCorrelation | None:
+    """Return the ring correlation of a comparison; None, and a note of the reason, where there is none."""
     alignment = comparison.alignment
     try:
         return fourier_ring_correlation(alignment.image, comparison.reference, alignment.mask)
@@ -36,8 +36,8 @@ def correlate(comparison: Comparison, notes: dict[str, str]) -> RingCorrelation 
         return None
 
 
-def resolution(frc: RingCorrelation, name: str, notes: dict[str, str]) -> dict[str, float]:
-    """Resolution by two criteria, pixels, and a note where the pixel limits it."""
+def resolution_metrics(frc: RingCorrelation, name: str, notes: dict[str, str]) -> dict[str, float]:
+    """Return the resolution by two criteria, pixels, with a note where the pixel limits it."""
     limited = "at the Nyquist limit of 2 px: the pixel limits the resolution, not the data"
     for key, reached in (("half_bit_px", frc.half_bit_reaches_nyquist), ("half_px", frc.half_reaches_nyquist)):
         if reached:
@@ -46,21 +46,21 @@ def resolution(frc: RingCorrelation, name: str, notes: dict[str, str]) -> dict[s
 
 
 def fit_metrics(fit: DataFit) -> dict[str, float]:
-    """How well the predicted counts agree with the measured ones."""
-    found = fit.metrics()
+    """Return the agreement of the predicted counts with the measured ones."""
+    metrics = fit.metrics()
     if fit.expected_residual > 0:
-        found["residual_over_noise"] = fit.amplitude_residual / fit.expected_residual
-    return found
+        metrics["residual_over_noise"] = fit.amplitude_residual / fit.expected_residual
+    return metrics
 
 
 def uncertainty_metrics(
     recon: Reconstruction, comparison: Comparison | None, config: EvaluateConfig
 ) -> dict[str, float]:
-    """Typical uncertainty and, where the truth is known, how large the errors are against the map."""
+    """Return the typical uncertainty and, where there is a truth, the ratio of the errors to the map."""
     if recon.uncertainty is None:
         return {}
-    mask = lit_pixels(recon, config)
-    found = {"typical_uncertainty": float(np.sqrt(np.mean(recon.uncertainty[mask].astype(np.float64) ** 2)))}
+    mask = illuminated_pixels(recon, config)
+    metrics = {"typical_uncertainty": float(np.sqrt(np.mean(recon.uncertainty[mask].astype(np.float64) ** 2)))}
     if comparison is not None and comparison.kind == "truth":
         start = np.subtract(comparison.origin_px, recon.origin_px)
         ours = tuple(slice(s, s + n) for s, n in zip(start, comparison.reference.shape, strict=True))
@@ -68,56 +68,63 @@ def uncertainty_metrics(
         mask = mask & (sigma > 0)
         error = np.abs(comparison.alignment.image - comparison.reference)
         if mask.any():
-            found["error_over_uncertainty"] = float(np.sqrt(np.mean((error[mask] / sigma[mask]) ** 2)))
-    return found
+            metrics["error_over_uncertainty"] = float(np.sqrt(np.mean((error[mask] / sigma[mask]) ** 2)))
+    return metrics
 
 
 FLAT, POOR_CORRELATION = 0.01, 0.3
 SCALE_TOLERANCE, CLOSURE_TOLERANCE = 0.05, 0.02
 FAR_ABOVE_NOISE, BELOW_NOISE = 2.0, 0.8
 NEGLIGIBLE_RESIDUAL = 0.002
-OUTLIER, OUTLIER_SHARE = 5.0, 0.01
+OUTLIER, MAX_OUTLIER_FRACTION = 5.0, 0.01
 
 
 def metric_warnings(metrics: Mapping[str, float], fit: DataFit | None = None) -> list[str]:
-    """Sentences about what is wrong, the gravest first; an empty list where nothing is.
+    """Return sentences about every metric that is out of bounds, the gravest first; an empty list if none is.
 
     Args:
-        metrics: Figures of merit by their public names; absent ones are not judged.
+        metrics: Metrics by their public names; absent ones are not checked.
         fit: Agreement with the counts, for single patterns that stand out.
+
+    >>> metric_warnings({"flux_closure": 1.0, "object_contrast": 0.2})
+    []
+    >>> metric_warnings({"flux_closure": 1.0, "object_contrast": 0.001})
+    ['The object is flat: it shows no sample, however well the counts agree.']
     """
-    found = [*_about_image(metrics), *_about_counts(metrics)]
+    warnings = [*_about_image(metrics), *_about_counts(metrics)]
     if fit is not None:
-        found += _about_patterns(fit)
-    return found
+        warnings += _about_patterns(fit)
+    return warnings
 
 
 def _about_image(metrics: Mapping[str, float]) -> list[str]:
-    found = []
+    warnings = []
     if metrics.get("object_contrast", 1.0) < FLAT:
-        found.append("The object is flat: it shows no sample, however well the counts agree.")
+        warnings.append("The object is flat: it shows no sample, however well the counts agree.")
     correlation = metrics.get("pearson_r_amplitude")
     if correlation is not None and correlation < POOR_CORRELATION:
-        found.append(f"The amplitude hardly resembles the reference (Pearson r {correlation:.2f}).")
+        warnings.append(f"The amplitude hardly resembles the reference (Pearson r {correlation:.2f}).")
     ratio = metrics.get("output_vs_truth_ratio")
     if ratio is not None and abs(ratio - 1) > SCALE_TOLERANCE:
-        found.append(f"The amplitude scale is off: the object's mean amplitude is {ratio:.3g} times the reference's.")
-    return found
+        warnings.append(
+            f"The amplitude scale is off: the object's mean amplitude is {ratio:.3g} times the reference's."
+        )
+    return warnings
 
 
 def _about_counts(metrics: Mapping[str, float]) -> list[str]:
-    found = []
+    warnings = []
     closure = metrics.get("flux_closure")
     if closure is not None and abs(closure - 1) > CLOSURE_TOLERANCE:
         amplitude = np.sqrt(max(closure, 0.0))
-        found.append(
+        warnings.append(
             f"The model predicts {closure:.3g} times the measured photons: object times probe has about "
             f"{amplitude:.3g} times the amplitude that it should have."
         )
     residual, noise = metrics.get("amplitude_residual"), metrics.get("expected_residual")
     if residual is not None and noise is not None:
-        found += _about_residual(residual, noise)
-    return found
+        warnings += _about_residual(residual, noise)
+    return warnings
 
 
 def _about_residual(residual: float, noise: float) -> list[str]:
@@ -137,6 +144,6 @@ def _about_residual(residual: float, noise: float) -> list[str]:
 def _about_patterns(fit: DataFit) -> list[str]:
     residual = fit.per_pattern_residual
     outliers = int((residual > OUTLIER * np.median(residual)).sum())
-    if outliers > OUTLIER_SHARE * len(residual):
+    if outliers > MAX_OUTLIER_FRACTION * len(residual):
         return [f"{outliers} of {len(residual)} patterns fit more than {OUTLIER:.0f} times worse than the median."]
     return []

@@ -21,6 +21,7 @@ from ptypinn.models import MODELS
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler
 from ptypinn.utils.files import atomic_path
 
@@ -94,7 +95,7 @@ class Bundle:
             InputError: Where the weights do not fit the network that the header names.
         """
         header = self.header
-        dose = float((probe.abs().double() ** 2).sum() / (self.probe.abs().double() ** 2).sum()) ** 0.5
+        dose = float(probe_photons(probe) / probe_photons(self.probe)) ** 0.5
         scaler = IntensityScaler(header.input_scale * dose)
         with torch.no_grad():
             scaler.log_scale.add_(header.log_scale - math.log(header.input_scale))

@@ -7,10 +7,11 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from ptypinn.models.blocks import transmitted_amplitude
-from ptypinn.physics.forward import detect, diffract, far_field, power, to_centred
+from ptypinn.physics.forward import detect, diffract, far_field, to_centred
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import extract_patches
 from ptypinn.physics.shift import shift_probe
-from ptypinn.physics.stitch import align, normalise, probe_intensity, stitch
+from ptypinn.physics.stitch import probe_intensity, shift_patches, stitch, weighted_mean
 from ptypinn.scale import IntensityScaler, StatsRecorder
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
@@ -50,7 +51,7 @@ class PatchPredictor(nn.Module):
         super().__init__()
         self.network, self.scaler = network, scaler
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-        self.photons = float(power(probe))
+        self.photons = float(probe_photons(probe))
         # Real numbers, so that optimisers and checkpoints treat the probe like every other parameter.
         shape = torch.view_as_real(probe / self.photons**0.5 * probe.shape[-1]).contiguous()
         self.probe_shape = nn.Parameter(shape, requires_grad=train_probe)
@@ -135,5 +136,5 @@ def _merge(
 ) -> tuple[Tensor, Tensor]:
     """Objects of the windows, and their illumination."""
     weights = probe_intensity(probes).view(patches.shape)
-    weighted, total = stitch(align(patches, fractions), weights, corners, *shape)
-    return normalise(weighted, total), total
+    weighted, total = stitch(shift_patches(patches, fractions), weights, corners, *shape)
+    return weighted_mean(weighted, total), total

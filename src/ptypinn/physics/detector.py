@@ -38,6 +38,6 @@ def draw_dead_pixels(size: int, number: int, generator: torch.Generator) -> Mask
     return mask.view(size, size)
 
 
-def kill_pixels(counts: Real[Tensor, "*batch y x"], mask: Mask) -> Real[Tensor, "*batch y x"]:
+def zero_dead_pixels(counts: Real[Tensor, "*batch y x"], mask: Mask) -> Real[Tensor, "*batch y x"]:
     """Let dead pixels read zero."""
     return counts * mask

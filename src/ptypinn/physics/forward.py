@@ -72,11 +72,6 @@ def expected_counts(canvases: Canvases, probe: Probe, corners: Corners, fraction
     return diffract(patches, probes)
 
 
-def power(probe: Probe) -> Tensor:
-    """Photons per pattern through vacuum: `sum(abs(probe)**2)` over modes and pixels, float64 scalar."""
-    return torch.sum(probe.real.double().square() + probe.imag.double().square())
-
-
 Fields = Complex[Tensor, "*batch y x"]
 
 

@@ -15,7 +15,7 @@ from ptypinn.types import Corners, Probe
 BATCH = 256
 
 
-def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
+def compute_illumination(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
     """Photons that a probe at integer corners puts on every pixel of a canvas that holds all its patches."""
     total, power = probe.new_zeros((1, height, width), dtype=probe.real.dtype), probe_intensity(probe[None])
     for part in torch.split(corners, BATCH, dim=1):
@@ -23,7 +23,7 @@ def illumination_of(probe: Probe, corners: Corners, height: int, width: int) -> 
     return total[0]
 
 
-def illumination_at(
+def compute_illumination_at(
     positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
 ) -> Float64[np.ndarray, "height width"]:
     """Photons that a probe at canvas positions puts on every object pixel; what leaves the canvas is cut off."""

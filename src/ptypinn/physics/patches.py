@@ -54,7 +54,7 @@ def add_patches(canvases: AnyCanvases, patches: AnyPatches, corners: Corners) ->
         _add_by_slices(canvas, window_patches, window_corners)
 
 
-def frame_of(
+def bounding_canvas(
     positions: Float[Tensor, "batch 2"], size: int, margin: int = 0
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Smallest canvas that holds every patch at these positions.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Complex, Float64
 from torch import Tensor
 
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.types import Probe
 
 FIELD_OF_VIEW = 4
@@ -45,7 +45,7 @@ def disk_probe(size: int, radius: float, photons: float = 1.0, edge: float = 1.0
         photons: Photons per pattern through vacuum.
         edge: Standard deviation of the edge, pixels.
     """
-    return normalise(_soft_disk(_radius(size), radius, edge), photons)
+    return scale_to_photons(_soft_disk(_radius(size), radius, edge), photons)
 
 
 def gaussian_probe(size: int, fwhm: float, photons: float = 1.0) -> Probe:
@@ -57,10 +57,10 @@ def gaussian_probe(size: int, fwhm: float, photons: float = 1.0) -> Probe:
         photons: Photons per pattern through vacuum.
     """
     sigma = fwhm / (8 * torch.tensor(2.0).log()).sqrt().item()
-    return normalise(torch.exp(-(_radius(size) ** 2) / (4 * sigma**2)), photons)
+    return scale_to_photons(torch.exp(-(_radius(size) ** 2) / (4 * sigma**2)), photons)
 
 
-def curve(probe: Probe, radius: float, phase: float) -> Probe:
+def add_curvature(probe: Probe, radius: float, phase: float) -> Probe:
     """A probe out of focus: the same amplitude with a quadratic phase.
 
     Args:
@@ -86,7 +86,7 @@ def zone_plate_probe(size: int, optics: ZonePlate, photons: float = 1.0) -> Prob
     pupil = zone_plate_pupil(size * FIELD_OF_VIEW, optics)
     field = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(pupil)))
     start = size * (FIELD_OF_VIEW - 1) // 2
-    return normalise(field[start : start + size, start : start + size], photons)
+    return scale_to_photons(field[start : start + size, start : start + size], photons)
 
 
 def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
@@ -101,7 +101,7 @@ def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
     return torch.polar(opening, 2 * torch.pi * waves * radius**2)
 
 
-def waves_of_defocus(distance_m: float, wavelength_m: float, outermost_zone_m: float) -> float:
+def defocus_to_waves(distance_m: float, wavelength_m: float, outermost_zone_m: float) -> float:
     """Defocus at the rim of a zone plate's pupil: `lambda z / (8 dr**2)` waves, since the rim is at `q = 1/(2 dr)`.
 
     Args:
@@ -112,12 +112,12 @@ def waves_of_defocus(distance_m: float, wavelength_m: float, outermost_zone_m: f
     return wavelength_m * distance_m / (8 * outermost_zone_m**2)
 
 
-def distance_of_defocus(waves: float, wavelength_m: float, outermost_zone_m: float) -> float:
+def defocus_to_distance(waves: float, wavelength_m: float, outermost_zone_m: float) -> float:
     """Focus to sample, metres: the inverse of `waves_of_defocus`."""
     return waves * 8 * outermost_zone_m**2 / wavelength_m
 
 
-def pupil_radius_of(outermost_zone_m: float, pixel_size_m: float) -> float:
+def compute_pupil_radius(outermost_zone_m: float, pixel_size_m: float) -> float:
     """Pupil radius on the detector as a fraction of its half-width: `q = 1/(2 dr)` over `1/(2 pixel)`."""
     return pixel_size_m / outermost_zone_m
 
@@ -144,7 +144,7 @@ def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ..
     orthogonal, triangle = torch.linalg.qr(functions)
     orthogonal = orthogonal * (triangle.diagonal() / triangle.diagonal().abs())
     weights = torch.tensor(fractions, dtype=torch.float64)
-    scale = (weights / weights.sum() * power(probe)).sqrt()
+    scale = (weights / weights.sum() * probe_photons(probe)).sqrt()
     return torch.fft.ifft2((orthogonal * scale).T.reshape(-1, size, size), norm="ortho").to(torch.complex64)
 
 
@@ -161,10 +161,10 @@ def equivalent_diameter(probe: Probe) -> float:
     return 2 * float((area / torch.pi).sqrt())
 
 
-def normalise(field: Tensor, photons: float) -> Probe:
+def scale_to_photons(field: Tensor, photons: float) -> Probe:
     """Give a field (y, x) or modes (mode, y, x) the wanted photons per pattern; complex64."""
     modes = (field if field.ndim == 3 else field[None]).to(torch.complex128)
-    return (modes * (photons / power(modes)).sqrt()).to(torch.complex64)
+    return (modes * (photons / probe_photons(modes)).sqrt()).to(torch.complex64)
 
 
 def _axes(size: int) -> tuple[Float64[Tensor, "y 1"], Float64[Tensor, " x"]]:

@@ -25,7 +25,7 @@ def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
     return (probes.real.square() + probes.imag.square()).sum(1)
 
 
-def align(patches: Patches, fractions: Float[Tensor, "position 2"] | None) -> Patches:
+def shift_patches(patches: Patches, fractions: Float[Tensor, "position 2"] | None) -> Patches:
     """Move patches from the frame of their probe to the integer pixels of the canvas.
 
     A patch of the probe at corner + fraction holds `O(corner + fraction + r)`; the canvas wants `O(corner + r)`.
@@ -58,7 +58,7 @@ def stitch(
     return place_patches(patches * weights, corners, height, width), place_patches(weights, corners, height, width)
 
 
-def normalise(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> Canvases:
+def weighted_mean(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> Canvases:
     """Weighted mean object; uncovered pixels hold `fill` (vacuum).
 
     Args:
@@ -66,10 +66,10 @@ def normalise(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> C
         weights: Sum of weights, (window, height, width).
         fill: Transmission of pixels that no patch covers.
     """
-    lit = covered(weights)
+    lit = coverage_mask(weights)
     return torch.where(lit, weighted / torch.where(lit, weights, 1.0), torch.full_like(weighted, fill))
 
 
-def covered(weights: WeightSums) -> Bool[Tensor, "window height width"]:
+def coverage_mask(weights: WeightSums) -> Bool[Tensor, "window height width"]:
     """Canvas pixels that carry weight: more than `DARK` times the window's strongest."""
     return weights > DARK * weights.amax((1, 2), keepdim=True)

@@ -139,11 +139,6 @@ def read_photon_record(scan: ScanData) -> PhotonRecord:
     return PhotonRecord(None, None, "no record")
 
 
-def probe_photons(probe: np.ndarray) -> float:
-    """Photons per pattern through vacuum, `sum(abs(probe)**2)`, float64."""
-    return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
-
-
 def _as_photons(value: object) -> float | None:
     """Return a positive finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):

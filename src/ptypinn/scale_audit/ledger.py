@@ -17,8 +17,9 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import LedgerEntry, compute_stats
-from ptypinn.scale_audit.count_checks import probe_photons, sample_patterns
+from ptypinn.scale_audit.count_checks import sample_patterns
 from ptypinn.scale_audit.network_entries import parse_entries
 from ptypinn.scale_audit.photon_budget import PhotonBudget, compute_photon_budget, rms_transmission
 

@@ -1,4 +1,4 @@
-"""Ledger entries of merge and stitching, from their effect on an object that is 1 everywhere, with the run's weights."""
+"""Ledger entries of merge and stitching, from their effect on an object that is 1 everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptypinn.physics.stitch import covered
+from ptypinn.physics.stitch import coverage_mask
 from ptypinn.scale import LedgerEntry, compute_stats
 
 MAX_ROUNDING = 1e-6
@@ -28,7 +28,7 @@ def build_merge_entries(
         illumination: Sum of probe intensities over positions, (height, width).
         well_lit: Well-illuminated pixels, on which objects are compared, (height, width).
     """
-    mask = covered(weights[None])[0] & (illumination > 0)
+    mask = coverage_mask(weights[None])[0] & (illumination > 0)
     merged = torch.where(mask, constant / torch.where(mask, weights, 1.0), 1.0)
     moduli = torch.where(mask, object_.abs(), 0.0)
     clear = torch.from_numpy(well_lit).to(mask.device)
@@ -62,7 +62,7 @@ def _divide_by_response(moduli: Tensor, response: Tensor, mask: Tensor) -> Tenso
 
 
 def _factors(before: Tensor, after: Tensor, region: Tensor, illumination: Tensor) -> tuple[float, float]:
-    """Return the ratio of mean amplitudes in a region, and of rms amplitudes weighted by the illumination everywhere."""
+    """Return the ratios of mean amplitudes in a region, and of illumination-weighted rms amplitudes everywhere."""
 
     def ratio(weight: Tensor, power: int) -> float:
         below = (weight.double() * before.double() ** power).sum()

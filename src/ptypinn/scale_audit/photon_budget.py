@@ -14,8 +14,9 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.forward import detect, far_field, to_centred
-from ptypinn.physics.illumination import illumination_at
-from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, probe_photons, read_photon_record
+from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.optics import probe_photons
+from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, read_photon_record
 
 MIN_GOOD_FRACTION = 0.98
 """Fraction of the photons on good pixels below which only a truth determines the rest."""
@@ -144,7 +145,7 @@ def _part_over_whole(recon: Reconstruction, scan: ScanData, part: ScanData, trut
         return float(pattern_sums(part).mean() / pattern_sums(scan).mean())
     assert scan.truth is not None
     positions = scan.positions_px.round()  # fractions of a pixel make no difference to a mean
-    everywhere = illumination_at(positions, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
+    everywhere = compute_illumination_at(positions, recon.probe, (scan.truth.shape[0], scan.truth.shape[1]))
     return (rms_transmission(truth, recon.illumination) / rms_transmission(scan.truth, everywhere)) ** 2
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.scan import ScanData
 from ptypinn.models.patch_predictor import PHOTONS, PatchPredictor
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.scale import LedgerEntry, Stats, compute_input_scale, compute_stats
 from ptypinn.scale_audit.count_checks import read_photon_record
 from ptypinn.scale_audit.network_entries import build_conditioning_entries
@@ -54,7 +54,7 @@ def build_training_ledger(
 
 
 def compute_gauge(ledger: Sequence[LedgerEntry]) -> float | None:
-    """Return the amplitude factor from the network's object to transmission, by the photons of the training patterns."""
+    """Return the amplitude factor from the network's object to transmission, by the training photons."""
     closure = next((entry.discrepancy for entry in ledger if entry.stage == "propagation"), 0.0)
     return 1 / closure if closure > 0 and math.isfinite(closure) else None
 
@@ -69,7 +69,7 @@ def _probe_entry(scan: ScanData, photons: float) -> LedgerEntry:
 
 def _label_entry(scan: ScanData, labels: np.ndarray, patterns: np.ndarray, photons: float) -> LedgerEntry:
     probe = scan.require_probe()
-    illumination = illumination_at(scan.positions_px[patterns], probe, (labels.shape[0], labels.shape[1]))
+    illumination = compute_illumination_at(scan.positions_px[patterns], probe, (labels.shape[0], labels.shape[1]))
     vacuum = float(illumination.sum()) / len(patterns)
     source = "rms transmission: as counted, and of the true object that was the training target"
     rms = rms_transmission(labels, illumination)

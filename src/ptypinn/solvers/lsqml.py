@@ -26,9 +26,9 @@ from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.quasi_newton.problem import Result, SolverOptions
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import extend_modes
 from ptypinn.utils.progress import Progress, silent
 
@@ -124,7 +124,7 @@ def run_lsqml(
     *,
     start: Canvas | None = None,
     progress: Progress = silent,
-) -> Result:
+) -> QuasiNewtonResult:
     """Solve a scan by LSQ-ML of ptychi.
 
     Args:
@@ -149,25 +149,25 @@ def run_lsqml(
     origin, shape = canvas_frame(scan)
     positions = canvas_positions(scan)
     corners, _ = split_positions(torch.from_numpy(positions))
-    return Result(
+    return QuasiNewtonResult(
         object=obj,
         probe=probe,
         positions_px=positions,
         origin_px=origin,
-        illumination=illumination_of(torch.from_numpy(probe), corners, *shape).numpy(),
+        illumination=compute_illumination(torch.from_numpy(probe), corners, *shape).numpy(),
         history={"loss": losses},
         notes={"engine": f"ptychi {version('ptychi')}, LSQ-ML", "lsqml": asdict(options), "passes": iterations},
     )
 
 
-def refine_with_ptychi(
+def refine_lsqml(
     scan: ScanData,
-    options: SolverOptions,
+    options: QuasiNewtonOptions,
     device: torch.device,
     seed: int,
     progress: Progress = silent,
     start: Reconstruction | None = None,
-) -> Result:
+) -> QuasiNewtonResult:
     """`refine` by LSQ-ML: the options that it knows, from a flat object or a given reconstruction.
 
     Args:

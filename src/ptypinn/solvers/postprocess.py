@@ -24,7 +24,7 @@ from ptypinn.scale import (
 )
 from ptypinn.scale_audit.ledger import attach_ledger
 from ptypinn.scale_audit.photon_budget import truth_on_canvas
-from ptypinn.uncertainty import with_trust
+from ptypinn.uncertainty import add_uncertainty
 
 FLUX_SOURCE = "closed form: the global factor of largest likelihood, which the object holds"
 
@@ -71,7 +71,7 @@ def finalise(
     if run_entries is not None:
         entries += run_entries(fit)
     whole_scan = whole_scan or scan
-    reconstruction = with_trust(reconstruction.with_fit(fit, whole_scan), scan, fit, model_card)
+    reconstruction = add_uncertainty(reconstruction.with_fit(fit, whole_scan), scan, fit, model_card)
     return attach_ledger(reconstruction, whole_scan, entries, fit, scan)
 
 

@@ -19,14 +19,14 @@ from ptypinn.utils.progress import Progress, Watch
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demonstration makes."""
+    """Result of the demonstration."""
 
     scan: ScanData
     """The simulated scan, with its truth."""
     recon: Reconstruction
-    """What the learned solver makes of the scan."""
+    """Reconstruction by the unrolled solver."""
     evaluation: Evaluation
-    """How well it agrees with the truth and with the counts."""
+    """Agreement with the truth and with the counts."""
 
 
 def demo(
@@ -38,24 +38,24 @@ def demo(
 ) -> Demonstration:
     """Simulate dense lines under a defocused zone-plate probe, and reconstruct them with the weights of the package.
 
-    The truth takes no part in it: it is used to judge, at the end.
+    The truth is used for the final evaluation alone.
 
     Args:
         config: Size of the scan and rounds of the solver.
         output_dir: Folder for the scan file (`scan.h5`).
-        progress: Told about every step.
-        watch: Called after every round of the solver with a function that gives the reconstruction so far.
+        progress: Called after every step.
+        watch: Called after every round of the solver with a function that returns the reconstruction so far.
     """
     config, folder = config or DemoConfig(), Path(output_dir)
     with cpu_threads(config.threads):
-        scan = simulate(simulation_of(config), progress=progress)
+        scan = simulate(configure_demo_scan(config), progress=progress)
         save(scan, folder / "scan.h5")
-        recon = reconstruct(scan, None, reconstruction_of(config), progress=progress, watch=watch)
+        recon = reconstruct(scan, None, configure_demo_solver(config), progress=progress, watch=watch)
         return Demonstration(scan, recon, evaluate(recon, scan))
 
 
-def simulation_of(config: DemoConfig) -> SimulateConfig:
-    """The scan that the demonstration simulates."""
+def configure_demo_scan(config: DemoConfig) -> SimulateConfig:
+    """Configure the scan of the demonstration."""
     return SimulateConfig(
         object="lines",
         object_size=(config.object_size, config.object_size),
@@ -66,6 +66,6 @@ def simulation_of(config: DemoConfig) -> SimulateConfig:
     )
 
 
-def reconstruction_of(config: DemoConfig) -> ReconstructConfig:
-    """How the demonstration reconstructs."""
+def configure_demo_solver(config: DemoConfig) -> ReconstructConfig:
+    """Configure the reconstruction of the demonstration."""
     return ReconstructConfig(rounds=config.rounds, refine_probe=False, device=config.device, seed=config.seed)

@@ -143,7 +143,8 @@ def _verdict(findings: list[Finding], ledger: Ledger, tolerance: float) -> str:
         return f"no loss: every stage preserves the scale, and {total}"
     stages = "; ".join(_describe(finding) for finding in findings)
     if all(finding.stage == COMPARISON for finding in findings):
-        return f"no loss: every stage preserves the scale, but the object is not as uniform as the truth ({total}): {stages}"
+        healthy = "no loss: every stage preserves the scale"
+        return f"{healthy}, but the object is not as uniform as the truth ({total}): {stages}"
     if not any(finding.reaches_object for finding in findings):
         return f"no amplitude is lost ({total}), but something is wrong: {stages}"
     number = {1: "one stage does", 2: "two stages do"}.get(len(findings), f"{len(findings)} stages do")

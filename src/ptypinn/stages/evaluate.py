@@ -12,18 +12,18 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import RingCorrelation, checkerboard_split, compute_data_fit, object_contrast
-from ptypinn.metrics.comparison import Comparison, compare, compare_halves, lit_pixels
+from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
 from ptypinn.metrics.summary import (
-    correlate,
+    correlate_rings,
     fit_metrics,
     metric_warnings,
     reference_metrics,
-    resolution,
+    resolution_metrics,
     uncertainty_metrics,
 )
 from ptypinn.scale_audit.network_entries import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
-from ptypinn.uncertainty import warnings_of
+from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device
 
 Halves = tuple[Reconstruction, Reconstruction]
@@ -94,7 +94,7 @@ def evaluate(
     part = None if scan is None else recon.scan_part(scan)
     if not np.isfinite(recon.object).all():
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
-    metrics, notes = {"object_contrast": object_contrast(recon.object, lit_pixels(recon, config))}, dict[str, str]()
+    metrics, notes = {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))}, dict[str, str]()
     comparison = compare(recon, part, reference, config)
     if comparison is not None:
         metrics |= reference_metrics(comparison)
@@ -104,7 +104,7 @@ def evaluate(
         metrics |= fit_metrics(fit)
     metrics |= uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
-    warnings = [*warnings_of(recon, with_fit=fit is None), *metric_warnings(metrics, fit)]
+    warnings = [*recorded_warnings(recon, with_fit=fit is None), *metric_warnings(metrics, fit)]
     return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
 
 
@@ -133,13 +133,13 @@ def _add_resolution(
     config: EvaluateConfig,
 ) -> RingCorrelation | None:
     """Add the resolution to metrics and notes; return the ring correlation to draw."""
-    frc = None if comparison is None else correlate(comparison, notes)
+    frc = None if comparison is None else correlate_rings(comparison, notes)
     if halves is not None:
-        half = correlate(compare_halves(*halves, config), notes)
+        half = correlate_rings(compare_halves(*halves, config), notes)
         if half is not None:
-            metrics |= resolution(half, "split_half_frc", notes)
+            metrics |= resolution_metrics(half, "split_half_frc", notes)
         frc = frc or half
-    metrics |= resolution(frc, "frc", notes) if frc is not None else {}
+    metrics |= resolution_metrics(frc, "frc", notes) if frc is not None else {}
     return frc
 
 

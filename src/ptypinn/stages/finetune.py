@@ -1,4 +1,4 @@
-"""The `finetune` stage: adapt the learned solver's network to one scan, from its counts alone."""
+"""The `finetune` stage: adapt the network of the unrolled solver to one scan, from its counts alone."""
 
 from __future__ import annotations
 
@@ -18,24 +18,37 @@ from ptypinn.data.scan import ScanData
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.solvers.unrolled.problem import LearnedOptions
-from ptypinn.solvers.unrolled.round_schedule import light_on, usual_rounds
-from ptypinn.solvers.unrolled.solver import Solution, find_probe
-from ptypinn.training.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
-from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
-from ptypinn.training.finetune_module import NOTED, FinetuneTask, ValidateEveryEpoch
-from ptypinn.training.model_card import Outcome, finetuned_card
-from ptypinn.training.self_supervision import Parts, SelfSupervision, split_patterns
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
+from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.solver import UnrolledResult, find_probe
+from ptypinn.training.callbacks import (
+    LearningCurve,
+    ReportProgress,
+    make_trainer,
+    quiet_lightning,
+    restore_process_state,
+)
+from ptypinn.training.checkpoints import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    find_checkpoint,
+    load_checkpoint,
+    make_checkpoint_callback,
+)
+from ptypinn.training.finetune_module import CHECKPOINT_KEYS, FinetuneModule, ValidateEveryEpoch
+from ptypinn.training.model_card import FinetuneOutcome, make_finetuned_card
+from ptypinn.training.self_supervision import PatternSplit, SelfSupervision, split_patterns
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, Watch, relayed, silent
 
 WEIGHTS = "weights.safetensors"
 """File of the weights inside the run folder."""
 COLUMNS = ("epoch", "train_loss", "val_loss", "learning_rate")
-"""Of the learning curve: deviance per judging pixel after corrections, per pixel of the patterns that validate, and
-the learning rate."""
+"""Columns of the learning curve: deviance per held-out pixel after corrections, deviance per pixel of the validation
+patterns, and the learning rate."""
 GRADIENT_CLIP = 1.0
-"""Largest norm of a gradient step; longer gradients are shortened."""
+"""Maximum norm of the gradient of a step."""
 
 
 def finetune(
@@ -47,61 +60,61 @@ def finetune(
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Path:
-    """Fine-tune the network of the learned solver on a scan, without ground truth.
+    """Fine-tune the network of the unrolled solver on a scan, without ground truth.
 
-    Every epoch solves the scan once more, with other pixels left out, and lets the counts of these judge every
-    correction. Patterns that nothing fits say when to stop. The weights that explain them best are kept: those at the
-    start, where none are better (`kept` in the model card).
+    Every epoch solves the scan once more with other held-out pixels, whose counts score every correction. The deviance
+    of validation patterns, which are never fitted, decides when to stop. The weights of its minimum are returned; the
+    initial ones, where none are better (`kept` in the model card).
 
     Args:
         scan: The scan; needs a probe, which may be a guess.
-        config: Where to start, on what, for how long.
+        config: Initial weights, data, optimiser.
         output_dir: Folder for the weights, the checkpoints and the learning curve.
-        progress: Told about every step.
-        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
-            bit for bit.
-        watch: Called after every epoch with a function that gives the reconstruction that it has ended with.
+        progress: Called after every step.
+        resume: Continue from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run,
+            bit for bit on a CPU.
+        watch: Called after every epoch with a function that returns its reconstruction.
 
     Returns:
         Path of the weights, for `reconstruct(scan, model=...)`.
 
     Raises:
-        InputError: Where the scan cannot be solved, the loss is not finite, the weights to start from cannot be read,
+        InputError: Where the scan cannot be solved, the loss is not finite, the initial weights cannot be read,
             or there is nothing to resume.
     """
     config, folder = config or FinetuneConfig(), Path(output_dir)
     require_far_field(scan)
     scan, start = calibrate_probe(scan), _start(config)
-    checkpoint = to_resume(folder, NOTED) if resume else None
+    checkpoint = find_checkpoint(folder, CHECKPOINT_KEYS) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
-    rounds = config.rounds or usual_rounds(light_on(scan))
-    with quiet_lightning(), process_restored(), cpu_threads(config.threads):
+    rounds = config.rounds or default_rounds(estimate_illumination(scan))
+    with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
         scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
-        options = LearnedOptions(refine_probe=False, loss=config.loss)
-        teacher = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
-        about, seen = _about(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
-        task = FinetuneTask(network, teacher, config, rounds, about, seen)
+        options = UnrolledOptions(refine_probe=False, loss=config.loss)
+        supervision = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
+        identity, epoch_watch = _identify(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
+        task = FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
         trainer = _trainer(config, folder, progress or silent)
         trainer.fit(task, list(range(rounds)), ckpt_path=checkpoint, weights_only=True)
-    return _kept(task, folder, scan, parts, start)
+    return _write_best(task, folder, scan, parts, start)
 
 
-def _reconstruction(scan: ScanData, parts: Parts, solution: Solution) -> Reconstruction:
-    return solution.reconstruction(scan, {"stage": "finetune"}, parts.fits)
+def _reconstruction(scan: ScanData, parts: PatternSplit, solution: UnrolledResult) -> Reconstruction:
+    return solution.reconstruction(scan, {"stage": "finetune"}, parts.train)
 
 
 def _with_probe(
-    scan: ScanData, parts: Parts, network: UnrolledCorrection | None, config: FinetuneConfig, report: Progress
+    scan: ScanData, parts: PatternSplit, network: UnrolledCorrection | None, config: FinetuneConfig, report: Progress
 ) -> ScanData:
-    """The scan with the probe that the patterns to learn from tell, where it is to be found."""
+    """Return the scan with the probe refined on the training patterns, where that is requested."""
     if not config.refine_probe:
         return scan
-    options = LearnedOptions(probe_modes=config.probe_modes, loss=config.loss)
+    options = UnrolledOptions(probe_modes=config.probe_modes, loss=config.loss)
     network = None if network is None else copy.deepcopy(network)
-    found = find_probe(scan.subset(parts.fits), network, options, pick_device(config.device), report=report)
-    return scan.replace(probe=found.probe)
+    solution = find_probe(scan.subset(parts.train), network, options, pick_device(config.device), report=report)
+    return scan.replace(probe=solution.probe)
 
 
 def _start(config: FinetuneConfig) -> Weights | None:
@@ -110,12 +123,12 @@ def _start(config: FinetuneConfig) -> Weights | None:
     return load_weights(None if config.start == "shipped" else config.start)
 
 
-def _about(scan: ScanData, parts: Parts, network: UnrolledCorrection) -> list[float]:
-    """Figures that differ between scans and between weights."""
-    counts = scan.counts[parts.fits[:: max(1, len(parts.fits) // 16)]]
+def _identify(scan: ScanData, parts: PatternSplit, network: UnrolledCorrection) -> list[float]:
+    """Return numbers that differ between scans and between weights."""
+    counts = scan.counts[parts.train[:: max(1, len(parts.train) // 16)]]
     weights = torch.cat([value.detach().flatten() for value in network.parameters()]).double()
-    figures = (counts.sum(dtype="float64"), abs(scan.require_probe()).sum(), scan.positions_px[parts.fits].sum())
-    return [*map(float, figures), float(weights.abs().sum()), float(weights.square().sum())]
+    sums = (counts.sum(dtype="float64"), abs(scan.require_probe()).sum(), scan.positions_px[parts.train].sum())
+    return [*map(float, sums), float(weights.abs().sum()), float(weights.square().sum())]
 
 
 def _trainer(config: FinetuneConfig, folder: Path, progress: Progress) -> lightning.Trainer:
@@ -124,18 +137,18 @@ def _trainer(config: FinetuneConfig, folder: Path, progress: Progress) -> lightn
         LearningCurve(folder, COLUMNS),
         ReportProgress(progress, "finetune"),
         EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
-        keep(folder, BEST, "val_loss"),
-        keep(folder, LAST),
+        make_checkpoint_callback(folder, BEST, "val_loss"),
+        make_checkpoint_callback(folder, LAST),
     ]
     device = pick_device(config.device)
-    return trainer_of(folder, device, callbacks, epochs=config.epochs, gradient_clip_val=GRADIENT_CLIP)
+    return make_trainer(folder, device, callbacks, epochs=config.epochs, gradient_clip_val=GRADIENT_CLIP)
 
 
-def _kept(task: FinetuneTask, folder: Path, scan: ScanData, parts: Parts, start: Weights | None) -> Path:
-    """Write the average weights of the best epoch, or those at the start where that is no better."""
-    best = read(folder / CHECKPOINTS / BEST, NOTED)
-    outcome = Outcome(best["val_start"], best["val_loss"], int(best["epoch"]) + 1, int(best["global_step"]))
-    card = finetuned_card(scan, parts, task.config, task.rounds, start, outcome)
+def _write_best(task: FinetuneModule, folder: Path, scan: ScanData, parts: PatternSplit, start: Weights | None) -> Path:
+    """Write the averaged weights of the best epoch, or the initial ones where that is no better."""
+    best = load_checkpoint(folder / CHECKPOINTS / BEST, CHECKPOINT_KEYS)
+    outcome = FinetuneOutcome(best["val_start"], best["val_loss"], int(best["epoch"]) + 1, int(best["global_step"]))
+    card = make_finetuned_card(scan, parts, task.config, task.rounds, start, outcome)
     if outcome.gained:
         task.cpu().load_state_dict(best["state_dict"])
         return save_weights(task.averaged, card, folder / WEIGHTS)

@@ -15,6 +15,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.optics import NAMES
+from ptypinn.physics.optics import mode_photons
 from ptypinn.physics.probes import equivalent_diameter, power_at_edge
 
 DEFAULTS = InfoConfig()
@@ -62,7 +63,7 @@ class ScanInfo:
         """Photons per pattern in every probe mode (in the probe's own unit while its scale is arbitrary)."""
         if self.scan.probe is None:
             return []
-        return np.sum(np.abs(self.scan.probe.astype(np.complex128)) ** 2, axis=(1, 2)).tolist()
+        return mode_photons(self.scan.probe).tolist()
 
     @property
     def overlap(self) -> float | None:

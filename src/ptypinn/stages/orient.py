@@ -23,15 +23,13 @@ from ptypinn.data.orientation import ORIENTATIONS, Orientation
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.solvers.quasi_newton.problem import Problem, Result, SolverOptions
+from ptypinn.physics.optics import illumination_mask, mode_photons
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.progress import Progress, silent
 
 DEFAULTS = InfoConfig()
 SURE, LIKELY = 1.3, 1.1
 """Residual of the next best over that of the best from which the best is taken as sure, and as likely."""
-LIT = 0.1
-"""The object is shown where the light exceeds this share of the largest."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -175,7 +173,7 @@ def _middle(scan: ScanData, count: int) -> ScanData:
 
 def _strongest(probe: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.ndarray, "1 y x"]:
     """The strongest mode with the power of all."""
-    powers = np.asarray(np.sum(np.abs(probe) ** 2, axis=(1, 2), dtype=np.float64))
+    powers = mode_photons(probe)
     best = int(powers.argmax())
     return np.asarray(probe[best : best + 1] * np.sqrt(powers.sum() / powers[best]), np.complex64)
 
@@ -189,17 +187,17 @@ def _focus(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
 
 def _try(scan: ScanData, turn: Orientation, iterations: int) -> Candidate:
     scan = scan.replace(positions_px=turn.positions(scan.positions_px))
-    options = SolverOptions(iterations, 1, True, False, "amplitude", early_stop=False, tolerance=0.0)
+    options = QuasiNewtonOptions(iterations, 1, True, False, "amplitude", early_stop=False, tolerance=0.0)
     with torch.no_grad():
-        result = Problem(scan, options, torch.device("cpu")).solve(silent)
+        result = QuasiNewtonProblem(scan, options, torch.device("cpu")).solve(silent)
     fit = compute_data_fit(scan, result.object, result.probe, result.positions_px)
     return Candidate(turn, fit.amplitude_residual, fit.per_pattern_residual, _lit(result))
 
 
-def _lit(result: Result) -> Complex64[np.ndarray, "height width"]:
+def _lit(result: QuasiNewtonResult) -> Complex64[np.ndarray, "height width"]:
     """The object inside the box where light fell."""
-    lit = result.illumination > LIT * result.illumination.max()
-    box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(lit))
+    illuminated = illumination_mask(result.illumination)
+    box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(illuminated))
     return np.ascontiguousarray(result.object[box])
 
 

@@ -10,7 +10,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Bundle, Weights, is_weights, load_bundle, load_weights
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
-from ptypinn.solvers.unrolled.reconstruct import reconstruct_learned
+from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, Watch, silent
 
@@ -56,7 +56,7 @@ def reconstruct(
         if isinstance(found, Bundle):
             return reconstruct_patches(scan, found, config, report)
         place = None if folder is None else Path(folder)
-        return reconstruct_learned(scan, found, config, report, windows=windows, folder=place, watch=watch)
+        return reconstruct_unrolled(scan, found, config, report, windows=windows, folder=place, watch=watch)
 
 
 def _read(model: Model | None) -> Bundle | Weights:

@@ -16,7 +16,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.solvers.postprocess import finalise
-from ptypinn.solvers.quasi_newton.problem import Problem, Result, SolverOptions
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, Watch, relayed, silent
 
@@ -53,18 +53,18 @@ def refine(
     device, options = pick_device(config.device), _solver_options(config)
     with cpu_threads(config.threads):
         if config.engine == "ptychi":
-            from ptypinn.solvers.lsqml import refine_with_ptychi
+            from ptypinn.solvers.lsqml import refine_lsqml
 
-            result = refine_with_ptychi(scan, options, device, config.seed, progress or silent, start)
+            result = refine_lsqml(scan, options, device, config.seed, progress or silent, start)
             return finalise(_reconstruction(scan, config, result), scan, device=device)
         with torch.no_grad():
             seen = relayed(watch, partial(_reconstruction, scan, config))
-            result = Problem(scan, options, device, start).solve(progress or silent, seen)
+            result = QuasiNewtonProblem(scan, options, device, start).solve(progress or silent, seen)
         return finalise(_reconstruction(scan, config, result), scan, device=device, match_flux=True)
 
 
-def _solver_options(config: RefineConfig) -> SolverOptions:
-    return SolverOptions(**{option.name: getattr(config, option.name) for option in fields(SolverOptions)})
+def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:
+    return QuasiNewtonOptions(**{option.name: getattr(config, option.name) for option in fields(QuasiNewtonOptions)})
 
 
 def _check_start(scan: ScanData, start: Reconstruction) -> None:
@@ -80,6 +80,6 @@ def _check_start(scan: ScanData, start: Reconstruction) -> None:
         raise InputError("--start", "positions", found, expected)
 
 
-def _reconstruction(scan: ScanData, config: RefineConfig, result: Result) -> Reconstruction:
+def _reconstruction(scan: ScanData, config: RefineConfig, result: QuasiNewtonResult) -> Reconstruction:
     record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
     return result.reconstruction(scan, record)

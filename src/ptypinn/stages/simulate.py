@@ -14,23 +14,24 @@ from torch import Tensor
 
 from ptypinn._version import __version__
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import read_probe
-from ptypinn.physics.detector import draw_dead_pixels, kill_pixels, sample_counts, saturate
-from ptypinn.physics.forward import expected_counts, power, to_centred
+from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
+from ptypinn.physics.forward import expected_counts, to_centred
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, probe_photons
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probes import (
     ZonePlate,
-    curve,
+    add_curvature,
+    defocus_to_distance,
     disk_probe,
-    distance_of_defocus,
     equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
-    normalise,
     power_at_edge,
+    scale_to_photons,
     zone_plate_probe,
 )
 from ptypinn.physics.scan_patterns import SCANS, jitter, positions_by_number, typical_step
@@ -116,9 +117,9 @@ def draw_probe(config: SimulateConfig) -> Probe:
     elif config.probe == "gaussian":
         probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
     else:
-        probe = normalise(_probe_from_file(config), config.photons)
+        probe = scale_to_photons(_probe_from_file(config), config.photons)
     if config.curvature_rad:
-        probe = curve(probe, config.probe_diameter_px / 2, config.curvature_rad)
+        probe = add_curvature(probe, config.probe_diameter_px / 2, config.curvature_rad)
     return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
 
 
@@ -168,7 +169,7 @@ def _expose(
         if config.saturation is not None:
             saturated += int((drawn > config.saturation).sum())
             drawn = saturate(drawn, float(int(config.saturation)))
-        drawn = kill_pixels(drawn, mask)
+        drawn = zero_dead_pixels(drawn, mask)
         counts = _with_room_for(counts, float(drawn.max()))
         counts[done : done + len(drawn)] = drawn.numpy()
         expected_sum, done = expected_sum + float(expected.sum()), done + len(drawn)
@@ -208,7 +209,7 @@ def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: 
         "config": dataclasses.asdict(config),
         "seed": config.seed,
         "photons_requested": config.photons,
-        "photons_probe": float(power(probe)),
+        "photons_probe": float(probe_photons(probe)),
         **figures,
         "probe_equivalent_diameter_px": diameter,
         "probe_power_at_edge": power_at_edge(probe),
@@ -222,7 +223,7 @@ def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict
     if config.probe != "zone_plate":
         return {}
     zone = pixel_m / config.pupil_radius
-    defocus = distance_of_defocus(config.defocus_waves, wavelength_m, zone)
+    defocus = defocus_to_distance(config.defocus_waves, wavelength_m, zone)
     return {"zone_plate": {"outermost_zone_m": zone, "defocus_m": defocus}}
 
 

@@ -25,17 +25,30 @@ from ptypinn.models.model_file import Bundle, BundleHeader
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import to_fft_order
 from ptypinn.scale import IntensityScaler, compute_input_scale
-from ptypinn.scale_audit.training_ledger import compute_gauge, build_training_ledger
-from ptypinn.training.callbacks import LearningCurve, ReportProgress, process_restored, quiet_lightning, trainer_of
-from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST, keep, read, to_resume
-from ptypinn.training.patch_module import PtychoTask
+from ptypinn.scale_audit.training_ledger import build_training_ledger, compute_gauge
+from ptypinn.training.callbacks import (
+    LearningCurve,
+    ReportProgress,
+    make_trainer,
+    quiet_lightning,
+    restore_process_state,
+)
+from ptypinn.training.checkpoints import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    find_checkpoint,
+    load_checkpoint,
+    make_checkpoint_callback,
+)
+from ptypinn.training.patch_module import PatchNetworkModule
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import to_plain
 
 BUNDLE = "model.safetensors"
-NOTED = frozenset({"config", "scale", "flow"})
-"""What a checkpoint of this training holds besides its state."""
+CHECKPOINT_KEYS = frozenset({"config", "scale", "flow"})
+"""Entries of a checkpoint of this training besides its state."""
 
 
 def train(
@@ -52,9 +65,9 @@ def train(
         scan: The scan; needs a probe, calibrated or relative.
         config: Network, data and optimiser.
         output_dir: Folder for the bundle, the checkpoints and the learning curve.
-        progress: Told about every step.
-        resume: Go on from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run, on a CPU
-            bit for bit.
+        progress: Called after every step.
+        resume: Continue from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run,
+            bit for bit on a CPU.
 
     Returns:
         Path of the bundle.
@@ -65,13 +78,13 @@ def train(
     config, folder = config or TrainConfig(), Path(output_dir)
     require_far_field(scan)
     scan = calibrate_probe(scan)
-    checkpoint = to_resume(folder, NOTED) if resume else None
+    checkpoint = find_checkpoint(folder, CHECKPOINT_KEYS) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     data = _data(scan, config)
     energy = data.mean_pattern_energy()
-    task = PtychoTask(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
-    with quiet_lightning(), process_restored(), cpu_threads(config.threads):
-        trainer = _trainer(config, folder, progress or silent, validates=data.val_windows is not None)
+    task = PatchNetworkModule(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
+    with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
+        trainer = _trainer(config, folder, progress or silent, has_validation=data.val_windows is not None)
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
 
@@ -92,7 +105,7 @@ def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
 
 
 def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
-    """Arguments of the network: its size and gridsize, and what else it takes of the configuration."""
+    """Return the arguments of the network: size and gridsize, and those options that it accepts."""
     offered = {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
     taken = inspect.signature(MODELS[config.model]).parameters
     return {name: value for name, value in offered.items() if name in taken}
@@ -104,7 +117,7 @@ def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredi
     try:
         network = MODELS[config.model](**_hyperparameters(scan, config))
     except ValueError as error:
-        raise InputError(scan.source, "counts", str(error), "patterns that the network takes") from None
+        raise InputError(scan.source, "counts", str(error), "patterns of a size that the network accepts") from None
     scaler = IntensityScaler(compute_input_scale(energy, scan.size), config.trainable_log_scale)
     mask = to_fft_order(torch.from_numpy(scan.good))
     return PatchPredictor(network, scaler, torch.from_numpy(scan.require_probe()), mask, config.train_probe)
@@ -118,16 +131,16 @@ def _truth(scan: ScanData, config: TrainConfig) -> Tensor | None:
     return torch.from_numpy(scan.truth)
 
 
-def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: bool) -> lightning.Trainer:
-    device, monitor = pick_device(config.device), "val_loss" if validates else "train_loss"
+def _trainer(config: TrainConfig, folder: Path, progress: Progress, has_validation: bool) -> lightning.Trainer:
+    device, monitor = pick_device(config.device), "val_loss" if has_validation else "train_loss"
     callbacks = [
         LearningCurve(folder),
         ReportProgress(progress),
         EarlyStopping(monitor, patience=config.patience, check_on_train_epoch_end=True, check_finite=False),
-        keep(folder, BEST, monitor),
-        keep(folder, LAST),
+        make_checkpoint_callback(folder, BEST, monitor),
+        make_checkpoint_callback(folder, LAST),
     ]
-    return trainer_of(
+    return make_trainer(
         folder,
         device,
         callbacks,
@@ -138,8 +151,10 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, validates: b
     )
 
 
-def _bundle(task: PtychoTask, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule) -> Bundle:
-    best = read(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, NOTED)
+def _bundle(
+    task: PatchNetworkModule, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule
+) -> Bundle:
+    best = load_checkpoint(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, CHECKPOINT_KEYS)
     task.cpu().load_state_dict(best["state_dict"])
     predictor = task.predictor
     ledger = build_training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)

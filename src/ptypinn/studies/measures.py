@@ -17,7 +17,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
 from ptypinn.models.model_file import Bundle
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.optics import illumination_mask, typical_illumination
 from ptypinn.scale import compute_input_scale
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.schema import (
@@ -102,7 +103,7 @@ def measure_labels(scan: ScanData, config: TrainConfig) -> TrainingLabels:
     if scan.truth is None:
         return TrainingLabels(used, "the scan has no truth", 0, None, None, None, None, 0)
     illumination = _training_illumination(scan, config)
-    illuminated = illumination > ILLUMINATED_FRACTION * np.percentile(illumination[illumination > 0], 95)
+    illuminated = illumination_mask(illumination, ILLUMINATED_FRACTION)
     values = np.abs(scan.truth[illuminated]).astype(np.float64)
     finite = values[np.isfinite(values)]
     mean, std, low, high = _spread(finite)
@@ -116,7 +117,7 @@ def measure_unseen(scan: ScanData, config: TrainConfig, evaluation: Evaluation) 
     if comparison is None or scan.truth is None or comparison.reference.shape != scan.truth.shape:
         return UnseenPart(0, None, None)
     illumination = _training_illumination(scan, config)
-    dark = illumination < DARK_FRACTION * np.percentile(illumination[illumination > 0], 95)
+    dark = illumination < DARK_FRACTION * typical_illumination(illumination)
     mask, image = comparison.alignment.mask & dark, comparison.alignment.image
     if not mask.any():
         return UnseenPart(0, None, None)
@@ -151,7 +152,7 @@ def _training_illumination(scan: ScanData, config: TrainConfig) -> np.ndarray:
     """Return the photons of the training patterns on every pixel of the truth."""
     assert scan.truth is not None
     positions = scan.positions_px[_parts(scan, config)[0]]
-    return illumination_at(positions, scan.require_probe(), (scan.truth.shape[0], scan.truth.shape[1]))
+    return compute_illumination_at(positions, scan.require_probe(), (scan.truth.shape[0], scan.truth.shape[1]))
 
 
 def _parts(scan: ScanData, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.diagnose import Diagnosis
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.measures import (
@@ -176,7 +175,7 @@ def _photons(scenario: Scenario, scan: ScanData) -> dict[str, float | None]:
         "requested_times_probe_scale_squared": requested * factor**2,
         "expected": provenance.get("photons_expected"),
         "measured": provenance.get("photons_measured"),
-        "through_vacuum": float(np.sum(np.abs(scan.require_probe().astype(np.complex128)) ** 2)),
+        "through_vacuum": probe_photons(scan.require_probe()),
     }
 
 

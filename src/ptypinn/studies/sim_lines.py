@@ -18,8 +18,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
-from ptypinn.physics.forward import power
-from ptypinn.physics.illumination import illumination_at
+from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import disk_probe
 from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.diagnose import Diagnosis, diagnose
@@ -132,7 +132,7 @@ def _simulation(scenario: Scenario) -> tuple[SimulateConfig, np.ndarray | None]:
         probe = _masked(probe, diameter)
         masked = probe.numpy()
     truth, positions = draw_object(config).numpy(), draw_positions(config, probe)[0].numpy()
-    illumination = illumination_at(positions, probe.numpy(), (truth.shape[0], truth.shape[1]))
+    illumination = compute_illumination_at(positions, probe.numpy(), (truth.shape[0], truth.shape[1]))
     transmitted = float((illumination * np.abs(truth).astype(np.float64) ** 2).sum()) / len(positions)
     photons = scenario.value("nphotons") * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
     if not 0 < photons <= MAX_PHOTONS:
@@ -145,9 +145,9 @@ def _masked(probe: Probe, diameter_px: float) -> Probe:
     """Mask a probe by a soft circular support and normalise it to one photon."""
     support = disk_probe(probe.shape[-1], diameter_px / 2).abs()
     cut = probe * (support / support.max())
-    if not 0 < float(power(cut)) < math.inf:
+    if not 0 < float(probe_photons(cut)) < math.inf:
         raise InputError("--probe_mask", "", str(diameter_px), "a support that the probe passes")
-    return (cut / power(cut).sqrt()).to(torch.complex64)
+    return (cut / probe_photons(cut).sqrt()).to(torch.complex64)
 
 
 def _simulated(scenario: Scenario, steps: StepCache, folder: Path, progress: Progress | None) -> tuple[ScanData, str]:

@@ -22,16 +22,16 @@ CURVE = "learning_curve.csv"
 COLUMNS = ("epoch", "train_loss", "val_loss", "learning_rate", "log_scale")
 
 
-def trainer_of(
+def make_trainer(
     folder: Path, device: torch.device, callbacks: Sequence[Callback], *, epochs: int, **options: Any
 ) -> lightning.Trainer:
-    """A trainer on one device that writes nothing but what its callbacks write.
+    """Make a trainer on one device that writes nothing but what its callbacks write.
 
     Args:
-        folder: Of the run.
+        folder: Run folder.
         device: CPU or one GPU.
-        callbacks: In the order in which they are called.
-        epochs: At most so many.
+        callbacks: Callbacks, in the order of their calls.
+        epochs: Maximum number of epochs.
         options: Further arguments of `lightning.Trainer`.
     """
     return lightning.Trainer(
@@ -52,8 +52,8 @@ class LearningCurve(Callback):
     """One line per epoch in `learning_curve.csv`; part of the checkpoint, so that a resumed run continues it.
 
     Args:
-        folder: Where the file goes.
-        columns: What it holds: `epoch`, `learning_rate`, and figures that the task logs.
+        folder: Folder of the file.
+        columns: Columns: `epoch`, `learning_rate`, and metrics that the module logs.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str] = COLUMNS) -> None:
@@ -62,23 +62,23 @@ class LearningCurve(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Add the epoch that ends and rewrite the file."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self.rows.append({"epoch": float(trainer.current_epoch), "learning_rate": rate, **figures})
+        self.rows.append({"epoch": float(trainer.current_epoch), "learning_rate": rate, **metrics})
         lines = [",".join(_cell(row, name) for name in self._columns) for row in self.rows]
         write_text(self._path, "\n".join([",".join(self._columns), *lines]) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        """The lines so far."""
+        """Return the lines so far."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the lines of an earlier part of the run."""
+        """Restore the lines of an earlier part of the run."""
         self.rows = list(state_dict["rows"])
 
 
 class ReportProgress(Callback):
-    """Tell a `Progress` about every step.
+    """Report every step to a `Progress`.
 
     Args:
         progress: Called as `progress(stage, steps_done, steps, loss=...)`.
@@ -92,10 +92,10 @@ class ReportProgress(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report the step and the latest losses."""
-        figures = {"loss": float(outputs["loss"])}
+        metrics = {"loss": float(outputs["loss"])}
         if "val_loss" in trainer.callback_metrics:
-            figures["val_loss"] = float(trainer.callback_metrics["val_loss"])
-        self._progress(self._stage, trainer.global_step, int(trainer.estimated_stepping_batches), **figures)
+            metrics["val_loss"] = float(trainer.callback_metrics["val_loss"])
+        self._progress(self._stage, trainer.global_step, int(trainer.estimated_stepping_batches), **metrics)
 
 
 @contextlib.contextmanager
@@ -115,23 +115,23 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def process_restored() -> Iterator[None]:
-    """Undo what the trainer does to the process: deterministic algorithms, and its answer to Ctrl-C.
+def restore_process_state() -> Iterator[None]:
+    """Restore what the trainer changes in the process: deterministic algorithms, and the handler of Ctrl-C.
 
-    It would leave the program, and ignore Ctrl-C from then on.
+    The trainer exits the program at Ctrl-C, and leaves Ctrl-C ignored.
 
     Raises:
         KeyboardInterrupt: Where the trainer was interrupted.
     """
-    strict, answer = torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
+    strict, handler = torch.are_deterministic_algorithms_enabled(), signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
         torch.use_deterministic_algorithms(strict)
-        if answer is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, answer)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _cell(row: dict[str, float], name: str) -> str:

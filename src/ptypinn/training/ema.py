@@ -1,4 +1,4 @@
-"""A running average of a network's weights beside its training: smoother than the last step, and what is kept."""
+"""Exponential moving average of a network's weights during its training; the average is the result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ptypinn.models.unrolled import UnrolledCorrection
 
 
-class AveragedTask(lightning.LightningModule):
-    """A network that learns, `network`, and its running average, `averaged`.
+class EMAModule(lightning.LightningModule):
+    """Base of modules that train `network` and maintain its exponential moving average, `averaged`.
 
     Args:
-        network: What learns.
-        decay: Of the average, per optimiser step.
-        settled: Optimiser steps after which averaging begins; until then the average follows the weights.
+        network: Network to train.
+        decay: Decay of the average per optimiser step.
+        settled: Optimiser steps after which averaging begins; until then the average equals the weights.
     """
 
     def __init__(self, network: UnrolledCorrection, decay: float, settled: int) -> None:
@@ -27,12 +27,12 @@ class AveragedTask(lightning.LightningModule):
 
     @property
     def averaged(self) -> UnrolledCorrection:
-        """The network with the running average of the weights."""
+        """Network with the averaged weights."""
         assert isinstance(self.average.module, UnrolledCorrection)
         return self.average.module
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the running average."""
+        """Update the average."""
         if self.global_step <= self._settled:
             self.averaged.load_state_dict(self.network.state_dict())
         else:

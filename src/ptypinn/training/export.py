@@ -1,4 +1,4 @@
-"""Weights for the learned solver from a checkpoint of the pre-training, finished or not."""
+"""Export weights of the unrolled solver from a checkpoint of the pre-training, finished or not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ptypinn.errors import InputError
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.training.checkpoints import read
-from ptypinn.training.model_card import Training, pretrained_card
-from ptypinn.training.validation import card_figures
+from ptypinn.training.checkpoints import load_checkpoint
+from ptypinn.training.model_card import TrainingProgress, make_pretrained_card
+from ptypinn.training.validation import measure_card_scans
 from ptypinn.utils.progress import Progress
 
 AVERAGE = "average.module."
 """Prefix of the averaged weights in a checkpoint."""
 
 
-def export(
+def export_weights(
     checkpoint: str | Path,
     path: str | Path,
     config: PretrainConfig | None = None,
@@ -34,9 +34,9 @@ def export(
     Args:
         checkpoint: A checkpoint of the pre-training.
         path: File to write (safetensors).
-        config: Configuration of the training; None for the one on record in the checkpoint.
+        config: Configuration of the training; None for the one recorded in the checkpoint.
         figures: Measured quality for the card; None measures it on `config.card_checks` scans.
-        progress: Told about every scan that is measured on.
+        progress: Called after every scan that is measured.
 
     Returns:
         The path.
@@ -46,12 +46,12 @@ def export(
     """
     if not Path(checkpoint).is_file():
         raise InputError(str(checkpoint), "", "no such file", "a checkpoint of `ptypinn pretrain`")
-    found = read(Path(checkpoint), {"epoch", "global_step"} | (set() if config else {"config"}))
-    config = config or _recorded(found["config"])
-    network = _averaged(found["state_dict"], config, str(checkpoint))
-    measured = card_figures(network, config, progress) if figures is None else figures
-    done = Training(int(found["epoch"]) + 1, int(found["global_step"]))
-    return save_weights(network, pretrained_card(config, done, measured, start_of(config)), path)
+    content = load_checkpoint(Path(checkpoint), {"epoch", "global_step"} | (set() if config else {"config"}))
+    config = config or _recorded(content["config"])
+    network = _averaged(content["state_dict"], config, str(checkpoint))
+    measured = measure_card_scans(network, config, progress) if figures is None else figures
+    done = TrainingProgress(int(content["epoch"]) + 1, int(content["global_step"]))
+    return save_weights(network, make_pretrained_card(config, done, measured, load_initial_weights(config)), path)
 
 
 def _recorded(options: Mapping[str, Any]) -> PretrainConfig:
@@ -70,8 +70,8 @@ def _averaged(state: Mapping[str, Any], config: PretrainConfig, source: str) -> 
     return network
 
 
-def start_of(config: PretrainConfig) -> Weights | None:
-    """The weights that a configuration names; None where it begins from scratch.
+def load_initial_weights(config: PretrainConfig) -> Weights | None:
+    """Load the initial weights that a configuration names; None for random ones.
 
     Raises:
         InputError: Where they cannot be read, or are of another network.
@@ -80,6 +80,6 @@ def start_of(config: PretrainConfig) -> Weights | None:
         return None
     weights = load_weights(None if config.start == "shipped" else config.start)
     if weights.network.widths != tuple(config.widths):
-        found = f"a network of widths {weights.network.widths}"
-        raise InputError(weights.source, "--start", found, f"--widths {','.join(map(str, config.widths))}")
+        widths = f"a network of widths {weights.network.widths}"
+        raise InputError(weights.source, "--start", widths, f"--widths {','.join(map(str, config.widths))}")
     return weights

@@ -1,4 +1,4 @@
-"""The model card that travels in the header of pre-trained weights: what they saw, what not, and how well they do."""
+"""Model cards in the header of weights: training domain, limits and measured quality."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
 from ptypinn.runs.folder import versions
 from ptypinn.training import scenarios
-from ptypinn.training.checkpoints import HERE_ONLY
-from ptypinn.training.self_supervision import Parts
-from ptypinn.uncertainty.training_domain import TRAITS, traits_of
+from ptypinn.training.checkpoints import RUNTIME_OPTIONS
+from ptypinn.training.self_supervision import PatternSplit
+from ptypinn.uncertainty.training_domain import TRAITS, scan_traits
 from ptypinn.utils.serialise import to_plain
 
 LICENCE = "BSD-3-Clause"
@@ -31,8 +31,8 @@ NOT_SEEN = (
 
 
 @dataclass(frozen=True)
-class Training:
-    """How far a training has come."""
+class TrainingProgress:
+    """Progress of a training."""
 
     epochs: int
     """Complete epochs."""
@@ -40,16 +40,16 @@ class Training:
     """Optimiser steps."""
 
 
-def pretrained_card(
-    config: PretrainConfig, done: Training, figures: Mapping[str, Any], start: Weights | None = None
+def make_pretrained_card(
+    config: PretrainConfig, done: TrainingProgress, figures: Mapping[str, Any], start: Weights | None = None
 ) -> dict[str, Any]:
-    """What is known about weights, as plain values.
+    """Make the card of pre-trained weights, as plain values.
 
     Args:
         config: Configuration of their training.
-        done: How far it has come.
-        figures: Measured quality, as `check.card_figures` gives it.
-        start: Weights that it went on from.
+        done: Progress of the training.
+        figures: Measured quality, from `validation.measure_card_scans`.
+        start: Initial weights; None for random ones.
     """
     card = {
         "name": "learned solver of ptypinn, pre-trained on simulations",
@@ -62,30 +62,30 @@ def pretrained_card(
             "scans": done.epochs * config.scans_per_epoch,
             "seed": config.seed,
         },
-        "saw": scope(config),
+        "saw": describe_training_domain(config),
         "not_seen": NOT_SEEN,
         "held_out": {"photographs": scenarios.HELD_OUT_IMAGES},
         "figures": figures,
         "config": asdict(config) | {"start": Path(config.start).name},
         "versions": versions(),
         "start": None if start is None else start.record(),
-        "retrain": commands_of(config, start),
+        "retrain": retrain_commands(config, start),
     }
     plain: dict[str, Any] = to_plain(card)
     return plain
 
 
-def scope(config: PretrainConfig) -> dict[str, Any]:
-    """What scans the network saw: ranges as [least, most], kinds with their share."""
+def describe_training_domain(config: PretrainConfig) -> dict[str, Any]:
+    """Describe the scans of the training: ranges as [minimum, maximum], kinds with their fractions."""
     phase = scenarios.PHASE_RAD[1]
     overlap = {
-        "known_probe": scenarios.OVERLAP,
-        "guessed_probe": (scenarios.LEAST_OVERLAP_UNKNOWN, scenarios.OVERLAP[1]),
+        "known_probe": scenarios.OVERLAPS,
+        "guessed_probe": (scenarios.MIN_OVERLAP_GUESSED, scenarios.OVERLAPS[1]),
     }
     return {
         "photons_per_pattern": [10**power for power in config.photons_log10],
         "overlap": overlap,
-        "most_patterns": scenarios.MOST_PATTERNS,
+        "most_patterns": scenarios.MAX_PATTERNS,
         "pattern_edge_px": sorted(scenarios.SIZES),
         "canvas_edge_px": sorted(scenarios.SIZES.values()),
         "window_px": config.window,
@@ -95,7 +95,7 @@ def scope(config: PretrainConfig) -> dict[str, Any]:
         "amplitude": [scenarios.AMPLITUDE[0], 1.0],
         "phase_span_rad": [0.0, phase],
         "probes": scenarios.PROBES,
-        "probe_diameter_share": scenarios.DIAMETER_SHARE,
+        "probe_diameter_share": scenarios.DIAMETER_FRACTION,
         "probe_curvature_rad": [-scenarios.CURVATURE_RAD, scenarios.CURVATURE_RAD],
         "zone_plate": {
             "pupil_radius": scenarios.PUPIL,
@@ -103,36 +103,36 @@ def scope(config: PretrainConfig) -> dict[str, Any]:
             "defocus_waves": scenarios.DEFOCUS_WAVES,
             "astigmatism_waves": scenarios.ASTIGMATISM_WAVES,
         },
-        "probe_modes": [1, len(scenarios.MODES)],
+        "probe_modes": [1, len(scenarios.MODE_FRACTIONS)],
         "guessed_probe_share": config.unknown_share,
-        "guess_off_by": scenarios.GUESS_OFF,
+        "guess_off_by": scenarios.MAX_GUESS_ERROR,
         "rounds": {"known_probe": config.rounds_known, "guessed_probe": config.rounds_unknown},
         "positions": scenarios.SCANS,
-        "dead_pixels": [0, scenarios.MOST_DEAD_PIXELS],
+        "dead_pixels": [0, scenarios.MAX_DEAD_PIXELS],
     }
 
 
-def commands_of(config: PretrainConfig, start: Weights | None) -> list[str]:
-    """The commands that repeat a training, and before it those of the weights that it went on from."""
+def retrain_commands(config: PretrainConfig, start: Weights | None) -> list[str]:
+    """Return the commands that repeat a training, after those of its initial weights."""
     if start is None:
-        return [command_of(config, _folder(0))]
-    known = start.card.get("retrain", [])
-    before = [known] if isinstance(known, str) else list(known)
-    here = command_of(config, _folder(len(before)))
+        return [retrain_command(config, _folder(0))]
+    commands = start.card.get("retrain", [])
+    before = [commands] if isinstance(commands, str) else list(commands)
+    here = retrain_command(config, _folder(len(before)))
     return [*before, f"{here} --start {_folder(len(before) - 1)}/weights.safetensors"]
 
 
 def _folder(place: int) -> str:
-    """Folder of a command by its place among those of a card."""
+    """Name the folder of a command by its place among those of a card."""
     return "pretrained" if place <= 0 else "further" if place == 1 else f"further_{place}"
 
 
-def command_of(config: PretrainConfig, folder: str) -> str:
-    """The command that repeats a training into a folder."""
+def retrain_command(config: PretrainConfig, folder: str) -> str:
+    """Return the command that repeats a training into a folder."""
     words = [f"ptypinn pretrain --output-dir {folder}"]
     for field in fields(config):
         value = getattr(config, field.name)
-        if value != field.default and field.name not in HERE_ONLY | {"start"}:
+        if value != field.default and field.name not in RUNTIME_OPTIONS | {"start"}:
             words.append(f"--{field.name} {_word(value)}")
     return " ".join(words)
 
@@ -142,13 +142,13 @@ def _word(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What fine-tuning came to."""
+class FinetuneOutcome:
+    """Result of a fine-tuning."""
 
     val_start: float
-    """Deviance per pixel of the patterns that nothing fits, with the weights at the start."""
+    """Deviance per pixel of the validation patterns with the initial weights."""
     val_best: float
-    """The least of it after an epoch."""
+    """Minimum of the deviance over the epochs."""
     epochs: int
     """Complete epochs until then."""
     steps: int
@@ -156,53 +156,58 @@ class Outcome:
 
     @property
     def gained(self) -> bool:
-        """Whether the tuned weights are better than the start."""
+        """True if the tuned weights are better than the initial ones."""
         return self.val_best < self.val_start
 
 
-def finetuned_card(
-    scan: ScanData, parts: Parts, config: FinetuneConfig, rounds: int, start: Weights | None, outcome: Outcome
+def make_finetuned_card(
+    scan: ScanData,
+    parts: PatternSplit,
+    config: FinetuneConfig,
+    rounds: int,
+    start: Weights | None,
+    outcome: FinetuneOutcome,
 ) -> dict[str, Any]:
-    """What is known about weights, as plain values.
+    """Make the card of fine-tuned weights, as plain values.
 
     Args:
-        scan: The scan that taught them.
-        parts: Which of its patterns did.
+        scan: Scan of the fine-tuning.
+        parts: Its training and validation patterns.
         config: Configuration of the fine-tuning.
         rounds: Rounds of a solution.
-        start: Weights at the start; None for none.
-        outcome: What it came to.
+        start: Initial weights; None for random ones.
+        outcome: Result of the fine-tuning.
     """
     card = {} if start is None else start.card
-    found = {
+    content = {
         "name": "learned solver of ptypinn, fine-tuned on a scan",
         "stage": "finetune",
         "kept": "tuned" if outcome.gained else "start",
-        "validation": {"start": outcome.val_start, "best": outcome.val_best, "patterns": len(parts.validates)},
-        "trained": {"epochs": outcome.epochs, "steps": outcome.steps, "rounds": rounds, "patterns": len(parts.fits)},
+        "validation": {"start": outcome.val_start, "best": outcome.val_best, "patterns": len(parts.val)},
+        "trained": {"epochs": outcome.epochs, "steps": outcome.steps, "rounds": rounds, "patterns": len(parts.train)},
         "scan": dict(scan.provenance),
         "config": asdict(config),
         "versions": versions(),
         "start": None if start is None else start.record(),
         **{name: card[name] for name in ("not_seen", "licence") if name in card},
-        "saw": widened(card.get("saw", {}), traits_of(scan)),
+        "saw": widen_ranges(card.get("saw", {}), scan_traits(scan)),
     }
-    plain: dict[str, Any] = to_plain(found)
+    plain: dict[str, Any] = to_plain(content)
     return plain
 
 
-def widened(saw: Mapping[str, Any], traits: Mapping[str, float]) -> dict[str, Any]:
-    """What weights saw, with the ranges of a scan's traits widened to hold it.
+def widen_ranges(saw: Mapping[str, Any], traits: Mapping[str, float]) -> dict[str, Any]:
+    """Widen the ranges of a training domain to include a scan.
 
     Args:
-        saw: Of the weights at the start, under the names that model cards have for traits.
-        traits: Of the scan.
+        saw: Training domain of the initial weights, by the names that model cards have for traits.
+        traits: Traits of the scan.
     """
-    found = dict(saw)
+    ranges = dict(saw)
     for name, value in traits.items():
         ends = [value, *_numbers(saw.get(name, saw.get(TRAITS[name].also, [])))]
-        found[name] = [min(ends), max(ends)]
-    return found
+        ranges[name] = [min(ends), max(ends)]
+    return ranges
 
 
 def _numbers(content: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""One step of training: network, physics and loss, and what the step tells the scale ledger."""
+"""Lightning module of the patch network: network, physics and loss of one step, with statistics for the ledger."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ptypinn.errors import InputError
 from ptypinn.losses import LOSSES, realspace, total_variation
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.scale import StatsRecorder
-from ptypinn.training.checkpoints import refuse_other_options
+from ptypinn.training.checkpoints import require_same_options
 
 WARM_UP = 20
 """Optimiser steps over which the learning rate rises."""
 
 
-class PtychoTask(lightning.LightningModule):
+class PatchNetworkModule(lightning.LightningModule):
     """Network, physics and loss of one optimiser step.
 
     Args:
-        predictor: From counts to patches, and from patches to expected counts.
+        predictor: Maps counts to patches, and patches to expected counts.
         config: Loss, optimiser and their options.
         shape: Height and width of the window canvases, pixels.
         truth: True object in the scan's coordinates, (height, width), for the real-space term; None for none.
@@ -44,11 +44,11 @@ class PtychoTask(lightning.LightningModule):
         self.recorder = StatsRecorder()
 
     def on_train_epoch_start(self) -> None:
-        """Begin the statistics of an epoch."""
+        """Clear the statistics at the start of an epoch."""
         self.recorder.clear()
 
     def training_step(self, batch: WindowBatch, index: int) -> Tensor:
-        """Loss of one batch of windows; stops the run where it is not finite."""
+        """Return the loss of one batch of windows; raise `InputError` where it is not finite."""
         loss, regularisation = self._losses(batch, self.recorder)
         if index == 0:
             response = self.predictor.response(batch["corners"], batch["fractions"], self.window_shape)
@@ -65,13 +65,13 @@ class PtychoTask(lightning.LightningModule):
         return total
 
     def validation_step(self, batch: WindowBatch, index: int) -> None:
-        """Data loss of windows that do not train."""
+        """Log the data loss of validation windows."""
         self.log("val_loss", self._losses(batch)[0], batch_size=len(batch["counts"]))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and cosine decay per step."""
-        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(wanted, self.config.learning_rate, weight_decay=0.0)
+        """Configure AdamW with linear warm-up and cosine decay per step."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trainable, self.config.learning_rate, weight_decay=0.0)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
 
         def rate(step: int) -> float:
@@ -82,18 +82,18 @@ class PtychoTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note configuration and scale, so that only the same run is resumed, and what flowed in the last epoch."""
+        """Record the statistics of the last epoch, and configuration and scale, which a run to resume must share."""
         flow = {stage: asdict(stats) for stage, stats in self.recorder.collect().items()}
         checkpoint.update(config=asdict(self.config), scale=self._scale(), flow=flow)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration or scan; device and threads may differ."""
-        refuse_other_options(asdict(self.config), checkpoint["config"])
+        """Raise `InputError` for another configuration or scan; device and threads may differ."""
+        require_same_options(asdict(self.config), checkpoint["config"])
         if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
             raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
 
     def _scale(self) -> list[float]:
-        """Factors from photons to network and from probe to photons; they differ between scans."""
+        """Return the factors from photons to network and from probe to photons, which identify the scan."""
         return [self.predictor.scaler.initial_scale, self.predictor.photons]
 
     def _losses(self, batch: WindowBatch, recorder: StatsRecorder | None = None) -> tuple[Tensor, Tensor]:
@@ -101,18 +101,21 @@ class PtychoTask(lightning.LightningModule):
         windows, pixels = counts.shape[0], counts.shape[-2:]
         patches = self.predictor.patches(counts.flatten(0, 1), recorder).reshape(windows, -1, *pixels)
         with torch.autocast(self.device.type, enabled=False):
-            found = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
+            prediction = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
-            loss = self.data_loss(found.counts, measured, mask).mean()
+            loss = self.data_loss(prediction.counts, measured, mask).mean()
             if recorder is not None:
-                photons = torch.where(mask, found.counts.detach(), 0.0).sum((-2, -1))
+                photons = torch.where(mask, prediction.counts.detach(), 0.0).sum((-2, -1))
                 recorder.record("predicted photons", photons, each=True)
             extra = loss.new_zeros(())
             if self.config.total_variation:
-                extra = extra + self.config.total_variation * total_variation(found.canvases, found.weights).mean()
+                extra = (
+                    extra
+                    + self.config.total_variation * total_variation(prediction.canvases, prediction.weights).mean()
+                )
             if self.config.realspace and self.truth is not None:
                 truth = _cut_windows(self.truth, batch["origins"], self.window_shape)
-                extra = extra + self.config.realspace * realspace(found.canvases, truth, found.weights).mean()
+                extra = extra + self.config.realspace * realspace(prediction.canvases, truth, prediction.weights).mean()
         return loss, extra
 
 

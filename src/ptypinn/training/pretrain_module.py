@@ -1,4 +1,4 @@
-"""One optimiser step of the pre-training, and the running average of the weights."""
+"""Lightning module of the pre-training: the loss of a correction, optimiser and moving average."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models.canvas_features import CHANNELS, band_limited
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.training.checkpoints import HERE_ONLY, refuse_other_options
-from ptypinn.training.ema import AveragedTask
+from ptypinn.training.checkpoints import RUNTIME_OPTIONS, require_same_options
+from ptypinn.training.ema import EMAModule
 from ptypinn.training.solver_states import StateBatch
 
 WARM_UP = 100
 """Optimiser steps over which the learning rate rises."""
 DETAIL_PX = 8
-"""Detail is what is finer than so many pixels."""
+"""Structure finer than so many pixels counts as detail."""
 FLOOR = 1e-3
 """Relative error below which a further gain counts less."""
 
 
-def gain_of(
+def compute_gain(
     change: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
 ) -> Float[Tensor, " state"]:
-    """Error after the correction over the error before, of the whole object and of its detail.
+    """Compute the error after the correction over the error before, of the whole object and of its detail.
 
     Args:
-        change: Of the objects, real and imaginary part, transmission.
+        change: Correction of the objects, real and imaginary part, transmission.
         batch: The states.
         detail_share: Weight of the detail beside that of the whole.
 
@@ -57,13 +57,13 @@ def _detail(image: Tensor) -> Tensor:
     return image - functional.interpolate(smooth, scale_factor=DETAIL_PX, mode="bilinear", align_corners=False)
 
 
-class PretrainTask(AveragedTask):
-    """The network, its running average, and how it learns from states.
+class PretrainModule(EMAModule):
+    """Network, its moving average, and the supervised loss on solver states.
 
     Args:
         config: Network, loss and optimiser.
         steps: Optimiser steps of the whole training.
-        start: Weights to go on from; random ones where None.
+        start: Network with the initial weights; None for random ones.
     """
 
     def __init__(self, config: PretrainConfig, steps: int, start: UnrolledCorrection | None = None) -> None:
@@ -74,17 +74,17 @@ class PretrainTask(AveragedTask):
         self.config, self.steps = config, steps
 
     def on_train_epoch_start(self) -> None:
-        """States of this epoch are made with the average that it begins with."""
-        self.trainer.datamodule.take(self.averaged)  # type: ignore[attr-defined]  # ours
+        """Pass the averaged weights to the simulation of this epoch's states."""
+        self.trainer.datamodule.update_weights(self.averaged)  # type: ignore[attr-defined]  # ours
 
     def forward(self, batch: StateBatch) -> Float[Tensor, "state 2 height width"]:
-        """The change that the network makes, as the solver applies it."""
+        """Return the correction of the network as the solver applies it."""
         return band_limited(self.network(batch["maps"]).float() * batch["unit"])
 
     def training_step(self, batch: StateBatch, index: int) -> Tensor:
-        """Mean relative error after the correction."""
-        gain = gain_of(self(batch), batch, self.config.detail_share)
-        loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a lost case does not outweigh the others
+        """Return the mean relative error after the correction."""
+        gain = compute_gain(self(batch), batch, self.config.detail_share)
+        loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a diverged case does not outweigh the others
         if not torch.isfinite(loss):
             where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
             raise InputError("pretraining", where, f"a loss of {loss.item()}", expected)
@@ -92,7 +92,7 @@ class PretrainTask(AveragedTask):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the rate rises, stays, and falls to zero at the end."""
+        """Configure AdamW; the learning rate rises, stays, and falls to zero at the end."""
         config = self.config
         optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         falling = max(1, round(config.decay_share * self.steps))
@@ -104,12 +104,12 @@ class PretrainTask(AveragedTask):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note the configuration, so that only the same training is resumed."""
+        """Record the configuration, so that only the same training is resumed."""
         checkpoint["config"] = asdict(self.config)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration; more epochs, device, threads and workers may differ."""
-        refuse_other_options(asdict(self.config), checkpoint["config"], HERE_ONLY | {"epochs", "card_checks"})
+        """Raise `InputError` for another configuration; more epochs, device, threads and workers may differ."""
+        require_same_options(asdict(self.config), checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "card_checks"})
         done = int(checkpoint["epoch"]) + 1
         if self.config.epochs < done:
             raise InputError("--epochs", "", str(self.config.epochs), f"at least the {done} that are done")

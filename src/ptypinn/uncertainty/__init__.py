@@ -1,6 +1,6 @@
-"""How far a reconstruction can be trusted: an uncertainty per pixel, and whether the network knows such scans."""
+"""Uncertainty of a reconstruction: an expected error per pixel, and the network's training domain."""
 
-from ptypinn.uncertainty.error_map import Uncertainty, uncertainty_of, warnings_of, with_trust
-from ptypinn.uncertainty.training_domain import TRAITS, traits_of, unfamiliar
+from ptypinn.uncertainty.error_map import Uncertainty, add_uncertainty, estimate_uncertainty, recorded_warnings
+from ptypinn.uncertainty.training_domain import TRAITS, out_of_domain, scan_traits
 
 __all__ = ["TRAITS", "Uncertainty", "traits_of", "uncertainty_of", "unfamiliar", "warnings_of", "with_trust"]

@@ -1,15 +1,15 @@
-"""How far each pixel of a reconstructed object may be off: an expected error from light and misfit.
+"""Uncertainty map: the expected error of every object pixel, from its illumination and the misfit around it.
 
 The variance of the complex transmission at pixel r is
 
     sigma^2(r) = noise * s / I(r) + misfit * m(r)
 
-- `I(r)` are the photons that illuminated the pixel and were seen: no unbiased estimate is better than `1 / I`
+- `I(r)` are the detected photons that illuminated the pixel: no unbiased estimate is better than `1 / I`
   (`ptypinn.metrics.shot_noise`).
-- `s` is the share of the object's Fourier components that stand above that noise. A solver that stops early, or a
+- `s` is the fraction of the object's Fourier components that stand above that noise. A solver that stops early, or a
   network that smooths, leaves the others out of the picture, and their noise with them.
-- `m(r)` is what the patterns around the pixel leave unexplained. A change dO of the object changes the amplitudes of a
-  far field by `sum abs(P dO)^2 / 2`, half of it being phase. An estimate that fits the noise in a share `s` of the
+- `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the amplitudes of a
+  far field by `sum abs(P dO)^2 / 2`, half of it being phase. An estimate that fits the noise in a fraction `s` of the
   components leaves a residual of `N - s sum abs(P)^2 / (2 I)`, `N` being the counting noise; what is above that is an
   error of the object (or of probe, positions, coherence). It is spread over the canvas with the probe's power.
 
@@ -27,26 +27,25 @@ import torch
 from jaxtyping import Complex64, Float32, Float64, Int64
 from scipy import fft
 
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.reconstruction import DataFit
 from ptypinn.metrics.summary import metric_warnings
 from ptypinn.physics.patches import add_patches
-from ptypinn.uncertainty.training_domain import traits_of, unfamiliar
+from ptypinn.uncertainty.training_domain import out_of_domain, scan_traits
 
 Map = Float32[np.ndarray, "height width"]
 Canvas = Complex64[np.ndarray, "height width"]
 
-TILE_PX = 256
-"""Edge of the tiles over which the object's spectrum is averaged: bounds the memory."""
+SEGMENT_PX = 256
+"""Edge of the segments over which the object's spectrum is averaged: bounds the memory."""
 BATCH = 256
 """Patterns that are put on the canvas at once."""
-BEYOND = 1e3
-"""Largest noise variance in units of the object's mean square: nothing is known of a pixel long before."""
-DIMMEST = 1e-3
-"""Light below this share of the typical light counts as this share in the mean noise."""
-NO_LIGHT = 1e-12
-"""Light below this share of the brightest is rounding, as probes with a sharp edge leave it."""
+MAX_VARIANCE = 1e3
+"""Upper bound of the noise variance in units of the object's mean square, where a pixel is undetermined anyway."""
+MIN_ILLUMINATION = 1e-3
+"""Illumination below this fraction of the typical one counts as this fraction in the mean noise."""
+ROUNDING = 1e-12
+"""Illumination below this fraction of its maximum is rounding error, as probes with a sharp edge leave it."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,17 @@ class Constants:
     """Measured weights of the two parts of the variance."""
 
     noise: float
-    """Of counting noise: how far a solver stays above the best possible."""
+    """Weight of counting noise: the excess of a solver over the best possible."""
     misfit: float
-    """Of unexplained misfit: errors that change the patterns little, such as slow phases, are larger than they look."""
+    """Weight of unexplained misfit: errors that change the patterns little, such as slow phases, exceed their misfit."""
 
 
-SOLVED = Constants(1.35, 2.75)
-"""Of the iterative solver."""
-LEARNED = Constants(0.9, 1.5)
-"""Of the learned solver."""
+QUASI_NEWTON = Constants(1.35, 2.75)
+"""For `refine`, and for networks of `train`."""
+UNROLLED = Constants(0.9, 1.5)
+"""For the unrolled solver."""
 POLISHED = Constants(1.1, 1.0)
-"""Of the learned solver, polished by the iterative one."""
+"""For the unrolled solver with quasi-Newton iterations after it."""
 
 
 @dataclass(frozen=True)
@@ -73,86 +72,93 @@ class Uncertainty:
 
     sigma: Map
     """Expected standard deviation of the complex transmission; at most the object's own amplitude."""
-    resolved_share: float
-    """Share of the object's Fourier components that stand above the counting noise."""
+    resolved_fraction: float
+    """Fraction of the object's Fourier components that stand above the counting noise."""
     constants: Constants
     """Weights of the parts."""
 
 
-def constants_of(recon: Reconstruction) -> Constants:
-    """The constants of the solver that made a reconstruction."""
+def uncertainty_constants(recon: Reconstruction) -> Constants:
+    """Return the constants of the solver that made a reconstruction."""
     record = recon.provenance
-    if record.get("solver") != "learned":
-        return SOLVED
-    return POLISHED if "polish" in record else LEARNED
+    if record.get("solver") not in ("unrolled", "learned"):  # the latter in records of version 0.1
+        return QUASI_NEWTON
+    return POLISHED if "polish" in record else UNROLLED
 
 
-def uncertainty_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Uncertainty:
-    """The expected error of every pixel of a reconstruction.
+def estimate_uncertainty(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Uncertainty:
+    """Estimate the expected error of every pixel of a reconstruction.
 
     Args:
         recon: The reconstruction.
         scan: The patterns that it was made from.
         fit: Its agreement with their counts.
     """
-    constants, most = constants_of(recon), _power(recon)
-    share, noise, misfit = parts_of(recon, scan, fit)
-    variance = np.minimum(constants.noise * noise + constants.misfit * misfit, most)
-    return Uncertainty(np.sqrt(variance).astype(np.float32), share, constants)
+    constants, max_variance = uncertainty_constants(recon), _mean_square(recon)
+    fraction, noise, misfit = variance_parts(recon, scan, fit)
+    variance = np.minimum(constants.noise * noise + constants.misfit * misfit, max_variance)
+    return Uncertainty(np.sqrt(variance).astype(np.float32), fraction, constants)
 
 
-def parts_of(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple[float, Map, Map]:
-    """The resolved share, and the two parts of the variance before they are weighted: `s / I` and `m`."""
-    light = recon.illumination * np.float32(seen_share(scan, fit))
-    share = resolved_share(recon.object, light)
-    least = np.maximum(light, share / (BEYOND * _power(recon)), dtype=np.float32)
-    noise = np.divide(share, least, out=np.zeros_like(light), where=least > 0)
-    return share, noise, np.maximum(unexplained(recon, scan, fit) + noise, 0, dtype=np.float32)
+def variance_parts(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple[float, Map, Map]:
+    """Return the resolved fraction, and the two parts of the variance before they are weighted: `s / I` and `m`."""
+    detected = recon.illumination * np.float32(good_pixel_fraction(scan, fit))
+    fraction = resolved_fraction(recon.object, detected)
+    bounded = np.maximum(detected, fraction / (MAX_VARIANCE * _mean_square(recon)), dtype=np.float32)
+    noise = np.divide(fraction, bounded, out=np.zeros_like(detected), where=bounded > 0)
+    return fraction, noise, np.maximum(unexplained_misfit(recon, scan, fit) + noise, 0, dtype=np.float32)
 
 
-def seen_share(scan: ScanData, fit: DataFit) -> float:
-    """Share of the predicted photons that fall on good pixels."""
+def good_pixel_fraction(scan: ScanData, fit: DataFit) -> float:
+    """Return the fraction of the predicted photons that fall on good pixels."""
     total = float(fit.predicted_map.sum())
     return float(fit.predicted_map[scan.good].sum()) / total if total > 0 else 1.0
 
 
-def unexplained(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Map:
-    """Twice the misfit beyond counting noise, per photon, as patterns around each pixel have it; may be negative."""
+def unexplained_misfit(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Map:
+    """Return twice the misfit beyond counting noise, per photon, of the patterns around each pixel; may be negative."""
     power = np.square(np.abs(recon.probe)).sum(0)
     excess = (fit.per_pattern_residual - fit.per_pattern_expected) * fit.per_pattern_photons
-    values = 2 * excess / (float(power.sum(dtype=np.float64)) * seen_share(scan, fit) or 1.0)
-    spread = _on_canvas(power, recon.positions_px, values, recon.object.shape)
-    light = recon.illumination
-    return np.divide(spread, light, out=np.zeros_like(spread), where=light > NO_LIGHT * light.max())
+    values = 2 * excess / (float(power.sum(dtype=np.float64)) * good_pixel_fraction(scan, fit) or 1.0)
+    total = _add_to_canvas(power, recon.positions_px, values, recon.object.shape)
+    illumination = recon.illumination
+    illuminated = illumination > ROUNDING * illumination.max()
+    return np.divide(total, illumination, out=np.zeros_like(total), where=illuminated)
 
 
-def resolved_share(object_: Canvas, light: Map) -> float:
-    """Share of the Fourier components of an object that stand above the noise of its photons.
+def resolved_fraction(object_: Canvas, illumination: Map) -> float:
+    """Return the fraction of the Fourier components of an object that stand above the noise of its photons.
 
-    Ring by ring, the power of the object over that of noise of variance `1 / light`, counted as 1 where it is more;
-    a mean over overlapping windows (Welch 1967).
+    Ring by ring, the power of the object over that of noise of variance `1 / illumination`, counted as 1 where it is
+    more; a mean over overlapping segments (Welch 1967).
+
+    >>> image = np.random.default_rng(0).normal(size=(64, 64)).astype(np.complex64)
+    >>> bright, dim = np.full((2, 64, 64), [[[1e4]], [[1e-4]]], np.float32)
+    >>> round(resolved_fraction(image, bright), 3), round(resolved_fraction(image, dim), 3)
+    (1.0, 0.0)
     """
-    lit = light[light > 0]
-    if not lit.size:
+    illuminated = illumination[illumination > 0]
+    if not illuminated.size:
         return 1.0
-    typical = float(np.percentile(lit, 95))
-    ring = _rings(min(TILE_PX, length) for length in object_.shape)
+    typical = float(np.percentile(illuminated, 95))
+    ring = _rings(min(SEGMENT_PX, length) for length in object_.shape)
     power, noise = np.zeros(ring.max() + 1), 0.0
-    for part in _tiles(object_.shape):
-        weight = _window(object_[part].shape) * np.minimum(light[part] / typical, 1)
+    for part in _segments(object_.shape):
+        weight = _window(object_[part].shape) * np.minimum(illumination[part] / typical, 1)
         if not weight.sum() > 0:
             continue
         level = (weight * object_[part]).sum() / weight.sum()
         spectrum = fft.fft2((weight * (object_[part] - level)).astype(np.complex64))
         power += np.bincount(ring.ravel(), np.abs(spectrum).ravel() ** 2)
-        noise += float((weight**2 / np.maximum(light[part], DIMMEST * typical)).sum(dtype=np.float64))
+        photons = np.maximum(illumination[part], MIN_ILLUMINATION * typical)
+        noise += float((weight**2 / photons).sum(dtype=np.float64))
     size = np.bincount(ring.ravel())
     return float((size * np.minimum(power / size / noise, 1)).sum() / size.sum()) if noise > 0 else 1.0
 
 
-def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Windows of one size that cover a canvas with half of each in the next."""
-    edges = [min(TILE_PX, length) for length in shape]
+def _segments(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Rectangles of one size that cover a canvas; each overlaps the next by half."""
+    edges = [min(SEGMENT_PX, length) for length in shape]
     starts = [
         sorted({min(first, length - edge) for first in range(0, length, max(edge // 2, 1))})
         for edge, length in zip(edges, shape, strict=True)
@@ -167,39 +173,39 @@ def _window(shape: tuple[int, ...]) -> Float64[np.ndarray, "height width"]:
 
 
 def _rings(edges: Iterable[int]) -> Int64[np.ndarray, "height width"]:
-    """Number of the ring that every Fourier component is in, without a gap between the rings."""
+    """Return the number of the ring of every Fourier component, without a gap between the rings."""
     shape = tuple(edges)
     frequency = np.hypot(*np.ix_(*(np.fft.fftfreq(length) for length in shape)))
     return np.rint(frequency * min(shape)).astype(np.int64)
 
 
-def _on_canvas(
+def _add_to_canvas(
     power: Float32[np.ndarray, "y x"],
     positions_px: Float64[np.ndarray, "patterns 2"],
     values: Float64[np.ndarray, " patterns"],
     shape: tuple[int, ...],
 ) -> Map:
-    """Sum of the probe's power times a value per pattern, over the patterns."""
+    """Sum the probe's power times a value per pattern over the patterns."""
     height, width = shape
-    canvas, light = torch.zeros((1, height, width)), torch.from_numpy(power)
+    canvas, weight = torch.zeros((1, height, width)), torch.from_numpy(power)
     corners = torch.from_numpy(np.rint(positions_px).astype(np.int64))
     factors = torch.from_numpy(values.astype(np.float32))
     for some, part in zip(torch.split(factors, BATCH), torch.split(corners, BATCH), strict=True):
-        add_patches(canvas, (some[:, None, None] * light)[None], part[None])
+        add_patches(canvas, (some[:, None, None] * weight)[None], part[None])
     return canvas[0].numpy()
 
 
-def _power(recon: Reconstruction) -> float:
-    """Mean square of the object where it was lit."""
-    lit = recon.illumination > 0
-    return float(np.mean(np.abs(recon.object[lit]) ** 2, dtype=np.float64)) if lit.any() else 1.0
+def _mean_square(recon: Reconstruction) -> float:
+    """Return the mean square of the object where it was illuminated."""
+    illuminated = recon.illumination > 0
+    return float(np.mean(np.abs(recon.object[illuminated]) ** 2, dtype=np.float64)) if illuminated.any() else 1.0
 
 
 WORSE, ABOVE_NOISE = 1.1, 1.2
-"""A correction harms where it raises the residual by a tenth, to a fifth above counting noise or more."""
+"""A correction is reported if it raises the residual by a tenth, to a fifth above counting noise or more."""
 
 
-def with_trust(
+def add_uncertainty(
     recon: Reconstruction,
     scan: ScanData,
     fit: DataFit,
@@ -207,35 +213,35 @@ def with_trust(
     *,
     residual_before: float | None = None,
 ) -> Reconstruction:
-    """A reconstruction with its uncertainty map, and with its warnings in `provenance["trust"]`.
+    """Return a reconstruction with its uncertainty map, and with its warnings in `provenance["trust"]`.
 
     Args:
         recon: The reconstruction.
         scan: The scan that it was made from, or the part of it.
         fit: Agreement of the reconstruction with the counts.
-        card: Model card of the network's weights, for what they saw; None where no network took part.
+        card: Model card of the network's weights, with the ranges of their training; None where no network took part.
         residual_before: Amplitude residual before the network's last correction, where it was measured.
 
     Raises:
         InputError: Where the scan has other patterns.
     """
     part = recon.scan_part(scan)
-    found = uncertainty_of(recon, part, fit)
-    traits = traits_of(part, recon.probe)
+    uncertainty = estimate_uncertainty(recon, part, fit)
+    traits = scan_traits(part, recon.probe)
     polished = "polish" in recon.provenance
-    warnings = [*unfamiliar(traits, card or {}, polished=polished), *harmed(fit, residual_before)]
+    warnings = [*out_of_domain(traits, card or {}, polished=polished), *residual_rose(fit, residual_before)]
     record = {
         "warnings": warnings,
         "fit_warnings": metric_warnings(fit.metrics(), fit),
-        "resolved_share": found.resolved_share,
-        "constants": asdict(found.constants),
+        "resolved_share": uncertainty.resolved_fraction,
+        "constants": asdict(uncertainty.constants),
         "traits": traits,
     }
-    return replace(recon, uncertainty=found.sigma, provenance={**recon.provenance, "trust": record})
+    return replace(recon, uncertainty=uncertainty.sigma, provenance={**recon.provenance, "trust": record})
 
 
-def harmed(fit: DataFit, residual_before: float | None) -> list[str]:
-    """A sentence where the network's correction made the data fit worse, beyond what counting noise explains."""
+def residual_rose(fit: DataFit, residual_before: float | None) -> list[str]:
+    """Return a sentence if the network's correction made the data fit worse, beyond what counting noise explains."""
     now = fit.amplitude_residual
     if residual_before is None or now < WORSE * residual_before or now < ABOVE_NOISE * fit.expected_residual:
         return []
@@ -245,12 +251,12 @@ def harmed(fit: DataFit, residual_before: float | None) -> list[str]:
     ]
 
 
-def warnings_of(recon: Reconstruction, *, with_fit: bool) -> list[str]:
-    """Warnings that a reconstruction carries.
+def recorded_warnings(recon: Reconstruction, *, with_fit: bool) -> list[str]:
+    """Return the warnings that a reconstruction carries.
 
     Args:
         recon: The reconstruction, possibly from a file.
-        with_fit: Those about its agreement with the counts too; for where the counts are not at hand.
+        with_fit: Include those on its agreement with the counts; for callers that have no counts.
     """
     record = recon.provenance.get("trust")
     if not isinstance(record, Mapping):

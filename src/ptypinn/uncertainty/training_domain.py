@@ -1,4 +1,4 @@
-"""Whether a scan is of the sort that the weights of a network saw in training."""
+"""Training domain: compare the traits of a scan with the ranges that the weights of a network were trained on."""
 
 from __future__ import annotations
 
@@ -12,93 +12,97 @@ from jaxtyping import Complex
 
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import equivalent_diameter
 
 TOLERANCE = 0.05
-"""Beyond a range by less than this share of its ends, a scan is not told apart from one inside."""
+"""A scan beyond a range by less than this fraction of its ends counts as inside."""
 COMPARE = "Compare with `ptypinn refine`."
-"""What to do with a result that is polished already."""
+"""Advice for a result that is polished already."""
 ADVICE = "Compare with `ptypinn refine`, or polish this result (--polish 30)."
-"""What to do with one that is not."""
+"""Advice for one that is not."""
 
 
 @dataclass(frozen=True)
-class Trait:
-    """How a trait of a scan is told to people."""
+class ScanTrait:
+    """Name of a trait of a scan in messages."""
 
     label: str
-    """What it is."""
+    """Name in words."""
     unit: str = ""
     """Its unit, empty for pure numbers."""
     also: str = ""
-    """Another name that model cards have for it."""
+    """Another name for it in model cards."""
 
 
 TRAITS = {
-    "photons": Trait("photons per pattern through vacuum", also="photons_per_pattern"),
-    "overlap": Trait("linear overlap of neighbouring positions"),
-    "size_px": Trait("edge of a pattern", "px", also="pattern_edge_px"),
-    "probe_diameter_px": Trait("equivalent diameter of the probe", "px"),
-    "probe_share": Trait("equivalent diameter of the probe over the edge of its array"),
-    "modes": Trait("probe modes", also="probe_modes"),
-    "masked_share": Trait("share of masked pixels"),
-    "masked_pixels": Trait("masked pixels", also="dead_pixels"),
-    "patterns": Trait("patterns"),
+    "photons": ScanTrait("photons per pattern through vacuum", also="photons_per_pattern"),
+    "overlap": ScanTrait("linear overlap of neighbouring positions"),
+    "size_px": ScanTrait("edge of a pattern", "px", also="pattern_edge_px"),
+    "probe_diameter_px": ScanTrait("equivalent diameter of the probe", "px"),
+    "probe_share": ScanTrait("equivalent diameter of the probe over the edge of its array"),
+    "modes": ScanTrait("probe modes", also="probe_modes"),
+    "masked_share": ScanTrait("fraction of masked pixels"),
+    "masked_pixels": ScanTrait("masked pixels", also="dead_pixels"),
+    "patterns": ScanTrait("patterns"),
 }
-"""Traits that a model card may give ranges for, under the key `saw`."""
+"""Traits that a model card may give ranges for, under the key `saw`; the names are those of files on disk."""
 
 
-def traits_of(scan: ScanData, probe: Complex[np.ndarray, "mode y x"] | None = None) -> dict[str, float]:
-    """What a scan is like, in the terms of `TRAITS`; what takes a probe or neighbours is absent without them.
+def scan_traits(scan: ScanData, probe: Complex[np.ndarray, "mode y x"] | None = None) -> dict[str, float]:
+    """Compute the traits of a scan by the names of `TRAITS`; those that need a probe or neighbours may be absent.
 
     Args:
         scan: A scan.
         probe: Its probe, sqrt(photons); the scan's own where not given.
     """
     probe = scan.probe if probe is None else probe
-    found = {
+    traits = {
         "size_px": float(scan.size),
         "masked_share": float(1 - np.mean(scan.good)),
         "masked_pixels": float(np.count_nonzero(~scan.good)),
         "patterns": float(scan.n_patterns),
     }
     if probe is None:
-        return found
+        return traits
     modes = torch.from_numpy(np.ascontiguousarray(probe))
     diameter = equivalent_diameter(modes)
-    found |= {
-        "photons": float(power(modes)),
+    traits |= {
+        "photons": float(probe_photons(modes)),
         "probe_diameter_px": diameter,
         "probe_share": diameter / scan.size,
         "modes": float(len(modes)),
     }
     if scan.n_patterns > 1:
-        found["overlap"] = 1 - mean_spacing(scan.positions_px) / diameter
-    return found
+        traits["overlap"] = 1 - mean_spacing(scan.positions_px) / diameter
+    return traits
 
 
-def unfamiliar(traits: Mapping[str, float], card: Mapping[str, Any], *, polished: bool = False) -> list[str]:
-    """One sentence for every trait that is outside what the weights saw; none where the card does not say.
+def out_of_domain(traits: Mapping[str, float], card: Mapping[str, Any], *, polished: bool = False) -> list[str]:
+    """Return one sentence for every trait outside the range of the training; none where the card has no range.
 
     Args:
-        traits: What the scan is like, from `traits_of`.
+        traits: Traits of the scan, from `scan_traits`.
         card: Model card of the weights; `card["saw"]` maps names of traits to `[lowest, highest]` or to all values, or
             to one such list for every sort of scan.
-        polished: Whether the result is polished already, so that this is not advised.
+        polished: The result is polished already, so that this is not advised.
+
+    >>> out_of_domain({"photons": 1e9}, {"saw": {"photons": [1e3, 1e6]}}, polished=True)
+    ['Outside what the network was trained on: photons per pattern through vacuum 1e+09, trained on 1000 to 1e+06. \
+Compare with `ptypinn refine`.']
     """
-    saw = card.get("saw")
-    saw, found = saw if isinstance(saw, Mapping) else {}, []
+    ranges, sentences = card.get("saw"), list[str]()
+    ranges = ranges if isinstance(ranges, Mapping) else {}
     for name, trait in TRAITS.items():
-        limits = _range(saw.get(name, saw.get(trait.also)))
+        limits = _range(ranges.get(name, ranges.get(trait.also)))
         if limits is None or name not in traits or not _outside(traits[name], limits):
             continue
         unit = f" {trait.unit}" if trait.unit else ""
-        found.append(
+        sentences.append(
             f"Outside what the network was trained on: {trait.label} {_digits(traits[name])}{unit}, trained on "
             f"{_digits(limits[0])} to {_digits(limits[1])}{unit}. {COMPARE if polished else ADVICE}"
         )
-    return found
+    return sentences
 
 
 def _outside(value: float, limits: tuple[float, float]) -> bool:
@@ -107,7 +111,7 @@ def _outside(value: float, limits: tuple[float, float]) -> bool:
 
 
 def _range(limits: object) -> tuple[float, float] | None:
-    """Least and largest of what a card says, over all sorts of scans; None where that is no range."""
+    """Return the bounds that a card has, over all sorts of scans; None where that is no range."""
     if isinstance(limits, Mapping):
         parts = [part for part in map(_range, limits.values()) if part is not None]
         limits = [end for part in parts for end in part]

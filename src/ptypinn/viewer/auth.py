@@ -24,14 +24,14 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Default headers of every response: pages load nothing from other origins, and other origins load nothing from here."""
+"""Default headers of every response: pages load nothing from other origins, nor other origins from here."""
 
 
 class KeyMiddleware:
     """Middleware that refuses requests without the key.
 
-    Every user of a machine, and every page in its browsers, reaches the loopback address. Host names are checked before,
-    by `TrustedHostMiddleware`, against DNS rebinding.
+    Every user of a machine, and every page in its browsers, reaches the loopback address. Host names are checked
+    before, by `TrustedHostMiddleware`, against DNS rebinding.
 
     Args:
         app: The protected application.

@@ -1,10 +1,9 @@
-"""Answers every address of the viewer; ids and numbers come in, and nothing in an address names a file."""
+"""Handlers of the viewer's API. Addresses contain ids and numbers, never names of files."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,195 +13,161 @@ from starlette.responses import Response
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import REPORT
 from ptypinn.viewer.cache import ComparisonCache, PictureCache
-from ptypinn.viewer.layers import DisplayRange
-from ptypinn.viewer.measure import BLOCK_PX, read_block, layer_histogram, measure_profile
-from ptypinn.viewer.pages import load_assets, render_missing_page, render_list_page, render_run_page
 from ptypinn.viewer.comparison import Comparison
+from ptypinn.viewer.layers import DisplayRange
+from ptypinn.viewer.measure import BLOCK_PX, layer_histogram, measure_profile, read_block
+from ptypinn.viewer.pages import find_run
 from ptypinn.viewer.patterns import PatternReader, PatternReaderCache
 from ptypinn.viewer.picture import Picture, draw_thumbnail
-from ptypinn.viewer.picture_file import FileChangedError, find_newest_picture, file_version
-from ptypinn.viewer.responses import REVALIDATE, BYTES, IMMUTABLE, HTML, PNG, query_number, etag_response, json_response
-from ptypinn.viewer.run_index import RunIndex, Run
+from ptypinn.viewer.picture_file import FileChangedError, file_version, find_newest_picture
+from ptypinn.viewer.responses import BYTES, IMMUTABLE, PNG, REVALIDATE, etag_response, json_response, query_number
+from ptypinn.viewer.run_index import Run, RunIndex
 from ptypinn.viewer.run_status import read_status
 from ptypinn.viewer.tiles import COLOUR_MAPS, encode_colour_strip, encode_phase_wheel
 
 MAX_THUMBNAILS = 2000
-REPORT_HEADERS = {
-    "Content-Security-Policy": (
-        "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; style-src 'unsafe-inline'; "
-        "script-src 'unsafe-inline'; img-src data:; font-src data:"
-    )
-}
-"""A page with scripts and styles of its own, kept apart from the viewer and from the network."""
-PARTS = ("turned", "difference")
-"""Pictures of a comparison."""
-RUN_ID = re.compile(r"[0-9a-f]{12}")
+COMPARISON_PICTURES = ("aligned", "difference")
+"""Pictures of a comparison: the second run in the phase of the first, and the difference of both."""
 
 
 class Handlers:
-    """Holds what is open, and answers.
+    """Handlers of the API, with caches of what is open.
 
     Args:
-        catalogue: What there is to show.
+        index: The runs on offer.
         cache_bytes: Bound on reduced copies of objects.
     """
 
-    def __init__(self, catalogue: RunIndex, cache_bytes: int) -> None:
-        self._catalogue, self._pictures, self._books = catalogue, PictureCache(cache_bytes), PatternReaderCache()
-        self._pairs, self._assets, self._thumbnails = ComparisonCache(), load_assets(), dict[str, bytes]()
-
-    def render_list_page(self, request: Request) -> Response:
-        """The page with all runs."""
-        return Response(render_list_page(), media_type=HTML, headers={"Cache-Control": REVALIDATE})
-
-    def render_run_page(self, request: Request) -> Response:
-        """The page of one run."""
-        try:
-            page = render_run_page(self._run(request).name)
-        except HTTPException as error:
-            return Response(render_missing_page(), error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
-        return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
-
-    def report(self, request: Request) -> Response:
-        """The report of a run, which holds its own style and pictures, and reaches nothing of this server."""
-        path = self._run(request).place / REPORT
-        if not path.is_file():
-            raise HTTPException(404, "no report")
-        return Response(path.read_bytes(), media_type=HTML, headers={**REPORT_HEADERS, "Cache-Control": REVALIDATE})
-
-    def asset(self, request: Request) -> Response:
-        """A script or a style sheet, by its name among those that were read at the start."""
-        found = self._assets.get(request.path_params["name"])
-        if found is None:
-            raise HTTPException(404, "no such file")
-        media_type, content = found
-        return etag_response(request, media_type, REVALIDATE, lambda: content, content)
+    def __init__(self, index: RunIndex, cache_bytes: int) -> None:
+        self._index, self._pictures, self._pattern_readers = index, PictureCache(cache_bytes), PatternReaderCache()
+        self._comparisons, self._thumbnails = ComparisonCache(), dict[str, bytes]()
 
     def runs(self, request: Request) -> Response:
-        """All runs with how they stand."""
-        found = []
-        for run in self._catalogue.runs():
-            with contextlib.suppress(FileNotFoundError):  # it has gone since it was found
-                state = dataclasses.asdict(read_status(run)) if run.place.exists() else None
-                found += [] if state is None else [{"id": run.id, "name": run.name, "version": _version(run), **state}]
-        return json_response(request, {"runs": found})
+        """Return all runs with their status."""
+        entries: list[dict[str, Any]] = []
+        for run in self._index.runs():
+            with contextlib.suppress(FileNotFoundError):  # the run has been deleted meanwhile
+                if run.path.exists():
+                    status = dataclasses.asdict(read_status(run))
+                    entries.append({"id": run.id, "name": run.name, "version": _picture_version(run), **status})
+        return json_response(request, {"runs": entries})
 
     def run(self, request: Request) -> Response:
-        """One run: how it stands, and what there is to see of it."""
-        run = self._run(request)
-        state = dataclasses.asdict(read_status(run, details=True))
-        path, picture, trouble = find_newest_picture(run.place), None, ""
+        """Return the status of one run, and the description of its picture."""
+        run = find_run(self._index, request)
+        status = dataclasses.asdict(read_status(run, details=True))
+        path, picture, error_text = find_newest_picture(run.path), None, ""
         if path is not None:
             try:
-                picture = _told(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
+                picture = _describe(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
             except (InputError, FileChangedError, FileNotFoundError) as error:
-                trouble = str(error)
-        told = {"picture": picture, "trouble": trouble, "report": (run.place / REPORT).is_file()}
-        return json_response(request, {"id": run.id, "name": run.name, **state, **told})
+                error_text = str(error)
+        content = {"picture": picture, "error": error_text, "report": (run.path / REPORT).is_file()}
+        return json_response(request, {"id": run.id, "name": run.name, **status, **content})
 
-    def pair(self, request: Request) -> Response:
-        """A run compared with another: the other one in its phase, and the difference of both; or why there is none."""
-        at = request.path_params
+    def comparison(self, request: Request) -> Response:
+        """Return the two pictures of a comparison of runs, or the reason why they cannot be compared."""
+        ids = request.path_params
         try:
-            pair = self._pair(request)
+            comparison = self._comparison(request)
         except InputError as error:
             return json_response(request, {"refused": str(error)})
-        base = f"/api/runs/{at['run']}/{at['version']}/with/{at['other']}/{at['other_version']}"
-        turn = pair.turn
-        told = {"phase_rad": turn.phase_rad, "ramp_rad_per_px": list(turn.ramp_rad_per_px)}
-        parts = {name: _told(getattr(pair, name), f"{base}/{name}") for name in PARTS}
-        return json_response(request, told | parts)
+        base = f"/api/runs/{ids['run']}/{ids['version']}/with/{ids['other']}/{ids['other_version']}"
+        alignment = comparison.alignment
+        phases = {"phase_rad": alignment.phase_rad, "ramp_rad_per_px": list(alignment.ramp_rad_per_px)}
+        pictures = {name: _describe(getattr(comparison, name), f"{base}/{name}") for name in COMPARISON_PICTURES}
+        return json_response(request, phases | pictures)
 
-    def draw_thumbnail(self, request: Request) -> Response:
-        """A small picture of a run."""
-        run = self._run(request)
-        path, version = find_newest_picture(run.place), _version(run)
+    def thumbnail(self, request: Request) -> Response:
+        """Return a small picture of a run."""
+        run = find_run(self._index, request)
+        path, version = find_newest_picture(run.path), _picture_version(run)
         if path is None:
-            raise HTTPException(404, "nothing to see yet")
+            raise HTTPException(404, "no picture yet")
 
-        def make() -> bytes:
+        def draw() -> bytes:
             if version not in self._thumbnails:
                 if len(self._thumbnails) >= MAX_THUMBNAILS:
                     self._thumbnails.clear()
                 self._thumbnails[version] = draw_thumbnail(self._pictures.get(path))
             return self._thumbnails[version]
 
-        return etag_response(request, PNG, REVALIDATE, make, run.id, version)
+        return etag_response(request, PNG, REVALIDATE, draw, run.id, version)
 
-    def colours(self, request: Request) -> Response:
-        """A colour map as a strip, or the colours of complex numbers."""
+    def colour_map(self, request: Request) -> Response:
+        """Return a colour map as a strip, or the colours of complex numbers."""
         name = request.path_params["name"]
         if name not in (*COLOUR_MAPS, "complex"):
             raise HTTPException(404, "no such colour map")
-        return etag_response(request, PNG, REVALIDATE, lambda: encode_phase_wheel() if name == "complex" else encode_colour_strip(name), name)
-
-    def tile(self, request: Request) -> Response:
-        """One tile of a layer."""
-        at, query = request.path_params, request.query_params
-        look = DisplayRange(query_number(request, "low"), query_number(request, "high"), query.get("map", ""), query.get("dim") == "1")
 
         def draw() -> bytes:
-            return self._picture(request).tile(at["layer"], at["level"], at["row"], at["column"], look)
+            return encode_phase_wheel() if name == "complex" else encode_colour_strip(name)
+
+        return etag_response(request, PNG, REVALIDATE, draw, name)
+
+    def tile(self, request: Request) -> Response:
+        """Return one tile of a layer."""
+        place, query = request.path_params, request.query_params
+        low, high = query_number(request, "low"), query_number(request, "high")
+        display = DisplayRange(low, high, query.get("map", ""), query.get("weak") == "1")
+
+        def draw() -> bytes:
+            return self._picture(request).tile(place["layer"], place["level"], place["row"], place["column"], display)
 
         return etag_response(request, PNG, IMMUTABLE, draw, str(request.url))
 
-    def read_block(self, request: Request) -> Response:
-        """Complex values of a block of pixels."""
-        at = request.path_params
+    def block(self, request: Request) -> Response:
+        """Return the complex values of a block of pixels."""
+        place = request.path_params
 
         def read() -> bytes:
-            return read_block(self._picture(request), at["row"], at["column"])
+            return read_block(self._picture(request), place["row"], place["column"])
 
         return etag_response(request, BYTES, IMMUTABLE, read, str(request.url))
 
-    def layer_histogram(self, request: Request) -> Response:
-        """Histogram of a layer."""
+    def histogram(self, request: Request) -> Response:
+        """Return the histogram of a layer."""
         return json_response(request, layer_histogram(self._picture(request), request.path_params["layer"]))
 
-    def measure_profile(self, request: Request) -> Response:
-        """Amplitude and phase along a line."""
+    def profile(self, request: Request) -> Response:
+        """Return amplitude and phase along a line."""
         start, end = ((query_number(request, f"y{n}"), query_number(request, f"x{n}")) for n in (0, 1))
         return json_response(request, measure_profile(self._picture(request), start, end))
 
     def positions(self, request: Request) -> Response:
-        """Where patterns were taken."""
-        return json_response(request, self._book(request).describe())
+        """Return the scan positions."""
+        return json_response(request, self._pattern_reader(request).describe())
 
     def pattern(self, request: Request) -> Response:
-        """Figures of one pattern."""
-        return json_response(request, self._book(request).figures(request.path_params["number"]))
+        """Return the figures of one pattern."""
+        return json_response(request, self._pattern_reader(request).figures(request.path_params["number"]))
 
     def pattern_picture(self, request: Request) -> Response:
-        """A measured or predicted pattern."""
-        book, at = self._book(request), request.path_params
-        return etag_response(
-            request, PNG, REVALIDATE, lambda: book.picture(at["number"], at["kind"]), str(request.url), book.note
-        )
+        """Return a measured pattern, a predicted one, or their difference."""
+        reader, params = self._pattern_reader(request), request.path_params
 
-    def _run(self, request: Request, name: str = "run") -> Run:
-        identity = request.path_params[name]
-        found = self._catalogue.run(identity) if RUN_ID.fullmatch(identity) else None
-        if found is None:
-            raise HTTPException(404, "no such run")
-        return found
+        def draw() -> bytes:
+            return reader.draw(params["number"], params["kind"])
+
+        return etag_response(request, PNG, REVALIDATE, draw, str(request.url), reader.note)
 
     def _picture(self, request: Request) -> Picture:
-        """The picture that an address names: of a run, or of its comparison with another."""
-        part = request.path_params.get("part")
-        if part is None:
-            return self._of_run(request, "run", "version")
-        if part not in PARTS:
+        """Return the picture that an address names: of a run, or of its comparison with another."""
+        name = request.path_params.get("picture")
+        if name is None:
+            return self._run_picture(request, "run", "version")
+        if name not in COMPARISON_PICTURES:
             raise HTTPException(404, "no such picture")
-        found: Picture = getattr(self._pair(request), part)
-        return found
+        picture: Picture = getattr(self._comparison(request), name)
+        return picture
 
-    def _pair(self, request: Request) -> Comparison:
-        first, second = self._of_run(request, "run", "version"), self._of_run(request, "other", "other_version")
-        return self._pairs.get(first, second)
+    def _comparison(self, request: Request) -> Comparison:
+        first = self._run_picture(request, "run", "version")
+        return self._comparisons.get(first, self._run_picture(request, "other", "other_version"))
 
-    def _of_run(self, request: Request, run: str, version: str) -> Picture:
-        """The picture of a run, which must be in the version that the address names."""
-        path = find_newest_picture(self._run(request, run).place)
+    def _run_picture(self, request: Request, run: str, version: str) -> Picture:
+        """Return the picture of a run; its version must be the one in the address."""
+        path = find_newest_picture(find_run(self._index, request, run).path)
         if path is None:
             raise FileChangedError
         picture = self._pictures.get(path)
@@ -210,20 +175,21 @@ class Handlers:
             raise FileChangedError(str(path))
         return picture
 
-    def _book(self, request: Request) -> PatternReader:
-        run, picture = self._run(request), self._of_run(request, "run", "version")
-        return self._books.get(picture.file, run.place if run.place.is_dir() else run.place.parent)
+    def _pattern_reader(self, request: Request) -> PatternReader:
+        run, picture = find_run(self._index, request), self._run_picture(request, "run", "version")
+        return self._pattern_readers.get(picture.file, run.path if run.path.is_dir() else run.path.parent)
 
 
-def _told(picture: Picture, base: str) -> dict[str, Any]:
-    """What a page has to know of a picture, and where it asks for more."""
-    known = picture.describe()
-    return known | {"block": BLOCK_PX, "maps": list(COLOUR_MAPS), "base": base.format(version=known["version"])}
+def _describe(picture: Picture, base: str) -> dict[str, Any]:
+    """Return the description of a picture for a page, with the address of its parts."""
+    description = picture.describe()
+    base = base.format(version=description["version"])
+    return description | {"block": BLOCK_PX, "maps": list(COLOUR_MAPS), "base": base}
 
 
-def _version(run: Run) -> str:
-    """Version of what there is to see of a run; empty where there is nothing."""
-    path = find_newest_picture(run.place)
+def _picture_version(run: Run) -> str:
+    """Return the version of the picture of a run; empty where there is none."""
+    path = find_newest_picture(run.path)
     try:
         return "" if path is None else file_version(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Layers of an object: what each shows, in which unit, and the colours that suit its values."""
+"""Layers of an object: quantity, unit, default display range, histogram."""
 
 from __future__ import annotations
 
@@ -33,60 +33,61 @@ LAYERS = {
 """Layers by name: label and unit."""
 BINS = 128
 TAILS = (0.02, 99.98)
-"""Percentiles between which a histogram reaches, unless that is far beyond the usual limits."""
+"""Percentiles at the ends of a histogram, unless they are far beyond the default limits."""
 
 
 @dataclass(frozen=True)
 class DisplayRange:
-    """How a layer is drawn."""
+    """Colour limits and colour map of a layer."""
 
     low: float
     """Value of the first colour."""
     high: float
     """Value of the last colour; the brightest amplitude where hue shows the phase."""
-    colours: str
-    """Colour map."""
-    dim: bool = False
-    """Show badly lit pixels too."""
+    colour_map: str
+    """Name of the colour map."""
+    weak_pixels: bool = False
+    """Show weakly illuminated pixels too."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
             raise InputError("limits", "", f"{self.low:g} to {self.high:g}", "two numbers, the lower one first")
-        if self.colours not in COLOUR_MAPS:
-            raise InputError("map", "", repr(self.colours), f"one of: {', '.join(COLOUR_MAPS)}")
+        if self.colour_map not in COLOUR_MAPS:
+            raise InputError("map", "", repr(self.colour_map), f"one of: {', '.join(COLOUR_MAPS)}")
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """What is known of the values of a layer as a whole."""
+    """Statistics of the values of a whole layer."""
 
-    look: DisplayRange
-    """How it is usually drawn."""
+    display: DisplayRange
+    """Default colour limits and colour map."""
     low: float
-    """Where its histogram begins."""
+    """Lower end of the histogram."""
     high: float
-    """Where its histogram ends."""
+    """Upper end of the histogram."""
     counts: list[int]
-    """Pixels in equal bins from `low` to `high`; the outer ones hold what lies beyond too."""
+    """Pixels in equal bins from `low` to `high`; the outer ones include the values beyond."""
 
 
 def summarise_layer(layer: str, values: np.ndarray) -> LayerSummary:
-    """Usual limits and histogram of a layer.
+    """Return default limits and histogram of a layer.
 
     Args:
         layer: Its name.
-        values: Finite values of pixels that count; amplitudes, of `complex`.
+        values: Finite values of illuminated pixels; for `complex`, amplitudes.
     """
-    look = default_range(layer, values)
-    low, high = (float(end) for end in np.percentile(values, TAILS)) if values.size else (look.low, look.high)
-    margin = 0.25 * (look.high - look.low)
-    low, high = min(look.low, max(low, look.low - margin)), max(look.high, min(high, look.high + margin))
+    display = default_range(layer, values)
+    low, high = (float(end) for end in np.percentile(values, TAILS)) if values.size else (display.low, display.high)
+    margin = 0.25 * (display.high - display.low)
+    low = min(display.low, max(low, display.low - margin))
+    high = max(display.high, min(high, display.high + margin))
     counts, _ = np.histogram(np.clip(values, low, high), BINS, (low, high))
-    return LayerSummary(look, low, high, counts.tolist())
+    return LayerSummary(display, low, high, counts.tolist())
 
 
 def default_range(layer: str, values: np.ndarray) -> DisplayRange:
-    """Limits that leave out half a per cent at either end, and the colour map that suits, as in reports."""
+    """Return limits that exclude half a per cent at either end, and the colour map, as in reports."""
     if layer == PHASE:
         scale = phase_scale(values)
     elif layer == PHASE_DIFFERENCE:
@@ -99,5 +100,10 @@ def default_range(layer: str, values: np.ndarray) -> DisplayRange:
 
 
 def subtract_phase(field: np.ndarray, phase_rad: float) -> np.ndarray:
-    """Phase relative to a constant one, radians, in [-pi, pi]."""
+    """Return the phase of a field relative to a constant one, radians, in [-pi, pi].
+
+    Examples:
+        >>> subtract_phase(np.array([1j], np.complex64), np.pi / 2).round(6).tolist()
+        [0.0]
+    """
     return np.angle(field * np.complex64(np.exp(-1j * phase_rad)))

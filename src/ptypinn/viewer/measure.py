@@ -1,4 +1,4 @@
-"""Figures read off a picture: histogram, profile along a line, values of single pixels."""
+"""Measurements on a picture: histogram, profile along a line, values of single pixels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ptypinn.viewer.pyramid import AMPLITUDE
 BLOCK_PX = 64
 """Edge of a block of values, pixels."""
 MAX_SAMPLES = 1024
-"""Of a profile; a longer line is read on a coarser level."""
+"""Maximum number of samples of a profile; a longer line is read on a coarser level."""
 SEGMENT_SAMPLES = 128
 """Samples of a profile that are read together, so that a diagonal reads small rectangles."""
 
 
 def layer_histogram(picture: Picture, layer: str) -> dict[str, Any]:
-    """Counts of values over the well-lit pixels.
+    """Return the histogram of a layer over well-illuminated pixels.
 
     Returns:
         `low` and `high`, ends of the range in the layer's unit; `counts` of equal bins.
@@ -30,15 +30,15 @@ def layer_histogram(picture: Picture, layer: str) -> dict[str, Any]:
     Raises:
         InputError: Where there is no such layer.
     """
-    found = picture.require(layer)
-    return {"low": found.low, "high": found.high, "counts": found.counts}
+    summary = picture.require(layer)
+    return {"low": summary.low, "high": summary.high, "counts": summary.counts}
 
 
 def read_block(picture: Picture, row: int, column: int) -> bytes:
-    """Complex values of a block of pixels, rows first, little-endian complex64; cut at the edges of the object.
+    """Return the complex values of a block of pixels, row by row, little-endian complex64; smaller at the object's edges.
 
     Raises:
-        InputError: Where it lies outside.
+        InputError: Where the block is outside the object.
     """
     height, width = picture.file.shape
     if not (0 <= row * BLOCK_PX < height and 0 <= column * BLOCK_PX < width):
@@ -48,12 +48,12 @@ def read_block(picture: Picture, row: int, column: int) -> bytes:
 
 
 def measure_profile(picture: Picture, start: tuple[float, float], end: tuple[float, float]) -> dict[str, Any]:
-    """Amplitude and phase along a line.
+    """Return amplitude and phase along a line.
 
     Args:
         picture: The object.
-        start: Where the line begins, (y, x) in pixels; pixel (0, 0) reaches from 0 to 1.
-        end: Where it ends.
+        start: Start of the line, (y, x) in pixels; pixel (0, 0) extends from 0 to 1.
+        end: End of the line.
 
     Returns:
         `distance_px` of every sample from the start, `amplitude`, and `phase` in radians; samples off the object are
@@ -67,18 +67,18 @@ def measure_profile(picture: Picture, start: tuple[float, float], end: tuple[flo
     along = np.linspace(0.0, 1.0, count)
     points = np.outer(1 - along, start) + np.outer(along, end)
     inside = np.all((points >= 0) & (points <= picture.file.shape), axis=1)
-    found = {name: np.full(count, np.nan) for name in (AMPLITUDE, PHASE)}
+    values = {name: np.full(count, np.nan) for name in (AMPLITUDE, PHASE)}
     for part in np.array_split(np.arange(count), math.ceil(count / SEGMENT_SAMPLES)):
         part = part[inside[part]]
         if len(part):
-            amplitude, field = (_interpolated(picture, name, level, points[part]) for name in (AMPLITUDE, OBJECT))
-            found[AMPLITUDE][part], found[PHASE][part] = amplitude, subtract_phase(field, picture.phase_rad)
-    plain = {name: [value if math.isfinite(value) else None for value in found[name].tolist()] for name in found}
+            amplitude, field = (_interpolate(picture, name, level, points[part]) for name in (AMPLITUDE, OBJECT))
+            values[AMPLITUDE][part], values[PHASE][part] = amplitude, subtract_phase(field, picture.phase_rad)
+    plain = {name: [x if math.isfinite(x) else None for x in array.tolist()] for name, array in values.items()}
     return {"distance_px": (along * length).tolist(), **plain, "step_px": 2**level}
 
 
-def _interpolated(picture: Picture, name: str, level: int, points: np.ndarray) -> np.ndarray:
-    """Bilinear values at points in pixels of the object, (samples, 2)."""
+def _interpolate(picture: Picture, name: str, level: int, points: np.ndarray) -> np.ndarray:
+    """Interpolate an image bilinearly at points in pixels of the object, (samples, 2)."""
     from scipy.ndimage import map_coordinates
 
     shape = picture.pyramid.shape(level)

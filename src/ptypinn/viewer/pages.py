@@ -1,49 +1,106 @@
-"""The pages of the viewer, and the scripts and style sheets that they are made of."""
+"""The pages of the viewer: list of runs, one run, its report, and the scripts and style sheets that they load."""
 
 from __future__ import annotations
 
+import re
 from importlib import resources
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ptypinn._version import __version__
 from ptypinn.report.html.page import templates
+from ptypinn.runs.folder import REPORT
+from ptypinn.viewer.responses import HTML, REVALIDATE, etag_response
+from ptypinn.viewer.run_index import Run, RunIndex
 
 TEMPLATES = "viewer/templates"
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+REPORT_HEADERS = {
+    "Content-Security-Policy": (
+        "sandbox allow-scripts allow-popups allow-downloads; default-src 'none'; style-src 'unsafe-inline'; "
+        "script-src 'unsafe-inline'; img-src data:; font-src data:"
+    )
+}
+"""Headers of a report, which has scripts and styles of its own: isolated from the viewer and from the network."""
 
 KEYBOARD_HELP = (
     ("arrows", "move"),
     ("+ and -", "zoom"),
-    ("0", "show all of it"),
-    ("1", "one pixel on the screen per pixel"),
-    ("Enter", "pick the position nearest to the middle"),
-    ("N and B", "next pattern, and the one before"),
+    ("0", "fit the object to the view"),
+    ("1", "one screen pixel per object pixel"),
+    ("Enter", "select the position nearest to the centre"),
+    ("N and B", "next and previous pattern"),
     ("P", "show all positions"),
-    ("L", "profile across the middle"),
+    ("L", "profile across the centre"),
     ("Esc", "remove the profile"),
 )
-"""What keys do while the object has the focus."""
+"""Keys and their actions while the object has the focus."""
 
 
-def render_list_page() -> str:
-    """The page with all runs."""
-    return templates(TEMPLATES).get_template("list.html.jinja").render(version=__version__)
+class PageHandlers:
+    """Handlers of the addresses that return pages and their static files.
+
+    Args:
+        index: The runs on offer.
+    """
+
+    def __init__(self, index: RunIndex) -> None:
+        self._index, self._assets = index, load_assets()
+
+    def list_page(self, request: Request) -> Response:
+        """Return the page with all runs."""
+        return Response(_render("list.html.jinja"), media_type=HTML, headers={"Cache-Control": REVALIDATE})
+
+    def run_page(self, request: Request) -> Response:
+        """Return the page of one run."""
+        try:
+            page = _render("run.html.jinja", name=find_run(self._index, request).name, keys=KEYBOARD_HELP)
+        except HTTPException as error:
+            page = _render("missing.html.jinja")
+            return Response(page, error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
+        return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
+
+    def report(self, request: Request) -> Response:
+        """Return the report of a run, isolated from this server."""
+        path = find_run(self._index, request).path / REPORT
+        if not path.is_file():
+            raise HTTPException(404, "no report")
+        return Response(path.read_bytes(), media_type=HTML, headers={**REPORT_HEADERS, "Cache-Control": REVALIDATE})
+
+    def asset(self, request: Request) -> Response:
+        """Return a script or a style sheet by its name; only files that were loaded at the start can be named."""
+        asset = self._assets.get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404, "no such file")
+        media_type, content = asset
+        return etag_response(request, media_type, REVALIDATE, lambda: content, content)
 
 
-def render_run_page(name: str) -> str:
-    """The page of one run."""
-    return templates(TEMPLATES).get_template("run.html.jinja").render(name=name, version=__version__, keys=KEYBOARD_HELP)
+def find_run(index: RunIndex, request: Request, parameter: str = "run") -> Run:
+    """Return the run whose id is in the address of a request.
 
-
-def render_missing_page() -> str:
-    """The page in place of a run that there is not."""
-    return templates(TEMPLATES).get_template("gone.html.jinja").render(version=__version__)
+    Raises:
+        HTTPException: Where there is no such run.
+    """
+    run_id = request.path_params[parameter]
+    run = index.run(run_id) if RUN_ID.fullmatch(run_id) else None
+    if run is None:
+        raise HTTPException(404, "no such run")
+    return run
 
 
 def load_assets() -> dict[str, tuple[str, bytes]]:
-    """Media type and content of everything that pages load, by name."""
+    """Return media type and content of all static files, by name."""
     folder = resources.files("ptypinn.viewer") / "static"
     return {
         entry.name: (MEDIA_TYPES[entry.name.rsplit(".", 1)[1]], entry.read_bytes())
         for entry in folder.iterdir()
         if entry.name.rsplit(".", 1)[-1] in MEDIA_TYPES
     }
+
+
+def _render(template: str, **values: object) -> str:
+    return templates(TEMPLATES).get_template(template).render(version=__version__, **values)

@@ -1,4 +1,4 @@
-"""Measured and predicted patterns of single positions, from the scan file where it is still at hand."""
+"""Measured and predicted patterns of single positions, from the scan file where it is available."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ptypinn.viewer.picture_file import OBJECT, FileChangedError, PictureFile, f
 from ptypinn.viewer.tiles import encode_scalar_png
 
 MAX_OPEN = 4
-"""Runs whose scans are kept open."""
+"""Maximum number of runs whose scans are open."""
 MEMORY_MB = 64.0
-"""HDF5 patterns larger than this stay on disk."""
+"""Scans larger than this are read pattern by pattern."""
 MIN_COUNTS = 0.3
-"""Counts that get the darkest colour of the logarithmic scale."""
+"""Counts of the darkest colour of the logarithmic scale."""
 MAX_DIFFERENCE = 3.0
-"""Difference of square roots of counts at the ends of its colours; counting noise alone scatters by one half."""
+"""Difference of square roots of counts at the ends of its colour scale; the standard deviation of noise is 0.5."""
 KINDS = ("measured", "predicted", "difference")
 
 
 @dataclass(frozen=True)
 class PatternReader:
-    """Everything needed to look at one pattern after another."""
+    """Measured and predicted patterns of a reconstruction."""
 
     file: PictureFile
     positions_px: np.ndarray
@@ -42,14 +42,14 @@ class PatternReader:
     probe: np.ndarray
     """Modes, (mode, y, x), sqrt(photons)."""
     indices: np.ndarray
-    """Number of every pattern in the scan file."""
+    """Index of every pattern in the scan file."""
     scan: ScanData | None
-    """The scan, where it is at hand."""
+    """The scan; None where it is not available."""
     note: str
-    """Why it is not, or which file it is."""
+    """Name of the scan file, or the reason why it is not available."""
 
     def describe(self) -> dict[str, Any]:
-        """Centres (y, x) of the probe's array at every position, object pixels, and what there is to see."""
+        """Return the centres (y, x) of the probe at every position, object pixels, and the source of the scan."""
         centres = self.positions_px + self.probe.shape[-1] / 2
         return {
             "centres_px": np.round(centres, 2).tolist(),
@@ -59,33 +59,33 @@ class PatternReader:
         }
 
     def figures(self, number: int) -> dict[str, Any]:
-        """Where a pattern was taken and how it fits.
+        """Return position, photons and residual of a pattern.
 
         Raises:
             InputError: Where there is no such pattern.
         """
         self._require(number)
         y, x = self.positions_px[number] + self.probe.shape[-1] / 2
-        facts = {"number": number, "scan_index": int(self.indices[number]), "y_px": float(y), "x_px": float(x)}
-        facts["brightest"] = self._brightest(number)
+        figures = {"number": number, "scan_index": int(self.indices[number]), "y_px": float(y), "x_px": float(x)}
+        figures["max_counts"] = self._max_counts(number)
         if self.scan is None:
-            return facts | {"photons_predicted": float(self.predicted(number).sum())}
+            return figures | {"photons_predicted": float(self.predicted(number).sum())}
         from ptypinn.metrics.data_fit import compute_data_fit
 
         patch, corner = self._patch(number)
         fit = compute_data_fit(self.scan.subset(self.indices[number : number + 1]), patch, self.probe, corner[None])
-        return facts | {
+        return figures | {
             "photons": float(fit.per_pattern_photons[0]),
             "photons_predicted": float(fit.per_pattern_closure[0] * fit.per_pattern_photons[0]),
             "residual": float(fit.per_pattern_residual[0]),
             "expected_residual": float(fit.per_pattern_expected[0]),
         }
 
-    def picture(self, number: int, kind: str) -> bytes:
-        """A pattern as a PNG: counts on a logarithmic scale, or the difference of their square roots.
+    def draw(self, number: int, kind: str) -> bytes:
+        """Return a pattern as a PNG: counts on a logarithmic scale, or the difference of their square roots.
 
         Raises:
-            InputError: Where there is no such pattern, or the scan that it takes is not at hand.
+            InputError: Where there is no such pattern, or the scan is needed and not available.
         """
         self._require(number)
         if kind not in KINDS:
@@ -96,22 +96,22 @@ class PatternReader:
         if kind == "difference":
             difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
             return encode_scalar_png(difference, good, (-MAX_DIFFERENCE, MAX_DIFFERENCE), DIFFERENCE_MAP)
-        limits = (np.log10(MIN_COUNTS), np.log10(self._brightest(number)))
+        limits = (np.log10(MIN_COUNTS), np.log10(self._max_counts(number)))
         counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
         return encode_scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
 
-    def _brightest(self, number: int) -> float:
-        """Counts that get the brightest colour: the largest on a good pixel."""
+    def _max_counts(self, number: int) -> float:
+        """Return the counts of the brightest colour: the maximum on good pixels."""
         counts = self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good
         return max(float(counts.max()), 10 * MIN_COUNTS)
 
     def measured(self, number: int) -> np.ndarray:
-        """Counts, (y, x), zero frequency at N//2."""
+        """Return the measured counts, (y, x), zero frequency at N//2."""
         assert self.scan is not None
         return self.scan.counts[self.indices[number : number + 1]][0].astype(np.float32)
 
     def predicted(self, number: int) -> np.ndarray:
-        """Expected counts of object and probe, (y, x), zero frequency at N//2."""
+        """Return the expected counts of object and probe, (y, x), zero frequency at N//2."""
         import torch
 
         from ptypinn.metrics.data_fit import predict
@@ -122,7 +122,7 @@ class PatternReader:
         return to_centred(counts)[0].numpy()
 
     def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The part of the object that a pattern sees, and the position on it."""
+        """Return the part of the object below the probe, and the subpixel position on it."""
         position, size = self.positions_px[number], self.probe.shape[-1]
         corner = np.round(position).astype(int)
         rows, columns = (slice(int(start), int(start) + size) for start in corner)
@@ -134,86 +134,86 @@ class PatternReader:
 
 
 class PatternReaderCache:
-    """The books of the runs looked at last."""
+    """Pattern readers of the most recently viewed runs."""
 
     def __init__(self) -> None:
-        self._books: OrderedDict[str, PatternReader] = OrderedDict()
+        self._readers: OrderedDict[str, PatternReader] = OrderedDict()
         self._scans: OrderedDict[str, tuple[ScanData | None, str]] = OrderedDict()
         self._guard = threading.Lock()
 
     def get(self, file: PictureFile, folder: Path) -> PatternReader:
-        """The book of a reconstruction.
+        """Return the reader of a reconstruction.
 
         Args:
-            file: Its images.
-            folder: Where the run has left its results.
+            file: Its header.
+            folder: Folder of the run's results.
 
         Raises:
             InputError: Where the file cannot be read.
-            OutdatedError: Where it is another one by now.
+            FileChangedError: Where the file was replaced meanwhile.
         """
         with self._guard:
             key = f"{file.path} {file.version}"
-            if key not in self._books:
-                self._books[key] = self._read(file, folder)
-            self._books.move_to_end(key)
-            while len(self._books) > MAX_OPEN:
-                self._books.popitem(last=False)
-            return self._books[key]
+            if key not in self._readers:
+                self._readers[key] = self._read(file, folder)
+            self._readers.move_to_end(key)
+            while len(self._readers) > MAX_OPEN:
+                self._readers.popitem(last=False)
+            return self._readers[key]
 
     def _read(self, file: PictureFile, folder: Path) -> PatternReader:
-        """Read positions and probe, and look for the scan where the run has it on record."""
+        """Read positions and probe, and search for the scan in the places that the run recorded."""
         source = str(file.path)
         with open_hdf5(file.path) as content:
             if file_version(file.path) != file.version:
                 raise FileChangedError(source)
             positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
-            part = content.get(file.group + "patterns")
-            indices = np.arange(len(positions)) if part is None else part[()].astype(np.int64)
+            subset = content.get(file.group + "patterns")
+            indices = np.arange(len(positions)) if subset is None else subset[()].astype(np.int64)
             provenance = mapping(read_json(content, source, f"{file.group}provenance"))
-        _check(file, positions, probe, indices)
-        scan, note = self._scan(folder, provenance, indices, probe.shape[-1])
+        _check_positions(file, positions, probe, indices)
+        scan, note = self._find_scan(folder, provenance, indices, probe.shape[-1])
         return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
 
-    def _scan(
+    def _find_scan(
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
     ) -> tuple[ScanData | None, str]:
-        """The scan and a word on it; looked for once, however often a run in progress has more to show."""
+        """Return the scan and a note on it; a run in progress, which changes often, is searched only once."""
         record = record_of_scan(folder, provenance)
         key = json.dumps([str(folder), record, size, int(indices.max(initial=-1))], sort_keys=True, default=str)
         if key not in self._scans:
-            self._scans[key] = _find(folder, record, indices, size)
+            self._scans[key] = _load_scan(folder, record, indices, size)
         self._scans.move_to_end(key)
         while len(self._scans) > MAX_OPEN:
             self._scans.popitem(last=False)
         return self._scans[key]
 
 
-def _find(folder: Path, record: Mapping[str, Any], indices: np.ndarray, size: int) -> tuple[ScanData | None, str]:
+def _load_scan(folder: Path, record: Mapping[str, Any], indices: np.ndarray, size: int) -> tuple[ScanData | None, str]:
     from ptypinn.io.load_save import load
 
-    place = find_scan(folder, record)
-    if place is None:
-        return None, f"{record.get('file', 'the scan file')} is not where it was, or has changed"
+    path = find_scan(folder, record)
+    if path is None:
+        return None, f"{record.get('file', 'the scan file')} was moved or has changed"
     notes: list[str] = []
     options = {**mapping(record["options"]), "memory_budget_MB": MEMORY_MB}
     try:
-        scan = load(place, loading_as_recorded(LoadConfig(), options, (), notes))
+        scan = load(path, loading_as_recorded(LoadConfig(), options, (), notes))
     except (InputError, OSError) as error:
         return None, f"the scan cannot be read again ({error})"
     if scan.size != size or indices.max(initial=-1) >= scan.n_patterns:
-        return None, f"{place.name} holds other patterns"
-    return scan, place.name
+        return None, f"{path.name} contains other patterns"
+    return scan, path.name
 
 
-def _check(file: PictureFile, positions: np.ndarray, probe: np.ndarray, indices: np.ndarray) -> None:
-    """Raise `InputError` where positions or probe are not of this object."""
-    found = None
+def _check_positions(file: PictureFile, positions: np.ndarray, probe: np.ndarray, indices: np.ndarray) -> None:
+    """Raise `InputError` where positions or probe do not fit the object."""
+    problem = ""
     if positions.ndim != 2 or positions.shape[1] != 2 or len(indices) != len(positions):
-        found = f"positions of shape {positions.shape} and {len(indices)} numbers"
+        problem = f"positions of shape {positions.shape} and {len(indices)} numbers"
     elif probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
-        found = f"a probe of shape {probe.shape}"
+        problem = f"a probe of shape {probe.shape}"
     elif len(positions) and ((low := np.round(positions)) < 0).any() | (low + probe.shape[-1] > file.shape).any():
-        found = "patches that leave the object"
-    if found:
-        raise InputError(str(file.path), "positions_px", found, f"positions on an object of {file.shape} pixels")
+        problem = "patches that extend beyond the object"
+    if problem:
+        raise InputError(str(file.path), "positions_px", problem, f"positions on an object of {file.shape} pixels")

@@ -1,4 +1,4 @@
-"""What answers share: caching, numbers from addresses, and failures in one line."""
+"""Responses of the viewer: entity tags and caching, numbers from queries, errors as one line of JSON."""
 
 from __future__ import annotations
 
@@ -18,42 +18,44 @@ from ptypinn.utils.serialise import to_plain
 from ptypinn.viewer.picture_file import FileChangedError
 
 IMMUTABLE = "private, max-age=31536000, immutable"
-"""For addresses that name a version."""
+"""Caching of addresses that contain a version."""
 REVALIDATE = "private, no-cache"
-"""For those whose content may change: the browser keeps it, and asks whether it still holds."""
+"""Caching of content that may change: the browser stores it, and asks the server before each use."""
 JSON, PNG, HTML, BYTES = "application/json", "image/png", "text/html", "application/octet-stream"
 
 Handler = Callable[[Request], Response]
 
 
-def etag_response(request: Request, media_type: str, caching: str, make: Callable[[], bytes], *marks: str | bytes) -> Response:
-    """Content under an entity tag; it is not even made where the browser has it.
+def etag_response(
+    request: Request, media_type: str, caching: str, produce: Callable[[], bytes], *tag: str | bytes
+) -> Response:
+    """Return content with an entity tag; it is not even produced where the browser has it.
 
     Args:
         request: The request.
-        media_type: Of the content.
-        caching: `FOREVER` or `ALWAYS_ASK`.
-        make: Makes the content.
-        marks: What the content depends on.
+        media_type: Media type of the content.
+        caching: `IMMUTABLE` or `REVALIDATE`.
+        produce: Function that returns the content.
+        tag: Everything that the content depends on.
     """
-    digest = hashlib.sha256(b"\0".join(mark.encode() if isinstance(mark, str) else mark for mark in marks))
+    digest = hashlib.sha256(b"\0".join(part.encode() if isinstance(part, str) else part for part in tag))
     headers = {"ETag": f'"{digest.hexdigest()[:24]}"', "Cache-Control": caching}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(make(), media_type=media_type, headers=headers)
+    return Response(produce(), media_type=media_type, headers=headers)
 
 
 def json_response(request: Request, content: Any) -> Response:
-    """A JSON object that the browser asks for again and again."""
+    """Return a JSON object with an entity tag."""
     text = json.dumps(to_plain(content), allow_nan=False).encode()
     return etag_response(request, JSON, REVALIDATE, lambda: text, text)
 
 
 def query_number(request: Request, name: str) -> float:
-    """A finite number from the query of an address.
+    """Return a finite number from the query of an address.
 
     Raises:
-        InputError: Where it is missing or none.
+        InputError: Where it is missing, or not a finite number.
     """
     text = request.query_params.get(name, "")
     try:
@@ -65,24 +67,24 @@ def query_number(request: Request, name: str) -> float:
     return value
 
 
-def json_errors(answer: Handler) -> Handler:
-    """Turn failures that are the request's into one line of JSON: bad input 400, a file that has changed 410."""
+def json_errors(handler: Handler) -> Handler:
+    """Convert errors of a handler to one line of JSON: status 400 for bad input, 410 for a file that has changed."""
 
-    @wraps(answer)
-    def guarded(request: Request) -> Response:
+    @wraps(handler)
+    def wrapped(request: Request) -> Response:
         try:
-            return answer(request)
+            return handler(request)
         except InputError as error:
-            return _failure(400, str(error))
+            return _error(400, str(error))
         except FileChangedError:
-            return _failure(410, "the run has changed since; ask for it anew")
+            return _error(410, "the run has changed; reload it")
         except FileNotFoundError:
-            return _failure(410, "the file has gone")
+            return _error(410, "the file was deleted")
         except HTTPException as error:
-            return _failure(error.status_code, error.detail)
+            return _error(error.status_code, error.detail)
 
-    return guarded
+    return wrapped
 
 
-def _failure(status: int, reason: str) -> Response:
+def _error(status: int, reason: str) -> Response:
     return JSONResponse({"error": reason}, status, headers={"Cache-Control": "no-store"})

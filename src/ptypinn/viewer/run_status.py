@@ -1,4 +1,4 @@
-"""How a run stands: in progress or over, when, with which figures and warnings, and what its log says."""
+"""Status of a run: in progress or finished, dates, headline metrics, warnings, progress, curves and log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import GROUP
 from ptypinn.io.safe.hdf5 import open_hdf5, read_json
-from ptypinn.report.text.metric_labels import HEADLINE, row_of
+from ptypinn.report.text.metric_labels import KEY_METRICS, metric_row
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.runs.record import mapping
 from ptypinn.viewer.picture_file import file_version
@@ -26,12 +26,12 @@ from ptypinn.viewer.run_index import Run
 
 CURVE = "learning_curve.csv"
 SILENT_S = 600.0
-"""A run without a sign of life for so long is called silent rather than in progress."""
+"""A run whose files have not changed for so long is `silent` rather than `running`."""
 TAIL_BYTES = 16_384
-"""So much of the end of a log is read."""
+"""Number of bytes that are read from the end of a log."""
 TAIL_LINES = 60
 MAX_CACHED = 4096
-"""States of runs that are over are kept, so many of them."""
+"""Maximum number of finished runs whose status is in the cache."""
 START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
 STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
 LOSS = re.compile(r"\b(?P<name>(probe_)?loss) (?P<loss>[-+.\deE]+)")
@@ -41,117 +41,121 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run stands."""
+    """Status of a run."""
 
     status: str
     """`finished`, `running`, `silent`, `failed`, or `file` for a reconstruction without a run folder."""
     stage: str = ""
     """Name of the stage."""
     started: str = ""
-    """ISO time, UTC; empty where nobody knows."""
+    """ISO time, UTC; empty where unknown."""
     changed: str = ""
-    """ISO time of the end of the run, or of its last sign of life."""
+    """ISO time of the end of the run, or of the last change of its files."""
     warnings: list[str] | None = None
-    """What the evaluation warns of; None where nothing has been judged."""
-    figures: list[dict[str, str]] = field(default_factory=list)
-    """Headline figures: label, value, unit, meaning."""
+    """Warnings of the evaluation; None where there was none."""
+    metrics: list[dict[str, str]] = field(default_factory=list)
+    """Headline metrics: label, value, unit, meaning."""
     log: list[str] = field(default_factory=list)
     """End of the log."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Stage, steps done and total of the last report of a run in progress."""
     curves: dict[str, Curve] = field(default_factory=dict)
-    """Figures by iteration or epoch, as points."""
+    """Losses by iteration or epoch, as points."""
 
 
 def read_status(run: Run, *, details: bool = False) -> RunStatus:
-    """How a run stands now.
+    """Return the current status of a run.
 
     Args:
         run: The run.
         details: Read log and curves too.
     """
-    place = run.place
-    log = _tail(place / LOG) if place.is_dir() else []
-    if not place.is_dir():
-        state = _of_file(place, file_version(place))
-    elif (place / FINISHED).exists() and (found := _of_finished(place, file_version(place / FINISHED))):
-        state = found
+    path = run.path
+    log = _read_tail(path / LOG) if path.is_dir() else []
+    if not path.is_dir():
+        status = _file_status(path, file_version(path))
+    elif (path / FINISHED).exists() and (record := _finished_status(path, file_version(path / FINISHED))):
+        status = record
     else:
-        state = _of_unfinished(place, log)
-    return replace(state, log=log[-TAIL_LINES:], curves=_curves(place, state, log)) if details else state
+        status = _unfinished_status(path, log)
+    return replace(status, log=log[-TAIL_LINES:], curves=_read_curves(path, status, log)) if details else status
 
 
 @lru_cache(MAX_CACHED)
-def _of_file(path: Path, version: str) -> RunStatus:
-    """State of a reconstruction that lies alone; read once per version."""
-    return RunStatus("file", changed=_iso(path.stat().st_mtime), figures=_figures(_recorded(path, "metrics")))
+def _file_status(path: Path, version: str) -> RunStatus:
+    """Return the status of a reconstruction file without a run folder; read once per version."""
+    return RunStatus(
+        "file", changed=_format_time(path.stat().st_mtime), metrics=_label_metrics(_read_record(path, "metrics"))
+    )
 
 
 @lru_cache(MAX_CACHED)
-def _of_finished(folder: Path, version: str) -> RunStatus | None:
-    """State of a finished run, read once per version of its record; None where that cannot be read."""
-    record, judged = _json(folder / FINISHED), _json(folder / METRICS)
+def _finished_status(folder: Path, version: str) -> RunStatus | None:
+    """Return the status of a finished run, read once per version of its record; None where that cannot be read."""
+    record, evaluation = _read_json(folder / FINISHED), _read_json(folder / METRICS)
     if not record:
         return None
-    warnings = judged.get("warnings")
+    warnings = evaluation.get("warnings")
     return RunStatus(
         "finished",
         stage=str(record.get("stage", "")),
         started=str(record.get("started", "")),
         changed=str(record.get("finished", "")),
         warnings=[str(text) for text in warnings] if isinstance(warnings, list) else None,
-        figures=_figures(mapping(judged.get("metrics"))),
+        metrics=_label_metrics(mapping(evaluation.get("metrics"))),
     )
 
 
-def _of_unfinished(folder: Path, log: list[str]) -> RunStatus:
-    """State of a run that is in progress, or has not come to its end."""
-    seen = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if (path := folder / name).exists()]
-    last, status = max(seen, default=0.0), "running"
+def _unfinished_status(folder: Path, log: list[str]) -> RunStatus:
+    """Return the status of a run that is in progress, or was stopped."""
+    times = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if (path := folder / name).exists()]
+    last_change, status = max(times, default=0.0), "running"
     if log and log[-1].startswith("failed: "):
         status = "failed"
-    elif time.time() - last > SILENT_S:
+    elif time.time() - last_change > SILENT_S:
         status = "silent"
-    starts = [(match, line) for line in (*_head(folder / LOG), *log) if (match := START.match(line))]
+    starts = [(match, line) for line in (*_read_first_line(folder / LOG), *log) if (match := START.match(line))]
     stage, started = (starts[-1][0][1], starts[-1][1].split()[0]) if starts else ("", "")
-    return RunStatus(status, stage, started, _iso(last), progress=_progress(log))
+    return RunStatus(status, stage, started, _format_time(last_change), progress=_parse_progress(log))
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Headline figures in words, of those that are numbers."""
-    known = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-    rows = [row_of(name, known, {}) for name in HEADLINE if name in known]
+def _label_metrics(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return label, value, unit and meaning of the headline metrics."""
+    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+    rows = [metric_row(name, numbers, {}) for name in KEY_METRICS if name in numbers]
     return [
-        {"label": row.word.label, "value": row.value, "unit": row.word.unit, "meaning": row.word.meaning}
+        {"label": row.label.label, "value": row.value, "unit": row.label.unit, "meaning": row.label.meaning}
         for row in rows
     ]
 
 
-def _curves(place: Path, state: RunStatus, log: list[str]) -> dict[str, Curve]:
-    """Curves of a finished run from its reconstruction, of others from the learning curve or the log."""
-    recon = reconstruction_file(place)
-    if state.status in ("finished", "file") and recon.exists():
-        found = _recorded(recon, "history")
-        return {name: _points(enumerate(values, 1)) for name, values in found.items() if isinstance(values, list)}
-    with contextlib.suppress(OSError, ValueError), (place / CURVE).open(newline="") as lines:
+def _read_curves(folder: Path, status: RunStatus, log: list[str]) -> dict[str, Curve]:
+    """Read the curves of a finished run from its reconstruction, of others from the learning curve or the log."""
+    recon = reconstruction_file(folder)
+    if status.status in ("finished", "file") and recon.exists():
+        history = _read_record(recon, "history")
+        return {
+            name: _finite_points(enumerate(values, 1)) for name, values in history.items() if isinstance(values, list)
+        }
+    with contextlib.suppress(OSError, ValueError), (folder / CURVE).open(newline="") as lines:
         rows = list(csv.DictReader(lines))
         names = [name for name in ("train_loss", "val_loss") if len(rows) > 1 and name in rows[0]]
         if names:
-            return {name: _points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
-    return _losses(log)
+            return {name: _finite_points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
+    return _parse_losses(log)
 
 
-def _losses(log: list[str]) -> dict[str, Curve]:
-    """Losses by step, of the last stage in a log that tells any."""
-    told = [(step, loss) for line in log if (step := STEP.match(line)) and (loss := LOSS.search(step["rest"]))]
+def _parse_losses(log: list[str]) -> dict[str, Curve]:
+    """Return the losses by step of the last stage in a log with losses."""
+    lines = [(step, loss) for line in log if (step := STEP.match(line)) and (loss := LOSS.search(step["rest"]))]
     points: dict[str, list[tuple[str, str]]] = {}
-    for step, loss in told:
-        if step["stage"] == told[-1][0]["stage"]:
+    for step, loss in lines:
+        if step["stage"] == lines[-1][0]["stage"]:
             points.setdefault(loss["name"], []).append((step["done"], loss["loss"]))
-    return {name: _points(of) for name, of in points.items()}
+    return {name: _finite_points(pairs) for name, pairs in points.items()}
 
 
-def _progress(log: list[str]) -> dict[str, Any]:
+def _parse_progress(log: list[str]) -> dict[str, Any]:
     last = next((match for line in reversed(log) if (match := STEP.match(line))), None)
     if last is None:
         return {}
@@ -163,40 +167,40 @@ def _progress(log: list[str]) -> dict[str, Any]:
     }
 
 
-def _recorded(path: Path, name: str) -> Mapping[str, Any]:
-    """A record of a reconstruction file; empty where it cannot be read."""
+def _read_record(path: Path, name: str) -> Mapping[str, Any]:
+    """Read a record of a reconstruction file; empty where it cannot be read."""
     with contextlib.suppress(InputError), open_hdf5(path) as file:
         return mapping(read_json(file, str(path), f"{GROUP}/{name}"))
     return {}
 
 
-def _points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
-    """Pairs of finite numbers; nothing where they are no numbers."""
+def _finite_points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
+    """Return the pairs of finite numbers; none where a value is not a number."""
     with contextlib.suppress(TypeError, ValueError):
         points = [(float(x), float(y)) for x, y in pairs]
         return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     return []
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Mapping[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         return mapping(json.loads(path.read_text(encoding="utf-8")))
     return {}
 
 
-def _tail(path: Path) -> list[str]:
+def _read_tail(path: Path) -> list[str]:
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         return file.read().decode("utf-8", "replace").splitlines()
     return []
 
 
-def _head(path: Path) -> list[str]:
-    """The first line of a file, which a long log has lost from its end."""
+def _read_first_line(path: Path) -> list[str]:
+    """Read the first line of a log, which the end of a long one does not contain."""
     with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
         return [file.readline(TAIL_BYTES).rstrip("\n")]
     return []
 
 
-def _iso(time_s: float) -> str:
+def _format_time(time_s: float) -> str:
     return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")

@@ -13,61 +13,63 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from ptypinn.errors import InputError
-from ptypinn.viewer.auth import KeyMiddleware, allowed_names
+from ptypinn.viewer.auth import KeyMiddleware, list_host_names
 from ptypinn.viewer.handlers import Handlers
+from ptypinn.viewer.pages import PageHandlers
 from ptypinn.viewer.responses import json_errors
 from ptypinn.viewer.run_index import RunIndex
 
 PICTURE = "/api/runs/{run}/{version}"
-PAIR = PICTURE + "/with/{other}/{other_version}"
+COMPARISON = PICTURE + "/with/{other}/{other_version}"
+COMPARED_PICTURE = COMPARISON + "/{picture}"
 
 
-def create_app(catalogue: RunIndex, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
-    """The viewer as an ASGI application.
+def create_app(index: RunIndex, *, host: str, port: int, key: str, cache_bytes: int) -> Starlette:
+    """Return the viewer as an ASGI application.
 
     Args:
-        catalogue: What it shows.
-        host: Address that it listens on.
-        port: Its port.
-        key: Who knows it may look; an empty one lets everybody in.
+        index: The runs on offer.
+        host: Address to listen on.
+        port: Port to listen on.
+        key: Key that requests need; an empty one disables the check.
         cache_bytes: Bound on reduced copies of objects.
     """
-    desk = Handlers(catalogue, cache_bytes)
-    readings = {
-        "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": desk.tile,
-        "/blocks/{row:int}/{column:int}": desk.block,
-        "/histogram/{layer}": desk.histogram,
-        "/profile": desk.profile,
+    pages, api = PageHandlers(index), Handlers(index, cache_bytes)
+    picture_routes = {
+        "/tiles/{layer}/{level:int}/{row:int}/{column:int}.png": api.tile,
+        "/blocks/{row:int}/{column:int}": api.block,
+        "/histogram/{layer}": api.histogram,
+        "/profile": api.profile,
     }
-    answers = {
-        "/": desk.list_page,
-        "/run/{run}": desk.run_page,
-        "/run/{run}/report": desk.report,
-        "/static/{name}": desk.asset,
-        "/api/maps/{name}.png": desk.colours,
-        "/api/runs": desk.runs,
-        "/api/runs/{run}": desk.run,
-        "/api/runs/{run}/thumbnail.png": desk.thumbnail,
-        PAIR: desk.pair,
-        **{base + path: answer for base in (PICTURE, PAIR + "/{part}") for path, answer in readings.items()},
-        PICTURE + "/positions": desk.positions,
-        PICTURE + "/patterns/{number:int}": desk.pattern,
-        PICTURE + "/patterns/{number:int}/{kind}.png": desk.pattern_picture,
+    routes = {
+        "/": pages.list_page,
+        "/run/{run}": pages.run_page,
+        "/run/{run}/report": pages.report,
+        "/static/{name}": pages.asset,
+        "/api/maps/{name}.png": api.colour_map,
+        "/api/runs": api.runs,
+        "/api/runs/{run}": api.run,
+        "/api/runs/{run}/thumbnail.png": api.thumbnail,
+        COMPARISON: api.comparison,
+        **{base + path: handler for base in (PICTURE, COMPARED_PICTURE) for path, handler in picture_routes.items()},
+        PICTURE + "/positions": api.positions,
+        PICTURE + "/patterns/{number:int}": api.pattern,
+        PICTURE + "/patterns/{number:int}/{kind}.png": api.pattern_picture,
     }
     return Starlette(
-        routes=[Route(path, json_errors(answer)) for path, answer in answers.items()],
+        routes=[Route(path, json_errors(handler)) for path, handler in routes.items()],
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=allowed_names(host), www_redirect=False),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list_host_names(host), www_redirect=False),
             Middleware(KeyMiddleware, key=key, port=port),
         ],
     )
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Return a socket that listens on an address.
 
     Raises:
-        InputError: Where the address is not of this machine, or the port is taken.
+        InputError: Where the address does not belong to this machine, or the port is taken.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -79,18 +81,18 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise InputError("--host", "", f"{host} ({reason})", "an address or a name of this machine") from error
 
 
-def serve(app: Starlette, here: socket.socket) -> None:
+def serve(app: Starlette, listener: socket.socket) -> None:
     """Serve until interrupted.
 
     Args:
         app: The application.
-        here: Where to listen.
+        listener: Socket that listens.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        create_server(app).run(sockets=[here])
+        create_server(app).run(sockets=[listener])
 
 
 def create_server(app: Starlette) -> uvicorn.Server:
-    """A server that says nothing unless something is wrong."""
+    """Return a server that logs warnings and errors only."""
     config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=2)
     return uvicorn.Server(config)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData, wavelength_of
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.optics import compute_wavelength
 
 OPTICS = {"energy_eV": 8765.4321, "detector_distance_m": 2.0 / 3, "detector_pixel_m": 7.5e-5}
 
@@ -25,7 +26,7 @@ def _make_scan(
     n: int = 5, size: int = 8, dtype: str = "uint16", modes: int = 2, seed: int = 0, **changes: Any
 ) -> ScanData:
     rng = np.random.default_rng(seed)
-    pixel = wavelength_of(OPTICS["energy_eV"]) * OPTICS["detector_distance_m"] / (size * OPTICS["detector_pixel_m"])
+    pixel = compute_wavelength(OPTICS["energy_eV"]) * OPTICS["detector_distance_m"] / (size * OPTICS["detector_pixel_m"])
     fields: dict[str, Any] = {
         "counts": (rng.random((n, size, size)) * 60000).astype(dtype),
         "positions_px": rng.uniform(0, 9, (n, 2)),

@@ -11,7 +11,8 @@ from ptypinn.cli.main import main
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.scan import ScanData, wavelength_of
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import FORMATS, detect_format, load, load_reconstruction, save
 from ptypinn.stages.convert import convert, format_for
@@ -89,7 +90,7 @@ def test_options_give_a_reconstruction_its_pixel(make_recon, tmp_path, source):
     with pytest.raises(InputError, match="object pixel: found none"):
         convert(bare, tmp_path / "a.cxi")
     optics = {"energy_eV": 8000.0, "detector_distance_m": 2.0, "detector_pixel_m": 5e-5}
-    wavelength = wavelength_of(8000.0)
+    wavelength = compute_wavelength(8000.0)
     far_field = load_reconstruction(convert(bare, tmp_path / "b.cxi", config=LoadConfig(**optics)).path)
     assert far_field.pixel_size_m == pytest.approx(wavelength * 2.0 / (8 * 5e-5))
     given = load_reconstruction(bare, LoadConfig(pixel_size_m=1e-8, **optics))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.canvas import canvas_frame, canvas_positions
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, read_scan, save
 from ptypinn.metrics.data_fit import compute_data_fit
@@ -41,7 +42,7 @@ def wide_scan(size=32, n=30, seed=0, **changes):
         "positions_px": corners,
         "probe": probe.astype(np.complex64),
         "probe_gauge": "calibrated",
-        "pixel_size_m": wavelength_of(OPTICS["energy_eV"]) * 1.5 / (size * 6e-5),
+        "pixel_size_m": compute_wavelength(OPTICS["energy_eV"]) * 1.5 / (size * 6e-5),
         **OPTICS,
     }
     return ScanData(**{**fields, **changes})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.lazy_counts import JoinedCounts, LazyCounts, join
 from ptypinn.data.orientation import Orientation
-from ptypinn.data.scan import wavelength_of
+from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import FORMATS, load, save
 
@@ -134,9 +134,9 @@ def test_the_object_pixel_can_be_given(make_scan, tmp_path):
 
 
 def test_electrons_have_another_wavelength():
-    assert wavelength_of(300e3, "electron") == pytest.approx(1.96875e-12, rel=1e-5)
-    assert wavelength_of(80e3, "electron") == pytest.approx(4.17571e-12, rel=1e-5)
-    assert wavelength_of(12658.0) == pytest.approx(9.794912e-11, rel=1e-6)
+    assert compute_wavelength(300e3, "electron") == pytest.approx(1.96875e-12, rel=1e-5)
+    assert compute_wavelength(80e3, "electron") == pytest.approx(4.17571e-12, rel=1e-5)
+    assert compute_wavelength(12658.0) == pytest.approx(9.794912e-11, rel=1e-6)
 
 
 def test_particles_come_back_and_can_be_told(make_scan, tmp_path):

@@ -9,7 +9,7 @@ from scipy import constants
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.lazy_counts import MappedCounts
-from ptypinn.data.scan import wavelength_of
+from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import detect_format, load
 
@@ -95,11 +95,11 @@ def test_the_wavelength_is_de_broglies_with_relativity():
     for volts in (30e3, 80e3, 300e3, 1e6):
         kinetic = constants.e * volts
         momentum = np.sqrt(kinetic * (kinetic + 2 * constants.m_e * constants.c**2)) / constants.c
-        assert wavelength_of(volts, "electron") == pytest.approx(constants.h / momentum, rel=1e-9)
+        assert compute_wavelength(volts, "electron") == pytest.approx(constants.h / momentum, rel=1e-9)
 
 
 def test_angles_need_the_accelerating_voltage(tmp_path, experiment):
-    wavelength = wavelength_of(300e3, "electron")
+    wavelength = compute_wavelength(300e3, "electron")
     mrad = 1e3 * PER_PIXEL * wavelength
     calibration = {"R_pixel_size": STEP_M * 1e9, "R_pixel_units": "nm", "Q_pixel_size": mrad, "Q_pixel_units": "mrad"}
     path = write_emd1(tmp_path / "cube.emd", experiment, calibration)
@@ -112,7 +112,7 @@ def test_angles_need_the_accelerating_voltage(tmp_path, experiment):
 
 def test_camera_length_and_pixel_stand_for_the_angle(tmp_path, experiment):
     path = write_npy(tmp_path / "cube.npy", experiment)
-    pixel = 2.0 * PER_PIXEL * wavelength_of(80e3, "electron")
+    pixel = 2.0 * PER_PIXEL * compute_wavelength(80e3, "electron")
     options = {"energy_eV": 80e3, "detector_distance_m": 2.0, "detector_pixel_m": pixel, "scan_step_m": STEP_M}
     assert load(path, LoadConfig(**ELECTRONS, **options)).pixel_size_m == pytest.approx(PIXEL_M)
 

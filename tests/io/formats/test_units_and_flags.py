@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.scan import wavelength_of
+from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
 
@@ -60,7 +60,7 @@ def test_the_energy_of_the_ring_is_not_that_of_a_photon(file):
 
 
 def test_electrons_are_not_taken_for_photons(make_scan, tmp_path):
-    pixel = wavelength_of(8765.4321, "electron") * 2 / 3 / (8 * 7.5e-5)
+    pixel = compute_wavelength(8765.4321, "electron") * 2 / 3 / (8 * 7.5e-5)
     scan = make_scan(truth=None, particle="electron", pixel_size_m=pixel)
     path = save(scan, tmp_path / "scan.cxi", "cxi")
     with pytest.raises(InputError, match="--particle electron"):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
 from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
-from ptypinn.solvers.quasi_newton.objective import HeldOutPixels, Objective
+from ptypinn.solvers.quasi_newton.objective import Objective
+from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.utils.device import cpu_threads
 
@@ -126,7 +127,7 @@ def test_held_out_pixels_carry_no_information_and_are_judged():
 
 def held_out_images(held_out, number, first=0):
     """Images (number, 8, 8) of 1 where a good pixel is held out."""
-    pixels, weights = held_out.of(slice(first, first + number))
+    pixels, weights = held_out.select(slice(first, first + number))
     return torch.zeros(number, SIZE**2).scatter_add_(1, pixels, weights).view(number, SIZE, SIZE).numpy()
 
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.data.pattern_batches import PatternStack
-from ptypinn.physics.forward import expected_counts, power
-from ptypinn.physics.illumination import illumination_of
-from ptypinn.solvers.quasi_newton.initial_object import deflection_start, flux_start, integrate
-from ptypinn.solvers.quasi_newton.loop import LBFGSMemory, StopRule, Trace, solve
-from ptypinn.solvers.quasi_newton.objective import Evaluation
-from ptypinn.solvers.quasi_newton.preconditioner import CAP, Preconditioner, Smoothness, even_sums, rms_half_width
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, hold_power, orthogonalise
+from ptypinn.physics.forward import expected_counts
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.illumination import compute_illumination
+from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start, integrate_slopes
+from ptypinn.solvers.quasi_newton.loop import LBFGSMemory, StopRule, Trace, minimise
+from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
+from ptypinn.solvers.quasi_newton.preconditioner import CAP, Preconditioner, Smoothness, sum_uniformity, rms_half_width
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, rescale_pair, orthogonalise_modes
 
 CPU = torch.device("cpu")
 CORNERS = torch.tensor([[[0, 0], [5, 2], [3, 9], [10, 10]]])
@@ -42,8 +43,8 @@ def test_preconditioner_is_symmetric_and_positive(seed):
 
 def test_illumination_is_the_probes_power_placed_at_every_position():
     probe = torch.from_numpy(curved_probe(modes=2))
-    illumination = illumination_of(probe, CORNERS, *EXTENT)
-    assert float(illumination.sum()) == pytest.approx(4 * float(power(probe)), rel=1e-5)
+    illumination = compute_illumination(probe, CORNERS, *EXTENT)
+    assert float(illumination.sum()) == pytest.approx(4 * float(probe_photons(probe)), rel=1e-5)
 
 
 def test_half_width_of_a_gaussian_is_its_standard_deviation():
@@ -57,10 +58,10 @@ def test_quasi_newton_steps_solve_a_quadratic_to_its_minimum():
 
     def objective(at):
         error = at.object - target
-        return Evaluation(float((curvature * error.abs() ** 2).sum()), 0.0, Unknowns(curvature * error))
+        return ObjectiveValue(float((curvature * error.abs() ** 2).sum()), 0.0, Unknowns(curvature * error))
 
     memory = LBFGSMemory(lambda gradient, _: gradient, length=20)
-    found, trace = solve(
+    found, trace = minimise(
         objective, Unknowns(torch.zeros(9, 9).to(torch.complex64)), memory, 60, StopRule(tolerance=0.0)
     )
     assert trace.loss == sorted(trace.loss, reverse=True)
@@ -70,11 +71,11 @@ def test_quasi_newton_steps_solve_a_quadratic_to_its_minimum():
 def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point():
     def objective(at):
         x = at.object.real.mean().item()
-        return Evaluation((x - 10) ** 2 + 1, (x - 2) ** 2 + 1, Unknowns(at.object - 10))
+        return ObjectiveValue((x - 10) ** 2 + 1, (x - 2) ** 2 + 1, Unknowns(at.object - 10))
 
     memory = LBFGSMemory(lambda gradient, _: gradient.scaled(0.05), length=0)
     start = Unknowns(torch.zeros(2, 2).to(torch.complex64))
-    best, trace = solve(objective, start, memory, 500, StopRule(patience=3, tolerance=0.0))
+    best, trace = minimise(objective, start, memory, 500, StopRule(patience=3, tolerance=0.0))
     assert trace.stopped == "held-out loss"
     assert best.object.real.mean().item() == pytest.approx(2, abs=0.4)
     assert len(trace.loss) - 1 == trace.best_iteration + 3
@@ -100,7 +101,7 @@ def test_integration_recovers_a_smooth_surface_from_its_slopes(seed):
     a, b, c = rng.normal(size=3)
     surface = a * np.cos(np.pi * y) + b * np.cos(2 * np.pi * x) + c * np.cos(np.pi * y) * np.cos(np.pi * x)
     slopes = (torch.from_numpy(part) for part in np.gradient(surface))
-    found = integrate(*slopes).numpy()
+    found = integrate_slopes(*slopes).numpy()
     error = (found - found.mean()) - (surface - surface.mean())
     assert np.sqrt(np.mean(error**2)) < 0.05 * surface.std()
 
@@ -111,10 +112,10 @@ def test_deflection_sees_a_slow_phase_that_the_flux_cannot():
     probe = curved_probe()
     scan = make_scan(obj, probe, raster(obj.shape, 32, 4))
     stack, corners = PatternStack(scan, CPU), torch.from_numpy(scan.positions_px).long()[None]
-    light = illumination_of(torch.from_numpy(probe), corners, *obj.shape)
+    light = compute_illumination(torch.from_numpy(probe), corners, *obj.shape)
     lit = light > 0.3 * light.max()
     errors = []
-    for start in (flux_start, deflection_start):
+    for start in (flux_start, dpc_start):
         found = start(stack, torch.from_numpy(probe), corners, obj.shape)[lit].numpy()
         overlap = np.vdot(found, obj[lit.numpy()])
         errors.append(1 - abs(overlap) / np.linalg.norm(found) / np.linalg.norm(obj[lit.numpy()]))
@@ -136,7 +137,7 @@ def test_flux_start_has_the_transmitted_amplitude():
 @given(st.integers(0, 999), st.integers(1, 5))
 def test_modes_are_orthogonal_sorted_and_keep_the_incoherent_sum(seed, modes):
     probe = draw((modes, 16, 16), seed)
-    mixed = orthogonalise(probe)
+    mixed = orthogonalise_modes(probe)
     flat = mixed.flatten(1)
     gram = flat.conj() @ flat.T
     powers = gram.diagonal().real
@@ -150,7 +151,7 @@ def test_added_modes_are_orthogonal_and_share_the_same_power(count):
     probe = torch.from_numpy(curved_probe())
     extended = extend_modes(probe, count)
     assert len(extended) == count
-    assert float(power(extended)) == pytest.approx(float(power(probe)), rel=1e-5)
+    assert float(probe_photons(extended)) == pytest.approx(float(probe_photons(probe)), rel=1e-5)
     flat = extended.flatten(1) / extended.flatten(1).norm(dim=1, keepdim=True)
     torch.testing.assert_close(flat.conj() @ flat.T, torch.eye(count).to(torch.complex64), atol=1e-3, rtol=0)
 
@@ -158,8 +159,8 @@ def test_added_modes_are_orthogonal_and_share_the_same_power(count):
 @given(st.integers(0, 999), st.floats(0.1, 1e9))
 def test_holding_the_power_changes_no_prediction(seed, photons):
     at = Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1))
-    held = hold_power(at, photons)
-    assert float(power(held.probe)) == pytest.approx(photons, rel=1e-5)
+    held = rescale_pair(at, photons)
+    assert float(probe_photons(held.probe)) == pytest.approx(photons, rel=1e-5)
     before, after = (expected_counts(u.object[None], u.probe, CORNERS) for u in (at, held))
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4 * float(before.max()))
 
@@ -167,9 +168,9 @@ def test_holding_the_power_changes_no_prediction(seed, photons):
 @given(st.integers(0, 99), st.integers(3, 30))
 def test_evenness_is_that_of_bands_together(seed, rows):
     light = torch.from_numpy(np.random.default_rng(seed).uniform(0, 2, (31, 24)).astype(np.float32))
-    whole = torch.stack(even_sums(light, 1.5))
+    whole = torch.stack(sum_uniformity(light, 1.5))
     bands = [
-        torch.stack(even_sums(light[top : top + rows + 1], 1.5, len(light[top : top + rows])))
+        torch.stack(sum_uniformity(light[top : top + rows + 1], 1.5, len(light[top : top + rows])))
         for top in range(0, 31, rows)
     ]
     torch.testing.assert_close(torch.stack(bands).sum(0), whole)

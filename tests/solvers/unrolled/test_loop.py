@@ -11,12 +11,12 @@ from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
 from ptypinn.models.canvas_features import change_of
 from ptypinn.models.model_file import load_weights
 from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
-from ptypinn.solvers.unrolled.loop import KNOWN_PROBE, LARGEST_CHANGE, answered
-from ptypinn.solvers.unrolled.problem import LearnedOptions, learned_problem
+from ptypinn.solvers.unrolled.loop import KNOWN_PROBE_STEPS, MAX_CORRECTION, apply_network
+from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.solver import solve_scan
 
 CPU = torch.device("cpu")
-KNOWN = LearnedOptions(refine_probe=False)
+KNOWN = UnrolledOptions(refine_probe=False)
 
 
 def error_of(solution, truth, ramp=False):
@@ -98,23 +98,23 @@ def test_a_network_sees_eight_orientations_in_turn_and_its_answers_are_turned_ba
 
     seen, maps = [], torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0))
     for number in range(1, 10):
-        torch.testing.assert_close(answered(Halved(), maps, number), maps[:, :2] / 2)
+        torch.testing.assert_close(apply_network(Halved(), maps, number), maps[:, :2] / 2)
     assert len(set(seen)) == 8
     assert seen[8] == seen[0]
 
 
 def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
-    problem = learned_problem(scan, make_weights(0.5).network, KNOWN, CPU)
+    problem = build_problem(scan, make_weights(0.5).network, KNOWN, CPU)
     with torch.inference_mode():
         state, seen = problem.solver.physics(problem.start)
         change = (problem.solver.correct(state, seen).at.object - state.at.object).abs()
         assert change_of(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
-    assert change.max() == pytest.approx(LARGEST_CHANGE * problem.solver.amplitude, rel=1e-4)
+    assert change.max() == pytest.approx(MAX_CORRECTION * problem.solver.amplitude, rel=1e-4)
 
 
 @pytest.mark.parametrize("unknown", [False, True])
 def test_same_thing_twice(scan, make_weights, unknown):
-    options, network = LearnedOptions(refine_probe=unknown, probe_rounds=3), make_weights(0.02).network
+    options, network = UnrolledOptions(refine_probe=unknown, probe_rounds=3), make_weights(0.02).network
     first, second = (solve_scan(scan, network, options, 3, CPU) for _ in range(2))
     np.testing.assert_array_equal(first.object, second.object)
     np.testing.assert_array_equal(first.probe, second.probe)
@@ -124,7 +124,7 @@ def test_wrong_probe_is_mended_and_keeps_its_power(scan, make_scan):
     wide = make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe
     guess = scan.replace(probe=wide)
     held = solve_scan(guess, None, KNOWN, 8, CPU)
-    solved = solve_scan(guess, None, LearnedOptions(probe_rounds=24), 8, CPU)
+    solved = solve_scan(guess, None, UnrolledOptions(probe_rounds=24), 8, CPU)
     assert np.sum(np.abs(solved.probe) ** 2) == pytest.approx(1e6, rel=1e-5)
     error, ratio = error_of(solved, scan.truth, ramp=True)
     assert error < 0.5 * error_of(held, scan.truth, ramp=True)[0]
@@ -134,7 +134,7 @@ def test_wrong_probe_is_mended_and_keeps_its_power(scan, make_scan):
 def test_incoherent_modes_are_solved_for(make_scan):
     scan = make_scan(photons=1e6, overlap=0.7, mode_fractions=(0.7, 0.3))
     one = scan.replace(probe=scan.probe[:1] / np.float32(0.7**0.5))
-    options = {modes: LearnedOptions(probe_modes=modes, probe_rounds=24) for modes in (1, 2)}
+    options = {modes: UnrolledOptions(probe_modes=modes, probe_rounds=24) for modes in (1, 2)}
     found = {modes: solve_scan(one, None, given, 8, CPU) for modes, given in options.items()}
     assert found[2].probe.shape == (2, 32, 32)
     assert found[2].history["loss"][-1] < found[1].history["loss"][-1]
@@ -159,15 +159,15 @@ def test_sub_pixel_positions_are_used(scan):
 
 def test_held_out_pixels_are_not_fitted(scan):
     """With a judge to come, one pixel in twenty changes nothing."""
-    held_out = learned_problem(scan, None, replace(KNOWN, judged=True), CPU).solver.objective.held_out
-    pixels, weights = held_out.of(slice(0, scan.n_patterns))
+    held_out = build_problem(scan, None, replace(KNOWN, judged=True), CPU).solver.objective.held_out
+    pixels, weights = held_out.select(slice(0, scan.n_patterns))
     corner = np.fft.ifftshift(scan.counts.astype(np.float32), axes=(1, 2)).reshape(scan.n_patterns, -1)
     for row, (where, weight) in enumerate(zip(pixels, weights, strict=True)):
         corner[row, where[weight > 0]] += 1000
     other = scan.replace(counts=np.fft.fftshift(corner.reshape(scan.counts.shape), axes=(1, 2)))
     losses = {}
     for judged in (True, False):
-        problems = [learned_problem(one, None, replace(KNOWN, judged=judged), CPU) for one in (scan, other)]
+        problems = [build_problem(one, None, replace(KNOWN, judged=judged), CPU) for one in (scan, other)]
         losses[judged] = [problem.solver.objective(problems[0].start.at).loss for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
@@ -183,7 +183,7 @@ def test_sparse_positions_are_solved_steadily(make_scan, overlap):
 
 
 def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
-    first = KNOWN_PROBE.steady_rounds
+    first = KNOWN_PROBE_STEPS.steady_rounds
     for rounds, same in ((first, True), (first + 1, False)):
         found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in DATA_TERMS]
         assert np.array_equal(*found) == same

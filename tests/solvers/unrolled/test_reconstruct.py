@@ -18,7 +18,7 @@ from ptypinn.models.model_file import load_weights, save_weights
 from ptypinn.solvers.unrolled import polish
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.reconstruct import reconstruct
-from ptypinn.training.checkpoints import HERE_ONLY
+from ptypinn.training.checkpoints import RUNTIME_OPTIONS
 from ptypinn.utils.serialise import to_plain
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -58,7 +58,7 @@ def test_shipped_weights_are_of_the_recipe_that_comes_with_them():
     card = load_weights().card
     for found, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
         kept = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
-        decisive = kept.keys() - HERE_ONLY - {"start"}
+        decisive = kept.keys() - RUNTIME_OPTIONS - {"start"}
         assert {option: found[option] for option in decisive} == {option: kept[option] for option in decisive}
     first, further = card["retrain"]
     assert first == "ptypinn pretrain --output-dir pretrained"

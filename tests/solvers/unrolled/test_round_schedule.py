@@ -13,48 +13,48 @@ from ptypinn.errors import InputError
 from ptypinn.metrics import align, complex_error
 from ptypinn.solvers.unrolled import downsample as coarse
 from ptypinn.solvers.unrolled.loop import PASSES
-from ptypinn.solvers.unrolled.problem import LearnedOptions, learned_problem
-from ptypinn.solvers.unrolled.round_schedule import FEWEST, MOST, averaged_rounds, light_on, usual_rounds
+from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
+from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, MAX_ROUNDS, count_averaged_rounds, estimate_illumination, default_rounds
 from ptypinn.solvers.unrolled.solver import find_probe, solve_scan
 from ptypinn.stages.reconstruct import reconstruct
 
 CPU = torch.device("cpu")
-KNOWN = LearnedOptions(refine_probe=False)
+KNOWN = UnrolledOptions(refine_probe=False)
 
 
 @given(st.floats(0, 1e12), st.floats(1, 100))
 def test_more_light_takes_no_fewer_rounds(light, more):
-    assert FEWEST <= usual_rounds(light) <= usual_rounds(more * light) <= MOST
+    assert MIN_ROUNDS <= default_rounds(light) <= default_rounds(more * light) <= MAX_ROUNDS
 
 
 @pytest.mark.parametrize(
     ("light", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20), (float("nan"), 6), (float("inf"), 20)]
 )
 def test_usual_rounds_are_those_that_were_measured(light, rounds):
-    assert usual_rounds(light) == rounds
+    assert default_rounds(light) == rounds
 
 
 @pytest.mark.parametrize(("light", "rounds"), [(0.0, 3), (1e3, 3), (1e4, 2), (1e9, 2)])
 def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(light, rounds):
-    assert averaged_rounds(light) == rounds
+    assert count_averaged_rounds(light) == rounds
 
 
 def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
-    problem = learned_problem(scan, None, KNOWN, CPU)
-    assert light_on(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
+    problem = build_problem(scan, None, KNOWN, CPU)
+    assert estimate_illumination(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
-    assert light_on(brighter) == pytest.approx(4 * light_on(scan), rel=1e-5)
+    assert estimate_illumination(brighter) == pytest.approx(4 * estimate_illumination(scan), rel=1e-5)
 
 
 @pytest.mark.parametrize("factor", [2, 8, 64])
 def test_light_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
-    fine, pixels = light_on(scan), scan.truth.size
+    fine, pixels = estimate_illumination(scan), scan.truth.size
     monkeypatch.setattr(coarse, "COARSE_PIXELS", pixels // factor**2 + 1)
     grid = coarse.coarser(torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape)
     assert grid.factor == factor
     assert float(grid.probe.abs().square().sum()) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
-    assert light_on(scan) == pytest.approx(fine, rel=0.5)
-    assert abs(usual_rounds(light_on(scan)) - usual_rounds(fine)) <= 1
+    assert estimate_illumination(scan) == pytest.approx(fine, rel=0.5)
+    assert abs(default_rounds(estimate_illumination(scan)) - default_rounds(fine)) <= 1
 
 
 def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
@@ -83,7 +83,7 @@ def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
 
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
-    options, told, seen = LearnedOptions(probe_rounds=4, closing=1), [], []
+    options, told, seen = UnrolledOptions(probe_rounds=4, closing=1), [], []
     found = solve_scan(
         guess,
         None,
@@ -107,9 +107,9 @@ def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
 def test_an_object_that_begins_anew_has_less_noise(make_scan):
     scan = make_scan(photons=1e4)
     guess = scan.replace(probe=make_scan(photons=1e4, probe_diameter_px=14.4, curvature_rad=1.6).probe)
-    joint = find_probe(guess, None, LearnedOptions(), CPU)
+    joint = find_probe(guess, None, UnrolledOptions(), CPU)
     found = reconstruct(guess, None, ReconstructConfig(device="cpu"))
-    bare = solve_scan(guess, None, LearnedOptions(), found.provenance["rounds"], CPU)
+    bare = solve_scan(guess, None, UnrolledOptions(), found.provenance["rounds"], CPU)
 
     def error(image):
         aligned = align(image, scan.truth, found.well_lit(), ramp=True)
@@ -122,7 +122,7 @@ def test_an_object_that_begins_anew_has_less_noise(make_scan):
 @pytest.mark.parametrize(("asked", "rounds", "probe_rounds"), [(None, 8, 36), (4, 4, 4), (9, 8, 9)])
 def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan, asked, rounds, probe_rounds):
     scan = make_scan(photons=1e4, size=24, object_size=(64, 64))
-    assert usual_rounds(light_on(scan)) == 8
+    assert default_rounds(estimate_illumination(scan)) == 8
     found = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
     assert found.provenance["rounds"] == rounds
     assert [len(found.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]

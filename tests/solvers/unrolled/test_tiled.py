@@ -18,11 +18,11 @@ from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.solvers.unrolled import tile_jobs as window_jobs
 from ptypinn.solvers.unrolled import tiled as module
 from ptypinn.solvers.unrolled.loop import PASSES
-from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.solver import solve_scan
-from ptypinn.solvers.unrolled.tiled import solve_windows
+from ptypinn.solvers.unrolled.tiled import solve_tiled
 
-CPU, KNOWN = torch.device("cpu"), LearnedOptions(refine_probe=False)
+CPU, KNOWN = torch.device("cpu"), UnrolledOptions(refine_probe=False)
 BORDER = 32
 """Pixels at the edge of the canvas that are not compared: a probe array."""
 
@@ -62,7 +62,7 @@ def difference(found, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORD
 def both(scan, network, rounds=3, options=KNOWN, **windows):
     given = {"window_px": 88, **windows}
     whole = solve_scan(scan, network, options, rounds, CPU)
-    return whole, solve_windows(scan, network, options, rounds, CPU, windows=WindowOptions(**given))
+    return whole, solve_tiled(scan, network, options, rounds, CPU, windows=WindowOptions(**given))
 
 
 @pytest.mark.parametrize("corrected", [False, True])
@@ -80,7 +80,7 @@ def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
 def test_windows_can_be_watched_while_they_come(scan):
     seen = []
     windows = WindowOptions(window_px=88)
-    solution = solve_windows(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
+    solution = solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
     assert len(seen) == 3  # four windows: the last is the end
     lit = [(one.illumination > 0).mean() for one in seen]
     assert 0.1 < lit[0] < lit[1] < lit[2] < (solution.illumination > 0).mean()
@@ -124,9 +124,9 @@ def test_a_scan_without_a_truth_has_its_own_canvas(scan):
 
 
 def test_a_scan_that_fits_is_one_window(scan, network):
-    options = LearnedOptions(probe_rounds=2)
+    options = UnrolledOptions(probe_rounds=2)
     whole = solve_scan(scan, network, options, 2, CPU)
-    one = solve_windows(scan, network, options, 2, CPU)
+    one = solve_tiled(scan, network, options, 2, CPU)
     np.testing.assert_array_equal(one.object, whole.object)
     np.testing.assert_array_equal(one.probe, whole.probe)
 
@@ -135,7 +135,7 @@ def test_one_probe_is_found_for_all_windows(scan):
     wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
     held = solve_scan(wrong, None, KNOWN, 8, CPU)
     options = WindowOptions(window_px=88, halo_px=32)
-    windows = solve_windows(wrong, None, LearnedOptions(probe_rounds=16), 8, CPU, windows=options)
+    windows = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, windows=options)
     assert len(windows.history["probe_loss"]) == 16
     assert windows.passes == 1 + PASSES * 16 + 1 + PASSES * 8
     assert windows.history["loss"][-1] < 0.6 * held.history["loss"][-1]
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
 
     def run(rounds=2):
         options = WindowOptions(window_px=88)
-        return solve_windows(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+        return solve_tiled(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
 
     monkeypatch.setattr(window_jobs, "solve_scan", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -176,7 +176,7 @@ def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "stitch", fail)
     for rounds in (1, 2):
         with pytest.raises(InputError, match="trouble"):
-            solve_windows(scan, None, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+            solve_tiled(scan, None, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
     assert len(list((tmp_path / module.FOLDER).iterdir())) == 2
 
 
@@ -184,8 +184,8 @@ def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
     options = WindowOptions(window_px=88)
     told = []
     arguments = (scan, network, KNOWN, 2, CPU)
-    here = solve_windows(*arguments, windows=options, progress=lambda *given, **_: told.append(given))
-    pool = solve_windows(*arguments, windows=options, jobs=JobsConfig(workers=2), folder=tmp_path)
+    here = solve_tiled(*arguments, windows=options, progress=lambda *given, **_: told.append(given))
+    pool = solve_tiled(*arguments, windows=options, jobs=JobsConfig(workers=2), folder=tmp_path)
     np.testing.assert_array_equal(pool.object, here.object)
     assert told[-1] == ("reconstruct", 4, 4)
 
@@ -204,13 +204,13 @@ class Read:
 
 def test_lazy_counts_are_read_batch_by_batch(scan):
     lazy, windows = scan.replace(counts=Read(scan.counts)), WindowOptions(window_px=88)
-    found = solve_windows(lazy, None, KNOWN, 1, CPU, windows=windows).object
-    np.testing.assert_array_equal(found, solve_windows(scan, None, KNOWN, 1, CPU, windows=windows).object)
+    found = solve_tiled(lazy, None, KNOWN, 1, CPU, windows=windows).object
+    np.testing.assert_array_equal(found, solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows).object)
     assert 0 < lazy.counts.most <= 128
 
 
 def test_judging_pixels_are_those_of_the_whole_scan(scan):
-    options = LearnedOptions(refine_probe=False, judged=True)
+    options = UnrolledOptions(refine_probe=False, judged=True)
     whole, windows = both(scan, None, options=options)
     other = solve_scan(scan, None, KNOWN, 3, CPU)
     assert difference(windows.object, whole.object) < 0.5 * difference(other.object, whole.object)
@@ -218,7 +218,7 @@ def test_judging_pixels_are_those_of_the_whole_scan(scan):
 
 def test_too_little_memory_says_how_much_it_takes(scan):
     with pytest.raises(InputError, match=r"--memory_gib.*at least 0\.\d+ GiB"):
-        solve_windows(scan, None, KNOWN, 1, CPU, windows=WindowOptions(memory_gib=0.05))
+        solve_tiled(scan, None, KNOWN, 1, CPU, windows=WindowOptions(memory_gib=0.05))
 
 
 @pytest.mark.parametrize("field", ["memory_gib", "window_px", "halo_px"])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.models.unrolled import STRIDE
-from ptypinn.solvers.unrolled.tile_stitching import Piece, global_phases, overlaps, stitch
-from ptypinn.solvers.unrolled.tiling import Box, cut, ramp
+from ptypinn.solvers.unrolled.tile_stitching import TileResult, align_global_phases, overlap_products, stitch_tiles
+from ptypinn.solvers.unrolled.tiling import Box, tile_canvas, blend_weight
 
 SCANS = st.tuples(
     st.sampled_from([8, 24]),
@@ -27,7 +27,7 @@ SCANS = st.tuples(
 def made_of(scan):
     size, extent, number, edge, halo, seed = scan
     corners = np.random.default_rng(seed).integers(0, np.array(extent) - size + 1, (number, 2))
-    return cut(corners, size, extent, edge, halo), corners, size
+    return tile_canvas(corners, size, extent, edge, halo), corners, size
 
 
 @given(SCANS)
@@ -63,7 +63,7 @@ def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
     layout, _, _ = made_of(scan)
     half, whole = layout.halo // 2, Box(0, 0, *layout.extent)
     for window in layout.windows:
-        weight = ramp(window.core, whole, layout.extent, half)
+        weight = blend_weight(window.core, whole, layout.extent, half)
         core = weight[window.core.slices(whole)]
         assert core.min() > 0.2
         outside = np.ones(layout.extent, bool)
@@ -78,13 +78,13 @@ def pieces_of(image, layout, factors, folder):
         part = window.canvas.slices(whole)
         np.save(folder / f"object{number}.npy", (image[part] * factor).astype(np.complex64))
         np.save(folder / f"light{number}.npy", light[part])
-        found.append(Piece(window, folder / f"object{number}.npy", folder / f"light{number}.npy"))
+        found.append(TileResult(window, folder / f"object{number}.npy", folder / f"light{number}.npy"))
     return found
 
 
 def filled(edge=32, halo=16):
     grid = np.stack(np.meshgrid(np.arange(0, 97, 4), np.arange(0, 121, 4), indexing="ij"), -1).reshape(-1, 2)
-    return cut(grid, 8, (104, 128), edge, halo)
+    return tile_canvas(grid, 8, (104, 128), edge, halo)
 
 
 @given(st.integers(0, 1000))
@@ -93,7 +93,7 @@ def test_stitching_undoes_any_phases(seed):
     image = (rng.normal(size=layout.extent) + 1j * rng.normal(size=layout.extent) + 2).astype(np.complex64)
     phases = np.exp(1j * rng.uniform(-np.pi, np.pi, len(layout.windows)))
     with TemporaryDirectory() as folder:
-        found = stitch(pieces_of(image, layout, phases, Path(folder)), layout)
+        found = stitch_tiles(pieces_of(image, layout, phases, Path(folder)), layout)
     factor = np.vdot(found, image) / np.linalg.norm(found) ** 2
     np.testing.assert_allclose(factor * found, image, atol=1e-4)
     assert abs(abs(factor) - 1) < 1e-5
@@ -104,7 +104,7 @@ def test_amplitudes_are_not_fitted(tmp_path):
     image = np.ones(layout.extent, np.complex64)
     brighter = pieces_of(image, layout, 1 + np.arange(len(layout.windows)), tmp_path)
     whole = Box(0, 0, *layout.extent)
-    found = stitch(brighter, layout)
+    found = stitch_tiles(brighter, layout)
     for k, window in enumerate(layout.windows):
         middle = window.core.grown(-8).slices(whole)
         np.testing.assert_allclose(np.abs(found[middle]), 1 + k, rtol=1e-5)
@@ -115,7 +115,7 @@ def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
     weights = np.ones((4, 4)) - np.eye(4)
     products = weights * truth[:, None] * truth.conj()
     products[0, 3], products[3, 0] = 1e-3j, -1e-3j  # a bad overlap that hardly counts
-    found = global_phases(products, np.ones(4))
+    found = align_global_phases(products, np.ones(4))
     np.testing.assert_allclose(np.abs(found), 1, atol=1e-12)
     np.testing.assert_allclose(found / found[0], truth / truth[0], atol=2e-3)
     assert abs(np.angle(found.sum())) < 1e-9
@@ -124,13 +124,13 @@ def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
 def test_windows_that_nothing_joins_keep_their_phases():
     products = np.zeros((3, 3), complex)
     products[0, 1], products[1, 0] = 1j, -1j
-    found = global_phases(products, np.ones(3))
+    found = align_global_phases(products, np.ones(3))
     assert found[2] == 1
     assert np.angle(found[0] / found[1]) == np.angle(products[0, 1])
 
 
 def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
     layout = filled()
-    products = overlaps(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout)
+    products = overlap_products(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout)
     np.testing.assert_allclose(products, products.conj().T)
     assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal

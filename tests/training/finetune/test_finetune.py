@@ -16,13 +16,13 @@ from ptypinn.cli.main import main
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
-from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS
 from ptypinn.solvers.unrolled.solver import find_probe
 from ptypinn.stages.finetune import WEIGHTS, finetune
 from ptypinn.training.callbacks import CURVE
 from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST
-from ptypinn.training.model_card import widened
+from ptypinn.training.model_card import widen_ranges
 from ptypinn.training.self_supervision import SelfSupervision, split_patterns
 
 RECIPE = Path(__file__).parents[3] / "configs" / "finetune.yaml"
@@ -139,9 +139,9 @@ def test_a_guessed_probe_is_found_first(scan, config, tmp_path):
     )
     assert load_weights(weights).card["trained"]["rounds"] == 3
     assert told.count(("reconstruct", "probe_loss")) == PROBE_ROUNDS
-    fits = scan.subset(split_patterns(scan, config.patterns, config.val_fraction, config.seed).fits)
+    fits = scan.subset(split_patterns(scan, config.patterns, config.val_fraction, config.seed).train)
     network = load_weights(config.start).network
-    found = find_probe(fits.replace(probe=guess.probe), network, LearnedOptions(), torch.device("cpu")).probe
+    found = find_probe(fits.replace(probe=guess.probe), network, UnrolledOptions(), torch.device("cpu")).probe
     known = finetune(scan.replace(probe=found), replace(config, refine_probe=False), output_dir=tmp_path / "b")
     assert load_weights(known).digest == load_weights(weights).digest
 
@@ -169,7 +169,7 @@ def test_the_card_says_where_the_weights_come_from_and_widens_what_they_saw(scan
     assert card["start"]["file"] == weights_file.name
     assert card["trained"]["patterns"] + card["validation"]["patterns"] == scan.n_patterns
     assert card["saw"]["photons"] == pytest.approx([3e3, 1e6], rel=1e-3)
-    assert widened({"photons": [1.0, 2.0]}, {"photons": 1.5, "modes": 3.0}) == {"photons": [1, 2], "modes": [3, 3]}
+    assert widen_ranges({"photons": [1.0, 2.0]}, {"photons": 1.5, "modes": 3.0}) == {"photons": [1, 2], "modes": [3, 3]}
 
 
 def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_path, capsys):

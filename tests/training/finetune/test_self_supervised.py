@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.models.canvas_features import change_of
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.solvers.quasi_newton.objective import HeldOutPixels
-from ptypinn.solvers.unrolled.problem import LearnedOptions
+from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.training.self_supervision import FittedPixels, SelfSupervision, split_patterns
 
 PERIOD = 5
 
 
 @pytest.fixture
-def teacher(scan):
-    options = LearnedOptions(refine_probe=False)
+def supervision(scan):
+    options = UnrolledOptions(refine_probe=False)
     return SelfSupervision(scan, options, split_patterns(scan, 100, 0.2, 0), PERIOD, torch.device("cpu"))
 
 
@@ -27,7 +27,7 @@ def test_every_good_pixel_either_judges_or_is_fitted_and_over_a_period_all_judge
     good = torch.from_numpy(np.random.default_rng(seed).random((8, 6)) > 0.1)
     numbers = first + torch.arange(2 * period)
     judged, fitted = (
-        torch.zeros(2 * period, good.numel()).scatter_add_(1, *lattices.of(slice(0, 2 * period)))
+        torch.zeros(2 * period, good.numel()).scatter_add_(1, *lattices.select(slice(0, 2 * period)))
         for lattices in (HeldOutPixels(good, period, numbers), FittedPixels(good, period, numbers))
     )
     assert torch.equal(judged + fitted, good.flatten().float().expand(2 * period, -1))
@@ -37,45 +37,45 @@ def test_every_good_pixel_either_judges_or_is_fitted_and_over_a_period_all_judge
 @pytest.mark.parametrize("lost", [0.0, 1e6])
 def test_the_passes_never_see_the_judging_pixels(scan, lost):
     parts = split_patterns(scan, 100, 0.2, 0)
-    teacher = SelfSupervision(scan, LearnedOptions(refine_probe=False), parts, PERIOD, torch.device("cpu"))
-    seen, _ = teacher.physics(teacher.begin(3))
-    other, _ = teacher.physics(teacher.begin(4))
-    stack = teacher._whole.stack
-    held = HeldOutPixels(stack.good, PERIOD, torch.from_numpy(parts.fits) + 3)
+    supervision = SelfSupervision(scan, UnrolledOptions(refine_probe=False), parts, PERIOD, torch.device("cpu"))
+    seen, _ = supervision.physics(supervision.begin(3))
+    other, _ = supervision.physics(supervision.begin(4))
+    stack = supervision._whole.stack
+    held = HeldOutPixels(stack.good, PERIOD, torch.from_numpy(parts.train) + 3)
     for part, counts in stack:
         counts.view(len(counts), -1).scatter_(1, held.of(part)[0], lost)
-    assert torch.equal(teacher.physics(teacher.begin(3))[0].at.object, seen.at.object)
-    assert not torch.equal(teacher.physics(teacher.begin(4))[0].at.object, other.at.object)
+    assert torch.equal(supervision.physics(supervision.begin(3))[0].at.object, seen.at.object)
+    assert not torch.equal(supervision.physics(supervision.begin(4))[0].at.object, other.at.object)
 
 
-def test_the_slope_is_the_derivative_of_the_judges_loss_by_the_answer(teacher):
-    state, seen = teacher.physics(teacher.begin(1))
+def test_the_slope_is_the_derivative_of_the_judges_loss_by_the_answer(supervision):
+    state, seen = supervision.physics(supervision.begin(1))
     answer = 0.1 * torch.randn(1, 2, *seen.maps.shape[-2:], generator=torch.Generator().manual_seed(0))
     step = torch.randn(answer.shape, generator=torch.Generator().manual_seed(1))
-    _, verdict = teacher.judge(state, seen, answer)
-    ahead, behind = (teacher.judge(state, seen, answer + sign * 0.02 * step)[1].loss for sign in (1, -1))
-    light = teacher._problem.solver.preconditioner.illumination
-    pixels = len(teacher._fits) * int(teacher._whole.stack.good.sum()) / PERIOD
+    _, verdict = supervision.score_correction(state, seen, answer)
+    ahead, behind = (supervision.score_correction(state, seen, answer + sign * 0.02 * step)[1].loss for sign in (1, -1))
+    light = supervision._problem.solver.preconditioner.illumination
+    pixels = len(supervision._fits) * int(supervision._whole.stack.good.sum()) / PERIOD
     expected = float((light * seen.unit.square()).sum()) / PERIOD
     measured = (ahead - behind) / 0.04 * pixels / expected
-    assert float((verdict.slope * step).sum()) == pytest.approx(measured, rel=0.02)
+    assert float((verdict.gradient * step).sum()) == pytest.approx(measured, rel=0.02)
 
 
-def test_the_corrected_state_is_the_state_plus_the_change(teacher):
-    state, seen = teacher.physics(teacher.begin(0))
+def test_the_corrected_state_is_the_state_plus_the_change(supervision):
+    state, seen = supervision.physics(supervision.begin(0))
     answer = torch.ones(1, 2, *seen.maps.shape[-2:])
-    after, _ = teacher.judge(state, seen, answer)
+    after, _ = supervision.score_correction(state, seen, answer)
     assert torch.equal(after.at.object, state.at.object + change_of(answer, seen.unit))
     assert after.rounds == state.rounds == 1
 
 
 def test_a_better_canvas_is_judged_better_without_the_truth_being_looked_at(scan):
-    teacher = SelfSupervision(
-        scan, LearnedOptions(refine_probe=False), split_patterns(scan, 100, 0.2, 0), PERIOD, torch.device("cpu")
+    supervision = SelfSupervision(
+        scan, UnrolledOptions(refine_probe=False), split_patterns(scan, 100, 0.2, 0), PERIOD, torch.device("cpu")
     )
-    state = teacher.begin(0)
+    state = supervision.begin(0)
     for _ in range(3):
-        state, seen = teacher.physics(state)
+        state, seen = supervision.physics(state)
     beat = (torch.from_numpy(scan.truth).conj() * state.at.object).sum()
     target = torch.from_numpy(scan.truth) * torch.exp(1j * beat.angle())
     missing = torch.where(seen.unit > 0, (target - state.at.object) / seen.unit.clamp(min=1e-9), 0)
@@ -83,13 +83,13 @@ def test_a_better_canvas_is_judged_better_without_the_truth_being_looked_at(scan
     height, width = seen.unit.shape
     padding = (0, seen.maps.shape[-1] - width, 0, seen.maps.shape[-2] - height)
     wanted = torch.nn.functional.pad(wanted, padding)[None]
-    losses = [teacher.judge(state, seen, factor * wanted)[1].loss for factor in (-1.0, 0.0, 0.5, 1.0)]
+    losses = [supervision.score_correction(state, seen, factor * wanted)[1].loss for factor in (-1.0, 0.0, 0.5, 1.0)]
     assert losses == sorted(losses, reverse=True)
 
 
-def test_validation_is_the_same_each_time_and_sees_the_network(teacher, network):
+def test_validation_is_the_same_each_time_and_sees_the_network(supervision, network):
     bare = UnrolledCorrection(widths=(8, 8, 8, 8)).requires_grad_(False)
-    first, other, again = teacher.validate(bare, 2), teacher.validate(network, 2), teacher.validate(bare, 2)
+    first, other, again = supervision.validate(bare, 2), supervision.validate(network, 2), supervision.validate(bare, 2)
     assert first == again != other
     assert first > 0
 
@@ -98,8 +98,8 @@ def test_validation_is_the_same_each_time_and_sees_the_network(teacher, network)
 def test_parts_do_not_overlap_and_keep_the_canvas(scan, most, share, seed):
     parts = split_patterns(scan, most, share, seed)
     used = min(most, scan.n_patterns)
-    assert not set(parts.fits) & set(parts.validates)
-    assert len(parts.fits) + len(parts.validates) == used
-    assert 1 <= len(parts.validates) <= max(1, round(share * used))
-    both = scan.replace(truth=None).subset(np.sort(np.concatenate([parts.fits, parts.validates])))
-    assert canvas_frame(scan.replace(truth=None).subset(parts.fits)) == canvas_frame(both)
+    assert not set(parts.train) & set(parts.val)
+    assert len(parts.train) + len(parts.val) == used
+    assert 1 <= len(parts.val) <= max(1, round(share * used))
+    both = scan.replace(truth=None).subset(np.sort(np.concatenate([parts.train, parts.val])))
+    assert canvas_frame(scan.replace(truth=None).subset(parts.train)) == canvas_frame(both)

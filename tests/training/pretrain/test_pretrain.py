@@ -20,9 +20,9 @@ from ptypinn.models.model_file import load_weights
 from ptypinn.stages.pretrain import WEIGHTS, pretrain
 from ptypinn.training.callbacks import CURVE
 from ptypinn.training.checkpoints import CHECKPOINTS, LAST
-from ptypinn.training.export import export
-from ptypinn.training.model_card import command_of, commands_of
-from ptypinn.training.pretrain_module import gain_of
+from ptypinn.training.export import export_weights
+from ptypinn.training.model_card import retrain_command, retrain_commands
+from ptypinn.training.pretrain_module import compute_gain
 from ptypinn.training.scenarios import HELD_OUT_IMAGES
 from ptypinn.training.solver_states import draw_states
 
@@ -70,11 +70,11 @@ def test_the_learning_curve_has_a_line_per_epoch(trained):
 def test_the_network_learns_what_states_miss(tiny):
     config = replace(tiny, widths=(8, 8, 8, 8))
     torch.manual_seed(0)
-    task = task_module.PretrainTask(config, 40)
+    task = task_module.PretrainModule(config, 40)
     batch = draw_states((0, 0, 2), task.averaged, config)
     optimizer = torch.optim.Adam(task.network.parameters(), 5e-3)
     for _ in range(40):
-        gain = gain_of(task(batch), batch, config.detail_share).mean()
+        gain = compute_gain(task(batch), batch, config.detail_share).mean()
         optimizer.zero_grad()
         gain.backward()
         optimizer.step()
@@ -103,7 +103,7 @@ def test_nothing_to_resume_is_said(tiny, tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_says_where(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(task_module, "gain_of", lambda change, *_: change.mean((1, 2, 3)) * torch.nan)
+    monkeypatch.setattr(task_module, "compute_gain", lambda change, *_: change.mean((1, 2, 3)) * torch.nan)
     with pytest.raises(InputError, match=r"epoch 0, batch 0.*nan.*--learning_rate") as failure:
         pretrain(tiny, output_dir=tmp_path)
     assert "\n" not in str(failure.value)
@@ -127,7 +127,7 @@ def test_the_card_tells_what_the_weights_saw_and_what_not(tiny, trained):
 
 def test_the_command_on_the_card_repeats_the_training():
     config = PretrainConfig(scans_per_batch=2, photons_log10=(3.0, 7.0), widths=(8, 8, 8, 8), learning_rate=1e-3)
-    _, options = parse(command_of(config, "out").split()[1:])
+    _, options = parse(retrain_command(config, "out").split()[1:])
     assert PretrainConfig(**{field.name: options[field.name] for field in fields(PretrainConfig)}) == config
 
 
@@ -150,10 +150,10 @@ def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp
 @pytest.mark.parametrize("before", ["ptypinn pretrain", ["ptypinn pretrain"]])
 def test_a_card_with_one_command_or_with_several_is_gone_on_from(tiny, trained, before):
     start = replace(load_weights(trained), card={"retrain": before})
-    first, second = commands_of(tiny, start)
+    first, second = retrain_commands(tiny, start)
     assert first == "ptypinn pretrain"
     assert second.startswith("ptypinn pretrain --output-dir further")
-    third = commands_of(tiny, replace(start, card={"retrain": [first, second]}))[2]
+    third = retrain_commands(tiny, replace(start, card={"retrain": [first, second]}))[2]
     assert third.startswith("ptypinn pretrain --output-dir further_2")
     assert third.endswith("--start further/weights.safetensors")
 
@@ -161,18 +161,18 @@ def test_a_card_with_one_command_or_with_several_is_gone_on_from(tiny, trained, 
 def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(tiny, trained, tmp_path):
     content = torch.load(trained.parent / CHECKPOINTS / LAST, weights_only=True)
     figures = {"all": {"gain": 0.9}}
-    whole = export(trained.parent / CHECKPOINTS / LAST, tmp_path / "whole.safetensors", figures=figures)
+    whole = export_weights(trained.parent / CHECKPOINTS / LAST, tmp_path / "whole.safetensors", figures=figures)
     del content["config"]
     torch.save(content, tmp_path / "bare.ckpt")
     with pytest.raises(InputError, match=r"bare\.ckpt.*something else"):
-        export(tmp_path / "bare.ckpt", tmp_path / "w.safetensors")
-    bare = export(tmp_path / "bare.ckpt", tmp_path / "w.safetensors", tiny, figures=figures)
+        export_weights(tmp_path / "bare.ckpt", tmp_path / "w.safetensors")
+    bare = export_weights(tmp_path / "bare.ckpt", tmp_path / "w.safetensors", tiny, figures=figures)
     assert_equal_weights(bare, trained)
     assert load_weights(bare).card == load_weights(whole).card
     with pytest.raises(InputError, match=r"bare\.ckpt: state_dict"):
-        export(tmp_path / "bare.ckpt", tmp_path / "w.safetensors", replace(tiny, widths=(8, 8, 8, 8)), figures=figures)
+        export_weights(tmp_path / "bare.ckpt", tmp_path / "w.safetensors", replace(tiny, widths=(8, 8, 8, 8)), figures=figures)
     with pytest.raises(InputError, match="no such file"):
-        export(tmp_path / "none.ckpt", tmp_path / "w.safetensors")
+        export_weights(tmp_path / "none.ckpt", tmp_path / "w.safetensors")
 
 
 def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, capsys):

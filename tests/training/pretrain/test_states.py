@@ -12,9 +12,9 @@ from torch import nn
 from ptypinn.models.canvas_features import CHANNELS, canvas_maps
 from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
 from ptypinn.training import solver_states as states
-from ptypinn.training.pretrain_data import EpochSampler, Replay
-from ptypinn.training.pretrain_module import FLOOR, gain_of
-from ptypinn.training.solver_states import IMAGINARY, aligned, draw_states, turned
+from ptypinn.training.pretrain_data import EpochSampler, ReplayLoader
+from ptypinn.training.pretrain_module import FLOOR, compute_gain
+from ptypinn.training.solver_states import IMAGINARY, align_truth, draw_states, transform_maps
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,11 @@ def test_states_are_finite_and_a_pure_function_of_seed_and_weights(tiny, network
 
 
 def test_a_state_that_is_lost_weighs_nothing(tiny, network, monkeypatch):
-    monkeypatch.setattr(states, "aligned", lambda truth, *_, **__: truth * torch.nan)
+    monkeypatch.setattr(states, "align_truth", lambda truth, *_, **__: truth * torch.nan)
     batch = draw_states((0, 0, 4), network, tiny)
     assert all(not torch.count_nonzero(batch[name]) for name in ("maps", "unit", "missing", "weight"))
     answer = torch.ones(1, 2, 64, 64, requires_grad=True)
-    gain = gain_of(answer * batch["unit"], batch, 0.5)
+    gain = compute_gain(answer * batch["unit"], batch, 0.5)
     gain.sum().backward()
     assert float(gain.detach()) == pytest.approx(1.0)
     assert not torch.count_nonzero(answer.grad)
@@ -64,13 +64,13 @@ def test_aligning_takes_the_phase_and_where_asked_the_ramp_of_the_image(phase, s
     turn = phase + (slope_y * y + slope_x * x if ramp else torch.zeros(48, 40))
     image = truth * torch.polar(torch.ones_like(turn), turn)
     weight = torch.linspace(0.1, 1, 48)[:, None].expand(48, 40)
-    torch.testing.assert_close(aligned(truth, image, weight, ramp=ramp), image, rtol=0, atol=1e-4)
+    torch.testing.assert_close(align_truth(truth, image, weight, ramp=ramp), image, rtol=0, atol=1e-4)
 
 
 def test_aligning_leaves_a_ramp_alone_where_it_is_not_asked_to():
     truth = 1 + 0.2 * noise(32, 32)
     ramp = torch.polar(torch.ones(32, 32), 0.3 * torch.arange(32.0).expand(32, 32))
-    found = aligned(truth, truth * ramp, torch.ones(32, 32), ramp=False)
+    found = align_truth(truth, truth * ramp, torch.ones(32, 32), ramp=False)
     torch.testing.assert_close((found / truth).angle().std(), torch.tensor(0.0), rtol=0, atol=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_turned_states_are_the_states_of_the_turned_scan(turns, flips, conjugate
         return image.conj().resolve_conj() if conjugates and image.is_complex() else image
 
     *seen, missing = fields
-    found = turned(stacked(*seen, light, missing), turns, flipped=flips, conjugated=conjugates)
+    found = transform_maps(stacked(*seen, light, missing), turns, flipped=flips, conjugated=conjugates)
     expected = stacked(*map(moved, seen), moved(light), moved(missing))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert len(IMAGINARY) == len(expected)
@@ -113,11 +113,11 @@ def test_gain_is_1_for_no_correction_and_the_floor_for_the_perfect_one(seed, det
     )
     unit, weight = torch.full((3, 1, 32, 32), 0.3), torch.rand(3, 1, 32, 32)
     batch = {"maps": missing, "unit": unit, "missing": missing, "weight": weight, "power": torch.ones(3)}
-    torch.testing.assert_close(gain_of(torch.zeros_like(missing), batch, detail_share), torch.ones(3))
-    perfect = gain_of(missing, batch, detail_share)
+    torch.testing.assert_close(compute_gain(torch.zeros_like(missing), batch, detail_share), torch.ones(3))
+    perfect = compute_gain(missing, batch, detail_share)
     assert (perfect < 2 * FLOOR / torch.tensor([0.01, 0.1, 1.0])).all()
     assert (perfect > 0).all()
-    half, worse = (gain_of(factor * missing, batch, detail_share) for factor in (0.5, -1.0))
+    half, worse = (compute_gain(factor * missing, batch, detail_share) for factor in (0.5, -1.0))
     assert (half > perfect).all()
     assert (half < 0.6).all()
     assert (worse > 1.9).all()
@@ -136,7 +136,7 @@ def test_every_fresh_batch_is_followed_by_states_seen_in_the_epoch(replays, batc
     sampler = EpochSampler(2 * batches)
     sampler.set_epoch(epoch)
     fresh = [rows(2 * number + 1, 2 * number + 2) for number in range(batches)]
-    loader = Replay(fresh, sampler, replays, seed=0)
+    loader = ReplayLoader(fresh, sampler, replays, seed=0)
     found, again = list(loader), list(loader)
     assert len(found) == len(loader) == batches * (1 + replays)
     for number, (batch, same) in enumerate(zip(found, again, strict=True)):

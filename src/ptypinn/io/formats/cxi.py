@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData, wavelength_of
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, as_image, as_probe, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
@@ -40,6 +40,7 @@ from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, open_hdf5, require_array, require_dataset
 from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
 PLACES = {
@@ -112,7 +113,7 @@ def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | Non
     wavelength = read_quantity(file, source, LENGTHS, "m", f"{SOURCE}/wavelength")
     if energy is None or wavelength is None or config.energy_eV is not None:
         return energy if wavelength is None or energy is not None else PLANCK_TIMES_C_EV_M / wavelength
-    implied = wavelength_of(energy, "photon" if config.particle == "auto" else config.particle)
+    implied = compute_wavelength(energy, "photon" if config.particle == "auto" else config.particle)
     if abs(implied / wavelength - 1) > SAME_WAVELENGTH:
         found = f"{energy:.6g} eV beside a wavelength of {wavelength:.6g} m"
         expected = "the energy of a photon of that wavelength; --energy_eV, or --particle electron, settles it"

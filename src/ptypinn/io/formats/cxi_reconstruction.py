@@ -13,13 +13,13 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import wavelength_of
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, JOULES_PER_EV, LENGTHS, as_probe, read_quantity
 from ptypinn.io.formats.cxi_layout import DETECTOR, SOURCE, read_translation, sample_translation
 from ptypinn.io.provenance import describe_source, foreign_reconstruction, optics_record
 from ptypinn.io.reconstruction_file import write_plots
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, open_hdf5, require_array
+from ptypinn.physics.optics import compute_wavelength
 
 IMAGE = "entry_1/image_1/data"
 EXTENT, MIDDLE = "entry_1/image_1/image_size", "entry_1/image_1/image_center"
@@ -51,7 +51,7 @@ def _write_optics(recon: Reconstruction, instrument: h5py.Group) -> None:
     add_dataset(source, "illumination", recon.probe, "sqrt(photons)")
     if "energy_eV" in optics:
         add_dataset(source, "energy", optics["energy_eV"] * JOULES_PER_EV, "J")
-        add_dataset(source, "wavelength", wavelength_of(optics["energy_eV"], optics.get("particle", "photon")), "m")
+        add_dataset(source, "wavelength", compute_wavelength(optics["energy_eV"], optics.get("particle", "photon")), "m")
     detector = add_group(instrument, "detector_1", "NXdetector")
     if "detector_distance_m" in optics:
         add_dataset(detector, "distance", optics["detector_distance_m"], "m")

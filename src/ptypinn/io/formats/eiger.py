@@ -11,7 +11,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.derived_counts import without_marked
 from ptypinn.data.lazy_counts import join
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
@@ -22,6 +22,7 @@ from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar
 from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 DETECTOR = "entry/instrument/detector"
 SPECIFIC = f"{DETECTOR}/detectorSpecific"

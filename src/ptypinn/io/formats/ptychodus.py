@@ -35,6 +35,7 @@ from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5 import open_hdf5, require_array, require_dataset, require_file
 from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.physics.optics import probe_photons
 
 PLACES = {
     "energy_eV": "photon_energy_eV",
@@ -121,7 +122,7 @@ def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeG
         raise InputError(source, "object", f"shape {image.shape}", "one layer (H, W)")
     if probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
         raise InputError(source, "probe", f"shape {fields['probe'].shape}", "square modes (modes, N, N)")
-    photons, power = number(fields, "probe_photon_count"), float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    photons, power = number(fields, "probe_photon_count"), probe_photons(probe)
     if photons is not None and photons < 0:
         raise InputError(source, "probe_photon_count", f"{photons:g}", "photons, or 0 where they are not known")
     if photons is not None and power > 0 and abs(photons / power - 1) > SAME:

@@ -19,7 +19,8 @@ from ptypinn.io.provenance import optics_record
 from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.npz import write_npz
-from ptypinn.physics.patches import frame_of
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import bounding_canvas
 
 POSITIONS = ("probe_position_y_m", "probe_position_x_m")
 WAVES = ("probe", "object")
@@ -115,7 +116,7 @@ def write_ptychodus_product(recon: Reconstruction, path: Path) -> None:
 
 
 def _photons(probe: np.ndarray) -> float:
-    return float(np.sum(np.abs(probe.astype(np.complex128)) ** 2))
+    return probe_photons(probe)
 
 
 def _pixel(pixel_size_m: float | None) -> float:
@@ -127,7 +128,7 @@ def _object_of(scan: ScanData) -> tuple[np.ndarray, np.ndarray]:
     """The true object, or a flat one on the smallest canvas; and where its pixel (0, 0) lies, (y, x) pixels."""
     if scan.truth is not None:
         return scan.truth, np.zeros(2)
-    origin, shape = frame_of(torch.from_numpy(scan.positions_px), scan.size)
+    origin, shape = bounding_canvas(torch.from_numpy(scan.positions_px), scan.size)
     return np.ones(shape, np.complex64), np.array(origin, np.float64)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
-from ptypinn.data.scan import Counts, Particle, ScanData
+from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
@@ -26,6 +26,7 @@ from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5
 from ptypinn.io.safe.hdf5_limits import limit_of
 from ptypinn.io.safe.matlab import Variables, names_in, number, open_mat
 from ptypinn.io.safe.matlab5 import is_mat5
+from ptypinn.physics.optics import Particle
 
 RAW = ("dp", "cbed")
 NUMBERS = ("ADU", "voltage", "alpha", "alpha0", "rbf")

@@ -10,7 +10,7 @@ import torch
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
-from ptypinn.data.scan import PLANCK_TIMES_C_EV_M, ScanData
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts
@@ -19,6 +19,7 @@ from ptypinn.io.format import Entry, Format, Lack, hdf5_with
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_array, require_dataset
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 from ptypinn.physics.probes import disk_probe
 
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}

@@ -13,7 +13,7 @@ import torch
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.lazy_counts import MappedCounts
-from ptypinn.data.scan import Counts, Particle, ScanData, wavelength_of
+from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
@@ -23,6 +23,7 @@ from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.npz import map_npy
+from ptypinn.physics.optics import Particle, compute_wavelength
 from ptypinn.physics.probes import ZonePlate, zone_plate_probe
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -101,7 +102,7 @@ def _to_detector(positions: np.ndarray, told: Calibration) -> np.ndarray:
 def _pixel_rad(told: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
     if told.pixel_rad is not None or told.pixel_per_m is None or energy_eV is None:
         return told.pixel_rad
-    return told.pixel_per_m * wavelength_of(energy_eV, particle)
+    return told.pixel_per_m * compute_wavelength(energy_eV, particle)
 
 
 def _probe(size: int, told: Calibration, pixel_rad: float | None) -> np.ndarray | None:

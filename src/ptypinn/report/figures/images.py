@@ -10,6 +10,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import phase_difference
 from ptypinn.metrics.comparison import Comparison
 from ptypinn.metrics.split import bounding_box
+from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import (
     AMPLITUDE_MAP,
     COUNTS_MAP,
@@ -75,11 +76,6 @@ def mode_fractions(probe: np.ndarray) -> np.ndarray:
     """
     photons = mode_photons(probe)
     return np.asarray(photons / max(photons.sum(), 1e-300))
-
-
-def mode_photons(probe: np.ndarray) -> np.ndarray:
-    """Return the photons per pattern in every mode."""
-    return np.asarray(np.sum(np.abs(probe.astype(np.complex128)) ** 2, axis=(1, 2)))
 
 
 def comparison_images(comparison: Comparison, *, equal_spans: bool = False) -> list[list[ScaledImage]]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, phase_scale, turn_scale
-from ptypinn.report.figures.style import ACCENT, INK, MUTED, literal, new_figure, show_image
+from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, show_image
 from ptypinn.report.text.metric_labels import metres
 from ptypinn.report.text.orientation import in_words
 
@@ -27,7 +28,7 @@ def info_figure(info: ScanInfo) -> Figure:
     """Positions, mean pattern and pattern sums, and the strongest probe mode where there is a probe."""
     probe = info.scan.probe
     figure = new_figure(12.5, 7.6 if probe is not None else 4.2)
-    figure.suptitle(literal(_title(info)), fontsize=11, color=INK)
+    figure.suptitle(escape_mathtext(_title(info)), fontsize=11, color=INK)
     axes = figure.subplots(1 if probe is None else 2, 3, squeeze=False)
     _draw_positions(axes[0, 0], info)
     _draw_mean_pattern(axes[0, 1], info)
@@ -64,7 +65,7 @@ def _draw_mean_pattern(axes: Axes, info: ScanInfo) -> None:
     lowest = 1.0 / info.scan.n_patterns
     logarithm = np.where(good, np.log10(np.maximum(mean, lowest)), np.nan)
     scale = ColourScale(COUNTS_MAP, *_span(logarithm))
-    show_image(axes, logarithm, "Mean pattern, log10 counts", scale, scale_bar=False)
+    show_image(axes, logarithm, "Mean pattern, log10 counts", scale, bar=False)
     _mark(axes, ~good, "#4ecdc4", "masked")
     _mark(axes, info.patterns.dead, "#ff4d4d", "dead")
     if axes.get_legend_handles_labels()[0]:
@@ -87,7 +88,7 @@ def _draw_sums(axes: Axes, info: ScanInfo) -> None:
 
 def _draw_probe(left: Axes, right: Axes, info: ScanInfo) -> None:
     modes = info.scan.require_probe()
-    strongest = modes[np.argmax(np.sum(np.abs(modes) ** 2, axis=(1, 2)))]
+    strongest = modes[np.argmax(mode_photons(modes))]
     amplitude = np.abs(strongest)
     lit = amplitude > PHASE_FLOOR * amplitude.max()
     phase = np.where(lit, np.angle(strongest * np.conj(strongest.sum())), np.nan)
@@ -125,7 +126,7 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
 def orient_figure(ranking: Ranking) -> Figure:
     """Residuals as bars, and the phase of the object in every orientation, best first."""
     figure = new_figure(15.0, 6.4)
-    title = f"{literal(ranking.scan.source)}: phase of the object by how the positions are turned"
+    title = f"{escape_mathtext(ranking.scan.source)}: phase of the object by how the positions are turned"
     figure.suptitle(title, fontsize=11, color=INK)
     grid = figure.add_gridspec(2, 5)
     _draw_residuals(figure.add_subplot(grid[:, 0]), ranking)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptypinn.report.figures.curves import COLOURS
-from ptypinn.report.figures.style import ACCENT, INK, MUTED, literal, new_figure, quiet
+from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def bias_figure(rows: Rows) -> Figure:
         _draw_spans(axes, [row[name] for row in rows])
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel(unit)
-    left.set_yticks(range(len(rows)), [literal(row["run"]) for row in rows])
+    left.set_yticks(range(len(rows)), [escape_mathtext(row["run"]) for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
     figure.legend(*left.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return figure
@@ -53,7 +53,7 @@ def stage_figure(rows: Rows) -> Figure | None:
         ratios = _on_path(row)
         x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=literal(row["run"]))
+        axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=escape_mathtext(row["run"]))
     axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
     ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
     if max(ratios_of_all) > 2 * min(ratios_of_all):
@@ -61,10 +61,10 @@ def stage_figure(rows: Rows) -> Figure | None:
     else:
         reach = max(0.01, *(1.15 * abs(ratio - 1) for ratio in ratios_of_all))
         axes.set_ylim(1 - reach, 1 + reach)
-    axes.set_xticks(range(len(stages)), [literal(stage) for stage in stages], rotation=20, ha="right")
+    axes.set_xticks(range(len(stages)), [escape_mathtext(stage) for stage in stages], rotation=20, ha="right")
     axes.set_ylabel("measured over expected factor")
     axes.legend(fontsize=8, frameon=False, ncols=min(4, len(told)), loc="lower left", bbox_to_anchor=(0, 1.0))
-    quiet(axes)
+    style_axes(axes)
     return figure
 
 
@@ -77,7 +77,7 @@ def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
     axes.plot(median, places, "|", color=ACCENT, ms=13, mew=2, label="median")
     axes.plot(mean, places, "o", color=COLOURS[1], ms=5, label="mean")
     axes.axvline(0.0, color=MUTED, lw=1.0, ls=":")
-    quiet(axes)
+    style_axes(axes)
 
 
 def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
@@ -162,7 +162,7 @@ def _draw_arm(axes: Axes, points: Points, arm: str, name: str, remark: str = "")
 def _finish(axes: Axes, logarithmic: bool) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("photons per pattern")
-    quiet(axes)
+    style_axes(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, frameon=False)
         if logarithmic:

@@ -1,4 +1,4 @@
-"""The parts of a report that are curves: convergence, and the Fourier ring correlation."""
+"""Sections of a report that are curves: convergence, and the Fourier ring correlation."""
 
 from __future__ import annotations
 
@@ -7,73 +7,114 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ptypinn.metrics import RingCorrelation
-from ptypinn.report.figures.curves import POLISH, PROBE, frc_figure, history_figure, history_panels, resolution_text
-from ptypinn.report.html.drawing import drawing_of
-from ptypinn.report.html.page_elements import Figures, Section
+from ptypinn.report.figures.curves import (
+    CURVE_COLOURS,
+    POLISH,
+    PROBE,
+    History,
+    history_panels,
+    needs_log_scale,
+    resolution_text,
+)
+from ptypinn.report.html.page_elements import Drawing, Figures, Section
+from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
 from ptypinn.stages.evaluate import Evaluation
 
-NO_HISTORY = "Not shown: no figures of single iterations are on record, as with a network that sweeps once."
+NO_HISTORY = "Not shown: no values of single iterations are on record, as with a network that is applied once."
 STAGES = ("", POLISH)
 NO_FRC = (
     "Not shown: it takes the truth, a reference, or two halves of the scan. `ptypinn refine SCAN --split-half` solves "
     "the halves too."
 )
+DASHES = ("", "6 3", "1.5 3", "7 3 1.5 3", "9 2 2 2 2 2", "1 5")
+"""Dashes of the curves of a panel, in order, so that they differ without colours."""
+WIDTH, HEIGHT = 345.0, 216.0
+FRC_SIZE = (390.0, 245.0)
 
 
-def resolution_section(result: Evaluation, pixel_size_m: float | None) -> Section:
-    """The Fourier ring correlation with its thresholds, and the resolution in words."""
-    if result.frc is None:
+def resolution_section(evaluation: Evaluation, pixel_size_m: float | None) -> Section:
+    """Return the Fourier ring correlation with its thresholds, and the resolution in words."""
+    frc = evaluation.frc
+    if frc is None:
         return Section("resolution", "Resolution", absent=NO_FRC)
     caption = (
-        f"{resolution_text(result.frc, pixel_size_m)}. Two images agree up to the frequency where the curve first "
-        f"falls below the threshold; here {_compared(result)}."
+        f"{resolution_text(frc, pixel_size_m)}. Two images agree up to the frequency where the curve first falls "
+        f"below the threshold; here {_compared_images(evaluation)}."
     )
-    drawing = drawing_of(frc_figure(result.frc, pixel_size_m, title=False), "frc", _alt(result.frc))
+    drawing = Drawing(frc_chart(frc), _describe_frc(frc), FRC_SIZE[0] / UNITS_PER_INCH)
     return Section("resolution", "Resolution", [Figures([drawing], caption, 2)])
 
 
-def convergence_section(history: Mapping[str, Sequence[float]], step: str = "iteration") -> Section:
-    """Every recorded figure over the steps."""
+def convergence_section(history: History, step: str = "iteration") -> Section:
+    """Return every recorded value over the steps."""
     panels = history_panels({name: values for name, values in history.items() if len(values) > 1})
     if not panels:
         return Section("convergence", "Convergence", absent=NO_HISTORY)
     drawings = [
-        drawing_of(history_figure(curves, step), f"history{number}", _course(curves, step))
-        for number, curves in enumerate(panels.values())
+        Drawing(history_chart(curves, step), _describe_course(curves, step), WIDTH / UNITS_PER_INCH)
+        for curves in panels.values()
     ]
     return Section("convergence", "Convergence", [Figures(drawings, _caption(history), 2)])
 
 
-def _caption(history: Mapping[str, Sequence[float]]) -> str:
-    told = []
+def history_chart(curves: History, step: str) -> str:
+    """Return values over the steps as a chart; logarithmic where they span more than a decade."""
+    arrays = {name: np.asarray(values, float) for name, values in curves.items()}
+    values = np.concatenate(list(arrays.values()))
+    steps = max(map(len, arrays.values()))
+    lines = [
+        Curve(np.arange(1, len(array) + 1), array, name.replace("_", " "), colour, dash)
+        for (name, array), colour, dash in zip(arrays.items(), CURVE_COLOURS, DASHES, strict=False)
+    ]
+    y = axis_for(values, log=needs_log_scale(values))
+    return line_chart(Axis(1.0, max(float(steps), 2.0), step, integer=True), y, lines, WIDTH, HEIGHT)
+
+
+def frc_chart(frc: RingCorrelation) -> str:
+    """Return the correlation over spatial frequency with both thresholds, and a line at the resolution."""
+    low = min(-0.05, float(frc.correlation.min()))
+    ends = np.array([0.0, 0.5])
+    lines = [
+        Curve(ends, np.full(2, 0.5), "0.5", "rule", "1.5 3", 1.2),
+        Curve(frc.frequency, np.minimum(frc.half_bit, 1.05), "half-bit threshold", "second", "6 3", 1.3),
+        Curve(frc.frequency, frc.correlation, "correlation", "accent", width=1.8),
+    ]
+    if not frc.half_bit_reaches_nyquist:
+        lines.append(Curve(np.full(2, 1 / frc.half_bit_px), np.array([low, 1.05]), "", "ink", width=0.8))
+    x = Axis(0.0, 0.5, "spatial frequency, cycles per pixel")
+    return line_chart(x, Axis(low, 1.05, "Fourier ring correlation"), lines, *FRC_SIZE)
+
+
+def _caption(history: History) -> str:
+    sentences = []
     if any(name.startswith(PROBE) for name in history):
-        told.append("The probe loss is of the rounds that find the probe; with it the object is solved for anew.")
+        sentences.append("The probe loss is of the rounds that find the probe; with it the object is solved for anew.")
     if any(name.startswith(("held_out", "val")) for name in history):
-        told.append("A held-out loss that rises while the loss falls means that noise is being fitted.")
+        sentences.append("A held-out loss that rises while the loss falls means that noise is being fitted.")
     lengths = [[len(history.get(f"{stage}{name}", [])) for name in ("held_out_loss", "loss")] for stage in STAGES]
     if any(0 < held_out < all_steps for held_out, all_steps in lengths):
-        told.append("Where the held-out loss ends, its pixels are fitted too, and the loss counts them from there on.")
+        sentences.append("Where the held-out loss ends, its pixels are fitted too: from there on the loss counts them.")
     if any(name.startswith(POLISH) for name in history):
-        told.append("Polishing goes on from where the rounds end, and counts its own iterations.")
-    return " ".join(told)
+        sentences.append("Polishing starts from the result of the rounds, and counts its own iterations.")
+    return " ".join(sentences)
 
 
-def _compared(result: Evaluation) -> str:
-    if result.comparison is None:
+def _compared_images(evaluation: Evaluation) -> str:
+    if evaluation.comparison is None:
         return "two halves of the scan, each solved alone"
-    return f"the object and the {result.comparison.kind}"
+    return f"the object and the {evaluation.comparison.kind}"
 
 
-def _alt(frc: RingCorrelation) -> str:
+def _describe_frc(frc: RingCorrelation) -> str:
     return (
         f"Fourier ring correlation from {frc.correlation[0]:.2f} at the lowest to {frc.correlation[-1]:.2f} at the "
         f"highest frequency; {resolution_text(frc, None).lower()}."
     )
 
 
-def _course(curves: Mapping[str, Sequence[float]], step: str) -> str:
-    told = []
+def _describe_course(curves: Mapping[str, Sequence[float]], step: str) -> str:
+    parts = []
     for name, values in curves.items():
         finite = np.asarray(values, float)[np.isfinite(np.asarray(values, float))]
-        told.append(f"{name.replace('_', ' ')} from {finite[0]:.4g} to {finite[-1]:.4g}")
-    return f"{'; '.join(told)}, over {max(map(len, curves.values()))} {step}s."
+        parts.append(f"{name.replace('_', ' ')} from {finite[0]:.4g} to {finite[-1]:.4g}")
+    return f"{'; '.join(parts)}, over {max(map(len, curves.values()))} {step}s."

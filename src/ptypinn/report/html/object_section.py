@@ -1,100 +1,84 @@
-"""The pictures at the top of a report: amplitude and phase of the object, with the region that figures are taken on."""
+"""Sections of a report: the object at its top, the probe, and the comparison with a reference."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.metrics.split import bounding_box
+from ptypinn.physics.optics import mode_photons
 from ptypinn.physics.probes import equivalent_diameter, power_at_edge
-from ptypinn.report.figures.display import MOST_PX, Frame, View, view_of
-from ptypinn.report.figures.images import (
-    MOST_MODES,
-    comparison_images,
-    mode_photons,
-    mode_shares,
-    object_images,
-    probe_images,
-)
+from ptypinn.report.figures.display import ObjectView
+from ptypinn.report.figures.images import MAX_MODES, mode_fractions
+from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Section, Table, cell_of
-from ptypinn.report.figures.panels import extent, outline_path, panels_of
 from ptypinn.report.text.metric_labels import metres
 from ptypinn.stages.evaluate import Evaluation
 
-
-def object_panels(recon: Reconstruction, frame: Frame) -> Figures:
-    """Amplitude and phase, large, with what is to be seen in words."""
-    view = view_of(recon, frame)
-    outline = outline_path(view.well_lit)
-    panels = panels_of(
-        object_images(view), recon.pixel_size_m, where=f"of the object, {_field(view, recon)}", most_px=MOST_PX
-    )
-    return Figures([replace(panel, outline=outline) for panel in panels], _caption(view, recon), 2)
+COMPARISON_CAPTION = (
+    "The first two of a row share one colour scale. Structure in a difference is an error; grain is noise. No "
+    "amplitude was fitted."
+)
 
 
-def _caption(view: View, recon: Reconstruction) -> str:
-    parts = [_seen(view, recon)]
-    if view.well_lit.any() and not view.well_lit.all():
-        parts.append("Inside the line the sample was well lit: figures of merit are taken there.")
-    if view.step > 1:
-        parts.append(f"Each pixel is the mean of {view.step} × {view.step}; `reconstruction.h5` holds all.")  # noqa: RUF001
+def object_figures(recon: Reconstruction, panels: ReconstructionPanels) -> Figures:
+    """Return amplitude and phase, large, with a caption in numbers."""
+    return Figures(panels.object, _object_caption(panels.view, recon), 2)
+
+
+def _object_caption(view: ObjectView, recon: Reconstruction) -> str:
+    parts = [_describe_object(view, recon.pixel_size_m)]
+    if view.well_illuminated.any() and not view.well_illuminated.all():
+        parts.append("Metrics are computed inside the line, where the sample was well illuminated.")
+    if view.binning > 1:
+        size = f"{view.binning} × {view.binning}"  # noqa: RUF001 - a sign for people
+        parts.append(f"Each pixel is the mean of {size}; `reconstruction.h5` holds all.")
     if recon.scale_note:
         parts.append(f"The {recon.scale_note}.")
     return " ".join(parts)
 
 
-def _seen(view: View, recon: Reconstruction) -> str:
-    """Field, amplitude and phase in one sentence."""
-    lit = view.well_lit if view.well_lit.any() else np.isfinite(view.amplitude)
-    if not np.isfinite(view.amplitude[lit]).any():
+def _describe_object(view: ObjectView, pixel_size_m: float | None) -> str:
+    """Return field, amplitude and phase in one sentence."""
+    mask = view.reference_mask
+    if not np.isfinite(view.amplitude[mask]).any():
         return "The object has no finite pixel."
-    low, high = np.nanpercentile(view.amplitude[lit], [5, 95])
-    first, last = np.nanpercentile(view.phase[lit], [5, 95])
+    low, high = np.nanpercentile(view.amplitude[mask], [5, 95])
+    first, last = np.nanpercentile(view.phase[mask], [5, 95])
     return (
-        f"Transmission over {_field(view, recon)}: amplitude {low:.3g} to {high:.3g} and a phase that spans "
-        f"{last - first:.2g} rad, for nine pixels in ten."
+        f"Transmission over {describe_field(view, pixel_size_m)}: amplitude {low:.3g} to {high:.3g} and a phase that "
+        f"spans {last - first:.2g} rad, for nine pixels in ten."
     )
 
 
-def _field(view: View, recon: Reconstruction) -> str:
-    lit = view.well_lit if view.well_lit.any() else np.isfinite(view.amplitude)
-    rows, columns = bounding_box(lit if lit.any() else np.ones_like(lit))
-    height, width = (float(part.stop - part.start) for part in (rows, columns))
-    return extent(height * view.step, width * view.step, recon.pixel_size_m)
-
-
-def probe_section(recon: Reconstruction) -> Section:
-    """Amplitude and phase of the strongest modes, and the power of all."""
-    powers, shares = mode_photons(recon.probe), mode_shares(recon.probe)
+def probe_section(recon: Reconstruction, panels: list[list[Panel]]) -> Section:
+    """Return amplitude and phase of the strongest modes, and the photons in all."""
+    photons, fractions = mode_photons(recon.probe), mode_fractions(recon.probe)
     rows = [
-        [Cell(f"Mode {k}"), cell_of(float(power), "photons"), cell_of(100 * float(share), "%")]
-        for k, (power, share) in enumerate(zip(powers, shares, strict=True), start=1)
+        [Cell(f"Mode {k}"), cell_of(float(power), "photons"), cell_of(100 * float(fraction), "%")]
+        for k, (power, fraction) in enumerate(zip(photons, fractions, strict=True), start=1)
     ]
-    blocks: list[Block] = [Facts(_facts(recon)), _panels(recon)]
-    if len(powers) > 1:
-        blocks.append(Table("Power of the modes", ("Mode", "Photons per pattern", "Share"), rows))
+    blocks: list[Block] = [Facts(_probe_facts(recon)), _probe_figures(recon, panels)]
+    if len(photons) > 1:
+        blocks.append(Table("Photons of the modes", ("Mode", "Photons per pattern", "Fraction"), rows))
     return Section("probe", "Probe", blocks)
 
 
-def _panels(recon: Reconstruction) -> Figures:
-    panels = []
-    for number, pair in enumerate(probe_images(recon.probe), start=1):
-        panels += panels_of(pair, recon.pixel_size_m, where=f"of probe mode {number}", most_px=256)
+def _probe_figures(recon: Reconstruction, panels: list[list[Panel]]) -> Figures:
+    items = [panel for pair in panels for panel in pair]
     caption = (
-        "The phase is drawn where there is light. Modes are incoherent: their intensities add, never their fields."
+        "The phase is drawn where the amplitude exceeds 3 % of its maximum. Modes are incoherent: their intensities "
+        "add, never their fields."
     )
-    if len(recon.probe) > MOST_MODES:
-        caption += f" The {MOST_MODES} strongest of {len(recon.probe)} are drawn."
-    return Figures(panels, caption, min(6, max(4, len(panels))))
+    if len(recon.probe) > MAX_MODES:
+        caption += f" The {MAX_MODES} strongest of {len(recon.probe)} are drawn."
+    return Figures(items, caption, min(6, max(4, len(items))))
 
 
-def _facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
+def _probe_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
     probe = torch.from_numpy(recon.probe)
     if not float(probe.abs().sum()) > 0:
-        return [("Probe", Cell("dark"))]
+        return [("Probe", Cell("zero everywhere"))]
     diameter = equivalent_diameter(probe)
     length = "" if recon.pixel_size_m is None else f" = {metres(diameter * recon.pixel_size_m)}"
     return [
@@ -105,21 +89,12 @@ def _facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
     ]
 
 
-KEY, TITLE = "comparison", "Compared with a reference"
-CAPTION = (
-    "The first two of a row share one colour scale. Structure in a difference is an error; grain is noise. No "
-    "amplitude was fitted."
-)
-
-
-def comparison_section(result: Evaluation, pixel_size_m: float | None, judged: bool) -> Section:
-    """Reference, reconstruction and difference, amplitude above phase."""
-    if result.comparison is None:
-        why = "neither the truth of a simulation nor a reference is at hand" if judged else "nobody compared it"
-        return Section(
-            KEY, TITLE, absent=f"Not shown: {why}. `ptypinn evaluate RUN --reference OTHER` compares two runs."
-        )
-    rows = comparison_images(result.comparison)
-    captions = ("", CAPTION)
-    blocks = [Figures(panels_of(row, pixel_size_m), text) for row, text in zip(rows, captions, strict=True)]
-    return Section(KEY, f"Compared with the {result.comparison.kind}", blocks)
+def comparison_section(evaluation: Evaluation, panels: list[list[Panel]], evaluated: bool) -> Section:
+    """Return reference, reconstruction and difference, amplitude above phase."""
+    if evaluation.comparison is None:
+        reason = "neither the truth of a simulation nor a reference was given" if evaluated else "it was not evaluated"
+        hint = "`ptypinn evaluate RUN --reference OTHER` compares two runs"
+        return Section("comparison", "Compared with a reference", absent=f"Not shown: {reason}. {hint}.")
+    captions = ("", COMPARISON_CAPTION)
+    blocks = [Figures(row, caption) for row, caption in zip(panels, captions, strict=True)]
+    return Section("comparison", f"Compared with the {evaluation.comparison.kind}", blocks)

@@ -20,33 +20,41 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def render_page(page: Page) -> str:
-    """A page as HTML text; every text is escaped, and a name that the template does not know is an error."""
+    """Return a page as HTML text; every text is escaped, and an undefined name in the template is an error."""
     template = templates(TEMPLATES).get_template(TEMPLATE)
     return template.render(page=page, version=__version__, light=LIGHT_THEME, dark=DARK_THEME, gradients=gradients())
 
 
 @functools.cache
 def templates(folder: str) -> Environment:
-    """The templates in a folder of the package; every text in them is escaped."""
+    """Return the templates in a folder of the package; every text in them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("ptypinn", folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["prose"] = prose
-    found.filters["breakable"] = breakable
-    return found
+    environment.filters["prose"] = prose
+    environment.filters["breakable"] = breakable
+    return environment
 
 
 def prose(text: str) -> Markup:
-    """Text with what stands in backticks as code."""
+    """Return text as HTML, with the parts in backticks as code.
+
+    >>> prose("see `a<b`")
+    Markup('see <code>a&lt;b</code>')
+    """
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def breakable(name: str) -> Markup:
-    """A name that breaks after its underscores where a line is too short for it."""
+    """Return a name that may break after its underscores where a line is too short for it.
+
+    >>> breakable("flux_closure")
+    Markup('flux_<wbr>closure')
+    """
     return escape(name).replace("_", Markup("_<wbr>"))

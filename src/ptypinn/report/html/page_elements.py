@@ -1,16 +1,22 @@
-"""What pages are made of: sections of pictures, drawings, tables, facts and sentences."""
+"""Elements of pages: sections of panels, drawings, tables, facts and sentences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from ptypinn.report.figures.panels import Panel
+from ptypinn.report.figures.style import svg_of
 from ptypinn.report.text.metric_labels import DASH, digits_of
+from ptypinn.report.text.verdict import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDE_IN = 6.5
+"""Drawings wider than this scroll sideways on a phone."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,19 @@ class Cell:
     value: float | None = None
     """The number behind the text, for programs."""
     unit: str = ""
-    """Its unit, with what else is to be said in small print."""
+    """Its unit, in small print."""
     remark: str = ""
     """Small print on a line of its own."""
     code: bool = False
-    """The remark is a name that programs know."""
+    """The remark is a name as in files, set as code."""
 
 
 def cell_of(value: object, unit: str = "", digits: int = 4) -> Cell:
-    """A number with its unit, or a dash where there is none."""
+    """Return a number with its unit, or a dash where there is none.
+
+    >>> cell_of(0.5, "rad").text, cell_of(None).text == DASH
+    ('0.5000', True)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return Cell(DASH)
     return Cell(digits_of(float(value), digits), value=float(value), unit=unit)
@@ -44,7 +54,7 @@ class Points:
 
     kind: ClassVar[str] = "points"
     sentences: Sequence[str]
-    """In backticks: what programs know."""
+    """Words in backticks are set as code."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,25 @@ class Drawing:
     svg: str
     """The `svg` element."""
     alt: str
-    """What it shows, in words."""
+    """Description in words, for those who cannot see it."""
     width_in: float
-    """How wide it wants to be, inches."""
+    """Natural width, inches."""
 
     @property
     def wide(self) -> bool:
-        """Whether it scrolls sideways on a phone rather than shrink."""
+        """True if it scrolls sideways on a phone rather than shrink."""
         return self.width_in > WIDE_IN
+
+    @classmethod
+    def of_figure(cls, figure: Figure, key: str, alt: str) -> Drawing:
+        """Return a matplotlib figure as a drawing.
+
+        Args:
+            figure: The figure.
+            key: Prefix of all names inside, different from that of every other drawing of the page.
+            alt: Description in words.
+        """
+        return cls(svg_of(figure, key), alt, float(figure.get_figwidth()))
 
 
 @dataclass(frozen=True)
@@ -71,11 +92,11 @@ class Figures:
 
     kind: ClassVar[str] = "figures"
     items: Sequence[Panel | Drawing]
-    """What is shown."""
+    """In order."""
     caption: str = ""
-    """What to look for."""
+    """Text below."""
     columns: int = 3
-    """How many stand in a row where the page is wide."""
+    """Number in a row on a wide page."""
 
     @property
     def aspect(self) -> float:
@@ -90,7 +111,7 @@ class Table:
 
     kind: ClassVar[str] = "table"
     caption: str
-    """What the table holds."""
+    """Title of the table."""
     header: Sequence[str]
     """Names of the columns."""
     rows: Sequence[Sequence[Cell]]
@@ -98,7 +119,7 @@ class Table:
     words: Sequence[int] = ()
     """Columns of text; all others but the first are of numbers."""
     wide: bool = False
-    """As wide as it needs, scrolling sideways."""
+    """As wide as its contents, scrolling sideways."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +133,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Code:
-    """Text for programs, word by word."""
+    """Text that is shown verbatim."""
 
     kind: ClassVar[str] = "code"
     text: str
@@ -121,11 +142,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Fold:
-    """Details that are folded away until they are asked for; printed in full."""
+    """Details that open on a click; printed in full."""
 
     kind: ClassVar[str] = "fold"
     summary: str
-    """What is inside."""
+    """Title of the details."""
     blocks: Sequence[Block]
     """The details."""
 
@@ -138,27 +159,13 @@ class Section:
     """A part of a page under a heading of its own."""
 
     key: str
-    """Name of its place in the page."""
+    """Anchor of the section in the page."""
     title: str
     """The heading."""
     blocks: Sequence[Block] = ()
-    """What it shows; nothing where it is absent."""
+    """Contents; none where it is absent."""
     absent: str = ""
-    """Why there is nothing to show, in a sentence."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a reader should know first."""
-
-    level: Literal["good", "open", "warn"]
-    """Nothing stands against the result; something cannot be told; something does."""
-    answer: str
-    """One sentence."""
-    reasons: Sequence[str] = ()
-    """What it rests on, or what to look out for."""
-    question: str = "Can I trust it?"
-    """What it answers."""
+    """Reason why there is nothing to show, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -168,14 +175,14 @@ class Page:
     title: str
     """Heading, and name of the page."""
     kind: str
-    """What kind of page it is."""
+    """Kind of page."""
     sections: Sequence[Section]
     """In order."""
     verdict: Verdict | None = None
-    """What comes first."""
+    """First statement."""
     tiles: Sequence[tuple[str, Cell]] = ()
-    """Key figures."""
+    """Key metrics."""
     hero: Figures | None = None
-    """The pictures that answer what there is to see."""
+    """Panels at the top."""
     facts: Sequence[tuple[str, Cell]] = field(default_factory=list)
-    """What was measured and how."""
+    """Facts below the title."""

@@ -1,4 +1,4 @@
-"""The part of a page that says where it came from, in full, and how to make the same again."""
+"""Section of a page: command, inputs, versions and settings, so that the result can be reproduced."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ptypinn.report.html.page_elements import Block, Cell, Code, Facts, Fold, Po
 from ptypinn.report.text.metric_labels import digits_of
 from ptypinn.utils.serialise import to_plain
 
-KEY, TITLE = "origin", "Where this came from"
+KEY, TITLE = "provenance", "Provenance"
 _INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
 
 
-def origin_section(run: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Section:
-    """Command, inputs, versions, settings and the record that the result carries.
+def provenance_section(run: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Section:
+    """Return command, inputs, versions, settings and the record that the result carries.
 
     Args:
         run: Record of the run, as `RunFolder.record` gives it; empty where the result was not made by a run.
-        provenance: What the result itself says of its origin.
+        provenance: Record in the result itself.
     """
     blocks: list[Block] = [*_command(run), *_inputs(run), *_versions(run)]
     config = run.get("config")
@@ -39,9 +39,9 @@ def _command(run: Mapping[str, Any]) -> list[Block]:
     command = run.get("command")
     if not command:
         return [Points(["Made from Python: there is no command line on record, but the settings are."])]
-    kept = ["the same files"] if run.get("inputs") else []
-    kept += [] if run.get("seed") is None else [f"seed {run['seed']}"]
-    sentence = f"The same result is made by one command{', from ' if kept else ''}{' and '.join(kept)}:"
+    sources = ["the same files"] if run.get("inputs") else []
+    sources += [] if run.get("seed") is None else [f"seed {run['seed']}"]
+    sentence = f"The same result is made by one command{', from ' if sources else ''}{' and '.join(sources)}:"
     return [Points([sentence]), Code(shlex.join(map(str, command)))]
 
 
@@ -51,12 +51,11 @@ def _inputs(run: Mapping[str, Any]) -> list[Block]:
         return []
     rows = []
     for name, record in inputs.items():
-        known = record if isinstance(record, Mapping) else {"file": record}
-        place = str(known.get("path") or known.get("file") or known.get("folder") or "")
-        rows.append(
-            [Cell(str(name)), Cell(place), Cell(str(known.get("format") or "")), Cell(str(known.get("sha256") or ""))]
-        )
-    return [Table("Files that went in", ("Input", "File", "Format", "SHA-256"), rows, words=(1, 2, 3))]
+        fields = record if isinstance(record, Mapping) else {"file": record}
+        path = fields.get("path") or fields.get("file") or fields.get("folder")
+        cells = (name, path or "", fields.get("format") or "", fields.get("sha256") or "")
+        rows.append([Cell(str(cell)) for cell in cells])
+    return [Table("Input files", ("Input", "File", "Format", "SHA-256"), rows, words=(1, 2, 3))]
 
 
 def _versions(run: Mapping[str, Any]) -> list[Block]:
@@ -77,13 +76,13 @@ def _text(value: object) -> str:
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    """A record as JSON without anything that JSON does not know; what has no plain form is named.
+    """Return a record as JSON; values without a form in JSON are shown as text.
 
     Lists and objects that hold no others stand on one line.
     """
     plain = json.loads(json.dumps(record, default=_described), parse_constant=lambda _: None)
     text = json.dumps(to_plain(plain), indent=2, ensure_ascii=False)
-    return _INNERMOST.sub(lambda found: re.sub(r"\n\s*", " ", found[0]), text)
+    return _INNERMOST.sub(lambda match: re.sub(r"\n\s*", " ", match[0]), text)
 
 
 def _described(value: object) -> Any:

@@ -1,4 +1,4 @@
-"""`write_report`: one self-contained HTML file with the pictures, the figures of merit and where they came from."""
+"""`write_report`: one self-contained HTML file with panels, metrics and provenance."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.report.figures.display import frame_of
+from ptypinn.report.figures.panels import ReconstructionPanels, make_panels
 from ptypinn.report.html.curve_sections import convergence_section, resolution_section
-from ptypinn.report.html.dose_section import exposure_section
-from ptypinn.report.html.metrics_section import key_figures, merit_section
-from ptypinn.report.html.object_section import comparison_section, object_panels, probe_section
+from ptypinn.report.html.dose_section import dose_section
+from ptypinn.report.html.metrics_section import key_metrics, metrics_section
+from ptypinn.report.html.object_section import comparison_section, object_figures, probe_section
 from ptypinn.report.html.page import render_page
 from ptypinn.report.html.page_elements import Cell, Page, cell_of
 from ptypinn.report.html.patterns_section import patterns_section
-from ptypinn.report.html.provenance_section import origin_section
+from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.html.scale_section import scale_section
-from ptypinn.report.html.uncertainty_section import trust_section
+from ptypinn.report.html.uncertainty_section import uncertainty_section
 from ptypinn.report.text.metric_labels import metres
-from ptypinn.report.text.verdict import verdict_of
+from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
 from ptypinn.utils.files import write_text
 
@@ -33,20 +33,22 @@ def write_report(
     evaluation: Evaluation | None = None,
     scan: ScanData | None = None,
     run: Mapping[str, Any] | None = None,
+    panels: ReconstructionPanels | None = None,
 ) -> Path:
     """Write the report of a reconstruction, atomically.
 
     Args:
-        recon: What to report on.
+        recon: The reconstruction.
         path: The HTML file to write.
-        evaluation: Its figures of merit; without them those kept in the reconstruction are shown.
+        evaluation: Its metrics; without them those stored in the reconstruction are shown.
         scan: The scan, for predicted beside measured patterns.
         run: Record of the run that made it, as `RunFolder.record` gives it.
+        panels: Its panels, where they were drawn before.
 
     Returns:
         The path.
     """
-    return write_text(Path(path), render_report(recon, evaluation, scan, run))
+    return write_text(Path(path), render_report(recon, evaluation, scan, run, panels))
 
 
 def render_report(
@@ -54,48 +56,49 @@ def render_report(
     evaluation: Evaluation | None = None,
     scan: ScanData | None = None,
     run: Mapping[str, Any] | None = None,
+    panels: ReconstructionPanels | None = None,
 ) -> str:
-    """The report of a reconstruction as HTML text; see `write_report`."""
-    result, judged = _finite(evaluation or recorded_evaluation(recon)), evaluation is not None
+    """Return the report of a reconstruction as HTML text; see `write_report`."""
+    metrics, evaluated = _finite(evaluation or recorded_evaluation(recon)), evaluation is not None
     scan = None if scan is None else recon.scan_part(scan)
     run = run or {}
-    pixel, frame = recon.pixel_size_m, frame_of(recon)
+    panels = panels or make_panels(recon, metrics.comparison)
     return render_page(
         Page(
             title=_title(recon, scan),
             kind=_kind(recon, run),
             facts=_facts(recon, scan, run),
-            verdict=verdict_of(result, judged),
-            hero=object_panels(recon, frame),
-            tiles=key_figures(recon, result),
+            verdict=trust_verdict(metrics, evaluated),
+            hero=object_figures(recon, panels),
+            tiles=key_metrics(recon, metrics),
             sections=[
-                trust_section(recon, result, frame),
-                comparison_section(result, pixel, judged),
-                resolution_section(result, pixel),
-                patterns_section(recon, scan, result.fit),
-                probe_section(recon),
-                exposure_section(recon, result.fit, frame, scan),
+                uncertainty_section(recon, metrics, panels),
+                comparison_section(metrics, panels.comparison, evaluated),
+                resolution_section(metrics, recon.pixel_size_m),
+                patterns_section(recon, scan, metrics.fit),
+                probe_section(recon, panels.probe),
+                dose_section(recon, metrics.fit, panels, scan),
                 convergence_section(recon.history),
-                scale_section(result.diagnosis),
-                merit_section(result),
-                origin_section(run, recon.provenance),
+                scale_section(metrics.diagnosis),
+                metrics_section(metrics),
+                provenance_section(run, recon.provenance),
             ],
         )
     )
 
 
-def _finite(result: Evaluation) -> Evaluation:
-    """The figures without those of a file that are no numbers."""
-    known = {name: value for name, value in result.metrics.items() if math.isfinite(value)}
-    return replace(result, metrics=known)
+def _finite(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation without metrics that are not finite, which a file may hold."""
+    finite = {name: value for name, value in evaluation.metrics.items() if math.isfinite(value)}
+    return replace(evaluation, metrics=finite)
 
 
 def _title(recon: Reconstruction, scan: ScanData | None) -> str:
-    """Name of the scan's file; of the reconstruction where there is none."""
-    known = recon.provenance.get("scan")
-    record = known if isinstance(known, Mapping) else {}
-    named = scan.provenance.get("file") if scan is not None else None
-    file = named or record.get("file") or recon.provenance.get("file")
+    """Return the name of the scan's file; of the reconstruction where there is none."""
+    scan_record = recon.provenance.get("scan")
+    record = scan_record if isinstance(scan_record, Mapping) else {}
+    name = scan.provenance.get("file") if scan is not None else None
+    file = name or record.get("file") or recon.provenance.get("file")
     return Path(str(file)).name if file else "Reconstruction"
 
 
@@ -107,7 +110,7 @@ def _kind(recon: Reconstruction, run: Mapping[str, Any]) -> str:
 def _facts(recon: Reconstruction, scan: ScanData | None, run: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     edge = recon.probe.shape[-1]
     facts = [("Patterns", Cell(f"{len(recon.positions_px)} of {edge} × {edge} px"))]  # noqa: RUF001
-    facts.append(("Object pixel", Cell(metres(recon.pixel_size_m) if recon.pixel_size_m else "size not known")))
+    facts.append(("Object pixel", Cell(metres(recon.pixel_size_m) if recon.pixel_size_m else "unknown size")))
     if scan is not None and scan.energy_eV is not None:
         facts.append(("Energy", Cell(f"{scan.energy_eV / 1e3:.6g} keV")))
     facts.append(("Probe modes", cell_of(len(recon.probe))))

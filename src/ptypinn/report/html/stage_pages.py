@@ -29,7 +29,7 @@ def render_diagnosis(diagnosis: Diagnosis, name: str, notes: Sequence[str], run:
         notes: Remarks on how it came about.
         run: Record of the run, as `RunFolder.record` gives it.
     """
-    answer = "Yes: every stage keeps the scale." if diagnosis.healthy else "No: see which stage does not keep it."
+    answer = "Yes: every stage preserves the scale." if diagnosis.healthy else "No: see which stage does not preserve it."
     told = [verdict_sentence(diagnosis), *(f"Note: {note}." for note in notes)]
     verdict = Verdict("good" if diagnosis.healthy else "warn", answer, told, "Is the amplitude right?")
     tiles = [(diagnosis.total_name.replace("_", " "), cell_of(diagnosis.total))]

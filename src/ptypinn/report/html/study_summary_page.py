@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptypinn.report.figures.images import comparison_images
+from ptypinn.report.figures.panels import panels_of
 from ptypinn.report.figures.study import bias_figure, stage_figure
 from ptypinn.report.html.drawing import drawing_of
 from ptypinn.report.html.page import render_page
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Page, Points, Section, Table
-from ptypinn.report.figures.panels import panels_of
 from ptypinn.report.html.provenance_section import origin_section
-from ptypinn.report.text.metric_labels import DASH, WORDS
+from ptypinn.report.text.metric_labels import DASH, METRIC_LABELS
 from ptypinn.studies.aggregate import BiasSummary
 from ptypinn.utils.files import write_json, write_text
 
@@ -156,7 +156,7 @@ def _runs(summary: BiasSummary) -> list[Section]:
 
 def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     names = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "frc_half_bit_px")
-    facts = [(WORDS[name].label, f"{_number(row[name])} {WORDS[name].unit}".strip()) for name in names]
+    facts = [(METRIC_LABELS[name].label, f"{_number(row[name])} {METRIC_LABELS[name].unit}".strip()) for name in names]
     model = " ".join(str(part) for part in (row["model"], row["gridsize"] and f"gridsize {row['gridsize']}") if part)
     scale = row["prediction_scale"]
     factor = "" if scale["factor"] is None else f", factor {_number(scale['factor'])}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH, LEAST_SOURCE = 120, 30
 """Characters of a line where nobody looks at it, and the least that are left for the last column."""
 EXACT = 1.02
-"""Factor up to which a stage of the training is taken to keep the scale."""
+"""Factor up to which a stage of the training is taken to preserve the scale."""
 COLUMNS = ("expected", "measured", "factor", "product")
 FIGURES = ("minimum", "mean", "maximum", "std")
 

@@ -1,4 +1,4 @@
-"""Plain words for figures of merit: label, unit and what a value means."""
+"""Labels of metrics: name in plain words, unit, and the meaning of a value."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Word:
-    """How a figure of merit is told to people."""
+class MetricLabel:
+    """A metric in plain words."""
 
     label: str
     """Name in plain words."""
     meaning: str
-    """What it says, and which value is good."""
+    """Meaning, and the value that is good."""
     unit: str = ""
     """Unit, empty for pure numbers."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table of figures."""
+class MetricRow:
+    """One line of the table of metrics."""
 
     name: str
     """Public name, as in JSON."""
     value: str
     """Value in four digits, or a dash."""
-    word: Word
+    label: MetricLabel
     """Label, unit and meaning."""
     note: str = ""
-    """Why the value is absent, or at its limit."""
+    """Reason why the value is absent, or at its limit."""
     number: float | None = None
     """The value itself."""
 
 
-HEADLINE = (
+KEY_METRICS = (
     "residual_over_noise",
     "flux_closure",
     "output_vs_truth_ratio",
@@ -44,79 +44,87 @@ HEADLINE = (
     "split_half_frc_half_bit_px",
     "typical_uncertainty",
 )
-"""Figures that stand at the top of a report, where they are known."""
+"""Metrics at the top of a report, where they were measured."""
 
-WORDS: dict[str, Word] = {
-    "output_vs_truth_ratio": Word(
+METRIC_LABELS: dict[str, MetricLabel] = {
+    "output_vs_truth_ratio": MetricLabel(
         "Amplitude scale", "Mean amplitude over that of the reference, without any fit; 1 is right."
     ),
-    "complex_error": Word(
+    "complex_error": MetricLabel(
         "Complex error", "Relative distance to the reference after one global phase; 0 is perfect, scale errors count."
     ),
-    "complex_error_after_factor": Word(
-        "Complex error, scale forgiven", "The same after the best complex factor, as in most publications."
+    "complex_error_after_factor": MetricLabel(
+        "Complex error, scale fitted", "The same after the best complex factor, as in most publications."
     ),
-    "frc_half_bit_px": Word(
+    "frc_half_bit_px": MetricLabel(
         "Resolution, half-bit",
         "Finest period on which two images agree by the half-bit criterion; 2 is the limit.",
         "px",
     ),
-    "frc_half_px": Word("Resolution, 0.5", "Finest period with a Fourier ring correlation above 0.5.", "px"),
-    "split_half_frc_half_bit_px": Word(
+    "frc_half_px": MetricLabel("Resolution, 0.5", "Finest period with a Fourier ring correlation above 0.5.", "px"),
+    "split_half_frc_half_bit_px": MetricLabel(
         "Resolution of two halves, half-bit", "The same between reconstructions of two halves of the positions.", "px"
     ),
-    "split_half_frc_half_px": Word("Resolution of two halves, 0.5", "The same with the threshold 0.5.", "px"),
-    "amplitude_residual": Word(
+    "split_half_frc_half_px": MetricLabel("Resolution of two halves, 0.5", "The same with the threshold 0.5.", "px"),
+    "amplitude_residual": MetricLabel(
         "Amplitude residual",
         "Misfit of measured and predicted amplitudes over all photons; compare it with the next line.",
     ),
-    "expected_residual": Word(
-        "Residual of counting noise", "What a perfect model would leave if the counts are photons: the floor."
+    "expected_residual": MetricLabel(
+        "Residual of counting noise", "Amplitude residual that a perfect model would leave if the counts are photons: the floor."
     ),
-    "residual_over_noise": Word(
+    "residual_over_noise": MetricLabel(
         "Residual over counting noise", "The ratio of the two: about 1 where the picture explains the data."
     ),
-    "flux_closure": Word("Flux closure", "Predicted over measured photons; 1 is right, no truth needed."),
-    "object_contrast": Word("Contrast", "Share of the object that is not uniform; near 0 the picture is flat."),
-    "pearson_r_amplitude": Word(
+    "flux_closure": MetricLabel("Flux closure", "Predicted over measured photons; 1 is right, no truth needed."),
+    "object_contrast": MetricLabel("Contrast", "Fraction of the object that is not uniform; near 0 the picture is flat."),
+    "pearson_r_amplitude": MetricLabel(
         "Correlation, amplitude", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."
     ),
-    "pearson_r_phase": Word("Correlation, phase", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."),
-    "ssim_amplitude": Word("SSIM, amplitude", "Structural similarity with the reference; 1 is perfect."),
-    "ssim_phase": Word("SSIM, phase", "Structural similarity with the reference; 1 is perfect."),
-    "amplitude_mae": Word("Mean error, amplitude", "Mean absolute difference from the reference."),
-    "amplitude_rmse": Word("RMS error, amplitude", "Root mean square difference from the reference."),
-    "amplitude_psnr": Word("PSNR, amplitude", "Span of the reference over the RMS error; more is better.", "dB"),
-    "phase_mae": Word("Mean error, phase", "Mean absolute wrapped difference from the reference.", "rad"),
-    "phase_rmse": Word("RMS error, phase", "Root mean square wrapped difference from the reference.", "rad"),
-    "phase_psnr": Word("PSNR, phase", "Span of the reference over the RMS error; more is better.", "dB"),
-    "typical_uncertainty": Word(
-        "Typical uncertainty", "Expected error of the transmission of a pixel, rms over well-lit pixels."
+    "pearson_r_phase": MetricLabel("Correlation, phase", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."),
+    "ssim_amplitude": MetricLabel("SSIM, amplitude", "Structural similarity with the reference; 1 is perfect."),
+    "ssim_phase": MetricLabel("SSIM, phase", "Structural similarity with the reference; 1 is perfect."),
+    "amplitude_mae": MetricLabel("Mean error, amplitude", "Mean absolute difference from the reference."),
+    "amplitude_rmse": MetricLabel("RMS error, amplitude", "Root mean square difference from the reference."),
+    "amplitude_psnr": MetricLabel("PSNR, amplitude", "Span of the reference over the RMS error; more is better.", "dB"),
+    "phase_mae": MetricLabel("Mean error, phase", "Mean absolute wrapped difference from the reference.", "rad"),
+    "phase_rmse": MetricLabel("RMS error, phase", "Root mean square wrapped difference from the reference.", "rad"),
+    "phase_psnr": MetricLabel("PSNR, phase", "Span of the reference over the RMS error; more is better.", "dB"),
+    "typical_uncertainty": MetricLabel(
+        "Typical uncertainty", "Expected error of the transmission of a pixel, rms over well-illuminated pixels."
     ),
-    "error_over_uncertainty": Word(
-        "Error over uncertainty", "How large errors are against the uncertainty map, rms; 1 is right."
+    "error_over_uncertainty": MetricLabel(
+        "Error over uncertainty", "Errors over the uncertainty map, rms; 1 is right."
     ),
-    "compared_pixels": Word("Pixels compared", "Well-lit pixels that the figures are taken on."),
+    "compared_pixels": MetricLabel("Pixels compared", "Number of well-illuminated pixels on which the metrics are computed."),
 }
 
 
-def rows_of(metrics: Mapping[str, float], notes: Mapping[str, str]) -> list[Row]:
-    """Lines of the table in their fixed order, known figures and those that a note explains; unknown names last."""
-    names = [name for name in WORDS if name in metrics or name in notes]
-    names += [name for name in metrics if name not in WORDS]
-    return [row_of(name, metrics, notes) for name in names]
+def metric_rows(metrics: Mapping[str, float], notes: Mapping[str, str]) -> list[MetricRow]:
+    """Return the lines of the table in their fixed order: metrics with a value or a note; unlisted names last."""
+    names = [name for name in METRIC_LABELS if name in metrics or name in notes]
+    names += [name for name in metrics if name not in METRIC_LABELS]
+    return [metric_row(name, metrics, notes) for name in names]
 
 
-def row_of(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> Row:
-    """One line of the table."""
+def metric_row(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]) -> MetricRow:
+    """Return one line of the table.
+
+    >>> metric_row("flux_closure", {"flux_closure": 0.98765}, {}).value
+    '0.9877'
+    """
     number = metrics.get(name)
     text = DASH if number is None else digits_of(number)
-    return Row(name, text, word_of(name), notes.get(name, ""), number)
+    return MetricRow(name, text, metric_label(name), notes.get(name, ""), number)
 
 
-def word_of(name: str) -> Word:
-    """How a figure is told; one without words of its own by its name."""
-    return WORDS.get(name, Word(name.replace("_", " "), ""))
+def metric_label(name: str) -> MetricLabel:
+    """Return label, meaning and unit of a metric; for an unlisted one, its name.
+
+    >>> metric_label("phase_rmse").unit
+    'rad'
+    """
+    return METRIC_LABELS.get(name, MetricLabel(name.replace("_", " "), ""))
 
 
 DASH = "–"  # noqa: RUF001 - a dash for people

@@ -8,6 +8,7 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.io.crop import LEFT_OUT
+from ptypinn.physics.optics import probe_photons
 from ptypinn.report.text.metric_labels import metres
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def recon_dict(recon: Reconstruction) -> dict[str, Any]:
         "pixel_size_m": recon.pixel_size_m,
         "probe_modes": len(recon.probe),
         "probe_px": int(recon.probe.shape[-1]),
-        "probe_photons": float(np.sum(np.abs(recon.probe.astype(np.complex128)) ** 2)),
+        "probe_photons": probe_photons(recon.probe),
         "n_positions": len(recon.positions_px),
         "mean_amplitude": float(amplitude.mean()),
         "well_lit_share": float(lit.mean()),

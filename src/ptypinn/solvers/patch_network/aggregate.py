@@ -14,13 +14,13 @@ from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import to_fft_order
 from ptypinn.physics.patches import add_patches, split_positions
 from ptypinn.physics.shift import shift_probe
-from ptypinn.physics.stitch import align, normalise, probe_intensity
+from ptypinn.physics.stitch import probe_intensity, shift_patches, weighted_mean
 from ptypinn.scale import StatsRecorder
 from ptypinn.utils.progress import Progress
 
 
 @dataclass(frozen=True)
-class Sums:
+class PatchAggregator:
     """Running sums of one sweep over a scan."""
 
     weighted: Tensor
@@ -33,7 +33,7 @@ class Sums:
     """Sum of probe intensity over every position, (1, height, width), photons per object pixel."""
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], device: torch.device) -> Sums:
+    def empty(cls, shape: tuple[int, int], device: torch.device) -> PatchAggregator:
         """Sums of nothing, on a canvas of this shape."""
         canvas = torch.zeros((1, *shape), dtype=torch.complex64, device=device)
         images = torch.zeros((3, 1, *shape), device=device)
@@ -41,13 +41,13 @@ class Sums:
 
     def add(self, patches: Tensor, intensity: Tensor, corners: Tensor) -> None:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
-        add_patches(self.weighted, weigh(patches, intensity)[None], corners[None])
+        add_patches(self.weighted, weight_patches(patches, intensity)[None], corners[None])
         add_patches(self.weights, intensity[None], corners[None])
         self.respond(intensity, corners)
 
     def respond(self, intensity: Tensor, corners: Tensor) -> None:
         """Add patches that are 1 everywhere, as `add` does with those of the network."""
-        add_patches(self.constant, weigh(intensity.new_ones(()), intensity)[None], corners[None])
+        add_patches(self.constant, weight_patches(intensity.new_ones(()), intensity)[None], corners[None])
 
     def illuminate(self, intensity: Tensor, corners: Tensor) -> None:
         """Add probe intensities of positions that are visited for the first time."""
@@ -55,20 +55,20 @@ class Sums:
 
     def stitched(self, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         """The object times a factor, and what the same merge makes of the constant 1, each (height, width)."""
-        response = normalise(self.constant.to(self.weighted.dtype), self.weights)
-        return normalise(self.weighted * factor, self.weights)[0], response[0].real
+        response = weighted_mean(self.constant.to(self.weighted.dtype), self.weights)
+        return weighted_mean(self.weighted * factor, self.weights)[0], response[0].real
 
 
-def weigh(patches: Tensor, intensity: Tensor) -> Tensor:
+def weight_patches(patches: Tensor, intensity: Tensor) -> Tensor:
     """What a patch adds to the numerator of the merge: every pixel by the light that measured it."""
     return patches * intensity
 
 
-def sweep(
+def run_network(
     scan: ScanData,
     predictor: PatchPredictor,
     positions: np.ndarray,
-    sums: Sums,
+    sums: PatchAggregator,
     rounds: list[Groups],
     *,
     batch: int,
@@ -95,7 +95,7 @@ def sweep(
             patches = predictor.patches(counts.to(device), recorder).flatten(0, 1)
             corners, fractions = split_positions(torch.from_numpy(positions[part.reshape(-1)]).to(device))
             intensity = probe_intensity(shift_probe(predictor.probe, fractions))
-            sums.add(align(patches[None], fractions)[0], intensity, corners[0])
+            sums.add(shift_patches(patches[None], fractions)[0], intensity, corners[0])
             if number == 0:
                 leaders = slice(None, None, shape[1])
                 sums.illuminate(intensity[leaders], corners[0, leaders])
@@ -110,7 +110,7 @@ def _read(scan: ScanData, batch: Groups) -> Tensor:
     return counts[torch.from_numpy(place.reshape(batch.shape))]
 
 
-def rounds_of_groups(positions: np.ndarray, gridsize: int, neighbor_count: int, rounds: int, seed: int) -> list[Groups]:
+def draw_groups(positions: np.ndarray, gridsize: int, neighbor_count: int, rounds: int, seed: int) -> list[Groups]:
     """Groups of every round, in the order of their leaders, so that a lazy scan is read front to back."""
     count = rounds if gridsize > 1 else 1
     drawn = (group_neighbours(positions, gridsize, neighbor_count, None, seed + number) for number in range(count))

@@ -18,11 +18,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.forward import power, to_fft_order
+from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import LedgerEntry, StatsRecorder
 from ptypinn.scale_audit.merge_entries import build_merge_entries
 from ptypinn.scale_audit.network_entries import build_network_entries
-from ptypinn.solvers.patch_network.aggregate import Sums, rounds_of_groups, sweep
+from ptypinn.solvers.patch_network.aggregate import PatchAggregator, draw_groups, run_network
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress
@@ -72,7 +73,7 @@ class _MergedPatches:
     """Merged object, (height, width)."""
     constant_response: Tensor
     """Result of the same merge for patches that are 1 everywhere, (height, width)."""
-    sums: Sums
+    sums: PatchAggregator
     predictor: PatchPredictor
     recorder: StatsRecorder
     device: torch.device
@@ -93,12 +94,12 @@ def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, prog
     probe = torch.from_numpy(scan.require_probe())
     predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
     (_, shape), positions = canvas_frame(scan), canvas_positions(scan)
-    sums, recorder = Sums.empty(shape, device), StatsRecorder()
+    sums, recorder = PatchAggregator.empty(shape, device), StatsRecorder()
     with torch.inference_mode():
-        rounds = rounds_of_groups(
+        rounds = draw_groups(
             positions, bundle.header.gridsize, config.neighbor_count, config.groups_per_pattern, config.seed
         )
-        sweep(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, recorder=recorder)
+        run_network(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, recorder=recorder)
         merged, response = sums.stitched(predictor.scaler.drift)
     if not bool(torch.isfinite(merged).all()):
         raise InputError(
@@ -136,7 +137,7 @@ def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> Sc
         return scan
     factor = 1.0
     if config.probe_from == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
-        factor = math.sqrt(float(power(torch.from_numpy(calibrate_probe(scan).require_probe())) / power(bundle.probe)))
+        factor = math.sqrt(float(probe_photons(torch.from_numpy(calibrate_probe(scan).require_probe())) / probe_photons(bundle.probe)))
     return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
 
 

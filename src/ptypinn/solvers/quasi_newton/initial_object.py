@@ -1,4 +1,4 @@
-"""A physical start: amplitude from each pattern's transmitted flux, phase from its deflection."""
+"""Physical starting object: amplitude from each pattern's transmitted flux, phase from its deflection (DPC)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.physics.forward import far_field
-from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import add_patches
 from ptypinn.types import Corners, Object, Patterns, Probe
 
 
 def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
-    """Smooth amplitude that transmits each pattern's photons, with phase zero.
+    """Return the smooth amplitude that transmits each pattern's photons, with phase zero.
 
     Args:
         stack: Patterns of the scan.
@@ -22,23 +22,28 @@ def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tupl
         corners: Integer patch corners, (1, positions, 2).
         extent: Canvas height and width, pixels.
     """
-    return spread(moments(stack, probe)[:, :1].float(), probe, corners, extent)[0].to(torch.complex64)
+    return scatter_mean(compute_deflections(stack, probe)[:, :1].float(), probe, corners, extent)[0].to(torch.complex64)
 
 
-def deflection_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
-    """`flux_start` with the slow phase that the deflection of each pattern implies.
+def dpc_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
+    """Return `flux_start` with the slow phase that the deflection of each pattern implies.
 
     The centre of mass of a pattern is the phase gradient averaged over the probe's power (Ehrenfest's theorem; Waddell
     and Chapman 1979); the gradient map is integrated by least squares (Frankot and Chellappa 1988).
     """
-    amplitude, slope_y, slope_x = spread(moments(stack, probe).float(), probe, corners, extent)
-    return torch.polar(amplitude, integrate(slope_y, slope_x))
+    amplitude, slope_y, slope_x = scatter_mean(compute_deflections(stack, probe).float(), probe, corners, extent)
+    return torch.polar(amplitude, integrate_slopes(slope_y, slope_x))
 
 
-def integrate(
+def integrate_slopes(
     slope_y: Float[Tensor, "height width"], slope_x: Float[Tensor, "height width"]
 ) -> Float[Tensor, "height width"]:
-    """Least-squares surface with the given slopes, radians per pixel; mirrored, so that edges do not wrap."""
+    """Integrate slopes to a surface by least squares, radians per pixel; mirrored, so that edges do not wrap.
+
+    >>> surface = integrate_slopes(torch.full((8, 8), 0.1), torch.zeros(8, 8))
+    >>> round(float(surface[5, 4] - surface[4, 4]), 3)
+    0.1
+    """
     height, width = slope_y.shape
     spectrum_y = torch.fft.rfft2(_mirror(slope_y, sign_y=-1, sign_x=1))
     spectrum_x = torch.fft.rfft2(_mirror(slope_x, sign_y=1, sign_x=-1))
@@ -50,40 +55,40 @@ def integrate(
     return surface[:height, :width]
 
 
-def moments(
+def compute_deflections(
     stack: PatternStack, probe: Probe, raw: Float[Tensor, "positions 3"] | None = None
 ) -> Float[Tensor, "positions 3"]:
-    """Transmitted amplitude and mean deflection (y, x; radians per pixel, less the probe's own) of every pattern.
+    """Compute transmitted amplitude and mean deflection (y, x; radians per pixel, less the probe's own) per pattern.
 
     Args:
         stack: Patterns of the scan.
         probe: Modes, (mode, y, x), sqrt(photons).
-        raw: `raw_moments` of the stack, where they are known already.
+        raw: `raw_moments` of the stack; computed here where None.
     """
     own = stack.good * far_field(probe).abs().square().sum(0)
-    vacuum = _moments_of(own[None])[0]
-    rows = raw_moments(stack) if raw is None else raw
+    vacuum = _pattern_moments(own[None])[0]
+    rows = sum_moments(stack) if raw is None else raw
     flux = rows[:, :1].clamp(min=1e-9)
     return torch.cat([torch.sqrt(flux / vacuum[0]), rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]], 1)
 
 
-def raw_moments(stack: PatternStack) -> Float[Tensor, "positions 3"]:
-    """Sum of the counts of every pattern, and sums of the counts times wave number (y, x; radians per pixel)."""
-    return torch.cat([_moments_of(counts) for _, counts in stack])
+def sum_moments(stack: PatternStack) -> Float[Tensor, "positions 3"]:
+    """Sum the counts of every pattern, and the counts times wave number (y, x; radians per pixel)."""
+    return torch.cat([_pattern_moments(counts) for _, counts in stack])
 
 
-def _moments_of(patterns: Patterns) -> Float[Tensor, "batch 3"]:
+def _pattern_moments(patterns: Patterns) -> Float[Tensor, "batch 3"]:
     q = 2 * torch.pi * torch.fft.fftfreq(patterns.shape[-1], device=patterns.device)
     y, x = patterns.sum(2).double(), patterns.sum(1).double()
     return torch.stack([y.sum(1), (y * q).sum(1), (x * q).sum(1)], 1)
 
 
-def spread(
+def scatter_mean(
     values: Float[Tensor, "positions kind"], probe: Probe, corners: Corners, extent: tuple[int, int]
 ) -> Float[Tensor, "kind height width"]:
-    """Averages of per-position values on the canvas, weighted by the probe's power; their mean where nothing shines."""
+    """Average per-position values on the canvas, weighted by the probe's power; their mean where no probe reaches."""
     power = probe.abs().square().sum(0)
-    illumination = illumination_of(probe, corners, *extent)
+    illumination = compute_illumination(probe, corners, *extent)
     totals = power.new_zeros((values.shape[1], *extent))
     for part, some in zip(torch.split(corners, 256, dim=1), torch.split(values, 256), strict=True):
         for total, one in zip(totals, some.unbind(1), strict=True):

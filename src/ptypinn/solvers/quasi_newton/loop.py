@@ -1,4 +1,4 @@
-"""The solver's loop: quasi-Newton steps until the data say stop."""
+"""The loop of the quasi-Newton solver: L-BFGS steps with a line search, until the loss or the held-out pixels stop it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ptypinn.errors import InputError
-from ptypinn.solvers.quasi_newton.objective import Evaluation
+from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 
-Differentiable = Callable[[Unknowns], Evaluation]
+Differentiable = Callable[[Unknowns], ObjectiveValue]
 ARMIJO = 1e-4
-SMALLEST_STEP = 1e-3
+MIN_STEP = 1e-3
 
 
 @dataclass
 class Trace:
-    """What happened, per iteration."""
+    """History of a minimisation, per iteration."""
 
     loss: list[float] = field(default_factory=list)
     held_out_loss: list[float] = field(default_factory=list)
     passes: int = 0
+    """Passes over the data."""
     best_iteration: int = 0
+    """Last iteration whose held-out loss was as good as the best."""
     stopped: str = "iterations"
+    """Reason of the stop."""
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """When to stop before the iterations are used up."""
+    """Rule to stop before the iterations are used up."""
 
     patience: int = 6
     """Iterations without a held-out loss as good as the best: noise is being fitted."""
@@ -40,12 +43,12 @@ class StopRule:
     as_good: float = 2.5e-3
     """Held-out losses this close (relative) count as equal."""
 
-    def holds(self, trace: Trace) -> bool:
-        """Whether the last held-out loss is as good as the best."""
+    def is_best(self, trace: Trace) -> bool:
+        """Return True if the last held-out loss is as good as the best."""
         return trace.held_out_loss[-1] <= (1 + self.as_good) * min(trace.held_out_loss)
 
-    def reason(self, trace: Trace) -> str | None:
-        """Why to stop now, or None."""
+    def stop_reason(self, trace: Trace) -> str | None:
+        """Return the reason to stop now, or None."""
         if trace.held_out_loss and len(trace.loss) - 1 - trace.best_iteration >= self.patience:
             return "held-out loss"
         if (
@@ -56,13 +59,13 @@ class StopRule:
         return None
 
 
-def solve(
+def minimise(
     objective: Differentiable,
     start: Unknowns,
     memory: LBFGSMemory,
     iterations: int,
     rule: StopRule,
-    watch: Callable[[int, Unknowns, Evaluation], None] | None = None,
+    listener: Callable[[int, Unknowns, ObjectiveValue], None] | None = None,
 ) -> tuple[Unknowns, Trace]:
     """Minimise the data term.
 
@@ -70,81 +73,83 @@ def solve(
         objective: Value and gradient.
         start: First point.
         memory: Quasi-Newton memory with its preconditioner.
-        iterations: Most steps.
-        rule: When to stop earlier.
-        watch: Called after every step with its number, the point and its evaluation.
+        iterations: Upper bound of the steps.
+        rule: Rule to stop earlier.
+        listener: Called after every step with its number, the point and its value.
 
     Returns:
         The last point whose held-out loss is as good as the best, or the last point of all where nothing is held out,
-        and what happened.
+        and the history.
     """
-    at, here = start, _finite(objective(start), 0)
-    best, trace = at, Trace(passes=1)
-    _record(trace, here, rule)
+    point, value = start, _require_finite(objective(start), 0)
+    best, trace = point, Trace(passes=1)
+    _record(trace, value, rule)
     for number in range(1, iterations + 1):
-        moved = _step(objective, memory, at, here, trace)
-        if moved is None:
+        step = _step(objective, memory, point, value, trace)
+        if step is None:
             trace.stopped = "no descent"
             break
-        at, here = moved[0], _finite(moved[1], number)
-        _record(trace, here, rule)
+        point, value = step[0], _require_finite(step[1], number)
+        _record(trace, value, rule)
         if trace.best_iteration == number or not trace.held_out_loss:
-            best = at
-        if watch:
-            watch(number, at, here)
-        if reason := rule.reason(trace):
+            best = point
+        if listener:
+            listener(number, point, value)
+        if reason := rule.stop_reason(trace):
             trace.stopped = reason
             break
     return best, trace
 
 
-def _finite(here: Evaluation, number: int) -> Evaluation:
-    if not math.isfinite(here.loss):
-        found, expected = (
-            f"a loss of {here.loss}",
-            "a finite loss; are probe, start and counts finite and of sane size?",
-        )
-        raise InputError("refine", f"iteration {number}", found, expected)
-    return here
+def _require_finite(value: ObjectiveValue, number: int) -> ObjectiveValue:
+    if not math.isfinite(value.loss):
+        expected = "a finite loss; are probe, start and counts finite and of sane size?"
+        raise InputError("refine", f"iteration {number}", f"a loss of {value.loss}", expected)
+    return value
 
 
-def _record(trace: Trace, here: Evaluation, rule: StopRule) -> None:
-    trace.loss.append(here.loss)
-    if here.held_out_loss:
-        trace.held_out_loss.append(here.held_out_loss)
-        if rule.holds(trace):
+def _record(trace: Trace, value: ObjectiveValue, rule: StopRule) -> None:
+    trace.loss.append(value.loss)
+    if value.held_out_loss:
+        trace.held_out_loss.append(value.held_out_loss)
+        if rule.is_best(trace):
             trace.best_iteration = len(trace.loss) - 1
 
 
 def _step(
-    objective: Differentiable, memory: LBFGSMemory, at: Unknowns, here: Evaluation, trace: Trace
-) -> tuple[Unknowns, Evaluation] | None:
-    """One accepted step, or None where not even the preconditioned gradient descends."""
+    objective: Differentiable, memory: LBFGSMemory, point: Unknowns, value: ObjectiveValue, trace: Trace
+) -> tuple[Unknowns, ObjectiveValue] | None:
+    """Take one accepted step; None where not even the preconditioned gradient descends."""
     while True:
-        direction = memory.direction(here.gradient, at)
-        slope = 2 * here.gradient.dot(direction)
-        found = _search(objective, at, here, direction, slope, trace) if slope < 0 else None
-        if found is not None:
-            there, value = found
-            memory.update(there.minus(at), value.gradient.minus(here.gradient))
-            return found
+        direction = memory.direction(value.gradient, point)
+        slope = 2 * value.gradient.dot(direction)
+        step = _line_search(objective, point, value, direction, slope, trace) if slope < 0 else None
+        if step is not None:
+            next_point, next_value = step
+            memory.update(next_point.minus(point), next_value.gradient.minus(value.gradient))
+            return step
         if not memory.pairs:
             return None
         memory.clear()
 
 
-def _search(
-    objective: Differentiable, at: Unknowns, here: Evaluation, direction: Unknowns, slope: float, trace: Trace
-) -> tuple[Unknowns, Evaluation] | None:
+def _line_search(
+    objective: Differentiable,
+    point: Unknowns,
+    value: ObjectiveValue,
+    direction: Unknowns,
+    slope: float,
+    trace: Trace,
+) -> tuple[Unknowns, ObjectiveValue] | None:
     """Backtrack from the full step by quadratic interpolation until the loss falls enough (Armijo)."""
     size = 1.0
-    while size > SMALLEST_STEP:
-        there = at.plus(direction, size)
-        value = objective(there)
+    while size > MIN_STEP:
+        trial = point.plus(direction, size)
+        trial_value = objective(trial)
         trace.passes += 1
-        if value.loss <= here.loss + ARMIJO * size * slope:
-            return there, value
-        curvature = value.loss - here.loss - size * slope
+        if trial_value.loss <= value.loss + ARMIJO * size * slope:
+            return trial, trial_value
+        curvature = trial_value.loss - value.loss - size * slope
         size = max(0.1 * size, min(0.5 * size, -slope * size**2 / (2 * curvature)))
     return None
 
@@ -154,29 +159,29 @@ Precondition = Callable[[Unknowns, Unknowns], Unknowns]
 
 
 class LBFGSMemory:
-    """Curvature pairs of the last steps."""
+    """Quasi-Newton memory: curvature pairs of the last steps, and the preconditioner."""
 
     def __init__(self, precondition: Precondition, length: int = 10) -> None:
         self.precondition = precondition
         self.pairs: deque[tuple[Unknowns, Unknowns, float]] = deque(maxlen=length)
 
-    def direction(self, gradient: Unknowns, at: Unknowns) -> Unknowns:
-        """Quasi-Newton descent direction (two-loop recursion)."""
+    def direction(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
+        """Return the quasi-Newton descent direction (two-loop recursion)."""
         q, factors = gradient, []
         for step, change, curvature in reversed(self.pairs):
             factor = step.dot(q) / curvature
             q = q.plus(change, -factor)
             factors.append(factor)
-        z = self.precondition(q, at)
+        z = self.precondition(q, point)
         if self.pairs:
             _, change, curvature = self.pairs[-1]
-            z = z.scaled(curvature / change.dot(self.precondition(change, at)))
+            z = z.scaled(curvature / change.dot(self.precondition(change, point)))
         for (step, change, curvature), factor in zip(self.pairs, reversed(factors), strict=True):
             z = z.plus(step, factor - change.dot(z) / curvature)
         return z.scaled(-1.0)
 
     def update(self, step: Unknowns, change: Unknowns) -> None:
-        """Learn from a step and the change of the gradient over it; pairs without positive curvature are left out."""
+        """Add a step and the change of the gradient over it; pairs without positive curvature are left out."""
         curvature = step.dot(change)
         if curvature > 1e-10 * change.dot(change) ** 0.5 * step.dot(step) ** 0.5:
             self.pairs.append((step, change, curvature))

@@ -21,6 +21,7 @@ from ptypinn.physics.forward import add_modes, back_propagate, detect, far_field
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.shift import phase_ramp
 from ptypinn.solvers.quasi_newton.data_terms import JUDGE, DataTerm
+from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 from ptypinn.utils.device import map_threads
@@ -29,7 +30,7 @@ Ramps = Complex[Tensor, "batch 1 y x"]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ObjectiveValue:
     """Value and gradient of the data term at one point."""
 
     loss: float
@@ -53,7 +54,7 @@ class Objective:
     """Used where the shifts are not among the unknowns; None for integer positions."""
     held_out: HeldOutPixels | None = None
 
-    def __call__(self, at: Unknowns, *, loss: bool = True) -> Evaluation:
+    def __call__(self, at: Unknowns, *, loss: bool = True) -> ObjectiveValue:
         """Evaluate the gradient, and the loss where asked for, at one point."""
 
         def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
@@ -109,7 +110,7 @@ class Objective:
         if not self.stack.all_good:
             residual.mul_(self.stack.good)
         if self.held_out is not None:
-            pixels, weights = self.held_out.of(part)
+            pixels, weights = self.held_out.select(part)
             if valued:
                 held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
                 judged = JUDGE.loss(held, JUDGE.residual(held, measured))
@@ -172,13 +173,13 @@ class _Totals:
             if mine is not None:
                 mine += theirs
 
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> ObjectiveValue:
         """Gather the sums."""
         probe = self.probe
         if probe is not None and self.probe_spectrum is not None:
             probe = probe + torch.fft.ifft2(self.probe_spectrum)
         descent = Unknowns(self.object[0], probe, self.shifts)
-        return Evaluation(float(self.loss), float(self.held_out), descent.scaled(-1.0))
+        return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 
 def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
@@ -187,39 +188,3 @@ def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
     q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)
     slope = add_modes(spectrum.conj() * moved).imag / size**2
     return torch.stack([(slope.sum(2) * q).sum(1), (slope.sum(1) * q).sum(1)], 1)
-
-
-PERIOD = 20
-"""One pixel in so many is held out where nothing else is said."""
-
-
-class HeldOutPixels:
-    """Which pixels of which pattern are held out: one in `period`."""
-
-    def __init__(
-        self, good: Bool[Tensor, "y x"], period: int = PERIOD, numbers: Int[Tensor, " patterns"] | None = None
-    ) -> None:
-        """Lay the lattices.
-
-        Args:
-            good: Good pixels, FFT order.
-            period: One pixel in this many is held out.
-            numbers: Place of every pattern in its scan, where these are some of a scan's; their own order where None.
-        """
-        self.period, self._numbers = period, numbers
-        y, x = (torch.arange(edge, device=good.device) for edge in good.shape)
-        lattice = ((7 * y[:, None] + 3 * x) % period).flatten()
-        order = torch.argsort(lattice, stable=True)
-        sizes = torch.bincount(lattice, minlength=period)
-        # All lattices are padded to the same number of pixels, by the first of their own with weight 0.
-        slot = torch.arange(int(sizes.max()), device=good.device)
-        inside = slot < sizes[:, None]
-        first = sizes.cumsum(0) - sizes
-        self._pixels = order[first[:, None] + torch.where(inside, slot, 0)]
-        self._weights = (inside & good.flatten()[self._pixels]).float()
-
-    def of(self, part: slice) -> tuple[Int[Tensor, "batch held"], Float[Tensor, "batch held"]]:
-        """Held-out pixels of the patterns in `part`, as flat indices, and their weights: 1 for good pixels, else 0."""
-        own = torch.arange(part.start, part.stop, device=self._pixels.device)
-        lattice = (own if self._numbers is None else self._numbers[own]) % self.period
-        return self._pixels[lattice], self._weights[lattice]

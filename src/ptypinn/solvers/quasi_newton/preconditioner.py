@@ -1,9 +1,9 @@
 """An approximate inverse Hessian of the likelihood, in two levels.
 
 The first level divides by the illumination: a change of the object costs as many photons as illuminate it. It also
-damps fine detail by how smooth objects are expected to be, so that what the sample shows comes before the counting
-noise, which is fine-grained; detail that the data insist on still comes, later. The second level mends what the first
-cannot see: one pattern says little about a phase that varies slowly across its probe. The curvature for a phase ripple
+damps fine detail by the expected smoothness of objects, so that the sample comes before the counting noise, which is
+fine-grained; detail that the data demand still comes, later. The second level corrects slow phases, which the first
+treats as any other: one pattern hardly determines a phase that varies slowly across its probe. The curvature for a phase ripple
 of wave number k falls as `(k w)**2`, w being the rms half-width of the probe's power: a uniform phase changes no
 pattern and a slow one only shifts it a little. So the smooth part of the phase gradient is amplified by its inverse.
 """
@@ -17,32 +17,36 @@ from jaxtyping import Complex, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.illumination import compute_illumination
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Object, Probe
 
 FLOOR = 0.05
-"""Illumination below this share of its maximum does not make steps larger."""
+"""Illumination below this fraction of its maximum does not make steps larger."""
 CAP = 100.0
-"""Amplification of slow phases that every scan bears."""
-EVEN = 20.0
-"""Amplification that the light bears per square of the length over which it is even, in half-widths of the probe: a
+"""Amplification of slow phases that is stable on every scan."""
+UNIFORMITY_CAP = 20.0
+"""Stable amplification per square of the length over which the illumination is uniform, in half-widths of the probe: a
 phase that follows the gaps between sparse positions is not as slow as it seems, and longer steps diverge."""
 PIXEL_VARIANCE = 1 / 12
 """Mean squared distance of a pixel's area from its centre along one axis, pixels squared."""
-WELL_LIT = 0.3
+WELL_ILLUMINATED = 0.3
 """Share of the largest illumination above which a pixel counts in `Levels`."""
 
 
-Light = Float[Tensor, "height width"]
+Illumination = Float[Tensor, "height width"]
 
 
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:
-    """Root mean square distance of the probe's power from its centre along one axis, pixels; at least a pixel's own."""
-    share = (power / power.sum()).double()
+    """Return the rms distance of the probe's power from its centre along one axis, pixels; at least a pixel's own.
+
+    >>> rms_half_width(torch.eye(8)[:1] * torch.ones(8, 1))  # a line along one axis
+    1.6329931618554518
+    """
+    fraction = (power / power.sum()).double()
     variance = 0.0
     for axis in (0, 1):
-        marginal = share.sum(1 - axis)
+        marginal = fraction.sum(1 - axis)
         place = torch.arange(len(marginal), device=power.device, dtype=torch.float64)
         mean = (marginal * place).sum()
         variance += float((marginal * (place - mean).square()).sum()) / 2
@@ -50,8 +54,8 @@ def rms_half_width(power: Float[Tensor, "y x"]) -> float:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Overall light and transmission: units of the preconditioner, which a window of a scan takes from the whole."""
+class IlluminationStats:
+    """Overall illumination and transmission: units of the preconditioner, which a tile takes from the whole scan."""
 
     peak: float
     """Largest illumination, photons per pixel."""
@@ -63,8 +67,8 @@ class Levels:
     """Square of the length over which the light is even, as `even_sums` has it, pixels."""
 
 
-def levels_of(illumination: Light, canvas: Object, brightest: float) -> Levels:
-    """The levels of a scan.
+def compute_illumination_stats(illumination: Illumination, canvas: Object, brightest: float) -> IlluminationStats:
+    """Compute the overall illumination and transmission of a scan.
 
     Args:
         illumination: Photons on every object pixel over the scan.
@@ -72,36 +76,36 @@ def levels_of(illumination: Light, canvas: Object, brightest: float) -> Levels:
         brightest: Largest intensity of the probe, photons per pixel.
     """
     peak = illumination.max()
-    lit = illumination > WELL_LIT * peak
-    held, uneven = even_sums(illumination, brightest)
-    even = float(held / uneven.clamp(min=1e-30))
-    return Levels(float(peak), mean_light(illumination), float(canvas[lit].abs().square().mean()), even)
+    interior = illumination > WELL_ILLUMINATED * peak
+    tapered, slopes = sum_uniformity(illumination, brightest)
+    uniform = float(tapered / slopes.clamp(min=1e-30))
+    return IlluminationStats(float(peak), mean_illumination(illumination), float(canvas[interior].abs().square().mean()), uniform)
 
 
-def mean_light(illumination: Light) -> float:
+def mean_illumination(illumination: Illumination) -> float:
     """Mean illumination where it is above `WELL_LIT` of its peak, photons per pixel."""
-    return float(illumination[illumination > WELL_LIT * illumination.max()].mean())
+    return float(illumination[illumination > WELL_ILLUMINATED * illumination.max()].mean())
 
 
-def taper_of(illumination: Light, brightest: float) -> Light:
-    """1 where enough light falls, less elsewhere: what the phase is tapered by."""
+def phase_taper(illumination: Illumination, brightest: float) -> Illumination:
+    """Return the taper of the phase: 1 where the illumination suffices, less elsewhere."""
     return (2 * illumination / brightest).clamp(max=1)
 
 
-def even_sums(illumination: Light, brightest: float, rows: int | None = None) -> tuple[Tensor, Tensor]:
-    """Sums of light times the taper squared and of light times its slope squared: their ratio is a length squared.
+def sum_uniformity(illumination: Illumination, brightest: float, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    """Sum illumination times the taper squared, and times its slope squared: their ratio is a length squared.
 
     Args:
         illumination: Photons on every object pixel.
         brightest: Largest intensity of the probe, photons per pixel.
-        rows: The first rows that are summed over; all where None. The one after them, where there is one, tells the
-            slope of the last.
+        rows: Number of first rows to sum over; all where None. The one after them, where there is one, gives the slope
+            of the last.
     """
-    taper = taper_of(illumination, brightest)
-    light, height = illumination.double(), len(illumination) if rows is None else rows
-    down = ((light[1:] + light[:-1]) * (taper[1:] - taper[:-1]).square())[:height]
-    across = ((light[:, 1:] + light[:, :-1]) * (taper[:, 1:] - taper[:, :-1]).square())[:height]
-    return (light * taper.square())[:height].sum(), (down.sum() + across.sum()) / 2
+    taper = phase_taper(illumination, brightest)
+    photons, height = illumination.double(), len(illumination) if rows is None else rows
+    down = ((photons[1:] + photons[:-1]) * (taper[1:] - taper[:-1]).square())[:height]
+    across = ((photons[:, 1:] + photons[:, :-1]) * (taper[:, 1:] - taper[:, :-1]).square())[:height]
+    return (photons * taper.square())[:height].sum(), (down.sum() + across.sum()) / 2
 
 
 @dataclass(frozen=True)
@@ -126,38 +130,38 @@ class Preconditioner:
             extent: Canvas height and width, pixels.
             smoothness: Expected spectrum of the object.
             size: Edge of a pattern, pixels: more than the reach of the damping.
-            cap: Largest amplification of slow phases, where the light is even enough for it.
+            cap: Upper bound of the amplification of slow phases, where the illumination is uniform enough for it.
         """
-        self.corners, self.extent, self.most = corners, extent, cap
+        self.corners, self.extent, self.max_cap = corners, extent, cap
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
         self._spectrum = self._expected_spectrum(smoothness)
 
-    def refresh(self, at: Unknowns, probe: Probe, levels: Levels | None = None) -> None:
-        """Take illumination, probe width and levels from a point.
+    def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
+        """Take illumination, probe width and overall levels from a point.
 
         Args:
-            at: The point.
+            point: The point.
             probe: Modes, (mode, y, x), sqrt(photons).
-            levels: Those of the whole scan, where this is a window of it; found on the canvas where None.
+            stats: Those of the whole scan, where this is a tile of it; computed on the canvas where None.
         """
         power = probe.abs().square().sum(0)
         brightest, half_width = float(power.max()), rms_half_width(power)
-        self.illumination = illumination_of(probe, self.corners, *self.extent)
-        self.levels = found = levels or levels_of(self.illumination, at.object, brightest)
-        self.cap = min(self.most, max(CAP, EVEN * found.even_px2 / half_width**2))
-        self._root = torch.rsqrt(self.illumination + FLOOR * found.peak)
-        self._taper = taper_of(self.illumination, brightest)
-        self._smoothing = self._phase_filter(half_width) / (found.light * found.object_power)
-        self._probe_inverse = 1 / (self.corners.shape[1] * found.object_power)
-        self._shift_inverse = 1 / (self._slope_power(probe) * found.object_power)
+        self.illumination = compute_illumination(probe, self.corners, *self.extent)
+        self.stats = stats = stats or compute_illumination_stats(self.illumination, point.object, brightest)
+        self.cap = min(self.max_cap, max(CAP, UNIFORMITY_CAP * stats.uniform_px2 / half_width**2))
+        self._root = torch.rsqrt(self.illumination + FLOOR * stats.peak)
+        self._taper = phase_taper(self.illumination, brightest)
+        self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
+        self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
+        self._shift_inverse = 1 / (self._slope_power(probe) * stats.object_power)
 
-    def __call__(self, gradient: Unknowns, at: Unknowns) -> Unknowns:
+    def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
         step = self._damp(gradient.object * self._root) * self._root
-        phase = self._smooth((at.object.conj() * gradient.object).imag)
+        phase = self._smooth((point.object.conj() * gradient.object).imag)
         return Unknowns(
-            torch.complex(step.real - at.object.imag * phase, step.imag + at.object.real * phase),
+            torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
         )

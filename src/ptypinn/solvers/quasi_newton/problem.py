@@ -1,217 +1,153 @@
-"""Set up a scan for the solver, run its phases, and bring the result back to the host."""
+"""A scan set up for the quasi-Newton solver: unknowns, starting point, objective, and the result on the host."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.pattern_batches import PatternStack
-from ptypinn.data.reconstruction import Reconstruction, Solved
+from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import power
-from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
-from ptypinn.solvers.quasi_newton.initial_object import deflection_start, flux_start
-from ptypinn.solvers.quasi_newton.loop import LBFGSMemory, StopRule, Trace, solve
-from ptypinn.solvers.quasi_newton.objective import PERIOD, Evaluation, HeldOutPixels, Objective
-from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, hold_power, orthogonalise
-from ptypinn.utils.progress import Progress, WatchOf
+from ptypinn.solvers.quasi_newton.held_out import DEFAULT_PERIOD, HeldOutPixels
+from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
+from ptypinn.solvers.quasi_newton.loop import Trace
+from ptypinn.solvers.quasi_newton.objective import Objective
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, orthogonalise_modes
 
-FINISH = 3
-"""Iterations on all pixels after a long solve."""
-SHORT = 30
-"""Up to so many iterations, the finish on all pixels solves afresh for as long, so that noise stays out."""
-EXPECTED = (Smoothness(0.5, 2.0, 0.02), Smoothness(0.3, 3.0, 0.003))
-"""Expected spectra that the held-out pixels choose from: textured and smooth objects."""
-TRIAL = 16
-"""Iterations of each trial."""
-AS_GOOD = 2.5e-3
-"""Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
-OFF_CANVAS = 0.49
-"""Refined positions may leave the canvas by so much, pixels: less than rounding takes back."""
-REFRESH = 10
-"""Iterations between updates of the preconditioner while the probe changes."""
+MAX_OVERHANG_PX = 0.49
+"""Refined positions may leave the canvas by this, pixels: less than rounding takes back."""
+MIN_SHIFT_PX = 1e-4
+"""Sub-pixel shifts below this everywhere are left out of the model."""
 
 
 @dataclass(frozen=True)
-class Result(Solved):
-    """What the iterative solver found."""
+class QuasiNewtonOptions:
+    """Options of a solve, under the names that `config.RefineConfig` explains to users."""
+
+    iterations: int
+    """Upper bound of the iterations before the finish."""
+    probe_modes: int | None = None
+    """Incoherent modes to solve for; None for those of the probe."""
+    refine_probe: bool = True
+    """Solve for the probe."""
+    refine_positions: bool = False
+    """Solve for the positions, once object and probe have settled."""
+    loss: str = "poisson"
+    """Name of the data term."""
+    early_stop: bool = True
+    """Hold pixels out to detect when noise is being fitted."""
+    tolerance: float = 1e-4
+    """Relative gain below which the solver has converged."""
+
+
+@dataclass(frozen=True)
+class QuasiNewtonResult(SolverResult):
+    """Result of the quasi-Newton solver, or of another one in its place, on the host."""
 
     notes: dict[str, Any] = field(default_factory=dict)
+    """Record of the solve: passes over the data, reason of the stop, best iteration."""
     held_out_before: float = math.nan
     """Loss on the held-out pixels at the start; NaN where none are held out."""
 
 
-class Problem:
-    """One scan, ready to be solved."""
+class QuasiNewtonProblem:
+    """One scan on its canvas, on the device; nothing in it changes while it is solved.
+
+    Args:
+        scan: Scan with a calibrated probe.
+        options: Options of the solve.
+        device: Device to solve on.
+        initial: Reconstruction of this scan to start from: its canvas, positions, object and probe.
+        held_out_period: With an initial reconstruction, one pixel in this many is held out, for the caller to decide
+            by; none where None. Without one, the solver stops by one in `held_out.DEFAULT_PERIOD`.
+    """
 
     def __init__(
         self,
         scan: ScanData,
-        options: SolverOptions,
+        options: QuasiNewtonOptions,
         device: torch.device,
-        start: Reconstruction | None = None,
+        initial: Reconstruction | None = None,
         *,
         held_out_period: int | None = None,
     ) -> None:
-        """Move the scan to the device.
-
-        Args:
-            scan: Scan with a calibrated probe.
-            options: How to solve.
-            device: Where to solve.
-            start: Reconstruction of this scan to start from: its canvas, positions, object and probe.
-            held_out_period: With a start, one pixel in so many is held out for the caller to judge by; none where
-                None. Without one, the solver stops by one in `solver.held_out.PERIOD`.
-        """
         self.options, self.device = options, device
-        if start is None:
+        if initial is None:
             (self.origin, self.extent), positions = canvas_frame(scan), canvas_positions(scan)
         else:
-            (self.origin, self.extent), positions = (start.origin_px, start.object.shape), start.positions_px
+            (self.origin, self.extent), positions = (initial.origin_px, initial.object.shape), initial.positions_px
         self.corners, shifts = (part.to(device) for part in split_positions(torch.from_numpy(positions)))
-        self.shifts = shifts if options.refine_positions or bool(shifts.abs().max() > 1e-4) else None
-        guess = torch.from_numpy(scan.require_probe()).to(device)
-        self.photons = float(power(guess))
-        known = guess if start is None else torch.from_numpy(start.probe).to(device)
-        wanted = options.probe_modes if options.refine_probe else None
-        self.probe = known if wanted is None else extend_modes(known, wanted)
+        self.shifts = shifts if options.refine_positions or bool(shifts.abs().max() > MIN_SHIFT_PX) else None
+        scan_probe = torch.from_numpy(scan.require_probe()).to(device)
+        self.photons = float(probe_photons(scan_probe))
+        probe = scan_probe if initial is None else torch.from_numpy(initial.probe).to(device)
+        modes = options.probe_modes if options.refine_probe else None
+        self.probe = probe if modes is None else extend_modes(probe, modes)
         self.stack = PatternStack(scan, device, len(self.probe))
-        self.start = None if start is None else torch.from_numpy(start.object).to(device)
-        self.period = PERIOD if start is None else held_out_period
-        self.judges = options.early_stop and self.period is not None
+        self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
+        self.period = DEFAULT_PERIOD if initial is None else held_out_period
 
-    def solve(self, progress: Progress, watch: WatchOf[Result] | None = None) -> Result:
-        """Run all phases: object and probe, positions where asked, and from an own start the finish on all pixels.
+    @property
+    def holds_out(self) -> bool:
+        """True if some pixels are held out."""
+        return self.options.early_stop and self.period is not None
 
-        Args:
-            progress: Told about every iteration.
-            watch: Called after every iteration.
-        """
-        trace, start, budget = Trace(), self._begin(), self.options.iterations
-        self.watch, self.smoothness, self.done, self.before = watch, EXPECTED[0], 0, list[float]()
-        if self.options.refine_positions:
-            start = self._phase(start, budget // 2, trace, progress, positions=False)
-            at = self._phase(start, budget - budget // 2, trace, progress, positions=True)
-        elif self.judges and self.start is None and budget > TRIAL:
-            at = self._try_out(start, trace, progress)
-            if trace.stopped != "held-out loss":
-                at = self._phase(at, budget - TRIAL, trace, progress, positions=False)
-                trace.best_iteration += TRIAL
-        else:
-            at = self._phase(start, budget, trace, progress, positions=False)
-        if self.judges and self.start is None:
-            afresh = trace.stopped == "held-out loss" and trace.best_iteration <= SHORT
-            at, iterations = (start, trace.best_iteration) if afresh else (at, FINISH)
-            at = self._phase(at, iterations, trace, progress, positions=self.options.refine_positions, finish=True)
-        return self._result(at, trace)
+    @property
+    def from_scratch(self) -> bool:
+        """True if the solver starts from the data, rather than from a reconstruction."""
+        return self.initial_object is None
 
-    def _try_out(self, start: Unknowns, trace: Trace, progress: Progress) -> Unknowns:
-        """Solve a little with every expected spectrum; go on with the one that predicts the held-out pixels best."""
-        trials = []
-        for smoothness in EXPECTED:
-            self.smoothness, own = smoothness, Trace()
-            trials.append((smoothness, own, self._phase(start, TRIAL, own, progress, positions=False)))
-        self.smoothness, best, at = min(trials, key=lambda trial: min(trial[1].held_out_loss, default=math.inf))
-        trace.loss, trace.held_out_loss = best.loss, best.held_out_loss
-        trace.stopped, trace.best_iteration = best.stopped, best.best_iteration
-        trace.passes = sum(own.passes for _, own, _ in trials)
-        return at
-
-    def _begin(self) -> Unknowns:
+    def starting_point(self) -> Unknowns:
+        """Return the initial reconstruction or, without one, the physical start of smaller loss."""
         probe = self.probe if self.options.refine_probe else None
-        if self.start is not None:
-            return Unknowns(self.start, probe)
-        choices = [
-            Unknowns(make(self.stack, self.probe, self.corners, self.extent), probe)
-            for make in (flux_start, deflection_start)
+        if self.initial_object is not None:
+            return Unknowns(self.initial_object, probe)
+        starts = [
+            Unknowns(start(self.stack, self.probe, self.corners, self.extent), probe)
+            for start in (flux_start, dpc_start)
         ]
-        return min(choices, key=self._objective(held_out=False).loss)
+        return min(starts, key=self.objective(held_out=False).loss)
 
-    def _phase(
-        self, at: Unknowns, iterations: int, trace: Trace, progress: Progress, *, positions: bool, finish: bool = False
-    ) -> Unknowns:
-        preconditioner = Preconditioner(self.corners, self.extent, self.smoothness, self.stack.scan.size)
-        if positions and at.shifts is None:
-            at = replace(at, shifts=self.shifts)
-        preconditioner.refresh(at, self.probe if at.probe is None else at.probe)
-        as_good = AS_GOOD if self.start is None else math.inf  # of a given start, the caller judges the end
-        rule = StopRule(tolerance=self.options.tolerance, as_good=as_good)
-        watch = self._watch(preconditioner, trace, progress)
-        objective = self._objective(held_out=self.judges and not finish)
-        best, found = solve(objective, at, LBFGSMemory(preconditioner), iterations, rule, watch)
-        self.before = self.before or found.held_out_loss[:1]
-        if not finish:
-            trace.stopped, trace.best_iteration = found.stopped, found.best_iteration
-        trace.passes += found.passes
-        return hold_power(best, self.photons)
-
-    def _watch(
-        self, preconditioner: Preconditioner, trace: Trace, progress: Progress
-    ) -> Callable[[int, Unknowns, Evaluation], None]:
-        def watch(number: int, at: Unknowns, here: Evaluation) -> None:
-            trace.loss.append(here.loss)
-            if here.held_out_loss:
-                trace.held_out_loss.append(here.held_out_loss)
-            if at.probe is not None and number % REFRESH == 0:
-                preconditioner.refresh(at, at.probe)
-            if self.watch:
-                self.watch(lambda: self._result(at, trace))
-            self.done += 1
-            progress("refine", self.done, max(self.done, self.options.iterations), loss=here.loss)
-
-        return watch
-
-    def _objective(self, held_out: bool) -> Objective:
+    def objective(self, *, held_out: bool) -> Objective:
+        """Return the data term, on all pixels or without the held-out ones."""
         pixels = HeldOutPixels(self.stack.good, self.period) if held_out and self.period else None
         term = DATA_TERMS[self.options.loss]
         return Objective(self.stack, self.corners, term, self.probe, self.shifts, pixels)
 
-    def _result(self, at: Unknowns, trace: Trace) -> Result:
-        probe = orthogonalise(self.probe if at.probe is None else at.probe)
-        shifts = self.shifts if at.shifts is None else at.shifts
+    def to_result(self, point: Unknowns, trace: Trace, held_out_before: float = math.nan) -> QuasiNewtonResult:
+        """Bring a point to the host.
+
+        Args:
+            point: Object, and probe and shifts where they are solved for.
+            trace: History of the solve so far.
+            held_out_before: Loss on the held-out pixels at the start.
+        """
+        probe = orthogonalise_modes(self.probe if point.probe is None else point.probe)
+        shifts = self.shifts if point.shifts is None else point.shifts
         positions = self.corners[0].double() if shifts is None else self.corners[0] + shifts.double()
-        if at.shifts is not None:
-            positions = self._on_canvas(positions, probe.shape[-1])
-        return Result(
-            object=at.object.cpu().numpy(),
+        if point.shifts is not None:
+            positions = self._clamp_to_canvas(positions, probe.shape[-1])
+        return QuasiNewtonResult(
+            object=point.object.cpu().numpy(),
             probe=probe.cpu().numpy(),
             positions_px=positions.cpu().numpy(),
             origin_px=self.origin,
-            illumination=illumination_of(probe, self.corners, *self.extent).cpu().numpy(),
+            illumination=compute_illumination(probe, self.corners, *self.extent).cpu().numpy(),
             history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
             notes={"passes": trace.passes, "stopped": trace.stopped, "best_iteration": trace.best_iteration},
-            held_out_before=self.before[0] if self.before else math.nan,
+            held_out_before=held_out_before,
         )
 
-    def _on_canvas(self, positions: torch.Tensor, size: int) -> torch.Tensor:
+    def _clamp_to_canvas(self, positions: Tensor, size: int) -> Tensor:
         """Bound refined positions to where their patch, cut at the nearest whole pixel, still lies on the canvas."""
         room = torch.tensor(self.extent, dtype=positions.dtype, device=positions.device) - size
-        return torch.minimum(positions.clamp(min=-OFF_CANVAS), room + OFF_CANVAS)
-
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """Options of a solve; `config.RefineConfig` explains them to users."""
-
-    iterations: int
-    """Most iterations before the finish."""
-    probe_modes: int | None
-    """Incoherent modes to solve for; None keeps those of the probe."""
-    refine_probe: bool
-    """Solve for the probe."""
-    refine_positions: bool
-    """Solve for the positions, once object and probe have settled."""
-    loss: Literal["poisson", "amplitude"]
-    """Data term."""
-    early_stop: bool
-    """Hold pixels out to see when noise is being fitted."""
-    tolerance: float
-    """Relative gain below which the solver has converged."""
+        return torch.minimum(positions.clamp(min=-MAX_OVERHANG_PX), room + MAX_OVERHANG_PX)

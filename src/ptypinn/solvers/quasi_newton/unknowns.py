@@ -1,4 +1,4 @@
-"""What the solver solves for, and the vector arithmetic on it."""
+"""Unknowns of a solve (object, probe modes, positions), the vector arithmetic on them, and operations on modes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.types import Object, Probe
 
 
@@ -25,7 +25,7 @@ class Unknowns:
     """Sub-pixel shift (y, x) of every position from its integer corner, pixels."""
 
     def blocks(self) -> list[Tensor]:
-        """The blocks that are present."""
+        """Return the blocks that are present."""
         return [block for block in (self.object, self.probe, self.shifts) if block is not None]
 
     def dot(self, other: Unknowns) -> float:
@@ -54,8 +54,8 @@ class Unknowns:
         return Unknowns(joined, join(self.probe, other.probe), join(self.shifts, other.shifts))
 
 
-NEW_MODE_POWER = 0.02
-"""Share of the power that each added mode starts with."""
+NEW_MODE_FRACTION = 0.02
+"""Fraction of the power that each added mode starts with."""
 
 
 def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
@@ -63,9 +63,14 @@ def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
 
     Args:
         probe: Modes, (mode, y, x), sqrt(photons).
-        count: Wanted number of modes; fewer than there are keeps the strongest.
+        count: Number of modes in the result; with fewer than there are, the strongest remain.
+
+    >>> probe = torch.ones(1, 8, 8, dtype=torch.complex64)
+    >>> extended = extend_modes(probe, 3)
+    >>> len(extended), round(float(probe_photons(extended)), 3)
+    (3, 64.0)
     """
-    total, probe = power(probe), orthogonalise(probe)[:count]
+    total, probe = probe_photons(probe), orthogonalise_modes(probe)[:count]
     size = probe.shape[-1]
     axis = torch.linspace(-1, 1, size, device=probe.device)
     orders = [(a, n - a) for n in range(1, count + 1) for a in range(n + 1)]
@@ -73,13 +78,13 @@ def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
     if extra:
         flat = torch.cat([probe, torch.stack(extra)]).flatten(1)
         basis = torch.linalg.qr(flat.T)[0].T[len(probe) :].reshape(-1, size, size)
-        amplitude = torch.sqrt(NEW_MODE_POWER * total).float()
+        amplitude = torch.sqrt(NEW_MODE_FRACTION * total).float()
         probe = torch.cat([probe, basis * amplitude])
-    return probe * torch.sqrt(total / power(probe)).float()
+    return probe * torch.sqrt(total / probe_photons(probe)).float()
 
 
-def orthogonalise(probe: Probe) -> Probe:
-    """Orthogonal modes with the same incoherent sum, strongest first (singular value decomposition)."""
+def orthogonalise_modes(probe: Probe) -> Probe:
+    """Return orthogonal modes with the same incoherent sum, strongest first (singular value decomposition)."""
     flat = probe.flatten(1)
     _, strengths, modes = torch.linalg.svd(flat, full_matrices=False)
     mixed = (strengths[:, None] * modes).reshape(probe.shape)
@@ -87,14 +92,14 @@ def orthogonalise(probe: Probe) -> Probe:
     return mixed * torch.exp(-1j * overlap.angle())[:, None, None]
 
 
-def at_power(probe: Probe, photons: float) -> Probe:
-    """The probe scaled to a power, photons over all modes."""
-    return probe * torch.sqrt(photons / power(probe)).float()
+def scale_to_power(probe: Probe, photons: float) -> Probe:
+    """Scale a probe to a power, photons over all modes."""
+    return probe * torch.sqrt(photons / probe_photons(probe)).float()
 
 
-def hold_power(at: Unknowns, photons: float) -> Unknowns:
-    """The same prediction with the probe at its known power: `(c P, O / c)` predicts the same counts for any c."""
-    if at.probe is None:
-        return at
-    factor = float(torch.sqrt(photons / power(at.probe)))
-    return Unknowns(at.object / factor, at.probe * factor, at.shifts)
+def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
+    """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts for any c."""
+    if point.probe is None:
+        return point
+    factor = float(torch.sqrt(photons / probe_photons(point.probe)))
+    return Unknowns(point.object / factor, point.probe * factor, point.shifts)

@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from ptypinn.types import Corners, Probe
 
-COARSE_PIXELS = 2**22
+MAX_FINE_PIXELS = 2**22
 """Canvases beyond this many pixels get a coarser grid."""
 
 
-class Coarse(NamedTuple):
+class CoarseProbe(NamedTuple):
     """A probe and where it falls, on a grid that is `factor` times coarser."""
 
     probe: Probe
@@ -26,7 +26,7 @@ class Coarse(NamedTuple):
     """Object pixels per sample, a power of two."""
 
 
-def coarser(probe: Probe, corners: Corners, extent: tuple[int, int]) -> Coarse:
+def downsample_probe(probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseProbe:
     """The finest grid with at most `COARSE_PIXELS`, or little more.
 
     Args:
@@ -35,11 +35,11 @@ def coarser(probe: Probe, corners: Corners, extent: tuple[int, int]) -> Coarse:
         extent: Its height and width, pixels.
     """
     factor = 1
-    while extent[0] * extent[1] > COARSE_PIXELS * factor**2:
+    while extent[0] * extent[1] > MAX_FINE_PIXELS * factor**2:
         factor *= 2
     if factor == 1:
-        return Coarse(probe, corners, extent, 1)
+        return CoarseProbe(probe, corners, extent, 1)
     power = functional.pad(probe.abs().square().sum(0)[None], (0, -probe.shape[-1] % factor) * 2)
     probe = torch.sqrt(factor**2 * functional.avg_pool2d(power, factor)).to(torch.complex64)
     height, width = (-(-length // factor) + 1 for length in extent)
-    return Coarse(probe, corners // factor, (height, width), factor)
+    return CoarseProbe(probe, corners // factor, (height, width), factor)

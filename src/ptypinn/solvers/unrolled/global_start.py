@@ -14,25 +14,25 @@ from torch import Tensor
 from ptypinn.data.derived_counts import PickedCounts
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.illumination import illumination_of
+from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.quasi_newton.initial_object import integrate, moments, raw_moments, spread
-from ptypinn.solvers.quasi_newton.preconditioner import WELL_LIT, Levels, even_sums
+from ptypinn.solvers.quasi_newton.initial_object import compute_deflections, integrate_slopes, scatter_mean, sum_moments
+from ptypinn.solvers.quasi_newton.preconditioner import WELL_ILLUMINATED, IlluminationStats, sum_uniformity
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.solvers.unrolled.downsample import coarser
-from ptypinn.solvers.unrolled.loop import steady
-from ptypinn.solvers.unrolled.problem import LearnedOptions, WholeScan, objective_of
-from ptypinn.solvers.unrolled.tiling import Box, Layout
+from ptypinn.solvers.unrolled.downsample import downsample_probe
+from ptypinn.solvers.unrolled.loop import with_amplitude_loss
+from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, build_objective
+from ptypinn.solvers.unrolled.tiling import Box, TileLayout
 from ptypinn.types import Corners, Probe
 
 BAND = 256
 """Rows of the canvas that are looked at at once."""
 
-Rows = Float[Tensor, "positions 3"]
+Moments = Float[Tensor, "positions 3"]
 
 
 @dataclass(frozen=True)
-class Start:
+class CoarseStart:
     """A smooth start for a whole canvas, every `factor` pixels."""
 
     amplitude: Float32[np.ndarray, "rows columns"]
@@ -64,15 +64,15 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Survey:
+class GlobalStart:
     """What the windows of a scan have in common."""
 
-    start: Start
-    levels: Levels
+    start: CoarseStart
+    levels: IlluminationStats
     amplitude: float
     """Overall amplitude of the start."""
 
-    def whole(self, canvas: Box, origin: tuple[int, int], numbers: np.ndarray) -> WholeScan:
+    def whole(self, canvas: Box, origin: tuple[int, int], numbers: np.ndarray) -> ScanContext:
         """What a window takes from the whole scan.
 
         Args:
@@ -81,15 +81,15 @@ class Survey:
             numbers: Patterns of the window.
         """
         place = (origin[0] + canvas.top, origin[1] + canvas.left)
-        return WholeScan(place, self.start.within(canvas), self.levels, self.amplitude, numbers)
+        return ScanContext(place, self.start.within(canvas), self.levels, self.amplitude, numbers)
 
 
-def raw_rows(scan: ScanData, device: torch.device) -> Rows:
+def measure_moments(scan: ScanData, device: torch.device) -> Moments:
     """`solver.start.raw_moments` of all patterns of a scan, read once and not kept."""
-    return raw_moments(PatternStack(scan, device, budget_bytes=0))
+    return sum_moments(PatternStack(scan, device, budget_bytes=0))
 
 
-def fingerprint(scan: ScanData, rows: Rows) -> str:
+def digest_scan(scan: ScanData, rows: Moments) -> str:
     """SHA-256 of a scan: positions, probe, mask, and the moments of every pattern."""
     found = hashlib.sha256()
     for values in (scan.positions_px, scan.require_probe(), scan.good, rows.cpu().numpy()):
@@ -98,9 +98,9 @@ def fingerprint(scan: ScanData, rows: Rows) -> str:
     return found.hexdigest()
 
 
-def survey(
-    scan: ScanData, rows: Rows, layout: Layout, options: LearnedOptions, origin: tuple[int, int], device: torch.device
-) -> tuple[Survey, Float32[np.ndarray, "height width"]]:
+def compute_global_start(
+    scan: ScanData, rows: Moments, layout: TileLayout, options: UnrolledOptions, origin: tuple[int, int], device: torch.device
+) -> tuple[GlobalStart, Float32[np.ndarray, "height width"]]:
     """Find what the windows of a scan have in common: what the whole canvas would find for itself.
 
     Also returns the photons on every object pixel over the whole scan.
@@ -116,55 +116,55 @@ def survey(
     probe = torch.from_numpy(scan.require_probe()).to(device)
     positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners = split_positions(positions)[0].to(device)
-    found = moments(PatternStack(scan, device, budget_bytes=0), probe, rows)
+    found = compute_deflections(PatternStack(scan, device, budget_bytes=0), probe, rows)
     start = _better_start(scan, _start(found, probe, corners, layout.extent), probe, layout, options, origin)
-    light = illumination_of(probe, corners, *layout.extent).cpu().numpy()
+    light = compute_illumination(probe, corners, *layout.extent).cpu().numpy()
     levels, amplitude = _levels(light, start, float(probe.abs().square().sum(0).max()))
-    return Survey(start, levels, amplitude), light
+    return GlobalStart(start, levels, amplitude), light
 
 
-def _start(found: Rows, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Start:
+def _start(found: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseStart:
     """`solver.start.deflection_start`, on a coarser grid where the canvas is large."""
-    probe, corners, extent, factor = coarser(probe, corners, extent)
-    amplitude, slope_y, slope_x = spread(found.float(), probe, corners, extent)
-    phase = integrate(factor * slope_y, factor * slope_x)
-    return Start(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)
+    probe, corners, extent, factor = downsample_probe(probe, corners, extent)
+    amplitude, slope_y, slope_x = scatter_mean(found.float(), probe, corners, extent)
+    phase = integrate_slopes(factor * slope_y, factor * slope_x)
+    return CoarseStart(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)
 
 
 def _better_start(
-    scan: ScanData, start: Start, probe: Probe, layout: Layout, options: LearnedOptions, origin: tuple[int, int]
-) -> Start:
+    scan: ScanData, start: CoarseStart, probe: Probe, layout: TileLayout, options: UnrolledOptions, origin: tuple[int, int]
+) -> CoarseStart:
     """The start with the phase of the deflections or a flat one, whichever explains the counts better."""
-    flat = Start(start.amplitude, np.zeros_like(start.phase), start.factor)
+    flat = CoarseStart(start.amplitude, np.zeros_like(start.phase), start.factor)
     losses = np.zeros(2)
     for window in layout.windows:
         if len(window.owned):
-            part = part_of(scan, window.owned)
+            part = select_patterns(scan, window.owned)
             place = (origin[0] + window.canvas.top, origin[1] + window.canvas.left)
-            objective = steady(objective_of(part, probe, options, place, window.owned))
+            objective = with_amplitude_loss(build_objective(part, probe, options, place, window.owned))
             for k, some in enumerate((flat, start)):
                 canvas = torch.from_numpy(some.within(window.canvas)).to(probe.device)
                 losses[k] += objective.loss(Unknowns(canvas))
     return flat if losses[0] <= losses[1] else start
 
 
-def part_of(scan: ScanData, patterns: np.ndarray) -> ScanData:
+def select_patterns(scan: ScanData, patterns: np.ndarray) -> ScanData:
     """The patterns of a window, not read before they are asked for."""
     counts = PickedCounts(scan.counts, patterns)
     return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
 
 
-def _levels(light: np.ndarray, start: Start, brightest: float) -> tuple[Levels, float]:
+def _levels(light: np.ndarray, start: CoarseStart, brightest: float) -> tuple[IlluminationStats, float]:
     """Levels and overall amplitude of the whole scan, band by band."""
     peak = float(light.max())
     sums = np.zeros(7)
     for top in range(0, light.shape[0], BAND):
         band = light[top : top + BAND]
         power = start.amplitude_within(Box(top, 0, top + len(band), light.shape[1])).astype(np.float64) ** 2
-        lit = band > np.float32(WELL_LIT) * np.float32(peak)
-        even = even_sums(torch.from_numpy(light[top : top + BAND + 1]), brightest, len(band))
+        lit = band > np.float32(WELL_ILLUMINATED) * np.float32(peak)
+        even = sum_uniformity(torch.from_numpy(light[top : top + BAND + 1]), brightest, len(band))
         sums[:3] += [lit.sum(), band[lit].sum(dtype=float), power[lit].sum()]
         sums[3:] += [(band * power).sum(), band.sum(dtype=float), *map(float, even)]
     count, lit_light, lit_power, transmitted, total, held, uneven = sums.tolist()
     even_px2 = held / max(uneven, 1e-30)
-    return Levels(peak, lit_light / count, lit_power / count, even_px2), max((transmitted / total) ** 0.5, 1e-6)
+    return IlluminationStats(peak, lit_light / count, lit_power / count, even_px2), max((transmitted / total) ** 0.5, 1e-6)

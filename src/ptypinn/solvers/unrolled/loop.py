@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ptypinn.models.canvas_features import CanvasMaps, canvas_maps, change_of
 from ptypinn.models.unrolled import Maps
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.solvers.quasi_newton.data_terms import AMPLITUDE
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import FLOOR, Preconditioner
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, at_power
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, scale_to_power
 from ptypinn.types import Object, Probe
 
 PASSES = 2
@@ -22,9 +22,9 @@ PASSES = 2
 REFRESH = 2
 """Rounds between updates of the preconditioner while the probe changes."""
 
-LARGEST_MOVE = 0.5
+MAX_MOVE = 0.5
 """Largest move in one pass: of a pixel, in units of the object's amplitude; of the probe, of its own norm."""
-LARGEST_CHANGE = 1.0
+MAX_CORRECTION = 1.0
 """Largest correction of a pixel, in units of the object's amplitude: where data and probe guess determine nothing, the
 network does not make it worse without end."""
 ORIENTATIONS = ((0, False), (2, True), (2, False), (0, True), (1, False), (3, True), (3, False), (1, True))
@@ -32,7 +32,7 @@ ORIENTATIONS = ((0, False), (2, True), (2, False), (0, True), (1, False), (3, Tr
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepSchedule:
     """How far a pass goes."""
 
     step: float
@@ -44,12 +44,12 @@ class Pace:
     likelihood asks for long steps where little light was expected; near it, it wastes no photon."""
 
 
-KNOWN_PROBE, UNKNOWN_PROBE = Pace(1.0, 0.6, 2), Pace(0.8, 0.9, 9)
+KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule(0.8, 0.9, 9)
 """Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
 
 
 @dataclass(frozen=True)
-class State:
+class Iterate:
     """Where the solver is."""
 
     at: Unknowns
@@ -64,7 +64,7 @@ class State:
     """Loss on the held-out pixels before the round, which is that of the state that the round started from."""
 
 
-class LearnedSolver:
+class UnrolledSolver:
     """One scan, or a window of it, with a network; without one, the physical steps alone."""
 
     def __init__(
@@ -89,7 +89,7 @@ class LearnedSolver:
         self.photons, self.network, self.half = photons, network, half
         self.amplitude = 1.0
 
-    def begin(self, start: Unknowns, amplitude: float | None = None) -> State:
+    def begin(self, start: Unknowns, amplitude: float | None = None) -> Iterate:
         """The state before the first round.
 
         Args:
@@ -97,19 +97,19 @@ class LearnedSolver:
             amplitude: Overall amplitude of the object, the unit of what the network sees; that of the start where None.
         """
         light = self.preconditioner.illumination
-        self.amplitude = overall_amplitude(start.object, light) if amplitude is None else amplitude
-        return State(start)
+        self.amplitude = rms_amplitude(start.object, light) if amplitude is None else amplitude
+        return Iterate(start)
 
-    def pace_at(self, state: State) -> Pace:
+    def pace_at(self, state: Iterate) -> StepSchedule:
         """How far a pass from a state goes."""
-        return KNOWN_PROBE if state.at.probe is None else UNKNOWN_PROBE
+        return KNOWN_PROBE_STEPS if state.at.probe is None else UNKNOWN_PROBE_STEPS
 
-    def round(self, state: State) -> State:
+    def round(self, state: Iterate) -> Iterate:
         """One round."""
         state, seen = self.physics(state)
         return state if self.network is None else self.correct(state, seen)
 
-    def physics(self, state: State) -> tuple[State, CanvasMaps]:
+    def physics(self, state: Iterate) -> tuple[Iterate, CanvasMaps]:
         """The physical passes of a round, and what the network sees after them."""
         if state.at.probe is not None and state.rounds % REFRESH == 0:
             self.preconditioner.refresh(state.at, state.at.probe)
@@ -127,42 +127,42 @@ class LearnedSolver:
             _peak(probe),
             self.amplitude,
         )
-        return State(state.at, state.velocity, state.rounds + 1, state.loss, held_out_loss), seen
+        return Iterate(state.at, state.velocity, state.rounds + 1, state.loss, held_out_loss), seen
 
-    def correct(self, state: State, seen: CanvasMaps) -> State:
+    def correct(self, state: Iterate, seen: CanvasMaps) -> Iterate:
         """Add the network's correction to the object."""
         assert self.network is not None
         with torch.autocast(seen.maps.device.type, torch.bfloat16, enabled=self.half):
-            answer = answered(self.network, seen.maps, state.rounds)
-        return corrected(state, seen, answer.float(), self.amplitude)
+            answer = apply_network(self.network, seen.maps, state.rounds)
+        return apply_correction(state, seen, answer.float(), self.amplitude)
 
-    def _pass(self, state: State, *, loss: bool) -> tuple[State, Object]:
+    def _pass(self, state: Iterate, *, loss: bool) -> tuple[Iterate, Object]:
         """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
         pace = self.pace_at(state)
-        objective = steady(self.objective) if state.rounds < pace.steady_rounds else self.objective
+        objective = with_amplitude_loss(self.objective) if state.rounds < pace.steady_rounds else self.objective
         here = objective(state.at, loss=loss)
         velocity = self.preconditioner(here.gradient, state.at).scaled(-pace.step)
         if state.velocity is not None:
             velocity = velocity.plus(state.velocity, pace.momentum)
         moved = state.at.plus(self._bounded(velocity))
         if moved.probe is not None:
-            moved = Unknowns(moved.object, at_power(moved.probe, self.photons), moved.shifts)
+            moved = Unknowns(moved.object, scale_to_power(moved.probe, self.photons), moved.shifts)
         velocity = Unknowns(moved.object - state.at.object, velocity.probe, velocity.shifts)
         floor = FLOOR * self.preconditioner.levels.peak
         descent = here.gradient.object / -(self.preconditioner.illumination + floor)
-        return State(moved, velocity, state.rounds, here.loss, here.held_out_loss), descent
+        return Iterate(moved, velocity, state.rounds, here.loss, here.held_out_loss), descent
 
     def _bounded(self, velocity: Unknowns) -> Unknowns:
         """The move, where it is larger than the object itself shortened to that."""
-        move = shortened(velocity.object, LARGEST_MOVE * self.amplitude)
+        move = clip_modulus(velocity.object, MAX_MOVE * self.amplitude)
         probe = velocity.probe
         if probe is not None:
-            length = torch.sqrt(power(probe) / self.photons)
-            probe = probe * (LARGEST_MOVE / length.clamp(min=LARGEST_MOVE)).float()
+            length = torch.sqrt(probe_photons(probe) / self.photons)
+            probe = probe * (MAX_MOVE / length.clamp(min=MAX_MOVE)).float()
         return Unknowns(move, probe, velocity.shifts)
 
 
-def answered(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
+def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
     """What a network answers in a round: to the maps turned and flipped as `ORIENTATIONS` has it, and turned back.
 
     The physics of the canvas prefers no orientation. What a network does otherwise in one of them is a mistake, and
@@ -180,7 +180,7 @@ def answered(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batc
     return torch.rot90(answer.flip(-1) if flipped else answer, -turns, (-2, -1))
 
 
-def corrected(state: State, seen: CanvasMaps, answer: Maps, amplitude: float) -> State:
+def apply_correction(state: Iterate, seen: CanvasMaps, answer: Maps, amplitude: float) -> Iterate:
     """A state with what a network answers to what it sees of it.
 
     Args:
@@ -189,24 +189,24 @@ def corrected(state: State, seen: CanvasMaps, answer: Maps, amplitude: float) ->
         answer: What it answers.
         amplitude: Overall amplitude of the object.
     """
-    change = shortened(change_of(answer, seen.unit), LARGEST_CHANGE * amplitude)
+    change = clip_modulus(change_of(answer, seen.unit), MAX_CORRECTION * amplitude)
     return replace(state, at=Unknowns(state.at.object + change, state.at.probe, state.at.shifts))
 
 
-def shortened(change: Object, largest: float) -> Object:
+def clip_modulus(change: Object, largest: float) -> Object:
     """A change whose pixels are no larger than `largest`."""
     return change * (largest / change.abs().clamp(min=1e-30)).clamp(max=1)
 
 
-def steady(objective: Objective) -> Objective:
+def with_amplitude_loss(objective: Objective) -> Objective:
     """The same data with the data term of the first rounds."""
     return replace(objective, term=AMPLITUDE)
 
 
-def overall_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:
+def rms_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:
     """Root mean square amplitude of an object, weighted by its illumination."""
-    power = (illumination * canvas.abs().square()).sum() / illumination.sum()
-    return float(torch.sqrt(power).clamp(min=1e-6))
+    probe_photons = (illumination * canvas.abs().square()).sum() / illumination.sum()
+    return float(torch.sqrt(probe_photons).clamp(min=1e-6))
 
 
 def _peak(probe: Probe) -> float:

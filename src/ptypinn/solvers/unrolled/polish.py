@@ -14,23 +14,24 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.solvers.quasi_newton.preconditioner import levels_of
-from ptypinn.solvers.quasi_newton.problem import FINISH, Problem, Result, SolverOptions
-from ptypinn.solvers.unrolled.loop import overall_amplitude
-from ptypinn.solvers.unrolled.problem import HELD_OUT_PERIOD, LearnedOptions, WholeScan
-from ptypinn.solvers.unrolled.solver import Solution, solve_scan
+from ptypinn.solvers.quasi_newton.preconditioner import compute_illumination_stats
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
+from ptypinn.solvers.quasi_newton.phases import FINISH_ITERATIONS
+from ptypinn.solvers.unrolled.loop import rms_amplitude
+from ptypinn.solvers.unrolled.problem import HELD_OUT_PERIOD, ScanContext, UnrolledOptions
+from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.utils.progress import Progress, Watch, relayed
 
-CYCLE = 15
+MAX_CYCLE = 15
 """Most iterations of the quasi-Newton solver before rounds of the learned one take away the noise they have fitted."""
-ENOUGH, LEAST = 2e-3, 3.0
+MIN_GAIN, MIN_GAIN_ABSOLUTE = 2e-3, 3.0
 """A cycle that gains less than this share of the held-out loss, or less than this, is undone, and the last: chance may
 gain as much. The loss is a log-likelihood."""
 TOLERANCE = 1e-4
 """A cycle's iterations end where the data term gains less over five of them."""
-CLEANING = 2
+CLEANING_ROUNDS = 2
 """Rounds that end a cycle."""
-CLOSING = 1
+FINAL_ROUNDS = 1
 """Rounds on all pixels after those that some were held out of."""
 
 
@@ -62,13 +63,13 @@ class Polisher:
     def __call__(self, found: Reconstruction) -> Reconstruction:
         """Polish the learned solver's result, which has not seen the held-out pixels."""
         stopped, least, clean = "iterations", math.nan, True
-        for iterations in cycles(self.config.polish):
+        for iterations in split_into_cycles(self.config.polish):
             rough, before = self._iterate(found, iterations, HELD_OUT_PERIOD)
             least = before if math.isnan(least) else least
-            cleaned = self._rounds(rough, CLEANING, judged=True)
+            cleaned = self._rounds(rough, CLEANING_ROUNDS, judged=True)
             held_out = cleaned.history["held_out_loss"]  # before the first of the rounds, ..., after the last
             gain = 1 - min(held_out[0], held_out[-1]) / least
-            if not gain >= max(ENOUGH, LEAST / least):
+            if not gain >= max(MIN_GAIN, MIN_GAIN_ABSOLUTE / least):
                 stopped = "held-out loss"
                 break
             clean, least, self.kept = held_out[-1] <= held_out[0], (1 - gain) * least, self.kept + 1
@@ -83,14 +84,14 @@ class Polisher:
         Rounds are averaged with what they began with, as `solve_scan` averages its last ones.
         """
         if clean:
-            closed = self._rounds(found, CLOSING, judged=False)
+            closed = self._rounds(found, FINAL_ROUNDS, judged=False)
             return replace(found, object=(found.object + closed.object) / 2)
-        return self._iterate(found, FINISH, None)[0]
+        return self._iterate(found, FINISH_ITERATIONS, None)[0]
 
     def _iterate(self, found: Reconstruction, iterations: int, period: int | None) -> tuple[Reconstruction, float]:
         """What so many iterations make of a reconstruction, and its loss on the held-out pixels before them."""
         config, before = self.config, self.done
-        options = SolverOptions(
+        options = QuasiNewtonOptions(
             iterations=iterations,
             probe_modes=config.probe_modes,
             refine_probe=config.refine_probe,
@@ -104,7 +105,7 @@ class Polisher:
             self.done = before + done
             self.progress("polish", self.done, max(self.done, config.polish), **figures)
 
-        problem, made = Problem(self.scan, options, self.device, found, held_out_period=period), partial(_rough, found)
+        problem, made = QuasiNewtonProblem(self.scan, options, self.device, found, held_out_period=period), partial(_rough, found)
         with torch.no_grad():
             result = problem.solve(report, relayed(self.watch, made))
         self.passes += result.notes["passes"]
@@ -112,9 +113,9 @@ class Polisher:
             self.history.setdefault(name, []).extend(values)
         return made(result), result.held_out_before
 
-    def _rounds(self, found: Reconstruction, rounds: int, *, judged: bool) -> Solution:
+    def _rounds(self, found: Reconstruction, rounds: int, *, judged: bool) -> UnrolledResult:
         """Rounds from a reconstruction, with the probe and the positions that are found."""
-        options = LearnedOptions(
+        options = UnrolledOptions(
             refine_probe=False,
             loss=self.config.loss,
             judged=judged,
@@ -126,15 +127,15 @@ class Polisher:
         )
         light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
         brightest = float((np.abs(found.probe) ** 2).sum(0).max())
-        start = WholeScan(
+        start = ScanContext(
             found.origin_px,
             found.object,
-            levels_of(light, canvas, brightest),
-            overall_amplitude(canvas, light),
+            compute_illumination_stats(light, canvas, brightest),
+            rms_amplitude(canvas, light),
             np.arange(self.scan.n_patterns),
         )
 
-        def closed(solution: Solution) -> Reconstruction:
+        def closed(solution: UnrolledResult) -> Reconstruction:
             return replace(found, object=solution.object)
 
         seen = relayed(self.watch, closed)
@@ -151,7 +152,7 @@ class Polisher:
         }
 
 
-def _rough(found: Reconstruction, result: Result) -> Reconstruction:
+def _rough(found: Reconstruction, result: QuasiNewtonResult) -> Reconstruction:
     """A reconstruction with what iterations have made of it."""
     return replace(
         found,
@@ -162,7 +163,7 @@ def _rough(found: Reconstruction, result: Result) -> Reconstruction:
     )
 
 
-def cycles(iterations: int) -> list[int]:
+def split_into_cycles(iterations: int) -> list[int]:
     """Iterations dealt out evenly to as few cycles as they fit."""
-    number = -(-iterations // CYCLE)
+    number = -(-iterations // MAX_CYCLE)
     return [len(part) for part in np.array_split(np.arange(iterations), number)]

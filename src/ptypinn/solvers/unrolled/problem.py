@@ -13,18 +13,19 @@ from torch import nn
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import power
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
-from ptypinn.solvers.quasi_newton.initial_object import deflection_start, flux_start
-from ptypinn.solvers.quasi_newton.objective import HeldOutPixels, Objective
-from ptypinn.solvers.quasi_newton.preconditioner import CAP, Levels, Preconditioner, Smoothness
+from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
+from ptypinn.solvers.quasi_newton.objective import Objective
+from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
+from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes
-from ptypinn.solvers.unrolled.loop import LearnedSolver, State, steady
+from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, with_amplitude_loss
 from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS
 from ptypinn.types import Probe
 
-EXPECTED = Smoothness(0.5, 2.0, 0.02)
+EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, as textured ones have it."""
 KNOWN_PROBE_CAP = 1600.0
 """Largest amplification of slow phases with a known probe and even light: of those that vary over 40 half-widths of
@@ -34,7 +35,7 @@ HELD_OUT_PERIOD = 50
 
 
 @dataclass(frozen=True)
-class LearnedOptions:
+class UnrolledOptions:
     """What the learned solver is asked to do."""
 
     refine_probe: bool = True
@@ -56,7 +57,7 @@ class LearnedOptions:
 
 
 @dataclass(frozen=True)
-class WholeScan:
+class ScanContext:
     """What a window of a scan takes from the whole, so that it does what the whole canvas does there."""
 
     origin: tuple[int, int]
@@ -64,7 +65,7 @@ class WholeScan:
     the origin of the whole canvas."""
     start: Complex64[np.ndarray, "height width"]
     """Where to start on the window's canvas, transmission."""
-    levels: Levels
+    levels: IlluminationStats
     """Of the whole scan."""
     amplitude: float
     """Overall amplitude of the whole start."""
@@ -73,24 +74,24 @@ class WholeScan:
 
 
 @dataclass(frozen=True)
-class LearnedProblem:
+class UnrolledProblem:
     """A scan on its canvas, ready for the first round."""
 
-    solver: LearnedSolver
-    start: State
+    solver: UnrolledSolver
+    start: Iterate
     origin: tuple[int, int]
     """Of the canvas, in the coordinates of the scan's positions."""
     extent: tuple[int, int]
     """Height and width of the canvas, pixels."""
 
 
-def learned_problem(
+def build_problem(
     scan: ScanData,
     network: nn.Module | None,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     device: torch.device,
-    whole: WholeScan | None = None,
-) -> LearnedProblem:
+    whole: ScanContext | None = None,
+) -> UnrolledProblem:
     """Move a scan to the device and find the physical start.
 
     Args:
@@ -102,17 +103,17 @@ def learned_problem(
     """
     origin, extent = canvas_frame(scan) if whole is None else (whole.origin, whole.start.shape)
     probe = torch.from_numpy(scan.require_probe()).to(device)
-    photons = float(power(probe))
+    photons = float(probe_photons(probe))
     if options.refine_probe and options.probe_modes is not None:
         probe = extend_modes(probe, options.probe_modes)
-    objective = objective_of(scan, probe, options, origin, None if whole is None else whole.numbers)
+    objective = build_objective(scan, probe, options, origin, None if whole is None else whole.numbers)
     stack, corners = objective.stack, objective.corners
     cap = CAP if options.refine_probe else KNOWN_PROBE_CAP
-    preconditioner = Preconditioner(corners, extent, EXPECTED, scan.size, cap)
-    solver = LearnedSolver(objective, preconditioner, photons, network, half=options.half)
+    preconditioner = Preconditioner(corners, extent, EXPECTED_SPECTRUM, scan.size, cap)
+    solver = UnrolledSolver(objective, preconditioner, photons, network, half=options.half)
     if whole is None:
-        first = steady(objective)
-        starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, deflection_start))
+        first = with_amplitude_loss(objective)
+        starts = (Unknowns(make(stack, probe, corners, extent)) for make in (flux_start, dpc_start))
         start = min(starts, key=first.loss)
         preconditioner.refresh(start, probe)
     else:
@@ -122,13 +123,13 @@ def learned_problem(
     state = solver.begin(begun, None if whole is None else whole.amplitude)
     if options.near:
         state = replace(state, rounds=solver.pace_at(state).steady_rounds)
-    return LearnedProblem(solver, state, origin, extent)
+    return UnrolledProblem(solver, state, origin, extent)
 
 
-def objective_of(
+def build_objective(
     scan: ScanData,
     probe: Probe,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     origin: tuple[int, int],
     numbers: Int64[np.ndarray, " patterns"] | None = None,
 ) -> Objective:

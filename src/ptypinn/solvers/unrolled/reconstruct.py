@@ -16,16 +16,16 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.postprocess import finalise
-from ptypinn.solvers.unrolled.polish import CLOSING, Polisher
-from ptypinn.solvers.unrolled.problem import LearnedOptions
-from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, light_on, usual_rounds
-from ptypinn.solvers.unrolled.solver import Solution
-from ptypinn.solvers.unrolled.tiled import solve_windows
+from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, Polisher
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
+from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.solver import UnrolledResult
+from ptypinn.solvers.unrolled.tiled import solve_tiled
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, Watch, relayed
 
 
-def reconstruct_learned(
+def reconstruct_unrolled(
     scan: ScanData,
     weights: Weights,
     config: ReconstructConfig,
@@ -55,20 +55,20 @@ def reconstruct_learned(
     if config.prediction_scale == "recorded":
         raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    usual = usual_rounds(light_on(scan))
+    usual = default_rounds(estimate_illumination(scan))
     rounds = min(config.rounds or usual, usual) if config.refine_probe else config.rounds or usual
     judged = config.polish > 0 or rounds > usual
-    options = LearnedOptions(
+    options = UnrolledOptions(
         config.refine_probe,
         config.rounds or PROBE_ROUNDS,
         config.probe_modes,
         config.loss,
         judged=judged,
-        closing=CLOSING if judged and not config.polish else 0,
+        closing=FINAL_ROUNDS if judged and not config.polish else 0,
         half=config.precision == "bf16",
     )
     windows, made = windows or WindowOptions(), partial(_reconstruction, scan, config, weights, rounds)
-    solution = solve_windows(
+    solution = solve_tiled(
         scan,
         weights.network,
         options,
@@ -100,7 +100,7 @@ def _jobs(config: ReconstructConfig, windows: WindowOptions) -> JobsConfig:
 
 
 def _reconstruction(
-    scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: Solution
+    scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: UnrolledResult
 ) -> Reconstruction:
     record = {
         "stage": "reconstruct",

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from ptypinn.data.reconstruction import Solved
+from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.solvers.quasi_newton.unknowns import orthogonalise
-from ptypinn.solvers.unrolled.loop import PASSES, State
-from ptypinn.solvers.unrolled.problem import LearnedOptions, LearnedProblem, WholeScan, learned_problem
-from ptypinn.solvers.unrolled.round_schedule import FEWEST, averaged_rounds
+from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
+from ptypinn.solvers.unrolled.loop import PASSES, Iterate
+from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
+from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, count_averaged_rounds
 from ptypinn.utils.progress import Progress, WatchOf, silent
 
 
 @dataclass(frozen=True)
-class Solution(Solved):
+class UnrolledResult(SolverResult):
     """What the learned solver found.
 
     `history` holds `loss` before the last pass of every round; where the solution is judged, `held_out_loss` before
@@ -36,14 +36,14 @@ class Solution(Solved):
 def solve_scan(
     scan: ScanData,
     network: nn.Module | None,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     rounds: int,
     device: torch.device,
     *,
-    whole: WholeScan | None = None,
+    whole: ScanContext | None = None,
     progress: Progress | None = None,
-    watch: WatchOf[Solution] | None = None,
-) -> Solution:
+    watch: WatchOf[UnrolledResult] | None = None,
+) -> UnrolledResult:
     """Run so many rounds on a scan from its physical start.
 
     Where the probe is solved for, `find_probe` comes first, and the rounds begin anew with the probe that it finds:
@@ -77,12 +77,12 @@ def solve_scan(
 def find_probe(
     scan: ScanData,
     network: nn.Module | None,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     device: torch.device,
     *,
     report: Progress = silent,
-    watch: WatchOf[Solution] | None = None,
-) -> Solution:
+    watch: WatchOf[UnrolledResult] | None = None,
+) -> UnrolledResult:
     """Object and probe after the rounds that solve for both; the probe is what they are for."""
     rounds, options = options.probe_rounds, replace(options, closing=0)
 
@@ -95,28 +95,28 @@ def find_probe(
 def _solve(
     scan: ScanData,
     network: nn.Module | None,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     rounds: int,
     device: torch.device,
     *,
-    whole: WholeScan | None = None,
+    whole: ScanContext | None = None,
     report: Progress,
-    watch: WatchOf[Solution] | None = None,
-) -> Solution:
+    watch: WatchOf[UnrolledResult] | None = None,
+) -> UnrolledResult:
     """All rounds of one kind; those that solve for the probe are not judged: more of them are better for it."""
     network = None if network is None else network.to(device)
     with torch.inference_mode():
-        problem = learned_problem(scan, network, options, device, whole)
+        problem = build_problem(scan, network, options, device, whole)
 
-        def seen(state: State) -> None:
+        def seen(state: Iterate) -> None:
             if watch is not None:
-                watch(lambda: solution_of(problem, scan, state))
+                watch(lambda: to_result(problem, scan, state))
 
         judged = options.judged and not options.refine_probe
         states, history = _run(problem, rounds, scan.source, judged, report, seen)
         states += _close(problem, states[-1], options.closing, _within(report, rounds, rounds + options.closing), seen)
         passes = 1 + PASSES * (len(history["loss"]) + options.closing)
-        return replace(solution_of(problem, scan, _mean(states[-_averaged(problem) :])), history=history, passes=passes)
+        return replace(to_result(problem, scan, _mean(states[-_averaged(problem) :])), history=history, passes=passes)
 
 
 def _within(report: Progress, before: int, total: int) -> Progress:
@@ -128,29 +128,29 @@ def _within(report: Progress, before: int, total: int) -> Progress:
     return told
 
 
-def solution_of(problem: LearnedProblem, scan: ScanData, state: State) -> Solution:
+def to_result(problem: UnrolledProblem, scan: ScanData, state: Iterate) -> UnrolledResult:
     """A state on the host, without how it came about."""
     probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
     light = problem.solver.preconditioner.illumination
-    return Solution(
+    return UnrolledResult(
         torch.where(light > 0, state.at.object, 1.0).cpu().numpy(),
         light.cpu().numpy(),
-        orthogonalise(probe).cpu().numpy(),
+        orthogonalise_modes(probe).cpu().numpy(),
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
     )
 
 
 def _run(
-    problem: LearnedProblem,
+    problem: UnrolledProblem,
     rounds: int,
     source: str,
     judged: bool,
     report: Progress,
-    seen: Callable[[State], None],
-) -> tuple[list[State], dict[str, list[float]]]:
+    seen: Callable[[Iterate], None],
+) -> tuple[list[Iterate], dict[str, list[float]]]:
     """The last states or, where they are judged, those up to the best; and the losses on the way."""
-    state, losses, judge = problem.start, list[float](), Judge()
+    state, losses, judge = problem.start, list[float](), HeldOutSelector()
     recent = deque([state], maxlen=_averaged(problem))
     for number in range(1, rounds + 1):
         state = problem.solver.round(state)
@@ -172,10 +172,10 @@ def _run(
 
 
 def _close(
-    problem: LearnedProblem, state: State, rounds: int, report: Progress, seen: Callable[[State], None]
-) -> list[State]:
+    problem: UnrolledProblem, state: Iterate, rounds: int, report: Progress, seen: Callable[[Iterate], None]
+) -> list[Iterate]:
     """Go on from a state with all pixels: the states after every round."""
-    solver, states = problem.solver, list[State]()
+    solver, states = problem.solver, list[Iterate]()
     solver.objective = replace(solver.objective, held_out=None)
     for number in range(1, rounds + 1):
         state = solver.round(state)
@@ -185,15 +185,15 @@ def _close(
     return states
 
 
-def _averaged(problem: LearnedProblem) -> int:
+def _averaged(problem: UnrolledProblem) -> int:
     """How many of the last objects the result is the mean of."""
-    return averaged_rounds(problem.solver.preconditioner.levels.light)
+    return count_averaged_rounds(problem.solver.preconditioner.levels.light)
 
 
-def _mean(states: list[State]) -> State:
+def _mean(states: list[Iterate]) -> Iterate:
     """The last state, with the mean of the objects where they are near the solution, the probe known."""
     last = states[-1]
-    if last.rounds < FEWEST or last.at.probe is not None:
+    if last.rounds < MIN_ROUNDS or last.at.probe is not None:
         return last
     mean = torch.stack([state.at.object for state in states]).mean(0)
     return replace(last, at=replace(last.at, object=mean))
@@ -203,24 +203,24 @@ PATIENCE = 6
 """Rounds without a better state, after which none is to be expected."""
 
 
-class Judge:
+class HeldOutSelector:
     """Keeps the states that end with that of least held-out loss from round `FEWEST` on, and the last one before it.
 
     With few counts, chance would decide among the first rounds.
     """
 
     def __init__(self) -> None:
-        self.best, self.least, self.history = list[State](), math.inf, list[float]()
+        self.best, self.least, self.history = list[Iterate](), math.inf, list[float]()
 
-    def look(self, states: Iterable[State], held_out_loss: float) -> None:
+    def look(self, states: Iterable[Iterate], held_out_loss: float) -> None:
         """Take notice of a state, which ends some that follow each other, and of its loss on the held-out pixels."""
         states = list(states)
         self.history.append(held_out_loss)
-        if states[-1].rounds < FEWEST:
+        if states[-1].rounds < MIN_ROUNDS:
             self.best = states
         elif held_out_loss < self.least:
             self.best, self.least = states, held_out_loss
 
-    def gives_up(self, state: State) -> bool:
+    def gives_up(self, state: Iterate) -> bool:
         """Whether to stop at a state."""
         return state.rounds - self.best[-1].rounds >= PATIENCE

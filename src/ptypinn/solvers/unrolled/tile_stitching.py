@@ -11,7 +11,7 @@ from jaxtyping import Complex64, Complex128, Float32, Float64
 from scipy.linalg import eigh
 from scipy.sparse.csgraph import connected_components
 
-from ptypinn.solvers.unrolled.tiling import Box, Layout, Window, ramp
+from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, blend_weight
 
 SWEEPS = 100
 """Most power iterations of the joint alignment, after the leading eigenvector."""
@@ -20,10 +20,10 @@ FAINT = 1e-6
 
 
 @dataclass(frozen=True)
-class Piece:
+class TileResult:
     """The solution of a window, in files: what is mapped of them is let go of after every look."""
 
-    window: Window
+    window: Tile
     object_file: Path
     """Transmission on the window's canvas, (height, width) complex64 (.npy)."""
     light_file: Path
@@ -40,7 +40,7 @@ class Piece:
         return np.load(self.light_file, mmap_mode="r", allow_pickle=False)
 
 
-def stitch(pieces: Sequence[Piece], layout: Layout) -> Complex64[np.ndarray, "height width"]:
+def stitch_tiles(pieces: Sequence[TileResult], layout: TileLayout) -> Complex64[np.ndarray, "height width"]:
     """The object on the whole canvas; 1 where no light falls.
 
     With a known probe a window leaves one global phase open and nothing else. These phases are taken out by joint
@@ -51,7 +51,7 @@ def stitch(pieces: Sequence[Piece], layout: Layout) -> Complex64[np.ndarray, "he
         pieces: Solutions of all windows.
         layout: How the scan was cut.
     """
-    factors = global_phases(overlaps(pieces, layout), np.array([len(p.window.patterns) for p in pieces], float))
+    factors = align_global_phases(overlap_products(pieces, layout), np.array([len(p.window.patterns) for p in pieces], float))
     total = np.zeros(layout.extent, np.complex64)
     weights = np.zeros(layout.extent, np.float32)
     whole = Box(0, 0, *layout.extent)
@@ -66,21 +66,21 @@ def stitch(pieces: Sequence[Piece], layout: Layout) -> Complex64[np.ndarray, "he
     return total
 
 
-def overlaps(pieces: Sequence[Piece], layout: Layout) -> Complex128[np.ndarray, "window window"]:
+def overlap_products(pieces: Sequence[TileResult], layout: TileLayout) -> Complex128[np.ndarray, "window window"]:
     """Weighted inner products of all pairs of windows over the pixels that they share; Hermitian."""
     found = np.zeros(2 * (len(pieces),), complex)
     for i, a in enumerate(pieces):
         for j, b in enumerate(pieces[:i]):
             box = a.window.canvas.shared(b.window.canvas)
             if box.pixels:
-                weight = _weight(a, box, layout) * ramp(b.window.core, box, layout.extent, layout.halo // 2)
+                weight = _weight(a, box, layout) * blend_weight(b.window.core, box, layout.extent, layout.halo // 2)
                 mine, theirs = a.object[box.slices(a.window.canvas)], b.object[box.slices(b.window.canvas)]
                 found[i, j] = np.sum(weight * np.conj(mine) * theirs, dtype=complex)
                 found[j, i] = np.conj(found[i, j])
     return found
 
 
-def global_phases(
+def align_global_phases(
     products: Complex128[np.ndarray, "window window"], sizes: Float64[np.ndarray, " window"]
 ) -> Complex128[np.ndarray, " window"]:
     """Factors of modulus 1 that bring windows to one phase.
@@ -117,8 +117,8 @@ def _unit(values: Complex128[np.ndarray, " window"]) -> Complex128[np.ndarray, "
     return np.exp(1j * np.angle(values))
 
 
-def _weight(piece: Piece, box: Box, layout: Layout) -> Float32[np.ndarray, "height width"]:
+def _weight(piece: TileResult, box: Box, layout: TileLayout) -> Float32[np.ndarray, "height width"]:
     """Weight of a window on some of its pixels."""
     light = piece.illumination[box.slices(piece.window.canvas)]
-    weight = ramp(piece.window.core, box, layout.extent, layout.halo // 2) * (light + FAINT)
+    weight = blend_weight(piece.window.core, box, layout.extent, layout.halo // 2) * (light + FAINT)
     return np.where(light > 0, weight, 0).astype(np.float32)

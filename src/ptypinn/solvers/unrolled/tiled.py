@@ -30,34 +30,34 @@ from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.runs.jobs.task import Job
 from ptypinn.solvers.quasi_newton.preconditioner import rms_half_width
-from ptypinn.solvers.unrolled.global_start import Rows, fingerprint, raw_rows, survey
-from ptypinn.solvers.unrolled.problem import LearnedOptions
-from ptypinn.solvers.unrolled.solver import Solution, solve_scan
+from ptypinn.solvers.unrolled.global_start import Moments, compute_global_start, digest_scan, measure_moments
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
+from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.solvers.unrolled.tile_jobs import (
     AMPLITUDE,
-    LIGHT,
+    ILLUMINATION,
     NETWORK,
     OBJECT,
     PHASE,
     PROBE,
-    Given,
-    WindowJob,
-    corners_of,
+    SharedInputs,
+    TileJob,
+    patch_corners,
     solve_probe,
-    solve_window,
+    solve_tile,
 )
-from ptypinn.solvers.unrolled.tile_stitching import Piece, stitch
-from ptypinn.solvers.unrolled.tiling import Box, Layout, Window, halo_of, lay_out
+from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
+from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, plan_tiles
 from ptypinn.utils.files import atomic_path
 from ptypinn.utils.progress import Progress, WatchOf, silent
 
 FOLDER, COUNTS = "windows", "counts.h5"
 
 
-def solve_windows(
+def solve_tiled(
     scan: ScanData,
     network: UnrolledCorrection | None,
-    options: LearnedOptions,
+    options: UnrolledOptions,
     rounds: int,
     device: torch.device,
     *,
@@ -65,8 +65,8 @@ def solve_windows(
     jobs: JobsConfig | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
-    watch: WatchOf[Solution] | None = None,
-) -> Solution:
+    watch: WatchOf[UnrolledResult] | None = None,
+) -> UnrolledResult:
     """`solve_scan` for scans of any size; the same where the scan fits the memory.
 
     Args:
@@ -88,31 +88,31 @@ def solve_windows(
     windows, report = windows or WindowOptions(), progress or silent
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
-    halo = windows.halo_px or halo_of(rms_half_width(power), scan.size)
-    layout = lay_out(scan, corners_of(scan, origin), extent, halo, windows)
+    halo = windows.halo_px or default_halo(rms_half_width(power), scan.size)
+    layout = plan_tiles(scan, patch_corners(scan, origin), extent, halo, windows)
     if len(layout.windows) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
-    given = Given(Path(), scan.replace(truth=None), origin, options, rounds, str(device), network is not None)
+    given = SharedInputs(Path(), scan.replace(truth=None), origin, options, rounds, str(device), network is not None)
     with _kept_in(folder) as place:
         return _solved(replace(given, folder=place), network, layout, jobs, report, watch)
 
 
 def _solved(
-    given: Given,
+    given: SharedInputs,
     network: UnrolledCorrection | None,
-    layout: Layout,
+    layout: TileLayout,
     jobs: JobsConfig,
     report: Progress,
-    watch: WatchOf[Solution] | None,
-) -> Solution:
+    watch: WatchOf[UnrolledResult] | None,
+) -> UnrolledResult:
     """Solve all windows and join them; finished ones are taken from the folder."""
     device = torch.device(given.device)
-    rows = raw_rows(given.scan, device)
+    rows = measure_moments(given.scan, device)
     digest = _digest(given, rows, network, layout)
     given = _laid_out(replace(given, folder=given.folder / digest[:16]), network, jobs)
 
-    todo = [WindowJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
+    todo = [TileJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
     passes, history = 0, dict[str, list[float]]()
     if given.options.refine_probe:
         brightest = np.argmax([float(rows[window.patterns, 0].sum()) for window in layout.windows])
@@ -123,8 +123,8 @@ def _solved(
         options = replace(given.options, refine_probe=False)
         given = replace(given, scan=given.scan.replace(probe=probe), options=options)
     with torch.inference_mode():
-        found, light = survey(given.scan, rows, layout, given.options, given.origin, device)
-    work = partial(solve_window, given=given, levels=found.levels, amplitude=found.amplitude, factor=found.start.factor)
+        found, light = compute_global_start(given.scan, rows, layout, given.options, given.origin, device)
+    work = partial(solve_tile, given=given, levels=found.levels, amplitude=found.amplitude, factor=found.start.factor)
     for name, values in ((AMPLITUDE, found.start.amplitude), (PHASE, found.start.phase)):
         np.save(given.folder / name, values)
     named = {f"window{job.number}": window for job, window in zip(todo, layout.windows, strict=True)}
@@ -140,18 +140,18 @@ def _solved(
     return replace(_joined(given, layout, named, light), history=history, passes=passes)
 
 
-def _joined(given: Given, layout: Layout, named: dict[str, Window], light: np.ndarray) -> Solution:
+def _joined(given: SharedInputs, layout: TileLayout, named: dict[str, Tile], light: np.ndarray) -> UnrolledResult:
     """The windows that are done; elsewhere the object is 1, and no light falls."""
     done = {name: window for name, window in named.items() if (given.folder / name).is_dir()}
-    pieces = [Piece(window, given.folder / name / OBJECT, given.folder / name / LIGHT) for name, window in done.items()]
+    pieces = [TileResult(window, given.folder / name / OBJECT, given.folder / name / ILLUMINATION) for name, window in done.items()]
     if len(done) < len(named):
         whole, seen = Box(0, 0, *layout.extent), np.zeros_like(light)
         for window in done.values():
             place = window.core.slices(whole)
             seen[place] = light[place]
         light = seen
-    return Solution(
-        np.where(light > 0, stitch(pieces, layout), np.complex64(1)),
+    return UnrolledResult(
+        np.where(light > 0, stitch_tiles(pieces, layout), np.complex64(1)),
         light,
         given.scan.require_probe(),
         given.scan.positions_px - np.asarray(given.origin, float),
@@ -159,7 +159,7 @@ def _joined(given: Given, layout: Layout, named: dict[str, Window], light: np.nd
     )
 
 
-def _laid_out(given: Given, network: UnrolledCorrection | None, jobs: JobsConfig) -> Given:
+def _laid_out(given: SharedInputs, network: UnrolledCorrection | None, jobs: JobsConfig) -> SharedInputs:
     """Put what workers need into the folder: the network, and counts where they are in this process alone."""
     given.folder.mkdir(parents=True, exist_ok=True)
     if network is not None:
@@ -172,7 +172,7 @@ def _laid_out(given: Given, network: UnrolledCorrection | None, jobs: JobsConfig
     return replace(given, scan=given.scan.replace(counts=counts))
 
 
-def _as_stage(report: Progress, look: Callable[[], Solution], watch: WatchOf[Solution] | None) -> Progress:
+def _as_stage(report: Progress, look: Callable[[], UnrolledResult], watch: WatchOf[UnrolledResult] | None) -> Progress:
     """Tell of jobs, whatever they call themselves, as the stage `reconstruct`, and let who watches look."""
 
     def told(stage: str, done: int, total: int, /, **figures: float) -> None:
@@ -183,7 +183,7 @@ def _as_stage(report: Progress, look: Callable[[], Solution], watch: WatchOf[Sol
     return told
 
 
-def _losses(named: dict[str, Window], done: dict[str, dict[str, Any]]) -> list[float]:
+def _losses(named: dict[str, Tile], done: dict[str, dict[str, Any]]) -> list[float]:
     """Data term of the whole scan before the last pass of every round, from the mean ones of the windows' patterns.
 
     Only of the rounds that all windows have done.
@@ -194,10 +194,10 @@ def _losses(named: dict[str, Window], done: dict[str, dict[str, Any]]) -> list[f
     return (np.array(shares) @ rows).tolist()
 
 
-def _digest(given: Given, rows: Rows, network: UnrolledCorrection | None, layout: Layout) -> str:
+def _digest(given: SharedInputs, rows: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
     weights = "" if network is None else digest_of(network.state_dict())
     boxes = [(window.core, window.canvas) for window in layout.windows]
-    told = (fingerprint(given.scan, rows), weights, asdict(given.options), given.rounds, boxes, layout.halo)
+    told = (digest_scan(given.scan, rows), weights, asdict(given.options), given.rounds, boxes, layout.halo)
     return sha256(repr(told).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from ptypinn.config.reconstruct import WindowOptions
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import STRIDE
-from ptypinn.solvers.unrolled.downsample import COARSE_PIXELS
+from ptypinn.solvers.unrolled.downsample import MAX_FINE_PIXELS
 
 HALO_WIDTHS = 20.0
 """Width of the halo, in rms half-widths of the probe's power."""
@@ -59,7 +59,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Window:
+class Tile:
     """A part of the canvas that is solved by itself."""
 
     core: Box
@@ -73,10 +73,10 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TileLayout:
     """How a scan is cut."""
 
-    windows: list[Window]
+    windows: list[Tile]
     """Those that hold a pattern, row by row."""
     extent: tuple[int, int]
     """Height and width of the whole canvas, pixels."""
@@ -84,7 +84,7 @@ class Layout:
     """Pixels around a core whose patterns a window takes too."""
 
 
-def cut(corners: Corners, size: int, extent: tuple[int, int], edge: int, halo: int) -> Layout:
+def tile_canvas(corners: Corners, size: int, extent: tuple[int, int], edge: int, halo: int) -> TileLayout:
     """Cut a canvas into windows with cores of about `edge` pixels.
 
     Args:
@@ -102,11 +102,11 @@ def cut(corners: Corners, size: int, extent: tuple[int, int], edge: int, halo: i
         if core.met_by(corners, size).any():
             patterns = np.flatnonzero(core.grown(halo).met_by(corners, size))
             owned = np.flatnonzero(((centres >= core[:2]) & (centres < core[2:])).all(1))
-            windows.append(Window(core, _reach(corners[patterns], size).shared(whole), patterns, owned))
-    return Layout(windows, extent, halo)
+            windows.append(Tile(core, _reach(corners[patterns], size).shared(whole), patterns, owned))
+    return TileLayout(windows, extent, halo)
 
 
-def halo_of(half_width: float, size: int) -> int:
+def default_halo(half_width: float, size: int) -> int:
     """Pixels after which the edge of a window is hardly felt, a multiple of the network's tiles.
 
     Edges are felt through the probe, and through slow phases, which spread by many times the probe's half-width with
@@ -119,7 +119,7 @@ def halo_of(half_width: float, size: int) -> int:
     return STRIDE * math.ceil(max(HALO_WIDTHS * half_width, size) / STRIDE)
 
 
-def ramp(core: Box, canvas: Box, whole: tuple[int, int], half: int) -> Float64[np.ndarray, "height width"]:
+def blend_weight(core: Box, canvas: Box, whole: tuple[int, int], half: int) -> Float64[np.ndarray, "height width"]:
     """Smooth weight of a window on its canvas: 1 inside its core, 1/2 at its border, 0 from `half` pixels beyond.
 
     Borders that are those of the whole canvas do not weaken it.
@@ -161,11 +161,11 @@ START_PIXEL_BYTES = 140
 """For every pixel of the grid that the start is found on."""
 WHOLE_PIXEL_BYTES = 30
 """For every pixel of the whole canvas: the result, its illumination and its weights."""
-SMALLEST_EDGE = 64
+MIN_TILE_PX = 64
 """Windows are made no smaller than this, pixels."""
 
 
-def window_bytes(patterns: int, pixels: int, size: int) -> int:
+def tile_bytes(patterns: int, pixels: int, size: int) -> int:
     """Memory that a process takes to solve a window.
 
     Args:
@@ -176,9 +176,9 @@ def window_bytes(patterns: int, pixels: int, size: int) -> int:
     return PROCESS_BYTES + 4 * patterns * size**2 + PIXEL_BYTES * pixels
 
 
-def lay_out(
+def plan_tiles(
     scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, options: WindowOptions
-) -> Layout:
+) -> TileLayout:
     """The fewest windows that a process can solve within its memory; those of the wanted size where one is given.
 
     Args:
@@ -192,21 +192,21 @@ def lay_out(
         InputError: Where the memory does not suffice for the smallest windows, or for the canvas.
     """
     if options.window_px is not None:
-        return cut(corners, scan.size, extent, options.window_px, halo)
+        return tile_canvas(corners, scan.size, extent, options.window_px, halo)
     held = scan.counts.nbytes if isinstance(scan.counts, np.ndarray) else 0
     budget = int(options.memory_gib * GIB)
 
-    def layout_of(parts: int) -> Layout:
-        return cut(corners, scan.size, extent, -(-max(extent) // parts), halo)
+    def layout_of(parts: int) -> TileLayout:
+        return tile_canvas(corners, scan.size, extent, -(-max(extent) // parts), halo)
 
-    def needed(layout: Layout) -> int:
-        windows = (window_bytes(len(some.patterns), some.canvas.pixels, scan.size) for some in layout.windows)
+    def needed(layout: TileLayout) -> int:
+        windows = (tile_bytes(len(some.patterns), some.canvas.pixels, scan.size) for some in layout.windows)
         return held + max(windows)
 
     if needed(one := layout_of(1)) <= budget:
         return one
-    few, many = 1, max(1, max(extent) // SMALLEST_EDGE)
-    least = max(needed(layout_of(many)), held + whole_bytes(extent))
+    few, many = 1, max(1, max(extent) // MIN_TILE_PX)
+    least = max(needed(layout_of(many)), held + canvas_bytes(extent))
     if least > budget:
         found = f"{options.memory_gib:g} GiB"
         raise InputError("--memory_gib", "", found, f"at least {least / GIB:.2f} GiB for a scan like {scan.source}")
@@ -216,7 +216,7 @@ def lay_out(
     return layout_of(many)
 
 
-def whole_bytes(extent: tuple[int, int]) -> int:
+def canvas_bytes(extent: tuple[int, int]) -> int:
     """Memory that a process takes for what has the size of the whole canvas."""
     pixels = extent[0] * extent[1]
-    return PROCESS_BYTES + WHOLE_PIXEL_BYTES * pixels + START_PIXEL_BYTES * min(pixels, COARSE_PIXELS)
+    return PROCESS_BYTES + WHOLE_PIXEL_BYTES * pixels + START_PIXEL_BYTES * min(pixels, MAX_FINE_PIXELS)
