@@ -31,9 +31,9 @@ Numbers = Int64[np.ndarray, " _"]
 class FittedPixels(HeldOutPixels):
     """The complement of `HeldOutPixels`: an objective without these pixels covers the held-out ones alone."""
 
-    def __init__(self, good: Bool[Tensor, "y x"], period: int, numbers: Tensor) -> None:
+    def __init__(self, good: Bool[Tensor, "y x"], period: int, pattern_index: Tensor) -> None:
         """Build the lattices; arguments as those of `HeldOutPixels`."""
-        super().__init__(good, period, pattern_index=numbers)
+        super().__init__(good, period, pattern_index=pattern_index)
         held = torch.zeros(period, good.numel(), dtype=torch.bool, device=good.device)
         held.scatter_(1, self._pixels, True)
         order = torch.argsort(held.int(), dim=1, stable=True)  # of every lattice, the fitted pixels come first
@@ -91,9 +91,9 @@ class SelfSupervision:
             turn: Number of the choice of pixels, which repeats after `period` turns.
         """
         good = self._whole.stack.good
-        numbers = self._fits + turn
-        self._problem.solver.objective = replace(self._whole, held_out=HeldOutPixels(good, self.period, numbers))
-        self._held_out = replace(self._held_out, held_out=FittedPixels(good, self.period, numbers))
+        pattern_index = self._fits + turn
+        self._problem.solver.objective = replace(self._whole, held_out=HeldOutPixels(good, self.period, pattern_index))
+        self._held_out = replace(self._held_out, held_out=FittedPixels(good, self.period, pattern_index))
         return self._problem.start
 
     def physics(self, state: Iterate) -> tuple[Iterate, CanvasMaps]:

@@ -31,7 +31,8 @@ phase that follows the gaps between sparse positions is not as slow as it seems,
 PIXEL_VARIANCE = 1 / 12
 """Mean squared distance of a pixel's area from its centre along one axis, pixels squared."""
 WELL_ILLUMINATED = 0.3
-"""Share of the largest illumination above which a pixel counts in `Levels`."""
+"""Fraction of the largest illumination above which a pixel counts in `IlluminationStats`: the interior of a scan, whose
+mean is the dose, not its faint rim."""
 
 
 Illumination = Float[Tensor, "height width"]
@@ -40,8 +41,10 @@ Illumination = Float[Tensor, "height width"]
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:
     """Return the rms distance of the probe's power from its centre along one axis, pixels; at least a pixel's own.
 
-    >>> rms_half_width(torch.eye(8)[:1] * torch.ones(8, 1))  # a line along one axis
-    1.6329931618554518
+    >>> line = torch.zeros(8, 8)
+    >>> line[:, 3] = 1.0
+    >>> round(rms_half_width(line), 3)
+    1.62
     """
     fraction = (power / power.sum()).double()
     variance = 0.0
@@ -59,12 +62,12 @@ class IlluminationStats:
 
     peak: float
     """Largest illumination, photons per pixel."""
-    light: float
-    """Mean illumination where it is above `WELL_LIT` of the peak, photons per pixel."""
+    mean: float
+    """Mean illumination where it is above `WELL_ILLUMINATED` of the peak, photons per pixel."""
     object_power: float
     """Mean squared amplitude of the object there."""
-    even_px2: float
-    """Square of the length over which the light is even, as `even_sums` has it, pixels."""
+    uniform_px2: float
+    """Square of the length over which the illumination is uniform, from `sum_uniformity`, pixels."""
 
 
 def compute_illumination_stats(illumination: Illumination, canvas: Object, brightest: float) -> IlluminationStats:
@@ -83,7 +86,11 @@ def compute_illumination_stats(illumination: Illumination, canvas: Object, brigh
 
 
 def mean_illumination(illumination: Illumination) -> float:
-    """Mean illumination where it is above `WELL_LIT` of its peak, photons per pixel."""
+    """Return the mean illumination where it is above `WELL_ILLUMINATED` of its peak, photons per pixel.
+
+    >>> mean_illumination(torch.tensor([[100.0, 80.0, 1.0]]))
+    90.0
+    """
     return float(illumination[illumination > WELL_ILLUMINATED * illumination.max()].mean())
 
 
