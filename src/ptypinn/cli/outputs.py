@@ -1,18 +1,18 @@
-"""What a stage that reconstructs leaves in its run folder, and how its headline is told."""
+"""Outputs of a run: reconstruction, pictures and report in its folder, and the headline on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.report.figures.curves import convergence_figure
-from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
+from ptypinn.report.figures.object import write_figures
+from ptypinn.report.figures.panels import make_panels
+from ptypinn.report.figures.pictures import write_pictures
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.html.report import write_report
 from ptypinn.report.html.stage_pages import render_training
@@ -20,6 +20,9 @@ from ptypinn.report.text.metric_labels import METRIC_LABELS
 from ptypinn.runs.folder import METRICS, RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.utils.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEADLINE = (
     "output_vs_truth_ratio",
@@ -32,37 +35,39 @@ HEADLINE = (
     "flux_closure",
     "typical_uncertainty",
 )
-"""Figures worth a line on the terminal."""
+"""Metrics that get a line on the terminal."""
+FIGURES = "figures"
+"""Subfolder of the figures for publications."""
 
 
-def write_products(
+def write_outputs(
     run: RunFolder,
     recon: Reconstruction,
     scan: ScanData | None,
     evaluation: Evaluation,
     inputs: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    figures: bool = False,
 ) -> None:
-    """Write the reconstruction with its figures of merit, the pictures, and the report.
+    """Write the reconstruction with its metrics, the pictures, and the report.
 
     Args:
         run: The run folder.
-        recon: What the run has made, or judged.
+        recon: The reconstruction.
         scan: The scan, where it is at hand.
-        evaluation: Figures of merit.
-        inputs: Where each input came from, for the report.
+        evaluation: Metrics of the reconstruction.
+        inputs: Record of every input file, for the report.
         seed: Seed of the run, likewise.
+        figures: Write matplotlib figures for publications too.
     """
     recon = replace(recon, metrics={**recon.metrics, **evaluation.metrics})
     with run.timed("write"):
         recon.save(run.file(RECONSTRUCTION))
-        save_picture(object_figure(recon), run.file("object.png"))
-        save_picture(probe_figure(recon), run.file("probe.png"))
-        save_picture(uncertainty_figure(recon), run.file("uncertainty.png"))
-        if evaluation.comparison is not None:
-            picture = comparison_figure(evaluation.comparison, recon.pixel_size_m, recon.scale_note)
-            save_picture(picture, run.file("comparison.png"))
-        write_report(recon, run.file(REPORT), evaluation, scan, run.record(inputs, seed))
+        panels = make_panels(recon, evaluation.comparison)
+        write_pictures(panels, recon, run.path)
+        if figures:
+            write_figures(recon, evaluation.comparison, run.file(FIGURES))
+        write_report(recon, run.file(REPORT), evaluation, scan, run.record(inputs, seed), panels)
 
 
 def write_training(
@@ -77,11 +82,11 @@ def write_training(
 
     Args:
         run: The run folder.
-        title: What was trained.
+        title: Title of the report.
         curve: Losses and learning rate by epoch.
-        inputs: Where each input came from, for the report.
+        inputs: Record of every input file, for the report.
         seed: Seed of the run, likewise.
-        remarks: What else there is to say, in sentences.
+        remarks: Further sentences for the report.
     """
     save_picture(convergence_figure(curve, "epoch"), run.file("learning_curve.png"))
     write_text(run.file(REPORT), render_training(title, curve, run.record(inputs, seed), remarks))
@@ -95,21 +100,24 @@ def save_picture(figure: Figure, path: str | Path) -> Path:
 
 
 def input_record(scan: ScanData, path: str | Path) -> dict[str, Any]:
-    """Where a scan came from, for `run_metadata.json`."""
-    known = {key: value for key, value in scan.provenance.items() if key in ("file", "format", "sha256", "options")}
-    return {"path": str(Path(path).resolve()), **known}
+    """Return the record of a scan for `run_metadata.json`."""
+    keys = ("file", "format", "sha256", "options")
+    return {"path": str(Path(path).resolve()), **{key: scan.provenance[key] for key in keys if key in scan.provenance}}
 
 
 def headline(evaluation: Evaluation) -> list[str]:
-    """Lines with the figures that matter first, and the warnings."""
+    """Return lines with the most important metrics, and the warnings."""
     names = [name for name in HEADLINE if name in evaluation.metrics]
     width = max((len(METRIC_LABELS[name].label) for name in names), default=0)
-    figures = [f"{WORDS[name].label:<{width}}  {evaluation.metrics[name]:#.4g} {METRIC_LABELS[name].unit}" for name in names]
-    return [line.rstrip() for line in figures] + [f"warning: {sentence}" for sentence in evaluation.warnings]
+    lines = [
+        f"{METRIC_LABELS[name].label:<{width}}  {evaluation.metrics[name]:#.4g} {METRIC_LABELS[name].unit}".rstrip()
+        for name in names
+    ]
+    return lines + [f"warning: {sentence}" for sentence in evaluation.warnings]
 
 
 def result_record(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
-    """The JSON object that a finished stage prints."""
+    """Return the JSON object that a finished stage prints."""
     return {
         "stage": run.stage,
         "output_dir": run.path,

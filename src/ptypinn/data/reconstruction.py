@@ -183,9 +183,9 @@ class Reconstruction:
         return recon_line(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.html.cards import card, recon_card
+        from ptypinn.report.html.cards import recon_card, render_card
 
-        return card(self, recon_card)
+        return render_card(self, recon_card)
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
         """The object, so that numpy takes a reconstruction for it."""

@@ -143,9 +143,9 @@ class ScanData:
         return scan_line(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.html.cards import card, scan_card
+        from ptypinn.report.html.cards import scan_card, render_card
 
-        return card(self, scan_card)
+        return render_card(self, scan_card)
 
     def to_xarray(self) -> xarray.Dataset:
         """Counts, positions, mask, probe and truth with their axes and units; counts on disk stay there until used.

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptypinn.report.figures.images import comparison_images
-from ptypinn.report.figures.panels import panels_of
+from ptypinn.report.figures.panels import draw_panels
 from ptypinn.report.figures.study import bias_figure, stage_figure
-from ptypinn.report.html.drawing import drawing_of
 from ptypinn.report.html.page import render_page
-from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Page, Points, Section, Table
-from ptypinn.report.html.provenance_section import origin_section
+from ptypinn.report.html.page_elements import Block, Cell, Drawing, Facts, Figures, Page, Points, Section, Table
+from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.text.metric_labels import DASH, METRIC_LABELS
 from ptypinn.studies.aggregate import BiasSummary
 from ptypinn.utils.files import write_json, write_text
@@ -48,11 +47,11 @@ COLUMNS = (
 def write_summary(
     summary: BiasSummary, folder: Path, page: Path, title: str, run: Mapping[str, Any] | None = None
 ) -> None:
-    """Write summary, table and page, each atomically, once all are made.
+    """Write summary, table and page, each atomically, once all are rendered.
 
     Args:
-        summary: What the runs show.
-        folder: Where `bias_summary.json` and `bias_summary.md` go.
+        summary: Summary of the runs.
+        folder: Folder of `bias_summary.json` and `bias_summary.md`.
         page: The HTML file.
         title: Heading of the page.
         run: Record of the run that makes it, as `RunFolder.record` gives it.
@@ -64,27 +63,27 @@ def write_summary(
 
 
 def render_summary(summary: BiasSummary, title: str, run: Mapping[str, Any] | None = None) -> str:
-    """The page as HTML text."""
+    """Return the page as HTML text."""
     sections = [_left_out(summary), _limits(summary), _table(summary), *_overview(summary.rows), *_runs(summary)]
     return render_page(
         Page(
             title=title,
             kind="Summary of runs",
             facts=_facts(summary),
-            sections=[*(section for section in sections if section), origin_section(run or {})],
+            sections=[*(section for section in sections if section), provenance_section(run or {})],
         )
     )
 
 
 def markdown(summary: BiasSummary, title: str) -> str:
-    """The table as a page of Markdown."""
+    """Return the table as a page of Markdown."""
     lines = [f"# {title}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     for row in summary.rows:
         texts = [f"**{cell.text}**" if cell.off else cell.text for cell in _cells(row)]
         lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
     lines += [
         "",
-        "Bias is reconstruction minus truth on well-lit pixels, with no amplitude fitted. Bold: out of range.",
+        "Bias is reconstruction minus truth on well-illuminated pixels, with no amplitude fitted. Bold: out of range.",
     ]
     lines += [line for text in summary.limits for line in ("", text)]
     if summary.skipped:
@@ -112,7 +111,7 @@ def _limits(summary: BiasSummary) -> Section | None:
 
 def _table(summary: BiasSummary) -> Section:
     remark = (
-        "Bias is reconstruction minus truth on well-lit pixels, with no amplitude fitted. A marked value is beyond "
+        "Bias is reconstruction minus truth on well-illuminated pixels, with no amplitude fitted. A marked value is beyond "
         "what a healthy run shows."
     )
     table = Table("Every run", COLUMNS, [_cells(row) for row in summary.rows], words=(1, 2), wide=True)
@@ -121,19 +120,19 @@ def _table(summary: BiasSummary) -> Section:
 
 def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     caption = (
-        "Reconstruction minus truth on well-lit pixels, no amplitude fitted, one global phase removed. A bar off zero "
+        "Reconstruction minus truth on well-illuminated pixels, no amplitude fitted, one global phase removed. A bar off zero "
         "is a bias; a wide bar is scatter."
     )
-    found = [_drawn("bias", "Bias", bias_figure(rows), f"Bias of amplitude and phase of {len(rows)} runs.", caption)]
+    sections = [_drawn("bias", "Bias", bias_figure(rows), f"Bias of amplitude and phase of {len(rows)} runs.", caption)]
     stages = stage_figure(rows)
     if stages is not None:
         caption = "The factor that every stage puts on the object's amplitude. All at 1: no stage loses amplitude."
-        found.append(_drawn("stages", "Stage ratios", stages, "Factors of the stages, one marker per run.", caption))
-    return found
+        sections.append(_drawn("stages", "Stage ratios", stages, "Factors of the stages, one marker per run.", caption))
+    return sections
 
 
 def _drawn(key: str, title: str, figure: Figure, alt: str, caption: str) -> Section:
-    drawing = drawing_of(figure, f"{key}-drawing", alt)
+    drawing = Drawing.of_figure(figure, f"{key}-drawing", alt)
     return Section(key, title, [Figures([drawing], caption, 1)])
 
 
@@ -145,11 +144,11 @@ def _runs(summary: BiasSummary) -> list[Section]:
     sections = []
     for number, (row, run) in enumerate(zip(summary.rows, summary.runs, strict=True), start=1):
         assert run.evaluation.comparison is not None
-        told = [f"Diagnosis: {row['verdict']}."] if row["verdict"] else []
-        blocks: list[Block] = [Points(told), Facts(_run_facts(row))]
-        rows = comparison_images(run.evaluation.comparison, equal_steps=True)
+        remarks = [f"Diagnosis: {row['verdict']}."] if row["verdict"] else []
+        blocks: list[Block] = [Points(remarks), Facts(_run_facts(row))]
+        rows = comparison_images(run.evaluation.comparison, equal_spans=True)
         for pictures, text in zip(rows, ("", caption), strict=True):
-            blocks.append(Figures(panels_of(pictures, run.recon.pixel_size_m), text))
+            blocks.append(Figures(draw_panels(pictures, run.recon.pixel_size_m), text))
         sections.append(Section(f"run-{number}", row["run"], blocks))
     return sections
 
@@ -160,13 +159,13 @@ def _run_facts(row: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     model = " ".join(str(part) for part in (row["model"], row["gridsize"] and f"gridsize {row['gridsize']}") if part)
     scale = row["prediction_scale"]
     factor = "" if scale["factor"] is None else f", factor {_number(scale['factor'])}"
-    told = [("Model", model), ("Photons per pattern", _number(row["photons"]))]
-    told.append(("Prediction scaling", f"{scale['source'] or DASH}{factor}"))
+    items = [("Model", model), ("Photons per pattern", _number(row["photons"]))]
+    items.append(("Prediction scaling", f"{scale['source'] or DASH}{factor}"))
     unseen = row["unseen"]
     if unseen["pixels"]:
         figures = f"ratio {_number(unseen['output_vs_truth_ratio'])}, r {_number(unseen['pearson_r_amplitude'])}"
-        told.append(("Where no training pattern shone", figures))
-    return [(label, Cell(text)) for label, text in (*facts, *told) if text not in ("", DASH)]
+        items.append(("Where no training pattern was", figures))
+    return [(label, Cell(text)) for label, text in (*facts, *items) if text not in ("", DASH)]
 
 
 def _cells(row: Mapping[str, Any]) -> list[Cell]:
@@ -194,9 +193,9 @@ def _bias_cells(bias: Mapping[str, float]) -> list[Cell]:
 
 
 def _furthest(stages: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:
-    """The stage on the path whose ratio is furthest from 1."""
-    told = [(str(s["stage"]), float(s["ratio"])) for s in stages if s["on_path"] and s["ratio"] and s["ratio"] > 0]
-    return max(told, key=lambda pair: abs(math.log(pair[1])), default=None)
+    """Return the stage on the path whose ratio is furthest from 1."""
+    ratios = [(str(s["stage"]), float(s["ratio"])) for s in stages if s["on_path"] and s["ratio"] and s["ratio"] > 0]
+    return max(ratios, key=lambda pair: abs(math.log(pair[1])), default=None)
 
 
 def _is_off(ratio: float) -> bool:
