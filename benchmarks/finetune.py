@@ -19,7 +19,7 @@ import torch
 
 import ptypinn as pp
 from ptypinn.models.model_file import load_weights
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
 from scenes import Scene
 from truth_comparison import TruthComparison
 
@@ -52,7 +52,7 @@ def measure(scene: Scene, start: str, epochs: int) -> dict[str, object]:
     models = {"after": tuned} if start == "none" else {"before": load_weights(_file(start)), "after": tuned}
     options, rounds = (
         pp.ReconstructConfig(refine_probe=False, device="cpu"),
-        default_rounds(estimate_illumination(scan)),
+        default_rounds(estimate_dose(scan)),
     )
     points = {
         name: comparison.measure(rounds, 0.0, pp.reconstruct(scan, model, options).object)

@@ -26,7 +26,8 @@ import torch
 from ptypinn.data.scan import ScanData
 from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, sample_translation
 from ptypinn.io.load_save import save
-from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import compute_wavelength
 from ptypinn.physics.probes import add_curvature, disk_probe
 
@@ -119,7 +120,7 @@ def write_large_scan(path: Path, frames: int, size: int) -> Path:
     wide = tile.repeat(2 + size // PERIOD, 2 + size // PERIOD)
     around = PERIOD // STEP
     corners = torch.tensor([(STEP * y, STEP * x) for y in range(around) for x in range(around)])
-    expected = to_centred(expected_counts(wide[None], make_probe(size), corners[None])).reshape(-1, size, size)
+    expected = to_centred(FAR_FIELD.predict_scan(wide[None], make_probe(size), corners[None])).reshape(-1, size, size)
     counts = torch.poisson(expected).numpy().astype(np.uint16)
     pixel = compute_wavelength(ENERGY_EV) * DISTANCE_M / (size * DETECTOR_PIXEL_M)
     optics = {"energy_eV": ENERGY_EV, "detector_distance_m": DISTANCE_M, "detector_pixel_m": DETECTOR_PIXEL_M}

@@ -19,7 +19,8 @@ from skimage.draw import line_aa
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.simulate import draw_probe, simulate
 
@@ -117,7 +118,7 @@ def make_scene(
         n_patterns = (round((extent - size) / ((1 - overlap) * 2 * radius)) + 1) ** 2
     corners = jittered_raster(rng, extent - size, n_patterns)
     counts = to_centred(
-        expected_counts(torch.from_numpy(truth)[None], torch.from_numpy(probe), torch.from_numpy(corners)[None])
+        FAR_FIELD.predict_scan(torch.from_numpy(truth)[None], torch.from_numpy(probe), torch.from_numpy(corners)[None])
     ).numpy()
     if noisy:
         counts = rng.poisson(counts.astype(np.float64)).astype(np.float32)

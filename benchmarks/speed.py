@@ -26,9 +26,9 @@ import torch
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import back_propagate, far_field
+from ptypinn.physics.propagation import back_propagate, far_field
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
+from ptypinn.losses import LIKELIHOODS
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from scenes import make_scene
@@ -104,8 +104,8 @@ def passes(scan: ScanData) -> dict[str, Callable[[], object]]:
     corners, _ = split_positions(torch.from_numpy(scan.positions_px))
     probe, canvas = torch.from_numpy(scan.require_probe()), torch.from_numpy(scan.truth)
     shifts = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)) - 0.5
-    fixed_probe = Objective(stack, corners, DATA_TERMS["poisson"], probe)
-    shifted = Objective(stack, corners, DATA_TERMS["poisson"], probe, shifts)
+    fixed_probe = Objective(stack, corners, LIKELIHOODS["poisson"], probe)
+    shifted = Objective(stack, corners, LIKELIHOODS["poisson"], probe, shifts)
 
     def two_ffts() -> None:
         for _, counts in stack:

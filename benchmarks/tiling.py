@@ -27,7 +27,8 @@ import torch
 from ptypinn.config.reconstruct import WindowOptions
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import load_weights
-from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.solvers.unrolled.loop import PASSES, UnrolledSolver
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.tiled import solve_tiled
@@ -135,7 +136,7 @@ def periodic_scan(patterns: int) -> ScanData:
     probe = curved_disk(SIZE, 14.0, PHOTONS)[None]
     grid = np.stack(np.meshgrid(*2 * [np.arange(SIDE) * STEP], indexing="ij"), -1).reshape(-1, 2)
     grid = grid + rng.integers(0, 3, grid.shape)
-    expected = expected_counts(torch.from_numpy(block)[None], torch.from_numpy(probe), torch.from_numpy(grid)[None])
+    expected = FAR_FIELD.predict_scan(torch.from_numpy(block)[None], torch.from_numpy(probe), torch.from_numpy(grid)[None])
     counts = rng.poisson(to_centred(expected).numpy().astype(float)).astype(np.float32)
     blocks = round((patterns / SIDE**2) ** 0.5)
     corners = np.stack(np.meshgrid(*2 * [np.arange(blocks) * period], indexing="ij"), -1).reshape(-1, 1, 2)

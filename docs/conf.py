@@ -33,12 +33,12 @@ exclude_patterns = ["_ext", "_jupyter"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# Tutorials run while the site is built, in the kernel under _jupyter. An error fails the build, and so does a word
-# on standard error.
+# Tutorials run while the site is built, in the kernel under _jupyter. An error fails the build, and so does any
+# output on standard error.
 os.environ["JUPYTER_PATH"] = str(HERE / "_jupyter")
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 os.environ["OMP_NUM_THREADS"] = "1"
-logging.getLogger("traitlets").setLevel(logging.WARNING)  # which the theme would have told on standard error
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # the theme's messages would go to standard error
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

@@ -1,4 +1,4 @@
-"""How dose and overlap change what can be reconstructed: one table of errors against a known truth.
+"""Tabulate the error against a known truth over dose and overlap.
 
 Every row is the same sample, measured with other photons per pattern and another distance of the positions.
 """
@@ -23,10 +23,10 @@ def main(
         )
         scan = pp.simulate(config)
         recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds, refine_probe=False))
-        found = pp.evaluate(recon, scan).metrics
-        rows.append({"photons": photons, "overlap": overlap, **{name: found[name] for name in COLUMNS}})
-        figures = " ".join(f"{found[name]:22.4f}" for name in COLUMNS)
-        print(f"{photons:9.0e} {overlap:8.2f} {scan.n_patterns:9d} {figures}")
+        metrics = pp.evaluate(recon, scan).metrics
+        rows.append({"photons": photons, "overlap": overlap, **{name: metrics[name] for name in COLUMNS}})
+        values = " ".join(f"{metrics[name]:22.4f}" for name in COLUMNS)
+        print(f"{photons:9.0e} {overlap:8.2f} {scan.n_patterns:9d} {values}")
     return rows
 
 
@@ -37,6 +37,6 @@ if __name__ == "__main__":
         "--overlaps", type=float, nargs="+", default=[0.5, 0.7], help="linear, of neighbouring positions"
     )
     parser.add_argument("--size", type=int, default=160, help="edge of the sample, pixels")
-    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
+    parser.add_argument("--rounds", type=int, help="of the solver; default: by dose")
     options = parser.parse_args()
     main(options.doses, options.overlaps, options.size, options.rounds)

@@ -1,4 +1,4 @@
-"""A raster of electron diffraction patterns (4D-STEM) in an NPY file: its phase, and its dose in electrons.
+"""Reconstruct a raster of electron diffraction patterns (4D-STEM) from an NPY file, with its dose in electrons.
 
 The raster is simulated first: a weak phase object, and a detector with 40 units per electron.
 """
@@ -14,7 +14,7 @@ SIDE, STEP_PX, SIZE = 12, 3, 32
 PIXEL_M, GAIN = 0.4e-10, 40.0
 
 
-def simulated(path: Path) -> Path:
+def simulate_raster(path: Path) -> Path:
     """Write a raster (y, x, rows, columns) of floats in detector units, and the probe beside it."""
     span = SIZE + STEP_PX * (SIDE - 1)
     sample = {"object": "grf", "object_size": (span, span), "amplitude_range": (1.0, 1.0)}
@@ -27,19 +27,19 @@ def simulated(path: Path) -> Path:
 
 
 def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, float]:
-    raster = simulated(folder / "raster.npy")
+    raster = simulate_raster(folder / "raster.npy")
     config = pp.LoadConfig(
         energy_eV=80e3,  # the accelerating voltage
         detector_gain=GAIN,  # units per electron
         pixel_size_m=PIXEL_M,  # or the camera length and the detector's pixel
         scan_step_m=STEP_PX * PIXEL_M,
-        probe=str(folder / "probe.npy"),  # a guess of the defocused probe will do
+        probe=str(folder / "probe.npy"),  # a guess of the defocused probe suffices
     )
     scan = pp.load(raster, config)
     print(scan)
     recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds))
-    per_pixel = float(np.median(recon.illumination[recon.well_lit()]))
-    dose = per_pixel / (PIXEL_M * 1e10) ** 2
+    photons_per_pixel = float(np.median(recon.illumination[recon.well_lit()]))
+    dose = photons_per_pixel / (PIXEL_M * 1e10) ** 2
     phase = np.angle(recon.object[recon.well_lit()])
     print(f"dose {dose:.3g} electrons per square ångström; phase varies by {phase.std():.2g} rad")
     recon.plot(title=f"{dose:.3g} e/Å²").savefig(folder / "object.png", dpi=150)
@@ -49,6 +49,6 @@ def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, fl
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("runs/electrons_4dstem"))
-    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
+    parser.add_argument("--rounds", type=int, help="of the solver; default: by dose")
     options = parser.parse_args()
     main(options.output_dir, options.rounds)

@@ -1,4 +1,4 @@
-"""From a scan file to a picture, a report and a file that other programs open: for who has just measured.
+"""Turn a scan file into a picture, a report and a file that other programs open.
 
 Without a file, a small scan is simulated first, so that the example runs as it is.
 """
@@ -33,8 +33,8 @@ def main(scan_file: Path | None, folder: Path, rounds: int | None = None) -> pp.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scan_file", type=Path, nargs="?", help="CXI, HDF5, NPZ and others; none simulates one")
+    parser.add_argument("scan_file", type=Path, nargs="?", help="CXI, HDF5, NPZ and others; default: a simulated one")
     parser.add_argument("--output-dir", type=Path, default=Path("runs/picture_and_report"))
-    parser.add_argument("--rounds", type=int, help="of the solver; as many as usual by default")
+    parser.add_argument("--rounds", type=int, help="of the solver; default: by dose")
     options = parser.parse_args()
     main(options.scan_file, options.output_dir, options.rounds)

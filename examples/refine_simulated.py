@@ -1,4 +1,4 @@
-"""Simulate a scan with a known truth, solve it, and see how close the amplitude comes without any fit."""
+"""Simulate a scan with a known truth, solve it, and compare the amplitude with the truth without any fit."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Train the network on one scan, then reconstruct another scan of the same kind with it in one sweep."""
+"""Train the network on one scan, then apply it to another scan of the same kind."""
 
 import argparse
 from pathlib import Path
@@ -8,12 +8,12 @@ import ptypinn as pp
 
 def main(folder: Path, epochs: int, photons: float) -> dict[str, float]:
     sample = {"object": "lines", "object_size": (128, 128), "photons": photons}
-    seen = pp.simulate(pp.SimulateConfig(**sample, seed=1))
-    unseen = pp.simulate(pp.SimulateConfig(**sample, seed=2))
-    model = pp.train(seen, pp.TrainConfig(epochs=epochs), output_dir=folder)
-    recon = pp.reconstruct(unseen, model)
-    recon.save(folder / "unseen.h5")
-    metrics = pp.evaluate(recon, unseen).metrics
+    training_scan = pp.simulate(pp.SimulateConfig(**sample, seed=1))
+    new_scan = pp.simulate(pp.SimulateConfig(**sample, seed=2))
+    model = pp.train(training_scan, pp.TrainConfig(epochs=epochs), output_dir=folder)
+    recon = pp.reconstruct(new_scan, model)
+    recon.save(folder / "new_scan.h5")
+    metrics = pp.evaluate(recon, new_scan).metrics
     for name in ("output_vs_truth_ratio", "pearson_r_amplitude", "pearson_r_phase", "flux_closure"):
         print(f"{name:22} {metrics[name]:.3f}")
     return metrics

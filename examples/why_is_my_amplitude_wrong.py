@@ -1,6 +1,6 @@
-"""Find the stage that lost amplitude: a scan whose amplitudes are taken for counts, and what the diagnosis says.
+"""Find the stage that lost amplitude: a scan whose amplitudes are taken for counts, and its diagnosis.
 
-The same two calls, `load` and `diagnose`, judge files of your own.
+The same calls, `load`, `refine` and `diagnose`, work for files of your own.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import numpy as np
 import ptypinn as pp
 
 
-def spoiled(path: Path) -> Path:
-    """A file as some instruments write it: square roots of counts, under a name that does not say so."""
+def write_amplitudes(path: Path) -> Path:
+    """Write a file like some instruments: square roots of counts, under a name that does not show it."""
     scan = pp.simulate(pp.SimulateConfig(size=32, object_size=(96, 96), photons=1e5))
     amplitudes = np.sqrt(np.asarray(scan.counts, np.float32))
     arrays = {"positions_px": scan.positions_px, "probe": scan.require_probe()}
@@ -22,17 +22,17 @@ def spoiled(path: Path) -> Path:
 
 
 def main(folder: Path, iterations: int) -> dict[str, pp.Diagnosis]:
-    path, found = spoiled(folder / "scan.npz"), {}
+    path, diagnoses = write_amplitudes(folder / "scan.npz"), {}
     for domain in ("counts", "amplitude"):
         scan = pp.load(path, pp.LoadConfig(domain=domain, photons=1e5))
         recon = pp.refine(scan, pp.RefineConfig(iterations=iterations, refine_probe=False))
-        found[domain] = pp.diagnose(recon, scan)
-        lit = recon.well_lit()
-        print(f"patterns taken for {domain}: mean amplitude {np.abs(recon.object[lit]).mean():.4g}")
-        print(f"  {found[domain].verdict}")
-        for finding in found[domain].findings:
+        diagnosis = diagnoses[domain] = pp.diagnose(recon, scan)
+        illuminated = recon.well_lit()
+        print(f"patterns taken for {domain}: mean amplitude {np.abs(recon.object[illuminated]).mean():.4g}")
+        print(f"  {diagnosis.verdict}")
+        for finding in diagnosis.findings:
             print(f"  {finding.stage}: {finding.advice}")
-    return found
+    return diagnoses
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The reference of the modules, written from the packages themselves so that it cannot be stale.
 
 A line such as `<!-- modules: physics, solvers.unrolled -->` is replaced by one section per public module of these
-packages, in the order of the line; a name that is no package is that module alone.
+packages, in the order of the line; a name that is no package is that module alone. Names that another page of the reference has are left to it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 FOLDER = "reference/modules/"
+REFERENCE = Path(__file__).parents[1] / "reference"
 MARKER = re.compile(r"^<!-- modules: ([\w., ]+) -->$", re.M)
+DOCUMENTED = re.compile(r"^\.\. auto(?:class|function|exception):: (ptypinn[\w.]*)\.(\w+)$", re.M)
 
 
 def module_names(listed: str) -> Iterator[str]:
@@ -34,11 +38,26 @@ def module_names(listed: str) -> Iterator[str]:
         yield from (f"{name}.{module}" for module in modules if not module.startswith("_"))
 
 
+@cache
+def names_elsewhere() -> dict[str, list[str]]:
+    """Return the names that the other pages of the reference document, by the module that defines them."""
+    names: dict[str, list[str]] = {}
+    for page in sorted(REFERENCE.glob("*.md")):
+        for module, name in DOCUMENTED.findall(page.read_text(encoding="utf-8")):
+            documented = getattr(importlib.import_module(module), name)
+            names.setdefault(documented.__module__, []).append(name)
+    return names
+
+
 def sections(listed: str) -> str:
     """Return Markdown with one section per module that a marker lists."""
-    return "\n".join(
-        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n" for name in module_names(listed)
-    )
+    return "\n".join(_section(name) for name in module_names(listed))
+
+
+def _section(name: str) -> str:
+    excluded = ", ".join(names_elsewhere().get(name, ()))
+    options = f"   :members:\n   :exclude-members: {excluded}\n" if excluded else "   :members:\n"
+    return f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n{options}```\n"
 
 
 def expand_markers(app: Sphinx, name: str, source: list[str]) -> None:

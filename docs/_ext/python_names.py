@@ -1,13 +1,14 @@
-"""The reference of Python names: docstrings as plain prose, dataclasses by their fields, and where annotations lead.
+"""The reference of Python names: docstrings as plain prose, dataclasses by their fields, and links of annotations.
 
-Docstrings are prose in which single backticks mean code, as on the other pages. What reStructuredText or napoleon would
-take for markup of its own is kept from them.
+Docstrings are prose in which single backticks mean code, as on the other pages. Characters that
+reStructuredText or napoleon would take for markup are escaped.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from typing import Any
 
 from docutils import nodes
@@ -19,10 +20,19 @@ from sphinx.util.nodes import make_refnode
 PYTHON = "https://docs.python.org/3/library"
 NUMPY = "https://numpy.org/doc/stable/reference"
 TORCH = "https://docs.pytorch.org/docs/stable"
+H5PY = "https://docs.h5py.org/en/stable/high"
+LIGHTNING = "https://lightning.ai/docs/pytorch/stable"
+MATPLOTLIB = "https://matplotlib.org/stable/api"
 JAXTYPING = "https://docs.kidger.site/jaxtyping/api/array/"
 
 ELSEWHERE = {
-    "h5py._hl.files.File": "https://docs.h5py.org/en/stable/high/file.html#h5py.File",
+    "h5py._hl.files.File": f"{H5PY}/file.html#h5py.File",
+    "h5py._hl.group.Group": f"{H5PY}/group.html#h5py.Group",
+    "h5py._hl.dataset.Dataset": f"{H5PY}/dataset.html#h5py.Dataset",
+    "lightning.pytorch.core.module.LightningModule": f"{LIGHTNING}/common/lightning_module.html",
+    "lightning.pytorch.trainer.trainer.Trainer": f"{LIGHTNING}/common/trainer.html",
+    "matplotlib.axes._axes.Axes": f"{MATPLOTLIB}/axes_api.html#matplotlib.axes.Axes",
+    "matplotlib.image.AxesImage": f"{MATPLOTLIB}/image_api.html#matplotlib.image.AxesImage",
     "numpy.ndarray": f"{NUMPY}/generated/numpy.ndarray.html",
     "numpy.dtype": f"{NUMPY}/generated/numpy.dtype.html",
     "numpy.random._generator.Generator": f"{NUMPY}/random/generator.html",
@@ -32,11 +42,11 @@ ELSEWHERE = {
     "torch.nn.modules.module.Module": f"{TORCH}/generated/torch.nn.Module.html",
     "torch.utils.data.dataloader.DataLoader": f"{TORCH}/data.html#torch.utils.data.DataLoader",
     "xarray.Dataset": "https://docs.xarray.dev/en/stable/generated/xarray.Dataset.html",
-    "matplotlib.figure.Figure": "https://matplotlib.org/stable/api/figure_api.html#matplotlib.figure.Figure",
+    "matplotlib.figure.Figure": f"{MATPLOTLIB}/figure_api.html#matplotlib.figure.Figure",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
 }
-"""Pages of other projects by the names that annotations use; nothing is fetched while the site is built."""
-ABSTRACT = ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
+"""Pages of other projects by the names that annotations use; nothing is fetched during the build."""
+ABSTRACT = ("Callable", "Collection", "Generator", "Iterable", "Iterator", "Mapping", "Sequence", "Set")
 ELSEWHERE |= {f"collections.abc.{name}": f"{PYTHON}/collections.abc.html#collections.abc.{name}" for name in ABSTRACT}
 BITS = ("Complex", "Complex64", "Complex128", "Float", "Float32", "Float64", "Int", "Int64", "UInt")
 NUMBERS = (*BITS, "Bool", "Inexact", "Num", "Real", "Shaped")
@@ -48,7 +58,7 @@ COLON, HIDDEN_COLON = ":", "\ufffc"
 
 
 def protect(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
-    """Before napoleon: escape what is no markup; in a field's docstring, what stands before a colon is no type."""
+    """Escape plain text before napoleon; in a field's docstring, the text before a colon is no type."""
     parts = CODE.split("\n".join(lines))
     parts[::2] = [MARKUP.sub(r"\\\1", part) for part in parts[::2]]
     text = "".join(parts)
@@ -56,35 +66,42 @@ def protect(app: Sphinx, what: str, name: str, obj: object, options: Any, lines:
 
 
 def restore(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
-    """After napoleon: colons as they were."""
+    """Restore colons after napoleon."""
     lines[:] = [line.replace(HIDDEN_COLON, COLON) for line in lines]
 
 
 def signature(
-    app: Sphinx, what: str, name: str, obj: object, options: Any, shown: str | None, returned: str | None
+    app: Sphinx, what: str, name: str, obj: object, options: Any, arguments: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Spell defaults out, and leave the signature of a dataclass to its fields, which follow with their meaning."""
+    """Spell out defaults, and omit the signature of a dataclass, whose fields follow."""
     if what == "class" and dataclasses.is_dataclass(obj):
         return "", None
-    return (re.sub(r"(\w+Config) = DEFAULTS", r"\1 = \1()", shown) if shown else shown), returned
+    return (re.sub(r"(\w+Config) = DEFAULTS", r"\1 = \1()", arguments) if arguments else arguments), returned
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Node | None:
-    """Lead an annotation to the one documented name that it is the end of, or to another project's page."""
+    """Link an annotation to the one documented name that it abbreviates, or to another project's page."""
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"].partition("[")[0]
-    places = {place for name, place in ELSEWHERE.items() if name == target or name.endswith(f".{target}")}
-    if len(places) == 1:
-        return nodes.reference("", "", content, internal=False, refuri=places.pop())
-    found = env.domains.python_domain.find_obj(env, "", "", target, None, 1)
-    if len(found) != 1 or "." in target:
-        return None
-    return make_refnode(app.builder, node["refdoc"], found[0][1].docname, found[0][1].node_id, content, found[0][0])
+    pages = {page for name, page in ELSEWHERE.items() if name == target or name.endswith(f".{target}")}
+    if len(pages) == 1:
+        return nodes.reference("", "", content, internal=False, refuri=pages.pop())
+    matches = env.domains.python_domain.find_obj(env, "", "", target, None, 1)
+    if len(matches) == 1 and "." not in target:
+        name, entry, *_ = matches[0]
+        return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
+    return content if not matches and _is_alias(node.get("py:module"), target) else None
+
+
+def _is_alias(module: str | None, name: str) -> bool:
+    """Return True for a name of a module that stands for an annotation and is no class, which needs no link."""
+    value = getattr(sys.modules.get(module or ""), name, None)
+    return value is not None and (not isinstance(value, type) or value.__module__.startswith("jaxtyping"))
 
 
 def plain_object(app: Sphinx, doctree: nodes.document) -> None:
-    """Take `object` in annotations for Python's, which needs no link, and not for an attribute of that name."""
+    """Treat `object` in annotations as Python's, without a link, not as an attribute of that name."""
     for node in list(doctree.findall(pending_xref)):
         if node.get("refdomain") == "py" and node["reftarget"] == "object":
             node.replace_self(node.children)

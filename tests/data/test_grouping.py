@@ -10,7 +10,7 @@ from ptypinn.data.datamodule import ScanDataModule, WindowDataset, WindowSampler
 from ptypinn.data.grouping import cluster_groups, group_neighbours, hold_out_clusters, split_parts
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 
 SEEDS = st.integers(0, 2**16)
 COUNTS = st.integers(1, 40)

@@ -98,7 +98,7 @@ def test_a_simulated_scan_is_refined_on_the_true_scale(elsewhere):
 def test_a_network_reconstructs_a_scan_that_it_has_not_seen(elsewhere):
     found = example("train_and_reconstruct")
     assert found["flux_closure"] == pytest.approx(1, abs=0.2)
-    assert (elsewhere / "model" / "unseen.h5").exists()
+    assert (elsewhere / "model" / "new_scan.h5").exists()
 
 
 def test_arrays_of_any_origin_become_a_scan_file(elsewhere):

@@ -10,7 +10,8 @@ from ptypinn.models.blocks import texture, transmitted_amplitude
 from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.features import projected_patches, unit_energy
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.forward import diffract, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler, compute_input_scale
 
@@ -83,11 +84,11 @@ def test_head_is_unbounded_and_never_saturates(modulus, phase):
 
 def test_projection_finds_the_object_where_vacuum_is_the_answer_and_a_phase_step_elsewhere():
     probe = curved_probe()
-    vacuum = to_centred(diffract(torch.ones(1, 32, 32, dtype=torch.complex64), probe[None])).sqrt()
+    vacuum = to_centred(FAR_FIELD.predict_counts(torch.ones(1, 32, 32, dtype=torch.complex64), probe[None])).sqrt()
     assert projected_patches(unit_energy(vacuum[None]), probe).abs().max() < 1e-3
     sample = torch.ones(1, 32, 32, dtype=torch.complex64)
     sample[:, :, 16:] = torch.polar(torch.tensor(1.0), torch.tensor(0.4))
-    seen = projected_patches(unit_energy(to_centred(diffract(sample, probe[None])).sqrt()[None]), probe)[0, 0]
+    seen = projected_patches(unit_energy(to_centred(FAR_FIELD.predict_counts(sample, probe[None])).sqrt()[None]), probe)[0, 0]
     light = probe[0].abs().square()
     left, right = ((seen.imag * light)[:, part].sum() / light[:, part].sum() for part in (slice(0, 15), slice(17, 32)))
     assert right - left > 0.1
@@ -115,7 +116,7 @@ def test_patches_keep_when_probe_and_dose_change_together_and_grow_with_dose_alo
 def test_patch_of_vacuum_is_vacuum_with_masked_pixels_and_several_modes():
     mask = torch.rand((32, 32), generator=torch.Generator().manual_seed(0)) > 0.3
     model = predictor(modes=2, mask=mask)
-    counts = diffract(torch.ones(1, 32, 32, dtype=torch.complex64), model.probe.detach()[None])[None]
+    counts = FAR_FIELD.predict_counts(torch.ones(1, 32, 32, dtype=torch.complex64), model.probe.detach()[None])[None]
     dirty = torch.where(mask, counts, torch.nan)
     with torch.no_grad():
         assert torch.equal(model.patches(torch.where(mask, counts, 1e9)), model.patches(dirty))

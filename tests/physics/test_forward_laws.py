@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.physics import patches as patches_module
-from ptypinn.physics.forward import back_propagate, diffract, expected_counts, far_field, to_centred, to_fft_order
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import back_propagate, far_field, to_centred, to_fft_order
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import add_patches, extract_patches, bounding_canvas, place_patches, split_positions
 from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
@@ -84,7 +85,7 @@ def test_forward_model_matches_a_plain_numpy_reference(seed, modes):
     size, positions = 16, np.random.default_rng(seed).uniform(0, 8, (4, 2))
     canvas, probe = random_complex((26, 26), seed), random_complex((modes, size, size), seed + 1)
     corners, fractions = split_positions(torch.from_numpy(positions))
-    ours = expected_counts(canvas[None], probe, corners, fractions.double()).numpy()
+    ours = FAR_FIELD.predict_scan(canvas[None], probe, corners, fractions.double()).numpy()
     q = np.fft.fftfreq(size)
     for j, position in enumerate(positions):
         y, x = np.round(position).astype(int)
@@ -103,15 +104,15 @@ def test_counts_follow_the_object_when_both_are_translated(seed):
     canvas, probe = random_complex((40, 40), seed), random_complex((1, 16, 16), seed + 1)
     corners = random_corners(1, 5, 10, seed)
     moved = torch.roll(canvas, (7, 3), (0, 1))
-    before = expected_counts(canvas[None], probe, corners)
-    after = expected_counts(moved[None], probe, corners + torch.tensor([7, 3]))
+    before = FAR_FIELD.predict_scan(canvas[None], probe, corners)
+    after = FAR_FIELD.predict_scan(moved[None], probe, corners + torch.tensor([7, 3]))
     torch.testing.assert_close(before, after)
 
 
 def test_incoherent_modes_add_intensities_never_fields():
     patches, probe = random_complex((3, 16, 16), 0), random_complex((2, 16, 16), 1)
-    apart = diffract(patches, probe[None, :1]) + diffract(patches, probe[None, 1:])
-    torch.testing.assert_close(diffract(patches, probe[None]), apart)
+    apart = FAR_FIELD.predict_counts(patches, probe[None, :1]) + FAR_FIELD.predict_counts(patches, probe[None, 1:])
+    torch.testing.assert_close(FAR_FIELD.predict_counts(patches, probe[None]), apart)
 
 
 @pytest.mark.parametrize("fractions", [None, torch.tensor([[0.2, -0.4], [0.0, 0.3]], dtype=torch.float64)])
@@ -120,7 +121,7 @@ def test_gradients_of_the_forward_model_are_exact(fractions):
     corners = random_corners(1, 2, 3, 2)
     canvas.requires_grad_(True)
     probe.requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda c, p: expected_counts(c, p, corners, fractions), (canvas, probe))
+    assert torch.autograd.gradcheck(lambda c, p: FAR_FIELD.predict_scan(c, p, corners, fractions), (canvas, probe))
 
 
 def test_patches_are_added_onto_a_canvas_in_place():

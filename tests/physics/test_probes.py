@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.forward import far_field, to_centred
+from ptypinn.physics.propagation import far_field, to_centred
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import (
     ZonePlate,

@@ -8,7 +8,8 @@ import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task, refine_lsqml, run_lsqml
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions
@@ -43,7 +44,7 @@ def scan_without_noise(*, fractional: bool = False, truth: bool = True, photons:
     positions = np.clip(positions + rng.uniform(-1, 1, positions.shape), 0, span)
     positions = positions if fractional else np.rint(positions)
     corners, rest = split_positions(torch.from_numpy(positions))
-    counts = expected_counts(torch.from_numpy(object_)[None], torch.from_numpy(probe), corners, rest)
+    counts = FAR_FIELD.predict_scan(torch.from_numpy(object_)[None], torch.from_numpy(probe), corners, rest)
     return ScanData(
         counts=to_centred(counts).numpy(),
         positions_px=positions,

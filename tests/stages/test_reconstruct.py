@@ -50,13 +50,14 @@ def make_bundle(scan, gridsize=1, asleep=False, drift=1.0):
 
 def flat_scan(scan, value):
     """The scan of a constant object, without noise."""
-    from ptypinn.physics.forward import diffract, to_centred
+    from ptypinn.physics.forward import FAR_FIELD
+    from ptypinn.physics.propagation import to_centred
     from ptypinn.physics.shift import shift_probe
 
     fractions = torch.from_numpy(scan.positions_px - np.round(scan.positions_px)).float()
     probes = shift_probe(torch.from_numpy(scan.probe), fractions)
     patches = torch.full((len(probes), 32, 32), value, dtype=torch.complex64)
-    counts = to_centred(diffract(patches, probes)).numpy()
+    counts = to_centred(FAR_FIELD.predict_counts(patches, probes)).numpy()
     record = {**scan.provenance, "photons_expected": scan.provenance["photons_probe"] * value**2}
     return scan.replace(counts=counts, truth=np.full_like(scan.truth, value), provenance=record)
 

@@ -15,7 +15,7 @@ import ptypinn.stages.train as training
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
-from ptypinn.losses import LOSSES
+from ptypinn.losses import LIKELIHOODS, Poisson
 from ptypinn.models.model_file import load_bundle
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import compute_input_scale
@@ -137,12 +137,13 @@ def test_nothing_to_resume_is_said(scan, tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(scan, tmp_path, monkeypatch):
-    def broken(predicted, measured, mask):
-        calls.append(1)
-        return predicted.sum((1, 2)) * (torch.nan if len(calls) > 2 else 1.0)
+    class Broken(Poisson):
+        def pattern_loss(self, predicted, measured, mask):
+            calls.append(1)
+            return predicted.sum((1, 2)) * (torch.nan if len(calls) > 2 else 1.0)
 
     calls = []
-    monkeypatch.setitem(LOSSES, "poisson", broken)
+    monkeypatch.setitem(LIKELIHOODS, "poisson", Broken())
     with pytest.raises(InputError, match=r"epoch 0, batch 2.*nan.*--learning_rate") as failure:
         train(scan, TrainConfig(**{**TINY, "batch_size": 1}), output_dir=tmp_path)
     assert "\n" not in str(failure.value)

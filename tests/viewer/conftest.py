@@ -22,7 +22,7 @@ from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.runs.snapshots import Snapshots
 from ptypinn.stages.simulate import simulate
 from ptypinn.viewer.run_index import RunIndex
-from ptypinn.viewer.server import create_app, open_socket, create_server
+from ptypinn.viewer.server import create_app, create_server, open_socket
 
 KEY = "sesame"
 HEIGHT, WIDTH = 300, 420
@@ -53,7 +53,7 @@ def recon(scan: ScanData) -> Reconstruction:
 
 @pytest.fixture(scope="session")
 def home(scan: ScanData, recon: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs, one with half the amplitude and a phase ramp, one in progress, one without its scan, and a coarser file."""
+    """Two finished runs, the second with a phase ramp; one in progress, one without its scan, and a coarser file."""
     folder = tmp_path_factory.mktemp("home") / "runs"
     path = save(scan, folder.parent / "scan.h5")
     record = {"file": path.name, "format": "native", "sha256": file_hash(path), "options": {}}

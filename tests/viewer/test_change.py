@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.viewer.conftest import Viewer, write_finished_run
-from tests.viewer.test_page import SMALL, Look, choose, says, until
+from tests.viewer.test_page import SMALL, Canvas, choose, until, wait_for_text
 
 from ptypinn.runs.folder import RECONSTRUCTION
 
@@ -19,71 +19,71 @@ def mine(recon, tmp_path):
     """A viewer of one run that may be harmed."""
     place = tmp_path / "runs" / "mine"
     write_finished_run(place, recon, {}, [])
-    here = Viewer(tmp_path / "runs")
-    yield here, place
-    here.stop()
+    server = Viewer(tmp_path / "runs")
+    yield server, place
+    server.stop()
 
 
 @pytest.fixture
-def looked_at(mine, open_page):
-    here, place = mine
-    page = open_page(here.address(f"/run/{here.ids['mine']}"), viewport=SMALL, refused=True)
-    return page, Look(page), place
+def opened(mine, open_page):
+    server, place = mine
+    page = open_page(server.address(f"/run/{server.ids['mine']}"), viewport=SMALL, refused=True)
+    return page, Canvas(page), place
 
 
-def test_a_run_that_goes_is_told_and_found_again(looked_at, recon):
-    page, look, place = looked_at
-    before = look.settled()
+def test_a_run_that_goes_is_told_and_found_again(opened, recon):
+    page, canvas, place = opened
+    before = canvas.settled()
     aside = place.rename(place.parent.parent / "aside")
-    says(page, "#connection-error", "no such run")
-    assert np.ptp(look.pixels()[..., :3]) > 50  # what was seen stays in sight
+    wait_for_text(page, "#connection-error", "no such run")
+    assert np.ptp(canvas.pixels()[..., :3]) > 50  # the last picture stays visible
     aside.rename(place)
     until(page, "document.querySelector('#connection-error').hidden")
-    np.testing.assert_array_equal(look.settled(), before)
+    np.testing.assert_array_equal(canvas.settled(), before)
     page.goto(page.url.split("#")[0][:-1] + "x")
     assert page.inner_text("h1") == "No such run"
     page.click("text=Runs")
     page.wait_for_selector("li.card")
 
 
-def test_a_run_that_is_written_again_is_shown_as_it_is_now(looked_at, recon):
-    page, look, place = looked_at
+def test_a_run_that_is_written_again_is_shown_as_it_is_now(opened, recon):
+    page, canvas, place = opened
     choose(page, "phase")
-    before = look.settled()
+    before = canvas.settled()
     replace(recon, object=recon.object[::-1].copy()).save(place / RECONSTRUCTION)
     deadline = time.monotonic() + 15
-    while (np.abs(look.settled() - before).max(axis=-1) > 8).mean() < 0.1:
+    while (np.abs(canvas.settled() - before).max(axis=-1) > 8).mean() < 0.1:
         assert time.monotonic() < deadline, "the page has not followed"
 
 
-def test_a_file_that_breaks_is_told_in_words(looked_at):
-    page, look, place = looked_at
-    look.settled()
+def test_a_file_that_breaks_is_told_in_words(opened):
+    page, canvas, place = opened
+    canvas.settled()
     whole = (place / RECONSTRUCTION).read_bytes()
     (place / RECONSTRUCTION).write_bytes(whole[: len(whole) // 2])
-    says(page, "[data-run=error]", "damaged")
-    says(page, "#empty", "no object")
+    wait_for_text(page, "[data-run=error]", "damaged")
+    wait_for_text(page, "#empty", "no object")
 
 
 def test_a_run_without_an_object_is_clicked_without_harm(mine, open_page):
-    here, place = mine
+    server, place = mine
     (place / RECONSTRUCTION).unlink()
-    page = open_page(here.address(f"/run/{here.ids['mine']}"), viewport=SMALL)
-    says(page, "#empty", "no object")
+    page = open_page(server.address(f"/run/{server.ids['mine']}"), viewport=SMALL)
+    wait_for_text(page, "#empty", "no object")
     page.click("#view", position={"x": 200, "y": 200})
     page.keyboard.press("l")
     assert not page.locator("#profile").is_visible()
 
 
 def test_two_browsers_look_at_the_same_run_each_in_its_own_way(mine, open_page):
-    here, _ = mine
-    pages = [open_page(here.address(f"/run/{here.ids['mine']}"), viewport=SMALL) for _ in range(2)]
-    looks = [Look(page) for page in pages]
-    first = looks[0].settled()
-    assert looks[1].changes(lambda: choose(pages[1], "complex"))
-    assert looks[0].changes(lambda: pages[0].click("#closer"))
+    server, _ = mine
+    pages = [open_page(server.address(f"/run/{server.ids['mine']}"), viewport=SMALL) for _ in range(2)]
+    canvases = [Canvas(page) for page in pages]
+    first = canvases[0].settled()
+    assert canvases[1].changes(lambda: choose(pages[1], "complex"))
+    assert canvases[0].changes(lambda: pages[0].click("#closer"))
     pages[0].click("#fit")
-    np.testing.assert_array_equal(looks[0].settled(), first)
+    np.testing.assert_array_equal(canvases[0].settled(), first)
 
 
 @pytest.fixture
@@ -94,9 +94,9 @@ def crowd(recon, tmp_path):
     write_finished_run(home / "run000", small, {}, [])
     for number in range(1, MANY):
         shutil.copytree(home / "run000", home / f"run{number:03d}")
-    here = Viewer(home)
-    yield here
-    here.stop()
+    server = Viewer(home)
+    yield server
+    server.stop()
 
 
 def test_many_runs_are_listed_and_filtered(crowd, open_page):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ptypinn.runs.snapshots import Snapshots
 
-WHOLE = "#view[data-drawn=whole]"
+COMPLETE = "#view[data-drawn=complete]"
 SMALL = {"width": 900, "height": 600}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
@@ -28,24 +28,24 @@ READ_CANVAS = """() => {
 
 
 def until(page, expression):
-    """Wait until a JavaScript expression holds; asked from outside, as the page's policy forbids to evaluate texts."""
+    """Wait until a JavaScript expression holds; polled from outside, since the page's policy forbids `eval`."""
     deadline = time.monotonic() + 15
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"never: {expression}"
         page.wait_for_timeout(50)
 
 
-def says(page, selector, words):
-    """Wait until an element contains words."""
-    until(page, f"document.querySelector({json.dumps(selector)}).textContent.includes({json.dumps(words)})")
+def wait_for_text(page, selector, text):
+    """Wait until an element contains a text."""
+    until(page, f"document.querySelector({json.dumps(selector)}).textContent.includes({json.dumps(text)})")
 
 
-class Look:
-    """What the canvas shows, and the mouse over it."""
+class Canvas:
+    """The canvas of a page, and the mouse over it."""
 
     def __init__(self, page):
         self.page = page
-        page.wait_for_selector(WHOLE)
+        page.wait_for_selector(COMPLETE)
         self.box = page.locator("#view").bounding_box()
 
     def pixels(self):
@@ -54,10 +54,10 @@ class Look:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA")).astype(int)
 
     def settled(self):
-        """The canvas once everything has come and nothing moves any more."""
+        """The canvas once everything has arrived and nothing changes any more."""
         last, deadline = None, time.monotonic() + 15
         while time.monotonic() < deadline:
-            self.page.wait_for_selector(WHOLE)
+            self.page.wait_for_selector(COMPLETE)
             now = self.pixels()
             if last is not None and np.array_equal(now, last):
                 return now
@@ -65,19 +65,19 @@ class Look:
             self.page.wait_for_timeout(60)
         raise AssertionError("the canvas does not come to rest")
 
-    def changes(self, act, share=0.05):
-        """Whether an action changes more than a share of the canvas."""
+    def changes(self, act, fraction=0.05):
+        """Return True if an action changes more than a fraction of the canvas."""
         before = self.settled()
         act()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             after = self.settled()
-            if (np.abs(after - before).max(axis=-1) > 8).mean() > share:
+            if (np.abs(after - before).max(axis=-1) > 8).mean() > fraction:
                 return True
         return False
 
     def at(self, x, y):
-        """A point of the view by shares of its size, on the page."""
+        """A point of the view by fractions of its size, on the page."""
         return self.box["x"] + x * self.box["width"], self.box["y"] + y * self.box["height"]
 
     def drag(self, start, end):
@@ -92,7 +92,7 @@ class Look:
 def run_page(viewer, open_page):
     def open_run(name="good", **options):
         page = open_page(viewer.address(f"/run/{viewer.ids[name]}"), **{"viewport": SMALL, **options})
-        return page, Look(page)
+        return page, Canvas(page)
 
     return open_run
 
@@ -102,31 +102,31 @@ def choose(page, layer):
 
 
 def test_a_run_is_drawn_and_every_layer_looks_different(run_page):
-    page, look = run_page()
+    page, canvas = run_page()
     assert page.inner_text("h1") == "good"
     assert page.inner_text("#badge") == "no warning"
-    first = look.settled()
+    first = canvas.settled()
     assert len(np.unique(first.reshape(-1, 4), axis=0)) > 100
     for layer in ("phase", "complex", "illumination", "amplitude"):
-        assert look.changes(lambda layer=layer: choose(page, layer)), layer
-    np.testing.assert_array_equal(look.settled(), first)
+        assert canvas.changes(lambda layer=layer: choose(page, layer)), layer
+    np.testing.assert_array_equal(canvas.settled(), first)
 
 
 def test_limits_and_maps_change_colours(run_page):
-    page, look = run_page()
+    page, canvas = run_page()
     low, high = page.locator("[data-limits=low]"), page.locator("[data-limits=high]")
-    usual = high.input_value()
-    assert look.changes(lambda: (high.fill("3"), high.press("Enter")))
-    assert look.changes(lambda: page.select_option("[data-limits=map]", "gray"))
-    gray = look.settled()
+    default_high = high.input_value()
+    assert canvas.changes(lambda: (high.fill("3"), high.press("Enter")))
+    assert canvas.changes(lambda: page.select_option("[data-limits=map]", "gray"))
+    gray = canvas.settled()
     middle = gray[80:110, 80:110]
     assert np.abs(middle[..., 0] - middle[..., 2]).max() == 0
     handle = page.locator("[data-limits=low-handle]")
     before = float(low.input_value())
-    assert look.changes(lambda: [handle.press("Shift+ArrowRight") for _ in range(3)])
+    assert canvas.changes(lambda: [handle.press("Shift+ArrowRight") for _ in range(3)])
     assert float(low.input_value()) > before
-    page.click("[data-limits=auto]")
-    look.settled()
+    page.click("[data-limits=default]")
+    canvas.settled()
     box = page.locator("[data-limits=high-handle]").bounding_box()
 
     def drag_handle():
@@ -135,99 +135,99 @@ def test_limits_and_maps_change_colours(run_page):
         page.mouse.move(box["x"] - 60, box["y"] + 20, steps=5)
         page.mouse.up()
 
-    assert look.changes(drag_handle)
-    page.click("[data-limits=auto]")
-    assert high.input_value() == usual
+    assert canvas.changes(drag_handle)
+    page.click("[data-limits=default]")
+    assert high.input_value() == default_high
     high.fill("-5")  # below the lower one: refused, and the field says what holds
     high.press("Enter")
-    assert high.input_value() == usual
+    assert high.input_value() == default_high
 
 
 def test_zoom_and_pan_by_mouse_and_keys(run_page):
-    page, look = run_page()
-    home = look.settled()
-    page.mouse.move(*look.at(0.5, 0.5))
-    assert look.changes(lambda: page.mouse.wheel(0, -240))
-    assert look.changes(lambda: look.drag((0.5, 0.5), (0.3, 0.6)))
-    assert look.changes(lambda: page.click("#fit"))
-    np.testing.assert_array_equal(look.settled(), home)
+    page, canvas = run_page()
+    home = canvas.settled()
+    page.mouse.move(*canvas.at(0.5, 0.5))
+    assert canvas.changes(lambda: page.mouse.wheel(0, -240))
+    assert canvas.changes(lambda: canvas.drag((0.5, 0.5), (0.3, 0.6)))
+    assert canvas.changes(lambda: page.click("#fit"))
+    np.testing.assert_array_equal(canvas.settled(), home)
     page.focus("#view")
     for key in ("+", "ArrowLeft", "ArrowDown", "-"):
-        assert look.changes(lambda key=key: page.keyboard.press(key)), key
+        assert canvas.changes(lambda key=key: page.keyboard.press(key)), key
     page.keyboard.press("0")
-    assert not (look.settled() != home).any()
+    assert not (canvas.settled() != home).any()
     for _ in range(20):
         page.keyboard.press("+")
-    squares = look.settled()  # single pixels, each of one colour
+    squares = canvas.settled()  # single pixels, each of one colour
     assert len(np.unique(squares.reshape(-1, 4), axis=0)) < 200
 
 
 def test_every_button_and_key_does_something(run_page):
-    page, look = run_page()
-    says(page, "[data-pattern=words]", "400 positions")
-    assert look.changes(lambda: page.click("#closer"))
-    assert look.changes(lambda: page.click("#farther"))
+    page, canvas = run_page()
+    wait_for_text(page, "[data-pattern=description]", "400 positions")
+    assert canvas.changes(lambda: page.click("#zoom-in"))
+    assert canvas.changes(lambda: page.click("#zoom-out"))
     page.click("#fit")
-    assert look.changes(lambda: page.check("#dim"), share=0.01)
+    assert canvas.changes(lambda: page.check("#weak"), fraction=0.01)
     page.focus("#view")
     page.keyboard.press("1")
-    one_to_one = look.settled()
+    one_to_one = canvas.settled()
     page.click("#fit")
-    assert look.changes(lambda: page.click("#true-size"))
-    np.testing.assert_array_equal(look.settled(), one_to_one)
+    assert canvas.changes(lambda: page.click("#true-size"))
+    np.testing.assert_array_equal(canvas.settled(), one_to_one)
     page.focus("#view")
     for key in ("P", "Enter", "n", "B"):
-        assert look.changes(lambda key=key: page.keyboard.press(key), share=0.001), key
-    words = "document.querySelector('[data-pattern=words]').textContent"
-    before = page.evaluate(words)
+        assert canvas.changes(lambda key=key: page.keyboard.press(key), fraction=0.001), key
+    script = "document.querySelector('[data-pattern=description]').textContent"
+    before = page.evaluate(script)
     page.click("[data-pattern=previous]")
-    until(page, f"{words} !== {json.dumps(before)}")
-    assert look.changes(
-        lambda: page.keyboard.press("l") or page.focus("#view") or page.keyboard.press("l"), share=0.002
+    until(page, f"{script} !== {json.dumps(before)}")
+    assert canvas.changes(
+        lambda: page.keyboard.press("l") or page.focus("#view") or page.keyboard.press("l"), fraction=0.002
     )
-    assert look.changes(lambda: page.keyboard.press("Escape"), share=0.002)
+    assert canvas.changes(lambda: page.keyboard.press("Escape"), fraction=0.002)
     assert not page.locator("#profile").is_visible()
 
 
 def test_the_value_under_the_pointer_is_told_in_units(run_page, recon):
-    page, look = run_page()
-    page.mouse.move(*look.at(0.5, 0.5))
-    says(page, "#readout", "rad")
-    words = page.inner_text("#readout")
-    y, x = int(words.split("y ")[1].split(",")[0]), int(words.split("x ")[1].split(" ")[0])
-    assert f"amplitude {abs(recon.object[y, x]):.4g}"[:14] in words
-    assert "µm" in words
+    page, canvas = run_page()
+    page.mouse.move(*canvas.at(0.5, 0.5))
+    wait_for_text(page, "#readout", "rad")
+    text = page.inner_text("#readout")
+    y, x = int(text.split("y ")[1].split(",")[0]), int(text.split("x ")[1].split(" ")[0])
+    assert f"amplitude {abs(recon.object[y, x]):.4g}"[:14] in text
+    assert "µm" in text
 
 
 def test_a_click_shows_the_patterns_of_the_position(run_page):
-    page, look = run_page()
-    says(page, "[data-pattern=words]", "400 positions")
-    assert look.changes(lambda: page.check("#positions"), share=0.01)
-    page.mouse.click(*look.at(0.5, 0.5))
-    page.wait_for_selector("[data-pattern=facts] dd")
-    assert "Photons measured" in page.inner_text("[data-pattern=facts]")
+    page, canvas = run_page()
+    wait_for_text(page, "[data-pattern=description]", "400 positions")
+    assert canvas.changes(lambda: page.check("#positions"), fraction=0.01)
+    page.mouse.click(*canvas.at(0.5, 0.5))
+    page.wait_for_selector("[data-pattern=figures] dd")
+    assert "Photons measured" in page.inner_text("[data-pattern=figures]")
     for kind in ("measured", "predicted", "difference"):
         until(page, f"document.querySelector('[data-kind={kind}] img').naturalWidth === 32")
-    first = page.inner_text("[data-pattern=words]")
+    first = page.inner_text("[data-pattern=description]")
     page.click("[data-pattern=next]")
-    until(page, f"document.querySelector('[data-pattern=words]').textContent !== {json.dumps(first)}")
+    until(page, f"document.querySelector('[data-pattern=description]').textContent !== {json.dumps(first)}")
     page.click("[data-kind=measured] button")
     width = page.locator("[data-kind=measured] img").bounding_box()["width"]
     assert width > 250
 
 
 def test_a_run_without_its_scan_says_so(run_page):
-    page, look = run_page("lost")
-    says(page, "[data-pattern=words]", "gone.h5")
-    page.mouse.click(*look.at(0.5, 0.5))
+    page, canvas = run_page("lost")
+    wait_for_text(page, "[data-pattern=description]", "gone.h5")
+    page.mouse.click(*canvas.at(0.5, 0.5))
     until(page, "document.querySelector('[data-kind=predicted] img').naturalWidth === 32")
     assert not page.locator("[data-kind=measured]").is_visible()
 
 
 def test_a_line_gives_a_profile(run_page):
-    page, look = run_page()
+    page, canvas = run_page()
     page.click("#line")
-    look.drag((0.3, 0.4), (0.7, 0.6))
+    canvas.drag((0.3, 0.4), (0.7, 0.6))
     page.wait_for_selector("#profile:not([hidden]) canvas")
     assert "µm" in page.inner_text("#profile output")
     page.hover("#profile canvas >> nth=0", position={"x": 150, "y": 60})
@@ -243,79 +243,82 @@ def test_a_line_gives_a_profile(run_page):
 
 
 def test_a_swipe_compares_two_runs(run_page, viewer):
-    page, look = run_page()
-    alone = look.settled()
-    assert look.changes(lambda: page.select_option("#with", viewer.ids["deep/dim"]))
-    both = look.settled()
+    page, canvas = run_page()
+    alone = canvas.settled()
+    assert canvas.changes(lambda: page.select_option("#other-run", viewer.ids["deep/dim"]))
+    both = canvas.settled()
     half = both.shape[1] // 2
     differs = np.abs(both - alone).max(axis=-1) > 8
     assert differs[:, : half - 8].mean() < 0.01  # one run left of the edge, the other right of it
     assert differs[:, half + 8 :].mean() > 0.2
-    assert look.changes(lambda: look.drag((0.5, 0.2), (0.8, 0.2)))
+    assert canvas.changes(lambda: canvas.drag((0.5, 0.2), (0.8, 0.2)))
     page.focus("#swipe")
-    assert look.changes(lambda: page.keyboard.press("Home"))
+    assert canvas.changes(lambda: page.keyboard.press("Home"))
     assert page.get_attribute("#swipe", "aria-valuenow") == "0"
-    assert look.changes(lambda: page.keyboard.press("End"))
-    np.testing.assert_array_equal(look.settled(), alone)
+    assert canvas.changes(lambda: page.keyboard.press("End"))
+    np.testing.assert_array_equal(canvas.settled(), alone)
     assert f"with={viewer.ids['deep/dim']}" in page.url
     assert page.inner_text("#right-name") == "deep/dim"
-    assert look.changes(lambda: page.keyboard.press("Home"))
-    assert look.changes(lambda: page.select_option("#with", ""))
+    assert canvas.changes(lambda: page.keyboard.press("Home"))
+    assert canvas.changes(lambda: page.select_option("#other-run", ""))
     assert not page.locator("#swipe").is_visible()
 
 
 def test_two_runs_are_compared_in_one_phase_and_subtracted(run_page, viewer):
-    page, look = run_page()
+    page, canvas = run_page()
     choose(page, "phase")
-    alone = look.settled()
-    page.select_option("#with", viewer.ids["deep/dim"])
-    says(page, "#aligned", "-0.02 (across) rad per pixel")
-    both = look.settled()
+    alone = canvas.settled()
+    page.select_option("#other-run", viewer.ids["deep/dim"])
+    wait_for_text(page, "#alignment", "-0.02 (across) rad per pixel")
+    both = canvas.settled()
     half = both.shape[1] // 2
     assert (np.abs(both - alone).max(axis=-1) > 30)[:-40, half + 8 :].mean() < 0.01  # neither offset nor ramp is left
-    assert look.changes(lambda: choose(page, "difference"), share=0.2)
+    assert canvas.changes(lambda: choose(page, "difference"), fraction=0.2)
     assert not page.locator("#swipe").is_visible()
-    page.mouse.move(*look.at(0.5, 0.5))
-    says(page, "#readout", "modulus of the difference")
-    assert look.changes(lambda: choose(page, "phase_difference"), share=0.2)
+    page.mouse.move(*canvas.at(0.5, 0.5))
+    wait_for_text(page, "#readout", "modulus of the difference")
+    assert canvas.changes(lambda: choose(page, "phase_difference"), fraction=0.2)
     page.focus("#view")
     page.keyboard.press("l")
     page.wait_for_selector("#profile:not([hidden])")
-    says(page, "#profile output", "dashed: deep/dim")
-    page.mouse.click(*look.at(0.5, 0.4))
-    page.wait_for_selector("[data-pattern=facts] dd")
-    assert look.changes(lambda: page.select_option("#with", ""), share=0.2)  # back to a layer of one run
+    wait_for_text(page, "#profile output", "dashed: deep/dim")
+    page.mouse.click(*canvas.at(0.5, 0.4))
+    page.wait_for_selector("[data-pattern=figures] dd")
+    assert canvas.changes(lambda: page.select_option("#other-run", ""), fraction=0.2)  # back to a layer of one run
     assert not page.locator("input[value=difference] + span").is_visible()
 
 
 def test_runs_of_other_pixels_lie_beside_each_other_and_are_not_subtracted(run_page, viewer):
-    page, look = run_page()
-    assert look.changes(lambda: page.select_option("#with", viewer.ids["alone.h5"]))
-    says(page, "#aligned", "20 nm and 30 nm")
+    page, canvas = run_page()
+    assert canvas.changes(lambda: page.select_option("#other-run", viewer.ids["alone.h5"]))
+    wait_for_text(page, "#alignment", "20 nm and 30 nm")
     assert page.locator("#swipe").is_visible()
     assert not page.locator("input[value=difference] + span").is_visible()
 
 
 def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
-    page, look = run_page("live")
+    page, canvas = run_page("live")
     assert page.inner_text("#badge") == "in progress"
-    assert "refine 40 of 40" in page.inner_text("[data-run=pace]")
-    before = look.settled()
-    page.mouse.click(*look.at(0.5, 0.5))
-    page.wait_for_selector("[data-pattern=facts] dd")
-    position, pattern = page.inner_text("[data-pattern=words]"), page.get_attribute("[data-kind=predicted] img", "src")
+    assert "refine 40 of 40" in page.inner_text("[data-run=progress-text]")
+    before = canvas.settled()
+    page.mouse.click(*canvas.at(0.5, 0.5))
+    page.wait_for_selector("[data-pattern=figures] dd")
+    position, pattern = (
+        page.inner_text("[data-pattern=description]"),
+        page.get_attribute("[data-kind=predicted] img", "src"),
+    )
     assert page.locator("[data-kind=measured]").is_visible()
-    before = look.settled()
+    before = canvas.settled()
     turned = replace(recon, object=scan.truth[::-1, ::-1].copy(), provenance={"scan": {"file": "scan.h5"}})
     Snapshots(home / "live", home.parent / "scan.h5")(lambda: turned)
     deadline = time.monotonic() + 15
-    while np.array_equal(look.settled(), before):
+    while np.array_equal(canvas.settled(), before):
         assert time.monotonic() < deadline, "the page has not followed"
     until(page, f"document.querySelector('[data-kind=predicted] img').getAttribute('src') !== {json.dumps(pattern)}")
-    assert page.inner_text("[data-pattern=words]") == position  # what was picked stays picked
+    assert page.inner_text("[data-pattern=description]") == position  # the selected position stays
     with (home / "live" / "log.txt").open("a") as log:
         log.write("a new line\n")
-    says(page, "[data-run=log]", "a new line")
+    wait_for_text(page, "[data-run=log]", "a new line")
 
 
 def test_the_list_shows_and_filters_runs_and_compares_two(viewer, open_page):
@@ -337,17 +340,17 @@ def test_the_list_shows_and_filters_runs_and_compares_two(viewer, open_page):
 
 
 def test_a_finger_pans_and_taps_on_a_phone_and_nothing_overflows(run_page):
-    page, look = run_page(**PHONE)
-    says(page, "[data-pattern=words]", "positions")
+    page, canvas = run_page(**PHONE)
+    wait_for_text(page, "[data-pattern=description]", "positions")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.touchscreen.tap(*look.at(0.5, 0.5))
-    page.wait_for_selector("[data-pattern=facts] dd")
+    page.touchscreen.tap(*canvas.at(0.5, 0.5))
+    page.wait_for_selector("[data-pattern=figures] dd")
     view = page.locator("#view")
 
     def pinch():
         for kind, gap in (("pointerdown", 40), ("pointermove", 120)):
             for number, side in ((1, -1), (2, 1)):
-                x, y = look.at(0.5, 0.5)
+                x, y = canvas.at(0.5, 0.5)
                 view.dispatch_event(kind, {"pointerId": number, "clientX": x + side * gap, "clientY": y, "button": 0})
         for number in (1, 2):
             view.dispatch_event("pointerup", {"pointerId": number})
@@ -356,14 +359,14 @@ def test_a_finger_pans_and_taps_on_a_phone_and_nothing_overflows(run_page):
 
     def pan():
         for kind, step in (("touchStart", 0), ("touchMove", 40), ("touchMove", 80), ("touchEnd", None)):
-            x, y = look.at(0.5, 0.5)
+            x, y = canvas.at(0.5, 0.5)
             points = [] if step is None else [{"x": x + step, "y": y + step / 2}]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    assert look.changes(pan)
+    assert canvas.changes(pan)
     assert page.evaluate("scrollY") == 0  # the finger has moved the object, not the page
     page.evaluate("document.querySelector('#view').setPointerCapture = () => {}")
-    assert look.changes(pinch)
+    assert canvas.changes(pinch)
 
 
 def test_colours_follow_a_dark_page(run_page):

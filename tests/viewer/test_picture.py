@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptypinn.errors import InputError
-from ptypinn.report.figures.colours import LEAST_PHASE_SPAN
+from ptypinn.report.figures.colours import MIN_PHASE_SPAN
 from ptypinn.viewer import pyramid as pyramids
 from ptypinn.viewer.cache import PictureCache
 from ptypinn.viewer.layers import COMPLEX, PHASE, DisplayRange, default_range
-from ptypinn.viewer.measure import BLOCK_PX, read_block, layer_histogram, measure_profile
-from ptypinn.viewer.picture import open_layers, draw_thumbnail
+from ptypinn.viewer.measure import BLOCK_PX, layer_histogram, measure_profile, read_block
+from ptypinn.viewer.picture import draw_thumbnail, open_layers
 from ptypinn.viewer.picture_file import FileChangedError, open_picture
 from ptypinn.viewer.pyramid import AMPLITUDE, halve_image
 from ptypinn.viewer.tiles import TILE_PX, encode_scalar_png
@@ -58,7 +58,7 @@ def test_tiles_of_level_0_make_up_the_full_picture(picture, layer):
 
 
 def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
-    look, lit = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
+    display, mask = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
     tile = pixels(picture.tile("amplitude", 0, 0, 1, display))
     expected = encode_scalar_png(np.abs(recon.object)[:256, 256:], mask[:256, 256:], (0.5, 1.5), "gray")
     assert (np.abs(tile.astype(int) - pixels(expected)).max(axis=-1) <= 1).mean() > 0.999
@@ -95,7 +95,9 @@ def test_strips_do_not_show(path, picture, monkeypatch):
 
 
 def test_phases_are_relative_to_their_mean_over_illuminated_pixels(recon, tmp_path):
-    rotated = type(recon)(recon.object * np.complex64(np.exp(2.5j)), recon.illumination, recon.probe, recon.positions_px)
+    rotated = type(recon)(
+        recon.object * np.complex64(np.exp(2.5j)), recon.illumination, recon.probe, recon.positions_px
+    )
     picture = open_layers(open_picture(rotated.save(tmp_path / "rotated.h5")))
     mask = recon.well_lit(0.05)
     shown = np.abs(rotated.object) * np.exp(1j * picture.values("phase", 0, ALL, ALL))
@@ -111,7 +113,7 @@ def test_default_limits_leave_out_half_a_per_cent(picture, recon):
     )
     assert picture.require(COMPLEX).display.low == 0.0
     flat = default_range(PHASE, np.linspace(0, 1e-6, 99))
-    assert flat.high - flat.low == pytest.approx(LEAST_PHASE_SPAN)
+    assert flat.high - flat.low == pytest.approx(MIN_PHASE_SPAN)
 
 
 @pytest.mark.parametrize("bad", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf)])

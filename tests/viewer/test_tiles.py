@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ptypinn.viewer.tiles import COLOUR_MAPS, encode_complex_png, build_hue_table, palette_indices, build_palette, encode_scalar_png, encode_colour_strip, encode_phase_wheel
+from ptypinn.viewer.tiles import (
+    COLOUR_MAPS,
+    build_hue_table,
+    build_palette,
+    encode_colour_strip,
+    encode_complex_png,
+    encode_phase_wheel,
+    encode_scalar_png,
+    palette_indices,
+)
 
 
 def pixels(png):
@@ -37,7 +46,10 @@ def test_values_beyond_the_limits_take_the_nearest_colour(low, span, shift):
 
 def test_pixels_that_are_not_shown_are_transparent():
     values, shown = np.array([[1.0, np.nan, np.inf, 1.0]], np.float32), np.array([[True, True, True, False]])
-    for drawn in (encode_scalar_png(values, shown, (0.0, 1.0), "viridis"), encode_scalar_png(values, None, (0.0, 1.0), "viridis")):
+    for drawn in (
+        encode_scalar_png(values, shown, (0.0, 1.0), "viridis"),
+        encode_scalar_png(values, None, (0.0, 1.0), "viridis"),
+    ):
         assert pixels(drawn)[0, 1, 3] == pixels(drawn)[0, 2, 3] == 0
     assert pixels(encode_scalar_png(values, shown, (0.0, 1.0), "viridis"))[0, :, 3].tolist() == [255, 0, 0, 0]
     hidden = encode_complex_png(np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32), shown, 1.0)

@@ -174,7 +174,7 @@ def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | N
 
 
 def _made(bundle: Bundle, record: Mapping[str, Any]) -> bool:
-    """Whether a model is of the kind that a reconstruction has on record."""
+    """Return True if a model is of the kind that a reconstruction has on record."""
     header = bundle.header
     kind = (header.model, dict(mapping(header.hyperparameters)))
     return kind == (record.get("model"), dict(mapping(record.get("hyperparameters"))))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptypinn.cli.diagnose_inputs import Case, cases_in
 from ptypinn.cli.options import given
-from ptypinn.cli.outputs import headline, input_record, result_record, write_products
+from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
 from ptypinn.cli.session import Session, load_reconstruction
 from ptypinn.config.evaluate import DiagnoseConfig, EvaluateConfig
 from ptypinn.config.load import LoadConfig
@@ -34,7 +34,7 @@ def run_evaluate(session: Session) -> None:
         inputs: dict[str, Any] = {"recon": {"file": options.recon}}
         inputs |= {"reference": {"file": options.reference}} if reference else {}
         inputs |= {"scan": input_record(scan, options.scan)} if scan else {}
-        write_products(run, recon, scan, evaluation, inputs)
+        write_outputs(run, recon, scan, evaluation, inputs)
         run.finish(evaluation.as_json(), inputs)
     session.tell(result_record(run, evaluation), [*lines, f"results in {run.path}"])
 

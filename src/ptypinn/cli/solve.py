@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ptypinn.cli.outputs import headline, input_record, result_record, write_products
+from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
 from ptypinn.cli.session import Session, load_reconstruction
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
@@ -86,7 +86,7 @@ def solved_run(
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
         inputs, seed = {"scan": input_record(scan, session.options.scan)}, getattr(config, "seed", None)
-        write_products(run, recon, scan, evaluation, inputs, seed)
+        write_outputs(run, recon, scan, evaluation, inputs, seed)
         run.finish(evaluation.as_json(), inputs, seed)
     lines = [*headline(evaluation), f"results in {run.path}"]
     session.tell(result_record(run, evaluation), lines)
@@ -104,7 +104,7 @@ def run_demo(session: Session) -> None:
         with run.timed("demo"):
             made = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
         inputs = {"scan": {"file": "scan.h5"}}
-        write_products(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
+        write_outputs(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
         run.finish(made.evaluation.as_json(), inputs, config.seed)
     lines = headline(made.evaluation)
     session.tell(result_record(run, made.evaluation), [*lines, f"results in {run.path}"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ptypinn.cli.errors import going_on_by
-from ptypinn.cli.outputs import headline, result_record, save_picture, write_products
+from ptypinn.cli.outputs import headline, result_record, save_picture, write_outputs
 from ptypinn.cli.session import Session
 from ptypinn.config.reconstruct import JobsConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, DoseConfig, SimLinesConfig, StudyReportConfig
@@ -39,7 +39,7 @@ def run_sim_lines(session: Session) -> None:
             made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
         inputs = {"scan": {"file": SCAN}, **({"probe": made.scenario.probe_file} if made.scenario.probe_file else {})}
         seed = made.scenario.value("sim_seed")
-        write_products(run, made.recon, made.scan, made.evaluation, inputs, seed)
+        write_outputs(run, made.recon, made.scan, made.evaluation, inputs, seed)
         lines = console_lines(made.metadata)
         for line in lines:
             run.note(line)

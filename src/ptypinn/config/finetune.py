@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ptypinn.errors import InputError
 
@@ -20,8 +19,9 @@ class FinetuneConfig:
     """Find the probe first, by the network as it is; its power is held at the known photons per pattern."""
     probe_modes: int | None = None
     """Incoherent probe modes to solve for; as many as the probe has by default."""
-    loss: Literal["poisson", "amplitude"] = "poisson"
-    """Data term of the physical passes; corrections are judged by the Poisson likelihood in any case."""
+    loss: str = "poisson"
+    """Noise model of the counts: poisson (their likelihood) or amplitude (variance-stabilised), or another one that is
+    registered in `ptypinn.losses`."""
     patterns: int = 1000
     """Most patterns to learn from: those nearest to the middle of the scan; bounds time and memory."""
     val_fraction: float = 0.1

@@ -20,8 +20,9 @@ class ReconstructConfig:
     """Solve for the probe too, with its power held at the known photons per pattern."""
     probe_modes: int | None = None
     """Incoherent probe modes to solve for; a probe with fewer is extended; as many as the probe has by default."""
-    loss: Literal["poisson", "amplitude"] = "poisson"
-    """Data term of the learned solver: variance-stabilised amplitudes, or Poisson likelihood once they come close."""
+    loss: str = "poisson"
+    """Noise model of the counts: poisson (their likelihood) or amplitude (variance-stabilised), or another one that is
+    registered in `ptypinn.losses`."""
     precision: Literal["32", "bf16"] = "32"
     """Arithmetic of the learned solver's network: float32, or bfloat16, which is faster where the processor has it and
     changes errors by about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""

@@ -21,8 +21,9 @@ class RefineConfig:
     """Solve for the probe too, with its power held at the known photons per pattern."""
     refine_positions: bool = False
     """Solve for the scan positions too, once object and probe have settled."""
-    loss: Literal["poisson", "amplitude"] = "poisson"
-    """Data term: Poisson likelihood or variance-stabilised amplitudes."""
+    loss: str = "poisson"
+    """Noise model of the counts: poisson (their likelihood) or amplitude (variance-stabilised), or another one that is
+    registered in `ptypinn.losses`."""
     early_stop: bool = True
     """Hold out one pixel in twenty to see when noise is being fitted, stop there, and finish on all pixels; not from a
     given start, which has seen them all."""

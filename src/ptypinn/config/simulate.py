@@ -29,7 +29,7 @@ class SimulateConfig:
     amplitude_mean: float | None = None
     """Rescale the amplitude to this mean, which may exceed 1."""
     phase_texture: Literal["same", "independent"] = "same"
-    """Whether the phase follows the texture of the amplitude or one of its own."""
+    """True if the phase follows the texture of the amplitude or one of its own."""
     probe: Literal["zone_plate", "disk", "gaussian", "file"] = "zone_plate"
     """Kind of probe."""
     size: int = 64

@@ -70,7 +70,7 @@ class SimLinesConfig:
     """Passes over the groups."""
     learning_rate: float | None = None
     """Peak learning rate."""
-    loss: Literal["poisson", "amplitude"] | None = None
+    loss: str | None = None
     """Data term: Poisson likelihood or variance-stabilised amplitudes."""
     trainable_log_scale: bool | None = None
     """Learn the intensity scale."""

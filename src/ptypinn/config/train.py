@@ -34,8 +34,9 @@ class TrainConfig:
     """Peak learning rate of AdamW; it warms up over the first steps and falls to zero as a cosine."""
     gradient_clip: float = 1.0
     """Largest norm of a gradient step; longer gradients are shortened."""
-    loss: Literal["poisson", "amplitude"] = "poisson"
-    """Data term: Poisson likelihood or variance-stabilised amplitudes."""
+    loss: str = "poisson"
+    """Noise model of the counts: poisson (their likelihood) or amplitude (variance-stabilised), or another one that is
+    registered in `ptypinn.losses`."""
     total_variation: float = 0.0
     """Weight of the total variation of the merged object; 0 for none."""
     realspace: float = 0.0

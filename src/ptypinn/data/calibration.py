@@ -1,4 +1,4 @@
-"""Give a probe of arbitrary scale its photons, once, by a named rule, and record the factor."""
+"""Scale a probe of arbitrary scale to absolute photons, once, by a named rule, and record the factor."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.forward import far_field, to_centred
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.propagation import far_field, to_centred
 
 CalibrationRule = Literal["mean", "brightest"]
 LEAST_SHARE = 0.01
-"""With less of the probe's light on good pixels, they say nothing about the photons."""
+"""Minimum fraction of the probe's photons on good pixels for a calibration by the counts."""
 MOST_PHOTONS = 1e30
-"""Photons per pattern beyond this are a mistaken unit, and their squares do not fit into float32."""
+"""Maximum photons per pattern; more is a mistaken unit, and their squares exceed float32."""
 
 
 def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
-    """Photons on the good pixels of every pattern, (M,), float64."""
+    """Sum the photons on the good pixels of every pattern, (M,), float64."""
     sums = np.empty(scan.n_patterns)
     for part, counts in scan.batches(batch):
         sums[part] = np.where(scan.good, counts, 0).sum((1, 2), dtype=np.float64)
@@ -28,7 +28,7 @@ def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
 
 
 def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: float | None = None) -> ScanData:
-    """Scale a relative probe to sqrt(photons); a calibrated probe is left alone unless `photons` is given.
+    """Scale a relative probe to sqrt(photons); a calibrated probe is unchanged unless `photons` is given.
 
     Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
     `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `brightest` the 99th
@@ -67,8 +67,8 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
 def _require_sane(scan: ScanData, field: str, photons: float) -> None:
     if not photons <= MOST_PHOTONS:
-        found = f"{photons:.3g} photons per pattern"
-        raise InputError(scan.source, field, found, f"at most {MOST_PHOTONS:.0e}; are the units photons?")
+        actual = f"{photons:.3g} photons per pattern"
+        raise InputError(scan.source, field, actual, f"at most {MOST_PHOTONS:.0e}; are the units photons?")
 
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
@@ -77,7 +77,7 @@ def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
 
 
 def _share_on_good_pixels(scan: ScanData) -> float:
-    """Share of the probe's photons that reach good pixels without a sample, in (0, 1]."""
+    """Return the fraction of the probe's photons on good pixels without a sample, in (0, 1]."""
     if scan.good.all():
         return 1.0
     fields = to_centred(far_field(torch.from_numpy(scan.require_probe().astype(np.complex128))))

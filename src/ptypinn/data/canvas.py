@@ -1,4 +1,4 @@
-"""Where the object canvas of a scan lies: the one rule that every solver, network and comparison follows."""
+"""Position and shape of the object canvas of a scan: the one rule of every solver, network and comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ptypinn.physics.patches import bounding_canvas
 
 
 def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Origin and shape of the canvas that holds the object of a scan.
+    """Return origin and shape of the canvas that holds the object of a scan.
 
     The canvas of a scan with a truth is the truth's array, so that the two compare pixel by pixel; otherwise it is the
     smallest one that holds the probe at every position, plus a margin.
@@ -30,6 +30,6 @@ def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tupl
 
 
 def canvas_positions(scan: ScanData, margin: int = 0) -> Float64[np.ndarray, "patterns 2"]:
-    """Positions (y, x) on the canvas of `canvas_frame`, pixels: coordinates of the probe array's pixel (0, 0)."""
+    """Return positions (y, x) of the probe array's pixel (0, 0) on the canvas of `canvas_frame`, pixels."""
     origin, _ = canvas_frame(scan, margin)
     return scan.positions_px - np.asarray(origin, np.float64)

@@ -16,7 +16,7 @@ from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.grouping import Index, cluster_groups, group_neighbours, hold_out_clusters
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Corners, Fractions
 
 
@@ -30,7 +30,7 @@ class WindowBatch(TypedDict):
     fractions: Fractions
     """Sub-pixel rest of the positions, (window * cluster * channel, 2)."""
     origins: Int64[Tensor, "window 2"]
-    """Where each window's canvas begins in the scan's coordinates, pixels."""
+    """Origin of each window's canvas in the scan's coordinates, pixels."""
 
 
 class WindowDataset(Dataset[WindowBatch]):
@@ -53,7 +53,7 @@ class WindowDataset(Dataset[WindowBatch]):
         return len(self.windows)
 
     def __getitems__(self, index: Sequence[int]) -> WindowBatch:
-        """One batch of windows; every pattern is read once."""
+        """Read one batch of windows; every pattern is read once."""
         windows, origins = self.windows[list(index)], self._origins[list(index)]
         patterns, place = np.unique(windows, return_inverse=True)
         counts = torch.from_numpy(np.asarray(self.scan.counts[patterns], np.float32))
@@ -68,7 +68,7 @@ class WindowDataset(Dataset[WindowBatch]):
 
 
 class WindowSampler(Sampler[int]):
-    """Random windows, drawn afresh from the seed and the number of the epoch: resuming needs no hidden state.
+    """Random windows, drawn from the seed and the number of the epoch: resuming needs no hidden state.
 
     Args:
         total: Windows to draw from.
@@ -80,7 +80,7 @@ class WindowSampler(Sampler[int]):
         self._total, self._per_epoch, self._seed, self._epoch = total, per_epoch, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose windows come next."""
+        """Set the epoch whose windows come next."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -154,12 +154,12 @@ class ScanDataModule(lightning.LightningDataModule):
         return energy
 
     def train_dataloader(self) -> DataLoader[WindowBatch]:
-        """Random windows of the training patterns."""
+        """Return random windows of the training patterns."""
         windows = self.train_windows
         return self._loader(windows, WindowSampler(len(windows), self._per_epoch(windows), self._seed))
 
     def val_dataloader(self) -> list[DataLoader[WindowBatch]]:
-        """The same windows of the validation patterns every time; empty where none are set aside."""
+        """Return the windows of the validation patterns, the same every time; empty without validation patterns."""
         windows = self.val_windows
         if windows is None:
             return []

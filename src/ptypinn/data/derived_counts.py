@@ -1,4 +1,4 @@
-"""Frames in which a detector marks invalid pixels by a value that is no count."""
+"""Counts derived from other counts: marked pixels masked, patterns selected by index."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ptypinn.data.scan import Counts
 from ptypinn.errors import InputError
 
 SAMPLED = 64
-"""Frames of a stack too large for the memory in which marked pixels are looked for beforehand."""
+"""Number of frames sampled for marked pixels where a stack exceeds the memory."""
 BATCH = 64
 
 
 class UnmarkedCounts:
-    """Frames whose marked pixels read 0 where they are masked; anywhere else they are an error.
+    """Frames whose marked pixels read 0 where they are masked; elsewhere they are an error.
 
     Args:
         counts: The frames as they are stored.
@@ -55,7 +55,7 @@ class UnmarkedCounts:
 def without_marked(
     counts: Counts, mark: int | None, good: Bool[np.ndarray, "y x"], source: str
 ) -> tuple[Counts, Bool[np.ndarray, "y x"]]:
-    """Frames without marks, and a mask of the pixels that are good in all of them.
+    """Return frames without marks, and a mask of the pixels that are good in all of them.
 
     Args:
         counts: The frames as they are stored; those in memory are changed.

@@ -21,7 +21,7 @@ def group_neighbours(
     seed: int = 0,
     seeds: Index | None = None,
 ) -> Groups:
-    """Groups of `gridsize**2` neighbouring patterns, each led by its seed pattern.
+    """Form groups of `gridsize**2` neighbouring patterns, each led by its seed pattern.
 
     Every pattern (or every one of `seeds`) leads one group before any leads a second; the others are drawn without
     replacement from the `neighbor_count` nearest neighbours of the leader.
@@ -58,7 +58,7 @@ def group_neighbours(
 def nearest(
     positions: Float64[np.ndarray, "patterns 2"], centres: Float64[np.ndarray, "centres 2"], count: int
 ) -> Int64[np.ndarray, "centres near"]:
-    """Indices of the `count` positions nearest to each centre, nearest first; fewer where there are fewer."""
+    """Return the indices of the `count` positions nearest to each centre, nearest first, or of all if fewer."""
     near = cKDTree(positions).query(centres, k=min(count, len(positions)))[1]
     return near.reshape(len(centres), -1).astype(np.int64)
 
@@ -66,7 +66,7 @@ def nearest(
 def cluster_groups(
     positions: Float64[np.ndarray, "patterns 2"], groups: Groups, cluster_size: int
 ) -> Int64[np.ndarray, "windows cluster channels"]:
-    """Windows of `cluster_size` groups whose leaders are neighbours; every group is the centre of one window.
+    """Form windows of `cluster_size` groups whose leaders are neighbours; every group is the centre of one window.
 
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).
@@ -84,7 +84,7 @@ def cluster_groups(
 def split_parts(
     positions: Float64[np.ndarray, "patterns 2"], axis: SplitAxis, fraction: float, gap_px: float = 0.0
 ) -> tuple[Index, Index]:
-    """Cut a scan in two along one axis.
+    """Split a scan in two along one axis.
 
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).
@@ -105,7 +105,7 @@ def split_parts(
 def hold_out_clusters(
     positions: Float64[np.ndarray, "patterns 2"], index: Index, fraction: float, cluster: int, seed: int
 ) -> tuple[Index, Index]:
-    """Set aside a share of patterns in clusters of neighbours around random centres.
+    """Set aside a fraction of the patterns in clusters of neighbours around random centres.
 
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).

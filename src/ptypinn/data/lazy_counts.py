@@ -1,4 +1,4 @@
-"""Detector counts that stay in their HDF5 file until they are asked for."""
+"""Detector counts that are read from their file on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ptypinn.io.safe.hdf5 import DAMAGE
 from ptypinn.io.safe.npz import Archive, map_npy
 
 MAX_GAP = 4
-"""Patterns between two wanted ones that are read and dropped rather than sought over."""
+"""Maximum gap between requested patterns that is read through instead of skipped, patterns."""
 
 
 class LazyCounts:
@@ -101,7 +101,7 @@ class LazyCounts:
         return patterns
 
     def _between(self, data: h5py.Dataset, first: int, stop: int) -> np.ndarray:
-        """Patterns `first` to `stop`, of a raster by whole lines."""
+        """Read patterns `first` to `stop`, of a raster by whole lines."""
         if data.ndim == 3:
             return data[(slice(first, stop), *self._window)]
         columns = data.shape[1]
@@ -111,7 +111,7 @@ class LazyCounts:
 
 
 class JoinedCounts:
-    """Stacks of patterns of one size as a single stack, each left where it is until it is asked for.
+    """Stacks of patterns of one size as a single stack, each read on demand.
 
     Args:
         parts: The stacks, in order; at least one.
@@ -144,7 +144,7 @@ class JoinedCounts:
 
 
 def join(parts: Sequence[Counts]) -> Counts:
-    """One stack of several: an array where all are in memory, and the part itself where it is the only one."""
+    """Concatenate stacks: an array where all are in memory, the stack itself where it is the only one."""
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(part, np.ndarray) for part in parts):

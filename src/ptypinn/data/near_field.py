@@ -1,4 +1,4 @@
-"""Tell far-field patterns from projection (near-field) images, by what they do while the sample moves.
+"""Distinguish far-field patterns from projection (near-field) images by their motion while the sample moves.
 
 In a projection the detector shows a magnified shadow of the sample, which moves across it with the scan. A far-field
 pattern from a curved probe does so too, inside its bright field: its cone of C detector pixels is a shadow of the
@@ -23,29 +23,29 @@ from ptypinn.errors import InputError
 
 PAIRS = 30
 MIN_STEP_PX = 1.0
-"""Pairs of positions closer than this say nothing about motion, object pixels."""
+"""Minimum distance of a pair of positions for its motion to be measured, object pixels."""
 BACKGROUND = 0.01
-"""Share of the mean pattern's peak that is added before dividing by it, so that empty pixels do not count."""
+"""Fraction of the mean pattern's peak that is added before dividing by it, so that empty pixels do not count."""
 MAX_SIZE = 128
 """Larger patterns are binned to about this edge, which makes the check fast."""
 MIN_R_SQUARED = 0.9
-"""Share of the shadow's motion that the sample's motion must explain."""
+"""Minimum fraction of the shadow's motion that the sample's motion explains."""
 MIN_STEPS = 8
-"""Fewer independent steps between patterns than this say nothing."""
+"""Minimum number of independent steps between patterns for a conclusion."""
 MAX_CHANCE = 1e-6
-"""Probability that displacements which have nothing to do with the probe's motion agree with it as well."""
+"""Maximum probability that displacements unrelated to the probe's motion agree with it as well."""
 MAX_FOOTPRINT = 1.5
-"""Largest footprint, in units of the N object pixels that the far field has room for, which passes."""
+"""Maximum footprint that passes, in units of the N object pixels that the far field has room for."""
 
 
 @dataclass(frozen=True)
 class ShadowMotion:
-    """How patterns move across the detector while the probe steps over the sample."""
+    """Motion of the patterns across the detector while the probe steps over the sample."""
 
     detector_px_per_object_px: float
     """Motion of the shadow per motion of the probe, in far-field object pixels; 0 where it does not move."""
     r_squared: float
-    """Share of the observed motion that is proportional to the probe's, 0 to 1."""
+    """Fraction of the observed motion that is proportional to the probe's, 0 to 1."""
     footprint_px: float
     """Diameter of the beam on the sample that this motion implies, object pixels; infinite without motion."""
     room_px: int
@@ -59,7 +59,7 @@ class ShadowMotion:
 
     @property
     def chance(self) -> float:
-        """Probability that displacements without any relation to the probe's motion give this `r_squared` or more.
+        """Return the probability that displacements unrelated to the motion of the probe give this `r_squared` or more.
 
         Two components of n random displacements, each fitted by two numbers, leave a share of their sum of squares that
         is beta distributed with parameters n - 2 and 2.
@@ -69,7 +69,7 @@ class ShadowMotion:
 
     @property
     def is_projection(self) -> bool:
-        """Whether the patterns can only be a projection."""
+        """True if the patterns can only be a projection."""
         certain = self.steps >= MIN_STEPS and self.r_squared > MIN_R_SQUARED and self.chance < MAX_CHANCE
         return certain and not self.made_far_field and self.footprint_px > MAX_FOOTPRINT * self.room_px
 
@@ -108,7 +108,7 @@ def _magnification(scan: ScanData, rate: float) -> float | None:
 
 
 def require_far_field(scan: ScanData) -> None:
-    """Refuse projection data, for which far-field reconstruction has no meaning.
+    """Raise `InputError` for projection data, for which far-field reconstruction has no meaning.
 
     Raises:
         InputError: Where the patterns are shadows too large for far-field sampling, unless the scan was read with
@@ -123,7 +123,7 @@ def require_far_field(scan: ScanData) -> None:
 
 
 def describe_shadow(shadow: ShadowMotion) -> str:
-    """What the motion of the patterns says, in words."""
+    """Describe the motion of the patterns in words."""
     if not shadow.is_projection:
         return "no sign of a near field"
     magnified = "" if shadow.magnification is None else f", a shadow magnified {shadow.magnification:.0f} times"
@@ -136,20 +136,20 @@ def describe_shadow(shadow: ShadowMotion) -> str:
 
 
 def _neighbour_pairs(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions spread over the scan, the nearest other place of each, and the steps between them."""
+    """Return positions spread over the scan, the nearest other place of each, and the steps between them."""
     n = len(positions)
     first = np.unique(np.linspace(0, n - 1, PAIRS).astype(int))
     distance, index = cKDTree(positions).query(positions[first], k=min(8, n))
     apart = np.reshape(distance, (len(first), -1)) > MIN_STEP_PX
     nearest = np.argmax(apart, axis=1)
-    kept = apart.any(1)
+    paired = apart.any(1)
     second = np.reshape(index, (len(first), -1))[np.arange(len(first)), nearest]
-    first, second = first[kept], second[kept]
+    first, second = first[paired], second[paired]
     return first, second, positions[second] - positions[first]
 
 
 def _independent(first: np.ndarray, second: np.ndarray) -> int:
-    """Steps of which none is a sum of others: as many as a forest over the patterns has edges."""
+    """Return steps of which none is a sum of others: as many as a forest over the patterns has edges."""
     nodes, edges = np.unique(np.concatenate([first, second]), return_inverse=True)
     n, (start, end) = len(nodes), np.reshape(edges, (2, -1))
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(n, n))
@@ -178,6 +178,6 @@ def _bin(patterns: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _displacement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How far the second pattern lies from the first, (y, x), detector pixels."""
+    """Measure the displacement of the second pattern from the first, (y, x), detector pixels."""
     register: Callable[..., tuple[np.ndarray, float, float]] = phase_cross_correlation
     return np.asarray(register(second, first, space="fourier", upsample_factor=10, normalization=None)[0], np.float64)

@@ -1,4 +1,4 @@
-"""Turn patterns and positions over, as options of reading ask, and divide patterns by the detector's gain."""
+"""Orientation of patterns and positions, flipped and transposed on request, and the gain of the detector."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from ptypinn.errors import InputError
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight ways to lay a square down: transposed first, then turned round along axes."""
+    """One of the eight orientations of a square: transposed first, then flipped along axes."""
 
     transpose: bool = False
     """Exchange rows and columns."""
     flip: str = "none"
-    """Axes that are turned round afterwards: none, y, x or yx."""
+    """Axes that are flipped afterwards: none, y, x or yx."""
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing changes."""
+        """True if it is the identity."""
         return not self.transpose and self.flip == "none"
 
     @property
     def inverse(self) -> Orientation:
-        """What undoes this one."""
+        """The inverse orientation."""
         return Orientation.of(self.matrix.T)
 
     @property
     def half_turn(self) -> Orientation:
-        """This one, then turned by 180 degrees."""
+        """This orientation followed by a rotation by 180 degrees."""
         return Orientation.of(-self.matrix)
 
     @property
     def matrix(self) -> Int64[np.ndarray, "2 2"]:
-        """What the orientation does to a vector (y, x)."""
+        """The orientation as a matrix on vectors (y, x)."""
         signs = np.diag([-1 if name in self.flip else 1 for name in "yx"])
         return np.asarray(signs @ (np.eye(2, dtype=np.int64)[::-1] if self.transpose else np.eye(2, dtype=np.int64)))
 
     @classmethod
     def of(cls, matrix: Int64[np.ndarray, "2 2"]) -> Orientation:
-        """The orientation that does to vectors (y, x) what a signed permutation matrix does."""
+        """Return the orientation of a signed permutation matrix on vectors (y, x)."""
         flip = "".join(name for name, sign in zip("yx", matrix.sum(1), strict=True) if sign < 0)
         return cls(bool(matrix[0, 0] == 0), flip or "none")
 
     def after(self, first: Orientation) -> Orientation:
-        """The orientation that does what another does first and this one does then."""
+        """Return the composition of another orientation, applied first, with this one."""
         return Orientation.of(self.matrix @ first.matrix)
 
     def images(self, values: np.ndarray) -> np.ndarray:
-        """Turn the last two axes over about pixel N//2, so that the zero frequency stays where it is.
+        """Apply the orientation to the last two axes about pixel N//2, which leaves the zero frequency in place.
 
         Args:
             values: Images of even edge, (..., N, N). Row 0, whose mirror image lies outside, stays where it is.
@@ -66,18 +66,18 @@ class Orientation:
         return np.ascontiguousarray(values)
 
     def positions(self, values: np.ndarray) -> np.ndarray:
-        """Turn positions (y, x) over about 0."""
+        """Apply the orientation to positions (y, x) about 0."""
         values = values[:, ::-1] if self.transpose else values
         signs = [-1.0 if name in self.flip else 1.0 for name in "yx"]
         return np.ascontiguousarray(values * signs)
 
 
 ORIENTATIONS = tuple(itertools.starmap(Orientation, itertools.product((False, True), ("none", "y", "x", "yx"))))
-"""All eight, the identity first."""
+"""All eight orientations, the identity first."""
 
 
 class DerivedCounts:
-    """Patterns that are turned over and divided by a gain when they are read.
+    """Patterns that are oriented and divided by a gain when they are read.
 
     Args:
         counts: The patterns as they are stored.
@@ -106,7 +106,7 @@ class DerivedCounts:
 
 
 def derive(scan: ScanData, patterns: Orientation, positions: Orientation, gain: float | None) -> ScanData:
-    """A scan with patterns, mask and probe turned one way, positions another, and counts divided by a gain.
+    """Return a scan with oriented patterns, mask and probe, oriented positions, and counts divided by a gain.
 
     Raises:
         InputError: Where positions are to be turned that index a true object.

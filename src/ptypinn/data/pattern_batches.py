@@ -1,4 +1,4 @@
-"""Diffraction patterns as the hot loops want them: float32 batches in FFT order."""
+"""Diffraction patterns as float32 batches in FFT order, for the hot loops."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Patterns
 
 Share = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
-"""Batches as (which patterns, counts in FFT order)."""
+"""Batches as (slice of the patterns, counts in FFT order)."""
 CPU_BATCH_PIXELS = 2**17
 """Pixels per batch on the CPU: 32 patterns at N=64, so that a batch of waves stays in the cache of a core."""
 CUDA_BATCH_PIXELS = 2**25
@@ -41,11 +41,11 @@ class PatternStack:
         self._kept = list(self._read()) if fits else None
 
     def __iter__(self) -> Iterator[tuple[slice, Patterns]]:
-        """Batches as (which patterns, counts in FFT order); bad pixels read 0."""
+        """Iterate over (slice of the patterns, counts in FFT order); bad pixels read 0."""
         return iter(self._kept) if self._kept is not None else self._read()
 
     def shares(self, workers: int) -> list[Share]:
-        """The batches dealt out to at most so many workers; one share where patterns are read on every pass."""
+        """Split the batches for at most so many workers; one part where patterns are read on every pass."""
         if self._kept is None:
             return [self]
         return [self._kept[first::workers] for first in range(min(workers, len(self._kept)))]

@@ -78,11 +78,11 @@ class Reconstruction:
     positions_px: Float64[np.ndarray, "patterns 2"]
     """Coordinates (y, x) of the probe array's pixel (0, 0) on `object`, pixels."""
     origin_px: tuple[int, int] = (0, 0)
-    """Where `object[0, 0]` lies in the coordinates of the scan file's positions, pixels."""
+    """Position of `object[0, 0]` in the coordinates of the scan file's positions, pixels."""
     pixel_size_m: float | None = None
     """Object pixel, metres, where known."""
     patterns: Int64[np.ndarray, " patterns"] | None = None
-    """Which patterns of the scan file it was made from, one per position; None for all."""
+    """Indices of its patterns in the scan file, one per position; None for all."""
     unscaled: Complex64[np.ndarray, "height width"] | None = None
     """The object before prediction scaling; None where none was asked for."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
@@ -129,8 +129,8 @@ class Reconstruction:
         if scan.n_patterns == len(self.positions_px):
             return scan
         if self.patterns is None or self.patterns.max() >= scan.n_patterns:
-            found = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
-            raise InputError(scan.source, "reconstruction", found, "one position per pattern; is it of this scan?")
+            actual = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
+            raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
         return scan.subset(self.patterns)
 
     def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:
@@ -210,7 +210,7 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class SolverResult:
-    """What a solver finds, on the host."""
+    """Result of a solver, on the host."""
 
     object: Complex64[np.ndarray, "height width"]
     """Transmission; 1 or the start where no light falls."""
@@ -221,7 +221,7 @@ class SolverResult:
     positions_px: Float64[np.ndarray, "patterns 2"]
     """Canvas coordinates of the probe array's pixel (0, 0)."""
     origin_px: tuple[int, int]
-    """Where the canvas begins, in the coordinates of the scan's positions."""
+    """Origin of the canvas in the coordinates of the scan's positions."""
     history: dict[str, list[float]] = field(default_factory=dict)
     """Losses on the way; empty where they are not at hand."""
 

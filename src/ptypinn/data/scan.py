@@ -23,7 +23,7 @@ ProbeGauge = Literal["calibrated", "relative"]
 
 @runtime_checkable
 class Counts(Protocol):
-    """What `ScanData.counts` must offer: an array in memory, or a lazy dataset that reads slices on demand."""
+    """Interface of `ScanData.counts`: an array in memory, or a lazy dataset that reads slices on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,9 +66,9 @@ class ScanData:
     truth: Complex64[np.ndarray, "height width"] | None = None
     """True object for simulated scans, transmission."""
     particle: Particle = "photon"
-    """What is diffracted."""
+    """Diffracted particle."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Where the data came from: file, reader, options, calibration; JSON-able."""
+    """Origin of the data: file, reader, options, calibration; JSON-able."""
 
     def __post_init__(self) -> None:
         from ptypinn.data.validation import check_shape, validate_scan
@@ -110,7 +110,7 @@ class ScanData:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Where the data came from, and the optics as far as they are known, for what is made from them."""
+        """Origin of the data, and the optics as far as they are known, for the provenance of results."""
         names = ("energy_eV", "detector_distance_m", "detector_pixel_m")
         optics = {name: value for name in names if (value := getattr(self, name)) is not None}
         return {**self.provenance, **optics}
@@ -143,7 +143,7 @@ class ScanData:
         return scan_line(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.html.cards import scan_card, render_card
+        from ptypinn.report.html.cards import render_card, scan_card
 
         return render_card(self, scan_card)
 

@@ -12,19 +12,19 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from ptypinn.data.scan import ScanData
 
 DEAD_PATTERNS = 10
-"""With fewer patterns a dark speckle looks like a dead pixel."""
+"""Minimum number of patterns that distinguishes a dead pixel from a dark speckle."""
 DEAD_COUNTS = 10
-"""A pixel whose neighbours counted so many photons reads zero by chance once in 20 000 times."""
+"""Photons on neighbouring pixels above which a reading of zero has a probability of 1 in 20 000."""
 
 
 @dataclass(frozen=True)
 class PatternSurvey:
-    """What one pass over the patterns tells; bad pixels count nowhere."""
+    """Statistics of one pass over the patterns; bad pixels are excluded."""
 
     sums: Float64[np.ndarray, " patterns"]
     """Photons in every pattern."""
     peaks: Float64[np.ndarray, " patterns"]
-    """Largest count in every pattern."""
+    """Maximum count in every pattern."""
     mean_pattern: Float64[np.ndarray, "y x"]
     """Mean counts of every pixel, zero frequency centred; 0 at bad pixels."""
     silent: Bool[np.ndarray, "y x"]
@@ -32,12 +32,12 @@ class PatternSurvey:
     dead: Bool[np.ndarray, "y x"]
     """Silent pixels amid others that counted: among 25 neighbours the median counted at least 10 in all."""
     zero_share: float
-    """Share of the good pixels' readings that are zero."""
+    """Fraction of the good pixels' readings that are zero."""
 
 
 @dataclass(frozen=True)
 class PositionSurvey:
-    """How the positions lie."""
+    """Statistics of the positions."""
 
     extent_px: tuple[float, float]
     """Span (y, x) of the positions, object pixels."""
@@ -73,7 +73,7 @@ def survey_patterns(scan: ScanData, batch: int = 64) -> PatternSurvey:
 
 
 def survey_positions(positions_px: Float64[np.ndarray, "patterns 2"]) -> PositionSurvey:
-    """Extent and spacing of positions (y, x), object pixels."""
+    """Measure extent and spacing of positions (y, x), object pixels."""
     height, width = np.ptp(positions_px, axis=0).tolist()
     coincident = len(positions_px) - len(np.unique(positions_px, axis=0))
     if len(positions_px) < 2:
@@ -83,7 +83,7 @@ def survey_positions(positions_px: Float64[np.ndarray, "patterns 2"]) -> Positio
 
 
 def mean_spacing(positions_px: Float64[np.ndarray, "patterns 2"]) -> float:
-    """Step of the square raster with as many points in the same outline, object pixels.
+    """Return the step of the square raster with as many points in the same outline, object pixels.
 
     Pick's theorem gives the area `A = s^2 (n - P / 2s - 1)` of a raster's outline with perimeter P, so a raster's own
     step comes out exactly, and that of a line scan too.

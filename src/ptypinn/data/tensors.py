@@ -14,7 +14,7 @@ from ptypinn.data.scan import ScanData
 
 
 class ScanTensors(NamedTuple):
-    """The arrays of a scan; what it does not have is None."""
+    """The arrays of a scan; None for those it lacks."""
 
     counts: Shaped[Tensor, "patterns y x"]
     """Detector counts in their stored number type, zero frequency at N//2."""
@@ -29,7 +29,7 @@ class ScanTensors(NamedTuple):
 
 
 class ReconstructionTensors(NamedTuple):
-    """The arrays of a reconstruction; what it does not have is None."""
+    """The arrays of a reconstruction; None for those it lacks."""
 
     object: Complex64[Tensor, "height width"]
     """Transmission, dimensionless."""
@@ -44,14 +44,14 @@ class ReconstructionTensors(NamedTuple):
 
 
 def scan_tensors(scan: ScanData) -> ScanTensors:
-    """The arrays of a scan as tensors; counts on disk are read as a whole."""
+    """Convert the arrays of a scan to tensors; counts on disk are read as a whole."""
     counts = scan.counts if isinstance(scan.counts, np.ndarray) else scan.counts[:]
     probe, truth = (None if array is None else tensor_of(array) for array in (scan.probe, scan.truth))
     return ScanTensors(tensor_of(counts), tensor_of(scan.positions_px), tensor_of(scan.good), probe, truth)
 
 
 def recon_tensors(recon: Reconstruction) -> ReconstructionTensors:
-    """The arrays of a reconstruction as tensors."""
+    """Convert the arrays of a reconstruction to tensors."""
     return ReconstructionTensors(
         tensor_of(recon.object),
         tensor_of(recon.illumination),
@@ -62,6 +62,6 @@ def recon_tensors(recon: Reconstruction) -> ReconstructionTensors:
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """A tensor on the memory of an array; on a copy where that is read-only, byte-swapped or runs backwards."""
+    """Return a tensor on the memory of an array; on a copy where that is read-only, byte-swapped or runs backwards."""
     fit = array.dtype.isnative and array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if fit else np.array(array, array.dtype.newbyteorder("="), order="C"))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
 
 MAX_CANVAS_PIXELS = 16384**2
-"""Canvases beyond this are refused unless a reader is told otherwise: mostly a mistaken unit of the positions."""
+"""Default maximum size of the canvas; a larger one is mostly a mistaken unit of the positions."""
 
 SQUARE = "square patterns; --crop_px cuts them so"
 EVEN = "an even edge of at least 8 pixels; --crop_px cuts it so"
@@ -39,8 +39,8 @@ def check_shape(source: str, shape: tuple[int, ...]) -> None:
     if shape[1] % 2 or shape[1] < 8:
         raise InputError(source, "counts", f"patterns of {shape[1]} pixels", EVEN)
     if shape[1] ** 2 > MAX_CANVAS_PIXELS:
-        found = f"patterns of {shape[1]} x {shape[2]} pixels"
-        raise InputError(source, "counts", found, f"at most {MAX_CANVAS_PIXELS:.3g} in all; --crop_px cuts them")
+        actual = f"patterns of {shape[1]} x {shape[2]} pixels"
+        raise InputError(source, "counts", actual, f"at most {MAX_CANVAS_PIXELS:.3g} in all; --crop_px cuts them")
 
 
 def check_patterns(
@@ -89,8 +89,8 @@ def _check_counts(scan: ScanData) -> None:
 def _check_positions(scan: ScanData) -> None:
     positions = scan.positions_px
     if positions.shape != (scan.n_patterns, 2):
-        found = f"shape {positions.shape} for {scan.n_patterns} patterns"
-        raise InputError(scan.source, "positions", found, f"({scan.n_patterns}, 2)")
+        actual = f"shape {positions.shape} for {scan.n_patterns} patterns"
+        raise InputError(scan.source, "positions", actual, f"({scan.n_patterns}, 2)")
     if positions.dtype != np.float64:
         raise InputError(scan.source, "positions", f"type {positions.dtype}", "float64")
     if not np.isfinite(positions).all():
@@ -100,8 +100,8 @@ def _check_positions(scan: ScanData) -> None:
 
 def _check_mask(scan: ScanData) -> None:
     if scan.good.shape != tuple(scan.counts.shape[1:]) or scan.good.dtype != bool:
-        found = f"{scan.good.dtype} of shape {scan.good.shape}"
-        raise InputError(scan.source, "mask", found, f"bool of shape {tuple(scan.counts.shape[1:])}")
+        actual = f"{scan.good.dtype} of shape {scan.good.shape}"
+        raise InputError(scan.source, "mask", actual, f"bool of shape {tuple(scan.counts.shape[1:])}")
     if not scan.good.any():
         raise InputError(scan.source, "mask", "no good pixel", "at least one good pixel")
 
@@ -129,8 +129,8 @@ def _check_truth(scan: ScanData) -> None:
         )
     low, high = np.round(scan.positions_px.min(0)), np.round(scan.positions_px.max(0)) + scan.size
     if (low < 0).any() or (high > scan.truth.shape).any():
-        found = f"positions that reach {low.tolist()} to {high.tolist()}"
-        raise InputError(scan.source, "truth", found, f"patches inside the object of {scan.truth.shape} pixels")
+        actual = f"positions that reach {low.tolist()} to {high.tolist()}"
+        raise InputError(scan.source, "truth", actual, f"patches inside the object of {scan.truth.shape} pixels")
 
 
 def _check_numbers(scan: ScanData) -> None:

@@ -1,4 +1,4 @@
-"""Scans and reconstructions as xarray datasets: every array with its axes, its units, and where it came from."""
+"""Scans and reconstructions as xarray datasets: every array with its axes, units and provenance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLANE = ("y", "x")
 
 
 def recon_dataset(recon: Reconstruction) -> xarray.Dataset:
-    """A reconstruction on the coordinates of its scan file's positions; see `Reconstruction.to_xarray`."""
+    """Convert a reconstruction, on the coordinates of its scan file's positions; see `Reconstruction.to_xarray`."""
     xarray = _xarray("Reconstruction.to_xarray")
     pixel = recon.pixel_size_m
     planes = {
@@ -44,13 +44,15 @@ def recon_dataset(recon: Reconstruction) -> xarray.Dataset:
         **_positions(recon.positions_px + origin, pixel),
         "pattern": _variable(("pattern",), number, "1", "number of the pattern in the scan file"),
     }
-    told = {name: getattr(recon, name) for name in ("scale", "prediction_scale", "metrics", "history", "provenance")}
-    attributes = {**_known(recon, "pixel_size_m"), "origin_px": list(recon.origin_px), **_texts(told)}
+    attributes = {
+        name: getattr(recon, name) for name in ("scale", "prediction_scale", "metrics", "history", "provenance")
+    }
+    attributes = {**_known(recon, "pixel_size_m"), "origin_px": list(recon.origin_px), **_texts(attributes)}
     return xarray.Dataset(variables, coordinates, attributes)
 
 
 def scan_dataset(scan: ScanData) -> xarray.Dataset:
-    """A scan with its axes and units; see `ScanData.to_xarray`."""
+    """Convert a scan with its axes and units; see `ScanData.to_xarray`."""
     xarray = _xarray("ScanData.to_xarray")
     pixel = scan.pixel_size_m
     variables = {
@@ -66,8 +68,8 @@ def scan_dataset(scan: ScanData) -> xarray.Dataset:
         variables["truth"] = _variable(PLANE, scan.truth, "1", "true transmission")
         coordinates |= _plane_axes(scan.truth.shape, (0, 0), pixel)
     names = ("pixel_size_m", "energy_eV", "wavelength_m", "detector_distance_m", "detector_pixel_m")
-    told = {**_known(scan, *names), "particle": scan.particle, "probe_gauge": scan.probe_gauge}
-    return xarray.Dataset(variables, coordinates, {**told, **_texts({"provenance": scan.provenance})})
+    attributes = {**_known(scan, *names), "particle": scan.particle, "probe_gauge": scan.probe_gauge}
+    return xarray.Dataset(variables, coordinates, {**attributes, **_texts({"provenance": scan.provenance})})
 
 
 def _xarray(asked: str) -> Any:
@@ -79,7 +81,7 @@ def _xarray(asked: str) -> Any:
 
 
 def _lazy(counts: Counts) -> Any:
-    """Counts as xarray takes them: arrays as they are, others as something that is read when it is used."""
+    """Wrap counts for xarray: arrays as they are, others to be read on demand."""
     if isinstance(counts, np.ndarray):
         return counts
 
@@ -90,11 +92,11 @@ def _variable(axes: tuple[str, ...], values: Any, unit: str, name: str) -> Varia
     return axes, values, {"units": unit, "long_name": name}
 
 
-def _axis(name: str, pixels: np.ndarray, pixel_m: float | None, told: str, over: str | None = None) -> Variable:
-    """A coordinate in metres, or in pixels where their size is not known."""
+def _axis(name: str, pixels: np.ndarray, pixel_m: float | None, meaning: str, over: str | None = None) -> Variable:
+    """Return a coordinate in metres, or in pixels where their size is not known."""
     if pixel_m is None:
-        return _variable((over or name,), pixels, "pixel", told)
-    return _variable((over or name,), pixels * pixel_m, "m", told)
+        return _variable((over or name,), pixels, "pixel", meaning)
+    return _variable((over or name,), pixels * pixel_m, "m", meaning)
 
 
 def _plane_axes(shape: tuple[int, ...], origin: tuple[int, int], pixel_m: float | None) -> dict[str, Variable]:
@@ -112,25 +114,27 @@ def _probe_axes(probe: np.ndarray, pixel_m: float | None) -> dict[str, Variable]
 
 
 def _positions(positions_px: np.ndarray, pixel_m: float | None) -> dict[str, Variable]:
-    """Where the corner of the probe array lies for every pattern, on the coordinates of the object."""
-    told = "{} of the probe array's corner on the sample"
+    """Return the position of the probe array's corner for every pattern, on the coordinates of the object."""
+    meaning = "{} of the probe array's corner on the sample"
     columns = zip(PLANE, positions_px.T, strict=True)
-    return {f"position_{axis}": _axis(axis, values, pixel_m, told.format(axis), "pattern") for axis, values in columns}
+    return {
+        f"position_{axis}": _axis(axis, values, pixel_m, meaning.format(axis), "pattern") for axis, values in columns
+    }
 
 
 def _detector_axes(scan: ScanData) -> dict[str, Variable]:
     pixels = np.arange(scan.size) - scan.size // 2
-    told = "from the zero frequency on the detector"
-    return {name: _axis(name, pixels, scan.detector_pixel_m, told) for name in DETECTOR}
+    meaning = "from the zero frequency on the detector"
+    return {name: _axis(name, pixels, scan.detector_pixel_m, meaning) for name in DETECTOR}
 
 
 def _known(holder: ScanData | Reconstruction, *names: str) -> dict[str, Any]:
     return {name: getattr(holder, name) for name in names if getattr(holder, name) is not None}
 
 
-def _texts(told: dict[str, Any]) -> dict[str, str]:
-    """Nested records as JSON, since attributes in netCDF and Zarr files are plain."""
-    return {name: json.dumps(value, default=str) for name, value in told.items() if value}
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    """Convert nested records to JSON, since attributes in netCDF and Zarr files are plain."""
+    return {name: json.dumps(value, default=str) for name, value in values.items() if value}
 
 
 class _Unread(BackendArray):  # type: ignore[misc, unused-ignore] # xarray may be missing where types are checked
@@ -149,5 +153,5 @@ class _Unread(BackendArray):  # type: ignore[misc, unused-ignore] # xarray may b
 
 
 def lazily(counts: Counts) -> Any:
-    """Counts whose patterns are read by whoever asks for their values."""
+    """Counts whose patterns are read when their values are requested."""
     return indexing.LazilyIndexedArray(_Unread(counts))

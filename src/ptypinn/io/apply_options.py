@@ -1,4 +1,4 @@
-"""What happens to all that is read: options replace numbers of the file; scans get a probe, and the probe photons."""
+"""Reading options of all formats: options replace numbers of the file; scans get a probe, and the probe photons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ptypinn.io.safe.npz import map_npy
 from ptypinn.utils.serialise import number
 
 SAME_PIXEL = 0.02
-"""Share by which the pixel of a given probe may differ from the scan's."""
+"""Maximum relative difference of the pixel of an external probe from the scan's."""
 PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
 
 
@@ -38,7 +38,7 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     """Apply the options of `config` that hold for every format, and calibrate the probe.
 
     Args:
-        scan: What a reader has made of the file.
+        scan: Scan as read from the file.
         config: Reading options.
         calibrate: Give a probe of arbitrary scale its photons.
     """
@@ -60,34 +60,34 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
 
 @dataclass(frozen=True)
 class GivenProbe:
-    """A probe out of a file of its own."""
+    """Probe from a separate file."""
 
     modes: Complex64[np.ndarray, "mode y x"]
     """Incoherent modes."""
     gauge: ProbeGauge = "relative"
-    """Whether they are in sqrt(photons)."""
+    """True if they are in sqrt(photons)."""
     pixel_size_m: float | None = None
-    """Their pixel, metres, where the file tells."""
+    """Their pixel, metres; None where unknown."""
 
 
-def _fitting(given: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[np.ndarray, ProbeGauge]:
-    """Modes on the object pixels of a scan, and their gauge; those of whole patterns are cut as the patterns are."""
-    modes, edge = given.modes, given.modes.shape[-1]
+def _fitting(external: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[np.ndarray, ProbeGauge]:
+    """Return modes on the object pixels of a scan, and their gauge; modes of whole patterns are cropped like these."""
+    modes, edge = external.modes, external.modes.shape[-1]
     if scan.size < edge and list(modes.shape[1:]) == scan.provenance.get(CUT_FROM):
         modes = coarser(modes, scan.size)
     if modes.shape[1:] != (scan.size, scan.size):
         expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
-        raise InputError(config.probe, "probe", f"shape {given.modes.shape}", expected)
-    if given.pixel_size_m is not None and scan.pixel_size_m is not None:
-        pixel = given.pixel_size_m * edge / scan.size
+        raise InputError(config.probe, "probe", f"shape {external.modes.shape}", expected)
+    if external.pixel_size_m is not None and scan.pixel_size_m is not None:
+        pixel = external.pixel_size_m * edge / scan.size
         if abs(pixel / scan.pixel_size_m - 1) > SAME_PIXEL:
             expected = f"those of the scan, {scan.pixel_size_m:.4g} m"
             raise InputError(config.probe, "probe", f"object pixels of {pixel:.4g} m", expected)
-    return modes, given.gauge
+    return modes, external.gauge
 
 
 def read_probe(path: Path) -> GivenProbe:
-    """A probe from a .npy or .npz file, a scan, or a reconstruction of any format.
+    """Read a probe from a .npy or .npz file, a scan, or a reconstruction of any format.
 
     Raises:
         InputError: Where the file holds no probe.
@@ -95,13 +95,13 @@ def read_probe(path: Path) -> GivenProbe:
     require_file(path)
     if path.suffix == ".npy":
         return GivenProbe(as_probe(str(path), "probe", map_npy(path, "probe")))
-    found = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path) if zipfile.is_zipfile(path) else None
-    if found is not None:
-        return found
-    known = FORMATS[detect_format(path)].read_reconstruction
-    if known is None:
+    external = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path) if zipfile.is_zipfile(path) else None
+    if external is not None:
+        return external
+    read_reconstruction = FORMATS[detect_format(path)].read_reconstruction
+    if read_reconstruction is None:
         raise InputError(str(path), "probe", "none", "a .npy or .npz file, a scan or a reconstruction with a probe")
-    recon = known(path, LoadConfig())
+    recon = read_reconstruction(path, LoadConfig())
     return GivenProbe(recon.probe, pixel_size_m=recon.pixel_size_m)
 
 
@@ -126,32 +126,32 @@ def _from_hdf5(path: Path) -> GivenProbe | None:
 
 
 def finish_reconstruction(recon: Reconstruction, config: LoadConfig) -> Reconstruction:
-    """Put the optics that options give on record, and the object pixel that options or the optics give in its place."""
-    given = {name: value for name in NAMES if (value := getattr(config, name)) is not None}
-    known = recon.provenance.get("optics")
-    optics: dict[str, Any] = {**(known if isinstance(known, Mapping) else {}), **given}
+    """Record the optics of the options, and set the object pixel of the options or of the optics."""
+    overrides = {name: value for name in NAMES if (value := getattr(config, name)) is not None}
+    recorded = recon.provenance.get("optics")
+    optics: dict[str, Any] = {**(recorded if isinstance(recorded, Mapping) else {}), **overrides}
     numbers = {name: float(value) for name in NAMES if (value := number(optics.get(name)) or 0) > 0}
     particle = optics.get("particle", "photon") if config.particle == "auto" else config.particle
     far_field = Optics(**numbers, particle=particle).pixel_size_m(recon.probe.shape[-1])
-    provenance = {**recon.provenance, "optics": optics} if given else recon.provenance
+    provenance = {**recon.provenance, "optics": optics} if overrides else recon.provenance
     pixel = config.pixel_size_m or recon.pixel_size_m or far_field
     return dataclasses.replace(recon, pixel_size_m=pixel, provenance=provenance)
 
 
 def _set_numbers(scan: ScanData, config: LoadConfig) -> ScanData:
-    given: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         name: getattr(config, name) for name in (*NAMES, "pixel_size_m") if getattr(config, name) is not None
     }
     if config.particle != "auto":
-        given["particle"] = config.particle
-    if not given:
+        overrides["particle"] = config.particle
+    if not overrides:
         return scan
     before = scan.pixel_size_m
-    scan = scan.replace(**given)
+    scan = scan.replace(**overrides)
     optics = Optics(scan.energy_eV, scan.detector_distance_m, scan.detector_pixel_m, scan.particle)
     after = config.pixel_size_m or optics.pixel_size_m(scan.size)
     if after is None:
         return scan
-    # The stage moved by metres, whatever the pixel is said to be; the pixels of a truth are what they are.
+    # Positions are metres of the stage, independent of the pixel; the pixels of a truth are fixed.
     factor = 1.0 if before is None or scan.truth is not None else before / after
     return scan.replace(pixel_size_m=after, positions_px=scan.positions_px * factor)

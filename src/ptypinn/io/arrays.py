@@ -1,4 +1,4 @@
-"""Arrays out of files, checked before they are used."""
+"""Checked arrays and quantities from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ptypinn.io.safe.hdf5 import find_dataset, read_scalar
 
 
 def as_probe(source: str, name: str, values: np.ndarray) -> Complex64[np.ndarray, "mode y x"]:
-    """Probe modes, (modes, N, N), from one or several of them.
+    """Return probe modes, (modes, N, N), from one or several of them.
 
     Args:
         source: Name of the file for messages.
@@ -21,13 +21,13 @@ def as_probe(source: str, name: str, values: np.ndarray) -> Complex64[np.ndarray
         values: Modes, (N, N) or (modes, N, N).
     """
     if values.ndim not in (2, 3) or values.dtype.kind not in "uifc" or not values.size:
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, name, found, "numbers of shape (N, N) or (modes, N, N)")
+        actual = f"{values.dtype} of shape {values.shape}"
+        raise InputError(source, name, actual, "numbers of shape (N, N) or (modes, N, N)")
     return values.reshape(-1, *values.shape[-2:]).astype(np.complex64)
 
 
 def as_image(source: str, name: str, values: np.ndarray) -> Complex64[np.ndarray, "height width"]:
-    """An object, (H, W).
+    """Return an object, (H, W).
 
     Args:
         source: Name of the file for messages.
@@ -42,18 +42,18 @@ def as_image(source: str, name: str, values: np.ndarray) -> Complex64[np.ndarray
 def as_positions(
     source: str, name: str, values: np.ndarray, axes: str = "y, x"
 ) -> Float64[np.ndarray, "patterns axes"]:
-    """Coordinates, one line per pattern, in the unit of the file.
+    """Return coordinates, one line per pattern, in the unit of the file.
 
     Args:
         source: Name of the file for messages.
         name: Where in it they lie.
         values: Coordinates, (M, axes).
-        axes: Which coordinates there have to be, between commas, and their unit where the format knows it.
+        axes: Names of the coordinates, separated by commas, and their unit where the format has one.
     """
     wanted = len(axes.split(","))
     if values.ndim != 2 or values.shape[1] != wanted or values.dtype.kind not in "uif":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise InputError(source, name, found, f"numbers of shape (patterns, {wanted}): {axes}")
+        actual = f"{values.dtype} of shape {values.shape}"
+        raise InputError(source, name, actual, f"numbers of shape (patterns, {wanted}): {axes}")
     return np.ascontiguousarray(values, np.float64)
 
 
@@ -72,14 +72,14 @@ ENERGIES = {"ev": 1.0, "kev": 1e3, "MeV": 1e6, "meV": 1e-3, "j": 1 / JOULES_PER_
 
 
 def unit_of(attributes: Any, default: str = "") -> str:
-    """The attribute `units` as text; `default` where there is none, or an empty one."""
+    """Return the attribute `units` as text; `default` where there is none, or an empty one."""
     value = attributes.get("units", "")
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text.strip() or default
 
 
 def factor_of(source: str, name: str, unit: str, factors: dict[str, float]) -> float:
-    """What turns numbers of a unit into those of the unit whose factor is 1.
+    """Return the factor from a unit to the unit whose factor is 1.
 
     Args:
         source: Name of the file for messages.
@@ -94,9 +94,9 @@ def factor_of(source: str, name: str, unit: str, factors: dict[str, float]) -> f
 
 
 def read_quantity(file: h5py.File, source: str, factors: dict[str, float], default: str, *names: str) -> float | None:
-    """The first of several numbers that is more than 0, in the unit whose factor is 1; None where there is none.
+    """Return the first of several numbers that is more than 0, in the unit whose factor is 1; None where there is none.
 
-    Detector software writes 0 for what it was not told.
+    Detector software writes 0 for unknown numbers.
 
     Args:
         file: The file.

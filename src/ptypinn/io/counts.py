@@ -1,4 +1,4 @@
-"""Take detector counts out of an HDF5 dataset: into memory, or lazily where they are too many."""
+"""Read detector counts from an HDF5 dataset, lazily where they exceed the memory budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptypinn.io.crop import Window, cut, window_of
 from ptypinn.io.safe.hdf5_limits import require_sound_chunks
 
 FLAG_SAMPLE = 32
-"""Frames in which flagged pixels are looked for."""
+"""Number of frames searched for flagged pixels."""
 CHUNK_BYTES = 2**17
 BATCH_BYTES = 2**24
 
@@ -34,15 +34,15 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
         dataset: Patterns, (M, rows, columns), or a raster of them, (rows, columns of the raster, rows, columns), which
             is read line by line.
         path: File that holds it.
-        good: Good pixels of the window that is kept, (N, N), or None.
+        good: Good pixels of the cropped patterns, (N, N), or None.
         config: Reading options, among them the window.
 
     Raises:
         InputError: Where the dataset is no stack of numbers.
     """
     if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "uif":
-        found = f"{dataset.dtype} of shape {dataset.shape}"
-        raise InputError(str(path), dataset.name, f"counts: {found}", "counts of shape (patterns, N, N)")
+        actual = f"{dataset.dtype} of shape {dataset.shape}"
+        raise InputError(str(path), dataset.name, f"counts: {actual}", "counts of shape (patterns, N, N)")
     window = window_of(str(path), dataset.shape, config)
     rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
     require_sound_chunks(dataset, path)
@@ -54,7 +54,7 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
 
 
 def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray:
-    """Good pixels of the window that is kept, (N, N) bool.
+    """Return the good pixels of the cropped patterns, (N, N) bool.
 
     Args:
         bad: Bad pixels, (rows, columns) or one image per pattern; a pixel is bad where it is so in any of them.
@@ -70,14 +70,14 @@ def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], c
 
 
 def without_flags(dataset: h5py.Dataset, good: np.ndarray | None, window: Window | None) -> np.ndarray | None:
-    """Good pixels without those that a detector flags by negative numbers, such as -1 in gaps and -2 where dead.
+    """Remove pixels that a detector flags by negative numbers, such as -1 in gaps and -2 where dead, from the mask.
 
     A pixel is flagged where signed integers are negative in every frame; in some frames only, they are an error later.
 
     Args:
         dataset: Patterns, (M, rows, columns), or a raster of them.
         good: Good pixels of the window so far, (N, N); None for all.
-        window: What is kept of every pattern.
+        window: Rows and columns of the crop.
     """
     stack = math.prod(dataset.shape[:-2])
     if dataset.dtype.kind != "i" or dataset.ndim < 3 or not stack:

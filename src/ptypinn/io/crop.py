@@ -1,4 +1,4 @@
-"""What cutting patterns does to all that is counted in object pixels.
+"""Cropping of patterns, and its effect on all quantities in object pixels.
 
 The object pixel is `wavelength * distance / (N * detector_pixel)`: of fewer detector pixels come larger object pixels,
 while the stage moved by the same metres and the probe's array covers the same part of the sample.
@@ -16,28 +16,28 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 
 CUT_FROM = "cut_from_px"
-"""Record of the rows and columns of patterns that were cut."""
+"""Key of the record of the rows and columns that were cropped."""
 LEFT_OUT = "left_out"
-"""Record of what a file holds and its scan does not, a few words each."""
+"""Key of the record of the contents of a file that its scan lacks."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The window that is kept of every pattern, and the patterns whose object pixels a file counts in."""
+    """Window of every pattern, and the size of the patterns that a file's object pixels refer to."""
 
     source: str
     """Name of the data for messages."""
     stored: tuple[int, int]
     """Rows and columns of the patterns in the file."""
     window: Window | None
-    """What is kept of them; None for all."""
+    """Rows and columns of the crop; None for all."""
     edge: int | None = None
     """Edge N of the patterns that the file's object pixel and its positions in pixels belong to: that of its probe or
     of its square patterns; None where patterns are oblong and there is no probe."""
 
     @classmethod
     def of(cls, source: str, shape: tuple[int, ...], config: LoadConfig, probe: np.ndarray | None = None) -> Crop:
-        """The crop that options ask for.
+        """Return the crop of the reading options.
 
         Args:
             source: Name of the data for messages.
@@ -53,85 +53,85 @@ class Crop:
 
     @property
     def kept(self) -> int:
-        """Edge of the patterns that are kept, pixels."""
+        """Edge of the cropped patterns, pixels."""
         return self.stored[-1] if self.window is None else self.window[1].stop - self.window[1].start
 
     @property
     def scale(self) -> float:
-        """Object pixels of the file per object pixel of what is kept, turned over: at most 1.
+        """Ratio of the cropped edge to the file's edge, at most 1: positions scale by it.
 
         Raises:
-            InputError: Where patterns are oblong, so that nothing tells which object pixels are meant.
+            InputError: Where patterns are oblong, so that the object pixel is ambiguous.
         """
         if self.window is None:
             return 1.0
         if self.edge is None:
-            found = f"object pixels of patterns of {self.stored[0]} x {self.stored[1]} pixels"
-            raise InputError(self.source, "positions", found, "lengths, or square patterns")
+            actual = f"object pixels of patterns of {self.stored[0]} x {self.stored[1]} pixels"
+            raise InputError(self.source, "positions", actual, "lengths, or square patterns")
         return self.kept / self.edge
 
     @property
     def table_scale(self) -> float:
-        """The same for a table beside the file; its pixels are those of what is kept where patterns are oblong."""
+        """The same for a separate table; its pixels are those of the cropped patterns where the file's are oblong."""
         return 1.0 if self.edge is None else self.scale
 
     def pixel_size_m(self, of_file: float | None) -> float | None:
-        """The object pixel of what is kept, metres, by that of the file."""
+        """Return the object pixel of the cropped patterns, metres, from that of the file."""
         return None if of_file is None else of_file / self.scale
 
     def positions(self, of_file: Float64[np.ndarray, "patterns 2"]) -> Float64[np.ndarray, "patterns 2"]:
-        """Positions (y, x) of the probe's pixel (0, 0), in object pixels of what is kept; the same in metres."""
+        """Convert positions (y, x) of the probe's pixel (0, 0) to object pixels of the cropped patterns."""
         return of_file * self.scale
 
     def probe(self, modes: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.ndarray, "mode row column"]:
-        """Probe modes on the object pixels of what is kept, without the light that misses it.
+        """Resample probe modes to the object pixels of the cropped patterns, without the far field outside.
 
         Raises:
-            InputError: Where the probe has fewer pixels than what is kept.
+            InputError: Where the probe has fewer pixels than the cropped patterns.
         """
         if self.window is None or modes.shape[-1] == self.kept:
             return modes
         if modes.shape[-2] != modes.shape[-1] or modes.shape[-1] < self.kept:
-            expected = f"square modes of {self.kept} pixels or more, the edge of what is kept of the patterns"
+            expected = f"square modes of at least {self.kept} pixels, the edge of the cropped patterns"
             raise InputError(self.source, "probe", f"shape {modes.shape}", expected)
         return coarser(modes, self.kept)
 
     def notes(self, truth: np.ndarray | None = None) -> dict[str, Any]:
-        """Records for the provenance: from what patterns were cut, and that the true object is left out."""
+        """Return records for the provenance: the crop, and that the true object is left out."""
         if self.window is None:
             return {}
         lost = "the true object, whose pixels are smaller than those of patterns cut by --crop_px or --centre_px"
         return {CUT_FROM: list(self.stored), **({} if truth is None else {LEFT_OUT: [lost]})}
 
     def truth(self, of_file: np.ndarray | None) -> np.ndarray | None:
-        """The true object, (H, W); None where patterns are cut, for its pixels are not theirs."""
+        """Return the true object, (H, W); None where patterns are cropped, whose object pixels differ."""
         return of_file if self.window is None else None
 
 
-def coarser(modes: Complex64[np.ndarray, "mode y x"], kept: int) -> Complex64[np.ndarray, "mode row column"]:
-    """Waves whose far field is the middle of another's: on fewer, larger pixels, about pixel N//2.
+def coarser(modes: Complex64[np.ndarray, "mode y x"], size: int) -> Complex64[np.ndarray, "mode row column"]:
+    """Crop the far field of waves to its middle: fewer, larger object pixels, about pixel N//2.
 
     Args:
         modes: Waves, (modes, N, N).
-        kept: Edge of the part of the far field that is kept, pixels.
+        size: Edge of the remaining part of the far field, pixels.
     """
-    axes, first = (-2, -1), modes.shape[-1] // 2 - kept // 2
+    axes, first = (-2, -1), modes.shape[-1] // 2 - size // 2
     field = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(modes, axes), norm="ortho"), axes)
-    middle = field[:, first : first + kept, first : first + kept]
+    middle = field[:, first : first + size, first : first + size]
     return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(middle, axes), norm="ortho"), axes).astype(np.complex64)
 
 
 Window = tuple[slice, slice]
-"""Rows and columns that are kept."""
+"""Rows and columns of the crop."""
 
 
 def window_of(source: str, shape: tuple[int, ...], config: LoadConfig) -> Window | None:
-    """The square that `centre_px` and `crop_px` ask for, its zero frequency at N//2; None for the whole pattern.
+    """Return the square that `centre_px` and `crop_px` ask for, its zero frequency at N//2; None for the whole pattern.
 
     Args:
         source: Name of the data for messages.
         shape: Shape of the patterns; the last two axes count.
-        config: Reading options. Without `crop_px` the largest square around the centre is kept.
+        config: Reading options. Without `crop_px`, the largest square around the centre.
 
     Raises:
         InputError: Where the square does not fit into the patterns.
@@ -141,16 +141,16 @@ def window_of(source: str, shape: tuple[int, ...], config: LoadConfig) -> Window
     centre = config.centre_px or (shape[-2] // 2, shape[-1] // 2)
     largest = 2 * min(min(c, n - c) for c, n in zip(centre, shape[-2:], strict=True))
     if largest <= 0:
-        found = f"{tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
-        raise InputError(source, "--centre_px", found, "a pixel inside them")
+        actual = f"{tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
+        raise InputError(source, "--centre_px", actual, "a pixel inside them")
     edge = config.crop_px or largest
     if edge > largest:
-        found = f"{edge} pixels around {tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
-        raise InputError(source, "--crop_px", found, "a square inside them")
+        actual = f"{edge} pixels around {tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
+        raise InputError(source, "--crop_px", actual, "a square inside them")
     rows, columns = (slice(c - edge // 2, c + edge // 2) for c in centre)
     return rows, columns
 
 
 def cut(values: np.ndarray, window: Window | None) -> np.ndarray:
-    """The window of patterns or of a mask, whose last two axes are rows and columns."""
+    """Crop patterns or a mask, whose last two axes are rows and columns."""
     return values if window is None else values[(..., *window)]

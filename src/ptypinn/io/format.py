@@ -1,4 +1,4 @@
-"""What a file format declares about itself: the one contract of its adapter, its documentation and `convert`."""
+"""Declaration of a file format, used by its adapter, its documentation and `convert`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Field = Literal[
     "unscaled",
     "records",
 ]
-"""What an entry of a file carries: a field of `ScanData` or `Reconstruction`. `object` is the truth of a scan or the
+"""Content of an entry of a file: a field of `ScanData` or `Reconstruction`. `object` is the truth of a scan or the
 object of a reconstruction; `records` is provenance, ledger, metrics and history."""
 
 WORDS: dict[Field, str] = {
@@ -61,25 +61,25 @@ class Entry:
     """One place in a file: an HDF5 dataset or attribute, an array of an archive, a column."""
 
     path: str
-    """Where, as the format spells it; alternatives are entries of their own."""
+    """Path in the file, as the format spells it; alternatives are entries of their own."""
     field: Field | None
-    """What it carries; None where it only helps to read others."""
+    """Field that it holds; None where it only helps to read others."""
     axes: str = ""
     """Shape by the names of the axes, such as `(M, N, N)`; empty for one value."""
     unit: str = ""
     """Unit in the file, such as `J`; empty where dimensionless."""
     meaning: str = ""
-    """Sign, order of axes, orientation, and whatever else a reader must know, in a few words."""
+    """Sign, order of axes, orientation, and other conventions, in a few words."""
     optional: bool = False
-    """Whether files without it can be read."""
+    """True if files without it can be read."""
 
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that files of a format do not, or need not, say."""
+    """A quantity that files of a format do not, or need not, hold."""
 
     what: str
-    """In words, such as `photon energy`."""
+    """Description, such as `photon energy`."""
     option: str
     """Field of `LoadConfig` that supplies it."""
 
@@ -89,7 +89,7 @@ OPTICS = (
     Lack("detector distance", "detector_distance_m"),
     Lack("detector pixel", "detector_pixel_m"),
 )
-"""The numbers that give lengths on the sample, where files need not tell them."""
+"""The numbers that give lengths on the sample, where files may lack them."""
 TRUTH = Lack("which object is the true one", "truth")
 
 
@@ -97,19 +97,19 @@ TRUTH = Lack("which object is the true one", "truth")
 class Format:
     """One file format. Scans, reconstructions or both; read, written or both.
 
-    Writers are given a temporary path in the folder and with the suffix of the final one, and need not be atomic.
+    Writers get a temporary path in the final folder, with the final suffix, and need not be atomic.
     """
 
     title: str
-    """What users call it."""
+    """Title for users."""
     suffixes: tuple[str, ...]
-    """Usual suffixes, lower case, with the dot, the most usual first."""
+    """Common suffixes, lower case, with the dot, the most common first."""
     sniff: Callable[[Path], bool]
-    """Whether an existing file is of this format, from its content; False, not an error, for any other file."""
+    """True if an existing file is of this format, from its content; False, not an error, for any other file."""
     entries: tuple[Entry, ...]
     """Every place that is read or written, in the order of the documentation."""
     lacks: tuple[Lack, ...] = ()
-    """What it cannot know."""
+    """Quantities that its files lack."""
     notes: str = ""
     """Paragraph for the documentation: orientation, what is assumed, who writes such files."""
     read: Callable[[Path, LoadConfig], ScanData] | None = None
@@ -121,7 +121,7 @@ class Format:
     write_reconstruction: Callable[[Reconstruction, Path], None] | None = None
     """Write a reconstruction."""
     holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
-    """Whether a file holds counts, and not only a reconstruction, where the format has both."""
+    """True if a file holds counts, and not only a reconstruction, where the format has both."""
     needs: tuple[Field, ...] = ()
     """Fields without which no scan can be written, nor a reconstruction where `reconstruction_needs` is None."""
     reconstruction_needs: tuple[Field, ...] | None = None
@@ -129,28 +129,28 @@ class Format:
     reconstruction_holds: tuple[Field, ...] = ()
     """Fields that reconstructions carry, and scans do not."""
     wants: tuple[Field, ...] = ()
-    """Fields that other programs expect in such files; where they are not known, `convert` says so."""
+    """Fields that other programs expect in such files; `convert` warns where they are unknown."""
 
     @property
     def holds(self) -> frozenset[Field]:
-        """The fields that some entry carries."""
+        """Fields that some entry holds."""
         return frozenset(entry.field for entry in self.entries if entry.field is not None)
 
 
-def hdf5_with(told: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
-    """A `sniff` for files that are HDF5 and of which their content tells the format."""
+def hdf5_with(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
+    """Return a recogniser of HDF5 files by their content."""
 
     def sniff(path: Path) -> bool:
         if not h5py.is_hdf5(path):
             return False
         with open_hdf5(path) as file:
-            return told(file)
+            return recognise(file)
 
     return sniff
 
 
 def fields_of(thing: ScanData | Reconstruction) -> list[Field]:
-    """The fields that a scan or a reconstruction fills, in the order of `WORDS`."""
+    """List the fields that a scan or a reconstruction fills, in the order of `WORDS`."""
     names = {field.name for field in dataclasses.fields(thing)}
     return [name for name in WORDS if name in names or name in ("object", "records") if _filled(thing, name)]
 
@@ -184,6 +184,6 @@ def require_writable(target: Format, thing: ScanData | Reconstruction, path: Pat
 
 
 def options_for(name: Field) -> tuple[str, ...]:
-    """Options that supply a field which a file lacks."""
+    """Return the options that supply a field which a file lacks."""
     geometry = ("--energy_eV", "--detector_distance_m", "--detector_pixel_m")
     return geometry if name == "pixel_size_m" else (f"--{name}",)

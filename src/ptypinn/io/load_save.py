@@ -17,7 +17,7 @@ from ptypinn.utils.files import atomic_path
 
 DEFAULTS = LoadConfig()
 SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")
-"""Options for what only files of some formats lack; those of the others have it, and are not read by them."""
+"""Options for quantities that only files of some formats lack; the other formats do not read them."""
 
 
 def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
@@ -37,20 +37,20 @@ def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
 
 
 def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: bool = True) -> ScanData:
-    """`load`, which may leave a probe of arbitrary scale as it is.
+    """Read a scan as `load` does, optionally without calibrating its probe.
 
     Args:
         path: The scan file.
         config: What the file does not say.
-        calibrate: Give such a probe its photons.
+        calibrate: Calibrate a probe of arbitrary scale.
     """
     path = Path(path)
-    found = format_of(path, config)
-    if found.read is None:
-        raise InputError(str(path), "file", f"a reconstruction ({found.title})", "a scan")
-    _require_wanted(str(path), found, config)
+    file_format = format_of(path, config)
+    if file_format.read is None:
+        raise InputError(str(path), "file", f"a reconstruction ({file_format.title})", "a scan")
+    _require_wanted(str(path), file_format, config)
     with external_files(config.allow_external):
-        return finish(found.read(path, config), config, calibrate=calibrate)
+        return finish(file_format.read(path, config), config, calibrate=calibrate)
 
 
 def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
@@ -64,11 +64,11 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
         InputError: Where the file or an option is at fault; one line that names the file and the field.
     """
     path = Path(path)
-    found = format_of(path, config)
-    if found.read_reconstruction is None:
-        raise InputError(str(path), "file", f"a scan ({found.title})", "a reconstruction")
+    file_format = format_of(path, config)
+    if file_format.read_reconstruction is None:
+        raise InputError(str(path), "file", f"a scan ({file_format.title})", "a reconstruction")
     with external_files(config.allow_external):
-        return finish_reconstruction(found.read_reconstruction(path, config), config)
+        return finish_reconstruction(file_format.read_reconstruction(path, config), config)
 
 
 def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "native") -> Path:
@@ -93,7 +93,7 @@ def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "nati
 
 
 def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
-    """The format of an existing file: the one that `config` names, or else by its content."""
+    """Return the format of an existing file: the one that `config` names, or else by its content."""
     require_file(path)
     readable = {name: f for name, f in FORMATS.items() if f.read or f.read_reconstruction}
     with external_files(config.allow_external):
@@ -103,19 +103,22 @@ def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     return readable[name]
 
 
-def _require_wanted(source: str, found: Format, config: LoadConfig) -> None:
-    """Raise `InputError` where an option supplies what files of the format do not leave open: it would go unheard."""
+def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> None:
+    """Raise `InputError` where an option supplies a quantity that files of the format hold: it would be ignored."""
     for name in SUPPLYING:
         value = getattr(config, name)
-        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in found.lacks}:
-            raise InputError(source, f"--{name}", str(value), f"nothing, for files of this format ({found.title})")
+        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in file_format.lacks}:
+            expected = f"nothing, for files of this format ({file_format.title})"
+            raise InputError(source, f"--{name}", str(value), expected)
 
 
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
-    """Whether an existing file holds a scan; if not, it holds a reconstruction and no counts."""
-    found = format_of(path, config)
+    """Return True if an existing file holds a scan; if not, it holds a reconstruction and no counts."""
+    file_format = format_of(path, config)
     with external_files(config.allow_external):
-        return found.read is not None and (found.read_reconstruction is None or found.holds_scan(path, config))
+        return file_format.read is not None and (
+            file_format.read_reconstruction is None or file_format.holds_scan(path, config)
+        )
 
 
 __all__ = [

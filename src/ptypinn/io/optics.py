@@ -1,4 +1,4 @@
-"""Energy, distance and detector pixel of a scan, the object pixel that they give, and what to say where one lacks."""
+"""Energy, distance and detector pixel of a scan, the object pixel that follows, and errors where one is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
 
 @dataclass(frozen=True)
 class Optics:
-    """The numbers of far-field diffraction; None where neither the file nor an option tells."""
+    """The numbers of far-field diffraction; None where neither the file nor an option has it."""
 
     energy_eV: float | None = None
     """Energy of a photon, kinetic energy of an electron, electron volts."""
@@ -26,7 +26,7 @@ class Optics:
     detector_pixel_m: float | None = None
     """Detector pixel, metres."""
     particle: Particle = "photon"
-    """What is diffracted."""
+    """Diffracted particle."""
 
     @classmethod
     def read(
@@ -37,7 +37,7 @@ class Optics:
         places: Mapping[str, str],
         particle: Particle = "photon",
     ) -> Optics:
-        """What a file says, and what options say in its place.
+        """Read the numbers of a file; options replace them.
 
         Args:
             source: Name of the file for messages.
@@ -56,7 +56,7 @@ class Optics:
         return cls(**numbers, particle=particle if config.particle == "auto" else config.particle)
 
     def pixel_size_m(self, size: int) -> float | None:
-        """Object pixel, metres, `wavelength * distance / (N * detector pixel)`; None where a number lacks.
+        """Return the object pixel, `wavelength * distance / (N * detector pixel)`, metres; None without a number.
 
         Args:
             size: Edge N of a pattern, pixels.
@@ -67,7 +67,7 @@ class Optics:
         return wavelength_m * self.detector_distance_m / (size * self.detector_pixel_m)
 
     def require_pixel_size_m(self, source: str, config: LoadConfig, size: int, places: Mapping[str, str]) -> float:
-        """Object pixel, metres, for positions that are in metres; `--pixel_size_m` stands before the far field's.
+        """Return the object pixel for positions in metres; `--pixel_size_m` has priority over the far field's.
 
         Raises:
             InputError: Where a number lacks, naming the place in the file and the options that supply it.
@@ -79,12 +79,12 @@ class Optics:
         return pixel
 
     def fields(self) -> dict[str, Any]:
-        """The numbers by the names of the fields of `ScanData`."""
+        """Return the numbers by the names of the fields of `ScanData`."""
         return {**{name: getattr(self, name) for name in NAMES}, "particle": self.particle}
 
 
 def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
-    """The unit of positions that `positions_unit` names, object pixels; 1 where it names none.
+    """Return the unit of positions that `positions_unit` names, object pixels; 1 where it names none.
 
     Args:
         source: Name of the file for messages.

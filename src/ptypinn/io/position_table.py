@@ -1,4 +1,4 @@
-"""Positions from a table in a text file, for formats that keep none themselves.
+"""Positions from a table in a text file, for formats without positions.
 
 The first line names the columns with their units, such as `y_um, x_um` or `x (nm); y (nm)`; others are left aside. One
 line follows per pattern: where the *probe* is on the sample, y along the detector's rows and x along its columns.
@@ -23,13 +23,13 @@ PIXELS = ("px", "pixel", "pixels")
 COLUMN = re.compile(r"^(?P<axis>[xy])(?:[\s_/]*[(\[]?\s*(?P<unit>[^\W\d_]+)\s*[)\]]?)?$", re.IGNORECASE)
 SEPARATOR = re.compile(r"[,;\t]")
 MAX_LINE = 10_000
-"""Longer lines are no table of numbers."""
+"""Maximum length of a line of a table."""
 
 
 def read_positions(
     path: Path, config: LoadConfig, patterns: int, pixel_m: float | None, pixel_scale: float = 1.0
 ) -> Float64[np.ndarray, "patterns 2"]:
-    """Positions (y, x), object pixels.
+    """Read positions (y, x), object pixels.
 
     Args:
         path: The table.
@@ -61,7 +61,7 @@ def read_positions(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that hold something; the first may be a comment, as a header often is."""
+    """Iterate over numbered lines that are not empty; the first may be a comment, as a header often is."""
     require_file(path)
     with path.open("rb") as file:
         number, started = 0, False
@@ -79,15 +79,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _columns(path: Path, number: int, header: str, config: LoadConfig) -> tuple[tuple[int, int], str]:
-    """Columns of y and x, and their unit."""
-    found: dict[str, int] = {}
+    """Return the columns of y and x, and their unit."""
+    columns: dict[str, int] = {}
     units: set[str] = set()
     for column, name in enumerate(_split(header.lstrip("# "))):
         match = COLUMN.match(name)
         if match:
-            found.setdefault(match["axis"].lower(), column)
+            columns.setdefault(match["axis"].lower(), column)
             units.add((match["unit"] or config.positions_unit).lower())
-    if len(found) != 2:
+    if len(columns) != 2:
         raise InputError(str(path), f"line {number}", repr(header[:60]), "names of columns, such as y_um, x_um")
     if len(units) != 1:
         raise InputError(str(path), f"line {number}", f"units {' and '.join(sorted(units))}", "the same for x and y")
@@ -96,7 +96,7 @@ def _columns(path: Path, number: int, header: str, config: LoadConfig) -> tuple[
         raise InputError(str(path), f"line {number}", "columns without units", "y_um, x_um, or --positions_unit")
     if unit not in LENGTHS and unit not in PIXELS:
         raise InputError(str(path), f"line {number}", f"unit {unit}", f"one of {', '.join([*LENGTHS, 'px'])}")
-    return (found["y"], found["x"]), unit
+    return (columns["y"], columns["x"]), unit
 
 
 def _numbers(path: Path, number: int, line: str, columns: tuple[int, int]) -> tuple[float, float]:

@@ -42,8 +42,8 @@ def describe_source(
     options = {
         f.name: getattr(config, f.name) for f in dataclasses.fields(config) if getattr(config, f.name) != f.default
     }
-    told = {LEFT_OUT: list(left_out), **notes} if left_out else notes
-    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **told}
+    content = {LEFT_OUT: list(left_out), **notes} if left_out else notes
+    return {"file": path.name, "format": format_name, "sha256": file_hash(path), "options": options, **content}
 
 
 def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, 
     The file that the earlier scan came from moves to `converted_from`.
     """
     earlier = {key: stored[key] for key in EARLIER if key in stored}
-    kept = {key: value for key, value in stored.items() if key not in earlier}
-    return {**kept, **current, **({"converted_from": earlier} if earlier else {})}
+    new = {key: value for key, value in stored.items() if key not in earlier}
+    return {**new, **current, **({"converted_from": earlier} if earlier else {})}
 
 
 def file_hash(path: Path) -> str:
@@ -120,8 +120,8 @@ def optics_record(recon: Reconstruction) -> Mapping[str, Any]:
     They lie under `optics`, or in the record of the scan; a number that neither tells is absent.
     """
     records = [recon.provenance.get("optics"), recon.provenance.get("scan")]
-    found: dict[str, Any] = {}
+    optics: dict[str, Any] = {}
     for record in records:
         if isinstance(record, Mapping):
-            found = {**record, **found}
-    return {key: value for key, value in found.items() if value is not None}
+            optics = {**record, **optics}
+    return {key: value for key, value in optics.items() if value is not None}

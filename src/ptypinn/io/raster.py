@@ -1,4 +1,4 @@
-"""Positions and object pixels of patterns that come as a raster, as electron microscopes record them."""
+"""Positions and object pixels of patterns of a raster, as electron microscopes record them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptypinn.io.position_table import read_positions
 from ptypinn.physics.optics import Particle, compute_wavelength
 
 MAX_PATTERNS = 10**8
-"""More positions than any file that can be read has patterns."""
+"""Maximum number of positions."""
 
 
 def angular_pixel(
@@ -27,7 +27,7 @@ def angular_pixel(
     angle_per_pixel_rad: float | None,
     particle: Particle,
 ) -> float | None:
-    """Object pixel, metres: `wavelength / (N * angle of a detector pixel)`; None where something is not known.
+    """Return the object pixel, metres: `wavelength / (N * angle of a detector pixel)`; None where a number is unknown.
 
     Args:
         source: Name of the file for messages.
@@ -57,7 +57,7 @@ def raster_positions(
     pixel_m: float | None,
     fast: Literal["x", "y"] = "x",
 ) -> Float64[np.ndarray, "patterns 2"]:
-    """Positions (y, x), object pixels: those of `positions_file`, or else a raster's.
+    """Return positions (y, x), object pixels: those of `positions_file`, or else a raster's.
 
     Args:
         crop: What is kept of the patterns.
@@ -74,8 +74,8 @@ def raster_positions(
         return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m, crop.table_scale)
     source = crop.source
     if len(raster) != 2:
-        found = f"{raster[0]} patterns without positions" if raster else "one pattern"
-        raise InputError(source, "positions", found, "a raster, or --positions_file")
+        actual = f"{raster[0]} patterns without positions" if raster else "one pattern"
+        raise InputError(source, "positions", actual, "a raster, or --positions_file")
     if math.prod(raster) > MAX_PATTERNS:
         raise InputError(source, "positions", f"a raster of {raster[0]} x {raster[1]}", f"at most {MAX_PATTERNS:g}")
     step = (config.scan_step_m,) * 2 if config.scan_step_m is not None else step_m

@@ -43,10 +43,10 @@ UNITS = {
     "origin_px": "pixel",
 }
 OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32}
-"""Images that not every reconstruction has, transmission."""
+"""Optional images, transmission."""
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)
-"""Records that files of earlier versions lack."""
+"""Records that files of earlier versions may lack."""
 
 
 def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
@@ -100,7 +100,7 @@ def read_reconstruction(path: Path) -> Reconstruction:
 
 
 def is_reconstruction(file: h5py.File) -> bool:
-    """Whether an open HDF5 file is one that `write_reconstruction` wrote."""
+    """Return True if an open HDF5 file is one that `write_reconstruction` wrote."""
     return isinstance(file.get(GROUP), h5py.Group)
 
 

@@ -13,7 +13,8 @@ from ptypinn.data.reconstruction import DataFit
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.shot_noise import amplitude_variance
-from ptypinn.physics.forward import expected_counts, to_centred, to_fft_order
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred, to_fft_order
 from ptypinn.physics.patches import split_positions
 
 Canvas = Complex[np.ndarray, "height width"]
@@ -84,7 +85,7 @@ def predict(
     corners, fractions = split_positions(torch.from_numpy(np.ascontiguousarray(positions_px)))
     rest = fractions.to(canvas.device) if bool(fractions.any()) else None
     with torch.no_grad():
-        return expected_counts(canvas, probe, corners.to(canvas.device), rest)
+        return FAR_FIELD.predict_scan(canvas, probe, corners.to(canvas.device), rest)
 
 
 def _good_pixels(scan: ScanData, device: str | torch.device) -> Bool[Tensor, "y x"]:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.physics.forward import back_propagate, far_field, to_fft_order
+from ptypinn.physics.propagation import back_propagate, far_field, to_fft_order
 from ptypinn.types import Probe
 
 Amplitudes = Float[Tensor, "batch channel y x"]

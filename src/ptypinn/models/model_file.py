@@ -45,7 +45,7 @@ class BundleHeader:
     probe_gauge: str = "calibrated"
     """Gauge of the probe that the network was trained with."""
     trained_probe: bool = False
-    """Whether the probe was learned with the network."""
+    """True if the probe was learned with the network."""
     gauge: float | None = None
     """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
     scale: list[dict[str, Any]] = field(default_factory=list)
@@ -189,7 +189,7 @@ def load_weights(path: str | Path | None = None) -> Weights:
 
 
 def is_weights(path: str | Path) -> bool:
-    """Whether a file says of itself that it holds weights of the learned solver."""
+    """Return True if a file says of itself that it holds weights of the learned solver."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get("format") == WEIGHTS_FORMAT

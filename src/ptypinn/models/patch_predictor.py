@@ -7,7 +7,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from ptypinn.models.blocks import transmitted_amplitude
-from ptypinn.physics.forward import detect, diffract, far_field, to_centred
+from ptypinn.physics.forward import FAR_FIELD, ForwardModel
+from ptypinn.physics.propagation import far_field, to_centred
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import extract_patches
 from ptypinn.physics.shift import shift_probe
@@ -43,13 +44,20 @@ class PatchPredictor(nn.Module):
         probe: Probe modes, sqrt(photons), (mode, N, N).
         mask: Good pixels, FFT order, (N, N).
         train_probe: Make the probe a parameter; its power never changes.
+        forward_model: From object patches and probes to expected counts.
     """
 
     def __init__(
-        self, network: nn.Module, scaler: IntensityScaler, probe: Probe, mask: Mask, train_probe: bool = False
+        self,
+        network: nn.Module,
+        scaler: IntensityScaler,
+        probe: Probe,
+        mask: Mask,
+        train_probe: bool = False,
+        forward_model: ForwardModel = FAR_FIELD,
     ) -> None:
         super().__init__()
-        self.network, self.scaler = network, scaler
+        self.network, self.scaler, self.forward_model = network, scaler, forward_model
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
         self.photons = float(probe_photons(probe))
         # Real numbers, so that optimisers and checkpoints treat the probe like every other parameter.
@@ -68,7 +76,7 @@ class PatchPredictor(nn.Module):
     @property
     def vacuum_photons(self) -> float:
         """Photons that the probe alone puts on the good pixels."""
-        return float((detect(far_field(self.probe.detach()[None]))[0].double() * self.mask).sum())
+        return float((self.forward_model.predict_vacuum(self.probe.detach()).double() * self.mask).sum())
 
     def patches(self, counts: GroupCounts, recorder: StatsRecorder | None = None) -> GroupPatches:
         """Object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
@@ -78,7 +86,7 @@ class PatchPredictor(nn.Module):
             recorder: Recorder of photons, transmitted amplitude, counts, network input and texture.
         """
         probe = self.probe.detach()
-        vacuum = detect(far_field(probe[None]))[0]
+        vacuum = self.forward_model.predict_vacuum(probe)
         counts = torch.where(self.mask, counts, 0.0)
         photons = counts.sum((-2, -1))
         transmitted = transmitted_amplitude(photons, (vacuum * self.mask).sum())[..., None, None]
@@ -110,7 +118,7 @@ class PatchPredictor(nn.Module):
         probes = shift_probe(self.probe, fractions)
         canvases, total = _merge(patches, probes, corners, fractions, shape)
         merged = extract_patches(canvases, corners, patches.shape[-1]).flatten(0, 1)
-        intensity = diffract(merged, probes / self.scaler.initial_scale)
+        intensity = self.forward_model.predict_counts(merged, probes / self.scaler.initial_scale)
         return Explanation(canvases, total, self.scaler.to_counts(intensity))
 
     @torch.no_grad()

@@ -1,18 +1,98 @@
-"""The forward model: interact, propagate, detect. `expected_counts` is the whole of it in one call."""
+"""The forward model and its exact adjoint: interact, propagate, detect.
+
+Solvers, networks and metrics share one `ForwardModel`: object patches and probes in, expected counts out, and from
+detector residuals back to patches and probes. What lies between sample and detector is its `Propagator`.
+"""
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Complex, Shaped
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches
+from ptypinn.physics.propagation import FarField, Propagator
 from ptypinn.physics.shift import shift_probe
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
+ObjectPatches = Complex[Tensor, "batch y x"]
 
-def interact(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Waves:
-    """Exit waves behind the sample: probe times object (projection approximation).
+
+class Diffraction(NamedTuple):
+    """A batch on its way through the model: what the adjoint needs of the forward pass."""
+
+    patches: ObjectPatches
+    """Object patches, dimensionless transmission."""
+    probes: Probes
+    """Probe modes at the positions, sqrt(photons)."""
+    fields: Waves
+    """Detector fields, sqrt(photons), FFT order."""
+
+
+@dataclass(frozen=True)
+class ForwardModel:
+    """Expected counts of illuminated patches, and the exact adjoint of the map to the detector fields."""
+
+    propagator: Propagator = FarField()  # noqa: RUF009 - frozen
+
+    def diffract(self, patches: ObjectPatches, probes: Probes) -> Diffraction:
+        """Illuminate object patches and propagate the exit waves to the detector.
+
+        Args:
+            patches: Object patches, (batch, y, x), dimensionless transmission.
+            probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
+        """
+        return Diffraction(patches, probes, self.propagator.propagate(interact(patches, probes)))
+
+    def predict_counts(self, patches: ObjectPatches, probes: Probes) -> Patterns:
+        """Return the expected counts of illuminated patches, photons per pixel, (batch, y, x), FFT order."""
+        return detect(self.diffract(patches, probes).fields)
+
+    def predict_vacuum(self, probe: Probe) -> Float[Tensor, "y x"]:
+        """Return the expected counts of the probe alone, photons per pixel, (y, x), FFT order."""
+        return detect(self.propagator.propagate(probe[None]))[0]
+
+    def predict_scan(
+        self, canvases: Canvases, probe: Probe, corners: Corners, fractions: Fractions | None = None
+    ) -> Patterns:
+        """Return the expected counts of a scan over one or several canvases: the complete forward model.
+
+        Args:
+            canvases: Objects, (window, height, width), dimensionless transmission.
+            probe: Incoherent modes, (mode, y, x), sqrt(photons).
+            corners: Integer patch corners (y, x), (window, positions, 2).
+            fractions: Sub-pixel rest of every position in window-major order, (window * positions, 2), pixels;
+                None for integer positions.
+
+        Returns:
+            Expected photons per pixel, (window * positions, y, x), FFT order.
+        """
+        patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
+        probes = probe[None] if fractions is None else shift_probe(probe, fractions)
+        return self.predict_counts(patches, probes)
+
+    def exit_residual(self, diffraction: Diffraction, residual: Patterns) -> Waves:
+        """Propagate `residual * field` back to the sample; the detector fields are overwritten.
+
+        Args:
+            diffraction: The forward pass.
+            residual: Minus the derivative of the loss by the expected counts, (batch, y, x).
+        """
+        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]))
+
+    def object_adjoint(self, diffraction: Diffraction, waves: Waves) -> ObjectPatches:
+        """Return exit-wave residuals as descent directions of the object patches, (batch, y, x)."""
+        return add_modes(waves * diffraction.probes.conj())
+
+    def probe_adjoint(self, diffraction: Diffraction, waves: Waves) -> Waves:
+        """Return exit-wave residuals as descent directions of the probes, (batch, mode, y, x); overwrites `waves`."""
+        return waves.mul_(diffraction.patches.conj()[:, None])
+
+
+def interact(patches: ObjectPatches, probes: Probes) -> Waves:
+    """Return the exit waves behind the sample: probe times object (projection approximation).
 
     Args:
         patches: Object patches, (batch, y, x), dimensionless transmission.
@@ -25,7 +105,7 @@ def interact(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Waves:
 
 
 def detect(fields: Waves) -> Patterns:
-    """Expected counts of detector fields: intensities of incoherent modes add, fields never do.
+    """Return the expected counts of detector fields: intensities of incoherent modes add, fields never do.
 
     Args:
         fields: Detector fields, (batch, mode, y, x), sqrt(photons).
@@ -41,66 +121,5 @@ def add_modes(waves: Shaped[Tensor, "batch mode y x"]) -> Shaped[Tensor, "batch 
     return waves[:, 0] if waves.shape[1] == 1 else waves.sum(1)
 
 
-def diffract(patches: Complex[Tensor, "batch y x"], probes: Probes) -> Patterns:
-    """Expected far-field counts of illuminated patches.
-
-    Args:
-        patches: Object patches, (batch, y, x), dimensionless transmission.
-        probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
-
-    Returns:
-        Expected photons per pixel, (batch, y, x), FFT order.
-    """
-    return detect(far_field(interact(patches, probes)))
-
-
-def expected_counts(canvases: Canvases, probe: Probe, corners: Corners, fractions: Fractions | None = None) -> Patterns:
-    """Expected counts of a scan over one or several canvases: the complete forward model.
-
-    Args:
-        canvases: Objects, (window, height, width), dimensionless transmission.
-        probe: Incoherent modes, (mode, y, x), sqrt(photons).
-        corners: Integer patch corners (y, x), (window, positions, 2).
-        fractions: Sub-pixel rest of every position in window-major order, (window * positions, 2), pixels;
-            None for integer positions.
-
-    Returns:
-        Expected photons per pixel, (window * positions, y, x), FFT order.
-    """
-    patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
-    probes = probe[None] if fractions is None else shift_probe(probe, fractions)
-    return diffract(patches, probes)
-
-
-Fields = Complex[Tensor, "*batch y x"]
-
-
-def far_field(waves: Fields) -> Fields:
-    """Propagate exit waves to the detector (Fraunhofer), FFT order.
-
-    Orthonormal, so `sum(abs(field)**2) == sum(abs(wave)**2)` (Parseval): photons are neither made nor lost.
-    Goodman, Introduction to Fourier Optics, eq. 4-25, in pixel units.
-
-    Args:
-        waves: Exit waves, (..., y, x), sqrt(photons).
-    """
-    return torch.fft.fft2(waves, norm="ortho")
-
-
-def back_propagate(fields: Fields) -> Fields:
-    """Inverse and adjoint of `far_field`.
-
-    Args:
-        fields: Detector fields in FFT order, (..., y, x), sqrt(photons).
-    """
-    return torch.fft.ifft2(fields, norm="ortho")
-
-
-def to_fft_order(patterns: Shaped[Tensor, "*batch y x"]) -> Shaped[Tensor, "*batch y x"]:
-    """Move the zero frequency from the centre `N//2` to `[0, 0]`."""
-    return torch.fft.ifftshift(patterns, dim=(-2, -1))
-
-
-def to_centred(patterns: Shaped[Tensor, "*batch y x"]) -> Shaped[Tensor, "*batch y x"]:
-    """Move the zero frequency from `[0, 0]` to the centre `N//2`."""
-    return torch.fft.fftshift(patterns, dim=(-2, -1))
+FAR_FIELD = ForwardModel()
+"""The model of a far-field scan."""

@@ -15,11 +15,15 @@ from ptypinn.io.reconstruction_file import ARRAYS, UNITS
 from ptypinn.io.safe.hdf5 import write_json
 from ptypinn.runs.folder import SNAPSHOT
 from ptypinn.utils.files import atomic_path
+from ptypinn.utils.progress import IterateCallback
 
 SHARE = 0.03
 """Most of a run's time that snapshots may take."""
 LARGEST_PX = 2**26
 """Objects with more pixels, 0.8 GB with their light, are not kept before they are finished."""
+
+SnapshotCallback = IterateCallback[Reconstruction]
+"""Called after every iteration, round or tile with a function that returns the current reconstruction."""
 
 
 class Snapshots:

@@ -13,7 +13,8 @@ from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.physics.forward import detect, far_field, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import far_field, to_centred
 from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, read_photon_record
@@ -183,7 +184,7 @@ def _coverage_of_part(
 def compute_vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
     """Return the photons per pixel of a probe without a sample, zero frequency at N//2."""
     modes = torch.from_numpy(probe.astype(np.complex128))
-    return to_centred(detect(far_field(modes[None])))[0].numpy()
+    return to_centred(FAR_FIELD.predict_vacuum(modes)).numpy()
 
 
 def find_dead_pixels(

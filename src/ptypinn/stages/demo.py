@@ -14,7 +14,8 @@ from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate
 from ptypinn.utils.device import cpu_threads
-from ptypinn.utils.progress import Progress, Watch
+from ptypinn.utils.progress import Progress
+from ptypinn.runs.snapshots import SnapshotCallback
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def demo(
     *,
     output_dir: str | Path,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: SnapshotCallback | None = None,
 ) -> Demonstration:
     """Simulate dense lines under a defocused zone-plate probe, and reconstruct them with the weights of the package.
 

@@ -19,7 +19,7 @@ from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult, find_probe
 from ptypinn.training.callbacks import (
     LearningCurve,
@@ -40,7 +40,8 @@ from ptypinn.training.finetune_module import CHECKPOINT_KEYS, FinetuneModule, Va
 from ptypinn.training.model_card import FinetuneOutcome, make_finetuned_card
 from ptypinn.training.self_supervision import PatternSplit, SelfSupervision, split_patterns
 from ptypinn.utils.device import cpu_threads, pick_device
-from ptypinn.utils.progress import Progress, Watch, relayed, silent
+from ptypinn.utils.progress import Progress, map_callback, silent
+from ptypinn.runs.snapshots import SnapshotCallback
 
 WEIGHTS = "weights.safetensors"
 """File of the weights inside the run folder."""
@@ -58,7 +59,7 @@ def finetune(
     output_dir: str | Path,
     progress: Progress | None = None,
     resume: bool = False,
-    watch: Watch | None = None,
+    watch: SnapshotCallback | None = None,
 ) -> Path:
     """Fine-tune the network of the unrolled solver on a scan, without ground truth.
 
@@ -88,13 +89,13 @@ def finetune(
     checkpoint = find_checkpoint(folder, CHECKPOINT_KEYS) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
-    rounds = config.rounds or default_rounds(estimate_illumination(scan))
+    rounds = config.rounds or default_rounds(estimate_dose(scan))
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
         scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
         options = UnrolledOptions(refine_probe=False, loss=config.loss)
         supervision = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
-        identity, epoch_watch = _identify(scan, parts, network), relayed(watch, partial(_reconstruction, scan, parts))
+        identity, epoch_watch = _identify(scan, parts, network), map_callback(watch, partial(_reconstruction, scan, parts))
         task = FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
         trainer = _trainer(config, folder, progress or silent)
         trainer.fit(task, list(range(rounds)), ckpt_path=checkpoint, weights_only=True)

@@ -49,13 +49,13 @@ class ScanInfo:
     canvas_shape: tuple[int, int]
     """Height and width of the object canvas, pixels."""
     shadow: ShadowMotion
-    """Whether the patterns are far-field."""
+    """True if the patterns are far-field."""
     probe_diameter_px: float | None
     """Equivalent diameter of the probe, object pixels."""
 
     @property
     def lazy(self) -> bool:
-        """Whether the counts stay on disk."""
+        """True if the counts stay on disk."""
         return not isinstance(self.scan.counts, np.ndarray)
 
     @property

@@ -46,7 +46,7 @@ class Candidate:
 
     @property
     def is_as_read(self) -> bool:
-        """Whether nothing was turned."""
+        """True if nothing was turned."""
         return self.turn.is_identity
 
 

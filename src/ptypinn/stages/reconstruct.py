@@ -12,7 +12,8 @@ from ptypinn.models.model_file import Bundle, Weights, is_weights, load_bundle, 
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
-from ptypinn.utils.progress import Progress, Watch, silent
+from ptypinn.utils.progress import Progress, silent
+from ptypinn.runs.snapshots import SnapshotCallback
 
 Model = str | Path | Bundle | Weights
 
@@ -25,7 +26,7 @@ def reconstruct(
     windows: WindowOptions | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
     """Reconstruct a scan.
 

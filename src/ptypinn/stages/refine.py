@@ -18,7 +18,8 @@ from ptypinn.errors import InputError
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
-from ptypinn.utils.progress import Progress, Watch, relayed, silent
+from ptypinn.utils.progress import Progress, map_callback, silent
+from ptypinn.runs.snapshots import SnapshotCallback
 
 
 def refine(
@@ -27,7 +28,7 @@ def refine(
     *,
     start: Reconstruction | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
     """Solve a far-field scan for the object and, unless told otherwise, the probe.
 
@@ -58,7 +59,7 @@ def refine(
             result = refine_lsqml(scan, options, device, config.seed, progress or silent, start)
             return finalise(_reconstruction(scan, config, result), scan, device=device)
         with torch.no_grad():
-            seen = relayed(watch, partial(_reconstruction, scan, config))
+            seen = map_callback(watch, partial(_reconstruction, scan, config))
             result = QuasiNewtonProblem(scan, options, device, start).solve(progress or silent, seen)
         return finalise(_reconstruction(scan, config, result), scan, device=device, match_flux=True)
 

@@ -18,7 +18,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import read_probe
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
-from ptypinn.physics.forward import expected_counts, to_centred
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, probe_photons
 from ptypinn.physics.patches import split_positions
@@ -190,7 +191,7 @@ def _expected_batches(truth: Object, probe: Probe, positions: Tensor) -> Iterato
     size = max(1, BATCH_PIXELS // probe.numel())
     for start in range(0, len(positions), size):
         part = slice(start, start + size)
-        yield expected_counts(canvases, modes, corners[:, part], None if rest is None else rest[part])
+        yield FAR_FIELD.predict_scan(canvases, modes, corners[:, part], None if rest is None else rest[part])
 
 
 def _with_room_for(counts: np.ndarray, largest: float) -> np.ndarray:

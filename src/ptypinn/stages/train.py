@@ -23,7 +23,7 @@ from ptypinn.errors import InputError
 from ptypinn.models import MODELS
 from ptypinn.models.model_file import Bundle, BundleHeader
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.scale import IntensityScaler, compute_input_scale
 from ptypinn.scale_audit.training_ledger import build_training_ledger, compute_gauge
 from ptypinn.training.callbacks import (

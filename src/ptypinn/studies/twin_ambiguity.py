@@ -12,7 +12,7 @@ import torch
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.image import pearson_r
 from ptypinn.models.model_file import Bundle
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.scenario import Scenario
 from ptypinn.utils.serialise import text

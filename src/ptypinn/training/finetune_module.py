@@ -20,7 +20,7 @@ from ptypinn.solvers.unrolled.solver import UnrolledResult
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS, require_same_options
 from ptypinn.training.ema import EMAModule
 from ptypinn.training.self_supervision import SelfSupervision
-from ptypinn.utils.progress import WatchOf
+from ptypinn.utils.progress import IterateCallback
 
 CHECKPOINT_KEYS = frozenset({"config", "about", "val_start", "val_loss"})
 """Entries of a checkpoint of this training besides its state."""
@@ -45,7 +45,7 @@ class FinetuneModule(EMAModule):
         config: FinetuneConfig,
         rounds: int,
         about: list[float],
-        watch: WatchOf[UnrolledResult] | None = None,
+        watch: IterateCallback[UnrolledResult] | None = None,
     ) -> None:
         super().__init__(network.requires_grad_(True), config.average, rounds)
         self.supervision, self.config, self.rounds = supervision, config, rounds

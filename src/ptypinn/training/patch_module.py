@@ -14,7 +14,7 @@ from torch import Tensor
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.datamodule import WindowBatch
 from ptypinn.errors import InputError
-from ptypinn.losses import LOSSES, realspace, total_variation
+from ptypinn.losses import find_likelihood, realspace, total_variation
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.scale import StatsRecorder
 from ptypinn.training.checkpoints import require_same_options
@@ -38,7 +38,7 @@ class PatchNetworkModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.predictor, self.config, self.window_shape = predictor, config, shape
-        self.data_loss = LOSSES[config.loss]
+        self.likelihood = find_likelihood(config.loss)
         self.truth: Tensor | None
         self.register_buffer("truth", truth, persistent=False)
         self.recorder = StatsRecorder()
@@ -103,7 +103,7 @@ class PatchNetworkModule(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             prediction = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
-            loss = self.data_loss(prediction.counts, measured, mask).mean()
+            loss = self.likelihood.pattern_loss(prediction.counts, measured, mask).mean()
             if recorder is not None:
                 photons = torch.where(mask, prediction.counts.detach(), 0.0).sum((-2, -1))
                 recorder.record("predicted photons", photons, each=True)

@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
+from ptypinn.losses import HELD_OUT_DEVIANCE
 from ptypinn.models.canvas_features import CanvasMaps, change_of
 from ptypinn.models.unrolled import Maps
-from ptypinn.solvers.quasi_newton.data_terms import JUDGE
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.solvers.unrolled.loop import Iterate, apply_correction, apply_network
@@ -81,8 +81,8 @@ class SelfSupervision:
         self._problem = build_problem(self._scan, None, options, device)
         self._whole = self._problem.solver.objective
         unseen = build_objective(scan.subset(parts.val), self._whole.probe, options, self._problem.origin)
-        self._validation = replace(unseen, term=JUDGE, held_out=None)
-        self._held_out = replace(self._whole, term=JUDGE)
+        self._validation = replace(unseen, likelihood=HELD_OUT_DEVIANCE, held_out=None)
+        self._held_out = replace(self._whole, likelihood=HELD_OUT_DEVIANCE)
 
     def begin(self, turn: int) -> Iterate:
         """Start a solution with other held-out pixels.

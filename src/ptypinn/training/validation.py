@@ -10,7 +10,7 @@ from torch import nn
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import solve_scan
 from ptypinn.training.pretrain_data import CARD, CHECK
 from ptypinn.training.scenarios import KINDS, RandomScan, draw_random_scan
@@ -54,7 +54,7 @@ def measure_error(scenario: RandomScan, network: nn.Module | None) -> float:
         network: Network on the CPU; None for the physical steps alone.
     """
     unknown, scan = scenario.guess is not None, scenario.scan()
-    options, rounds = UnrolledOptions(refine_probe=unknown), default_rounds(estimate_illumination(scan))
+    options, rounds = UnrolledOptions(refine_probe=unknown), default_rounds(estimate_dose(scan))
     solution = solve_scan(scan, network, options, rounds, torch.device("cpu"))
     image, illumination = torch.from_numpy(solution.object), torch.from_numpy(solution.illumination)
     weight = illumination / (illumination + DIM_FRACTION * illumination.max())

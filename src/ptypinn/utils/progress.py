@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from ptypinn.data.reconstruction import Reconstruction
-
 
 @runtime_checkable
 class TextStream(Protocol):
@@ -26,7 +24,7 @@ class TextStream(Protocol):
         """Push written text out."""
 
     def isatty(self) -> bool:
-        """Whether a person is watching."""
+        """Return True if a person is watching."""
 
 
 @runtime_checkable
@@ -147,26 +145,31 @@ def terminal_bars(stream: TextStream) -> Iterator[Bars]:
         yield Bars(display)
 
 
-Part = TypeVar("Part")
-Whole = TypeVar("Whole")
+Iterate = TypeVar("Iterate")
+Solution = TypeVar("Solution")
 
-WatchOf = Callable[[Callable[[], Part]], None]
-"""Called after every step with a function that gives the solution as it is then, so that only who asks pays for it."""
-Watch = WatchOf[Reconstruction]
-"""Called after every round, iteration or window with a function that gives the reconstruction as it is then."""
+IterateCallback = Callable[[Callable[[], Iterate]], None]
+"""Called after every step with a function that returns the current iterate; it costs nothing unless it is called."""
 
 
-def relayed(watch: WatchOf[Whole] | None, make: Callable[[Part], Whole]) -> WatchOf[Part] | None:
-    """A watch of what a solver has, for one of what is made of that.
+def map_callback(
+    callback: IterateCallback[Solution] | None, convert: Callable[[Iterate], Solution]
+) -> IterateCallback[Iterate] | None:
+    """Return a callback for the iterates of a solver that passes the converted ones to another callback.
 
     Args:
-        watch: Who watches; None where nobody does.
-        make: From the solver's solution to what is watched.
+        callback: Callback for solutions; None for none.
+        convert: Function from an iterate to a solution.
+
+    Examples:
+        >>> doubled = map_callback(lambda current: print(current()), lambda iterate: 2 * iterate)
+        >>> doubled(lambda: 21)
+        42
     """
-    if watch is None:
+    if callback is None:
         return None
 
-    def told(look: Callable[[], Part]) -> None:
-        watch(lambda: make(look()))
+    def mapped(current: Callable[[], Iterate]) -> None:
+        callback(lambda: convert(current()))
 
-    return told
+    return mapped

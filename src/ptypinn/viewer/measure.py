@@ -35,7 +35,7 @@ def layer_histogram(picture: Picture, layer: str) -> dict[str, Any]:
 
 
 def read_block(picture: Picture, row: int, column: int) -> bytes:
-    """Return the complex values of a block of pixels, row by row, little-endian complex64; smaller at the object's edges.
+    """Return the complex values of a block of pixels, row by row, little-endian complex64; smaller at edges.
 
     Raises:
         InputError: Where the block is outside the object.

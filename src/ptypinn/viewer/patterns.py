@@ -115,7 +115,7 @@ class PatternReader:
         import torch
 
         from ptypinn.metrics.data_fit import predict
-        from ptypinn.physics.forward import to_centred
+        from ptypinn.physics.propagation import to_centred
 
         patch, corner = self._patch(number)
         counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None])

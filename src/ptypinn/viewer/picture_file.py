@@ -64,7 +64,7 @@ class PictureFile:
 
 
 def find_newest_picture(path: Path) -> Path | None:
-    """Return the file with the newest object of a run folder, or a reconstruction file itself; None if there is none."""
+    """Return the file with the newest object of a run folder, or a reconstruction file itself; None if none exists."""
     if not path.is_dir():
         return path
     files = [path / name for name in (SNAPSHOT, RECONSTRUCTION) if (path / name).is_file()]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import expected_counts
+from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.patches import split_positions
 
 
@@ -31,7 +31,7 @@ def make_scan(obj, probe, positions, seed=None):
     """Counts of an object; noise-free without a seed."""
     corners, fractions = split_positions(torch.from_numpy(positions))
     rest = fractions if fractions.any() else None
-    expected = expected_counts(torch.from_numpy(obj)[None], torch.from_numpy(probe), corners, rest).numpy()
+    expected = FAR_FIELD.predict_scan(torch.from_numpy(obj)[None], torch.from_numpy(probe), corners, rest).numpy()
     counts = expected if seed is None else np.random.default_rng(seed).poisson(expected).astype(np.float32)
     centred = np.fft.fftshift(counts, axes=(1, 2))
     return ScanData(centred, positions, probe, probe_gauge="calibrated", truth=obj)

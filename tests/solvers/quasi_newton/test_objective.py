@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
+from ptypinn.losses import LIKELIHOODS
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
@@ -36,7 +36,7 @@ def random_problem(seed, modes, shifted, term, held_out):
     objective = Objective(
         stack,
         corners,
-        DATA_TERMS[term],
+        LIKELIHOODS[term],
         draw((modes, SIZE, SIZE), seed),
         shifts,
         HeldOutPixels(stack.good, 4) if held_out else None,
@@ -77,7 +77,7 @@ def test_residual_is_minus_the_derivative_of_the_term(term, seed):
     rng = np.random.default_rng(seed)
     expected = torch.from_numpy(rng.exponential(5.0, (2, 8, 8))).requires_grad_(True)
     counts = torch.from_numpy(rng.poisson(expected.detach().numpy()).astype(float))
-    residual, loss = both(DATA_TERMS[term], expected, counts)
+    residual, loss = both(LIKELIHOODS[term], expected, counts)
     (slope,) = torch.autograd.grad(loss.sum(), expected)
     torch.testing.assert_close(residual, -slope)
     assert (loss >= 0).all()
@@ -87,7 +87,7 @@ def test_residual_is_minus_the_derivative_of_the_term(term, seed):
 def test_term_resolves_counting_noise_at_a_billion_photons_in_float32(term):
     expected = torch.full((1, 8, 8), 1e9)
     counts = expected + 3 * expected.sqrt()
-    _, loss = both(DATA_TERMS[term], expected, counts)
+    _, loss = both(LIKELIHOODS[term], expected, counts)
     torch.testing.assert_close(loss, torch.full_like(loss, 4.5), rtol=0.02, atol=0)
 
 
@@ -153,7 +153,7 @@ def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
 @pytest.mark.parametrize("term", ["poisson", "amplitude"])
 @given(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
 def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expected, counts):
-    residual, loss = both(DATA_TERMS[term], torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
+    residual, loss = both(LIKELIHOODS[term], torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
     assert torch.isfinite(loss).all()
     assert torch.isfinite(residual).all()
     assert (loss >= 0).all()

@@ -10,7 +10,7 @@ from ptypinn.errors import InputError
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
 from ptypinn.models.canvas_features import change_of
 from ptypinn.models.model_file import load_weights
-from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
+from ptypinn.losses import LIKELIHOODS
 from ptypinn.solvers.unrolled.loop import KNOWN_PROBE_STEPS, MAX_CORRECTION, apply_network
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.solver import solve_scan
@@ -185,7 +185,7 @@ def test_sparse_positions_are_solved_steadily(make_scan, overlap):
 def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
     first = KNOWN_PROBE_STEPS.steady_rounds
     for rounds, same in ((first, True), (first + 1, False)):
-        found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in DATA_TERMS]
+        found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in LIKELIHOODS]
         assert np.array_equal(*found) == same
     at_once = solve_scan(scan, None, replace(KNOWN, near=True), 1, CPU).object
     assert not np.array_equal(at_once, solve_scan(scan, None, KNOWN, 1, CPU).object)

@@ -14,7 +14,7 @@ from ptypinn.metrics import align, complex_error
 from ptypinn.solvers.unrolled import downsample as coarse
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
-from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, MAX_ROUNDS, count_averaged_rounds, estimate_illumination, default_rounds
+from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, MAX_ROUNDS, count_averaged_rounds, estimate_dose, default_rounds
 from ptypinn.solvers.unrolled.solver import find_probe, solve_scan
 from ptypinn.stages.reconstruct import reconstruct
 
@@ -41,20 +41,20 @@ def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(light, rounds):
 
 def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
     problem = build_problem(scan, None, KNOWN, CPU)
-    assert estimate_illumination(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
+    assert estimate_dose(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
-    assert estimate_illumination(brighter) == pytest.approx(4 * estimate_illumination(scan), rel=1e-5)
+    assert estimate_dose(brighter) == pytest.approx(4 * estimate_dose(scan), rel=1e-5)
 
 
 @pytest.mark.parametrize("factor", [2, 8, 64])
 def test_light_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
-    fine, pixels = estimate_illumination(scan), scan.truth.size
+    fine, pixels = estimate_dose(scan), scan.truth.size
     monkeypatch.setattr(coarse, "COARSE_PIXELS", pixels // factor**2 + 1)
     grid = coarse.coarser(torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape)
     assert grid.factor == factor
     assert float(grid.probe.abs().square().sum()) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
-    assert estimate_illumination(scan) == pytest.approx(fine, rel=0.5)
-    assert abs(default_rounds(estimate_illumination(scan)) - default_rounds(fine)) <= 1
+    assert estimate_dose(scan) == pytest.approx(fine, rel=0.5)
+    assert abs(default_rounds(estimate_dose(scan)) - default_rounds(fine)) <= 1
 
 
 def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
@@ -122,7 +122,7 @@ def test_an_object_that_begins_anew_has_less_noise(make_scan):
 @pytest.mark.parametrize(("asked", "rounds", "probe_rounds"), [(None, 8, 36), (4, 4, 4), (9, 8, 9)])
 def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan, asked, rounds, probe_rounds):
     scan = make_scan(photons=1e4, size=24, object_size=(64, 64))
-    assert default_rounds(estimate_illumination(scan)) == 8
+    assert default_rounds(estimate_dose(scan)) == 8
     found = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
     assert found.provenance["rounds"] == rounds
     assert [len(found.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]

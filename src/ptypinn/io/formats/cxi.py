@@ -68,12 +68,12 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         good = without_flags(data, read_mask(file, source, data.shape, config), crop.window)
         counts = take_counts(data, path, good, config)
         basis, declared = read_basis(file, source, config)
-        found = {
+        numbers = {
             "energy_eV": read_energy(file, source, config),
             "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
             "detector_pixel_m": None if basis is None else float(np.linalg.norm(basis[:, 0])),
         }
-        optics = Optics.read(source, config, found, PLACES)
+        optics = Optics.read(source, config, numbers, PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         probe = find_dataset(file, f"{SOURCE}/illumination")
         ignored = [IMAGE] if IMAGE in file and config.truth != IMAGE else []
@@ -115,9 +115,9 @@ def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | Non
         return energy if wavelength is None or energy is not None else PLANCK_TIMES_C_EV_M / wavelength
     implied = compute_wavelength(energy, "photon" if config.particle == "auto" else config.particle)
     if abs(implied / wavelength - 1) > SAME_WAVELENGTH:
-        found = f"{energy:.6g} eV beside a wavelength of {wavelength:.6g} m"
+        actual = f"{energy:.6g} eV beside a wavelength of {wavelength:.6g} m"
         expected = "the energy of a photon of that wavelength; --energy_eV, or --particle electron, settles it"
-        raise InputError(source, PLACES["energy_eV"], found, expected)
+        raise InputError(source, PLACES["energy_eV"], actual, expected)
     return energy
 
 

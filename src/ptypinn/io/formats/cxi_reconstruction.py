@@ -51,7 +51,9 @@ def _write_optics(recon: Reconstruction, instrument: h5py.Group) -> None:
     add_dataset(source, "illumination", recon.probe, "sqrt(photons)")
     if "energy_eV" in optics:
         add_dataset(source, "energy", optics["energy_eV"] * JOULES_PER_EV, "J")
-        add_dataset(source, "wavelength", compute_wavelength(optics["energy_eV"], optics.get("particle", "photon")), "m")
+        add_dataset(
+            source, "wavelength", compute_wavelength(optics["energy_eV"], optics.get("particle", "photon")), "m"
+        )
     detector = add_group(instrument, "detector_1", "NXdetector")
     if "detector_distance_m" in optics:
         add_dataset(detector, "distance", optics["detector_distance_m"], "m")

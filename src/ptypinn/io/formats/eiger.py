@@ -56,12 +56,12 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         good = _good(file, source, shape, inner)
         good = good if (left := without_flags(stacks[0], good, crop.window)) is None else left
         counts, good = without_marked(frames, _invalid(file, source, frames.dtype), good, source)
-        found = {
+        numbers = {
             "energy_eV": _energy(file, source),
             "detector_distance_m": read_quantity(file, source, LENGTHS, "m", *DISTANCES),
             "detector_pixel_m": _detector_pixel(file, source),
         }
-    optics = Optics.read(source, config, found, PLACES)
+    optics = Optics.read(source, config, numbers, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
     table = Path(config.positions_file)
     notes = {"positions": table.name, "centre_px": inner.centre_px, **crop.notes()}

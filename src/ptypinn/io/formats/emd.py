@@ -47,19 +47,19 @@ class Calibration:
     rotation_rad: float = 0.0
     """Rotation that takes detector coordinates to those of the raster, radians."""
     transposed: bool = False
-    """Whether rows and columns of the detector are exchanged besides."""
+    """True if rows and columns of the detector are exchanged besides."""
 
 
 def find_raster(file: h5py.File) -> list[h5py.Dataset]:
     """Every stack of patterns with four axes, those of EMD groups first."""
-    found: list[h5py.Dataset] = []
+    rasters: list[h5py.Dataset] = []
 
     def at(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim == 4 and item.dtype.kind in "uif":
-            found.append(item)
+            rasters.append(item)
 
     file.visititems(at)
-    return sorted(found, key=lambda data: "emd_group_type" not in data.parent.attrs)
+    return sorted(rasters, key=lambda data: "emd_group_type" not in data.parent.attrs)
 
 
 def read_calibration(dataset: h5py.Dataset, source: str) -> Calibration:
@@ -90,8 +90,8 @@ def read_calibration(dataset: h5py.Dataset, source: str) -> Calibration:
 
 def _number(values: dict[str, Any], *names: str) -> float:
     """The first of several values that is a finite number; NaN where there is none."""
-    found = (values.get(name) for name in names)
-    return next((value for value in found if isinstance(value, float) and math.isfinite(value)), math.nan)
+    candidates = (values.get(name) for name in names)
+    return next((value for value in candidates if isinstance(value, float) and math.isfinite(value)), math.nan)
 
 
 def _steps(dataset: h5py.Dataset, source: str) -> Iterator[tuple[float, str]]:

@@ -56,8 +56,8 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
     with open_hdf5(path) as file:
         version = file[OWN].attrs.get("format_version") if OWN in file else None
         if version is None:
-            found = "a reconstruction" if is_reconstruction(file) else "no scan"
-            raise InputError(source, "file", found, "a scan written by ptypinn")
+            actual = "a reconstruction" if is_reconstruction(file) else "no scan"
+            raise InputError(source, "file", actual, "a scan written by ptypinn")
         if version != FORMAT_VERSION:
             raise InputError(source, f"{OWN}@format_version", str(version), f"{FORMAT_VERSION}; update ptypinn")
         data = require_dataset(file, source, f"{DETECTOR}/data")

@@ -168,8 +168,8 @@ def _corners(
 
 def _require_one_object(source: str, arrays: Archive) -> None:
     if "scan_index" in arrays and len(np.unique(arrays["scan_index"])) > 1:
-        found = f"patterns of {len(np.unique(arrays['scan_index']))} objects"
-        raise InputError(source, "scan_index", found, "those of one; split the file")
+        actual = f"patterns of {len(np.unique(arrays['scan_index']))} objects"
+        raise InputError(source, "scan_index", actual, "those of one; split the file")
 
 
 def _read_mask(source: str, arrays: Archive, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
@@ -208,7 +208,7 @@ def _read_truth(source: str, arrays: Archive, config: LoadConfig) -> np.ndarray 
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is a ZIP archive."""
+    """Return True if a file is a ZIP archive."""
     return zipfile.is_zipfile(path)
 
 

@@ -61,7 +61,7 @@ def text_in(arrays: Archive, name: str) -> str:
 
 
 def domain_of(source: str, name: str, dtype: np.dtype, declared: str, config: LoadConfig) -> str:
-    """Whether patterns are `counts` or of `amplitude`, by the option, the file, or their type; see `to_counts`."""
+    """Return the domain of patterns, `counts` or `amplitude`, by the option, the file, or their type; see `to_counts`."""
     if dtype.kind not in "uif":
         raise InputError(source, name, f"type {dtype}", "real numbers")
     says = declared if declared in ("counts", "amplitude") else "counts" if dtype.kind in "ui" else "auto"
@@ -119,13 +119,13 @@ def write_flat_npz(scan: ScanData, path: Path) -> None:
 
 def write_flat_npz_reconstruction(recon: Reconstruction, path: Path) -> None:
     """Write object, probe and positions of a reconstruction."""
-    known = {**optics_record(recon), "pixel_size_m": recon.pixel_size_m}
+    optics = {**optics_record(recon), "pixel_size_m": recon.pixel_size_m}
     arrays: dict[str, Any] = {
         "objectGuess": recon.object,
         "probeGuess": recon.probe,
         "probe_gauge": "calibrated",
         **_places(recon.positions_px, recon.probe.shape[-1]),
-        **{name: value for field, name in NUMBERS.items() if (value := known.get(field)) is not None},
+        **{name: value for field, name in NUMBERS.items() if (value := optics.get(field)) is not None},
     }
     write_npz(path, arrays)
 

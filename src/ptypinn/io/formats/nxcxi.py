@@ -94,7 +94,7 @@ def _translation(file: h5py.File, source: str) -> np.ndarray:
 
 
 def _is_nxcxi(file: h5py.File) -> bool:
-    """Whether a file names the definition in its entry."""
+    """Return True if a file names the definition in its entry."""
     named = find_dataset(file, "entry_1/definition")
     value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)

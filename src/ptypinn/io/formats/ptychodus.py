@@ -57,27 +57,27 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
     require_counts(source, config, "patterns of Ptychodus")
     place = Path(config.patterns_file) if config.patterns_file else path
     counts, indexes, good, detector_pixel, shape = _read_patterns(place, config)
-    rows, kept = _joined(source, fields, _indexes(str(place), "indexes", indexes, counts.shape[0]))
+    rows, row_index = _joined(source, fields, _indexes(str(place), "indexes", indexes, counts.shape[0]))
     image, probe, gauge = _arrays(source, fields)
     pixel, corners = _corners(source, fields, probe.shape[-1])
     crop = Crop.of(source, shape, config, probe)
-    found = {**_numbers(fields), "detector_pixel_m": detector_pixel}
+    numbers = {**_numbers(fields), "detector_pixel_m": detector_pixel}
     notes = {
         "patterns_file": place.name,
-        "positions_without_pattern": len(corners) - len(kept),
+        "positions_without_pattern": len(corners) - len(row_index),
         "ignored": [] if config.truth == "object" else ["object"],
         **crop.notes(),
     }
     return ScanData(
         counts=_picked(counts, rows),
-        positions_px=crop.positions(corners[kept]),
+        positions_px=crop.positions(corners[row_index]),
         probe=crop.probe(probe),
         probe_gauge=gauge,
         truth=image if config.truth == "object" else None,
         mask=good,
         pixel_size_m=crop.pixel_size_m(pixel),
         provenance=describe_source(path, "ptychodus", config, left_out=_left_out(fields), **notes),
-        **Optics.read(source, config, found, PLACES).fields(),
+        **Optics.read(source, config, numbers, PLACES).fields(),
     )
 
 
@@ -157,10 +157,10 @@ def _read_patterns(
         patterns = arrays["patterns"]
         bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes")
         good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
-        kept = cut(patterns, window_of(source, patterns.shape, config))
+        cropped = cut(patterns, window_of(source, patterns.shape, config))
         indexes = np.arange(len(patterns)) if indexes is None else indexes
         pixel = number({name: arrays[name] for name in DETECTOR_PIXEL if name in arrays}, *DETECTOR_PIXEL)
-        return kept, indexes, good, pixel, patterns.shape
+        return cropped, indexes, good, pixel, patterns.shape
     with open_hdf5(path) as file:
         if "patterns" not in file:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
@@ -179,10 +179,10 @@ def _joined(source: str, fields: Fields, indexes: list[int]) -> tuple[np.ndarray
     if len(row_of) != len(indexes):
         raise InputError(source, "indexes", "several patterns of one index", "one of each")
     wanted = _indexes(source, INDEXES, fields.get(INDEXES, np.arange(positions)), positions)
-    kept = [place for place, index in enumerate(wanted) if index in row_of]
-    if not kept:
+    matched = [place for place, index in enumerate(wanted) if index in row_of]
+    if not matched:
         raise InputError(source, INDEXES, "none that a pattern has", "the indexes of the patterns")
-    return np.array([row_of[wanted[place]] for place in kept], np.int64), np.array(kept, np.int64)
+    return np.array([row_of[wanted[place]] for place in matched], np.int64), np.array(matched, np.int64)
 
 
 def _indexes(source: str, name: str, values: np.ndarray, count: int) -> list[int]:
@@ -198,7 +198,7 @@ def _picked(counts: Counts, rows: np.ndarray) -> Counts:
 
 
 def is_ptychodus(path: Path) -> bool:
-    """Whether a file is HDF5 or NPZ with the positions, probe and object of a product, or with patterns for one."""
+    """Return True if a file is HDF5 or NPZ with positions, probe and object of a product, or with its patterns."""
     names = npz_names(path)
     if h5py.is_hdf5(path):
         with open_hdf5(path) as file:

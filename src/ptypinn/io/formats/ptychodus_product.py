@@ -44,17 +44,17 @@ def read_fields(path: Path) -> Fields:
     Raises:
         InputError: Where one is missing or no number.
     """
-    found = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path)
+    content = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path)
     for name in REQUIRED:
-        if name not in found:
+        if name not in content:
             expected = "what a product has; patterns alone go with a product, by --patterns_file"
             raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", expected)
-    for name, values in found.items():
+    for name, values in content.items():
         kinds, single = ("uifc" if name in WAVES else "uif"), name in (*ATTRIBUTES, *ON_OBJECT)
         if values.dtype.kind not in kinds or (single and values.size != 1) or (name in REQUIRED and not values.size):
-            told = f"{values.dtype} of shape {values.shape}"
-            raise InputError(str(path), name, told, "one number" if single else "numbers")
-    return found
+            actual = f"{values.dtype} of shape {values.shape}"
+            raise InputError(str(path), name, actual, "one number" if single else "numbers")
+    return content
 
 
 def number(fields: Fields, *names: str) -> float | None:
@@ -74,14 +74,14 @@ def _from_npz(path: Path) -> Fields:
 
 def _from_hdf5(path: Path) -> Fields:
     with open_hdf5(path) as file:
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             name: read_array(file[name]) for name in ARRAYS if isinstance(file.get(name), h5py.Dataset)
         }
-        found |= {name: file.attrs[name] for name in ATTRIBUTES if name in file.attrs}
-        if "object" in found:
+        content |= {name: file.attrs[name] for name in ATTRIBUTES if name in file.attrs}
+        if "object" in content:
             on_object = file["object"].attrs
-            found |= {name: on_object[place] for name, place in ON_OBJECT.items() if place in on_object}
-    return {name: np.asarray(value) for name, value in found.items()}
+            content |= {name: on_object[place] for name, place in ON_OBJECT.items() if place in on_object}
+    return {name: np.asarray(value) for name, value in content.items()}
 
 
 DETECTOR_PIXEL = ("detector_pixel_height_m", "detector_pixel_width_m")

@@ -37,8 +37,8 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
     name = "reciprocal" if "reciprocal" in arrays else RASTER
     stored = arrays.get(name)
     if stored is None or stored.ndim not in (3, 4):
-        found = f"only {sorted(arrays)}" if stored is None else f"shape {stored.shape}"
-        raise InputError(source, name, found, "patterns (M, N, N), or a raster of them")
+        actual = f"only {sorted(arrays)}" if stored is None else f"shape {stored.shape}"
+        raise InputError(source, name, actual, "patterns (M, N, N), or a raster of them")
     patterns = cut(stored.reshape(-1, *stored.shape[-2:]), window_of(source, stored.shape, config))
     counts, domain = to_counts(source, name, patterns, "", config)
     crop = Crop.of(source, stored.shape, config)
@@ -67,7 +67,7 @@ def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: L
 
 
 def is_ptychonn(path: Path) -> bool:
-    """Whether a file is NPZ with patterns by PtychoNN's name, or with nothing but one array without a name."""
+    """Return True if a file is NPZ with patterns by PtychoNN's name, or with nothing but one array without a name."""
     names = npz_names(path)
     return "reciprocal" in names or names == {RASTER}
 

@@ -88,11 +88,11 @@ def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Cou
         values = variables.array(name)
         if values is not None:
             if values.ndim not in (3, 4) or values.dtype.kind not in "uif":
-                found = f"{values.dtype} of shape {values.shape}"
-                raise InputError(str(path), name, found, "real numbers of shape (ky, kx, y, x) or (ky, kx, patterns)")
+                actual = f"{values.dtype} of shape {values.shape}"
+                raise InputError(str(path), name, actual, "real numbers of shape (ky, kx, y, x) or (ky, kx, patterns)")
             stack = np.moveaxis(values.reshape(*values.shape[:2], -1, order="F"), -1, 0)
-            kept = np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config)))
-            return kept, Crop.of(str(path), stack.shape, config), values.shape[2:], False
+            cropped = np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config)))
+            return cropped, Crop.of(str(path), stack.shape, config), values.shape[2:], False
     raise InputError(str(path), "dp", "no patterns", "them in dp, cbed or p.fmag")
 
 
@@ -103,8 +103,8 @@ def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> tupl
     if amplitudes is None or amplitudes.ndim != 3 or amplitudes.dtype.kind != "f" or not renorm:
         raise InputError(source, "p.fmag", "something else", "amplitudes of shape (N, N, patterns), and p.renorm")
     if positions is None or positions.shape != (amplitudes.shape[-1], 2):
-        found = "nothing here" if positions is None else f"shape {positions.shape}"
-        raise InputError(source, "p.positions", found, f"({amplitudes.shape[-1]}, 2), one line per pattern")
+        actual = "nothing here" if positions is None else f"shape {positions.shape}"
+        raise InputError(source, "p.positions", actual, f"({amplitudes.shape[-1]}, 2), one line per pattern")
     counts = np.moveaxis(np.square(_centred(amplitudes) / renorm), -1, 0).astype(np.float32)
     window, crop = window_of(source, counts.shape, config), Crop.of(source, counts.shape, config)
     counts, good = np.ascontiguousarray(cut(counts, window)), _good(variables, source, amplitudes.shape)
@@ -133,13 +133,13 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 
 def holds_scan(path: Path, config: LoadConfig) -> bool:
-    """Whether there are patterns; a file with an object and none is a reconstruction."""
+    """Return True if there are patterns; a file with an object and none is a reconstruction."""
     names = names_in(path)
     return not names.isdisjoint(RAW) or "object" not in names
 
 
 def is_shelves(path: Path) -> bool:
-    """Whether a file is a MATLAB file, with patterns where that can be told without unpacking it."""
+    """Return True if a file is a MATLAB file, with patterns where that can be told without unpacking it."""
     if not h5py.is_hdf5(path):
         return is_mat5(path)
     with open_hdf5(path) as file:

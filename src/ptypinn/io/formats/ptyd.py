@@ -91,13 +91,13 @@ def _chunks(file: h5py.File, source: str) -> list[str]:
     """Names of the chunks that hold something, in the order of their numbers."""
     group = file.get("chunks")
     names = [name for name in group if name.isdigit()] if isinstance(group, h5py.Group) else []
-    found = [f"chunks/{name}" for name in sorted(names, key=int)]
-    for name in found:
+    chunks = [f"chunks/{name}" for name in sorted(names, key=int)]
+    for name in chunks:
         if not isinstance(file.get(name), h5py.Group):
             raise InputError(source, name, "a link to a file that is not there", "a chunk of patterns")
-    if not found:
+    if not chunks:
         raise InputError(source, "chunks", "no chunk", "patterns in chunks/0 and so on")
-    return found
+    return chunks
 
 
 def _stacks(file: h5py.File, source: str, chunks: list[str]) -> list[h5py.Dataset]:
@@ -152,14 +152,14 @@ def _positions(file: h5py.File, source: str, chunks: list[str]) -> np.ndarray:
 
 
 def _numbers(file: h5py.File, source: str) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    numbers: dict[str, float | None] = {}
     for name, place in PLACES.items():
         values = _stored(find_dataset(file, place))
         if values is not None and (values.dtype.kind not in "uif" or np.ptp(values) > 1e-3 * np.abs(values).max()):
             raise InputError(source, place, f"{np.ravel(values).tolist()}", "one number; square pixels")
-        found[name] = None if values is None else float(np.ravel(values)[0])
-    energy = found["energy_eV"]
-    return {**found, "energy_eV": None if energy is None else energy * EV_PER_KEV}
+        numbers[name] = None if values is None else float(np.ravel(values)[0])
+    energy = numbers["energy_eV"]
+    return {**numbers, "energy_eV": None if energy is None else energy * EV_PER_KEV}
 
 
 def _stored(dataset: h5py.Dataset | None) -> np.ndarray | None:

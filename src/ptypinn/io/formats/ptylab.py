@@ -41,12 +41,12 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
         data = require_dataset(file, source, "ptychogram")
         counts, crop = take_counts(data, path, None, config), Crop.of(source, data.shape, config)
         wavelength = read_scalar(file, source, "wavelength")
-        found = {
+        numbers = {
             "energy_eV": PLANCK_TIMES_C_EV_M / wavelength if wavelength else None,
             "detector_distance_m": read_scalar(file, source, "zo"),
             "detector_pixel_m": read_scalar(file, source, "dxd"),
         }
-        optics = Optics.read(source, config, found, PLACES)
+        optics = Optics.read(source, config, numbers, PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         orientation = _read_orientation(file, source)
         diameter = read_scalar(file, source, "entrancePupilDiameter")
@@ -66,8 +66,8 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
 
 def _disk(scan: ScanData, diameter_px: float) -> np.ndarray:
     if not 1 <= diameter_px <= scan.size:
-        found = f"a diameter of {diameter_px:.4g} object pixels"
-        raise InputError(scan.source, "entrancePupilDiameter", found, f"between 1 and {scan.size}")
+        actual = f"a diameter of {diameter_px:.4g} object pixels"
+        raise InputError(scan.source, "entrancePupilDiameter", actual, f"between 1 and {scan.size}")
     with torch.no_grad():
         return disk_probe(scan.size, diameter_px / 2).numpy()
 

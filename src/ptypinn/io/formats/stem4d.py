@@ -37,22 +37,26 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     """
     source = str(path)
     require_counts(source, config, "4D-STEM files")
-    counts, crop, raster, told = _take(path, config)
+    counts, crop, raster, calibration = _take(path, config)
     if counts.dtype.kind == "f" and config.detector_gain is None:
-        found = f"{counts.dtype}, which may be electrons or detector units"
-        raise InputError(source, "counts", found, "--detector_gain, detector units per electron (1 for electrons)")
+        actual = f"{counts.dtype}, which may be electrons or detector units"
+        raise InputError(source, "counts", actual, "--detector_gain, detector units per electron (1 for electrons)")
     particle: Particle = "electron" if config.particle == "auto" else config.particle
     size, energy = counts.shape[-1], config.energy_eV
-    pixel = angular_pixel(source, config, size, energy, told.pixel_rad, particle)
-    if pixel is None and told.pixel_per_m is not None:
-        pixel = 1 / (size * told.pixel_per_m)
-    positions = raster_positions(crop, config, raster, told.step_m, pixel)
-    notes: dict[str, Any] = {"rotation_rad": told.rotation_rad, "transposed": told.transposed, "raster": list(raster)}
+    pixel = angular_pixel(source, config, size, energy, calibration.pixel_rad, particle)
+    if pixel is None and calibration.pixel_per_m is not None:
+        pixel = 1 / (size * calibration.pixel_per_m)
+    positions = raster_positions(crop, config, raster, calibration.step_m, pixel)
+    notes: dict[str, Any] = {
+        "rotation_rad": calibration.rotation_rad,
+        "transposed": calibration.transposed,
+        "raster": list(raster),
+    }
     notes |= crop.notes()
     return ScanData(
         counts=counts,
-        positions_px=positions if config.positions_file else _to_detector(positions, told),
-        probe=_probe(size, told, _pixel_rad(told, energy, particle)),
+        positions_px=positions if config.positions_file else _to_detector(positions, calibration),
+        probe=_probe(size, calibration, _pixel_rad(calibration, energy, particle)),
         pixel_size_m=pixel,
         energy_eV=energy,
         particle=particle,
@@ -65,26 +69,26 @@ def _take(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...]
     if not h5py.is_hdf5(path):
         return *_take_npy(path, config), Calibration()
     with open_hdf5(path) as file:
-        found = find_raster(file)
-        if not found:
+        rasters = find_raster(file)
+        if not rasters:
             raise InputError(str(path), "file", "no array of four axes", "a raster of patterns (y, x, rows, columns)")
-        if len(found) > 1 and ("emd_group_type" in found[0].parent.attrs) == (
-            "emd_group_type" in found[1].parent.attrs
+        if len(rasters) > 1 and ("emd_group_type" in rasters[0].parent.attrs) == (
+            "emd_group_type" in rasters[1].parent.attrs
         ):
-            names = ", ".join(data.name for data in found[:4])
+            names = ", ".join(data.name for data in rasters[:4])
             raise InputError(str(path), "file", f"several rasters: {names}", "a single one")
-        dataset = found[0]
-        told = read_calibration(dataset, str(path))
-        inner = replace(config, centre_px=config.centre_px or told.centre_px)
+        dataset = rasters[0]
+        calibration = read_calibration(dataset, str(path))
+        inner = replace(config, centre_px=config.centre_px or calibration.centre_px)
         crop = Crop.of(str(path), dataset.shape, inner)
-        return take_counts(dataset, path, None, inner), crop, dataset.shape[:2], told
+        return take_counts(dataset, path, None, inner), crop, dataset.shape[:2], calibration
 
 
 def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...]]:
     patterns = map_npy(path)
     if patterns.ndim not in (3, 4) or patterns.dtype.kind not in "uif":
-        found = f"{patterns.dtype} of shape {patterns.shape}"
-        raise InputError(str(path), "file", found, "a raster of patterns (y, x, rows, columns), or a stack of them")
+        actual = f"{patterns.dtype} of shape {patterns.shape}"
+        raise InputError(str(path), "file", actual, "a raster of patterns (y, x, rows, columns), or a stack of them")
     window, crop = window_of(str(path), patterns.shape, config), Crop.of(str(path), patterns.shape, config)
     if patterns.nbytes > config.memory_budget_MB * 1e6 and patterns.flags.c_contiguous:
         return MappedCounts(path, window), crop, patterns.shape[:-2]
@@ -92,24 +96,24 @@ def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, 
     return np.array(cut(stack, window)), crop, patterns.shape[:-2]
 
 
-def _to_detector(positions: np.ndarray, told: Calibration) -> np.ndarray:
+def _to_detector(positions: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Positions (y, x) of the raster in the coordinates of the detector, whose axes may be turned against it."""
-    cos, sin = math.cos(told.rotation_rad), math.sin(told.rotation_rad)
+    cos, sin = math.cos(calibration.rotation_rad), math.sin(calibration.rotation_rad)
     turned = positions @ np.array([[cos, -sin], [sin, cos]])
-    return np.ascontiguousarray(turned[:, ::-1]) if told.transposed else turned
+    return np.ascontiguousarray(turned[:, ::-1]) if calibration.transposed else turned
 
 
-def _pixel_rad(told: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
-    if told.pixel_rad is not None or told.pixel_per_m is None or energy_eV is None:
-        return told.pixel_rad
-    return told.pixel_per_m * compute_wavelength(energy_eV, particle)
+def _pixel_rad(calibration: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
+    if calibration.pixel_rad is not None or calibration.pixel_per_m is None or energy_eV is None:
+        return calibration.pixel_rad
+    return calibration.pixel_per_m * compute_wavelength(energy_eV, particle)
 
 
-def _probe(size: int, told: Calibration, pixel_rad: float | None) -> np.ndarray | None:
+def _probe(size: int, calibration: Calibration, pixel_rad: float | None) -> np.ndarray | None:
     """Field of a round aperture in focus, where the file knows its size."""
-    radius = told.semiangle_px
-    if told.semiangle_rad is not None and pixel_rad is not None:
-        radius = told.semiangle_rad / pixel_rad
+    radius = calibration.semiangle_px
+    if calibration.semiangle_rad is not None and pixel_rad is not None:
+        radius = calibration.semiangle_rad / pixel_rad
     if radius is None or not 1 <= radius <= size / 2:
         return None
     aperture = ZonePlate(pupil_radius=2 * radius / size, central_stop=0.0, defocus_waves=0.0, osa_radius=2.0)
@@ -118,7 +122,7 @@ def _probe(size: int, told: Calibration, pixel_rad: float | None) -> np.ndarray 
 
 
 def is_stem4d(path: Path) -> bool:
-    """Whether a file is an NPY file of three or four axes, or HDF5 with an array of four."""
+    """Return True if a file is an NPY file of three or four axes, or HDF5 with an array of four."""
     if h5py.is_hdf5(path):
         with open_hdf5(path) as file:
             return bool(find_raster(file))

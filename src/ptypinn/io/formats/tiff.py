@@ -31,12 +31,12 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
     per_cm = None if size is None or size < SMALLEST_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
     with TiffWriter(path, bigtiff=8 * recon.object.size >= 2**32 - 2**25) as file:
         for name, (image, unit) in pages.items():
-            told = {"image": name, "unit": unit, "pixel_size_m": size, "origin_px": list(recon.origin_px)}
+            description = {"image": name, "unit": unit, "pixel_size_m": size, "origin_px": list(recon.origin_px)}
             file.write(
                 np.asarray(image, np.float32),
                 photometric="minisblack",
                 software="ptypinn",
-                description=json.dumps(told),
+                description=json.dumps(description),
                 resolution=per_cm,
                 resolutionunit=None if per_cm is None else RESUNIT.CENTIMETER,
                 metadata=None,

@@ -1,4 +1,4 @@
-"""Read HDF5 with one-line errors, and keep JSON in it."""
+"""Read HDF5 with one-line errors, and JSON stored in it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.hdf5_links import require_contained
 
 DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
-"""What h5py and NumPy raise where the bytes of a file make no sense."""
+"""Errors of h5py and NumPy for damaged files."""
 
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open for reading.
+    """Open a file for reading.
 
     Raises:
         InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read; or where it leads out
@@ -50,27 +50,27 @@ def require_file(path: Path) -> None:
 
 
 def find_dataset(file: h5py.File, *names: str) -> h5py.Dataset | None:
-    """The first of several datasets that exists; links that dangle or go round in circles count as absent."""
-    return next((found for name in names if isinstance(found := _follow(file, name), h5py.Dataset)), None)
+    """Return the first of several datasets that exists; dangling and circular links count as absent."""
+    return next((dataset for name in names if isinstance(dataset := _follow(file, name), h5py.Dataset)), None)
 
 
 def require_dataset(file: h5py.File, source: str, *names: str) -> h5py.Dataset:
-    """The first of several datasets that exists, or an `InputError` that names them."""
-    found = find_dataset(file, *names)
-    if found is None:
+    """Return the first of several datasets that exists, or raise an `InputError` that names them."""
+    dataset = find_dataset(file, *names)
+    if dataset is None:
         raise InputError(
             source, names[0], "no such dataset", "a dataset here" + "".join(f" or at {n}" for n in names[1:])
         )
-    return found
+    return dataset
 
 
 def require_array(file: h5py.File, source: str, *names: str) -> np.ndarray:
-    """All of the first of several datasets that exists, or an `InputError` that names them; not for patterns."""
+    """Read the first of several datasets that exists, or raise an `InputError` that names them; not for patterns."""
     return read_array(require_dataset(file, source, *names), source)
 
 
 def read_scalar(file: h5py.File, source: str, name: str) -> float | None:
-    """A number stored as a scalar or as an array of one value; None where absent.
+    """Read a number stored as a scalar or as an array of one value; None where absent.
 
     Raises:
         InputError: Where the dataset holds several different values or no number.

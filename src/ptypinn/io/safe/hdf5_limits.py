@@ -1,4 +1,4 @@
-"""Read HDF5 datasets without being talked into absurd memory: what is declared must be stored."""
+"""Read HDF5 datasets within limits of memory: declared values must be stored."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from h5py import h5d, h5z
 from ptypinn.errors import InputError
 
 MAX_ARRAY_BYTES = 4.0 * 2**30
-"""Most that is read in one piece; counts in HDF5 are read lazily long before."""
+"""Maximum read in one piece; counts in HDF5 are read lazily long before."""
 MAX_CHUNK_BYTES = 2**30
 HARMLESS_BYTES = 2**26
-"""Arrays below this may be as empty as they like."""
+"""Arrays below this size are exempt from the ratio of declared to stored size."""
 MAX_RATIO = 2000
 """Declared over stored size; deflate reaches 1032, and what is stored nowhere reaches infinity."""
 CHUNK_SLACK = 1.02, 4096
-"""How much larger than the chunk itself a stored chunk may be: filters that gain nothing add headers."""
+"""Maximum ratio of a stored chunk to the chunk itself: filters without gain add headers."""
 INFLATE_CHECK_BYTES = 2**22
 """Deflated chunks above this could grow beyond the largest array, so their true size is found first."""
 
 
 def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
-    """All of a dataset that is no stack of patterns.
+    """Read a whole dataset that is no stack of patterns.
 
     Args:
         dataset: The dataset.
@@ -37,8 +37,8 @@ def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
     """
     source, size = source or dataset.file.filename, _nbytes(dataset)
     if size > HARMLESS_BYTES and not size <= MAX_RATIO * dataset.id.get_storage_size():
-        found = f"{human_size(size)} declared in {human_size(dataset.id.get_storage_size())} of file"
-        raise InputError(source, str(dataset.name), found, "data that is really there")
+        actual = f"{human_size(size)} declared in {human_size(dataset.id.get_storage_size())} of file"
+        raise InputError(source, str(dataset.name), actual, "data that is really there")
     if size > MAX_ARRAY_BYTES:
         raise InputError(source, str(dataset.name), human_size(size), f"at most {human_size(MAX_ARRAY_BYTES)}")
     require_sound_chunks(dataset, source)
@@ -46,12 +46,12 @@ def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
 
 
 def limit_of(memory_budget_MB: float) -> float:
-    """Most bytes of a file that can only be read whole: a larger memory budget raises it, a smaller one does not."""
+    """Return the maximum bytes of a file that is read whole; only a larger memory budget changes it."""
     return max(MAX_ARRAY_BYTES, memory_budget_MB * 1e6)
 
 
 def require_sound_chunks(dataset: h5py.Dataset, source: str | Path) -> None:
-    """Raise `InputError` where a chunk is absurdly large, or its stored form larger than the chunk itself.
+    """Raise `InputError` where a chunk is too large, or its stored form larger than the chunk itself.
 
     A compressed chunk may decompress to anything: HDF5 finds that out only after it has done so.
     """
@@ -95,6 +95,6 @@ def _nbytes(dataset: h5py.Dataset) -> int:
 
 
 def human_size(size: float | int) -> str:
-    """A number of bytes in words."""
+    """Format a number of bytes."""
     power = 0 if size < 1 else min(4, int(math.log(size, 1000)))
     return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

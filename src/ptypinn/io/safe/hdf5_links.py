@@ -1,4 +1,4 @@
-"""Keep an HDF5 file from leading readers out of its own folder.
+"""Refuse HDF5 files that refer to files outside their folder.
 
 HDF5 follows three kinds of references to other files without a word: external links, the sources of virtual datasets,
 and raw data kept outside the file. A file from elsewhere may point them at anything that its reader may read.
@@ -19,13 +19,13 @@ from h5py import h5d, h5l, h5o
 from ptypinn.errors import InputError
 
 MAX_OBJECTS = 500_000
-"""Links of all files together; a scan has a few per frame at most."""
+"""Maximum number of links of all files together; a scan has at most a few per frame."""
 _allowed: ContextVar[bool] = ContextVar("external_files_allowed", default=False)
 
 
 @contextlib.contextmanager
 def external_files(allowed: bool) -> Iterator[None]:
-    """While the context lasts, let HDF5 files lead out of their folder, or not."""
+    """Allow or forbid references of HDF5 files out of their folder, within the context."""
     token = _allowed.set(allowed)
     try:
         yield
@@ -35,12 +35,12 @@ def external_files(allowed: bool) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where something in an HDF5 file says that its content lies."""
+    """Reference of an HDF5 file to another file."""
 
     name: str
-    """Link or dataset that says so."""
+    """Link or dataset with the reference."""
     kind: str
-    """What it is, in words."""
+    """Kind of reference, in words."""
     target: str
     """Name of the other file, as it is written."""
 
@@ -57,38 +57,38 @@ def require_contained(path: Path) -> None:
     if _allowed.get():
         return
     folder = path.resolve().parent
-    waiting, seen, budget = [path.resolve()], set(), MAX_OBJECTS
+    waiting, visited, budget = [path.resolve()], set(), MAX_OBJECTS
     while waiting:
         current = waiting.pop()
-        seen.add(current)
+        visited.add(current)
         status = current.stat()
-        found = _references(current, status.st_mtime_ns, status.st_size)
-        budget -= len(found)
+        references = _references(current, status.st_mtime_ns, status.st_size)
+        budget -= len(references)
         if budget < 0:
             raise InputError(str(path), "file", "too many references to other files", f"at most {MAX_OBJECTS}")
-        for reference in found:
+        for reference in references:
             for target in _targets(reference, current.parent):
                 if not target.is_relative_to(folder):
                     source = path if current == path.resolve() else current
                     where = f"{reference.kind} to {reference.target}, outside the folder of the file"
                     raise InputError(str(source), f"/{reference.name}", where, "files in it, or --allow_external")
-                if target not in seen and h5py.is_hdf5(target):
+                if target not in visited and h5py.is_hdf5(target):
                     waiting.append(target)
 
 
 def _targets(reference: Reference, folder: Path) -> Iterator[Path]:
-    """Existing files that HDF5 may take for the target of a reference, with symbolic links followed."""
+    """Return existing files that HDF5 may resolve a reference to, with symbolic links followed."""
     named = Path(reference.target)
     for place in {folder / named, Path.cwd() / named, folder / named.name}:
         numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
-        found = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
-        yield from (target.resolve() for target in found if target.is_file())
+        paths = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
+        yield from (target.resolve() for target in paths if target.is_file())
 
 
 @functools.lru_cache(maxsize=64)
 def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...]:
-    """Every reference to another file; looked for again only where the file has changed."""
-    found: list[Reference] = []
+    """Return every reference to another file; cached until the file changes."""
+    references: list[Reference] = []
     count = 0
 
     def at_link(name: bytes, info: h5l.LinkInfo) -> bool | None:
@@ -96,18 +96,18 @@ def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...
         count += 1
         if info.type == h5l.TYPE_EXTERNAL:
             target, _ = file.id.links.get_val(name)
-            found.append(Reference(name.decode(errors="replace"), "an external link", _text(target)))
+            references.append(Reference(name.decode(errors="replace"), "an external link", _text(target)))
         return True if count > MAX_OBJECTS else None
 
     def at_object(name: bytes, info: h5o.ObjInfo) -> None:
         if info.type == h5o.TYPE_DATASET:
-            found.extend(_storage(name, h5d.open(file.id, name).get_create_plist()))
+            references.extend(_storage(name, h5d.open(file.id, name).get_create_plist()))
 
     with h5py.File(path, "r") as file:
         if file.id.links.visit(at_link, info=True):
             raise InputError(str(path), "file", f"more than {MAX_OBJECTS} objects", "a scan")
         h5o.visit(file.id, at_object, info=True)
-    return tuple(found)
+    return tuple(references)
 
 
 def _storage(name: bytes, created: h5py.h5p.PropDCID) -> Iterator[Reference]:

@@ -29,7 +29,7 @@ DAMAGE = (
     NotImplementedError,
     zlib.error,
 )
-"""What SciPy raises where the bytes of a file make no sense."""
+"""Errors of SciPy for damaged files."""
 
 
 @runtime_checkable
@@ -37,17 +37,17 @@ class Variables(Protocol):
     """Variables of an open MATLAB file; fields of structures by dotted names such as `p.lambda`."""
 
     def array(self, name: str) -> np.ndarray | None:
-        """A numeric variable in MATLAB's order of axes, at least two; None where there is none."""
+        """Return a numeric variable in MATLAB's order of axes, at least two; None where there is none."""
 
     def text(self, name: str) -> str:
-        """A variable of characters; empty where there is none."""
+        """Return a variable of characters; empty where there is none."""
 
     def dataset(self, name: str) -> h5py.Dataset | None:
-        """The dataset behind a variable, its axes reversed; None for files that are no HDF5."""
+        """Return the dataset of a variable, its axes reversed; None for files that are no HDF5."""
 
 
 def number(variables: Variables, *names: str) -> float | None:
-    """The first of several variables that is one finite number; None where there is none."""
+    """Return the first of several variables that is one finite number; None where there is none."""
     for name in names:
         value = variables.array(name)
         if value is not None and value.size == 1 and value.dtype.kind in "biuf" and np.isfinite(value).all():
@@ -76,14 +76,14 @@ def open_mat(path: Path, names: Sequence[str], limit_bytes: float) -> Iterator[V
         raise InputError(str(path), "file", "something else", "a MATLAB file of version 5 or later")
     require_sane_mat5(path, names, limit_bytes)
     try:
-        found = loadmat(path, variable_names=list(names), struct_as_record=True, chars_as_strings=True)
+        variables = loadmat(path, variable_names=list(names), struct_as_record=True, chars_as_strings=True)
     except DAMAGE as error:
         raise InputError(str(path), "file", f"a damaged MATLAB file ({error})", "a complete one") from error
-    yield _Variables5(found)
+    yield _Variables5(variables)
 
 
 def names_in(path: Path) -> set[str]:
-    """Names of the variables of a MATLAB file, which is not unpacked."""
+    """List the variables of a MATLAB file without unpacking it."""
     if h5py.is_hdf5(path):
         with open_hdf5(path) as file:
             return set(file)

@@ -1,4 +1,4 @@
-"""Look over MATLAB 5 files before a reader unpacks them: whether they are sound, and what they inflate to.
+"""Check MATLAB 5 files before a reader unpacks them: structure, and size after decompression.
 
 Such a file is a sequence of elements, each with a tag of type and size. Matrices hold elements in turn (cells and
 fields of structures are matrices again), compressed elements a deflated one. A reader that trusts the tags can be
@@ -35,13 +35,13 @@ DAMAGE = (EOFError, ValueError, struct.error, zlib.error)
 
 
 def is_mat5(path: Path) -> bool:
-    """Whether a file begins like MATLAB's format 5."""
+    """Return True if a file has the header of MATLAB's format 5."""
     with path.open("rb") as file:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def require_sane_mat5(path: Path, names: Container[str], limit_bytes: float) -> list[str]:
-    """Raise `InputError` where a MATLAB 5 file cannot be unpacked without danger.
+    """Raise `InputError` where a MATLAB 5 file cannot be unpacked safely.
 
     Args:
         path: The file.
@@ -83,7 +83,7 @@ class _Part:
             count -= len(self.read(min(count, CHUNK)))
 
     def read(self, count: int) -> bytes:
-        """Exactly so many bytes, or an `EOFError`."""
+        """Read exactly so many bytes, or raise `EOFError`."""
         while len(self._ready) < count:
             more = self._more()
             if not more:
@@ -106,7 +106,7 @@ class _Part:
 
 
 class _Walk:
-    """Passes over variables and all that they hold, and raises a `ValueError` at what is not as it should be."""
+    """Checker of variables and their contents; raises `ValueError` at the first inconsistency."""
 
     def __init__(self, order: str, names: Container[str], limit: float) -> None:
         self._order, self._names, self._limit = order, names, limit
@@ -114,7 +114,7 @@ class _Walk:
         self.found: list[str] = []
 
     def variable(self, part: _Part, kind: int, length: int) -> None:
-        """One variable; passed over unless it is one of those asked for."""
+        """Check one variable; skip it unless it is requested."""
         if kind != MATRIX:
             raise ValueError(f"type {kind} where a matrix belongs")
         end = part.position + length
@@ -129,7 +129,7 @@ class _Walk:
             part.skip(end - part.position)
 
     def tag(self, part: _Part) -> tuple[int, int]:
-        """Type and size of the next element; the content of a small one is inside its tag and still to be read."""
+        """Return type and size of the next element; the content of a small one is inside its tag."""
         self._elements += 1
         if self._elements > MAX_ELEMENTS:
             raise ValueError(f"more than {MAX_ELEMENTS} elements")
@@ -139,7 +139,7 @@ class _Walk:
         return first, struct.unpack(f"{self._order}I", part.read(4))[0]
 
     def _content(self, part: _Part, *kinds: int, most: int) -> bytes:
-        """Content of an element that has to be of certain types and short."""
+        """Read the content of a short element of certain types."""
         kind, length = self.tag(part)
         size, room = abs(length), 4 if length < 0 else -(-length // 8) * 8
         if kind not in kinds or size > min(most, room):
@@ -147,7 +147,7 @@ class _Walk:
         return part.read(room)[:size]
 
     def _head(self, part: _Part) -> tuple[int, int, int, str]:
-        """Class, flags, number of values and name of a matrix."""
+        """Read class, flags, number of values and name of a matrix."""
         flags = self._content(part, UINT32, most=8)
         dimensions = self._content(part, INT32, most=4 * MAX_DIMENSIONS)
         name = self._content(part, INT8, *NUMERIC, most=CHUNK)
@@ -172,7 +172,7 @@ class _Walk:
             raise ValueError(f"class {group} of values")
 
     def _fields(self, part: _Part, group: int) -> int:
-        """How many matrices belong to each value."""
+        """Return the number of matrices per value."""
         if group == CELL:
             return 1
         if group == OBJECT:

@@ -1,4 +1,4 @@
-"""Read NPY and NPZ files without unpickling anything, and without inflating what is no sound archive."""
+"""Read NPY and NPZ files safely: nothing is unpickled, and damaged archives are not inflated."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5_limits import HARMLESS_BYTES, human_size
 
 LOCAL_HEADER, LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
-"""What stands before the content of a member, then its name and extra field."""
+"""Header before the name, extra field and content of a member."""
 MAX_MEMBERS = 10_000
 MAX_RATIO = 900
-"""Inflated over stored size; deflate reaches 1032 where all is alike, which no measurement is."""
+"""Maximum ratio of inflated to stored size; deflate reaches 1032 for constant data."""
 DAMAGE = (
     OSError,
     EOFError,
@@ -36,11 +36,11 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What NumPy and zipfile raise where the bytes of a file make no sense."""
+"""Errors of NumPy and zipfile for damaged files."""
 
 
 class Archive:
-    """Arrays of an NPZ file, each read when it is first asked for, so that others may be damaged or absurd.
+    """Arrays of an NPZ file, each read on first use, so that damage to others does not matter.
 
     Args:
         path: The file.
@@ -71,12 +71,12 @@ class Archive:
         return self._read[name]
 
     def get(self, name: str) -> np.ndarray | None:
-        """An array; None where there is none of this name."""
+        """Return an array; None where there is none of this name."""
         member = self._members.get(name)
         return None if member is None else self[name]
 
     def mapped(self, name: str) -> np.ndarray | None:
-        """An array that is stored without compression, mapped: read as it is used; None where it is compressed."""
+        """Return an uncompressed array as a memory map; None where it is compressed."""
         member = self._members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             return None
@@ -106,7 +106,7 @@ class Archive:
 
 
 def map_npy(path: Path, field: str = "file") -> np.ndarray:
-    """The array of an NPY file, mapped: read as it is used.
+    """Return the array of an NPY file as a memory map.
 
     Args:
         path: The file.
@@ -123,7 +123,7 @@ def map_npy(path: Path, field: str = "file") -> np.ndarray:
 
 @contextmanager
 def _one_line(path: Path, field: str = "file") -> Iterator[list[str]]:
-    """Turn any failure into an `InputError` that names what was being read."""
+    """Convert any failure to an `InputError` that names what was being read."""
     at = [field]
     try:
         yield at
@@ -132,8 +132,8 @@ def _one_line(path: Path, field: str = "file") -> Iterator[list[str]]:
     except DAMAGE as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise InputError(str(path), at[0], "pickled Python objects", "an array of numbers") from error
-        found = f"a truncated or damaged file ({error})"
-        raise InputError(str(path), at[0], found, "a complete NPZ or NPY file") from error
+        actual = f"a truncated or damaged file ({error})"
+        raise InputError(str(path), at[0], actual, "a complete NPZ or NPY file") from error
 
 
 def _require_sane(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -146,7 +146,7 @@ def _require_sane(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _require_whole(file: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order (True: Fortran's) and type by the header of an array, which must declare the bytes up to `size`."""
+    """Return shape, order (True: Fortran's) and type from an array's header, which must match `size` bytes."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(file)

@@ -62,14 +62,22 @@ class ColourScale:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Round values inside the scale, as percent of its length, with their labels."""
+        """Few round values inside the scale, as percent of its length, with their labels."""
+        return self.tick_marks(4)
+
+    def tick_marks(self, intervals: int) -> list[tuple[float, str]]:
+        """Return round values inside the scale, at most `intervals` apart, as percent of its length with labels.
+
+        >>> ColourScale(AMPLITUDE_MAP, 0.0, 2.0).tick_marks(2)
+        [(0.0, '0'), (50.0, '1'), (100.0, '2')]
+        """
         span = self.high - self.low
         if not (math.isfinite(span) and span > 0):
             return []
         if self.cyclic and span > 1.99 * np.pi:
             values = list(_TURN)
         else:
-            numbers = round_values(self.low, self.high, integer=self.decades)
+            numbers = round_values(self.low, self.high, intervals, self.decades)
             labels = [decade_label(value) for value in numbers] if self.decades else tick_labels(numbers, span)
             values = list(zip(numbers, labels, strict=True))
         return [(round(100 * (value - self.low) / span, 2), label) for value, label in values]

@@ -108,6 +108,11 @@ def bin_image(
     """
     columns, means = np.arange(0, image.shape[1], binning), []
     with np.errstate(invalid="ignore"):
+        if binning == 1:
+            counted = np.isfinite(image) & (True if mask is None else mask)
+            return np.asarray(
+                np.where(counted, image if transform is None else transform(image), 0) / counted.astype(int)
+            )
         for row in range(0, image.shape[0], binning):
             band = image[row : row + binning]
             counted = np.isfinite(band) & (True if mask is None else mask[row : row + binning])

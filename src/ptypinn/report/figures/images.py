@@ -27,7 +27,7 @@ from ptypinn.report.figures.display import ObjectView, VisibleRegion, bin_image,
 MAX_MODES = 5
 """Probe modes that are drawn, strongest first."""
 PROBE_PHASE_FLOOR = 0.03
-"""The phase of a probe mode is drawn where its amplitude exceeds this fraction of the largest: elsewhere it is noise."""
+"""The phase of a probe mode is drawn where its amplitude exceeds this fraction of the largest."""
 DETAIL_PX = 512
 """Longest edge of the images beside the object."""
 
@@ -101,7 +101,9 @@ def comparison_images(comparison: Comparison, *, equal_spans: bool = False) -> l
     rows = []
     for name, pair, scale, error in kinds:
         row = [ScaledImage(f"{who}: {name}", one, scale, binning) for who, one in zip(names, pair, strict=True)]
-        rows.append([*row, ScaledImage(f"Difference of {name}", error, _error_scale(error, scale, equal_spans), binning)])
+        rows.append(
+            [*row, ScaledImage(f"Difference of {name}", error, _error_scale(error, scale, equal_spans), binning)]
+        )
     return rows
 
 

@@ -20,7 +20,7 @@ def contour_path(mask: Bool[np.ndarray, "y x"]) -> str:
     the 40 longest contours are drawn.
 
     >>> contour_path(np.array([[True]]))
-    'M1 0.5 0.5 0 0 0.5 0.5 1Z'
+    'M0 0.5 0.5 0 1 0.5 0.5 1Z'
     """
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)
     rings = [np.asarray(line) for line in sorted(lines, key=len, reverse=True)[:MAX_RINGS]]

@@ -119,13 +119,13 @@ def make_panels(recon: Reconstruction, comparison: Comparison | None = None) -> 
     """
     region, pixel = find_visible_region(recon), recon.pixel_size_m
     view, sigma = view_object(recon, region), uncertainty_image(recon, region)
-    outline = contour_path(view.well_illuminated)
-    field = f"of the object, {describe_field(view, pixel)}"
+    outline, field = contour_path(view.well_illuminated), f"of the object, {describe_field(view, pixel)}"
+    objects = [make_panel(image, pixel, where=field, max_px=MAX_PX) for image in object_images(view)]
     modes = enumerate(probe_images(recon.probe), start=1)
     return ReconstructionPanels(
         region=region,
         view=view,
-        object=[replace(make_panel(image, pixel, where=field, max_px=MAX_PX), outline=outline) for image in object_images(view)],
+        object=[replace(panel, outline=outline) for panel in objects],
         probe=[
             [make_panel(image, pixel, where=f"of probe mode {number}", max_px=PROBE_PX) for image in pair]
             for number, pair in modes

@@ -18,12 +18,14 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels
+from ptypinn.report.text.metric_labels import digits_of
 from ptypinn.utils.files import atomic_path
 
 MIN_PX = 360
 """Shortest width of a panel in a picture: smaller ones are magnified by a whole number."""
 MARGIN_PX = 24
 BAR_COLOURS = 255
+BAR_INTERVALS = 6
 FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 """Font with every sign of units and exponents, which comes with matplotlib."""
 COMPRESSION = 3
@@ -39,7 +41,9 @@ def write_pictures(panels: ReconstructionPanels, recon: Reconstruction, folder: 
         folder: Folder to write to.
     """
     photons = mode_photons(recon.probe)
-    probe_title = f"{len(photons)} mode{'s' * (len(photons) != 1)}, {photons.sum():.4g} photons per pattern"
+    probe_title = (
+        f"{len(photons)} mode{'s' * (len(photons) != 1)}, {digits_of(float(photons.sum()))} photons per pattern"
+    )
     maps = [panels.illumination] if panels.uncertainty is None else [panels.illumination, panels.uncertainty]
     columns = [list(row) for row in zip(*panels.probe, strict=True)] if len(panels.probe) > 1 else panels.probe
     pictures = {
@@ -70,7 +74,7 @@ def compose_picture(rows: Sequence[Sequence[Panel]], title: str = "") -> bytes:
     width = max(widest * magnification, MIN_PX)
     line = int(np.clip(width // 26, 14, 26))
     top = MARGIN_PX + (2 * line if title else 0)
-    heights = [max(panel.height for panel in row) * magnification + 6 * line for row in rows]
+    heights = [max(panel.height for panel in row) * magnification + 5 * line for row in rows]
     size = MARGIN_PX + max(map(len, rows)) * (width + MARGIN_PX), top + sum(heights) + MARGIN_PX // 2
     canvas = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(canvas, "RGBA")
@@ -123,7 +127,7 @@ def _draw_colour_bar(
     thickness = max(line // 2, 8)
     ramp = Image.fromarray(panel.scale.colours(BAR_COLOURS)[None]).resize((width, thickness), Image.Resampling.NEAREST)
     canvas.paste(ramp, (left, top))
-    for percent, label in panel.scale.ticks:
+    for percent, label in panel.scale.tick_marks(BAR_INTERVALS):
         place = left + percent / 100 * (width - 1)
         draw.line((place, top + thickness, place, top + thickness + line // 3), INK)
         half = draw.textlength(label, font(line - 2)) / 2

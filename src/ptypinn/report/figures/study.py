@@ -43,19 +43,19 @@ def bias_figure(rows: Rows) -> Figure:
 
 def stage_figure(rows: Rows) -> Figure | None:
     """Factor on the object's amplitude by every stage on its path, one marker per run; None where no run tells."""
-    told = [row for row in rows if _on_path(row)]
-    if not told:
+    drawn = [row for row in rows if _on_path(row)]
+    if not drawn:
         return None
-    stages = list(dict.fromkeys(stage for row in told for stage in _on_path(row)))
+    stages = list(dict.fromkeys(stage for row in drawn for stage in _on_path(row)))
     figure = new_figure(10.5, 4.0)
     axes = figure.subplots()
-    for number, row in enumerate(told):
+    for number, row in enumerate(drawn):
         ratios = _on_path(row)
-        x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(told) - 0.5) for stage in ratios]
+        x = [stages.index(stage) + 0.5 * ((number + 0.5) / len(drawn) - 0.5) for stage in ratios]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
         axes.plot(x, list(ratios.values()), marker, ms=6, color=colour, label=escape_mathtext(row["run"]))
     axes.axhline(1.0, color=MUTED, lw=1.0, ls=":")
-    ratios_of_all = [ratio for row in told for ratio in _on_path(row).values()]
+    ratios_of_all = [ratio for row in drawn for ratio in _on_path(row).values()]
     if max(ratios_of_all) > 2 * min(ratios_of_all):
         axes.set_yscale("log")
     else:
@@ -63,7 +63,7 @@ def stage_figure(rows: Rows) -> Figure | None:
         axes.set_ylim(1 - reach, 1 + reach)
     axes.set_xticks(range(len(stages)), [escape_mathtext(stage) for stage in stages], rotation=20, ha="right")
     axes.set_ylabel("measured over expected factor")
-    axes.legend(fontsize=8, frameon=False, ncols=min(4, len(told)), loc="lower left", bbox_to_anchor=(0, 1.0))
+    axes.legend(fontsize=8, frameon=False, ncols=min(4, len(drawn)), loc="lower left", bbox_to_anchor=(0, 1.0))
     style_axes(axes)
     return figure
 
@@ -98,7 +98,7 @@ def dose_figure(points: Points) -> Figure:
     """Three panels for every scenario, with the spread over seeds as error bars.
 
     Args:
-        points: What `dose_study` found: mean and `_std` of every figure by scenario, arm and dose.
+        points: Result of `dose_study`: mean and `_std` of every metric by scenario, arm and dose.
     """
     scenarios = sorted({point["scenario"] for point in points})
     figure = new_figure(12.5, 4.0 * max(len(scenarios), 1))
@@ -129,7 +129,7 @@ def _draw_ratio(axes: Axes, points: Points) -> None:
 def _draw_error(axes: Axes, points: Points) -> None:
     for arm, name in (("scaled", "complex_error"), ("held", "complex_error_after_factor")):
         here = [point for point in points if point["arm"] == arm]
-        _draw_arm(axes, here, arm, name, ", scale forgiven" if arm == "held" else "")
+        _draw_arm(axes, here, arm, name, ", scale fitted" if arm == "held" else "")
     # both arms count the same photons, so they share one limit
     limits = {point["photons"]: point["shot_noise_limit"] for point in points if "shot_noise_limit" in point}
     if limits:

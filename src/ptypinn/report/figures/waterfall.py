@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptypinn.stages.diagnose import Diagnosis
 
 LOST = LIGHT_THEME["second"]
-"""Colour of a stage that does not preserve the scale: told from the others by lightness as well as by hue."""
+"""Colour of a stage that does not preserve the scale: it differs from the others in lightness as well as in hue."""
 MIN_REACH = 1.12
 """The axis reaches at least this factor to either side of 1, so that a healthy run looks healthy."""
 NEAR_ONE = (0.98, 1.02, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.5, 0.6)
@@ -159,7 +159,7 @@ def factor_ticks(low: float, high: float) -> list[float]:
     """Return round numbers between two ends, at least a twelfth of the axis apart; 1 is always among them.
 
     >>> factor_ticks(0.4, 3.0)
-    [0.5, 0.7, 1.0, 1.2, 1.5, 2.0]
+    [0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0]
     """
     min_gap = math.log(high / low) / 12
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

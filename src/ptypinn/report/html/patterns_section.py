@@ -10,7 +10,7 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
 from ptypinn.metrics.data_fit import predict
-from ptypinn.physics.forward import to_centred
+from ptypinn.physics.propagation import to_centred
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourScale, difference_scale
 from ptypinn.report.figures.display import Box, VisibleRegion, choose_binning
 from ptypinn.report.figures.images import ScaledImage

@@ -52,7 +52,9 @@ def render_dose(study: DoseStudy, run: Mapping[str, Any]) -> str:
         ]
         for check in checks
     ]
-    table = Table("Requirements of the study", ("Check", "Measured", "Required", "Result"), rows, words=(2, 3), wide=True)
+    table = Table(
+        "Requirements of the study", ("Check", "Measured", "Required", "Result"), rows, words=(2, 3), wide=True
+    )
     alt = f"Amplitude ratio, error and resolution over the dose, {len(study.points)} points."
     drawing = Drawing.of_figure(dose_figure(study.points), "dose-drawing", alt)
     sections = [
@@ -96,7 +98,9 @@ def training_verdict(history: History, remarks: Sequence[str] = ()) -> Verdict:
     if loss.size < 2:
         return Verdict("open", "Undecided: too few epochs were validated.", [*remarks, NEXT], question)
     best, fall = int(np.argmin(loss)), float(loss[0] - loss.min())
-    course = f"The validation loss went from {loss[0]:.5g} to {loss[-1]:.5g}, lowest at epoch {best + 1} of {loss.size}."
+    course = (
+        f"The validation loss went from {loss[0]:.5g} to {loss[-1]:.5g}, lowest at epoch {best + 1} of {loss.size}."
+    )
     reasons = [course, *remarks, NEXT]
     if not fall > 0:
         return Verdict("warn", "No: the validation loss never fell.", reasons, question)

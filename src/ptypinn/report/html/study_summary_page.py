@@ -111,8 +111,8 @@ def _limits(summary: BiasSummary) -> Section | None:
 
 def _table(summary: BiasSummary) -> Section:
     remark = (
-        "Bias is reconstruction minus truth on well-illuminated pixels, with no amplitude fitted. A marked value is beyond "
-        "what a healthy run shows."
+        "Bias is reconstruction minus truth on well-illuminated pixels, with no amplitude fitted. A marked value is "
+        "out of the range of healthy runs."
     )
     table = Table("Every run", COLUMNS, [_cells(row) for row in summary.rows], words=(1, 2), wide=True)
     return Section("runs", "One row per run", [table, Points([remark])])
@@ -120,8 +120,8 @@ def _table(summary: BiasSummary) -> Section:
 
 def _overview(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     caption = (
-        "Reconstruction minus truth on well-illuminated pixels, no amplitude fitted, one global phase removed. A bar off zero "
-        "is a bias; a wide bar is scatter."
+        "Reconstruction minus truth on well-illuminated pixels, no amplitude fitted, one global phase removed. A bar "
+        "off zero is a bias; a wide bar is scatter."
     )
     sections = [_drawn("bias", "Bias", bias_figure(rows), f"Bias of amplitude and phase of {len(rows)} runs.", caption)]
     stages = stage_figure(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ptypinn.report.figures.waterfall import (
@@ -69,7 +70,7 @@ def _connectors(box: Box, axis: Axis, bars: Sequence[Bar]) -> list[str]:
     """Return thin lines from the end of one stage on the path to the start of the next one."""
     steps = [(row, bar) for row, bar in enumerate(bars) if bar.on_path and bar.drawable]
     parts = []
-    for (row, bar), (next_row, _) in zip(steps, steps[1:], strict=False):
+    for (row, bar), (next_row, _) in itertools.pairwise(steps):
         place = box.x(float(axis.positions(bar.stop)))
         start, end = PADDING + ROW * (row + 0.5) + BAR / 2, PADDING + ROW * (next_row + 0.5) - BAR / 2
         parts.append(stroke_path(f"M{place:.1f} {start:.1f}V{end:.1f}", "rule", 0.9))

@@ -33,10 +33,8 @@ def diagnosis_lines(diagnosis: Diagnosis, name: str, notes: Sequence[str] = (), 
     """
     named = {finding.stage for finding in diagnosis.findings}
     lines = [name, *(f"note: {note}" for note in notes), "", *_table(diagnosis.ledger, named)]
-    lines += [
-        "",
-        f"{diagnosis.total_name} {diagnosis.total:.6g}, product of the stages {multiply_discrepancies(diagnosis.ledger):.6g}",
-    ]
+    product = multiply_discrepancies(diagnosis.ledger)
+    lines += ["", f"{diagnosis.total_name} {diagnosis.total:.6g}, product of the stages {product:.6g}"]
     if diagnosis.training and ((guilty := _guilty(diagnosis.training, named)) or stats):
         lines += ["", "the training behind it", *_table(diagnosis.training, guilty, running=False)]
     lines += _legend([*diagnosis.ledger, *diagnosis.training])

@@ -71,17 +71,20 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         "Misfit of measured and predicted amplitudes over all photons; compare it with the next line.",
     ),
     "expected_residual": MetricLabel(
-        "Residual of counting noise", "Amplitude residual that a perfect model would leave if the counts are photons: the floor."
+        "Residual of counting noise",
+        "Amplitude residual that a perfect model would leave if the counts are photons: the floor.",
     ),
     "residual_over_noise": MetricLabel(
         "Residual over counting noise", "The ratio of the two: about 1 where the picture explains the data."
     ),
     "flux_closure": MetricLabel("Flux closure", "Predicted over measured photons; 1 is right, no truth needed."),
-    "object_contrast": MetricLabel("Contrast", "Fraction of the object that is not uniform; near 0 the picture is flat."),
+    "object_contrast": MetricLabel("Contrast", "Fraction of the object that varies; near 0 the picture is flat."),
     "pearson_r_amplitude": MetricLabel(
         "Correlation, amplitude", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."
     ),
-    "pearson_r_phase": MetricLabel("Correlation, phase", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."),
+    "pearson_r_phase": MetricLabel(
+        "Correlation, phase", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."
+    ),
     "ssim_amplitude": MetricLabel("SSIM, amplitude", "Structural similarity with the reference; 1 is perfect."),
     "ssim_phase": MetricLabel("SSIM, phase", "Structural similarity with the reference; 1 is perfect."),
     "amplitude_mae": MetricLabel("Mean error, amplitude", "Mean absolute difference from the reference."),
@@ -96,7 +99,7 @@ METRIC_LABELS: dict[str, MetricLabel] = {
     "error_over_uncertainty": MetricLabel(
         "Error over uncertainty", "Errors over the uncertainty map, rms; 1 is right."
     ),
-    "compared_pixels": MetricLabel("Pixels compared", "Number of well-illuminated pixels on which the metrics are computed."),
+    "compared_pixels": MetricLabel("Pixels compared", "Well-illuminated pixels on which metrics are computed."),
 }
 
 

@@ -18,7 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.forward import to_fft_order
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import LedgerEntry, StatsRecorder
 from ptypinn.scale_audit.merge_entries import build_merge_entries

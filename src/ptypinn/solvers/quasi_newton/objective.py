@@ -17,10 +17,10 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import PatternStack, Share
-from ptypinn.physics.forward import add_modes, back_propagate, detect, far_field, interact
+from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
+from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, detect
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.shift import phase_ramp
-from ptypinn.solvers.quasi_newton.data_terms import JUDGE, DataTerm
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
@@ -47,31 +47,32 @@ class Objective:
 
     stack: PatternStack
     corners: Corners
-    term: DataTerm
+    likelihood: Likelihood
     probe: Probe
     """Used where the probe is not among the unknowns."""
     shifts: Fractions | None = None
     """Used where the shifts are not among the unknowns; None for integer positions."""
     held_out: HeldOutPixels | None = None
+    model: ForwardModel = FAR_FIELD
 
     def __call__(self, at: Unknowns, *, loss: bool = True) -> ObjectiveValue:
         """Evaluate the gradient, and the loss where asked for, at one point."""
 
-        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
-            residual = self._residual(totals, field.detector, counts, part, loss)
-            self._descend(totals, field, residual, part)
+        def add(totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
+            residual = self._residual(totals, batch.diffraction.fields, counts, part, loss)
+            self._descend(totals, batch, residual, part)
 
         return self._pass(at, add).evaluation()
 
     def loss(self, at: Unknowns) -> float:
         """The loss alone, for half the work."""
 
-        def add(totals: _Totals, field: _Fields, part: slice, counts: Patterns) -> None:
-            self._residual(totals, field.detector, counts, part, True)
+        def add(totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
+            self._residual(totals, batch.diffraction.fields, counts, part, True)
 
         return float(self._pass(at, add).loss)
 
-    def _pass(self, at: Unknowns, add: Callable[[_Totals, _Fields, slice, Patterns], None]) -> _Totals:
+    def _pass(self, at: Unknowns, add: Callable[[_Totals, _Batch, slice, Patterns], None]) -> _Totals:
         spectrum, device = self._spectrum(at), self.stack.device
 
         def work(share: Share) -> _Totals:
@@ -94,7 +95,7 @@ class Objective:
     def _probe(self, at: Unknowns) -> Probe:
         return self.probe if at.probe is None else at.probe
 
-    def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Fields:
+    def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Batch:
         patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
         probes, ramps = self._probe(at)[None], None
         if spectrum is not None:
@@ -102,42 +103,40 @@ class Objective:
             assert shifts is not None
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(spectrum * ramps)
-        return _Fields(patches, probes, spectrum, ramps, far_field(interact(patches, probes)))
+        return _Batch(self.model.diffract(patches, probes), spectrum, ramps)
 
-    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, valued: bool) -> Patterns:
+    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
         expected = detect(fields)
-        residual = self.term.residual(expected, counts)
+        residual = self.likelihood.residual(expected, counts)
         if not self.stack.all_good:
             residual.mul_(self.stack.good)
         if self.held_out is not None:
             pixels, weights = self.held_out.select(part)
-            if valued:
+            if with_loss:
                 held, measured = (image.flatten(1).gather(1, pixels)[:, None] for image in (expected, counts))
-                judged = JUDGE.loss(held, JUDGE.residual(held, measured))
-                totals.held_out += (judged[:, 0] * weights).sum(dtype=torch.float64)
+                deviance = HELD_OUT_DEVIANCE.loss(held, HELD_OUT_DEVIANCE.residual(held, measured))
+                totals.held_out += (deviance[:, 0] * weights).sum(dtype=torch.float64)
             residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
-        if valued:
-            totals.loss += self.term.loss(expected, residual).sum(dtype=torch.float64)
+        if with_loss:
+            totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
         return residual
 
-    def _descend(self, totals: _Totals, field: _Fields, residual: Patterns, part: slice) -> None:
-        """Add a batch's share of the descent direction; the fields are used up."""
-        waves = back_propagate(field.detector.mul_(residual[:, None]))
-        add_patches(totals.object, add_modes(waves * field.probes.conj())[None], self.corners[:, part])
+    def _descend(self, totals: _Totals, batch: _Batch, residual: Patterns, part: slice) -> None:
+        """Add a batch's part of the descent direction; the detector fields are overwritten."""
+        waves = self.model.exit_residual(batch.diffraction, residual)
+        add_patches(totals.object, self.model.object_adjoint(batch.diffraction, waves)[None], self.corners[:, part])
         if totals.probe is not None or totals.shifts is not None:
-            waves = waves.mul_(field.patches.conj()[:, None])
-            totals.add_probe_gradient(waves, field.spectrum, field.ramps, part)
+            waves = self.model.probe_adjoint(batch.diffraction, waves)
+            totals.add_probe_gradient(waves, batch.spectrum, batch.ramps, part)
 
 
-class _Fields(NamedTuple):
-    """What a batch of patterns went through."""
+class _Batch(NamedTuple):
+    """The forward pass of a batch of patterns."""
 
-    patches: Complex[Tensor, "batch y x"]
-    probes: Probes
+    diffraction: Diffraction
     spectrum: Probes | None
     """Of the probe, where it is shifted; and the ramps that shift it."""
     ramps: Ramps | None
-    detector: Waves
 
 
 class _Totals:

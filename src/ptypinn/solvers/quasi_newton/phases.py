@@ -11,7 +11,7 @@ from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
-from ptypinn.utils.progress import Progress, WatchOf
+from ptypinn.utils.progress import Progress, IterateCallback
 
 FINISH_ITERATIONS = 3
 """Iterations on all pixels after a long solve."""
@@ -28,7 +28,7 @@ REFRESH_INTERVAL = 10
 
 
 def solve_problem(
-    problem: QuasiNewtonProblem, progress: Progress, watch: WatchOf[QuasiNewtonResult] | None = None
+    problem: QuasiNewtonProblem, progress: Progress, watch: IterateCallback[QuasiNewtonResult] | None = None
 ) -> QuasiNewtonResult:
     """Run all phases: object and probe, positions where asked for, and from the data's own start a finish on all pixels.
 
@@ -60,7 +60,7 @@ class _Run:
 
     problem: QuasiNewtonProblem
     progress: Progress
-    watch: WatchOf[QuasiNewtonResult] | None
+    watch: IterateCallback[QuasiNewtonResult] | None
     smoothness: Smoothness
     """Expected spectrum of the object."""
     trace: Trace = field(default_factory=Trace)

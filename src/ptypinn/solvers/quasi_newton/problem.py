@@ -13,10 +13,10 @@ from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
+from ptypinn.losses import find_likelihood
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.quasi_newton.data_terms import DATA_TERMS
 from ptypinn.solvers.quasi_newton.held_out import DEFAULT_PERIOD, HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
@@ -120,8 +120,8 @@ class QuasiNewtonProblem:
     def objective(self, *, held_out: bool) -> Objective:
         """Return the data term, on all pixels or without the held-out ones."""
         pixels = HeldOutPixels(self.stack.good, self.period) if held_out and self.period else None
-        term = DATA_TERMS[self.options.loss]
-        return Objective(self.stack, self.corners, term, self.probe, self.shifts, pixels)
+        likelihood = find_likelihood(self.options.loss)
+        return Objective(self.stack, self.corners, likelihood, self.probe, self.shifts, pixels)
 
     def to_result(self, point: Unknowns, trace: Trace, held_out_before: float = math.nan) -> QuasiNewtonResult:
         """Bring a point to the host.

@@ -1,17 +1,18 @@
-"""Rounds of the learned solver: a few physical passes over the data, then the network's correction on the canvas."""
+"""Rounds of the unrolled solver: a few steps on the likelihood of the counts, then the network's correction."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptypinn.losses import Amplitude
 from ptypinn.models.canvas_features import CanvasMaps, canvas_maps, change_of
 from ptypinn.models.unrolled import Maps
 from ptypinn.physics.optics import probe_photons
-from ptypinn.solvers.quasi_newton.data_terms import AMPLITUDE
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import FLOOR, Preconditioner
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, scale_to_power
@@ -19,29 +20,29 @@ from ptypinn.types import Object, Probe
 
 PASSES = 2
 """Passes over the data per round."""
-REFRESH = 2
+REFRESH_INTERVAL = 2
 """Rounds between updates of the preconditioner while the probe changes."""
 
 MAX_MOVE = 0.5
 """Largest move in one pass: of a pixel, in units of the object's amplitude; of the probe, of its own norm."""
 MAX_CORRECTION = 1.0
-"""Largest correction of a pixel, in units of the object's amplitude: where data and probe guess determine nothing, the
-network does not make it worse without end."""
+"""Largest correction of a pixel, in units of the object's amplitude: where data and probe guess determine nothing,
+errors of the network stay bounded."""
 ORIENTATIONS = ((0, False), (2, True), (2, False), (0, True), (1, False), (3, True), (3, False), (1, True))
-"""Quarter turns, and whether left and right change places, of what the network sees, round by round."""
+"""Quarter turns, and True for a flip of left and right, of the network's input, round by round."""
 
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """How far a pass goes."""
+    """Length of the data steps."""
 
     step: float
-    """Share of the preconditioned step."""
+    """Fraction of the preconditioned step."""
     momentum: float
-    """Share of the last move that is added."""
-    steady_rounds: int
+    """Fraction of the last move that is added."""
+    amplitude_rounds: int
     """First rounds that fit variance-stabilised amplitudes, whatever the data term: far from the solution the
-    likelihood asks for long steps where little light was expected; near it, it wastes no photon."""
+    likelihood demands long steps where few photons were expected; near it, it wastes no photon."""
 
 
 KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule(0.8, 0.9, 9)
@@ -50,22 +51,36 @@ KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule
 
 @dataclass(frozen=True)
 class Iterate:
-    """Where the solver is."""
+    """Point that the solver has reached, and its history as far as the next round needs it."""
 
-    at: Unknowns
+    point: Unknowns
     """Object, and the probe where it is solved for."""
     velocity: Unknowns | None = None
-    """The last move by the physics."""
+    """Last move by a data step."""
     rounds: int = 0
     """Rounds so far."""
     loss: float = float("nan")
     """Data term before the last move."""
     held_out_loss: float = float("nan")
-    """Loss on the held-out pixels before the round, which is that of the state that the round started from."""
+    """Loss on the held-out pixels before the round, which is that of the iterate that the round started from."""
+
+    @property
+    def schedule(self) -> StepSchedule:
+        """Length of the data steps from here."""
+        return KNOWN_PROBE_STEPS if self.point.probe is None else UNKNOWN_PROBE_STEPS
 
 
 class UnrolledSolver:
-    """One scan, or a window of it, with a network; without one, the physical steps alone."""
+    """Rounds on one scan, or one tile of it.
+
+    Args:
+        objective: Data term with the scan, its probe and its positions.
+        preconditioner: Of the same scan, refreshed.
+        photons: Power of the probe, held while it is solved for.
+        network: Correction on the canvas; None for the data steps alone.
+        amplitude: Overall amplitude of the object, the unit of the network's input.
+        bf16: Let the network compute in bfloat16.
+    """
 
     def __init__(
         self,
@@ -74,86 +89,70 @@ class UnrolledSolver:
         photons: float,
         network: nn.Module | None,
         *,
-        half: bool = False,
+        amplitude: float,
+        bf16: bool = False,
     ) -> None:
-        """Prepare to solve.
-
-        Args:
-            objective: Data term with the scan, its probe and its positions.
-            preconditioner: Of the same scan, refreshed.
-            photons: Power of the probe, held while it is solved for.
-            network: Correction on the canvas; None for none.
-            half: Let the network compute in bfloat16.
-        """
         self.objective, self.preconditioner = objective, preconditioner
-        self.photons, self.network, self.half = photons, network, half
-        self.amplitude = 1.0
+        self.photons, self.network = photons, network
+        self.amplitude, self.bf16 = amplitude, bf16
 
-    def begin(self, start: Unknowns, amplitude: float | None = None) -> Iterate:
-        """The state before the first round.
+    def with_objective(self, objective: Objective) -> UnrolledSolver:
+        """Return the same solver with another data term of the same scan, such as one without held-out pixels."""
+        solver = copy.copy(self)
+        solver.objective = objective
+        return solver
 
-        Args:
-            start: Where to start.
-            amplitude: Overall amplitude of the object, the unit of what the network sees; that of the start where None.
-        """
-        light = self.preconditioner.illumination
-        self.amplitude = rms_amplitude(start.object, light) if amplitude is None else amplitude
-        return Iterate(start)
+    def round(self, iterate: Iterate) -> Iterate:
+        """Run one round."""
+        iterate, features = self.data_steps(iterate)
+        return iterate if self.network is None else self.correct(iterate, features)
 
-    def pace_at(self, state: Iterate) -> StepSchedule:
-        """How far a pass from a state goes."""
-        return KNOWN_PROBE_STEPS if state.at.probe is None else UNKNOWN_PROBE_STEPS
-
-    def round(self, state: Iterate) -> Iterate:
-        """One round."""
-        state, seen = self.physics(state)
-        return state if self.network is None else self.correct(state, seen)
-
-    def physics(self, state: Iterate) -> tuple[Iterate, CanvasMaps]:
-        """The physical passes of a round, and what the network sees after them."""
-        if state.at.probe is not None and state.rounds % REFRESH == 0:
-            self.preconditioner.refresh(state.at, state.at.probe)
-        judged, held_out_loss = self.objective.held_out is not None, state.held_out_loss
+    def data_steps(self, iterate: Iterate) -> tuple[Iterate, CanvasMaps]:
+        """Run the data steps of a round; return the network's input after them too."""
+        if iterate.point.probe is not None and iterate.rounds % REFRESH_INTERVAL == 0:
+            self.preconditioner.refresh(iterate.point, iterate.point.probe)
+        holds_out, held_out_loss = self.objective.held_out is not None, iterate.held_out_loss
         for number in range(PASSES):
-            state, descent = self._pass(state, loss=number == PASSES - 1 or (judged and number == 0))
-            held_out_loss = state.held_out_loss if number == 0 else held_out_loss
-        assert state.velocity is not None
-        probe = self.objective.probe if state.at.probe is None else state.at.probe
-        seen = canvas_maps(
-            state.at.object,
+            iterate, descent = self._data_step(iterate, loss=number == PASSES - 1 or (holds_out and number == 0))
+            held_out_loss = iterate.held_out_loss if number == 0 else held_out_loss
+        assert iterate.velocity is not None
+        probe = self.objective.probe if iterate.point.probe is None else iterate.point.probe
+        features = canvas_maps(
+            iterate.point.object,
             descent,
-            state.velocity.object,
+            iterate.velocity.object,
             self.preconditioner.illumination,
-            _peak(probe),
+            _peak_intensity(probe),
             self.amplitude,
         )
-        return Iterate(state.at, state.velocity, state.rounds + 1, state.loss, held_out_loss), seen
+        return Iterate(iterate.point, iterate.velocity, iterate.rounds + 1, iterate.loss, held_out_loss), features
 
-    def correct(self, state: Iterate, seen: CanvasMaps) -> Iterate:
+    def correct(self, iterate: Iterate, features: CanvasMaps) -> Iterate:
         """Add the network's correction to the object."""
         assert self.network is not None
-        with torch.autocast(seen.maps.device.type, torch.bfloat16, enabled=self.half):
-            answer = apply_network(self.network, seen.maps, state.rounds)
-        return apply_correction(state, seen, answer.float(), self.amplitude)
+        with torch.autocast(features.maps.device.type, torch.bfloat16, enabled=self.bf16):
+            output = apply_network(self.network, features.maps, iterate.rounds)
+        return apply_correction(iterate, features, output.float(), self.amplitude)
 
-    def _pass(self, state: Iterate, *, loss: bool) -> tuple[Iterate, Object]:
-        """One pass: evaluate, precondition, move; also the descent direction before preconditioning."""
-        pace = self.pace_at(state)
-        objective = with_amplitude_loss(self.objective) if state.rounds < pace.steady_rounds else self.objective
-        here = objective(state.at, loss=loss)
-        velocity = self.preconditioner(here.gradient, state.at).scaled(-pace.step)
-        if state.velocity is not None:
-            velocity = velocity.plus(state.velocity, pace.momentum)
-        moved = state.at.plus(self._bounded(velocity))
-        if moved.probe is not None:
-            moved = Unknowns(moved.object, scale_to_power(moved.probe, self.photons), moved.shifts)
-        velocity = Unknowns(moved.object - state.at.object, velocity.probe, velocity.shifts)
-        floor = FLOOR * self.preconditioner.levels.peak
-        descent = here.gradient.object / -(self.preconditioner.illumination + floor)
-        return Iterate(moved, velocity, state.rounds, here.loss, here.held_out_loss), descent
+    def _data_step(self, iterate: Iterate, *, loss: bool) -> tuple[Iterate, Object]:
+        """Evaluate, precondition, move; also return the descent direction before preconditioning."""
+        point, schedule = iterate.point, iterate.schedule
+        amplitudes = iterate.rounds < schedule.amplitude_rounds
+        objective = with_amplitude_loss(self.objective) if amplitudes else self.objective
+        value = objective(point, loss=loss)
+        velocity = self.preconditioner(value.gradient, point).scaled(-schedule.step)
+        if iterate.velocity is not None:
+            velocity = velocity.plus(iterate.velocity, schedule.momentum)
+        end = point.plus(self._clip(velocity))
+        if end.probe is not None:
+            end = Unknowns(end.object, scale_to_power(end.probe, self.photons), end.shifts)
+        velocity = Unknowns(end.object - point.object, velocity.probe, velocity.shifts)
+        floor = FLOOR * self.preconditioner.stats.peak
+        descent = value.gradient.object / -(self.preconditioner.illumination + floor)
+        return Iterate(end, velocity, iterate.rounds, value.loss, value.held_out_loss), descent
 
-    def _bounded(self, velocity: Unknowns) -> Unknowns:
-        """The move, where it is larger than the object itself shortened to that."""
+    def _clip(self, velocity: Unknowns) -> Unknowns:
+        """Shorten a move where it is larger than `MAX_MOVE`."""
         move = clip_modulus(velocity.object, MAX_MOVE * self.amplitude)
         probe = velocity.probe
         if probe is not None:
@@ -163,51 +162,60 @@ class UnrolledSolver:
 
 
 def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
-    """What a network answers in a round: to the maps turned and flipped as `ORIENTATIONS` has it, and turned back.
+    """Run a network on maps that are turned and flipped as `ORIENTATIONS` has it for the round; turn its output back.
 
-    The physics of the canvas prefers no orientation. What a network does otherwise in one of them is a mistake, and
-    mistakes of different rounds do not add up (Terris et al., Equivariant plug-and-play image reconstruction, CVPR
+    The physics of the canvas prefers no orientation. A difference between orientations is an error of the network, and
+    errors of different rounds do not add up (Terris et al., Equivariant plug-and-play image reconstruction, CVPR
     2024).
 
     Args:
         network: The correction.
-        maps: What it sees.
+        maps: Its input.
         rounds: Number of the round, from 1.
+
+    >>> maps = torch.arange(12.0).reshape(1, 1, 3, 4)
+    >>> torch.equal(apply_network(nn.Identity(), maps, 6), maps)
+    True
     """
     turns, flipped = ORIENTATIONS[(rounds - 1) % len(ORIENTATIONS)]
     maps = torch.rot90(maps, turns, (-2, -1))
-    answer: Tensor = network(maps.flip(-1) if flipped else maps)
-    return torch.rot90(answer.flip(-1) if flipped else answer, -turns, (-2, -1))
+    output: Tensor = network(maps.flip(-1) if flipped else maps)
+    return torch.rot90(output.flip(-1) if flipped else output, -turns, (-2, -1))
 
 
-def apply_correction(state: Iterate, seen: CanvasMaps, answer: Maps, amplitude: float) -> Iterate:
-    """A state with what a network answers to what it sees of it.
+def apply_correction(iterate: Iterate, features: CanvasMaps, output: Maps, amplitude: float) -> Iterate:
+    """Return an iterate with the network's correction of the object.
 
     Args:
-        state: After the physical passes.
-        seen: What the network saw.
-        answer: What it answers.
+        iterate: Iterate after the data steps.
+        features: Input of the network, with the unit of its output.
+        output: Output of the network.
         amplitude: Overall amplitude of the object.
     """
-    change = clip_modulus(change_of(answer, seen.unit), MAX_CORRECTION * amplitude)
-    return replace(state, at=Unknowns(state.at.object + change, state.at.probe, state.at.shifts))
+    point = iterate.point
+    change = clip_modulus(change_of(output, features.unit), MAX_CORRECTION * amplitude)
+    return replace(iterate, point=Unknowns(point.object + change, point.probe, point.shifts))
 
 
-def clip_modulus(change: Object, largest: float) -> Object:
-    """A change whose pixels are no larger than `largest`."""
-    return change * (largest / change.abs().clamp(min=1e-30)).clamp(max=1)
+def clip_modulus(change: Object, limit: float) -> Object:
+    """Shorten the pixels of a change that are larger than a limit.
+
+    >>> clip_modulus(torch.tensor([[3 + 4j, 1j]]), 1.0).abs()
+    tensor([[1., 1.]])
+    """
+    return change * (limit / change.abs().clamp(min=1e-30)).clamp(max=1)
 
 
 def with_amplitude_loss(objective: Objective) -> Objective:
-    """The same data with the data term of the first rounds."""
-    return replace(objective, term=AMPLITUDE)
+    """Return the same data with the data term of the first rounds."""
+    return replace(objective, likelihood=Amplitude())
 
 
 def rms_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:
-    """Root mean square amplitude of an object, weighted by its illumination."""
-    probe_photons = (illumination * canvas.abs().square()).sum() / illumination.sum()
-    return float(torch.sqrt(probe_photons).clamp(min=1e-6))
+    """Return the root mean square amplitude of an object, weighted by its illumination."""
+    mean_square = (illumination * canvas.abs().square()).sum() / illumination.sum()
+    return float(torch.sqrt(mean_square).clamp(min=1e-6))
 
 
-def _peak(probe: Probe) -> float:
+def _peak_intensity(probe: Probe) -> float:
     return float(probe.abs().square().sum(0).max())

@@ -1,9 +1,10 @@
-"""Go on from the learned solver's result: the iterative solver finds what is missing, rounds take its noise away."""
+"""Polish: quasi-Newton iterations recover what the rounds have missed, rounds remove the noise that they have fitted."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,83 +15,98 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.solvers.quasi_newton.phases import FINISH_ITERATIONS, solve_problem
 from ptypinn.solvers.quasi_newton.preconditioner import compute_illumination_stats
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
-from ptypinn.solvers.quasi_newton.phases import FINISH_ITERATIONS
 from ptypinn.solvers.unrolled.loop import rms_amplitude
 from ptypinn.solvers.unrolled.problem import HELD_OUT_PERIOD, ScanContext, UnrolledOptions
 from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
-from ptypinn.utils.progress import Progress, Watch, relayed
+from ptypinn.utils.progress import Progress, map_callback
+from ptypinn.runs.snapshots import SnapshotCallback
 
 MAX_CYCLE = 15
-"""Most iterations of the quasi-Newton solver before rounds of the learned one take away the noise they have fitted."""
+"""Upper bound of the quasi-Newton iterations before rounds remove the noise that they have fitted."""
 MIN_GAIN, MIN_GAIN_ABSOLUTE = 2e-3, 3.0
-"""A cycle that gains less than this share of the held-out loss, or less than this, is undone, and the last: chance may
-gain as much. The loss is a log-likelihood."""
+"""A cycle that gains less than this fraction of the held-out loss, or less than this, is undone, and the last: chance
+may gain as much. The loss is a log-likelihood."""
 TOLERANCE = 1e-4
-"""A cycle's iterations end where the data term gains less over five of them."""
+"""The iterations of a cycle end where the data term gains less over five of them."""
 CLEANING_ROUNDS = 2
-"""Rounds that end a cycle."""
+"""Rounds at the end of a cycle."""
 FINAL_ROUNDS = 1
-"""Rounds on all pixels after those that some were held out of."""
+"""Rounds on all pixels after those without the held-out ones."""
 
 
-class Polisher:
-    """Quasi-Newton iterations on the likelihood of the counts, in cycles that held-out pixels judge.
+def polish(
+    reconstruction: Reconstruction,
+    scan: ScanData,
+    network: UnrolledCorrection,
+    config: ReconstructConfig,
+    device: torch.device,
+    progress: Progress,
+    watch: SnapshotCallback | None = None,
+) -> Reconstruction:
+    """Run quasi-Newton iterations on the likelihood of the counts, in cycles; held-out pixels decide when to stop.
 
     Args:
+        reconstruction: Result of the unrolled solver, which has not fitted the held-out pixels.
         scan: The scan.
-        network: Of the learned solver.
-        config: How many iterations, and what they solve for.
-        device: Where to solve.
-        progress: Told about every iteration.
+        network: Of the unrolled solver.
+        config: Upper bound of the iterations, and the unknowns.
+        device: Device to solve on.
+        progress: Called after every iteration, as the stage `polish`.
         watch: Called after every iteration and round.
     """
+    run = _Run(scan, network, config, device, progress, watch)
+    stopped, min_loss, clean = "iterations", math.nan, True
+    for iterations in split_into_cycles(config.polish):
+        rough, loss_before = run.iterate(reconstruction, iterations, HELD_OUT_PERIOD)
+        min_loss = loss_before if math.isnan(min_loss) else min_loss
+        cleaned = run.rounds(rough, CLEANING_ROUNDS, hold_out=True)
+        held_out = cleaned.history["held_out_loss"]  # before the first of the rounds, ..., after the last
+        gain = 1 - min(held_out[0], held_out[-1]) / min_loss
+        if not gain >= max(MIN_GAIN, MIN_GAIN_ABSOLUTE / min_loss):
+            stopped = "held-out loss"
+            break
+        clean, min_loss, run.cycles = held_out[-1] <= held_out[0], (1 - gain) * min_loss, run.cycles + 1
+        reconstruction = replace(rough, object=cleaned.object) if clean else rough
+    reconstruction = run.finish(reconstruction, clean)
+    history = {**reconstruction.history, **{f"polish_{name}": values for name, values in run.history.items()}}
+    provenance = {**reconstruction.provenance, "polish": run.record(stopped)}
+    return replace(reconstruction, history=history, provenance=provenance)
 
-    def __init__(
-        self,
-        scan: ScanData,
-        network: UnrolledCorrection,
-        config: ReconstructConfig,
-        device: torch.device,
-        progress: Progress,
-        watch: Watch | None,
-    ) -> None:
-        self.scan, self.network, self.config, self.device = scan, network, config, device
-        self.progress, self.watch = progress, watch
-        self.done, self.passes, self.kept, self.history = 0, 0, 0, dict[str, list[float]]()
 
-    def __call__(self, found: Reconstruction) -> Reconstruction:
-        """Polish the learned solver's result, which has not seen the held-out pixels."""
-        stopped, least, clean = "iterations", math.nan, True
-        for iterations in split_into_cycles(self.config.polish):
-            rough, before = self._iterate(found, iterations, HELD_OUT_PERIOD)
-            least = before if math.isnan(least) else least
-            cleaned = self._rounds(rough, CLEANING_ROUNDS, judged=True)
-            held_out = cleaned.history["held_out_loss"]  # before the first of the rounds, ..., after the last
-            gain = 1 - min(held_out[0], held_out[-1]) / least
-            if not gain >= max(MIN_GAIN, MIN_GAIN_ABSOLUTE / least):
-                stopped = "held-out loss"
-                break
-            clean, least, self.kept = held_out[-1] <= held_out[0], (1 - gain) * least, self.kept + 1
-            found = replace(rough, object=cleaned.object) if clean else rough
-        found = self._closed(found, clean)
-        history = {**found.history, **{f"polish_{name}": values for name, values in self.history.items()}}
-        return replace(found, history=history, provenance={**found.provenance, "polish": self._notes(stopped)})
+@dataclass
+class _Run:
+    """State of one polish."""
 
-    def _closed(self, found: Reconstruction, clean: bool) -> Reconstruction:
+    scan: ScanData
+    network: UnrolledCorrection
+    config: ReconstructConfig
+    device: torch.device
+    progress: Progress
+    watch: SnapshotCallback | None
+    iterations: int = 0
+    passes: int = 0
+    cycles: int = 0
+    """Cycles that gained."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def finish(self, reconstruction: Reconstruction, clean: bool) -> Reconstruction:
         """Take in the pixels that were held out, in the way that these found better.
 
         Rounds are averaged with what they began with, as `solve_scan` averages its last ones.
         """
         if clean:
-            closed = self._rounds(found, FINAL_ROUNDS, judged=False)
-            return replace(found, object=(found.object + closed.object) / 2)
-        return self._iterate(found, FINISH_ITERATIONS, None)[0]
+            final = self.rounds(reconstruction, FINAL_ROUNDS, hold_out=False)
+            return replace(reconstruction, object=(reconstruction.object + final.object) / 2)
+        return self.iterate(reconstruction, FINISH_ITERATIONS, None)[0]
 
-    def _iterate(self, found: Reconstruction, iterations: int, period: int | None) -> tuple[Reconstruction, float]:
-        """What so many iterations make of a reconstruction, and its loss on the held-out pixels before them."""
-        config, before = self.config, self.done
+    def iterate(
+        self, reconstruction: Reconstruction, iterations: int, period: int | None
+    ) -> tuple[Reconstruction, float]:
+        """Run quasi-Newton iterations; return the result, and the loss on the held-out pixels before them."""
+        config = self.config
         options = QuasiNewtonOptions(
             iterations=iterations,
             probe_modes=config.probe_modes,
@@ -100,62 +116,66 @@ class Polisher:
             early_stop=True,
             tolerance=TOLERANCE,
         )
-
-        def report(stage: str, done: int, total: int, /, **figures: float) -> None:
-            self.done = before + done
-            self.progress("polish", self.done, max(self.done, config.polish), **figures)
-
-        problem, made = QuasiNewtonProblem(self.scan, options, self.device, found, held_out_period=period), partial(_rough, found)
+        problem = QuasiNewtonProblem(self.scan, options, self.device, reconstruction, held_out_period=period)
+        to_reconstruction = partial(_with_result, reconstruction)
         with torch.no_grad():
-            result = problem.solve(report, relayed(self.watch, made))
+            result = solve_problem(problem, self._offset_progress(), map_callback(self.watch, to_reconstruction))
         self.passes += result.notes["passes"]
         for name, values in result.history.items():
             self.history.setdefault(name, []).extend(values)
-        return made(result), result.held_out_before
+        return to_reconstruction(result), result.held_out_before
 
-    def _rounds(self, found: Reconstruction, rounds: int, *, judged: bool) -> UnrolledResult:
-        """Rounds from a reconstruction, with the probe and the positions that are found."""
+    def rounds(self, reconstruction: Reconstruction, rounds: int, *, hold_out: bool) -> UnrolledResult:
+        """Run rounds of the unrolled solver from a reconstruction, with its probe and its positions held."""
         options = UnrolledOptions(
             refine_probe=False,
             loss=self.config.loss,
-            judged=judged,
-            half=self.config.precision == "bf16",
-            near=True,
+            hold_out=hold_out,
+            bf16=self.config.precision == "bf16",
+            warm_start=True,
         )
-        known = self.scan.replace(
-            probe=found.probe, positions_px=found.positions_px + np.asarray(found.origin_px, float)
-        )
-        light, canvas = torch.from_numpy(found.illumination), torch.from_numpy(found.object)
-        brightest = float((np.abs(found.probe) ** 2).sum(0).max())
-        start = ScanContext(
-            found.origin_px,
-            found.object,
-            compute_illumination_stats(light, canvas, brightest),
-            rms_amplitude(canvas, light),
-            np.arange(self.scan.n_patterns),
-        )
+        positions = reconstruction.positions_px + np.asarray(reconstruction.origin_px, float)
+        scan = self.scan.replace(probe=reconstruction.probe, positions_px=positions)
 
-        def closed(solution: UnrolledResult) -> Reconstruction:
-            return replace(found, object=solution.object)
+        def to_reconstruction(result: UnrolledResult) -> Reconstruction:
+            return replace(reconstruction, object=result.object)
 
-        seen = relayed(self.watch, closed)
-        solution = solve_scan(known, self.network, options, rounds, self.device, whole=start, watch=seen)
-        self.passes += solution.passes
-        return solution
+        watch, context = map_callback(self.watch, to_reconstruction), _scan_context(reconstruction)
+        result = solve_scan(scan, self.network, options, rounds, self.device, context=context, watch=watch)
+        self.passes += result.passes
+        return result
 
-    def _notes(self, stopped: str) -> dict[str, Any]:
-        return {
-            "iterations": self.done,
-            "cycles_kept": self.kept,
-            "stopped": stopped,
-            "passes": self.passes,
-        }
+    def record(self, stopped: str) -> dict[str, Any]:
+        """Return the record of the polish for the provenance."""
+        return {"iterations": self.iterations, "cycles_kept": self.cycles, "stopped": stopped, "passes": self.passes}
+
+    def _offset_progress(self) -> Callable[..., None]:
+        before = self.iterations
+
+        def report(stage: str, done: int, total: int, /, **figures: float) -> None:
+            self.iterations = before + done
+            self.progress("polish", self.iterations, max(self.iterations, self.config.polish), **figures)
+
+        return report
 
 
-def _rough(found: Reconstruction, result: QuasiNewtonResult) -> Reconstruction:
-    """A reconstruction with what iterations have made of it."""
+def _scan_context(reconstruction: Reconstruction) -> ScanContext:
+    """Return a reconstruction as the start of rounds on its canvas."""
+    illumination, canvas = torch.from_numpy(reconstruction.illumination), torch.from_numpy(reconstruction.object)
+    brightest = float((np.abs(reconstruction.probe) ** 2).sum(0).max())
+    return ScanContext(
+        origin=reconstruction.origin_px,
+        start=reconstruction.object,
+        stats=compute_illumination_stats(illumination, canvas, brightest),
+        amplitude=rms_amplitude(canvas, illumination),
+        pattern_index=np.arange(len(reconstruction.positions_px)),
+    )
+
+
+def _with_result(reconstruction: Reconstruction, result: QuasiNewtonResult) -> Reconstruction:
+    """Return a reconstruction with the arrays of quasi-Newton iterations."""
     return replace(
-        found,
+        reconstruction,
         object=result.object,
         illumination=result.illumination,
         probe=result.probe,
@@ -164,6 +184,10 @@ def _rough(found: Reconstruction, result: QuasiNewtonResult) -> Reconstruction:
 
 
 def split_into_cycles(iterations: int) -> list[int]:
-    """Iterations dealt out evenly to as few cycles as they fit."""
+    """Split iterations evenly into the smallest number of cycles of at most `MAX_CYCLE`.
+
+    >>> split_into_cycles(20)
+    [10, 10]
+    """
     number = -(-iterations // MAX_CYCLE)
     return [len(part) for part in np.array_split(np.arange(iterations), number)]

@@ -1,4 +1,4 @@
-"""Reconstruct a scan with the learned solver, polish where asked, and account for the result."""
+"""Reconstruct a scan with the unrolled solver, polish it where asked for, and finalise the result."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.postprocess import finalise
-from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, Polisher
+from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, default_rounds, estimate_illumination
+from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult
 from ptypinn.solvers.unrolled.tiled import solve_tiled
 from ptypinn.utils.device import pick_device
-from ptypinn.utils.progress import Progress, Watch, relayed
+from ptypinn.utils.progress import Progress, map_callback
+from ptypinn.runs.snapshots import SnapshotCallback
 
 
 def reconstruct_unrolled(
@@ -31,60 +32,46 @@ def reconstruct_unrolled(
     config: ReconstructConfig,
     progress: Progress,
     *,
-    windows: WindowOptions | None = None,
+    tiling: WindowOptions | None = None,
     folder: Path | None = None,
-    watch: Watch | None = None,
+    watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
-    """Solve a scan by rounds of the learned solver.
+    """Solve a scan by rounds of the unrolled solver.
 
     Args:
         scan: Far-field scan with a probe, which may be a rough guess.
         weights: The network.
-        config: How to reconstruct.
-        progress: Told about every round or window, and every iteration of polishing.
-        windows: Memory, and who solves the windows of a scan that needs more.
-        folder: Where finished windows are kept until all are done; None for a temporary one.
-        watch: Called after every round, every iteration, and every window but the last.
+        config: Options of the reconstruction.
+        progress: Called after every round or tile, and every iteration of polishing.
+        tiling: Memory, and the processes that solve the tiles of a scan that needs more.
+        folder: Folder for finished tiles until all are done; None for a temporary one.
+        watch: Called after every round, every iteration, and every tile but the last.
 
     Raises:
         InputError: Where the scan has no probe, or options are those of a trained network.
     """
-    if config.part != "all" or config.probe_from == "bundle":
-        option, value = ("part", config.part) if config.part != "all" else ("probe_from", config.probe_from)
-        raise InputError(f"--{option}", "", f"{value} without a model", "a model of `ptypinn train`")
-    if config.prediction_scale == "recorded":
-        raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
+    _refuse_other_options(config)
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    usual = default_rounds(estimate_illumination(scan))
-    rounds = min(config.rounds or usual, usual) if config.refine_probe else config.rounds or usual
-    judged = config.polish > 0 or rounds > usual
-    options = UnrolledOptions(
-        config.refine_probe,
-        config.rounds or PROBE_ROUNDS,
-        config.probe_modes,
-        config.loss,
-        judged=judged,
-        closing=FINAL_ROUNDS if judged and not config.polish else 0,
-        half=config.precision == "bf16",
-    )
-    windows, made = windows or WindowOptions(), partial(_reconstruction, scan, config, weights, rounds)
-    solution = solve_tiled(
+    default = default_rounds(estimate_dose(scan))
+    rounds = min(config.rounds or default, default) if config.refine_probe else config.rounds or default
+    tiling, to_reconstruction = tiling or WindowOptions(), partial(_to_reconstruction, scan, config, weights, rounds)
+    result = solve_tiled(
         scan,
         weights.network,
-        options,
+        _unrolled_options(config, hold_out=config.polish > 0 or rounds > default),
         rounds,
         device,
-        windows=windows,
-        jobs=_jobs(config, windows),
+        tiling=tiling,
+        jobs=_jobs(config, tiling),
         folder=folder,
         progress=progress,
-        watch=relayed(watch, made),
+        watch=map_callback(watch, to_reconstruction),
     )
-    found = made(solution)
+    reconstruction = to_reconstruction(result)
     if config.polish:
-        found = Polisher(scan, weights.network, config, device, progress, watch)(found)
+        reconstruction = polish(reconstruction, scan, weights.network, config, device, progress, watch)
     return finalise(
-        found,
+        reconstruction,
         scan,
         device=device,
         batch=config.batch,
@@ -94,21 +81,42 @@ def reconstruct_unrolled(
     )
 
 
-def _jobs(config: ReconstructConfig, windows: WindowOptions) -> JobsConfig:
-    threads = config.threads or (1 if windows.workers or windows.scheduler else torch.get_num_threads())
-    return JobsConfig(None if windows.scheduler else windows.workers, threads, windows.scheduler)
+def _refuse_other_options(config: ReconstructConfig) -> None:
+    if config.part != "all" or config.probe_from == "bundle":
+        option, value = ("part", config.part) if config.part != "all" else ("probe_from", config.probe_from)
+        raise InputError(f"--{option}", "", f"{value} without a model", "a model of `ptypinn train`")
+    if config.prediction_scale == "recorded":
+        raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
 
 
-def _reconstruction(
-    scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, solution: UnrolledResult
+def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
+    return UnrolledOptions(
+        refine_probe=config.refine_probe,
+        probe_rounds=config.rounds or PROBE_ROUNDS,
+        probe_modes=config.probe_modes,
+        loss=config.loss,
+        hold_out=hold_out,
+        final_rounds=FINAL_ROUNDS if hold_out and not config.polish else 0,
+        bf16=config.precision == "bf16",
+    )
+
+
+def _jobs(config: ReconstructConfig, tiling: WindowOptions) -> JobsConfig:
+    threads = config.threads or (1 if tiling.workers or tiling.scheduler else torch.get_num_threads())
+    workers = None if tiling.scheduler else tiling.workers
+    return JobsConfig(workers=workers, threads=threads, scheduler=tiling.scheduler)
+
+
+def _to_reconstruction(
+    scan: ScanData, config: ReconstructConfig, weights: Weights, rounds: int, result: UnrolledResult
 ) -> Reconstruction:
     record = {
         "stage": "reconstruct",
-        "solver": "learned",
+        "solver": "unrolled",
         "version": __version__,
         "config": asdict(config),
         "model": {"file": weights.source, "sha256": weights.digest, "card": weights.card_without_ancestors()},
         "rounds": rounds,
-        "passes": solution.passes,
+        "passes": result.passes,
     }
-    return solution.reconstruction(scan, record)
+    return result.reconstruction(scan, record)

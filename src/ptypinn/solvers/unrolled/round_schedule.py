@@ -1,11 +1,11 @@
-"""How many rounds a scan usually takes: the more light, the more of what it tells is left after a few."""
+"""Number of rounds by default: the higher the dose, the more rounds still gain."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from ptypinn.data.canvas import canvas_frame
+from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import split_positions
@@ -15,46 +15,52 @@ from ptypinn.solvers.unrolled.downsample import downsample_probe
 PROBE_ROUNDS = 36
 """Rounds that solve for object and probe together, to find the probe."""
 MIN_ROUNDS, MAX_ROUNDS = 6, 20
-"""Rounds with a known probe: for little light, and for much."""
-FEW_PHOTONS, GROWTH_EXPONENT = 100.0, 0.15
-"""Photons per object pixel up to which the fewest rounds do, and the power of the light with which they grow in number.
+"""Rounds with a known probe: at low dose, and at high dose."""
+LOW_DOSE, GROWTH_EXPONENT = 100.0, 0.15
+"""Photons per object pixel up to which `MIN_ROUNDS` suffice, and the power of the dose with which rounds grow in number.
 Measured on structured objects: with 100 photons per pixel errors are least after 4 to 10 rounds and then rise, with 1e4
 after 11 to 20, with 1e5 they still fall after 17."""
-MANY_PHOTONS = 5000.0
+HIGH_DOSE = 5000.0
 """Photons per object pixel from which a mean over many rounds lags behind more than it gains."""
 
 
-def default_rounds(light: float) -> int:
-    """Rounds that solve for the object where nothing else is asked for.
+def default_rounds(dose: float) -> int:
+    """Return the default number of rounds for the object.
 
     Args:
-        light: Photons per object pixel over the scan, as `light_on` has them.
+        dose: Mean photons per object pixel, from `estimate_dose`.
+
+    >>> [default_rounds(dose) for dose in (10, 100, 1e4, 1e6)]
+    [6, 6, 12, 20]
     """
-    light = light if light > FEW_PHOTONS else FEW_PHOTONS
-    return int(min(MAX_ROUNDS, np.rint(MIN_ROUNDS * (light / FEW_PHOTONS) ** GROWTH_EXPONENT)))
+    dose = dose if dose > LOW_DOSE else LOW_DOSE
+    return int(min(MAX_ROUNDS, np.rint(MIN_ROUNDS * (dose / LOW_DOSE) ** GROWTH_EXPONENT)))
 
 
-def estimate_illumination(scan: ScanData) -> float:
-    """Mean photons per object pixel over a scan, where it is well lit; of a large canvas on a coarser grid.
+def estimate_dose(scan: ScanData) -> float:
+    """Return the mean photons per object pixel over the interior of a scan; of a large canvas on a coarser grid.
 
     Args:
         scan: Scan with a calibrated probe; its counts are not read.
     """
-    origin, extent = canvas_frame(scan)
-    corners, _ = split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64)))
+    _, extent = canvas_frame(scan)
+    corners, _ = split_positions(torch.from_numpy(canvas_positions(scan)))
     probe, corners, extent, factor = downsample_probe(torch.from_numpy(scan.require_probe()), corners, extent)
     return mean_illumination(compute_illumination(probe, corners, *extent)) / factor**2
 
 
-def count_averaged_rounds(light: float) -> int:
-    """How many of the last rounds' objects the result is the mean of.
+def count_averaged_rounds(dose: float) -> int:
+    """Return the number of last rounds whose objects are averaged for the result.
 
-    Fitted noise, and mistakes of the network, which sees another orientation in every round, average out (Polyak and
-    Juditsky, SIAM J. Control Optim. 30 (1992) 838); with much light, rounds still gain. Measured on structured objects:
+    Fitted noise, and errors of the network, whose input is oriented otherwise in every round, average out (Polyak and
+    Juditsky, SIAM J. Control Optim. 30 (1992) 838); at high dose, rounds still gain. Measured on structured objects:
     from 100 to 1,000 photons per pixel the mean of three has about 1 % less error than the last; with 1e5 it has 2 %
     more.
 
     Args:
-        light: Photons per object pixel over the scan.
+        dose: Mean photons per object pixel.
+
+    >>> count_averaged_rounds(500), count_averaged_rounds(1e5)
+    (3, 2)
     """
-    return 3 if light < MANY_PHOTONS else 2
+    return 3 if dose < HIGH_DOSE else 2

@@ -1,10 +1,10 @@
-"""Solve a scan, or a window of one, by rounds of the learned solver."""
+"""Solve a scan, or a tile of one, by rounds of the unrolled solver: the probe first where it is asked for."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,18 +15,19 @@ from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
+from ptypinn.solvers.unrolled.held_out_selector import HeldOutSelector
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
 from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, count_averaged_rounds
-from ptypinn.utils.progress import Progress, WatchOf, silent
+from ptypinn.utils.progress import Progress, IterateCallback, silent
 
 
 @dataclass(frozen=True)
 class UnrolledResult(SolverResult):
-    """What the learned solver found.
+    """Result of the unrolled solver, on the host.
 
-    `history` holds `loss` before the last pass of every round; where the solution is judged, `held_out_loss` before
-    every round and after the last; where the probe was solved for, `probe_loss` of the rounds that found it.
+    `history` holds `loss` before the last pass of every round; where pixels were held out, `held_out_loss` before every
+    round and after the last; where the probe was solved for, `probe_loss` of its rounds.
     """
 
     passes: int = 0
@@ -40,38 +41,40 @@ def solve_scan(
     rounds: int,
     device: torch.device,
     *,
-    whole: ScanContext | None = None,
+    context: ScanContext | None = None,
     progress: Progress | None = None,
-    watch: WatchOf[UnrolledResult] | None = None,
+    watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """Run so many rounds on a scan from its physical start.
+    """Run rounds on a scan from its physical start.
 
-    Where the probe is solved for, `find_probe` comes first, and the rounds begin anew with the probe that it finds:
-    the object there has fitted more noise on its way than these rounds do.
+    Where the probe is solved for, `find_probe` comes first, and the rounds begin anew with its probe: the object there
+    has fitted more noise on its way than these rounds do.
 
     Args:
         scan: Scan with a calibrated probe.
-        network: The correction; None for the physical steps alone.
-        options: How to solve.
+        network: The correction; None for the data steps alone.
+        options: Options of the solver.
         rounds: Number of rounds for the object, each of `PASSES` passes over the data.
-        device: Where to solve.
-        whole: Of the scan that `scan` is a window of, where it is one; its probe is not to be solved for then.
-        progress: Told about every round, as the stage `reconstruct`.
-        watch: Called after every round that improves on what it has seen: not while the object begins anew.
+        device: Device to solve on.
+        context: Of the scan that `scan` is a tile of, where it is one; its probe is not to be solved for then.
+        progress: Called after every round, as the stage `reconstruct`.
+        watch: Called after every round that improves on the ones before: not while the object begins anew.
 
     Raises:
         InputError: Where the solution is no longer finite.
     """
+    total = rounds + options.final_rounds
     if not options.refine_probe:
-        report = _within(progress or silent, 0, rounds + options.closing)
-        return _solve(scan, network, options, rounds, device, whole=whole, report=report, watch=watch)
-    total = options.probe_rounds + rounds + options.closing
-    report = _within(progress or silent, 0, total)
+        report = _offset_progress(progress or silent, 0, total)
+        return _solve(scan, network, options, rounds, device, context=context, report=report, watch=watch)
+    total += options.probe_rounds
+    report = _offset_progress(progress or silent, 0, total)
     first = find_probe(scan, network, options, device, report=report, watch=watch)
-    known, report = replace(options, refine_probe=False), _within(progress or silent, options.probe_rounds, total)
-    found = _solve(scan.replace(probe=first.probe), network, known, rounds, device, report=report)
-    history = {"probe_loss": first.history["loss"], **found.history}
-    return replace(found, history=history, passes=first.passes + found.passes)
+    report = _offset_progress(progress or silent, options.probe_rounds, total)
+    held_probe = replace(options, refine_probe=False)
+    result = _solve(scan.replace(probe=first.probe), network, held_probe, rounds, device, report=report)
+    history = {"probe_loss": first.history["loss"], **result.history}
+    return replace(result, history=history, passes=first.passes + result.passes)
 
 
 def find_probe(
@@ -81,15 +84,29 @@ def find_probe(
     device: torch.device,
     *,
     report: Progress = silent,
-    watch: WatchOf[UnrolledResult] | None = None,
+    watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """Object and probe after the rounds that solve for both; the probe is what they are for."""
-    rounds, options = options.probe_rounds, replace(options, closing=0)
+    """Run the rounds that solve for object and probe together, for the sake of the probe."""
+    rounds, options = options.probe_rounds, replace(options, final_rounds=0)
 
-    def told(stage: str, done: int, total: int, /, **figures: float) -> None:
+    def report_probe(stage: str, done: int, total: int, /, **figures: float) -> None:
         report(stage, done, total, **{f"probe_{name}": value for name, value in figures.items()})
 
-    return _solve(scan, network, options, rounds, device, report=told, watch=watch)
+    return _solve(scan, network, options, rounds, device, report=report_probe, watch=watch)
+
+
+def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> UnrolledResult:
+    """Bring an iterate to the host, without its history."""
+    point = iterate.point
+    probe = problem.solver.objective.probe if point.probe is None else point.probe
+    illumination = problem.solver.preconditioner.illumination
+    return UnrolledResult(
+        torch.where(illumination > 0, point.object, 1.0).cpu().numpy(),
+        illumination.cpu().numpy(),
+        orthogonalise_modes(probe).cpu().numpy(),
+        scan.positions_px - np.asarray(problem.origin, np.float64),
+        problem.origin,
+    )
 
 
 def _solve(
@@ -99,128 +116,89 @@ def _solve(
     rounds: int,
     device: torch.device,
     *,
-    whole: ScanContext | None = None,
+    context: ScanContext | None = None,
     report: Progress,
-    watch: WatchOf[UnrolledResult] | None = None,
+    watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """All rounds of one kind; those that solve for the probe are not judged: more of them are better for it."""
+    """Run all rounds of one kind; among those that solve for the probe none is selected: more of them are better."""
     network = None if network is None else network.to(device)
     with torch.inference_mode():
-        problem = build_problem(scan, network, options, device, whole)
+        problem = build_problem(scan, network, options, device, context)
 
-        def seen(state: Iterate) -> None:
+        def show(iterate: Iterate) -> None:
             if watch is not None:
-                watch(lambda: to_result(problem, scan, state))
+                watch(lambda: to_result(problem, scan, iterate))
 
-        judged = options.judged and not options.refine_probe
-        states, history = _run(problem, rounds, scan.source, judged, report, seen)
-        states += _close(problem, states[-1], options.closing, _within(report, rounds, rounds + options.closing), seen)
-        passes = 1 + PASSES * (len(history["loss"]) + options.closing)
-        return replace(to_result(problem, scan, _mean(states[-_averaged(problem) :])), history=history, passes=passes)
-
-
-def _within(report: Progress, before: int, total: int) -> Progress:
-    """Tell of rounds, counted from 1, as those that follow some, of so many in all."""
-
-    def told(stage: str, done: int, _: int, /, **figures: float) -> None:
-        report(stage, before + done, total, **figures)
-
-    return told
+        select = options.hold_out and not options.refine_probe
+        iterates, history = _run_rounds(problem, rounds, scan.source, select, report, show)
+        final_report = _offset_progress(report, rounds, rounds + options.final_rounds)
+        iterates += _run_final_rounds(problem, iterates[-1], options.final_rounds, final_report, show)
+        passes = 1 + PASSES * (len(history["loss"]) + options.final_rounds)
+        result = to_result(problem, scan, _average(iterates[-_averaged_rounds(problem) :]))
+        return replace(result, history=history, passes=passes)
 
 
-def to_result(problem: UnrolledProblem, scan: ScanData, state: Iterate) -> UnrolledResult:
-    """A state on the host, without how it came about."""
-    probe = problem.solver.objective.probe if state.at.probe is None else state.at.probe
-    light = problem.solver.preconditioner.illumination
-    return UnrolledResult(
-        torch.where(light > 0, state.at.object, 1.0).cpu().numpy(),
-        light.cpu().numpy(),
-        orthogonalise_modes(probe).cpu().numpy(),
-        scan.positions_px - np.asarray(problem.origin, np.float64),
-        problem.origin,
-    )
-
-
-def _run(
+def _run_rounds(
     problem: UnrolledProblem,
     rounds: int,
     source: str,
-    judged: bool,
+    select: bool,
     report: Progress,
-    seen: Callable[[Iterate], None],
+    show: Callable[[Iterate], None],
 ) -> tuple[list[Iterate], dict[str, list[float]]]:
-    """The last states or, where they are judged, those up to the best; and the losses on the way."""
-    state, losses, judge = problem.start, list[float](), HeldOutSelector()
-    recent = deque([state], maxlen=_averaged(problem))
+    """Return the last iterates or, where held-out pixels select, those up to the best; and the losses on the way."""
+    iterate, losses, selector = problem.start, list[float](), HeldOutSelector()
+    recent = deque([iterate], maxlen=_averaged_rounds(problem))
     for number in range(1, rounds + 1):
-        state = problem.solver.round(state)
-        if not math.isfinite(state.loss):
-            found = f"a loss of {state.loss} in round {number}"
-            raise InputError(source, "counts", found, "a finite loss; are probe and counts of sane size?")
-        losses.append(state.loss)
-        report("reconstruct", number, rounds, loss=state.loss)
-        seen(state)
-        if judged:
-            judge.look(recent, state.held_out_loss)  # which is that of the state before
-        recent.append(state)
-        if judged and judge.gives_up(state):
+        iterate = problem.solver.round(iterate)
+        if not math.isfinite(iterate.loss):
+            loss = f"a loss of {iterate.loss} in round {number}"
+            raise InputError(source, "counts", loss, "a finite loss; are probe and counts of sane size?")
+        losses.append(iterate.loss)
+        report("reconstruct", number, rounds, loss=iterate.loss)
+        show(iterate)
+        if select:
+            selector.update(recent, iterate.held_out_loss)  # which is that of the iterate before
+        recent.append(iterate)
+        if select and selector.should_stop(iterate):
             break
-    if not judged:
+    if not select:
         return list(recent), {"loss": losses}
-    judge.look(recent, problem.solver.objective(state.at).held_out_loss)
-    return judge.best, {"loss": losses, "held_out_loss": judge.history}
+    selector.update(recent, problem.solver.objective(iterate.point).held_out_loss)
+    return selector.best, {"loss": losses, "held_out_loss": selector.history}
 
 
-def _close(
-    problem: UnrolledProblem, state: Iterate, rounds: int, report: Progress, seen: Callable[[Iterate], None]
+def _run_final_rounds(
+    problem: UnrolledProblem, iterate: Iterate, rounds: int, report: Progress, show: Callable[[Iterate], None]
 ) -> list[Iterate]:
-    """Go on from a state with all pixels: the states after every round."""
-    solver, states = problem.solver, list[Iterate]()
-    solver.objective = replace(solver.objective, held_out=None)
+    """Go on from an iterate with all pixels; return the iterates after every round."""
+    objective, iterates = problem.solver.objective, list[Iterate]()
+    solver = problem.solver.with_objective(replace(objective, held_out=None))
     for number in range(1, rounds + 1):
-        state = solver.round(state)
-        states.append(state)
-        report("reconstruct", number, rounds, loss=state.loss)
-        seen(state)
-    return states
+        iterate = solver.round(iterate)
+        iterates.append(iterate)
+        report("reconstruct", number, rounds, loss=iterate.loss)
+        show(iterate)
+    return iterates
 
 
-def _averaged(problem: UnrolledProblem) -> int:
-    """How many of the last objects the result is the mean of."""
-    return count_averaged_rounds(problem.solver.preconditioner.levels.light)
+def _offset_progress(report: Progress, before: int, total: int) -> Progress:
+    """Report rounds, counted from 1, as those that follow earlier ones, of a total."""
+
+    def offset_report(stage: str, done: int, _: int, /, **figures: float) -> None:
+        report(stage, before + done, total, **figures)
+
+    return offset_report
 
 
-def _mean(states: list[Iterate]) -> Iterate:
-    """The last state, with the mean of the objects where they are near the solution, the probe known."""
-    last = states[-1]
-    if last.rounds < MIN_ROUNDS or last.at.probe is not None:
+def _averaged_rounds(problem: UnrolledProblem) -> int:
+    return count_averaged_rounds(problem.solver.preconditioner.stats.mean)
+
+
+def _average(iterates: list[Iterate]) -> Iterate:
+    """Return the last iterate, with the mean of the objects where they are near the solution, the probe known."""
+    last = iterates[-1]
+    if last.rounds < MIN_ROUNDS or last.point.probe is not None:
         return last
-    mean = torch.stack([state.at.object for state in states]).mean(0)
-    return replace(last, at=replace(last.at, object=mean))
-
-
-PATIENCE = 6
-"""Rounds without a better state, after which none is to be expected."""
-
-
-class HeldOutSelector:
-    """Keeps the states that end with that of least held-out loss from round `FEWEST` on, and the last one before it.
-
-    With few counts, chance would decide among the first rounds.
-    """
-
-    def __init__(self) -> None:
-        self.best, self.least, self.history = list[Iterate](), math.inf, list[float]()
-
-    def look(self, states: Iterable[Iterate], held_out_loss: float) -> None:
-        """Take notice of a state, which ends some that follow each other, and of its loss on the held-out pixels."""
-        states = list(states)
-        self.history.append(held_out_loss)
-        if states[-1].rounds < MIN_ROUNDS:
-            self.best = states
-        elif held_out_loss < self.least:
-            self.best, self.least = states, held_out_loss
-
-    def gives_up(self, state: Iterate) -> bool:
-        """Whether to stop at a state."""
-        return state.rounds - self.best[-1].rounds >= PATIENCE
+    mean = torch.stack([iterate.point.object for iterate in iterates]).mean(0)
+    return replace(last, point=replace(last.point, object=mean))

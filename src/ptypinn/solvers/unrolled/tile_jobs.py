@@ -1,4 +1,4 @@
-"""What is done with one window of a scan, in whichever process: solve it and leave the result in a folder."""
+"""Jobs on one tile of a scan, in whichever process: solve it and leave the result in a folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ptypinn.solvers.unrolled.solver import find_probe, solve_scan
 from ptypinn.solvers.unrolled.tiling import Box
 
 NETWORK, AMPLITUDE, PHASE = "network.safetensors", "start_amplitude.npy", "start_phase.npy"
-"""What all windows share, in the folder that theirs lie in: weights, and the start of the whole canvas."""
+"""Files that all tiles share, in the folder that theirs lie in: weights, and the start of the whole canvas."""
 OBJECT, ILLUMINATION, PROBE = "object.npy", "illumination.npy", "probe.npy"
-"""What a window leaves in its own."""
+"""Files that a tile leaves in its own folder."""
 
 
 @dataclass(frozen=True)
 class TileJob:
-    """A window to solve; the record of a finished one must agree with it."""
+    """A tile to solve; the record of a finished one must agree with it."""
 
     number: int
-    """Among the windows of its scan."""
+    """Among the tiles of its scan."""
     core: Box
     canvas: Box
     halo: int
@@ -40,7 +40,7 @@ class TileJob:
 
 @dataclass(frozen=True)
 class SharedInputs:
-    """What all windows are given, small enough to go to every worker; arrays lie in the folder."""
+    """Inputs that all tiles share, small enough to go to every worker; arrays lie in the folder."""
 
     folder: Path
     scan: ScanData
@@ -49,47 +49,48 @@ class SharedInputs:
     options: UnrolledOptions
     rounds: int
     device: str
-    network: bool
-    """Whether there is one."""
+    has_network: bool
 
 
 def solve_tile(
-    job: TileJob, folder: Path, *, given: SharedInputs, levels: IlluminationStats, amplitude: float, factor: int
+    job: TileJob, folder: Path, *, inputs: SharedInputs, stats: IlluminationStats, amplitude: float, factor: int
 ) -> dict[str, Any]:
-    """Solve a window with a known probe; write its object and illumination into the folder."""
-    patterns = _patterns(job, given)
-    slow, phase = (np.load(given.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
-    whole = GlobalStart(CoarseStart(slow, phase, factor), levels, amplitude).whole(job.canvas, given.origin, patterns)
-    part, device = select_patterns(given.scan, patterns), _device(given.device, job)
-    found = solve_scan(part, _network(given), given.options, given.rounds, device, whole=whole)
-    np.save(folder / OBJECT, found.object)
-    np.save(folder / ILLUMINATION, found.illumination)
-    return {"loss": found.history["loss"], "passes": found.passes}
+    """Solve a tile with a known probe; write its object and illumination into the folder."""
+    patterns = _pattern_index(job, inputs)
+    start_amplitude, phase = (np.load(inputs.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
+    start = GlobalStart(CoarseStart(start_amplitude, phase, factor), stats, amplitude)
+    context = start.context(job.canvas, inputs.origin, patterns)
+    part, device = select_patterns(inputs.scan, patterns), _device(inputs.device, job)
+    result = solve_scan(part, _network(inputs), inputs.options, inputs.rounds, device, context=context)
+    np.save(folder / OBJECT, result.object)
+    np.save(folder / ILLUMINATION, result.illumination)
+    return {"loss": result.history["loss"], "passes": result.passes}
 
 
-def solve_probe(job: TileJob, folder: Path, *, given: SharedInputs) -> dict[str, Any]:
-    """Solve a window for object and probe; write the probe into the folder."""
-    part, device = select_patterns(given.scan, _patterns(job, given)), _device(given.device, job)
-    found = find_probe(part, _network(given), given.options, device)
-    np.save(folder / PROBE, found.probe)
-    return {"loss": found.history["loss"], "passes": found.passes}
-
-
-def _network(given: SharedInputs) -> UnrolledCorrection | None:
-    return load_weights(given.folder / NETWORK).network if given.network else None
-
-
-def _patterns(job: TileJob, given: SharedInputs) -> np.ndarray:
-    return np.flatnonzero(Box(*job.core).grown(job.halo).met_by(patch_corners(given.scan, given.origin), given.scan.size))
+def solve_probe(job: TileJob, folder: Path, *, inputs: SharedInputs) -> dict[str, Any]:
+    """Solve a tile for object and probe; write the probe into the folder."""
+    part, device = select_patterns(inputs.scan, _pattern_index(job, inputs)), _device(inputs.device, job)
+    result = find_probe(part, _network(inputs), inputs.options, device)
+    np.save(folder / PROBE, result.probe)
+    return {"loss": result.history["loss"], "passes": result.passes}
 
 
 def patch_corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
-    """Integer patch corners (y, x) on the whole canvas."""
+    """Return the integer patch corners (y, x) on the whole canvas."""
     return split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, float)))[0][0].numpy()
 
 
+def _network(inputs: SharedInputs) -> UnrolledCorrection | None:
+    return load_weights(inputs.folder / NETWORK).network if inputs.has_network else None
+
+
+def _pattern_index(job: TileJob, inputs: SharedInputs) -> np.ndarray:
+    corners = patch_corners(inputs.scan, inputs.origin)
+    return np.flatnonzero(Box(*job.core).padded(job.halo).overlaps(corners, inputs.scan.size))
+
+
 def _device(name: str, job: TileJob) -> torch.device:
-    """The device of a window: one of all CUDA devices by its place, where any will do."""
+    """Return the device of a tile: one of all CUDA devices by its number, where no single one is named."""
     device = torch.device(name)
     if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
         return device

@@ -1,4 +1,4 @@
-"""Join the solutions of overlapping windows: align their phases, and blend."""
+"""Stitch the results of overlapping tiles: align their global phases, and blend."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from scipy.sparse.csgraph import connected_components
 
 from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, blend_weight
 
-SWEEPS = 100
-"""Most power iterations of the joint alignment, after the leading eigenvector."""
-FAINT = 1e-6
-"""Photons that keep the weights of the faintest pixels within float32."""
+MAX_POWER_ITERATIONS = 100
+"""Upper bound of the power iterations of the joint alignment, after the leading eigenvector."""
+FAINT_PHOTONS = 1e-6
+"""Photons added to every illuminated pixel, so that the weights of the faintest stay within float32."""
 
 
 @dataclass(frozen=True)
 class TileResult:
-    """The solution of a window, in files: what is mapped of them is let go of after every look."""
+    """Result of a tile, in files; each access maps them anew, so that no memory is held between."""
 
-    window: Tile
+    tile: Tile
     object_file: Path
-    """Transmission on the window's canvas, (height, width) complex64 (.npy)."""
-    light_file: Path
-    """Photons on every pixel of it from the window's patterns, (height, width) float32 (.npy)."""
+    """Transmission on the tile's canvas, (height, width) complex64 (.npy)."""
+    illumination_file: Path
+    """Photons on every pixel of it from the tile's patterns, (height, width) float32 (.npy)."""
 
     @property
     def object(self) -> Complex64[np.ndarray, "height width"]:
@@ -37,88 +37,94 @@ class TileResult:
     @property
     def illumination(self) -> Float32[np.ndarray, "height width"]:
         """Photons, mapped from their file."""
-        return np.load(self.light_file, mmap_mode="r", allow_pickle=False)
+        return np.load(self.illumination_file, mmap_mode="r", allow_pickle=False)
 
 
-def stitch_tiles(pieces: Sequence[TileResult], layout: TileLayout) -> Complex64[np.ndarray, "height width"]:
-    """The object on the whole canvas; 1 where no light falls.
+def stitch_tiles(results: Sequence[TileResult], layout: TileLayout) -> Complex64[np.ndarray, "height width"]:
+    """Return the object on the whole canvas; 1 where the illumination is 0.
 
-    With a known probe a window leaves one global phase open and nothing else. These phases are taken out by joint
-    weighted least squares over all overlaps; no amplitude is fitted. Windows are blended with weights that fall off
+    With a known probe the data of a tile leave one global phase open and nothing else. These phases are removed by
+    joint weighted least squares over all overlaps; no amplitude is fitted. Tiles are blended with weights that fall off
     smoothly over half the halo on both sides of their borders, times their illumination.
 
     Args:
-        pieces: Solutions of all windows.
-        layout: How the scan was cut.
+        results: Results of all tiles.
+        layout: Layout of the tiles.
     """
-    factors = align_global_phases(overlap_products(pieces, layout), np.array([len(p.window.patterns) for p in pieces], float))
+    sizes = np.array([len(result.tile.patterns) for result in results], float)
+    factors = align_global_phases(overlap_products(results, layout), sizes)
     total = np.zeros(layout.extent, np.complex64)
     weights = np.zeros(layout.extent, np.float32)
     whole = Box(0, 0, *layout.extent)
-    for piece, factor in zip(pieces, factors, strict=True):
-        place = piece.window.canvas.slices(whole)
-        weight = _weight(piece, piece.window.canvas, layout)
-        total[place] += weight * (np.complex64(factor) * piece.object)
+    for result, factor in zip(results, factors, strict=True):
+        place = result.tile.canvas.slices(whole)
+        weight = _weight(result, result.tile.canvas, layout)
+        total[place] += weight * (np.complex64(factor) * result.object)
         weights[place] += weight
-    lit = weights > 1e-30
-    np.divide(total, weights, out=total, where=lit)
-    total[~lit] = 1
+    illuminated = weights > 1e-30
+    np.divide(total, weights, out=total, where=illuminated)
+    total[~illuminated] = 1
     return total
 
 
-def overlap_products(pieces: Sequence[TileResult], layout: TileLayout) -> Complex128[np.ndarray, "window window"]:
-    """Weighted inner products of all pairs of windows over the pixels that they share; Hermitian."""
-    found = np.zeros(2 * (len(pieces),), complex)
-    for i, a in enumerate(pieces):
-        for j, b in enumerate(pieces[:i]):
-            box = a.window.canvas.shared(b.window.canvas)
+def overlap_products(results: Sequence[TileResult], layout: TileLayout) -> Complex128[np.ndarray, "tile tile"]:
+    """Return the weighted inner products of all pairs of tiles over their common pixels; Hermitian."""
+    products = np.zeros(2 * (len(results),), complex)
+    for i, a in enumerate(results):
+        for j, b in enumerate(results[:i]):
+            box = a.tile.canvas.intersection(b.tile.canvas)
             if box.pixels:
-                weight = _weight(a, box, layout) * blend_weight(b.window.core, box, layout.extent, layout.halo // 2)
-                mine, theirs = a.object[box.slices(a.window.canvas)], b.object[box.slices(b.window.canvas)]
-                found[i, j] = np.sum(weight * np.conj(mine) * theirs, dtype=complex)
-                found[j, i] = np.conj(found[i, j])
-    return found
+                weight = _weight(a, box, layout) * blend_weight(b.tile.core, box, layout.extent, layout.halo // 2)
+                image, other = a.object[box.slices(a.tile.canvas)], b.object[box.slices(b.tile.canvas)]
+                products[i, j] = np.sum(weight * np.conj(image) * other, dtype=complex)
+                products[j, i] = np.conj(products[i, j])
+    return products
 
 
 def align_global_phases(
-    products: Complex128[np.ndarray, "window window"], sizes: Float64[np.ndarray, " window"]
-) -> Complex128[np.ndarray, " window"]:
-    """Factors of modulus 1 that bring windows to one phase.
+    products: Complex128[np.ndarray, "tile tile"], sizes: Float64[np.ndarray, " tile"]
+) -> Complex128[np.ndarray, " tile"]:
+    """Return factors of modulus 1 that bring tiles to one phase.
 
     They minimise the weighted squares of all differences in the overlaps, that is, they maximise
-    `Re sum conj(z_i) c_ij z_j`: first the leading eigenvector, then power iterations on the moduli of 1. Windows that
-    no overlap joins to others keep their phase.
+    `Re sum conj(z_i) c_ij z_j`: first the leading eigenvector, then power iterations on the moduli of 1. Tiles that
+    overlap with no other keep their phase.
 
     Args:
-        products: `overlaps` of the windows.
-        sizes: Weights of the windows in the overall phase of those that hang together, which stays on average.
+        products: `overlap_products` of the tiles.
+        sizes: Weights of the tiles in the overall phase of connected ones, which stays on average.
+
+    >>> phases = np.exp(1j * np.array([0.3, -0.4]))
+    >>> factors = align_global_phases(np.outer(phases.conj(), phases), np.ones(2))
+    >>> np.ptp(np.angle(phases * factors)) < 1e-9
+    np.True_
     """
     factors = np.ones(len(products), complex)
     count, labels = connected_components(np.abs(products) > 0, directed=False)
     for label in range(count):
-        among = np.flatnonzero(labels == label)
-        if len(among) > 1:
-            found = _aligned(products[np.ix_(among, among)])
-            factors[among] = found * np.exp(-1j * np.angle(np.sum(sizes[among] * found)))
+        connected = np.flatnonzero(labels == label)
+        if len(connected) > 1:
+            aligned = _align_connected(products[np.ix_(connected, connected)])
+            factors[connected] = aligned * np.exp(-1j * np.angle(np.sum(sizes[connected] * aligned)))
     return factors
 
 
-def _aligned(products: Complex128[np.ndarray, "window window"]) -> Complex128[np.ndarray, " window"]:
+def _align_connected(products: Complex128[np.ndarray, "tile tile"]) -> Complex128[np.ndarray, " tile"]:
     matrix = products + np.diag(np.abs(products).sum(1))  # not negative, so that every iteration gains
-    found = _unit(eigh(matrix, subset_by_index=[len(matrix) - 1, len(matrix) - 1])[1][:, 0])
-    for _ in range(SWEEPS):
-        last, found = found, _unit(matrix @ found)
-        if np.abs(found - last).max() < 1e-9:
+    factors = _unit(eigh(matrix, subset_by_index=[len(matrix) - 1, len(matrix) - 1])[1][:, 0])
+    for _ in range(MAX_POWER_ITERATIONS):
+        last, factors = factors, _unit(matrix @ factors)
+        if np.abs(factors - last).max() < 1e-9:
             break
-    return found
+    return factors
 
 
-def _unit(values: Complex128[np.ndarray, " window"]) -> Complex128[np.ndarray, " window"]:
+def _unit(values: Complex128[np.ndarray, " tile"]) -> Complex128[np.ndarray, " tile"]:
     return np.exp(1j * np.angle(values))
 
 
-def _weight(piece: TileResult, box: Box, layout: TileLayout) -> Float32[np.ndarray, "height width"]:
-    """Weight of a window on some of its pixels."""
-    light = piece.illumination[box.slices(piece.window.canvas)]
-    weight = blend_weight(piece.window.core, box, layout.extent, layout.halo // 2) * (light + FAINT)
-    return np.where(light > 0, weight, 0).astype(np.float32)
+def _weight(result: TileResult, box: Box, layout: TileLayout) -> Float32[np.ndarray, "height width"]:
+    """Return the weight of a tile on some of its pixels."""
+    photons = result.illumination[box.slices(result.tile.canvas)]
+    weight = blend_weight(result.tile.core, box, layout.extent, layout.halo // 2) * (photons + FAINT_PHOTONS)
+    return np.where(photons > 0, weight, 0).astype(np.float32)

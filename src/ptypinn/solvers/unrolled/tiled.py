@@ -1,8 +1,8 @@
-"""Solve a scan of any size in windows that overlap, one by one or side by side, in bounded memory.
+"""Solve a scan of any size in overlapping tiles, one by one or side by side, in bounded memory.
 
-A window starts where the whole canvas would, in the units of the whole scan, with its network on the same tiles; so it
-does what the whole canvas does, except for what comes in from its edges, which a halo keeps out. Where the probe is to
-be solved for, that is done on the window with the most counts; all windows are then solved with this probe, held.
+A tile starts where the whole canvas would, in the units of the whole scan, on the same grid of the network; so it does
+what the whole canvas does, except for what comes in from its edges, which a halo keeps out. Where the probe is to be
+solved for, that is done on the tile with the most counts; all tiles are then solved with this probe, held.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo,
 from ptypinn.utils.files import atomic_path
 from ptypinn.utils.progress import Progress, WatchOf, silent
 
-FOLDER, COUNTS = "windows", "counts.h5"
+FOLDER, COUNTS = "tiles", "counts.h5"
 
 
 def solve_tiled(
@@ -61,149 +61,169 @@ def solve_tiled(
     rounds: int,
     device: torch.device,
     *,
-    windows: WindowOptions | None = None,
+    tiling: WindowOptions | None = None,
     jobs: JobsConfig | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
     watch: WatchOf[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """`solve_scan` for scans of any size; the same where the scan fits the memory.
+    """Solve a scan of any size; as `solve_scan` where the scan fits the memory.
 
     Args:
-        scan: Scan with a calibrated probe; counts that are lazy are read as they are needed.
-        network: The correction; None for the physical steps alone.
-        options: How to solve.
+        scan: Scan with a calibrated probe; lazy counts are read as they are needed.
+        network: The correction; None for the data steps alone.
+        options: Options of the solver.
         rounds: Number of rounds for the object, each of `PASSES` passes over the data.
-        device: Where to solve; `cuda` without a number deals windows out to all CUDA devices.
-        windows: Memory of a process, size of the windows.
-        jobs: Processes or cluster that solve the windows; one after the other in this process where None.
-        folder: Where windows are kept until all are done, so that an interrupted run goes on; on a cluster, a folder
-            that all its machines see. None for a temporary one.
-        progress: Told about every round, or every window where there are several, as the stage `reconstruct`.
-        watch: Called after every round, or every window but the last where there are several.
+        device: Device to solve on; `cuda` without a number distributes tiles to all CUDA devices.
+        tiling: Memory of a process, size of the tiles.
+        jobs: Processes or cluster that solve the tiles; one after the other in this process where None.
+        folder: Folder for finished tiles until all are done, so that an interrupted run goes on; on a cluster, one that
+            all its machines can read. None for a temporary one.
+        progress: Called after every round, or every tile where there are several, as the stage `reconstruct`.
+        watch: Called after every round, or every tile but the last where there are several.
 
     Raises:
-        InputError: Where the memory does not suffice, or a window fails.
+        InputError: Where the memory does not suffice, or a tile fails.
     """
-    windows, report = windows or WindowOptions(), progress or silent
+    tiling, report = tiling or WindowOptions(), progress or silent
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
-    halo = windows.halo_px or default_halo(rms_half_width(power), scan.size)
-    layout = plan_tiles(scan, patch_corners(scan, origin), extent, halo, windows)
-    if len(layout.windows) == 1:
+    halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
+    layout = plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling)
+    if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
-    given = SharedInputs(Path(), scan.replace(truth=None), origin, options, rounds, str(device), network is not None)
-    with _kept_in(folder) as place:
-        return _solved(replace(given, folder=place), network, layout, jobs, report, watch)
+    with _tile_folder(folder) as place:
+        inputs = SharedInputs(
+            folder=place,
+            scan=scan.replace(truth=None),
+            origin=origin,
+            options=options,
+            rounds=rounds,
+            device=str(device),
+            has_network=network is not None,
+        )
+        return _solve_all(inputs, network, layout, jobs, report, watch)
 
 
-def _solved(
-    given: SharedInputs,
+def _solve_all(
+    inputs: SharedInputs,
     network: UnrolledCorrection | None,
     layout: TileLayout,
     jobs: JobsConfig,
     report: Progress,
     watch: WatchOf[UnrolledResult] | None,
 ) -> UnrolledResult:
-    """Solve all windows and join them; finished ones are taken from the folder."""
-    device = torch.device(given.device)
-    rows = measure_moments(given.scan, device)
-    digest = _digest(given, rows, network, layout)
-    given = _laid_out(replace(given, folder=given.folder / digest[:16]), network, jobs)
+    """Solve all tiles and join them; finished ones are taken from the folder."""
+    device = torch.device(inputs.device)
+    moments = measure_moments(inputs.scan, device)
+    digest = _digest(inputs, moments, network, layout)
+    inputs = _write_inputs(replace(inputs, folder=inputs.folder / digest[:16]), network, jobs)
 
-    todo = [TileJob(k, w.core, w.canvas, layout.halo, digest) for k, w in enumerate(layout.windows)]
+    tile_jobs = [TileJob(k, tile.core, tile.canvas, layout.halo, digest) for k, tile in enumerate(layout.tiles)]
     passes, history = 0, dict[str, list[float]]()
-    if given.options.refine_probe:
-        brightest = np.argmax([float(rows[window.patterns, 0].sum()) for window in layout.windows])
-        job = Job("probe", todo[brightest])
-        done = run_jobs(partial(solve_probe, given=given), [job], given.folder, jobs).require_all()
-        passes, history = done["probe"]["passes"], {"probe_loss": done["probe"]["loss"]}
-        probe = np.load(given.folder / "probe" / PROBE, allow_pickle=False)
-        options = replace(given.options, refine_probe=False)
-        given = replace(given, scan=given.scan.replace(probe=probe), options=options)
+    if inputs.options.refine_probe:
+        brightest = np.argmax([float(moments[tile.patterns, 0].sum()) for tile in layout.tiles])
+        inputs, record = _solve_probe(inputs, tile_jobs[brightest], jobs)
+        passes, history = record["passes"], {"probe_loss": record["loss"]}
     with torch.inference_mode():
-        found, light = compute_global_start(given.scan, rows, layout, given.options, given.origin, device)
-    work = partial(solve_tile, given=given, levels=found.levels, amplitude=found.amplitude, factor=found.start.factor)
-    for name, values in ((AMPLITUDE, found.start.amplitude), (PHASE, found.start.phase)):
-        np.save(given.folder / name, values)
-    named = {f"window{job.number}": window for job, window in zip(todo, layout.windows, strict=True)}
-    done = run_jobs(
-        work,
-        [Job(name, job) for name, job in zip(named, todo, strict=True)],
-        given.folder,
-        jobs,
-        progress=_as_stage(report, partial(_joined, given, layout, named, light), watch),
-    ).require_all()
-    passes += max(done[name]["passes"] for name in named)
-    history["loss"] = _losses(named, done)
-    return replace(_joined(given, layout, named, light), history=history, passes=passes)
+        start, illumination = compute_global_start(
+            inputs.scan, moments, layout, inputs.options, inputs.origin, device
+        )
+    for name, values in ((AMPLITUDE, start.object.amplitude), (PHASE, start.object.phase)):
+        np.save(inputs.folder / name, values)
+    work = partial(
+        solve_tile, inputs=inputs, stats=start.stats, amplitude=start.amplitude, factor=start.object.factor
+    )
+    named = {f"tile{job.number}": tile for job, tile in zip(tile_jobs, layout.tiles, strict=True)}
+    join = partial(_join, inputs, layout, named, illumination)
+    named_jobs = [Job(name, job) for name, job in zip(named, tile_jobs, strict=True)]
+    records = run_jobs(work, named_jobs, inputs.folder, jobs, progress=_as_stage(report, join, watch)).require_all()
+    passes += max(records[name]["passes"] for name in named)
+    history["loss"] = _whole_losses(named, records)
+    return replace(join(), history=history, passes=passes)
 
 
-def _joined(given: SharedInputs, layout: TileLayout, named: dict[str, Tile], light: np.ndarray) -> UnrolledResult:
-    """The windows that are done; elsewhere the object is 1, and no light falls."""
-    done = {name: window for name, window in named.items() if (given.folder / name).is_dir()}
-    pieces = [TileResult(window, given.folder / name / OBJECT, given.folder / name / ILLUMINATION) for name, window in done.items()]
+def _solve_probe(inputs: SharedInputs, job: TileJob, jobs: JobsConfig) -> tuple[SharedInputs, dict[str, Any]]:
+    """Solve one tile for the probe; return the inputs with it, held, and the record of the job."""
+    work, named = partial(solve_probe, inputs=inputs), [Job("probe", job)]
+    record = run_jobs(work, named, inputs.folder, jobs).require_all()["probe"]
+    probe = np.load(inputs.folder / "probe" / PROBE, allow_pickle=False)
+    options = replace(inputs.options, refine_probe=False)
+    return replace(inputs, scan=inputs.scan.replace(probe=probe), options=options), record
+
+
+def _join(
+    inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray
+) -> UnrolledResult:
+    """Join the tiles that are done; elsewhere the object is 1 and the illumination 0."""
+    done = {name: tile for name, tile in named.items() if (inputs.folder / name).is_dir()}
+    tiles = [
+        TileResult(tile, inputs.folder / name / OBJECT, inputs.folder / name / ILLUMINATION)
+        for name, tile in done.items()
+    ]
     if len(done) < len(named):
-        whole, seen = Box(0, 0, *layout.extent), np.zeros_like(light)
-        for window in done.values():
-            place = window.core.slices(whole)
-            seen[place] = light[place]
-        light = seen
+        whole, partial_illumination = Box(0, 0, *layout.extent), np.zeros_like(illumination)
+        for tile in done.values():
+            place = tile.core.slices(whole)
+            partial_illumination[place] = illumination[place]
+        illumination = partial_illumination
     return UnrolledResult(
-        np.where(light > 0, stitch_tiles(pieces, layout), np.complex64(1)),
-        light,
-        given.scan.require_probe(),
-        given.scan.positions_px - np.asarray(given.origin, float),
-        given.origin,
+        np.where(illumination > 0, stitch_tiles(tiles, layout), np.complex64(1)),
+        illumination,
+        inputs.scan.require_probe(),
+        inputs.scan.positions_px - np.asarray(inputs.origin, float),
+        inputs.origin,
     )
 
 
-def _laid_out(given: SharedInputs, network: UnrolledCorrection | None, jobs: JobsConfig) -> SharedInputs:
-    """Put what workers need into the folder: the network, and counts where they are in this process alone."""
-    given.folder.mkdir(parents=True, exist_ok=True)
+def _write_inputs(inputs: SharedInputs, network: UnrolledCorrection | None, jobs: JobsConfig) -> SharedInputs:
+    """Write the inputs of the workers: the network, and counts where they are in this process alone."""
+    inputs.folder.mkdir(parents=True, exist_ok=True)
     if network is not None:
-        save_weights(network, {}, given.folder / NETWORK)
-    if jobs.workers == 0 or not isinstance(given.scan.counts, np.ndarray):
-        return given
-    with atomic_path(given.folder / COUNTS) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("counts", data=given.scan.counts, chunks=(1, *given.scan.counts.shape[1:]))
-    counts = LazyCounts(given.folder / COUNTS, "counts", given.scan.good)
-    return replace(given, scan=given.scan.replace(counts=counts))
+        save_weights(network, {}, inputs.folder / NETWORK)
+    if jobs.workers == 0 or not isinstance(inputs.scan.counts, np.ndarray):
+        return inputs
+    with atomic_path(inputs.folder / COUNTS) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("counts", data=inputs.scan.counts, chunks=(1, *inputs.scan.counts.shape[1:]))
+    counts = LazyCounts(inputs.folder / COUNTS, "counts", inputs.scan.good)
+    return replace(inputs, scan=inputs.scan.replace(counts=counts))
 
 
-def _as_stage(report: Progress, look: Callable[[], UnrolledResult], watch: WatchOf[UnrolledResult] | None) -> Progress:
-    """Tell of jobs, whatever they call themselves, as the stage `reconstruct`, and let who watches look."""
+def _as_stage(
+    report: Progress, join: Callable[[], UnrolledResult], watch: WatchOf[UnrolledResult] | None
+) -> Progress:
+    """Report jobs of any name as the stage `reconstruct`, and show the result so far to `watch`."""
 
-    def told(stage: str, done: int, total: int, /, **figures: float) -> None:
+    def report_stage(stage: str, done: int, total: int, /, **figures: float) -> None:
         report("reconstruct", done, total, **figures)
         if watch is not None and 0 < done < total:
-            watch(look)
+            watch(join)
 
-    return told
+    return report_stage
 
 
-def _losses(named: dict[str, Tile], done: dict[str, dict[str, Any]]) -> list[float]:
-    """Data term of the whole scan before the last pass of every round, from the mean ones of the windows' patterns.
+def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) -> list[float]:
+    """Return the data term of the whole scan before the last pass of every round, from the means over each tile.
 
-    Only of the rounds that all windows have done.
+    Only of the rounds that all tiles have done.
     """
-    shares = [len(window.owned) / len(window.patterns) for window in named.values()]
-    least = min(len(done[name]["loss"]) for name in named)
-    rows = np.array([done[name]["loss"][:least] for name in named], float)
-    return (np.array(shares) @ rows).tolist()
+    weights = [len(tile.central) / len(tile.patterns) for tile in named.values()]
+    rounds = min(len(records[name]["loss"]) for name in named)
+    rows = np.array([records[name]["loss"][:rounds] for name in named], float)
+    return (np.array(weights) @ rows).tolist()
 
 
-def _digest(given: SharedInputs, rows: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
+def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
     weights = "" if network is None else digest_of(network.state_dict())
-    boxes = [(window.core, window.canvas) for window in layout.windows]
-    told = (digest_scan(given.scan, rows), weights, asdict(given.options), given.rounds, boxes, layout.halo)
-    return sha256(repr(told).encode()).hexdigest()
+    boxes = [(tile.core, tile.canvas) for tile in layout.tiles]
+    content = (digest_scan(inputs.scan, moments), weights, asdict(inputs.options), inputs.rounds, boxes, layout.halo)
+    return sha256(repr(content).encode()).hexdigest()
 
 
 @contextmanager
-def _kept_in(folder: Path | None) -> Iterator[Path]:
-    """A place for what windows leave behind, removed once all is done; a given one outlasts a failure."""
+def _tile_folder(folder: Path | None) -> Iterator[Path]:
+    """Folder of the tiles, removed once all are done; one that the caller names outlasts a failure."""
     place = Path(tempfile.mkdtemp(prefix="ptypinn-")) if folder is None else Path(folder) / FOLDER
     try:
         yield place.resolve()

@@ -1,4 +1,4 @@
-"""Windows of a scan: where they lie, what they hold, and what memory they take."""
+"""Tiles of a scan: their places on the canvas, their patterns, and the memory that they take."""
 
 from __future__ import annotations
 
@@ -41,20 +41,24 @@ class Box(NamedTuple):
         height, width = self.shape
         return max(0, height) * max(0, width)
 
-    def grown(self, margin: int) -> Box:
-        """With so many pixels more on every side."""
+    def padded(self, margin: int) -> Box:
+        """Return the box with a margin on every side.
+
+        >>> Box(8, 8, 16, 16).padded(2)
+        Box(top=6, left=6, bottom=18, right=18)
+        """
         return Box(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
 
-    def shared(self, other: Box) -> Box:
-        """The pixels of both; empty where there are none."""
+    def intersection(self, other: Box) -> Box:
+        """Return the common pixels; an empty box where there are none."""
         return Box(*np.maximum(self[:2], other[:2]).tolist(), *np.minimum(self[2:], other[2:]).tolist())
 
     def slices(self, of: Box) -> tuple[slice, slice]:
-        """Where these pixels lie in an array that holds those of another box."""
+        """Return the place of these pixels in an array of the pixels of another box."""
         return slice(self.top - of.top, self.bottom - of.top), slice(self.left - of.left, self.right - of.left)
 
-    def met_by(self, corners: Corners, size: int) -> Bool[np.ndarray, " patterns"]:
-        """Which patches of `size` pixels with these corners share a pixel with the box."""
+    def overlaps(self, corners: Corners, size: int) -> Bool[np.ndarray, " patterns"]:
+        """Return True for patches of `size` pixels with these corners that share a pixel with the box."""
         return np.all((corners + size > self[:2]) & (corners < self[2:]), 1)
 
 
@@ -63,53 +67,53 @@ class Tile:
     """A part of the canvas that is solved by itself."""
 
     core: Box
-    """What it is there for; the cores tile the canvas."""
+    """Pixels that the result takes from it; the cores partition the canvas."""
     canvas: Box
-    """What it solves: all pixels that its patterns reach, on the grid of the network's tiles."""
+    """Pixels that it solves: all that its patterns reach, on the stride of the network."""
     patterns: Int64[np.ndarray, " patterns"]
-    """Those whose probe array meets the core or the halo around it; sorted."""
-    owned: Int64[np.ndarray, " owned"]
-    """Those whose probe array is centred in the core; every pattern of the scan is owned by one window."""
+    """Patterns whose probe array overlaps the core or the halo around it; sorted."""
+    central: Int64[np.ndarray, " central"]
+    """Patterns whose probe array is centred in the core; every pattern of the scan is central to one tile."""
 
 
 @dataclass(frozen=True)
 class TileLayout:
-    """How a scan is cut."""
+    """Layout of the tiles of a scan."""
 
-    windows: list[Tile]
-    """Those that hold a pattern, row by row."""
+    tiles: list[Tile]
+    """Tiles that hold a pattern, row by row."""
     extent: tuple[int, int]
     """Height and width of the whole canvas, pixels."""
     halo: int
-    """Pixels around a core whose patterns a window takes too."""
+    """Pixels around a core whose patterns a tile takes too."""
 
 
 def tile_canvas(corners: Corners, size: int, extent: tuple[int, int], edge: int, halo: int) -> TileLayout:
-    """Cut a canvas into windows with cores of about `edge` pixels.
+    """Cut a canvas into tiles with cores of about `edge` pixels.
 
     Args:
         corners: Integer patch corners (y, x) on the whole canvas.
         size: Edge of a pattern, pixels.
         extent: Height and width of the whole canvas, pixels.
-        edge: Edge of a core; cores are of about equal size, at most this one rounded up to the network's tiles.
-        halo: Pixels around a core whose patterns a window takes too.
+        edge: Edge of a core; cores are of about equal size, at most this one rounded up to the stride of the network.
+        halo: Pixels around a core whose patterns a tile takes too.
     """
     (rows, columns), whole = (_borders(length, edge) for length in extent), Box(0, 0, *extent)
     centres = corners + size // 2
-    windows = []
+    tiles = []
     for (top, bottom), (left, right) in product(pairwise(rows), pairwise(columns)):
         core = Box(top, left, bottom, right)
-        if core.met_by(corners, size).any():
-            patterns = np.flatnonzero(core.grown(halo).met_by(corners, size))
-            owned = np.flatnonzero(((centres >= core[:2]) & (centres < core[2:])).all(1))
-            windows.append(Tile(core, _reach(corners[patterns], size).shared(whole), patterns, owned))
-    return TileLayout(windows, extent, halo)
+        if core.overlaps(corners, size).any():
+            patterns = np.flatnonzero(core.padded(halo).overlaps(corners, size))
+            central = np.flatnonzero(((centres >= core[:2]) & (centres < core[2:])).all(1))
+            tiles.append(Tile(core, _reach(corners[patterns], size).intersection(whole), patterns, central))
+    return TileLayout(tiles, extent, halo)
 
 
 def default_halo(half_width: float, size: int) -> int:
-    """Pixels after which the edge of a window is hardly felt, a multiple of the network's tiles.
+    """Return the halo beyond which the edge of a tile has little effect, pixels, a multiple of the network's stride.
 
-    Edges are felt through the probe, and through slow phases, which spread by many times the probe's half-width with
+    Edges act through the probe, and through slow phases, which spread by many times the probe's half-width with
     every pass. Fine detail agrees from one probe array on; slow phases of neighbours agree the better the wider it is.
 
     Args:
@@ -120,9 +124,12 @@ def default_halo(half_width: float, size: int) -> int:
 
 
 def blend_weight(core: Box, canvas: Box, whole: tuple[int, int], half: int) -> Float64[np.ndarray, "height width"]:
-    """Smooth weight of a window on its canvas: 1 inside its core, 1/2 at its border, 0 from `half` pixels beyond.
+    """Return the smooth weight of a tile: 1 inside its core, 1/2 at its border, 0 from `half` pixels beyond.
 
     Borders that are those of the whole canvas do not weaken it.
+
+    >>> blend_weight(Box(0, 0, 1, 4), Box(0, 0, 1, 8), (1, 8), 2).round(2)
+    array([[1.  , 1.  , 0.96, 0.69, 0.31, 0.04, 0.  , 0.  ]])
     """
     sides = [
         _ramp_along(low, high, start, stop, length, half)
@@ -140,7 +147,7 @@ def _ramp_along(low: int, high: int, start: int, stop: int, length: int, half: i
 
 
 def _borders(length: int, edge: int) -> list[int]:
-    """Borders of cores along an axis: multiples of the network's tiles, and the end of the canvas."""
+    """Return the borders of cores along an axis: multiples of the network's stride, and the end of the canvas."""
     count = max(1, -(-length // max(edge, STRIDE)))
     inner = {round(k * length / count / STRIDE) * STRIDE for k in range(1, count)}
     return sorted({0, length} | {place for place in inner if 0 < place < length})
@@ -156,20 +163,20 @@ GIB = 2**30
 PROCESS_BYTES = GIB // 2
 """The interpreter with its libraries, and batches of waves."""
 PIXEL_BYTES = 512
-"""For every pixel of a window's canvas: last states, gradient, maps, transforms, and the network's activations."""
+"""For every pixel of a tile's canvas: last iterates, gradient, maps, transforms, and the network's activations."""
 START_PIXEL_BYTES = 140
 """For every pixel of the grid that the start is found on."""
 WHOLE_PIXEL_BYTES = 30
 """For every pixel of the whole canvas: the result, its illumination and its weights."""
 MIN_TILE_PX = 64
-"""Windows are made no smaller than this, pixels."""
+"""Tiles are no smaller than this, pixels."""
 
 
 def tile_bytes(patterns: int, pixels: int, size: int) -> int:
-    """Memory that a process takes to solve a window.
+    """Return the memory that a process takes to solve a tile.
 
     Args:
-        patterns: Patterns of the window.
+        patterns: Patterns of the tile.
         pixels: Pixels of its canvas.
         size: Edge of a pattern, pixels.
     """
@@ -177,39 +184,40 @@ def tile_bytes(patterns: int, pixels: int, size: int) -> int:
 
 
 def plan_tiles(
-    scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, options: WindowOptions
+    scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, tiling: WindowOptions
 ) -> TileLayout:
-    """The fewest windows that a process can solve within its memory; those of the wanted size where one is given.
+    """Plan the smallest number of tiles that a process can solve within its memory; or tiles of a given size.
 
     Args:
         scan: The scan.
         corners: Integer patch corners (y, x) on the whole canvas.
         extent: Height and width of the whole canvas, pixels.
-        halo: Pixels around a core whose patterns a window takes too.
-        options: Memory, or size of the windows.
+        halo: Pixels around a core whose patterns a tile takes too.
+        tiling: Memory, or size of the tiles.
 
     Raises:
-        InputError: Where the memory does not suffice for the smallest windows, or for the canvas.
+        InputError: Where the memory does not suffice for the smallest tiles, or for the canvas.
     """
-    if options.window_px is not None:
-        return tile_canvas(corners, scan.size, extent, options.window_px, halo)
-    held = scan.counts.nbytes if isinstance(scan.counts, np.ndarray) else 0
-    budget = int(options.memory_gib * GIB)
+    if tiling.window_px is not None:
+        return tile_canvas(corners, scan.size, extent, tiling.window_px, halo)
+    counts_bytes = scan.counts.nbytes if isinstance(scan.counts, np.ndarray) else 0
+    budget = int(tiling.memory_gib * GIB)
 
     def layout_of(parts: int) -> TileLayout:
         return tile_canvas(corners, scan.size, extent, -(-max(extent) // parts), halo)
 
     def needed(layout: TileLayout) -> int:
-        windows = (tile_bytes(len(some.patterns), some.canvas.pixels, scan.size) for some in layout.windows)
-        return held + max(windows)
+        sizes = (tile_bytes(len(tile.patterns), tile.canvas.pixels, scan.size) for tile in layout.tiles)
+        return counts_bytes + max(sizes)
 
     if needed(one := layout_of(1)) <= budget:
         return one
     few, many = 1, max(1, max(extent) // MIN_TILE_PX)
-    least = max(needed(layout_of(many)), held + canvas_bytes(extent))
-    if least > budget:
-        found = f"{options.memory_gib:g} GiB"
-        raise InputError("--memory_gib", "", found, f"at least {least / GIB:.2f} GiB for a scan like {scan.source}")
+    min_bytes = max(needed(layout_of(many)), counts_bytes + canvas_bytes(extent))
+    if min_bytes > budget:
+        memory = f"{tiling.memory_gib:g} GiB"
+        expected = f"at least {min_bytes / GIB:.2f} GiB for a scan like {scan.source}"
+        raise InputError("--memory_gib", "", memory, expected)
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if needed(layout_of(middle)) <= budget else (middle, many)
@@ -217,6 +225,6 @@ def plan_tiles(
 
 
 def canvas_bytes(extent: tuple[int, int]) -> int:
-    """Memory that a process takes for what has the size of the whole canvas."""
+    """Return the memory that a process takes for arrays of the size of the whole canvas."""
     pixels = extent[0] * extent[1]
     return PROCESS_BYTES + WHOLE_PIXEL_BYTES * pixels + START_PIXEL_BYTES * min(pixels, MAX_FINE_PIXELS)

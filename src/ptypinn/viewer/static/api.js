@@ -1,4 +1,4 @@
-// Ask the server; failures carry its one line of explanation.
+// Requests to the server; errors have its one line of explanation.
 
 export class ServerError extends Error {
   constructor(status, text) {
@@ -7,27 +7,27 @@ export class ServerError extends Error {
   }
 }
 
-export async function ask(path, signal) {
-  const answer = await fetch(path, { signal, cache: "no-cache" });
-  if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({ error: answer.statusText }));
-  throw new ServerError(answer.status, told.error);
+export async function fetchChecked(path, signal) {
+  const response = await fetch(path, { signal, cache: "no-cache" });
+  if (response.ok) return response;
+  const content = await response.json().catch(() => ({ error: response.statusText }));
+  throw new ServerError(response.status, content.error);
 }
 
-export const askJson = async (path, signal) => (await ask(path, signal)).json();
+export const fetchJson = async (path, signal) => (await fetchChecked(path, signal)).json();
 
-export const pictureOf = (run) => run.picture.base;
+export const pictureUrl = (run) => run.picture.base;
 
-// Run a task again and again while the page is in sight; `due` tells how long to wait, in milliseconds.
-export function repeat(task, due) {
+// Repeat a task while the page is visible; `interval` returns the time to the next call, in milliseconds.
+export function repeat(task, interval) {
   let timer = 0;
-  const turn = async () => {
+  const run = async () => {
     clearTimeout(timer);
     if (!document.hidden) await task();
     clearTimeout(timer);
-    timer = setTimeout(turn, document.hidden ? 60_000 : due());
+    timer = setTimeout(run, document.hidden ? 60_000 : interval());
   };
-  document.addEventListener("visibilitychange", () => document.hidden || turn());
-  timer = setTimeout(turn, due());
-  return turn;
+  document.addEventListener("visibilitychange", () => document.hidden || run());
+  timer = setTimeout(run, interval());
+  return run;
 }

@@ -1,15 +1,15 @@
-// Where the view looks: world coordinates are object pixels, screen coordinates CSS pixels from the upper left.
+// Pan and zoom: world coordinates are object pixels, screen coordinates CSS pixels from the upper left corner.
 
-const CLOSEST = 64; // screen pixels per object pixel
+const MAX_SCALE = 64; // screen pixels per object pixel
 
 export class Camera {
   constructor() {
-    this.x = 0; // world point in the middle of the view
+    this.x = 0; // world point at the centre of the view
     this.y = 0;
     this.scale = 1; // screen pixels per object pixel
-    this.width = 1; // of the view
+    this.width = 1; // width of the view, CSS pixels
     this.height = 1;
-    this.bounds = { x: 0, y: 0, width: 1, height: 1 }; // what there is to see
+    this.bounds = { x: 0, y: 0, width: 1, height: 1 }; // bounding box of the pictures
   }
 
   toWorld(sx, sy) {
@@ -23,29 +23,29 @@ export class Camera {
   pan(dx, dy) {
     this.x -= dx / this.scale;
     this.y -= dy / this.scale;
-    this.keepInSight();
+    this.clampCentre();
   }
 
   zoomAt(sx, sy, factor) {
     const before = this.toWorld(sx, sy);
-    this.scale = Math.min(CLOSEST, Math.max(this.farthest() / 2, this.scale * factor));
+    this.scale = Math.min(MAX_SCALE, Math.max(this.fitScale() / 2, this.scale * factor));
     const after = this.toWorld(sx, sy);
     this.x += before.x - after.x;
     this.y += before.y - after.y;
-    this.keepInSight();
+    this.clampCentre();
   }
 
   fit() {
-    this.scale = this.farthest();
+    this.scale = this.fitScale();
     this.x = this.bounds.x + this.bounds.width / 2;
     this.y = this.bounds.y + this.bounds.height / 2;
   }
 
-  farthest() {
+  fitScale() {
     return 0.97 * Math.min(this.width / this.bounds.width, this.height / this.bounds.height);
   }
 
-  keepInSight() {
+  clampCentre() {
     const { x, y, width, height } = this.bounds;
     this.x = Math.min(x + width, Math.max(x, this.x));
     this.y = Math.min(y + height, Math.max(y, this.y));

@@ -4,7 +4,7 @@ import { rounded } from "./units.js";
 
 const MARGIN = { left: 46, right: 8, top: 8, bottom: 28 };
 
-// Lines are { x: [...], y: [...], colour: "--accent", dashed }; missing y values are null and leave a gap.
+// Lines are { x: [...], y: [...], colour: "--accent", dashed }; missing y values are null and appear as a gap.
 export function drawChart(canvas, lines, { xLabel, logarithmic = false, cursor = null }) {
   const ratio = devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -19,8 +19,8 @@ export function drawChart(canvas, lines, { xLabel, logarithmic = false, cursor =
   const xs = lines.flatMap((line) => line.x);
   const ys = lines.flatMap((line) => line.y.filter(good).map(value));
   if (!ys.length) return null;
-  const [x0, x1] = spread(extreme(Math.min, xs), extreme(Math.max, xs), 0);
-  const [y0, y1] = spread(extreme(Math.min, ys), extreme(Math.max, ys), 0.06);
+  const [x0, x1] = padRange(extreme(Math.min, xs), extreme(Math.max, xs), 0);
+  const [y0, y1] = padRange(extreme(Math.min, ys), extreme(Math.max, ys), 0.06);
   const px = (x) => MARGIN.left + ((x - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right);
   const py = (y) => height - MARGIN.bottom - ((y - y0) / (y1 - y0)) * (height - MARGIN.top - MARGIN.bottom);
   context.font = "11px system-ui, sans-serif";
@@ -67,23 +67,23 @@ function stroke(context, line, colour, px, py) {
   context.lineWidth = 1;
 }
 
-const extreme = (pick, values) => values.reduce((one, other) => pick(one, other));
+const extreme = (pick, values) => values.reduce((a, b) => pick(a, b)); // unlike Math.min(...values), of any length
 
-function spread(low, high, share) {
-  const room = high > low ? (high - low) * share : Math.abs(low) * 0.05 || 0.5;
-  return [low - room, high + room];
+function padRange(low, high, fraction) {
+  const margin = high > low ? (high - low) * fraction : Math.abs(low) * 0.05 || 0.5;
+  return [low - margin, high + margin];
 }
 
 const label = (value) =>
   Math.abs(value) >= 1e4 ? Number(value.toPrecision(2)).toExponential().replace("e+", "e") : rounded(value, 3);
 
-// Logarithms of round numbers: of powers of ten where there are many, of 1, 2 and 5 times them where there are few.
+// Logarithms of round numbers: powers of ten on a long axis, and 2 and 5 times them as well on a short one.
 function decades(low, high) {
   const steps = high - low > 3 ? [1] : [1, 2, 5];
   const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, k) => Math.floor(low) + k);
   const round = powers.flatMap((power) => steps.map((step) => power + Math.log10(step)));
-  const found = round.filter((tick) => tick >= low && tick <= high);
-  return found.length > 1 ? found : ticks(low, high, 3);
+  const inRange = round.filter((tick) => tick >= low && tick <= high);
+  return inRange.length > 1 ? inRange : ticks(low, high, 3);
 }
 
 function ticks(low, high, count) {

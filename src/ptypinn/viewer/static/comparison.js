@@ -1,68 +1,68 @@
-// Two runs compared: the second in the phase of the first, and the difference of both.
+// Comparison of two runs: the second in the phase of the first, and the difference of both.
 
-import { askJson, pictureOf } from "./api.js";
+import { fetchJson, pictureUrl } from "./api.js";
 import { rounded } from "./units.js";
 
 export class Comparison {
-  constructor(words) {
-    this.words = words;
+  constructor(note) {
+    this.note = note;
     this.clear();
   }
 
   clear() {
-    this.where = "";
-    this.pair = null;
-    this.words.hidden = true;
+    this.url = "";
+    this.comparison = null;
+    this.note.hidden = true;
   }
 
-  // Layers that there are only of two runs.
+  // Layers that only a comparison has.
   get layers() {
-    return this.pair?.difference.layers ?? [];
+    return this.comparison?.difference.layers ?? [];
   }
 
   get difference() {
-    return { id: "difference", name: "difference", picture: this.pair.difference };
+    return { id: "difference", name: "difference", picture: this.comparison.difference };
   }
 
-  isOf(layer) {
+  hasLayer(layer) {
     return this.layers.some(({ name }) => name === layer);
   }
 
-  // The runs as they are shown beside each other; null where one of them has a newer picture.
-  async of(runs) {
+  // Return the runs with the pictures to show side by side; null where one of them has a newer picture.
+  async align(runs) {
     const [first, second] = runs;
     if (!first.picture || !second?.picture) {
       this.clear();
       return runs.filter((run) => run.picture);
     }
-    const where = `${pictureOf(first)}/with/${second.id}/${second.picture.version}`;
-    if (where !== this.where) {
-      this.where = where;
-      this.words.hidden = false;
-      this.words.classList.remove("warn");
-      this.words.textContent = "Comparing …";
-      const found = await askJson(where).catch((error) => (error.status === 410 ? null : { refused: error.message }));
-      if (where !== this.where || !found) {
-        if (!found) this.where = "";
+    const url = `${pictureUrl(first)}/with/${second.id}/${second.picture.version}`;
+    if (url !== this.url) {
+      this.url = url;
+      this.note.hidden = false;
+      this.note.classList.remove("warn");
+      this.note.textContent = "Comparing …";
+      const result = await fetchJson(url).catch((error) => (error.status === 410 ? null : { refused: error.message }));
+      if (url !== this.url || !result) {
+        if (!result) this.url = "";
         return null;
       }
-      this.pair = found.refused ? null : found;
-      this.tell(found);
+      this.comparison = result.refused ? null : result;
+      this.describe(result);
     }
-    return [first, this.pair ? { ...second, picture: this.pair.turned } : second];
+    return [first, this.comparison ? { ...second, picture: this.comparison.aligned } : second];
   }
 
-  tell({ refused, phase_rad: phase, ramp_rad_per_px: ramp }) {
-    this.words.hidden = false;
-    this.words.classList.toggle("warn", Boolean(refused));
+  describe({ refused, phase_rad: phase, ramp_rad_per_px: ramp }) {
+    this.note.hidden = false;
+    this.note.classList.toggle("warn", Boolean(refused));
     if (refused) {
-      this.words.textContent = `Beside each other, but not subtracted: ${refused}.`;
+      this.note.textContent = `Shown side by side, but not subtracted: ${refused}.`;
       return;
     }
     const [y, x] = ramp.map((slope) => rounded(slope, 2));
-    const taken = `${rounded(phase, 3)} rad, and ${y} (down) and ${x} (across) rad per pixel, were added to the second`;
-    this.words.textContent =
-      `A phase factor and a phase ramp, which patterns leave open, are taken out by least squares: ${taken}. ` +
-      "Amplitudes are as they are.";
+    const correction = `${rounded(phase, 3)} rad, and ${y} (down) and ${x} (across) rad per pixel, were added to the second run`;
+    this.note.textContent =
+      `A phase factor and a phase ramp, which the patterns do not determine, were fitted by least squares: ${correction}. ` +
+      "Amplitudes are unchanged.";
   }
 }

@@ -1,10 +1,10 @@
-// Colour limits: a histogram with two handles, two numbers, a colour map, and a way back to the usual.
+// Colour limits: a histogram with two handles, two numbers, a colour map, and a reset to the default.
 
-import { askJson, pictureOf } from "./api.js";
+import { fetchJson, pictureUrl } from "./api.js";
 import { rounded } from "./units.js";
 
 export class Limits {
-  // `changed` is called with { low, high, map } when the user has chosen other ones.
+  // `changed` is called with { low, high, map } when the user changes them.
   constructor(root, changed) {
     this.changed = changed;
     const find = (name) => root.querySelector(`[data-limits=${name}]`);
@@ -14,19 +14,19 @@ export class Limits {
     this.map = find("map");
     this.strip = find("strip");
     this.legend = find("legend");
-    this.brightest = find("brightest");
+    this.maxAmplitude = find("max-amplitude");
     this.ends = { low: find("from"), high: find("to") };
-    this.chosen = {}; // by layer: what the user has set
+    this.custom = {}; // by layer: limits set by the user
     for (const end of ["low", "high"]) {
       this.handles[end].addEventListener("pointerdown", (event) => this.drag(event, end));
       this.handles[end].addEventListener("keydown", (event) => this.nudge(event, end));
       this.inputs[end].addEventListener("change", () => this.set({ [end]: Number(this.inputs[end].value) }));
     }
     this.map.addEventListener("change", () => this.set({ map: this.map.value }));
-    find("auto").addEventListener("click", () => {
-      delete this.chosen[this.layer.name];
+    find("default").addEventListener("click", () => {
+      delete this.custom[this.layer.name];
       this.present();
-      this.changed(this.look());
+      this.changed(this.display());
     });
     new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
@@ -39,56 +39,56 @@ export class Limits {
     this.inputs.low.disabled = layer.name === "complex";
     this.handles.low.hidden = layer.name === "complex";
     this.present();
-    const where = `${pictureOf(run)}/histogram/${layer.name}`;
-    if (where === this.where) return;
-    this.where = where;
+    const url = `${pictureUrl(run)}/histogram/${layer.name}`;
+    if (url === this.url) return;
+    this.url = url;
     try {
-      const found = await askJson(where);
-      if (this.where === where) this.histogram = found;
+      const histogram = await fetchJson(url);
+      if (this.url === url) this.histogram = histogram;
     } catch {
-      this.where = ""; // the run has changed; a newer histogram is on its way
+      this.url = ""; // the run has changed; the next update has a newer histogram
     }
     this.draw();
   }
 
-  look() {
-    const { low, high, map } = { ...this.layer, ...this.chosen[this.layer.name] };
+  display() {
+    const { low, high, map } = { ...this.layer, ...this.custom[this.layer.name] };
     return { low, high, map };
   }
 
   set(change) {
-    const look = { ...this.look(), ...change };
-    if (Number.isFinite(look.low) && Number.isFinite(look.high) && look.low < look.high) {
-      this.chosen[this.layer.name] = { ...this.chosen[this.layer.name], ...change };
-      this.changed(this.look());
+    const display = { ...this.display(), ...change };
+    if (Number.isFinite(display.low) && Number.isFinite(display.high) && display.low < display.high) {
+      this.custom[this.layer.name] = { ...this.custom[this.layer.name], ...change };
+      this.changed(this.display());
     }
     this.present();
   }
 
   present() {
-    const look = this.look();
+    const display = this.display();
     for (const end of ["low", "high"]) {
-      this.inputs[end].value = rounded(look[end]);
-      this.ends[end].textContent = `${rounded(look[end], 3)} ${this.layer.unit}`.trim();
+      this.inputs[end].value = rounded(display[end]);
+      this.ends[end].textContent = `${rounded(display[end], 3)} ${this.layer.unit}`.trim();
       const { low, high } = this.range();
-      const limits = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": look[end] };
+      const limits = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": display[end] };
       for (const [name, value] of Object.entries(limits)) this.handles[end].setAttribute(name, value);
-      this.handles[end].setAttribute("aria-valuetext", `${rounded(look[end])} ${this.layer.unit}`.trim());
+      this.handles[end].setAttribute("aria-valuetext", `${rounded(display[end])} ${this.layer.unit}`.trim());
     }
     const complex = this.layer.name === "complex";
-    this.map.value = look.map;
-    this.strip.src = `/api/maps/${complex ? "complex" : look.map}.png`;
+    this.map.value = display.map;
+    this.strip.src = `/api/maps/${complex ? "complex" : display.map}.png`;
     this.strip.classList.toggle("wheel", complex);
     if (complex) [this.ends.low.textContent, this.ends.high.textContent] = ["−π rad", "π rad"];
     this.legend.hidden = !complex;
-    this.brightest.textContent = rounded(look.high, 3);
+    this.maxAmplitude.textContent = rounded(display.high, 3);
     this.draw();
   }
 
   range() {
-    const look = this.look();
-    const { low, high } = this.histogram ?? look;
-    return { low: Math.min(low, look.low), high: Math.max(high, look.high) };
+    const display = this.display();
+    const { low, high } = this.histogram ?? display;
+    return { low: Math.min(low, display.low), high: Math.max(high, display.high) };
   }
 
   draw() {
@@ -100,22 +100,22 @@ export class Limits {
     const context = this.canvas.getContext("2d");
     context.scale(ratio, ratio);
     const range = this.range();
-    const across = (value) => ((value - range.low) / (range.high - range.low)) * width;
-    const look = this.look();
+    const toX = (value) => ((value - range.low) / (range.high - range.low)) * width;
+    const display = this.display();
     const style = getComputedStyle(this.canvas);
     if (this.histogram) {
       const { low, high, counts } = this.histogram;
-      const most = Math.max(1, ...counts);
+      const maxCount = Math.max(1, ...counts);
       counts.forEach((count, k) => {
         const from = low + (k / counts.length) * (high - low);
         const to = low + ((k + 1) / counts.length) * (high - low);
-        const inside = to > look.low && from < look.high;
+        const inside = to > display.low && from < display.high;
         context.fillStyle = style.getPropertyValue(inside ? "--accent" : "--line");
-        const tall = Math.sqrt(count / most) * (height - 2);
-        context.fillRect(across(from), height - tall, Math.max(1, across(to) - across(from) - 0.5), tall);
+        const barHeight = Math.sqrt(count / maxCount) * (height - 2);
+        context.fillRect(toX(from), height - barHeight, Math.max(1, toX(to) - toX(from) - 0.5), barHeight);
       });
     }
-    for (const end of ["low", "high"]) this.handles[end].style.left = `${across(look[end])}px`;
+    for (const end of ["low", "high"]) this.handles[end].style.left = `${toX(display[end])}px`;
   }
 
   drag(event, end) {
@@ -123,11 +123,11 @@ export class Limits {
     const handle = this.handles[end];
     handle.focus();
     handle.setPointerCapture(event.pointerId);
-    const range = this.range(); // held, so that the histogram does not run away under the pointer
+    const range = this.range(); // fixed during the drag: the histogram does not move under the pointer
     const box = this.canvas.getBoundingClientRect();
-    const move = (moved) => {
-      const share = Math.min(1, Math.max(0, (moved.clientX - box.left) / box.width));
-      this.set({ [end]: range.low + share * (range.high - range.low) });
+    const move = (moveEvent) => {
+      const fraction = Math.min(1, Math.max(0, (moveEvent.clientX - box.left) / box.width));
+      this.set({ [end]: range.low + fraction * (range.high - range.low) });
     };
     handle.addEventListener("pointermove", move);
     const stop = () => handle.removeEventListener("pointermove", move);
@@ -139,6 +139,6 @@ export class Limits {
     if (!direction) return;
     event.preventDefault();
     const range = this.range();
-    this.set({ [end]: this.look()[end] + direction * (range.high - range.low) * (event.shiftKey ? 0.1 : 0.01) });
+    this.set({ [end]: this.display()[end] + direction * (range.high - range.low) * (event.shiftKey ? 0.1 : 0.01) });
   }
 }

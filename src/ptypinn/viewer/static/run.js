@@ -1,90 +1,90 @@
-// The page of one run: joins the stage with its controls, and keeps up with a run in progress.
+// The page of one run: connects the canvas with its controls, and follows a run in progress.
 
 import { Comparison } from "./comparison.js";
-import { askJson, repeat } from "./api.js";
+import { fetchJson, repeat } from "./api.js";
 import { Gestures } from "./gestures.js";
 import { Limits } from "./limits.js";
 import { Patterns } from "./patterns.js";
 import { Profile } from "./profile.js";
-import { placeOf, Stage } from "./stage.js";
-import { Standing } from "./status.js";
+import { placePicture, Stage } from "./stage.js";
+import { StatusPanel } from "./status.js";
 import { Swipe } from "./swipe.js";
 import { metres, rounded } from "./units.js";
 import { Values } from "./values.js";
 
 const byId = (id) => document.getElementById(id);
-const [OFTEN, SELDOM] = [2000, 5000]; // milliseconds between looks at a run in progress or lost, and at one that is over
+const [ACTIVE_MS, IDLE_MS] = [2000, 5000]; // between requests: of a run in progress or without connection, and of a finished one
 
 const id = location.pathname.split("/").pop();
 const hash = new URLSearchParams(location.hash.slice(1));
 let runs = []; // the run, and the one to compare it with
-let current = false; // whether all that is known is shown
-let compared = []; // the same as they are shown, each with its place in the world of the first
+let current = false; // true if the page shows the newest pictures
+let sides = []; // the runs on show, each with its placement in the world of the first
 let layer = hash.get("layer") ?? "amplitude";
-let line = null; // being drawn: two world points
+let line = null; // line during a drag: two world points
 let hovered = null;
 let stage = null;
 
 const view = byId("view");
-const ask = () => stage.ask();
-const swipe = new Swipe(byId("swipe"), () => stage?.ask());
-const profile = new Profile(byId("profile"), () => stage?.ask());
-const patterns = new Patterns(byId("patterns"), ask);
-const standing = new Standing(byId("standing"), byId("badge"));
-const limits = new Limits(byId("colours"), () => stage.look(look()));
-const values = new Values(() => tell());
-const comparison = new Comparison(byId("aligned"));
+const redraw = () => stage.requestDraw();
+const swipe = new Swipe(byId("swipe"), () => stage?.requestDraw());
+const profile = new Profile(byId("profile"), () => stage?.requestDraw());
+const patterns = new Patterns(byId("patterns"), redraw);
+const statusPanel = new StatusPanel(byId("status"), byId("badge"));
+const limits = new Limits(byId("colours"), () => stage.setDisplay(display()));
+const values = new Values(() => updateReadout());
+const comparison = new Comparison(byId("alignment"));
 stage = new Stage(
   view,
   { swipe, profile, patterns, line: () => line, showPositions: () => byId("positions").checked },
   () => refresh(),
 );
 
-const look = () => ({ layer, ...limits.look(), dim: byId("dim").checked });
+const display = () => ({ layer, ...limits.display(), weak: byId("weak").checked });
 
-// Everything that depends on which runs there are, and in which state.
+// Update everything that depends on the runs and their pictures.
 async function present() {
-  let shown = await comparison.of(runs);
+  let shown = await comparison.align(runs);
   current = Boolean(shown);
-  if (!current) return; // one of them has gone on meanwhile: it is on its way
+  if (!current) return; // one of them has a newer picture: the next update shows it
   byId("empty").hidden = shown.length > 0;
-  byId("empty").textContent = runs[0].status === "running" ? "Nothing to see yet." : "This run has no object to show.";
-  byId("desk").toggleAttribute("data-picture", Boolean(runs[0].picture));
+  byId("empty").textContent = runs[0].status === "running" ? "No picture yet." : "This run has no object.";
+  byId("layout").toggleAttribute("data-picture", Boolean(runs[0].picture));
   if (!runs[0].picture) return;
-  const offered = [...runs[0].picture.layers, ...comparison.layers];
-  if (!offered.some(({ name }) => name === layer)) layer = offered[0].name;
+  const layers = [...runs[0].picture.layers, ...comparison.layers];
+  if (!layers.some(({ name }) => name === layer)) layer = layers[0].name;
   for (const choice of document.querySelectorAll("input[name=layer]")) {
     choice.checked = choice.value === layer;
-    choice.parentElement.hidden = !offered.some(({ name }) => name === choice.value);
+    choice.parentElement.hidden = !layers.some(({ name }) => name === choice.value);
   }
-  compared = shown.map((run) => ({ run, at: placeOf(run, shown[0]) }));
-  if (comparison.isOf(layer)) shown = [comparison.difference];
-  limits.show(shown[0], offered.find(({ name }) => name === layer));
+  sides = shown.map((run) => ({ run, place: placePicture(run, shown[0]) }));
+  if (comparison.hasLayer(layer)) shown = [comparison.difference];
+  limits.show(shown[0], layers.find(({ name }) => name === layer));
   byId("swipe").hidden = shown.length < 2;
   byId("left-name").hidden = byId("right-name").hidden = shown.length < 2;
   byId("left-name").textContent = runs[0].name;
   byId("right-name").textContent = shown[1]?.name ?? "";
-  byId("dim-choice").hidden = !offered.some(({ name }) => name === "illumination");
-  stage.present(shown, look());
+  byId("weak-choice").hidden = !layers.some(({ name }) => name === "illumination");
+  stage.present(shown, display());
   patterns.load(runs[0]);
-  profile.show(profile.line, compared, layer);
+  profile.show(profile.line, sides, layer);
   remember();
 }
 
 async function refresh() {
   try {
-    const wanted = [id, hash.get("with")].filter(Boolean);
-    const found = await Promise.all(wanted.map((one) => askJson(`/api/runs/${one}`)));
-    byId("lost").hidden = true;
+    const ids = [id, hash.get("with")].filter(Boolean);
+    const newRuns = await Promise.all(ids.map((runId) => fetchJson(`/api/runs/${runId}`)));
+    byId("connection-error").hidden = true;
     const before = runs;
-    runs = found;
-    standing.show(runs[0]);
+    runs = newRuns;
+    statusPanel.show(runs[0]);
     const key = (run) => `${run?.id} ${run?.picture?.version}`;
     const changed = runs.length !== before.length || runs.some((run, k) => key(run) !== key(before[k]));
     if (changed || !current) await present();
   } catch (error) {
-    byId("lost").hidden = false;
-    byId("lost").textContent = error.status ? error.message : "The viewer does not answer: is it still running?";
+    byId("connection-error").hidden = false;
+    byId("connection-error").textContent = error.status ? error.message : "No connection to the viewer: is it still running?";
     if (error.status === 404 && hash.has("with")) compareWith("");
   }
 }
@@ -92,7 +92,7 @@ async function refresh() {
 function compareWith(other) {
   if (other) hash.set("with", other);
   else hash.delete("with");
-  byId("with").value = other;
+  byId("other-run").value = other;
   refresh();
 }
 
@@ -101,46 +101,46 @@ function remember() {
   history.replaceState(null, "", `#${hash}`);
 }
 
-// The value under the pointer.
-function tell() {
-  const at = hovered && stage.under(hovered);
-  const words = byId("readout");
-  if (!at) {
-    words.textContent = "";
+// Show the value under the pointer.
+function updateReadout() {
+  const target = hovered && stage.pixelAt(hovered);
+  const readout = byId("readout");
+  if (!target) {
+    readout.textContent = "";
     return;
   }
-  const { run, x, y } = at;
+  const { run, x, y } = target;
   const pixel = run.picture.pixel_size_m;
-  const place = pixel ? `, ${metres(y * pixel, 4)}, ${metres(x * pixel, 4)}` : "";
-  const found = values.at(run, x, y);
+  const lengths = pixel ? `, ${metres(y * pixel, 4)}, ${metres(x * pixel, 4)}` : "";
+  const pixelValue = values.at(run, x, y);
   const inside = x >= 0 && y >= 0 && x < run.picture.width && y < run.picture.height;
-  const all = (one) => `amplitude ${rounded(one.amplitude)}, phase ${rounded(one.phase, 3)} rad`;
-  const told = (one) => (comparison.isOf(layer) ? `modulus of the difference ${rounded(one.amplitude)}` : all(one));
-  const value = found ? told(found) : "…";
-  words.textContent = inside ? `y ${Math.floor(y)}, x ${Math.floor(x)} px${place}: ${value}` : "";
+  const both = (one) => `amplitude ${rounded(one.amplitude)}, phase ${rounded(one.phase, 3)} rad`;
+  const describe = (one) => (comparison.hasLayer(layer) ? `modulus of the difference ${rounded(one.amplitude)}` : both(one));
+  const value = pixelValue ? describe(pixelValue) : "…";
+  readout.textContent = inside ? `y ${Math.floor(y)}, x ${Math.floor(x)} px${lengths}: ${value}` : "";
 }
 
-function setDrawing(on) {
-  gestures.drawing = on;
-  byId("line").setAttribute("aria-pressed", on);
-  view.classList.toggle("drawing", on);
+function setDrawing(active) {
+  gestures.drawing = active;
+  byId("line").setAttribute("aria-pressed", active);
+  view.classList.toggle("drawing", active);
 }
 
-function endLine(at) {
+function endLine(point) {
   const [from] = line;
-  const to = stage.camera.toWorld(at.x, at.y);
+  const to = stage.camera.toWorld(point.x, point.y);
   line = null;
   setDrawing(false);
-  const long = Math.hypot(to.x - from.x, to.y - from.y) * stage.camera.scale > 5;
-  if (long) profile.show([from, to], compared, layer);
-  ask();
+  const longEnough = Math.hypot(to.x - from.x, to.y - from.y) * stage.camera.scale > 5;
+  if (longEnough) profile.show([from, to], sides, layer);
+  redraw();
 }
 
-// A level line through the middle of the view, for those who do not drag.
+// Draw a horizontal line across the centre of the view; the keyboard alternative to a drag.
 function lineAcross() {
   const { camera } = stage;
-  const across = [0.1, 0.9].map((share) => camera.toWorld(share * camera.width, camera.height / 2));
-  profile.show(across, compared, layer);
+  const ends = [0.1, 0.9].map((fraction) => camera.toWorld(fraction * camera.width, camera.height / 2));
+  profile.show(ends, sides, layer);
 }
 
 const keys = {
@@ -155,49 +155,49 @@ const keys = {
 
 const gestures = new Gestures(view, {
   pan: (dx, dy) => stage.pan(dx, dy),
-  zoom: (at, factor) => stage.zoom(at, factor),
-  hover: (at) => {
-    hovered = at;
-    tell();
+  zoom: (point, factor) => stage.zoom(point, factor),
+  hover: (point) => {
+    hovered = point;
+    updateReadout();
   },
   leave: () => {
     hovered = null;
-    tell();
+    updateReadout();
   },
-  tap: (at) => {
-    hovered = at;
-    tell();
-    const place = stage.under(at);
-    if (!place) return;
-    const { at: first } = compared[0];
-    patterns.pickAt((place.world.x - first.x) / first.pixel, (place.world.y - first.y) / first.pixel);
+  tap: (point) => {
+    hovered = point;
+    updateReadout();
+    const target = stage.pixelAt(point);
+    if (!target) return;
+    const { place } = sides[0];
+    patterns.selectAt((target.world.x - place.x) / place.pixel, (target.world.y - place.y) / place.pixel);
   },
-  lineStart: (at) => {
-    line = [stage.camera.toWorld(at.x, at.y), stage.camera.toWorld(at.x, at.y)];
+  lineStart: (point) => {
+    line = [stage.camera.toWorld(point.x, point.y), stage.camera.toWorld(point.x, point.y)];
   },
-  lineMove: (at) => {
-    line[1] = stage.camera.toWorld(at.x, at.y);
-    ask();
+  lineMove: (point) => {
+    line[1] = stage.camera.toWorld(point.x, point.y);
+    redraw();
   },
   lineEnd: endLine,
   key: (key) => {
-    const act = keys[key] ?? keys[key.toLowerCase()];
-    act?.();
-    return Boolean(act);
+    const action = keys[key] ?? keys[key.toLowerCase()];
+    action?.();
+    return Boolean(action);
   },
 });
 
 function connect() {
-  const middle = () => ({ x: stage.camera.width / 2, y: stage.camera.height / 2 });
-  byId("closer").addEventListener("click", () => stage.zoom(middle(), 1.5));
-  byId("farther").addEventListener("click", () => stage.zoom(middle(), 1 / 1.5));
+  const centre = () => ({ x: stage.camera.width / 2, y: stage.camera.height / 2 });
+  byId("zoom-in").addEventListener("click", () => stage.zoom(centre(), 1.5));
+  byId("zoom-out").addEventListener("click", () => stage.zoom(centre(), 1 / 1.5));
   byId("fit").addEventListener("click", () => stage.fit());
   byId("true-size").addEventListener("click", () => stage.trueSize());
   byId("line").addEventListener("click", () => setDrawing(!gestures.drawing));
   byId("clear-line").addEventListener("click", () => profile.clear());
-  byId("positions").addEventListener("change", ask);
-  byId("dim").addEventListener("change", () => stage.look(look()));
-  byId("with").addEventListener("change", () => compareWith(byId("with").value));
+  byId("positions").addEventListener("change", redraw);
+  byId("weak").addEventListener("change", () => stage.setDisplay(display()));
+  byId("other-run").addEventListener("change", () => compareWith(byId("other-run").value));
   for (const choice of document.querySelectorAll("input[name=layer]")) {
     choice.addEventListener("change", () => {
       layer = choice.value;
@@ -206,16 +206,16 @@ function connect() {
   }
 }
 
-async function offerOthers() {
-  const { runs: all } = await askJson("/api/runs");
+async function listOtherRuns() {
+  const { runs: all } = await fetchJson("/api/runs");
   const others = all.filter((run) => run.id !== id && run.version);
-  byId("with").append(...others.map((run) => new Option(run.name, run.id)));
-  byId("with").value = hash.get("with") ?? "";
+  byId("other-run").append(...others.map((run) => new Option(run.name, run.id)));
+  byId("other-run").value = hash.get("with") ?? "";
   byId("compare").hidden = !others.length;
 }
 
 connect();
-offerOthers().catch(() => {});
+listOtherRuns().catch(() => {});
 await refresh();
-const busy = () => !byId("lost").hidden || runs.some((run) => run.status === "running");
-repeat(refresh, () => (busy() ? OFTEN : SELDOM));
+const active = () => !byId("connection-error").hidden || runs.some((run) => run.status === "running");
+repeat(refresh, () => (active() ? ACTIVE_MS : IDLE_MS));

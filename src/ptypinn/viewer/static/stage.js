@@ -1,19 +1,19 @@
-// The canvas: one run's picture, or two with an edge between them, and what lies over them.
+// The canvas: the picture of one run, or of two side by side, and the overlays.
 
 import { Camera } from "./camera.js";
 import { drawLine, drawPositions, drawScaleBar } from "./overlay.js";
 import { TiledPicture } from "./tiles.js";
 
-// Where a run's pixel (0, 0) lies in the world of the first run, and the size of its pixels there.
-export function placeOf(run, first) {
-  const [mine, other] = [first.picture.pixel_size_m, run.picture.pixel_size_m];
-  const pixel = mine && other ? other / mine : 1; // where one is not known, pixels lie on pixels
-  const [y, x] = run.picture.origin_px.map((place) => place * pixel);
+// Position of a run's pixel (0, 0) in the world of the first run, and its pixel size there.
+export function placePicture(run, first) {
+  const [reference, own] = [first.picture.pixel_size_m, run.picture.pixel_size_m];
+  const pixel = reference && own ? own / reference : 1; // where one is unknown, they count as equal
+  const [y, x] = run.picture.origin_px.map((origin) => origin * pixel);
   return { x, y, pixel };
 }
 
 export class Stage {
-  // `model` tells what to draw: patterns, profile, showPositions, swipe; `outdated` is called when the server has more.
+  // `model` has what is drawn: patterns, profile, showPositions, swipe; `outdated` is called when the server has a newer picture.
   constructor(view, model, outdated) {
     this.view = view;
     this.model = model;
@@ -21,26 +21,26 @@ export class Stage {
     this.context = this.canvas.getContext("2d");
     this.camera = new Camera();
     this.draw = this.draw.bind(this);
-    this.sides = []; // { run, at, picture }
+    this.sides = []; // { run, place, picture }
     this.outdated = outdated;
-    this.fitted = true; // follow the size of the view until somebody zooms or pans
+    this.fitted = true; // true until the user zooms or pans: fit the pictures to the view when it is resized
     new ResizeObserver(() => this.resize()).observe(view);
   }
 
-  // Put one run on the stage, or two to compare.
-  present(runs, look) {
+  // Show one run, or two side by side.
+  present(runs, display) {
     this.sides = runs.map((run) => {
-      const at = placeOf(run, runs[0]);
-      const known = this.sides.find((side) => side.run.id === run.id);
-      const picture = known?.picture ?? new TiledPicture(() => this.ask(), this.outdated);
-      picture.place(at.x, at.y, at.pixel);
-      return { run, at, picture };
+      const place = placePicture(run, runs[0]);
+      const side = this.sides.find((other) => other.run.id === run.id);
+      const picture = side?.picture ?? new TiledPicture(() => this.requestDraw(), this.outdated);
+      picture.place(place.x, place.y, place.pixel);
+      return { run, place, picture };
     });
-    const corners = this.sides.map(({ run, at }) => ({
-      left: at.x,
-      top: at.y,
-      right: at.x + run.picture.width * at.pixel,
-      bottom: at.y + run.picture.height * at.pixel,
+    const corners = this.sides.map(({ run, place }) => ({
+      left: place.x,
+      top: place.y,
+      right: place.x + run.picture.width * place.pixel,
+      bottom: place.y + run.picture.height * place.pixel,
     }));
     const [x, y] = [Math.min(...corners.map((one) => one.left)), Math.min(...corners.map((one) => one.top))];
     this.camera.bounds = {
@@ -49,17 +49,17 @@ export class Stage {
       height: Math.max(...corners.map((one) => one.bottom)) - y,
     };
     if (this.fitted) this.camera.fit();
-    this.look(look);
+    this.setDisplay(display);
   }
 
-  look(look) {
-    for (const { run, picture } of this.sides) picture.show(run, look);
-    this.ask();
+  setDisplay(display) {
+    for (const { run, picture } of this.sides) picture.show(run, display);
+    this.requestDraw();
   }
 
-  // Draw at the next opportunity.
-  ask() {
-    if (!this.asked) this.asked = requestAnimationFrame(this.draw);
+  // Draw in the next animation frame.
+  requestDraw() {
+    if (!this.frame) this.frame = requestAnimationFrame(this.draw);
   }
 
   resize() {
@@ -75,19 +75,19 @@ export class Stage {
   pan(dx, dy) {
     this.fitted = false;
     this.camera.pan(dx, dy);
-    this.ask();
+    this.requestDraw();
   }
 
-  zoom(at, factor) {
+  zoom(point, factor) {
     this.fitted = false;
-    this.camera.zoomAt(at.x, at.y, factor);
-    this.ask();
+    this.camera.zoomAt(point.x, point.y, factor);
+    this.requestDraw();
   }
 
   fit() {
     this.fitted = true;
     this.camera.fit();
-    this.ask();
+    this.requestDraw();
   }
 
   // One screen pixel per object pixel.
@@ -96,36 +96,36 @@ export class Stage {
   }
 
   // The run under a screen point, and the point in its own pixels.
-  under(at) {
-    const side = this.sides[this.sides.length > 1 && at.x > this.edge() ? 1 : 0];
+  pixelAt(point) {
+    const side = this.sides[this.sides.length > 1 && point.x > this.edge() ? 1 : 0];
     if (!side) return null;
-    const world = this.camera.toWorld(at.x, at.y);
-    return { ...side, world, x: (world.x - side.at.x) / side.at.pixel, y: (world.y - side.at.y) / side.at.pixel };
+    const world = this.camera.toWorld(point.x, point.y);
+    return { ...side, world, x: (world.x - side.place.x) / side.place.pixel, y: (world.y - side.place.y) / side.place.pixel };
   }
 
   edge() {
-    return this.model.swipe.share * this.camera.width;
+    return this.model.swipe.fraction * this.camera.width;
   }
 
   draw() {
-    cancelAnimationFrame(this.asked);
-    this.asked = 0;
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
     const { context, camera, ratio } = this;
     if (!this.sides.length || !ratio) return;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, camera.width, camera.height);
     const [first, second] = this.sides.map(({ picture }) => picture);
     const edge = second ? this.edge() : camera.width;
-    this.clipped(0, edge, () => first.draw(context, camera, ratio));
-    if (second) this.clipped(edge, camera.width, () => second.draw(context, camera, ratio));
+    this.drawClipped(0, edge, () => first.draw(context, camera, ratio));
+    if (second) this.drawClipped(edge, camera.width, () => second.draw(context, camera, ratio));
     const { patterns, profile, showPositions } = this.model;
-    if (patterns.book) drawPositions(context, camera, placeOf(patterns.run, patterns.run), patterns.book, patterns.picked, showPositions());
-    drawLine(context, camera, this.model.line() ?? profile.line, profile.markedPoint());
+    if (patterns.scan) drawPositions(context, camera, placePicture(patterns.run, patterns.run), patterns.scan, patterns.selected, showPositions());
+    drawLine(context, camera, this.model.line() ?? profile.line, profile.markerPoint());
     drawScaleBar(context, camera, this.sides[0].run.picture.pixel_size_m);
-    this.view.dataset.drawn = this.sides.every(({ picture }) => picture.waiting === 0) ? "whole" : "partly";
+    this.view.dataset.drawn = this.sides.every(({ picture }) => picture.waiting === 0) ? "complete" : "partial";
   }
 
-  clipped(from, to, draw) {
+  drawClipped(from, to, draw) {
     if (to <= from) return;
     this.context.save();
     this.context.beginPath();

@@ -1,41 +1,41 @@
-// How a run stands: badge, progress, figures, warnings, convergence and log.
+// Status of a run: badge, progress, metrics, warnings, convergence and log.
 
 import { drawChart } from "./chart.js";
 
 export const STATUS = {
   finished: "finished",
   running: "in progress",
-  silent: "no sign of life",
+  silent: "no recent output",
   failed: "failed",
   file: "file",
 };
 
 const CHANGED = {
   finished: "Finished",
-  running: "Last sign of life",
-  silent: "Last sign of life",
+  running: "Last output",
+  silent: "Last output",
   failed: "Failed",
   file: "Written",
 };
 
-export function badgeOf(run) {
+export function statusBadge(run) {
   if (run.warnings?.length) return [`${run.warnings.length} warning${run.warnings.length > 1 ? "s" : ""}`, "warn"];
   if (run.status === "finished" && run.warnings) return ["no warning", "good"];
   return [STATUS[run.status], { running: "live", failed: "warn", silent: "warn" }[run.status] ?? ""];
 }
 
-export function when(iso) {
+export function formatDate(iso) {
   const time = new Date(iso);
   return Number.isNaN(time.getTime()) ? "" : time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
 
 export function element(tag, content, options = {}) {
-  const made = Object.assign(document.createElement(tag), options);
-  made.append(...[content].flat().filter((part) => part !== ""));
-  return made;
+  const node = Object.assign(document.createElement(tag), options);
+  node.append(...[content].flat().filter((part) => part !== ""));
+  return node;
 }
 
-export class Standing {
+export class StatusPanel {
   constructor(root, badge) {
     this.root = root;
     this.badge = badge;
@@ -45,25 +45,25 @@ export class Standing {
 
   show(run) {
     this.run = run;
-    const [text, kind] = badgeOf(run);
+    const [text, kind] = statusBadge(run);
     this.badge.textContent = text;
     this.badge.className = `badge ${kind}`;
-    const { done, total, stage, text: pace } = run.progress;
-    const live = ["running", "silent"].includes(run.status);
-    this.find("progress").hidden = !(live && total);
-    if (live && total) {
+    const { done, total, stage, text: rate } = run.progress;
+    const active = ["running", "silent"].includes(run.status);
+    this.find("progress").hidden = !(active && total);
+    if (active && total) {
       Object.assign(this.find("bar"), { max: total, value: done });
-      this.find("pace").textContent = `${stage} ${done} of ${total}${pace ? ` · ${pace}` : ""}`;
+      this.find("progress-text").textContent = `${stage} ${done} of ${total}${rate ? ` · ${rate}` : ""}`;
     }
     this.find("report").hidden = !run.report;
     this.find("report").href = `/run/${run.id}/report`;
-    const changed = `${CHANGED[run.status]} ${when(run.changed)}`;
-    this.find("when").textContent = [run.stage, changed].filter(Boolean).join(" · ");
-    this.find("figures").replaceChildren(...run.figures.map(({ label, value, unit, meaning }) =>
+    const changed = `${CHANGED[run.status]} ${formatDate(run.changed)}`;
+    this.find("date").textContent = [run.stage, changed].filter(Boolean).join(" · ");
+    this.find("metrics").replaceChildren(...run.metrics.map(({ label, value, unit, meaning }) =>
       element("div", [element("dt", label), element("dd", `${value} ${unit}`.trim())], { title: meaning })));
     this.find("warnings").replaceChildren(...(run.warnings ?? []).map((text) => element("li", text)));
-    this.find("trouble").textContent = run.trouble ?? "";
-    this.find("trouble").hidden = !run.trouble;
+    this.find("error").textContent = run.error ?? "";
+    this.find("error").hidden = !run.error;
     const log = this.find("log");
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
     log.textContent = run.log.join("\n");
@@ -83,6 +83,6 @@ export class Standing {
     const positive = lines.every((line) => line.y.every((value) => value > 0));
     const xLabel = "train_loss" in this.run.curves ? "epoch" : "iteration";
     drawChart(this.find("curve"), lines, { xLabel, logarithmic: positive });
-    this.find("curve-words").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
+    this.find("curve-legend").textContent = lines.map(({ name }) => name.replaceAll("_", " ")).join(", dashed: ");
   }
 }

@@ -1,83 +1,83 @@
-// One run's picture, drawn from tiles: the sharpest that have come, of the look before where the new one has not.
+// The picture of one run, drawn from tiles: the finest that have arrived, with the previous display until the new ones arrive.
 
-import { pictureOf } from "./api.js";
+import { pictureUrl } from "./api.js";
 
-const MOST_TILES = 800;
-const RETRY = 3000; // milliseconds
-const SMOOTH_UP_TO = 2; // screen pixels per picture pixel; beyond, pixels are seen as squares
+const MAX_TILES = 800;
+const RETRY_MS = 3000;
+const MAX_SMOOTH_SCALE = 2; // screen pixels per picture pixel; above, pixels are drawn as squares
 
 export class TiledPicture {
   // `changed` is called when there is more to draw, `outdated` when the server has a newer picture.
   constructor(changed, outdated) {
     this.changed = changed;
     this.outdated = outdated;
-    this.tiles = new Map(); // by address, in the order of their last use
-    this.looks = []; // address prefix and query of the look, newest first, and of the one before
+    this.tiles = new Map(); // by URL, in the order of their last use
+    this.displays = []; // URL prefix and query of the current display and of the previous one
     this.next = null;
   }
 
-  // Place of the picture's pixel (0, 0) in the world, and the size of its pixels there.
+  // Set the position of the picture's pixel (0, 0) in the world, and its pixel size there.
   place(x, y, pixel) {
-    this.at = { x, y, pixel };
+    this.position = { x, y, pixel };
   }
 
-  show(run, look) {
+  show(run, display) {
     const { tile, levels, width, height } = run.picture;
-    const query = new URLSearchParams({ low: look.low, high: look.high, map: look.map });
-    if (look.dim) query.set("dim", "1");
-    const wanted = { base: `${pictureOf(run)}/tiles/${look.layer}`, query: `?${query}`, tile, levels, width, height };
-    if (this.looks.length && same(this.looks[0], wanted)) this.next = null;
-    else if (this.waiting > 0) this.next = wanted; // one after the other, so that a dragged limit piles up no requests
-    else this.adopt(wanted);
+    const query = new URLSearchParams({ low: display.low, high: display.high, map: display.map });
+    if (display.weak) query.set("weak", "1");
+    const requested = { base: `${pictureUrl(run)}/tiles/${display.layer}`, query: `?${query}`, tile, levels, width, height };
+    if (this.displays.length && isSame(this.displays[0], requested)) this.next = null;
+    else if (this.waiting > 0) this.next = requested; // one at a time: dragging a limit does not queue requests
+    else this.adopt(requested);
   }
 
-  adopt(look) {
+  adopt(display) {
     this.next = null;
-    const fits = (old) => old.width === look.width && old.height === look.height;
-    this.looks = [look, ...this.looks.slice(0, 1).filter(fits)];
+    const sameSize = (old) => old.width === display.width && old.height === display.height;
+    this.displays = [display, ...this.displays.slice(0, 1).filter(sameSize)];
     this.changed();
   }
 
   draw(context, camera, ratio) {
     this.waiting = 0;
-    const look = this.looks[0];
-    if (!look) return;
-    const scale = camera.scale * this.at.pixel;
-    const level = Math.min(look.levels - 1, Math.max(0, Math.floor(Math.log2(1 / (scale * ratio)) + 0.01)));
-    const side = look.tile * 2 ** level;
+    const display = this.displays[0];
+    if (!display) return;
+    const scale = camera.scale * this.position.pixel;
+    const level = Math.min(display.levels - 1, Math.max(0, Math.floor(Math.log2(1 / (scale * ratio)) + 0.01)));
+    const side = display.tile * 2 ** level;
     const from = camera.toWorld(0, 0);
     const to = camera.toWorld(camera.width, camera.height);
     const span = (low, high, offset, length) => {
-      const first = Math.floor((low - offset) / this.at.pixel / side);
-      const last = Math.floor((high - offset) / this.at.pixel / side);
+      const first = Math.floor((low - offset) / this.position.pixel / side);
+      const last = Math.floor((high - offset) / this.position.pixel / side);
       return [Math.max(0, first), Math.min(Math.ceil(length / side) - 1, last)];
     };
-    const [top, bottom] = span(from.y, to.y, this.at.y, look.height);
-    const [left, right] = span(from.x, to.x, this.at.x, look.width);
-    context.imageSmoothingEnabled = scale * 2 ** level * ratio < SMOOTH_UP_TO;
+    const [top, bottom] = span(from.y, to.y, this.position.y, display.height);
+    const [left, right] = span(from.x, to.x, this.position.x, display.width);
+    context.imageSmoothingEnabled = scale * 2 ** level * ratio < MAX_SMOOTH_SCALE;
     for (let row = top; row <= bottom; row++) {
       for (let column = left; column <= right; column++) this.drawTile(context, camera, level, row, column);
     }
     if (!this.waiting && this.next) this.adopt(this.next);
-    this.forget();
+    this.evict();
   }
 
   drawTile(context, camera, level, row, column) {
-    const wanted = this.fetch(this.looks[0], level, row, column);
-    if (!wanted.done) this.waiting += 1;
-    const found = this.best(level, row, column);
-    if (!found) return;
-    const { image, up } = found;
-    const side = this.looks[0].tile;
+    const tile = this.fetch(this.displays[0], level, row, column);
+    if (!tile.done) this.waiting += 1;
+    const available = this.finestAvailable(level, row, column);
+    if (!available) return;
+    const { image, up } = available;
+    const side = this.displays[0].tile;
     const part = side / 2 ** up;
     const sx = (column % 2 ** up) * part;
     const sy = (row % 2 ** up) * part;
     const sw = Math.min(part, image.naturalWidth - sx);
     const sh = Math.min(part, image.naturalHeight - sy);
     if (sw <= 0 || sh <= 0) return;
-    const size = 2 ** level * this.at.pixel * camera.scale;
+    const size = 2 ** level * this.position.pixel * camera.scale;
     const corner = camera.toScreen(
-      this.at.x + column * side * 2 ** level * this.at.pixel, this.at.y + row * side * 2 ** level * this.at.pixel);
+      this.position.x + column * side * 2 ** level * this.position.pixel, this.position.y + row * side * 2 ** level * this.position.pixel);
     const right = Math.round(corner.x + sw * 2 ** up * size);
     const bottom = Math.round(corner.y + sh * 2 ** up * size);
     const x = Math.round(corner.x);
@@ -85,21 +85,21 @@ export class TiledPicture {
     context.drawImage(image, sx, sy, sw, sh, x, y, Math.max(1, right - x), Math.max(1, bottom - y));
   }
 
-  // The tile itself, or the part of a coarser one; of the look before where the new one has nothing yet.
-  best(level, row, column) {
-    for (const look of this.looks) {
-      for (let up = 0; level + up < look.levels; up++) {
-        const tile = this.tiles.get(address(look, level + up, row >> up, column >> up));
+  // The tile itself, or the part of a coarser one; with the previous display where the current one has none yet.
+  finestAvailable(level, row, column) {
+    for (const display of this.displays) {
+      for (let up = 0; level + up < display.levels; up++) {
+        const tile = this.tiles.get(tileUrl(display, level + up, row >> up, column >> up));
         if (tile?.done && tile.image.naturalWidth) return { image: tile.image, up };
       }
     }
     return null;
   }
 
-  fetch(look, level, row, column) {
-    const where = address(look, level, row, column);
-    let tile = this.tiles.get(where);
-    if (tile) this.tiles.delete(where);
+  fetch(display, level, row, column) {
+    const url = tileUrl(display, level, row, column);
+    let tile = this.tiles.get(url);
+    if (tile) this.tiles.delete(url);
     else {
       tile = { image: new Image(), done: false };
       tile.image.onload = () => {
@@ -107,25 +107,25 @@ export class TiledPicture {
         this.changed();
       };
       tile.image.onerror = () => {
-        tile.done = true; // counts as arrived, so that the next look is not held up; asked for again a little later
-        setTimeout(() => this.tiles.delete(where), RETRY);
+        tile.done = true; // counts as arrived, so that the next display can follow; requested again later
+        setTimeout(() => this.tiles.delete(url), RETRY_MS);
         this.outdated();
         this.changed();
       };
-      tile.image.src = where;
+      tile.image.src = url;
     }
-    this.tiles.set(where, tile);
+    this.tiles.set(url, tile);
     return tile;
   }
 
-  forget() {
-    for (const where of this.tiles.keys()) {
-      if (this.tiles.size <= MOST_TILES) break;
-      this.tiles.delete(where);
+  evict() {
+    for (const url of this.tiles.keys()) {
+      if (this.tiles.size <= MAX_TILES) break;
+      this.tiles.delete(url);
     }
   }
 }
 
-const address = (look, level, row, column) => `${look.base}/${level}/${row}/${column}.png${look.query}`;
+const tileUrl = (display, level, row, column) => `${display.base}/${level}/${row}/${column}.png${display.query}`;
 
-const same = (one, other) => one.base === other.base && one.query === other.query;
+const isSame = (a, b) => a.base === b.base && a.query === b.query;

@@ -1,4 +1,4 @@
-// Numbers for people: lengths with the prefix that suits them, and round scale bars.
+// Format numbers: lengths with an SI prefix, and scale bars of a round length.
 
 const PREFIXES = [[1, "m"], [1e-3, "mm"], [1e-6, "µm"], [1e-9, "nm"], [1e-12, "pm"]];
 
@@ -7,10 +7,10 @@ export function metres(length, digits = 3) {
   return `${rounded(length / scale, digits)} ${unit}`;
 }
 
-// One prefix for a whole axis that reaches so far.
-export function axisUnit(reach, pixelSize) {
+// One SI prefix for all labels of an axis of this length.
+export function axisUnit(length, pixelSize) {
   if (!pixelSize) return { factor: 1, unit: "px" };
-  const [scale, unit] = PREFIXES.find(([size]) => reach * pixelSize >= size) ?? PREFIXES.at(-1);
+  const [scale, unit] = PREFIXES.find(([size]) => length * pixelSize >= size) ?? PREFIXES.at(-1);
   return { factor: pixelSize / scale, unit };
 }
 
@@ -21,10 +21,10 @@ export function rounded(value, digits = 4) {
   return (plain ? String(near) : near.toExponential()).replace("e+", "e");
 }
 
-// A length of 1, 2 or 5 times a power of ten that is at most so long on the screen.
-export function scaleBar(longest, scale, pixelSize) {
+// A length of 1, 2 or 5 times a power of ten, at most `maxLength` screen pixels long.
+export function scaleBar(maxLength, scale, pixelSize) {
   const pixel = pixelSize || 1;
-  const target = (longest / scale) * pixel;
+  const target = (maxLength / scale) * pixel;
   const decade = 10 ** Math.floor(Math.log10(target));
   const length = decade * [5, 2, 1].find((step) => step * decade <= target * (1 + 1e-9));
   const label = pixelSize ? metres(length) : `${rounded(length)} px`;

@@ -1,8 +1,8 @@
-// Complex values of single pixels, fetched in blocks that stay at hand.
+// Complex values of single pixels, requested in blocks and cached.
 
-import { ask, pictureOf } from "./api.js";
+import { fetchChecked, pictureUrl } from "./api.js";
 
-const MOST_BLOCKS = 64;
+const MAX_BLOCKS = 64;
 
 export class Values {
   constructor(changed) {
@@ -10,31 +10,31 @@ export class Values {
     this.blocks = new Map();
   }
 
-  // Amplitude and phase (radians, relative to the mean phase) at a pixel; null while they are on their way.
+  // Amplitude and phase (radians, relative to the mean phase) at a pixel; null until they arrive.
   at(run, x, y) {
     const { width, height, block, phase_rad: mean } = run.picture;
     if (!(x >= 0 && y >= 0 && x < width && y < height)) return null;
     const [row, column] = [Math.floor(y / block), Math.floor(x / block)];
-    const values = this.block(`${pictureOf(run)}/blocks/${row}/${column}`);
+    const values = this.block(`${pictureUrl(run)}/blocks/${row}/${column}`);
     if (!values) return null;
-    const across = Math.min(block, width - column * block);
-    const place = 2 * ((Math.floor(y) - row * block) * across + Math.floor(x) - column * block);
-    const [re, im] = [values[place], values[place + 1]];
+    const blockWidth = Math.min(block, width - column * block);
+    const index = 2 * ((Math.floor(y) - row * block) * blockWidth + Math.floor(x) - column * block);
+    const [re, im] = [values[index], values[index + 1]];
     const phase = Math.atan2(im, re) - mean;
     return { amplitude: Math.hypot(re, im), phase: phase - 2 * Math.PI * Math.round(phase / (2 * Math.PI)) };
   }
 
-  block(where) {
-    if (this.blocks.has(where)) return this.blocks.get(where);
-    this.blocks.set(where, null);
-    ask(where)
-      .then((answer) => answer.arrayBuffer())
+  block(url) {
+    if (this.blocks.has(url)) return this.blocks.get(url);
+    this.blocks.set(url, null);
+    fetchChecked(url)
+      .then((response) => response.arrayBuffer())
       .then((bytes) => {
-        this.blocks.set(where, new Float32Array(bytes));
+        this.blocks.set(url, new Float32Array(bytes));
         this.changed();
       })
-      .catch(() => this.blocks.delete(where));
-    if (this.blocks.size > MOST_BLOCKS) this.blocks.delete(this.blocks.keys().next().value);
+      .catch(() => this.blocks.delete(url));
+    if (this.blocks.size > MAX_BLOCKS) this.blocks.delete(this.blocks.keys().next().value);
     return null;
   }
 }

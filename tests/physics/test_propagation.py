@@ -1,0 +1,81 @@
+"""Laws of the forward model's adjoint, for every propagator, and of the seam through which another one goes in."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn.physics.forward import FAR_FIELD, ForwardModel, detect
+from ptypinn.physics.propagation import FarField, Propagator
+
+
+@dataclass(frozen=True)
+class Defocus:
+    """Angular-spectrum propagation over a short distance, as a package from outside would write it."""
+
+    phase_rad: float = 0.7
+
+    def _kernel(self, size):
+        q = torch.fft.fftfreq(size, dtype=torch.float64)
+        return torch.polar(torch.ones(size, size, dtype=torch.float64), self.phase_rad * (q[:, None] ** 2 + q**2))
+
+    def propagate(self, waves):
+        return torch.fft.ifft2(torch.fft.fft2(waves) * self._kernel(waves.shape[-1]))
+
+    def adjoint(self, fields):
+        return torch.fft.ifft2(torch.fft.fft2(fields) * self._kernel(fields.shape[-1]).conj())
+
+
+PROPAGATORS = [FarField(), Defocus()]
+
+
+def draw(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.complex128)
+
+
+def inner(a, b):
+    return torch.vdot(a.reshape(-1), b.reshape(-1))
+
+
+@pytest.mark.parametrize("propagator", PROPAGATORS, ids=lambda propagator: type(propagator).__name__)
+@given(seed=st.integers(0, 999), modes=st.integers(1, 3), one_probe=st.booleans())
+def test_adjoints_of_the_model_pass_the_dot_product_test(propagator, seed, modes, one_probe):
+    assert isinstance(propagator, Propagator)
+    model, batch = ForwardModel(propagator), 3
+    patches, probes = draw((batch, 8, 8), seed), draw((1 if one_probe else batch, modes, 8, 8), seed + 1)
+    other, step = draw((batch, modes, 8, 8), seed + 2), draw((batch, 8, 8), seed + 3)
+    weight = torch.rand((batch, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    diffraction = model.diffract(patches, probes)
+    waves = model.exit_residual(diffraction._replace(fields=other.clone()), weight)
+    along_object = model.diffract(step, probes).fields
+    left = inner(other * weight[:, None], along_object)
+    torch.testing.assert_close(left, inner(model.object_adjoint(diffraction, waves), step))
+
+    probe_step = draw((batch, modes, 8, 8), seed + 4)
+    along_probe = model.diffract(patches, probe_step).fields
+    left = inner(other * weight[:, None], along_probe)
+    torch.testing.assert_close(left, inner(model.probe_adjoint(diffraction, waves), probe_step))
+
+
+@pytest.mark.parametrize("propagator", PROPAGATORS, ids=lambda propagator: type(propagator).__name__)
+def test_residual_of_the_model_is_the_gradient_that_autograd_takes(propagator):
+    model = ForwardModel(propagator)
+    patches, probes = draw((2, 8, 8), 0).requires_grad_(), draw((2, 2, 8, 8), 1).requires_grad_()
+    weight = torch.rand((2, 8, 8), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    loss = -(weight * model.predict_counts(patches, probes)).sum()
+    by_object, by_probe = torch.autograd.grad(loss, (patches, probes))
+    with torch.no_grad():
+        diffraction = model.diffract(patches, probes)
+        waves = model.exit_residual(diffraction, weight)
+        torch.testing.assert_close(2 * model.object_adjoint(diffraction, waves), -by_object)
+        torch.testing.assert_close(2 * model.probe_adjoint(diffraction, waves), -by_probe)
+
+
+def test_vacuum_is_the_model_of_an_object_that_is_one_everywhere():
+    probe = draw((2, 8, 8), 0)
+    ones = torch.ones((1, 8, 8), dtype=probe.dtype)
+    torch.testing.assert_close(FAR_FIELD.predict_vacuum(probe), FAR_FIELD.predict_counts(ones, probe[None])[0])
+    torch.testing.assert_close(detect(FAR_FIELD.diffract(ones, probe[None]).fields)[0], FAR_FIELD.predict_vacuum(probe))
