@@ -45,7 +45,7 @@ def main() -> None:
 def measure(scene: Scene, start: str, epochs: int) -> dict[str, object]:
     """Return errors and deviances before and after fine-tuning on a scene."""
     scan, comparison, started = scene.scan(), TruthComparison.of_scene(scene), time.process_time()
-    config = pp.FinetuneConfig(start=start, epochs=epochs, refine_probe=False, device="cpu")
+    config = pp.FinetuneConfig(init_weights=start, epochs=epochs, refine_probe=False, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         tuned = load_weights(pp.finetune(scan, config, output_dir=folder))
     cpu_s = time.process_time() - started

@@ -148,7 +148,7 @@ def _fine_tuned(scan: ScanData, weights: Path | None, options: dict[str, Any]) -
     from ptypinn.config.finetune import FinetuneConfig
     from ptypinn.stages.finetune import finetune
 
-    config = FinetuneConfig(start="shipped" if weights is None else str(weights), **options)
+    config = FinetuneConfig(init_weights="shipped" if weights is None else str(weights), **options)
     with TemporaryDirectory() as folder:
         return load_weights(finetune(scan, config, output_dir=folder))
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptypinn.config.reconstruct import WindowOptions
+from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import load_weights
 from ptypinn.physics.forward import FAR_FIELD
@@ -87,7 +87,7 @@ def measure(patterns: int, rounds: int, memory_gib: float) -> dict[str, object]:
         UnrolledOptions(refine_probe=False),
         rounds,
         torch.device("cpu"),
-        windows=WindowOptions(memory_gib=memory_gib),
+        windows=TilingConfig(memory_gib=memory_gib),
     )
     total = time.process_time() - started
     passes = PASSES * rounds

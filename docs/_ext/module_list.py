@@ -1,7 +1,8 @@
 """The reference of the modules, written from the packages themselves so that it cannot be stale.
 
 A line such as `<!-- modules: physics, solvers.unrolled -->` is replaced by one section per public module of these
-packages, in the order of the line; a name that is no package is that module alone. Names that another page of the reference has are left to it.
+packages, in the order of the line; a name that is no package is that module alone. Names that are documented on
+another page of the reference are excluded.
 """
 
 from __future__ import annotations

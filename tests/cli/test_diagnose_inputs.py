@@ -65,7 +65,7 @@ NOTED = {
     "photons negative": ({"scan": {"options": {"photons": -1}}}, "photons"),
     "an unknown format": ({"scan": {"options": {"format": "tiff"}}}, "format"),
     "a list for a format": ({"scan": {"options": {"format": []}}}, "format"),
-    "a budget of text": ({"scan": {"options": {"memory_budget_MB": "x"}}}, "memory_budget_MB"),
+    "a budget of text": ({"scan": {"options": {"memory_budget_gib": "x"}}}, "memory_budget_gib"),
     "contradictory options": ({"scan": {"options": {"calibration": "none", "photons": 5}}}, "together"),
     "a ledger of the model that is none": ({"model": {"scale": "x", "model": 5}}, "ledger of the training"),
     "entries of the model's ledger": ({"model": {"scale": [1, "x"]}}, "2 entries of the ledger of the training"),

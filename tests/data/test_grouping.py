@@ -27,15 +27,15 @@ def random_scan(count=30, seed=0, size=16):
 
 
 @given(COUNTS, GRIDS, st.integers(1, 12), SEEDS)
-def test_every_pattern_leads_one_group_of_its_neighbours(count, gridsize, neighbor_count, seed):
+def test_every_pattern_leads_one_group_of_its_neighbours(count, gridsize, neighbour_count, seed):
     positions = positions_of(count, seed)
-    groups = group_neighbours(positions, gridsize, neighbor_count, seed=seed)
+    groups = group_neighbours(positions, gridsize, neighbour_count, seed=seed)
     assert groups.shape == (count, gridsize**2)
     assert sorted(groups[:, 0]) == list(range(count))
-    assert np.array_equal(groups, group_neighbours(positions, gridsize, neighbor_count, seed=seed))
+    assert np.array_equal(groups, group_neighbours(positions, gridsize, neighbour_count, seed=seed))
     if count > gridsize**2:
         assert all(len(set(group)) == gridsize**2 for group in groups)
-        reach = max(neighbor_count, gridsize**2 - 1)
+        reach = max(neighbour_count, gridsize**2 - 1)
         distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
         for group in groups:
             near = np.sort(distances[group[0]])[min(reach, count - 1)]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.runs.folder import FINISHED
 

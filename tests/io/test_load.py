@@ -59,7 +59,7 @@ def test_bad_content_has_one_line_with_file_and_field(make_scan, tmp_path, case,
     path = save(scan, tmp_path / "scan.h5")
     change(path, name, value(scan))
     with pytest.raises(InputError, match=rf"scan\.h5: .*{message}") as caught:
-        load(path, LoadConfig(memory_budget_MB=budget)).counts[:]
+        load(path, LoadConfig(memory_budget_gib=budget)).counts[:]
     assert "\n" not in str(caught.value)
 
 
@@ -105,7 +105,7 @@ def test_damaged_chunks_are_reported(make_scan, tmp_path):
     path.write_bytes(content)
     for budget in (4096.0, 1e-9):
         with pytest.raises(InputError, match=r"scan\.h5: "):
-            load(path, LoadConfig(memory_budget_MB=budget)).counts[:]
+            load(path, LoadConfig(memory_budget_gib=budget)).counts[:]
 
 
 def test_wrong_format_option_is_an_input_error(make_scan, star, tmp_path):
@@ -187,7 +187,7 @@ def test_calibration_rules(make_scan, tmp_path):
     [
         ({"photons": 0.0}, "--photons"),
         ({"energy_eV": -1.0}, "--energy_eV"),
-        ({"memory_budget_MB": 0.0}, "--memory_budget_MB"),
+        ({"memory_budget_gib": 0.0}, "--memory-budget-gib"),
         ({"photons": 1.0, "calibration": "none"}, "--calibration"),
     ],
 )

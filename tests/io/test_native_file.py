@@ -46,7 +46,7 @@ def test_round_trip_is_exact_to_the_bit(make_scan, tmp_path_factory, n, size, dt
     scan = make_scan(n, size, dtype, modes, seed, probe_gauge=gauge, **absent)
     path = tmp_path_factory.mktemp("native") / "scan.h5"
     save(scan, path)
-    back = read_native(path, LoadConfig(memory_budget_MB=1e-9 if lazy else 1.0))
+    back = read_native(path, LoadConfig(memory_budget_gib=1e-9 if lazy else 1.0))
     assert isinstance(back.counts, LazyCounts) == lazy
     assert_same_scan(scan, back)
     assert {key: back.provenance[key] for key in scan.provenance} == scan.provenance

@@ -8,11 +8,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from ptypinn.report.figures.curves import convergence_figure, frc_figure, history_panels
+from ptypinn.report.figures.curves import convergence_figure, history_panels
 from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
-from ptypinn.report.figures.style import png_bytes
+from ptypinn.report.figures.style import png_bytes, svg_of
 from ptypinn.report.figures.colours import LIGHT_THEME
-from ptypinn.report.html.drawing import drawing_of, svg_of
+from ptypinn.report.html.curve_sections import frc_chart, history_chart
+from ptypinn.report.html.page_elements import Drawing
 from ptypinn.stages.evaluate import evaluate
 
 HISTORY = {"loss": [9.0, 3.0, 1.0], "held_out_loss": [9.5, 3.5, 1.5], "step": [1.0, 1.0, 1.0]}
@@ -39,7 +40,7 @@ def test_curves_draw_with_gaps_and_at_the_limit(recon, scan):
     png_bytes(convergence_figure({}), 30)
     result = evaluate(recon, scan)
     assert result.frc.half_bit_reaches_nyquist
-    png_bytes(frc_figure(result.frc), 30)
+    assert ET.fromstring(frc_chart(result.frc)).tag == "svg"
 
 
 def test_losses_share_a_panel():
@@ -68,7 +69,7 @@ def test_prediction_scaling_is_told_in_the_titles(recon, scan):
 
 
 def test_a_drawing_follows_the_page():
-    drawing = drawing_of(convergence_figure(HISTORY), "curve", "a loss that falls")
+    drawing = Drawing.of_figure(convergence_figure(HISTORY), "curve", "a loss that falls")
     root = ET.fromstring(drawing.svg)
     assert root.tag == "svg" and "viewBox" in root.attrib and "width" not in root.attrib
     names = [element.get("id") for element in root.iter() if element.get("id")]

@@ -22,9 +22,11 @@ from ptypinn.report.figures.colours import (
     robust_limits,
     turn_scale,
 )
-from ptypinn.report.figures.display import MOST_PX, frame_of, reduced, step_for, view_of
-from ptypinn.report.figures.style import scale_bar_of
-from ptypinn.report.figures.panels import MOST_POINTS, indexed_png, outline_path, panel_of
+from ptypinn.report.figures.display import MAX_PX, bin_image, choose_binning, find_visible_region, view_object
+from ptypinn.report.figures.ticks import scale_bar
+from ptypinn.report.figures.images import ScaledImage
+from ptypinn.report.figures.mask_contour import MAX_POINTS, contour_path
+from ptypinn.report.figures.panels import encode_png, make_panel
 from ptypinn.report.html.patterns_section import position_map
 from ptypinn.report.text.metric_labels import metres
 
@@ -34,7 +36,7 @@ images = arrays.arrays(np.float32, shapes, elements=st.floats(-5, 5, width=32))
 
 @given(images, st.integers(1, 7))
 def test_blocks_hold_the_mean_of_their_pixels(image, step):
-    small = reduced(image, step)
+    small = bin_image(image, step)
     assert small.shape == tuple(-(-edge // step) for edge in image.shape)
     for (y, x), value in np.ndenumerate(small):
         block = image[y * step : (y + 1) * step, x * step : (x + 1) * step]
@@ -46,8 +48,8 @@ def test_pixels_that_are_left_out_change_nothing(image, step):
     keep = np.zeros(image.shape, bool)
     keep[::2] = True
     spoiled = np.where(keep, image, np.float32(np.nan))
-    np.testing.assert_array_equal(reduced(spoiled, step), reduced(image, step, keep))
-    assert np.isnan(reduced(image, step, np.zeros_like(keep))).all()
+    np.testing.assert_array_equal(bin_image(spoiled, step), bin_image(image, step, keep))
+    assert np.isnan(bin_image(image, step, np.zeros_like(keep))).all()
 
 
 @given(images, st.floats(-3, 0), st.floats(0.5, 3), st.sampled_from(MAPS))
@@ -55,35 +57,35 @@ def test_every_pixel_has_the_colour_of_its_value(image, low, high, name):
     scale = ColourScale(name, low, high)
     image = image.copy()
     image[0, 0] = np.nan
-    picture = Image.open(io.BytesIO(indexed_png(image, scale)))
+    picture = Image.open(io.BytesIO(encode_png(image, scale)))
     assert picture.mode == "P" and picture.size == image.shape[::-1]
-    seen = np.asarray(picture.convert("RGBA"))
-    assert seen[0, 0, 3] == 0 and (seen[np.isfinite(image), 3] == 255).all()
+    pixels = np.asarray(picture.convert("RGBA"))
+    assert pixels[0, 0, 3] == 0 and (pixels[np.isfinite(image), 3] == 255).all()
     level = np.clip((image - low) / (high - low), 0, 1)
     expected = scale.colours(1001)[np.round(1000 * np.nan_to_num(level)).astype(int)].astype(int)
-    assert np.abs(seen[..., :3] - expected)[np.isfinite(image)].max(initial=0) <= 6
+    assert np.abs(pixels[..., :3] - expected)[np.isfinite(image)].max(initial=0) <= 6
 
 
 def test_large_objects_make_small_pictures(recon):
     y, x = 3000, 2600
     image = np.random.default_rng(0).standard_normal((y, x)).astype(np.float32)
-    panel = panel_of(image, ColourScale("viridis", -2.0, 2.0), "noise", "noise", pixel_size_m=1e-8, most_px=512)
+    panel = make_panel(ScaledImage("noise", image, ColourScale("viridis", -2.0, 2.0)), 1e-8, max_px=512)
     assert max(panel.width, panel.height) <= 512
     assert len(panel.source) < 4 / 3 * 512 * 512
-    length, label = scale_bar_of(x, 1e-8)
+    length, label = scale_bar(x, 1e-8)
     assert panel.bar == (length / x, label)
-    view = view_of(recon, frame_of(recon), most_px=20)
-    assert max(view.amplitude.shape) <= 20 and view.step == step_for(frame_of(recon).shown.shape, 20)
-    assert step_for((4096, 4096), MOST_PX) == 4
+    view = view_object(recon, find_visible_region(recon), max_px=20)
+    assert max(view.amplitude.shape) <= 20 and view.binning == choose_binning(find_visible_region(recon).shown.shape, 20)
+    assert choose_binning((4096, 4096), MAX_PX) == 4
 
 
-def test_the_view_shows_the_object_where_it_was_lit(recon):
-    frame = frame_of(recon)
-    view = view_of(recon, frame)
-    seen = np.isfinite(view.amplitude)
-    np.testing.assert_allclose(view.amplitude[seen], np.abs(recon.object[frame.box])[seen], rtol=1e-5)
-    assert view.well_lit.any() and seen[view.well_lit].all()
-    differs = np.exp(1j * view.phase[seen]) * np.conj(recon.object[frame.box][seen])
+def test_the_view_shows_the_object_where_it_is_illuminated(recon):
+    region = find_visible_region(recon)
+    view = view_object(recon, region)
+    pixels = np.isfinite(view.amplitude)
+    np.testing.assert_allclose(view.amplitude[pixels], np.abs(recon.object[region.box])[pixels], rtol=1e-5)
+    assert view.well_illuminated.any() and pixels[view.well_illuminated].all()
+    differs = np.exp(1j * view.phase[pixels]) * np.conj(recon.object[region.box][pixels])
     assert np.std(np.angle(differs * np.conj(differs.mean()))) < 1e-5
 
 
@@ -91,14 +93,14 @@ def test_the_view_shows_the_object_where_it_was_lit(recon):
 def test_an_outline_goes_round_its_region(radius):
     y, x = np.indices((150, 160))
     region = np.hypot(y - 70, x - 80) <= radius
-    points = np.array(re.findall(r"[\d.]+", outline_path(region)), float).reshape(-1, 2)
+    points = np.array(re.findall(r"[\d.]+", contour_path(region)), float).reshape(-1, 2)
     np.testing.assert_allclose(np.hypot(*(points - 0.5 - (80, 70)).T), radius, atol=1.5)
 
 
 def test_outlines_of_ragged_regions_are_bounded():
     region = np.random.default_rng(0).random((400, 400)) > 0.5
-    assert len(re.findall(r"[\d.]+", outline_path(region))) <= 2 * MOST_POINTS
-    assert outline_path(np.zeros((9, 9), bool)) == ""
+    assert len(re.findall(r"[\d.]+", contour_path(region))) <= 2 * MAX_POINTS
+    assert contour_path(np.zeros((9, 9), bool)) == ""
 
 
 def test_a_position_colours_what_is_nearest():
@@ -133,7 +135,7 @@ def test_scales_say_what_they_are_of():
     ("width", "pixel"), [(10, None), (64, None), (3000, None), (200, 29e-9), (777, 1.3e-11), (50, 1e-3)]
 )
 def test_scale_bars_are_round_and_fit(width, pixel):
-    length, label = scale_bar_of(width, pixel)
+    length, label = scale_bar(width, pixel)
     assert 0.09 * width <= length <= 0.31 * width
     assert label.split()[0].lstrip("0.").rstrip("0") in ("1", "2", "5")
 

@@ -102,11 +102,11 @@ def test_a_finished_run_is_not_overwritten_unless_told(tmp_path):
 def test_going_on_is_for_a_finished_run_of_the_same_stage_alone(tmp_path):
     with run(tmp_path) as folder:
         folder.finish()
-    with run(tmp_path, again=True) as folder:
+    with run(tmp_path, resume=True) as folder:
         folder.finish()
     before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
     with pytest.raises(InputError, match=r"a finished run of refine in .*--overwrite"):
-        RunFolder(tmp_path, "study dose", {}, again=True)
+        RunFolder(tmp_path, "study dose", {}, resume=True)
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
     with RunFolder(tmp_path, "study dose", {}, overwrite=True):
         pass
@@ -116,7 +116,7 @@ def test_going_on_is_for_a_finished_run_of_the_same_stage_alone(tmp_path):
 def test_a_mark_that_cannot_be_read_is_nothing_to_go_on_from(mark, tmp_path):
     (tmp_path / FINISHED).write_bytes(mark)
     with pytest.raises(InputError, match=r"a finished run in .*--overwrite"):
-        run(tmp_path, again=True)
+        run(tmp_path, resume=True)
     assert (tmp_path / FINISHED).read_bytes() == mark
 
 

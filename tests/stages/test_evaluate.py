@@ -218,4 +218,4 @@ def test_what_does_not_belong_together_is_refused(scan):
     with pytest.raises(InputError, match="finite"):
         evaluate(Reconstruction(broken, recon.illumination, recon.probe, recon.positions_px), scan)
     with pytest.raises(InputError, match="lit_fraction"):
-        EvaluateConfig(lit_fraction=1.5)
+        EvaluateConfig(illumination_threshold=1.5)

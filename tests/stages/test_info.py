@@ -115,7 +115,7 @@ def test_numbers_are_plain_json_and_text_is_complete():
 
 def test_lazy_and_in_memory_scans_look_the_same(tmp_path):
     path = save(simulated(), tmp_path / "scan.h5")
-    whole, lazy = (info(load(path, LoadConfig(memory_budget_MB=b)), InfoConfig(7)) for b in (100.0, 1e-9))
+    whole, lazy = (info(load(path, LoadConfig(memory_budget_gib=b)), InfoConfig(7)) for b in (100.0, 1e-9))
     assert lazy.lazy
     assert {**whole.to_dict(), "lazy": True} == lazy.to_dict()
 

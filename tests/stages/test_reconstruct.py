@@ -93,7 +93,7 @@ def test_object_keeps_when_probe_and_dose_change_together_and_grows_with_dose_al
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_batch_size_changes_memory_and_nothing_else(scan, gridsize):
     bundle = make_bundle(scan, gridsize)
-    whole, parts = (reconstruct(scan, bundle, ReconstructConfig(**CPU, batch=batch)) for batch in (1000, 5))
+    whole, parts = (reconstruct(scan, bundle, ReconstructConfig(**CPU, batch_size=batch)) for batch in (1000, 5))
     np.testing.assert_allclose(parts.object, whole.object, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(parts.illumination, whole.illumination, rtol=1e-4, atol=1e-3)
 
@@ -139,7 +139,7 @@ def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(sc
 def test_network_trained_on_one_part_reconstructs_the_other(scan, tmp_path):
     config = TrainConfig(epochs=2, width=16, cluster_size=4, split_axis="x", device="cpu")
     bundle = load_bundle(train(scan, config, output_dir=tmp_path))
-    parts = {part: reconstruct(scan, bundle, ReconstructConfig(**CPU, part=part)) for part in ("train", "held_out")}
+    parts = {part: reconstruct(scan, bundle, ReconstructConfig(**CPU, subset=part)) for part in ("train", "held_out")}
     assert parts["train"].positions_px[:, 1].max() <= parts["held_out"].positions_px[:, 1].min()
     assert sum(len(found.positions_px) for found in parts.values()) == scan.n_patterns
     assert all(found.metrics["flux_closure"] == pytest.approx(1, abs=0.1) for found in parts.values())
@@ -154,7 +154,7 @@ def test_probe_comes_from_the_scan_or_the_bundle_as_asked(scan):
     bundle = make_bundle(scan)
     other = scan.replace(probe=scan.probe * np.float32(1.1))
     for choice, probe in {"auto": other.probe, "scan": other.probe, "bundle": scan.probe}.items():
-        found = reconstruct(other, bundle, ReconstructConfig(**CPU, probe_from=choice))
+        found = reconstruct(other, bundle, ReconstructConfig(**CPU, probe_source=choice))
         np.testing.assert_array_equal(found.probe, probe)
     np.testing.assert_array_equal(
         reconstruct(scan.replace(probe=None), bundle, ReconstructConfig(**CPU)).probe, scan.probe
@@ -173,11 +173,11 @@ def test_learned_probe_takes_the_exposure_of_the_scan(scan):
 def test_what_does_not_fit_is_said_in_one_line(scan):
     bundle = make_bundle(scan)
     with pytest.raises(InputError, match="--part"):
-        reconstruct(scan, bundle, ReconstructConfig(**CPU, part="held_out"))
+        reconstruct(scan, bundle, ReconstructConfig(**CPU, subset="held_out"))
     with pytest.raises(InputError, match="patterns of 64 pixels"):
         reconstruct(make_scan(size=64, object_size=(80, 80), n_patterns=4), bundle, ReconstructConfig(**CPU))
     with pytest.raises(InputError, match="--batch"):
-        ReconstructConfig(batch=0)
+        ReconstructConfig(batch_size=0)
     with pytest.raises(InputError, match="--threads"):
         reconstruct(scan, bundle, ReconstructConfig(**CPU, threads=0))
 
@@ -187,7 +187,7 @@ def test_progress_reaches_the_end(scan):
     reconstruct(
         scan,
         make_bundle(scan),
-        ReconstructConfig(**CPU, batch=10),
+        ReconstructConfig(**CPU, batch_size=10),
         progress=lambda stage, done, total, /, **figures: seen.append((stage, done, total)),
     )
     assert seen[-1] == ("reconstruct", 36, 36)

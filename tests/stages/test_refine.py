@@ -155,11 +155,11 @@ def test_same_scan_gives_the_same_object_bit_for_bit(scan):
 
 def test_a_reconstruction_can_be_taken_further(scan):
     first = solve(scan, iterations=5)
-    further = refine(scan, RefineConfig(iterations=10, device="cpu"), start=first)
+    further = refine(scan, RefineConfig(iterations=10, device="cpu"), initial=first)
     assert further.metrics["amplitude_residual"] < first.metrics["amplitude_residual"]
     elsewhere = make_scan(textured_object((90, 90)), curved_probe(), raster((90, 90), 32, 10))
     with pytest.raises(InputError, match="positions for"):
-        refine(elsewhere, start=first)
+        refine(elsewhere, initial=first)
 
 
 def test_progress_hears_of_every_iteration(scan):
@@ -220,7 +220,7 @@ def test_refined_positions_are_kept_when_a_reconstruction_is_taken_further():
     recorded = np.clip(places + np.random.default_rng(0).normal(0, 0.7, places.shape), 0, np.array(obj.shape) - 32)
     scan = scan.replace(positions_px=recorded)
     first = solve(scan, refine_probe=False, refine_positions=True, iterations=40)
-    further = refine(scan, RefineConfig(refine_probe=False, iterations=5, device="cpu"), start=first)
+    further = refine(scan, RefineConfig(refine_probe=False, iterations=5, device="cpu"), initial=first)
     np.testing.assert_allclose(further.positions_px, first.positions_px, atol=1e-5)
     assert further.metrics["amplitude_residual"] < 1.01 * first.metrics["amplitude_residual"]
 

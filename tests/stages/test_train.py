@@ -152,7 +152,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(sc
 @pytest.mark.parametrize(
     "options",
     [
-        {"gridsize": 2, "n_groups": 12, "neighbor_count": 6},
+        {"gridsize": 2, "n_groups": 12, "neighbour_count": 6},
         {"inputs": "amplitude", "loss": "amplitude"},
         {"total_variation": 0.1, "realspace": 1.0},
         {"val_fraction": 0.0, "split_axis": "y", "split_gap_px": 2.0},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
 from ptypinn.report.figures.study import dose_figure

@@ -55,7 +55,7 @@ def test_profiles_describe_the_scenarios_they_are_named_after(name):
     assert scenario.simulate.n_patterns == {1: 512, 2: 1024}[gridsize]
     assert scenario.simulate.probe == {"ideal": "disk", "custom": "zone_plate"}[name[4:]]
     train = scenario.train
-    assert (train.gridsize, train.neighbor_count, train.epochs) == (gridsize, 4, 5)
+    assert (train.gridsize, train.neighbour_count, train.epochs) == (gridsize, 4, 5)
     assert (train.n_groups, train.groups_per_window * train.batch_size) == {1: (256, 8), 2: (128, 4)}[gridsize]
     assert (train.split_axis, train.split_fraction, train.realspace) == ("y", 0.5, 0.0)
     assert (scenario.reconstruct.part, scenario.reconstruct.prediction_scale) == ("held_out", "none")
@@ -129,7 +129,7 @@ def test_overrides_are_recorded_with_old_and_new_value_and_reason():
 )
 def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed, width):
     plain = stage_records(resolve_scenario(SimLinesConfig()))
-    config = SimLinesConfig(batch=batch, nepochs=epochs, train_seed=seed, width=width)
+    config = SimLinesConfig(cluster_size=batch, nepochs=epochs, train_seed=seed, width=width)
     changed = stage_records(resolve_scenario(config))
     plain["train"] |= {"cluster_size": batch, "epochs": epochs, "seed": seed, "width": width}
     plain["reconstruct"] |= {"seed": seed}

@@ -85,7 +85,7 @@ def write_unfinished_run(place: Path, recon: Reconstruction, scan_file: Path) ->
         run.progress("refine", number, 40, loss=100.0 / number)
         run.progress.finish()
     Snapshots(place, scan_file)(lambda: recon)
-    run._log.close()
+    run._log_file.close()
 
 
 class Reply(NamedTuple):

@@ -88,7 +88,7 @@ def test_folders_without_runs_are_named(what, capsys, tmp_path):
     assert what in err
 
 
-@pytest.mark.parametrize("bad", [{"port": -1}, {"port": 70000}, {"host": ""}, {"host": "a/b"}, {"cache_MB": 0.0}])
+@pytest.mark.parametrize("bad", [{"port": -1}, {"port": 70000}, {"host": ""}, {"host": "a/b"}, {"cache_gib": 0.0}])
 def test_impossible_options_are_refused(bad):
     with pytest.raises(InputError, match=f"--{next(iter(bad))}"):
         ViewConfig(**bad)

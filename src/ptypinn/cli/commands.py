@@ -127,7 +127,7 @@ STAGES: dict[str, Stage] = {
             OVERWRITE,
             Argument("model", "Run folder of a training, or its model; the weights of the package where not given."),
         ),
-        ("load.LoadConfig", "reconstruct.ReconstructConfig", "reconstruct.WindowOptions"),
+        ("load.LoadConfig", "reconstruct.ReconstructConfig"),
         "solve.run_reconstruct",
     ),
     "pretrain": Stage(
@@ -208,7 +208,7 @@ STAGES: dict[str, Stage] = {
     "study dose": Stage(
         "Change the dose over decades, and see that the object keeps its amplitude; what is finished is kept.",
         (OUTPUT_DIR, OVERWRITE),
-        ("studies.DoseConfig", "reconstruct.JobsConfig"),
+        ("studies.DoseConfig", "shared.JobsConfig"),
         "study.run_dose",
     ),
     "study report": Stage(

@@ -49,16 +49,16 @@ class Session:
             yield tee(shown, *others)
 
     @contextlib.contextmanager
-    def run(self, stage: str, *configs: Any, again: bool = False) -> Iterator[tuple[RunFolder, Progress]]:
+    def run(self, stage: str, *configs: Any, resume: bool = False) -> Iterator[tuple[RunFolder, Progress]]:
         """The run folder that `--output-dir` names, and the progress of what happens in it.
 
         Args:
             stage: Name of the stage.
             configs: Configurations of the stage, for the record.
-            again: The run goes on from an earlier one of the same stage, which may be finished.
+            resume: Continue an earlier run of the same stage, which may be finished.
         """
         merged = {key: value for config in configs for key, value in to_plain(config).items()}
-        allowed = {"overwrite": bool(self.options.overwrite), "again": again}
+        allowed = {"overwrite": bool(self.options.overwrite), "resume": resume}
         folder = RunFolder(self.options.output_dir, stage, merged, command=self.command, **allowed)
         with folder, self.progress(folder.progress) as progress:
             yield folder, progress

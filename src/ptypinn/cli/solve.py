@@ -31,7 +31,7 @@ def run_refine(session: Session) -> None:
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         watch = Snapshots(folder, session.options.scan)
-        return refine(scan, config, start=start, progress=progress, watch=watch)
+        return refine(scan, config, initial=start, progress=progress, watch=watch)
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
@@ -41,11 +41,12 @@ def run_refine(session: Session) -> None:
 
 def run_reconstruct(session: Session) -> None:
     """Reconstruct a scan by the learned solver, or with a trained network."""
-    from ptypinn.config.reconstruct import ReconstructConfig, WindowOptions
+    from ptypinn.config.reconstruct import ReconstructConfig
+    from ptypinn.config.shared import TilingConfig
     from ptypinn.stages.reconstruct import reconstruct
 
     config, given = session.config(ReconstructConfig), session.options.model
-    model, windows = None if given is None else _model_in(Path(given)), session.config(WindowOptions)
+    model, windows = None if given is None else _model_in(Path(given)), session.config(TilingConfig)
 
     def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         watch = Snapshots(folder, session.options.scan)

@@ -10,7 +10,7 @@ import yaml
 from ptypinn.cli.errors import going_on_by
 from ptypinn.cli.outputs import headline, result_record, save_picture, write_outputs
 from ptypinn.cli.session import Session
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, DoseConfig, SimLinesConfig, StudyReportConfig
 from ptypinn.report.figures.study import dose_figure
 from ptypinn.report.html.stage_pages import render_dose
@@ -33,7 +33,7 @@ def run_sim_lines(session: Session) -> None:
 
     check_scenario(scenario)  # refuse bad input before anything is written
 
-    with session.run("study sim-lines", config, again=session.options.resume) as (run, progress):
+    with session.run("study sim-lines", config, resume=session.options.resume) as (run, progress):
         fresh = bool(session.options.overwrite and not session.options.resume)
         with run.timed("study"), going_on_by("the same command with --resume goes on where this one stopped"):
             made = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
@@ -42,7 +42,7 @@ def run_sim_lines(session: Session) -> None:
         write_outputs(run, made.recon, made.scan, made.evaluation, inputs, seed)
         lines = console_lines(made.metadata)
         for line in lines:
-            run.note(line)
+            run.log(line)
         run.finish(made.evaluation.as_json(), inputs, seed, made.metadata.as_json())
     result = {**result_record(run, made.evaluation), "scenario": config.scenario, "verdict": made.diagnosis.verdict}
     result["forward_pass_diagnostics"] = made.metadata.forward_pass_diagnostics
@@ -60,7 +60,7 @@ def origins_of(config: SimLinesConfig, command: Sequence[str], files: Sequence[P
     flags = {word[2:].split("=")[0].replace("-", "_") for word in command if word.startswith("--")}
     flags |= {"probe_file"} if "probe" in flags else set()
     written = {name for file in files for name in yaml.safe_load(file.read_text(encoding="utf-8")) or ()}
-    names = [*config.given(), *(name for name in ABOUT_THE_RUN if name in flags | written)]
+    names = [*config.overrides(), *(name for name in ABOUT_THE_RUN if name in flags | written)]
     return {name: "flag" if name in flags else "config file" for name in names}
 
 
@@ -71,7 +71,7 @@ def run_dose(session: Session) -> None:
     """Study doses; an interrupted or failed study goes on with the same command."""
     config, jobs = session.config(DoseConfig), session.config(JobsConfig)
     overwrite = bool(session.options.overwrite)
-    with session.run("study dose", config, jobs, again=True) as (run, progress):
+    with session.run("study dose", config, jobs, resume=True) as (run, progress):
         with run.timed("jobs"), going_on_by("the same command goes on with the jobs that are not finished"):
             study = dose_study(config, jobs, output_dir=run.path, overwrite=overwrite, progress=progress)
         save_picture(dose_figure(study.points), run.file(PICTURE))

@@ -28,7 +28,7 @@ def run_train(session: Session) -> None:
     from ptypinn.stages.train import train
     from ptypinn.training.callbacks import CURVE
 
-    with session.run("train", loading, config, again=session.options.resume) as (run, progress):
+    with session.run("train", loading, config, resume=session.options.resume) as (run, progress):
         with run.timed("train"), going_on_by(GOES_ON):
             model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
         inputs = {"scan": input_record(scan, session.options.scan)}
@@ -60,7 +60,7 @@ def run_pretrain(session: Session) -> None:
             weights = export_weights(folder / CHECKPOINTS / LAST, folder / WEIGHTS, progress=progress)
         session.tell({**result, "weights": weights}, [f"weights in {weights}"])
         return
-    with session.run("pretrain", config, again=session.options.resume) as (run, progress):
+    with session.run("pretrain", config, resume=session.options.resume) as (run, progress):
         with run.timed("pretrain"), going_on_by(GOES_ON):
             weights = pretrain(config, output_dir=run.path, progress=progress, resume=session.options.resume)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
@@ -77,7 +77,7 @@ def run_finetune(session: Session) -> None:
     from ptypinn.stages.finetune import COLUMNS, finetune
     from ptypinn.training.callbacks import CURVE
 
-    with session.run("finetune", loading, config, again=session.options.resume) as (run, progress):
+    with session.run("finetune", loading, config, resume=session.options.resume) as (run, progress):
         with run.timed("finetune"), going_on_by(GOES_ON):
             watch = Snapshots(run.path, session.options.scan)
             resume = session.options.resume

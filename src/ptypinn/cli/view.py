@@ -25,7 +25,7 @@ def run_view(session: Session) -> None:
     runs = index.runs()
     with open_socket(config.host, config.port) as here:
         port, key = here.getsockname()[1], secrets.token_urlsafe(16)
-        app = create_app(index, host=config.host, port=port, key=key, cache_bytes=int(config.cache_MB * 1e6))
+        app = create_app(index, host=config.host, port=port, key=key, cache_bytes=int(config.cache_gib * 2**30))
         page = f"run/{runs[0].id}" if len(runs) == 1 else ""
         address = f"http://{_name(config.host)}:{port}/{page}?key={key}"
         lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]

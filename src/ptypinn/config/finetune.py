@@ -1,63 +1,56 @@
-"""Configuration of fine-tuning the learned solver's network on a scan of one's own."""
+"""Configuration of fine-tuning the network of the unrolled solver on one scan."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ptypinn.errors import InputError
+from ptypinn.config.checks import require, require_min, require_positive
+from ptypinn.config.shared import DeviceConfig, LossConfig, ProbeConfig, SeedConfig, ThreadsConfig
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
-    """Where fine-tuning starts, on what, and for how long."""
+class FinetuneConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeConfig):
+    """Options of fine-tuning: initial weights, data and optimiser."""
 
-    start: str = "shipped"
-    """Weights to start from: shipped (those that come with the package), none (from scratch), or a file of weights."""
+    init_weights: str = "shipped"
+    """Initial weights: shipped (those of the package), none (random ones), or a file of weights."""
     rounds: int | None = None
-    """Rounds of the learned solver to learn for; by default as many as `reconstruct` takes with a known probe."""
+    """Rounds of the unrolled solver to train for; by default as many as `reconstruct` takes with a fixed probe."""
     refine_probe: bool = True
-    """Find the probe first, by the network as it is; its power is held at the known photons per pattern."""
-    probe_modes: int | None = None
-    """Incoherent probe modes to solve for; as many as the probe has by default."""
-    loss: str = "poisson"
-    """Noise model of the counts: poisson (their likelihood) or amplitude (variance-stabilised), or another one that is
-    registered in `ptypinn.losses`."""
+    """Solve for the probe first, with the initial weights; its power is held at the calibrated photons per pattern."""
     patterns: int = 1000
-    """Most patterns to learn from: those nearest to the middle of the scan; bounds time and memory."""
+    """Maximum number of patterns to train on: those nearest to the middle of the scan; bounds time and memory."""
     val_fraction: float = 0.1
-    """Share of the patterns set aside to validate on, drawn at random."""
-    period: int = 10
-    """One detector pixel in so many judges a correction and takes no part in the physical passes before it."""
+    """Fraction of the patterns set aside for validation, drawn at random."""
+    held_out_period: int = 10
+    """One detector pixel in this many is held out: it scores a correction and takes no part in the physical
+    passes before it."""
     epochs: int = 30
-    """Most solutions of the scan to learn from, each with other pixels to judge by."""
+    """Maximum number of epochs, each a solution of the scan with other held-out pixels."""
     patience: int = 8
-    """Stop after so many epochs without a better validation loss."""
+    """Stop after this many epochs without a better validation loss."""
     learning_rate: float = 3e-4
     """Learning rate of Adam; it warms up over the first epoch."""
-    average: float = 0.95
-    """Decay of the running average of the weights, which is what is validated and kept."""
+    ema_decay: float = 0.95
+    """Decay of the exponential moving average of the weights, which is validated and written."""
     widths: tuple[int, int, int, int] = (32, 56, 88, 128)
-    """Channels of a network that starts from scratch, at 1/2, 1/4, 1/8 and 1/16 of the canvas' resolution."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
-    threads: int | None = None
-    """CPU threads; all cores where not given."""
-    seed: int = 0
-    """Seed of everything random."""
+    """Channels of a network with random initial weights, at 1/2, 1/4, 1/8 and 1/16 of the canvas' resolution."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("rounds", "probe_modes"):
-            self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
-        self._require("start", bool(self.start), "shipped, none, or a file of weights")
-        self._require("patterns", self.patterns >= 8, "at least 8")
-        self._require("val_fraction", 0 < self.val_fraction <= 0.5, "a share above 0, at most 0.5")
-        self._require("period", self.period >= 2 and self.period % 3 and self.period % 7, "at least 2, of no 3 or 7")
-        self._require("learning_rate", self.learning_rate > 0, "a positive number")
-        self._require("average", 0 <= self.average < 1, "a decay of at least 0 and below 1")
-        self._require("widths", min(self.widths) >= 1, "four positive numbers")
+        super().__post_init__()
+        require(self, "init_weights", bool(self.init_weights), "shipped, none, or a file of weights")
+        require_min(self, 1, "epochs", "patience", "rounds")
+        require_min(self, 8, "patterns")
+        require(self, "val_fraction", 0 < self.val_fraction <= 0.5, "a fraction above 0, at most 0.5")
+        period = self.held_out_period
+        require(self, "held_out_period", period >= 2 and period % 3 and period % 7, "at least 2, no multiple of 3 or 7")
+        require_positive(self, "learning_rate")
+        require(self, "ema_decay", 0 <= self.ema_decay < 1, "a decay of at least 0 and below 1")
+        require(self, "widths", min(self.widths) >= 1, "four positive numbers")
 
-    def _require(self, name: str, condition: object, expected: str) -> None:
-        if not condition:
-            raise InputError(f"--{name}", "", str(getattr(self, name)), expected)
+    def unread(self) -> Mapping[str, str]:
+        """Return the fields that nothing reads with these initial weights and this probe."""
+        widths = {} if self.init_weights == "none" else {"widths": "--init-weights none"}
+        modes = {} if self.refine_probe else {"probe_modes": "--refine-probe"}
+        return {**super().unread(), **widths, **modes}

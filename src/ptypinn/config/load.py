@@ -94,9 +94,9 @@ class LoadConfig:
     """Follow links to files outside the folder of the scan file."""
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that turn out to be near-field (projection) images; far-field takes them anyway."""
-    memory_budget_MB: float = 1024.0
-    """Patterns larger than this stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and flat NPZ
-    without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""
+    memory_budget_gib: float = 1.0
+    """Patterns larger than this, GiB, stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and flat
+    NPZ without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""
     max_canvas_pixels: int = MAX_CANVAS_PIXELS
     """Most pixels of the object canvas; positions that need more mostly have a mistaken unit."""
 
@@ -105,7 +105,7 @@ class LoadConfig:
             value = getattr(self, name)
             if value is not None and not (0 < value < float("inf")):
                 raise InputError(f"--{name}", "", str(value), "a positive number")
-        for name in ("memory_budget_MB", "max_canvas_pixels"):
+        for name in ("memory_budget_gib", "max_canvas_pixels"):
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name}", "", str(getattr(self, name)), "more than 0")
         if self.calibration == "none" and self.photons is not None:
@@ -117,7 +117,7 @@ class LoadConfig:
             raise InputError("--truth", "", f"{self.truth} together with --crop_px or --centre_px", expected)
 
 
-LEAST_PATTERNS = 9
+MIN_PATTERNS = 9
 """Fewer patterns do not tell which way round they are."""
 
 
@@ -125,7 +125,7 @@ LEAST_PATTERNS = 9
 class InfoConfig:
     """How a scan is looked at."""
 
-    batch_patterns: int = 64
+    batch_size: int = 64
     """Patterns in memory at a time."""
     orient_patterns: int = 80
     """Neighbouring patterns around the middle of the scan that `--orient` solves in every orientation."""
@@ -133,6 +133,6 @@ class InfoConfig:
     """Iterations of every such solve."""
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_patterns", 1), ("orient_patterns", LEAST_PATTERNS), ("orient_iterations", 1)):
+        for name, least in (("batch_size", 1), ("orient_patterns", MIN_PATTERNS), ("orient_iterations", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name}", "", str(getattr(self, name)), f"at least {least}")

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ptypinn.config.checks import option_name, require, require_fraction, require_min, require_positive
+from ptypinn.config.shared import DeviceConfig, SeedConfig
 from ptypinn.errors import InputError
+
+PROBE_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "zone_plate": ("pupil_radius", "central_stop", "defocus_waves", "astigmatism_waves", "osa_radius"),
+    "disk": ("probe_diameter_px", "curvature_rad"),
+    "gaussian": ("probe_diameter_px", "curvature_rad"),
+    "file": ("probe_file",),
+}
+"""Fields that each kind of probe reads."""
+MAX_PHOTONS = 1e12
+"""Maximum number of photons per pattern."""
 
 
 @dataclass(frozen=True)
-class SimulateConfig:
-    """Which sample is scanned, with which probe, how, and by which detector."""
+class SimulateConfig(SeedConfig):
+    """Options of a simulated scan: sample, probe, positions, detector.
+
+    >>> SimulateConfig(object_size=(200, 160), buffer_px=4).room_px
+    (128, 88)
+    """
 
     object: Literal["lines", "dead_leaves", "grf", "siemens", "natural"] = "lines"
     """Kind of sample: random lines, dead leaves, Gaussian random field, Siemens star, or a photograph."""
@@ -21,7 +38,7 @@ class SimulateConfig:
     image: str = "random"
     """Photograph for `--object natural`, such as camera or coins; random chooses one by the seed."""
     phase_image: str = "random"
-    """Photograph that the phase follows, for `--object natural --phase_texture independent`."""
+    """Photograph that the phase follows, for `--object natural --phase-texture independent`."""
     amplitude_range: tuple[float, float] = (1.0, 0.7)
     """Amplitude where the texture is 0 and where it is 1; the first may be the larger."""
     phase_range: tuple[float, float] = (0.0, 1.0)
@@ -29,7 +46,7 @@ class SimulateConfig:
     amplitude_mean: float | None = None
     """Rescale the amplitude to this mean, which may exceed 1."""
     phase_texture: Literal["same", "independent"] = "same"
-    """True if the phase follows the texture of the amplitude or one of its own."""
+    """Texture of the phase: the same as that of the amplitude, or an independent one."""
     probe: Literal["zone_plate", "disk", "gaussian", "file"] = "zone_plate"
     """Kind of probe."""
     size: int = 64
@@ -37,7 +54,7 @@ class SimulateConfig:
     photons: float = 1e6
     """Photons per pattern through vacuum: the power of the probe over all modes."""
     mode_fractions: tuple[float, ...] = (1.0,)
-    """Share of the power in every incoherent probe mode."""
+    """Fraction of the power in every incoherent probe mode."""
     probe_diameter_px: float = 20.0
     """Diameter of the disk, or full width at half maximum of the Gaussian, pixels."""
     curvature_rad: float = 0.0
@@ -63,7 +80,7 @@ class SimulateConfig:
     n_patterns: int | None = None
     """Number of patterns, instead of an overlap or a step."""
     jitter_px: float | None = None
-    """Random displacement of every position, up to so many pixels; 0.3 steps for a jittered raster, otherwise 0."""
+    """Maximum random displacement of every position, pixels; 0.3 steps for a jittered raster, otherwise 0."""
     position_error_px: float = 0.0
     """Standard deviation of the unknown error of the recorded positions, pixels."""
     integer_positions: bool = False
@@ -73,83 +90,77 @@ class SimulateConfig:
     dead_pixels: int = 0
     """Number of detector pixels that read zero and are masked."""
     saturation: float | None = None
-    """Most counts that a pixel can record."""
+    """Maximum counts that a pixel can record."""
     energy_eV: float = 8800.0
     """Photon energy, electron volts."""
     detector_distance_m: float = 1.0
     """Sample to detector, metres."""
     detector_pixel_m: float = 75e-6
     """Detector pixel, metres."""
-    seed: int = 0
-    """Seed of everything random."""
     object_seed: int | None = None
-    """Seed of the sample, where it is to differ from `--seed`."""
+    """Seed of the sample, if it is to differ from `--seed`."""
     noise_seed: int | None = None
-    """Seed of the shot noise, where it is to differ from `--seed`."""
+    """Seed of the shot noise, if it is to differ from `--seed`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_object()
         self._check_probe()
         self._check_scan()
         self._check_detector()
 
+    def unread(self) -> Mapping[str, str]:
+        """Return the fields that nothing reads with this kind of object and of probe."""
+        readers: dict[str, list[str]] = {}
+        for kind, names in PROBE_FIELDS.items():
+            for name in names:
+                readers.setdefault(name, []).append(kind)
+        unread = {name: f"--probe {kinds[0]}" for name, kinds in readers.items() if self.probe not in kinds}
+        if self.object != "natural":
+            unread |= dict.fromkeys(("image", "phase_image"), "--object natural")
+        elif self.phase_texture == "same":
+            unread["phase_image"] = "--phase-texture independent"
+        return {**super().unread(), **unread}
+
     def _check_object(self) -> None:
-        if min(self.object_size) < self.size:
-            raise InputError("--object_size", "", str(self.object_size), f"at least --size ({self.size}) both ways")
-        if min(self.amplitude_range) < 0:
-            raise InputError("--amplitude_range", "", str(self.amplitude_range), "amplitudes of at least 0")
-        if self.amplitude_mean is not None and (self.amplitude_mean <= 0 or max(self.amplitude_range) == 0):
-            raise InputError("--amplitude_mean", "", str(self.amplitude_mean), "more than 0, of an amplitude above 0")
-        if self.feature_px is not None and (self.feature_px <= 0 or self.object == "natural"):
-            expected = "more than 0, and no photograph as the object"
-            raise InputError("--feature_px", "", str(self.feature_px), expected)
+        smallest = min(self.object_size)
+        require(self, "object_size", smallest >= self.size, f"at least --size ({self.size}) both ways")
+        require(self, "amplitude_range", min(self.amplitude_range) >= 0, "amplitudes of at least 0")
+        scalable = self.amplitude_mean is None or (self.amplitude_mean > 0 and max(self.amplitude_range) > 0)
+        require(self, "amplitude_mean", scalable, "more than 0, of an amplitude above 0")
+        expected = "more than 0, and no photograph as the object"
+        featured = self.feature_px is None or (self.feature_px > 0 and self.object != "natural")
+        require(self, "feature_px", featured, expected)
 
     def _check_probe(self) -> None:
-        if self.size % 2 or self.size < 8:
-            raise InputError("--size", "", str(self.size), "an even number of at least 8")
-        if not 0 < self.photons <= 1e12:
-            raise InputError("--photons", "", str(self.photons), "more than 0, at most 1e12")
-        if not self.mode_fractions or min(self.mode_fractions) <= 0:
-            raise InputError("--mode_fractions", "", str(self.mode_fractions), "one positive share per mode")
-        if (self.probe == "file") != bool(self.probe_file):
-            raise InputError(
-                "--probe_file", "", repr(self.probe_file), "a file together with --probe file, and only then"
-            )
-        if self.curvature_rad and self.probe not in ("disk", "gaussian"):
-            raise InputError("--curvature_rad", "", f"with --probe {self.probe}", "--probe disk or gaussian")
-        if not 0 < self.pupil_radius < 1:
-            raise InputError("--pupil_radius", "", str(self.pupil_radius), "a fraction between 0 and 1")
-        if not 0 <= self.central_stop < min(1.0, self.osa_radius):
-            raise InputError("--central_stop", "", str(self.central_stop), "at least 0, below 1 and below --osa_radius")
-        if not 0 < self.probe_diameter_px < self.size:
-            raise InputError("--probe_diameter_px", "", str(self.probe_diameter_px), "between 0 and --size")
+        require(self, "size", self.size % 2 == 0 and self.size >= 8, "an even number of at least 8")
+        require(self, "photons", 0 < self.photons <= MAX_PHOTONS, f"more than 0, at most {MAX_PHOTONS:g}")
+        positive = bool(self.mode_fractions) and min(self.mode_fractions) > 0
+        require(self, "mode_fractions", positive, "one positive fraction per mode")
+        require(self, "probe_file", self.probe != "file" or self.probe_file, "a file, for --probe file")
+        require_fraction(self, "pupil_radius")
+        stop = 0 <= self.central_stop < min(1.0, self.osa_radius)
+        require(self, "central_stop", stop, "at least 0, below 1 and below --osa-radius")
+        require(self, "probe_diameter_px", 0 < self.probe_diameter_px < self.size, "between 0 and --size")
 
     def _check_scan(self) -> None:
-        given = [name for name in ("overlap", "step_px", "n_patterns") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise InputError(
-                "--" + given[1], "", f"together with --{given[0]}", "one of --overlap, --step_px, --n_patterns"
-            )
-        if self.overlap is not None and not 0 <= self.overlap < 1:
-            raise InputError("--overlap", "", str(self.overlap), "a fraction of at least 0 and below 1")
-        for name in ("step_px", "n_patterns"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise InputError("--" + name, "", str(value), "more than 0")
-        for name in ("jitter_px", "position_error_px", "buffer_px", "seed", "object_seed", "noise_seed"):
-            if (value := getattr(self, name)) is not None and not value >= 0:
-                raise InputError("--" + name, "", str(value), "at least 0")
+        densities = [name for name in ("overlap", "step_px", "n_patterns") if getattr(self, name) is not None]
+        if len(densities) > 1:
+            first, second = map(option_name, densities[:2])
+            raise InputError(second, "", f"together with {first}", "one of --overlap, --step-px, --n-patterns")
+        overlap = self.overlap is None or 0 <= self.overlap < 1
+        require(self, "overlap", overlap, "a fraction of at least 0 and below 1")
+        require_positive(self, "step_px", "n_patterns")
+        require_min(self, 0, "jitter_px", "position_error_px", "buffer_px", "seed", "object_seed", "noise_seed")
         if min(self.room_px) < 0:
-            found = f"{self.object_size} with a buffer of {self.margin_px} pixels"
-            raise InputError("--object_size", "", found, f"room for patterns of {self.size} pixels")
+            margins = f"{self.object_size} with a buffer of {self.margin_px} pixels"
+            raise InputError("--object-size", "", margins, f"room for patterns of {self.size} pixels")
 
     def _check_detector(self) -> None:
-        if not 0 <= self.dead_pixels < self.size**2:
-            raise InputError("--dead_pixels", "", str(self.dead_pixels), f"at least 0, below {self.size**2}")
-        if self.saturation is not None and self.saturation < 1:
-            raise InputError("--saturation", "", str(self.saturation), "at least 1")
-        for name in ("energy_eV", "detector_distance_m", "detector_pixel_m"):
-            if not getattr(self, name) > 0:
-                raise InputError("--" + name, "", str(getattr(self, name)), "more than 0")
+        dead = 0 <= self.dead_pixels < self.size**2
+        require(self, "dead_pixels", dead, f"at least 0, below {self.size**2}")
+        require_min(self, 1, "saturation")
+        require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m")
 
     @property
     def margin_px(self) -> int:
@@ -159,13 +170,13 @@ class SimulateConfig:
     @property
     def room_px(self) -> tuple[int, int]:
         """Height and width of the rectangle in which the probe array's corner may move, pixels."""
-        taken = self.size + 2 * self.margin_px
-        return self.object_size[0] - taken, self.object_size[1] - taken
+        occupied = self.size + 2 * self.margin_px
+        return self.object_size[0] - occupied, self.object_size[1] - occupied
 
 
 @dataclass(frozen=True)
-class DemoConfig:
-    """How large a scan the demonstration simulates, and how long the learned solver works on it."""
+class DemoConfig(SeedConfig, DeviceConfig):
+    """Options of the demonstration: size of the simulated scan, and rounds of the unrolled solver."""
 
     object_size: int = 256
     """Height and width of the simulated object, pixels."""
@@ -176,17 +187,14 @@ class DemoConfig:
     overlap: float = 0.7
     """Linear overlap of neighbouring positions."""
     rounds: int | None = None
-    """Rounds of the learned solver, each two passes over the data and one correction by the network; as many as usual
-    for the light where not given."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
+    """Rounds of the unrolled solver, each two passes over the data and one correction by the network; by default as many
+    as for any scan of this dose."""
     threads: int = 1
-    """CPU threads; arrays this small gain little from more, and lose much where other programs need the cores."""
+    """CPU threads; arrays this small gain little from more, and lose much if other programs need the cores."""
     seed: int = 1
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise InputError("--threads", "", str(self.threads), "at least 1")
-        if self.object_size < self.size:
-            raise InputError("--object_size", "", str(self.object_size), f"at least --size ({self.size})")
+        super().__post_init__()
+        require_min(self, 1, "threads")
+        require(self, "object_size", self.object_size >= self.size, f"at least --size ({self.size})")

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from ptypinn.errors import InputError
+from ptypinn.config.checks import Config, require, require_min, require_positive
+from ptypinn.config.shared import DeviceConfig, IlluminationThresholdConfig, ThreadsConfig
+from ptypinn.config.simulate import MAX_PHOTONS
+
+ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
 
 
 @dataclass(frozen=True)
-class SimLinesConfig:
-    """Which scenario is studied, and what is to differ from its profile; nothing given leaves it to the profile."""
+class SimLinesConfig(ThreadsConfig, DeviceConfig):
+    """Scenario to study, and the parameters that depart from its profile; all others are those of the profile.
 
-    scenario: Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"] = "gs2_ideal"
+    >>> SimLinesConfig(scenario="gs1_ideal", nphotons=1e6).overrides()
+    {'nphotons': 1000000.0}
+    """
+
+    scenario: ScenarioName = "gs2_ideal"
     """Profile to start from: one pattern or four neighbours at a time; an idealised or a measured-looking probe."""
     prediction_scale_source: Literal["none", "recorded", "flux", "least_squares"] = "none"
     """Factor on the finished object: none, the model's recorded gauge, from counts alone, or fitted to the truth."""
@@ -53,19 +62,19 @@ class SimLinesConfig:
     probe_scale: float | None = None
     """Factor on the probe's amplitude in the simulation: patterns carry nphotons times its square."""
     split_fraction: float | None = None
-    """Share of the patterns that train, those of the smallest y."""
+    """Fraction of the patterns that train, those with the smallest y."""
     model: str | None = None
     """Network architecture: any that is registered."""
     width: int | None = None
     """Channels of the network's finest level, a multiple of 16."""
     gridsize: int | None = None
-    """The network sees groups of gridsize**2 neighbouring patterns at a time."""
-    neighbor_count: int | None = None
-    """Members of a group are drawn from so many nearest neighbours of its leading pattern."""
+    """The network takes groups of gridsize**2 neighbouring patterns at a time."""
+    neighbour_count: int | None = None
+    """Members of a group are drawn from this many nearest neighbours of its leading pattern."""
     group_count: int | None = None
     """Groups to train on per epoch."""
-    batch: int | None = None
-    """Groups per optimiser step: neighbours, merged on one canvas inside the loss."""
+    cluster_size: int | None = None
+    """Neighbouring groups merged on one canvas inside the loss: those of one optimiser step."""
     nepochs: int | None = None
     """Passes over the groups."""
     learning_rate: float | None = None
@@ -73,36 +82,26 @@ class SimLinesConfig:
     loss: str | None = None
     """Data term: Poisson likelihood or variance-stabilised amplitudes."""
     trainable_log_scale: bool | None = None
-    """Learn the intensity scale."""
+    """Train the intensity scale."""
     train_seed: int | None = None
     """Seed of the training and of the groups at inference."""
     groups_per_pattern: int | None = None
     """Groups that every pattern leads at inference, for gridsize above 1."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
-    threads: int | None = None
-    """CPU threads; all cores where not given."""
 
     def __post_init__(self) -> None:
-        positive = ("size", "object_size", "base_total_images", "gridsize", "neighbor_count", "group_count", "batch")
-        for name in (*positive, "nepochs", "groups_per_pattern", "threads"):
-            self._require(name, lambda value: value >= 1, "at least 1")
-        for name in ("nphotons", "probe_scale", "amplitude_mean", "learning_rate", "probe_diameter_px", "feature_px"):
-            self._require(name, lambda value: 0 < value < float("inf"), "a finite number above 0")
-        for name in ("probe_mask", "object_seed", "sim_seed", "train_seed", "buffer_px"):
-            self._require(name, lambda value: value >= 0, "0 or more")
+        super().__post_init__()
+        counts = ("size", "object_size", "base_total_images", "gridsize", "neighbour_count", "group_count")
+        require_min(self, 1, *counts, "cluster_size", "nepochs", "groups_per_pattern", "threads")
+        require_positive(self, "nphotons", "probe_scale", "amplitude_mean", "learning_rate", "probe_diameter_px")
+        require_positive(self, "feature_px")
+        require_min(self, 0, "probe_mask", "object_seed", "sim_seed", "train_seed", "buffer_px")
 
-    def given(self) -> dict[str, Any]:
-        """Parameters of the profile that this configuration overrides."""
-        found = {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
+    def overrides(self) -> dict[str, Any]:
+        """Return the parameters of the profile that this configuration overrides."""
+        overrides = {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
         if self.probe not in (None, "ideal", "custom"):
-            found |= {"probe": "custom", "probe_file": self.probe}
-        return found
-
-    def _require(self, name: str, holds: Any, expected: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not holds(value):
-            raise InputError(f"--{name}", "", str(value), expected)
+            overrides |= {"probe": "custom", "probe_file": self.probe}
+        return overrides
 
 
 ABOUT_THE_RUN = ("scenario", "prediction_scale_source", "device", "threads")
@@ -111,64 +110,54 @@ PARAMETERS = tuple(field.name for field in fields(SimLinesConfig) if field.name 
 """Parameters that a profile sets and an option overrides."""
 
 
-ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
-
-MAX_PHOTONS = 1e12
-"""Most photons per pattern: those that the simulation allows the probe, which the objects of the scenarios amplify."""
-
-
 @dataclass(frozen=True)
-class DoseConfig:
-    """Which doses are studied, on which scenarios, with which solver."""
+class DoseConfig(Config):
+    """Options of the dose study: doses, scenarios, solver."""
 
     scenarios: tuple[ScenarioName, ...] = ("gs1_custom",)
     """Scenarios of `study sim-lines`, such as [gs1_ideal,gs1_custom]; the rest is as in their profiles."""
     solver: str = "refine"
     """`refine` on the whole scan with the known probe, or a network, such as cnn, trained on one half of every scan and
-    judged on the other."""
+    evaluated on the other."""
     photons: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
     """Photons per measured pattern, on average behind the object."""
     seeds: int = 3
     """Scans per dose, each of another object at other positions."""
     reference_photons: float = 1e6
-    """Photons that the probe is said to give, whatever the dose is, in the negative control."""
+    """Stated photons of the probe, whatever the dose is, in the negative control."""
     object_size: int = 160
     """Height and width of the object, pixels."""
     base_total_images: int = 192
     """Patterns of a scan, times gridsize**2."""
     iterations: int = 300
-    """Most iterations of `refine`; high doses need many to come down to the noise."""
+    """Maximum number of iterations of `refine`; high doses need many to come down to the noise."""
     nepochs: int = 5
     """Passes over the groups that a network trains for."""
     seed: int = 42
     """Seed of the first scan; the others count up from it."""
 
     def __post_init__(self) -> None:
-        self._require("scenarios", bool(self.scenarios) and len(set(self.scenarios)) == len(self.scenarios), "some")
+        super().__post_init__()
+        distinct = bool(self.scenarios) and len(set(self.scenarios)) == len(self.scenarios)
+        require(self, "scenarios", distinct, "at least one, all different")
         allowed = all(0 < photons <= MAX_PHOTONS for photons in self.photons)
         different = len(set(self.photons)) == len(self.photons) >= 1
-        self._require("photons", allowed and different, f"different numbers above 0, at most {MAX_PHOTONS:g}")
+        require(self, "photons", allowed and different, f"different numbers above 0, at most {MAX_PHOTONS:g}")
         stated = 0 < self.reference_photons <= MAX_PHOTONS
-        self._require("reference_photons", stated, f"more than 0, at most {MAX_PHOTONS:g}")
-        for name in ("seeds", "iterations", "nepochs", "base_total_images"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        self._require("object_size", self.object_size >= 100, "at least 100, for patterns of 64 pixels and a margin")
-        self._require("seed", self.seed >= 0, "at least 0")
+        require(self, "reference_photons", stated, f"more than 0, at most {MAX_PHOTONS:g}")
+        require_min(self, 1, "seeds", "iterations", "nepochs", "base_total_images")
+        require(self, "object_size", self.object_size >= 100, "at least 100, for patterns of 64 pixels and a margin")
+        require_min(self, 0, "seed")
 
-    def _require(self, name: str, condition: bool, expected: str) -> None:
-        if not condition:
-            raise InputError(f"--{name}", "", str(getattr(self, name)), expected)
+    def unread(self) -> Mapping[str, str]:
+        """Return the fields that the chosen solver does not read."""
+        network = {"nepochs": "--solver cnn"} if self.solver == "refine" else {"iterations": "--solver refine"}
+        return {**super().unread(), **network}
 
 
 @dataclass(frozen=True)
-class StudyReportConfig:
-    """How runs are summed up and shown."""
+class StudyReportConfig(IlluminationThresholdConfig):
+    """Options of the summary of many runs."""
 
     title: str = "Amplitude and phase bias"
     """Heading of the page."""
-    lit_fraction: float = 0.1
-    """Compare pixels whose illumination exceeds this fraction of its 95th percentile."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.lit_fraction < 1:
-            raise InputError("--lit_fraction", "", str(self.lit_fraction), "between 0 and 1")

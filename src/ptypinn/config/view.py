@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ptypinn.config.checks import Config, require, require_positive
 from ptypinn.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
 EVERYWHERE = ("0.0.0.0", "::")
-"""Those that stand for every address of this machine."""
+"""Addresses that stand for every address of this machine."""
 
 
 @dataclass(frozen=True)
-class ViewConfig:
-    """Where the viewer listens, and what it may take."""
+class ViewConfig(Config):
+    """Options of the viewer: its address and its disk space."""
 
     host: str = "127.0.0.1"
     """Address to listen on; the default is reached from this machine only."""
@@ -22,13 +23,12 @@ class ViewConfig:
     """Port to listen on; 0 takes any that is free."""
     open_browser: bool = False
     """Open the page in the browser of this machine."""
-    cache_MB: float = 4096.0
-    """Disk space in the temporary folder for reduced copies of large objects."""
+    cache_gib: float = 4.0
+    """Disk space in the temporary folder for reduced copies of large objects, GiB."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise InputError("--port", "", str(self.port), "0 to 65535")
+        super().__post_init__()
+        require(self, "port", 0 <= self.port < 2**16, "0 to 65535")
         if not self.host or any(letter in self.host for letter in "/*@ "):
             raise InputError("--host", "", repr(self.host), "an address or a name of this machine")
-        if not self.cache_MB > 0:
-            raise InputError("--cache_MB", "", str(self.cache_MB), "more than 0")
+        require_positive(self, "cache_gib")

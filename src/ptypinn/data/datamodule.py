@@ -100,7 +100,7 @@ class ScanDataModule(lightning.LightningDataModule):
         scan: The scan.
         patterns: Patterns to train and validate on; no others enter a batch.
         gridsize: Groups hold `gridsize**2` patterns.
-        neighbor_count: Nearest neighbours to draw a group's members from.
+        neighbour_count: Nearest neighbours to draw a group's members from.
         cluster_size: Groups in a window.
         n_groups: Training groups; None for one per training pattern.
         batch_size: Windows per batch.
@@ -117,7 +117,7 @@ class ScanDataModule(lightning.LightningDataModule):
         patterns: Index,
         *,
         gridsize: int = 1,
-        neighbor_count: int = 7,
+        neighbour_count: int = 7,
         cluster_size: int = 12,
         n_groups: int | None = None,
         batch_size: int = 2,
@@ -134,7 +134,7 @@ class ScanDataModule(lightning.LightningDataModule):
         self.train_patterns, self.val_patterns = train, validation
 
         def windows(index: Index, count: int | None) -> WindowDataset:
-            groups = index[group_neighbours(positions[index], gridsize, neighbor_count, count, seed)]
+            groups = index[group_neighbours(positions[index], gridsize, neighbour_count, count, seed)]
             return WindowDataset(scan, cluster_groups(positions, groups, cluster_size))
 
         self.train_windows = windows(train, n_groups)

@@ -47,7 +47,7 @@ class UnmarkedCounts:
             j, y, x = (int(i) for i in wrong[0])
             number = int(np.atleast_1d(np.arange(self.shape[0])[key])[j])
             found = f"an overflow at pattern {number}, pixel ({y}, {x})"
-            expected = "none at good pixels; a larger --memory_budget_MB masks what overflows in any frame"
+            expected = "none at good pixels; a larger --memory-budget-gib masks what overflows in any frame"
             raise InputError(self._source, "counts", found, expected)
         return np.where(marked, patterns.dtype.type(0), patterns)
 

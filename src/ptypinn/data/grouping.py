@@ -16,7 +16,7 @@ SplitAxis = Literal["none", "y", "x"]
 def group_neighbours(
     positions: Float64[np.ndarray, "patterns 2"],
     gridsize: int,
-    neighbor_count: int,
+    neighbour_count: int,
     n_groups: int | None = None,
     seed: int = 0,
     seeds: Index | None = None,
@@ -24,12 +24,12 @@ def group_neighbours(
     """Form groups of `gridsize**2` neighbouring patterns, each led by its seed pattern.
 
     Every pattern (or every one of `seeds`) leads one group before any leads a second; the others are drawn without
-    replacement from the `neighbor_count` nearest neighbours of the leader.
+    replacement from the `neighbour_count` nearest neighbours of the leader.
 
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).
         gridsize: Edge of the group; a group holds `gridsize**2` patterns.
-        neighbor_count: Nearest neighbours of a leader to draw from.
+        neighbour_count: Nearest neighbours of a leader to draw from.
         n_groups: Number of groups; None for one per leader.
         seed: Seed of the draws.
         seeds: Patterns that lead groups; None for all.
@@ -46,7 +46,7 @@ def group_neighbours(
     others = gridsize**2 - 1
     if others == 0:
         return order[:, None].astype(np.int64)
-    near = nearest(positions, positions[order], max(neighbor_count, others) + 1)
+    near = nearest(positions, positions[order], max(neighbour_count, others) + 1)
     # Where patterns coincide, the leader may stand behind others, or not among the nearest at all.
     near[:, 1:] = np.where(near[:, 1:] == order[:, None], near[:, :1], near[:, 1:])
     near = near[:, 1:] if near.shape[1] > 1 else near

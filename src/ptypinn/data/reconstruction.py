@@ -27,7 +27,7 @@ PerPattern = Float64[np.ndarray, " patterns"]
 
 @dataclass(frozen=True)
 class DataFit:
-    """Agreement of predicted with measured counts over the good pixels of a scan; `metrics.compute_data_fit` computes it."""
+    """Agreement of predicted with measured counts over the good pixels of a scan; see `metrics.compute_data_fit`."""
 
     amplitude_residual: float
     """`sum (sqrt I - sqrt I_pred)^2 / sum I`."""

@@ -28,7 +28,7 @@ def require_counts(source: str, config: LoadConfig, files: str) -> None:
 
 
 def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, config: LoadConfig) -> Counts:
-    """Read a dataset of counts, or leave it on disk where it exceeds `memory_budget_MB`.
+    """Read a dataset of counts, or leave it on disk where it exceeds `memory_budget_gib`.
 
     Args:
         dataset: Patterns, (M, rows, columns), or a raster of them, (rows, columns of the raster, rows, columns), which
@@ -47,7 +47,7 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
     rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
     require_sound_chunks(dataset, path)
     stack = math.prod(dataset.shape[:-2])
-    if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_MB * 1e6:
+    if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_gib * 2**30:
         return LazyCounts(Path(dataset.file.filename), dataset.name, good, window)
     whole = dataset[()] if window is None else dataset[(..., *window)]
     return np.asarray(whole).reshape(stack, rows, columns)

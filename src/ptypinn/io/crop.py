@@ -52,7 +52,7 @@ class Crop:
         return cls(source, (rows, columns), None if whole else window, edge)
 
     @property
-    def kept(self) -> int:
+    def size(self) -> int:
         """Edge of the cropped patterns, pixels."""
         return self.stored[-1] if self.window is None else self.window[1].stop - self.window[1].start
 
@@ -68,7 +68,7 @@ class Crop:
         if self.edge is None:
             actual = f"object pixels of patterns of {self.stored[0]} x {self.stored[1]} pixels"
             raise InputError(self.source, "positions", actual, "lengths, or square patterns")
-        return self.kept / self.edge
+        return self.size / self.edge
 
     @property
     def table_scale(self) -> float:
@@ -89,12 +89,12 @@ class Crop:
         Raises:
             InputError: Where the probe has fewer pixels than the cropped patterns.
         """
-        if self.window is None or modes.shape[-1] == self.kept:
+        if self.window is None or modes.shape[-1] == self.size:
             return modes
-        if modes.shape[-2] != modes.shape[-1] or modes.shape[-1] < self.kept:
-            expected = f"square modes of at least {self.kept} pixels, the edge of the cropped patterns"
+        if modes.shape[-2] != modes.shape[-1] or modes.shape[-1] < self.size:
+            expected = f"square modes of at least {self.size} pixels, the edge of the cropped patterns"
             raise InputError(self.source, "probe", f"shape {modes.shape}", expected)
-        return coarser(modes, self.kept)
+        return coarser(modes, self.size)
 
     def notes(self, truth: np.ndarray | None = None) -> dict[str, Any]:
         """Return records for the provenance: the crop, and that the true object is left out."""

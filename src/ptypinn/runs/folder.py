@@ -1,7 +1,7 @@
-"""The run folder: everything one run of a stage leaves behind.
+"""The run folder: all files of one run of a stage.
 
-`config.yaml` runs the same again, `log.txt` tells how it went, `metrics.json` and the pictures show what came out, and
-`run_metadata.json` is written last: a folder that holds it is a finished run, one without it is not.
+`config.yaml` repeats the run, `log.txt` has its progress, `metrics.json` and the pictures its results.
+`run_metadata.json` is written last: a folder with it is a finished run, a folder without it is not.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", 
 RECONSTRUCTION, REPORT = "reconstruction.h5", "report.html"
 STEPS = "steps.json"
 SNAPSHOT = "snapshot.h5"
-"""The object of a run in progress; gone when the run is over."""
-BOOKKEEPING = {FINISHED, CONFIG, LOG, STEPS}
+"""Reconstruction of a run in progress; deleted at its end."""
+RECORDS = {FINISHED, CONFIG, LOG, STEPS}
 PACKAGES = ("ptypinn", "torch", "numpy", "scipy", "h5py", "lightning", "scikit-image")
 
 
 class RunFolder:
-    """A context in which one run fills its folder.
+    """Context manager of one run: creates its folder, writes log and records, and cleans up after a failure.
 
-    A run that fails before it has made anything leaves everything as it was; one that fails later leaves what it has
-    made, without `run_metadata.json`.
+    A run that fails before its first result restores the folder; one that fails later leaves its results, without
+    `run_metadata.json`.
 
     Args:
-        path: The folder; made where missing.
+        path: The folder; created if missing.
         stage: Name of the stage.
-        config: All options of the run, by flag.
+        config: All options of the run, by name.
         command: The command line.
-        overwrite: Allow a folder that holds a finished run.
-        again: Allow a folder that holds a finished run of the same stage, to go on from it.
+        overwrite: Accept the folder of a finished run.
+        resume: Accept the folder of a finished run of the same stage, to continue it.
 
     Raises:
-        InputError: Where the path is a file, or holds a finished run that may not be overwritten.
+        InputError: Where the path is a file, or contains a finished run that may not be overwritten.
     """
 
     def __init__(
@@ -61,56 +61,56 @@ class RunFolder:
         *,
         command: Sequence[str] = (),
         overwrite: bool = False,
-        again: bool = False,
+        resume: bool = False,
     ) -> None:
         self.path, self.stage, self.config, self.command = Path(path), stage, to_plain(config), list(command)
         self.timings_s: dict[str, float] = {}
-        _check_free(self.path, overwrite, stage if again else None)
+        _check_output_folder(self.path, overwrite, stage if resume else None)
 
     def __enter__(self) -> RunFolder:
-        """Make the folder, take the mark of an earlier finished run away, and start the log."""
+        """Create the folder, remove the completion record of an earlier run, and start the log."""
         self._started = datetime.now(UTC)
-        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._created_folders = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._drop_snapshot()
-        self._before = self._products()
-        self._earlier = {name: self.file(name).read_bytes() for name in BOOKKEEPING if self.file(name).exists()}
+        self._delete_snapshot()
+        self._initial_products = self._products()
+        self._initial_records = {name: self.file(name).read_bytes() for name in RECORDS if self.file(name).exists()}
         self.file(FINISHED).unlink(missing_ok=True)
         write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
-        self._log = (self.path / LOG).open("a", encoding="utf-8")
-        self.progress = PlainLines(self._log)
-        self._handler = logging.StreamHandler(self._log)
+        self._log_file = (self.path / LOG).open("a", encoding="utf-8")
+        self.progress = PlainLines(self._log_file)
+        self._handler = logging.StreamHandler(self._log_file)
         self._handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         for logger in _loggers():
             logger.addHandler(self._handler)
-        self.note(f"{self._started:%Y-%m-%dT%H:%M:%SZ} {self.stage}: {' '.join(self.command)}")
+        self.log(f"{self._started:%Y-%m-%dT%H:%M:%SZ} {self.stage}: {' '.join(self.command)}")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the log; after a failure undo everything where nothing was made."""
+        """Close the log; after a failure without results, restore the folder."""
         self.progress.finish()
-        self._drop_snapshot()
+        self._delete_snapshot()
         if error is not None:
-            self.note(f"failed: {kind.__name__ if kind else ''}: {error}")
+            self.log(f"failed: {kind.__name__ if kind else ''}: {error}")
         for logger in _loggers():
             logger.removeHandler(self._handler)
-        self._log.close()
+        self._log_file.close()
         if error is not None:
             self._restore_if_unused()
 
     def file(self, name: str) -> Path:
-        """Path of a file in this folder."""
+        """Return the path of a file in this folder."""
         return self.path / name
 
-    def note(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Add a line to the log."""
-        print(line, file=self._log, flush=True)
+        print(line, file=self._log_file, flush=True)
 
     @contextlib.contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Record the wall time of a part of the run, seconds, even where the part fails."""
+        """Measure the wall time of a part of the run, seconds, even if the part fails."""
         start_s = time.monotonic()
         try:
             yield
@@ -127,16 +127,16 @@ class RunFolder:
         """Write `metrics.json` and, last of all, `run_metadata.json`.
 
         Args:
-            metrics: Figures of merit by their public names.
-            inputs: Where each input came from: file, format, SHA-256.
+            metrics: Metrics by their public names.
+            inputs: Origin of each input: file, format, SHA-256.
             seed: Seed of the run.
-            extra: What else the stage has to say; replaces none of the fields that every run has.
+            extra: Further fields of the stage; they replace none of the common fields.
         """
-        self._drop_snapshot()
+        self._delete_snapshot()
         if metrics is not None:
             write_json(self.file(METRICS), to_plain(metrics))
         self.progress.finish()
-        self.note("done")
+        self.log("done")
         record = {
             **(extra or {}),
             **self.record(inputs, seed),
@@ -146,10 +146,10 @@ class RunFolder:
         return write_json(self.file(FINISHED), to_plain(record))
 
     def record(self, inputs: Mapping[str, Any] | None = None, seed: int | None = None) -> dict[str, Any]:
-        """What is known of the run so far: command, settings, inputs, versions, times.
+        """Return the record of the run so far: command, settings, inputs, versions, times.
 
         Args:
-            inputs: Where each input came from: file, format, SHA-256.
+            inputs: Origin of each input: file, format, SHA-256.
             seed: Seed of the run.
         """
         return {
@@ -161,61 +161,66 @@ class RunFolder:
             "seed": seed,
             "inputs": inputs or {},
             "config": self.config,
-            "versions": versions(),
+            "versions": package_versions(),
             "platform": platform.platform(),
         }
 
-    def _drop_snapshot(self) -> None:
-        """Take the view of the run in progress away: it is over."""
+    def _delete_snapshot(self) -> None:
+        """Delete the snapshot: the run has ended."""
         with contextlib.suppress(OSError):
             self.file(SNAPSHOT).unlink(missing_ok=True)
 
     def _products(self) -> set[tuple[Path, int, int]]:
-        """Every file below the folder but the bookkeeping, as it is: a file written again differs."""
-        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in BOOKKEEPING]
+        """Return all files below the folder but the records, with inode and time: a file that is written again differs."""
+        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in RECORDS]
         return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
 
     def _restore_if_unused(self) -> None:
-        if self.file(FINISHED).exists() or self._products() != self._before:
+        if self.file(FINISHED).exists() or self._products() != self._initial_products:
             return
-        for name in BOOKKEEPING - self._earlier.keys():
+        for name in RECORDS - self._initial_records.keys():
             self.file(name).unlink(missing_ok=True)
-        for name, content in self._earlier.items():
+        for name, content in self._initial_records.items():
             self.file(name).write_bytes(content)
-        with contextlib.suppress(OSError):  # a folder that others have put something into stays
-            for folder in self._made:
+        with contextlib.suppress(OSError):  # a folder with files of others stays
+            for folder in self._created_folders:
                 folder.rmdir()
 
 
-def reconstruction_file(place: Path) -> Path:
-    """The file of a reconstruction: the one in a run folder, or what is named itself."""
-    return place / RECONSTRUCTION if place.is_dir() else place
+def reconstruction_file(path: Path) -> Path:
+    """Return the reconstruction file of a run folder, or the path itself if it is a file.
+
+    Examples:
+        >>> reconstruction_file(Path("recon.h5")).name
+        'recon.h5'
+    """
+    return path / RECONSTRUCTION if path.is_dir() else path
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    package_versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            package_versions[name] = metadata.version(name)
+    return package_versions
 
 
-def _check_free(path: Path, overwrite: bool, goes_on_from: str | None) -> None:
+def _check_output_folder(path: Path, overwrite: bool, resumed_stage: str | None) -> None:
     if path.exists() and not path.is_dir():
         raise InputError("--output-dir", "", f"the file {path}", "a folder")
     if overwrite or not (path / FINISHED).exists():
         return
-    stage = _stage_of(path / FINISHED)
-    if stage is None or stage != goes_on_from:
-        found = f"a finished run{f' of {stage}' if stage else ''} in {path}"
-        raise InputError("--output-dir", "", found, "a new folder, or --overwrite as well")
+    stage = _read_stage(path / FINISHED)
+    if stage is None or stage != resumed_stage:
+        actual = f"a finished run{f' of {stage}' if stage else ''} in {path}"
+        raise InputError("--output-dir", "", actual, "a new folder, or --overwrite as well")
 
 
-def _stage_of(mark: Path) -> str | None:
-    """The stage that a finished run is of, or None where its mark cannot be read."""
+def _read_stage(record: Path) -> str | None:
+    """Return the stage of a finished run, or None where its record cannot be read."""
     try:
-        stage = json.loads(mark.read_text(encoding="utf-8"))["stage"]
+        stage = json.loads(record.read_text(encoding="utf-8"))["stage"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return stage if isinstance(stage, str) else None

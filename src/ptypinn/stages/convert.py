@@ -22,9 +22,9 @@ from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
 
 DEFAULTS = LoadConfig()
-IN_MEMORY_MB = 64.0
+IN_MEMORY_GIB = 0.06
 """Counts that take more stay on disk while they are copied."""
-INCIDENTAL = ("format", "memory_budget_MB")
+INCIDENTAL = ("format", "memory_budget_gib")
 """Options that say how a file was read, not what is in it."""
 SAME_PIXEL = 1e-9
 """Object pixels that differ by a smaller share are the same."""
@@ -133,8 +133,8 @@ def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:
     if not holds_scan(source, config):
         return load_reconstruction(source, config)
-    budget = min(config.memory_budget_MB, IN_MEMORY_MB) if h5py.is_hdf5(source) else config.memory_budget_MB
+    budget = min(config.memory_budget_gib, IN_MEMORY_GIB) if h5py.is_hdf5(source) else config.memory_budget_gib
     calibrate = config.photons is not None or config.calibration != DEFAULTS.calibration
-    scan = read_scan(source, dataclasses.replace(config, memory_budget_MB=budget), calibrate=calibrate)
+    scan = read_scan(source, dataclasses.replace(config, memory_budget_gib=budget), calibrate=calibrate)
     options = {key: value for key, value in scan.provenance["options"].items() if key not in INCIDENTAL}
     return scan.replace(provenance={**scan.provenance, "options": options})

@@ -148,7 +148,7 @@ def _fit(recon: Reconstruction, scan: ScanData | None, part: ScanData | None, co
     if scan is None or part is None or not config.compare_counts:
         return None
     arrays, device = (recon.object, recon.probe, recon.positions_px), pick_device(config.device)
-    return recon.fit_to(scan) or compute_data_fit(part, *arrays, batch=config.batch, device=device)
+    return recon.fit_to(scan) or compute_data_fit(part, *arrays, batch=config.batch_size, device=device)
 
 
 def _diagnose_recorded(recon: Reconstruction) -> Diagnosis | None:

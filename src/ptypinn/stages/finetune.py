@@ -94,7 +94,7 @@ def finetune(
         network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
         scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
         options = UnrolledOptions(refine_probe=False, loss=config.loss)
-        supervision = SelfSupervision(scan, options, parts, config.period, pick_device(config.device))
+        supervision = SelfSupervision(scan, options, parts, config.held_out_period, pick_device(config.device))
         identity, epoch_watch = _identify(scan, parts, network), map_callback(watch, partial(_reconstruction, scan, parts))
         task = FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
         trainer = _trainer(config, folder, progress or silent)
@@ -119,9 +119,9 @@ def _with_probe(
 
 
 def _start(config: FinetuneConfig) -> Weights | None:
-    if config.start == "none":
+    if config.init_weights == "none":
         return None
-    return load_weights(None if config.start == "shipped" else config.start)
+    return load_weights(None if config.init_weights == "shipped" else config.init_weights)
 
 
 def _identify(scan: ScanData, parts: PatternSplit, network: UnrolledCorrection) -> list[float]:

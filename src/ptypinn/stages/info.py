@@ -167,7 +167,7 @@ def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
     probe = None if scan.probe is None else torch.from_numpy(scan.probe)
     return ScanInfo(
         scan=scan,
-        patterns=survey_patterns(scan, config.batch_patterns),
+        patterns=survey_patterns(scan, config.batch_size),
         positions=survey_positions(scan.positions_px),
         canvas_shape=canvas_frame(scan)[1],
         shadow=measure_shadow(scan),

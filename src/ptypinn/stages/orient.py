@@ -24,6 +24,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import illumination_mask, mode_photons
+from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.progress import Progress, silent
 
@@ -187,9 +188,11 @@ def _focus(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
 
 def _try(scan: ScanData, turn: Orientation, iterations: int) -> Candidate:
     scan = scan.replace(positions_px=turn.positions(scan.positions_px))
-    options = QuasiNewtonOptions(iterations, 1, True, False, "amplitude", early_stop=False, tolerance=0.0)
+    options = QuasiNewtonOptions(
+        iterations=iterations, probe_modes=1, loss="amplitude", early_stop=False, tolerance=0.0
+    )
     with torch.no_grad():
-        result = QuasiNewtonProblem(scan, options, torch.device("cpu")).solve(silent)
+        result = solve_problem(QuasiNewtonProblem(scan, options, torch.device("cpu")), silent)
     fit = compute_data_fit(scan, result.object, result.probe, result.positions_px)
     return Candidate(turn, fit.amplitude_residual, fit.per_pattern_residual, _lit(result))
 

@@ -60,7 +60,7 @@ def pretrain(
     config, folder = config or PretrainConfig(), Path(output_dir)
     checkpoint = find_checkpoint(folder, {"config", "epoch"}) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
-    steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch) * (1 + config.replays)
+    steps = config.epochs * (config.scans_per_epoch // config.scans_per_batch) * (1 + config.replay_steps)
     start = load_initial_weights(config)
     task, data = PretrainModule(config, steps, None if start is None else start.network), StateDataModule(config)
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):

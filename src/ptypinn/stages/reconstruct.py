@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.config.reconstruct import ReconstructConfig, WindowOptions
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.shared import TilingConfig
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -23,7 +24,7 @@ def reconstruct(
     model: Model | None = None,
     config: ReconstructConfig | None = None,
     *,
-    windows: WindowOptions | None = None,
+    windows: TilingConfig | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
     watch: SnapshotCallback | None = None,
@@ -57,7 +58,7 @@ def reconstruct(
         if isinstance(found, Bundle):
             return reconstruct_patches(scan, found, config, report)
         place = None if folder is None else Path(folder)
-        return reconstruct_unrolled(scan, found, config, report, windows=windows, folder=place, watch=watch)
+        return reconstruct_unrolled(scan, found, config, report, tiling=windows, folder=place, watch=watch)
 
 
 def _read(model: Model | None) -> Bundle | Weights:

@@ -95,7 +95,7 @@ def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
         scan,
         patterns,
         gridsize=config.gridsize,
-        neighbor_count=config.neighbor_count,
+        neighbour_count=config.neighbour_count,
         cluster_size=config.groups_per_window,
         n_groups=config.n_groups,
         batch_size=config.batch_size,

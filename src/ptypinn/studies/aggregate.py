@@ -90,7 +90,7 @@ def aggregate(
     for done, folder in enumerate(folders):
         report("read", done, len(folders))
         try:
-            run = read_run(folder, config.lit_fraction)
+            run = read_run(folder, config.illumination_threshold)
             rows.append(summarise_run(run, folder.name))
             runs.append(run)
         except READ_ERRORS as error:

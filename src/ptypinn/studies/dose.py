@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ptypinn._version import __version__
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS

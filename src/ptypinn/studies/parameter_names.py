@@ -15,13 +15,12 @@ SIMULATE = {
 }
 TRAIN = {
     "group_count": "n_groups",
-    "batch": "cluster_size",
-    "nepochs": "epochs",
+        "nepochs": "epochs",
     "train_seed": "seed",
-    **{name: name for name in ("model", "width", "gridsize", "neighbor_count", "learning_rate", "loss")},
+    **{name: name for name in ("model", "width", "gridsize", "neighbour_count", "learning_rate", "loss", "cluster_size")},
     **{name: name for name in ("trainable_log_scale", "split_fraction")},
 }
-RECONSTRUCT = {"neighbor_count": "neighbor_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
+RECONSTRUCT = {"neighbour_count": "neighbour_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
 """Fields of the stages by the names of the parameters."""
 
 

@@ -78,7 +78,7 @@ def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
         illumination=np.where(finite, recon.illumination, np.float32(0)),
     )
     scan = _scan_of(folder, metadata)
-    config = EvaluateConfig(lit_fraction=lit_fraction, compare_counts=False)
+    config = EvaluateConfig(illumination_threshold=lit_fraction, compare_counts=False)
     return RunRecord(folder, metadata, clean, evaluate(clean, scan, config=config), int((~finite).sum()))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
@@ -70,7 +70,7 @@ class Scenario:
     """The simulation, its probe with one photon, and neither masked nor scaled."""
     train: TrainConfig
     """The training on the first part of the scan."""
-    reconstruct: ReconstructConfig
+    reconstruct: PatchNetworkConfig
     """The inference on the part held out."""
 
     def value(self, name: str) -> Any:
@@ -115,7 +115,7 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     Raises:
         InputError: Where parameters contradict each other.
     """
-    origins, profile, changes = origins or {}, load_profile(config.scenario), config.given()
+    origins, profile, changes = origins or {}, load_profile(config.scenario), config.overrides()
     _check_probe(config)
     resolved = {name: Parameter(value, "default") for name, value in _defaults().items()}
     resolved |= {name: Parameter(_typed(name, value), "profile") for name, value in profile.items()}
@@ -175,7 +175,7 @@ def _check_photons(nphotons: float, probe_scale: float) -> None:
 def _defaults() -> dict[str, Any]:
     stages: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
     values = dict(OWN)
-    for kind, names in [*stages, (ReconstructConfig, RECONSTRUCT)]:
+    for kind, names in [*stages, (PatchNetworkConfig, RECONSTRUCT)]:
         defaults = {field.name: field.default for field in fields(kind)}
         values |= {name: defaults[field] for name, field in names.items() if name not in values}
     return values
@@ -213,8 +213,8 @@ def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
         return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
 
 
-def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> ReconstructConfig:
+def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> PatchNetworkConfig:
     chosen = {field: values[name] for name, field in RECONSTRUCT.items()}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
     with rename_errors(RECONSTRUCT):
-        return ReconstructConfig(part="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)
+        return PatchNetworkConfig(subset="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)

@@ -35,7 +35,7 @@ def export_weights(
         checkpoint: A checkpoint of the pre-training.
         path: File to write (safetensors).
         config: Configuration of the training; None for the one recorded in the checkpoint.
-        figures: Measured quality for the card; None measures it on `config.card_checks` scans.
+        figures: Measured quality for the card; None measures it on `config.card_scans` scans.
         progress: Called after every scan that is measured.
 
     Returns:
@@ -76,10 +76,10 @@ def load_initial_weights(config: PretrainConfig) -> Weights | None:
     Raises:
         InputError: Where they cannot be read, or are of another network.
     """
-    if config.start == "none":
+    if config.init_weights == "none":
         return None
-    weights = load_weights(None if config.start == "shipped" else config.start)
+    weights = load_weights(None if config.init_weights == "shipped" else config.init_weights)
     if weights.network.widths != tuple(config.widths):
         widths = f"a network of widths {weights.network.widths}"
-        raise InputError(weights.source, "--start", widths, f"--widths {','.join(map(str, config.widths))}")
+        raise InputError(weights.source, "--init-weights", widths, f"--widths {','.join(map(str, config.widths))}")
     return weights

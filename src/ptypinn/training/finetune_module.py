@@ -47,7 +47,7 @@ class FinetuneModule(EMAModule):
         about: list[float],
         watch: IterateCallback[UnrolledResult] | None = None,
     ) -> None:
-        super().__init__(network.requires_grad_(True), config.average, rounds)
+        super().__init__(network.requires_grad_(True), config.ema_decay, rounds)
         self.supervision, self.config, self.rounds = supervision, config, rounds
         self.val_start: float | None = None
         self._about, self._watch = about, watch

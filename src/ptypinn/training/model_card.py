@@ -11,7 +11,7 @@ from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
-from ptypinn.runs.folder import versions
+from ptypinn.runs.folder import package_versions
 from ptypinn.training import scenarios
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS
 from ptypinn.training.self_supervision import PatternSplit
@@ -66,8 +66,8 @@ def make_pretrained_card(
         "not_seen": NOT_SEEN,
         "held_out": {"photographs": scenarios.HELD_OUT_IMAGES},
         "figures": figures,
-        "config": asdict(config) | {"start": Path(config.start).name},
-        "versions": versions(),
+        "config": asdict(config) | {"init_weights": Path(config.init_weights).name},
+        "versions": package_versions(),
         "start": None if start is None else start.record(),
         "retrain": retrain_commands(config, start),
     }
@@ -88,7 +88,7 @@ def describe_training_domain(config: PretrainConfig) -> dict[str, Any]:
         "most_patterns": scenarios.MAX_PATTERNS,
         "pattern_edge_px": sorted(scenarios.SIZES),
         "canvas_edge_px": sorted(scenarios.SIZES.values()),
-        "window_px": config.window,
+        "window_px": config.window_px,
         "samples": scenarios.KINDS,
         "feature_px": scenarios.SCALES_PX,
         "photographs": scenarios.IMAGES,
@@ -104,9 +104,9 @@ def describe_training_domain(config: PretrainConfig) -> dict[str, Any]:
             "astigmatism_waves": scenarios.ASTIGMATISM_WAVES,
         },
         "probe_modes": [1, len(scenarios.MODE_FRACTIONS)],
-        "guessed_probe_share": config.unknown_share,
+        "guessed_probe_share": config.guessed_probe_fraction,
         "guess_off_by": scenarios.MAX_GUESS_ERROR,
-        "rounds": {"known_probe": config.rounds_known, "guessed_probe": config.rounds_unknown},
+        "rounds": {"known_probe": config.max_rounds_known_probe, "guessed_probe": config.max_rounds_guessed_probe},
         "positions": scenarios.SCANS,
         "dead_pixels": [0, scenarios.MAX_DEAD_PIXELS],
     }
@@ -119,7 +119,7 @@ def retrain_commands(config: PretrainConfig, start: Weights | None) -> list[str]
     commands = start.card.get("retrain", [])
     before = [commands] if isinstance(commands, str) else list(commands)
     here = retrain_command(config, _folder(len(before)))
-    return [*before, f"{here} --start {_folder(len(before) - 1)}/weights.safetensors"]
+    return [*before, f"{here} --init-weights {_folder(len(before) - 1)}/weights.safetensors"]
 
 
 def _folder(place: int) -> str:
@@ -132,8 +132,8 @@ def retrain_command(config: PretrainConfig, folder: str) -> str:
     words = [f"ptypinn pretrain --output-dir {folder}"]
     for field in fields(config):
         value = getattr(config, field.name)
-        if value != field.default and field.name not in RUNTIME_OPTIONS | {"start"}:
-            words.append(f"--{field.name} {_word(value)}")
+        if value != field.default and field.name not in RUNTIME_OPTIONS | {"init_weights"}:
+            words.append(f"{option_name(field.name)} {_word(value)}")
     return " ".join(words)
 
 
@@ -187,7 +187,7 @@ def make_finetuned_card(
         "trained": {"epochs": outcome.epochs, "steps": outcome.steps, "rounds": rounds, "patterns": len(parts.train)},
         "scan": dict(scan.provenance),
         "config": asdict(config),
-        "versions": versions(),
+        "versions": package_versions(),
         "start": None if start is None else start.record(),
         **{name: card[name] for name in ("not_seen", "licence") if name in card},
         "saw": widen_ranges(card.get("saw", {}), scan_traits(scan)),

@@ -85,7 +85,7 @@ class StateDataModule(lightning.LightningDataModule):
             multiprocessing_context="spawn" if config.workers else None,
             persistent_workers=config.workers > 0,
         )
-        return ReplayLoader(fresh, sampler, config.replays, config.seed)
+        return ReplayLoader(fresh, sampler, config.replay_steps, config.seed)
 
 
 REPLAY = 2

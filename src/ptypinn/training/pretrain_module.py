@@ -70,7 +70,7 @@ class PretrainModule(EMAModule):
         network = UnrolledCorrection(CHANNELS, widths=config.widths)
         if start is not None:
             network.load_state_dict(start.state_dict())
-        super().__init__(network, config.average, WARM_UP)
+        super().__init__(network, config.ema_decay, WARM_UP)
         self.config, self.steps = config, steps
 
     def on_train_epoch_start(self) -> None:
@@ -83,7 +83,7 @@ class PretrainModule(EMAModule):
 
     def training_step(self, batch: StateBatch, index: int) -> Tensor:
         """Return the mean relative error after the correction."""
-        gain = compute_gain(self(batch), batch, self.config.detail_share)
+        gain = compute_gain(self(batch), batch, self.config.detail_weight)
         loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a diverged case does not outweigh the others
         if not torch.isfinite(loss):
             where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
@@ -95,7 +95,7 @@ class PretrainModule(EMAModule):
         """Configure AdamW; the learning rate rises, stays, and falls to zero at the end."""
         config = self.config
         optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        falling = max(1, round(config.decay_share * self.steps))
+        falling = max(1, round(config.lr_decay_fraction * self.steps))
 
         def rate(step: int) -> float:
             return min((step + 1) / WARM_UP, 1.0, max(0.0, (self.steps - step) / falling) ** 1.5 + 1e-3)
@@ -109,7 +109,7 @@ class PretrainModule(EMAModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `InputError` for another configuration; more epochs, device, threads and workers may differ."""
-        require_same_options(asdict(self.config), checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "card_checks"})
+        require_same_options(asdict(self.config), checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "card_scans"})
         done = int(checkpoint["epoch"]) + 1
         if self.config.epochs < done:
             raise InputError("--epochs", "", str(self.config.epochs), f"at least the {done} that are done")

@@ -91,7 +91,7 @@ def draw_random_scan(seed: tuple[int, ...], config: PretrainConfig) -> RandomSca
         mode_fractions=MODE_FRACTIONS if rng.random() < 0.1 else (1.0,),
         seed=int(rng.integers(2**31)),
     )
-    guess = _guess(rng, drawn) if rng.random() < config.unknown_share else None
+    guess = _guess(rng, drawn) if rng.random() < config.guessed_probe_fraction else None
     if guess is not None:
         drawn = replace(drawn, overlap=float(rng.uniform(MIN_OVERLAP_GUESSED, OVERLAPS[1])))
     drawn = replace(drawn, phase_image=str(rng.choice(IMAGES)))

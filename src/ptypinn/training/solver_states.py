@@ -57,14 +57,14 @@ def draw_states(seed: tuple[int, ...], network: nn.Module, config: PretrainConfi
     assert scan.truth is not None
     truth = torch.from_numpy(scan.truth)
     problem = build_problem(scan, network, UnrolledOptions(refine_probe=unknown), torch.device("cpu"))
-    max_rounds = config.rounds_unknown if unknown else config.rounds_known
+    max_rounds = config.max_rounds_guessed_probe if unknown else config.max_rounds_known_probe
     last = round(np.exp(rng.uniform(*np.log([config.states_per_scan, max_rounds]))))
     chosen = np.sort(rng.choice(np.arange(1, last + 1), config.states_per_scan, replace=False))
     rows, state = [], problem.start
     for number in range(1, int(chosen[-1]) + 1):
         state, features = problem.solver.physics(state)
         if number in chosen:
-            rows.append(_sample(problem, state, features, truth, config.window, rng))
+            rows.append(_sample(problem, state, features, truth, config.window_px, rng))
         state = problem.solver.correct(state, features)
     return join_states(rows)
 

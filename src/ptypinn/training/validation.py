@@ -40,7 +40,7 @@ class ValidationScans:
     def errors(self, network: nn.Module | None) -> list[float]:
         """Return the relative complex error of every scan."""
         drawn = (
-            draw_random_scan((self.config.seed, CHECK, number), self.config) for number in range(self.config.checks)
+            draw_random_scan((self.config.seed, CHECK, number), self.config) for number in range(self.config.val_scans)
         )
         return [measure_error(scenario, network) for scenario in drawn]
 
@@ -90,10 +90,10 @@ def measure_card_scans(
         By group: number of `scans`; geometric means of `error`, of `error_without_network` and of their ratio, `gain`.
     """
     report, scores = progress or silent, []
-    for number in range(config.card_checks):
+    for number in range(config.card_scans):
         scenario = draw_random_scan((config.seed, CARD, number), config)
         scores.append(ScoredScan(scenario, measure_error(scenario, network), measure_error(scenario, None)))
-        report("check", number + 1, config.card_checks)
+        report("check", number + 1, config.card_scans)
     exact_probe = [one for one in scores if one.scenario.guess is None]
     groups = {"all": scores, "guessed probe": [one for one in scores if one.scenario.guess is not None]}
     groups |= {kind: [one for one in exact_probe if one.scenario.config.object == kind] for kind in KINDS}

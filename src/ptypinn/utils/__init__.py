@@ -1,1 +1,1 @@
-"""Plumbing that knows nothing of the field: devices, atomic files, JSON-able values, progress."""
+"""General utilities without ptychography: devices, atomic files, JSON-able values, progress."""

@@ -1,4 +1,4 @@
-"""Choose where tensors live, and how many threads work on them."""
+"""Choose the device of tensors, and the number of CPU threads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from ptypinn.errors import InputError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that an option names.
+    """Return the device that an option names.
 
     Args:
-        name: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        name: `auto` (CUDA where available), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InputError: Where the device does not exist here.
+        InputError: Where this machine has no such device.
+
+    Examples:
+        >>> pick_device("cpu")
+        device(type='cpu')
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,10 +40,10 @@ def pick_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many CPU threads while the context lasts.
+    """Set the number of CPU threads of PyTorch inside a context.
 
     Args:
-        count: Threads; None leaves their number as it is, which is all cores unless somebody changed it.
+        count: Number of threads; None does not change it (the default of PyTorch is all cores).
 
     Raises:
         InputError: Where the number is below 1.
@@ -54,13 +58,18 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-Share = TypeVar("Share")
-Found = TypeVar("Found")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def map_threads(work: Callable[[Share], Found], shares: Sequence[Share]) -> list[Found]:
-    """Do each share in a thread of its own, each computing with one CPU thread; results in the order of the shares."""
-    if len(shares) == 1:
-        return [work(shares[0])]
-    with cpu_threads(1), ThreadPoolExecutor(len(shares), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(work, shares))
+def map_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Apply a function to every item in a thread of its own, with one CPU thread each; return the results in order.
+
+    Examples:
+        >>> map_threads(abs, [-1, 2, -3])
+        [1, 2, 3]
+    """
+    if len(items) == 1:
+        return [function(items[0])]
+    with cpu_threads(1), ThreadPoolExecutor(len(items), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(function, items))

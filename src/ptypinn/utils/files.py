@@ -1,4 +1,4 @@
-"""Write files so that a half-written one never stands under its final name."""
+"""Write files atomically: a file never exists half-written under its final name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; move it to `path` on success, delete it on any failure.
+    """Yield a temporary path in the same folder; move it to `path` on success, delete it on any failure.
 
-    A file made under the temporary path is flushed to disk before it is moved.
+    The file is flushed to disk before it is moved.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,9 +24,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_current_umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -34,18 +34,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write text atomically, UTF-8."""
+    """Write text atomically, as UTF-8; return the path."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Write JSON atomically; NaN and infinity are refused."""
+    """Write JSON atomically; return the path.
+
+    Raises:
+        ValueError: For NaN and infinity.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "metrics.json", {"frc": 0.5}).read_text()
+        '{\\n  "frc": 0.5\\n}\\n'
+    """
     return write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def _umask() -> int:
+def _current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

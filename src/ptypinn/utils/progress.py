@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress of long computations: bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rich.progress import Progress as RichProgress
 
 @runtime_checkable
 class TextStream(Protocol):
-    """The part of a text file that progress needs."""
+    """The methods of a text stream that progress needs."""
 
     def write(self, text: str, /) -> int:
         """Write text."""
 
     def flush(self) -> None:
-        """Push written text out."""
+        """Flush the buffer."""
 
     def isatty(self) -> bool:
         """Return True if a person is watching."""
@@ -29,18 +29,18 @@ class TextStream(Protocol):
 
 @runtime_checkable
 class Progress(Protocol):
-    """What stages report to, any number of times per stage; `None` in its place means silence."""
+    """Callback for the progress of stages; `None` in its place means no reports."""
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
-        """Report `done` of `total` steps of a stage, with figures worth watching such as the loss."""
+        """Report `done` of `total` steps of a stage, with figures such as the loss."""
 
 
 def silent(stage: str, done: int, total: int, /, **figures: float) -> None:
-    """A `Progress` that says nothing."""
+    """Ignore a progress report."""
 
 
 def tee(*listeners: Progress) -> Progress:
-    """A `Progress` that passes every report on to several others."""
+    """Return a `Progress` that forwards every report to several others."""
 
     def report(stage: str, done: int, total: int, /, **figures: float) -> None:
         for listener in listeners:
@@ -50,39 +50,39 @@ def tee(*listeners: Progress) -> Progress:
 
 
 class PlainLines:
-    """Progress as plain lines: the first and last report of every stage, and in between one per interval."""
+    """Progress as plain lines: the first and the last report of every stage, and one per interval in between."""
 
     def __init__(self, stream: TextStream, interval_s: float = 5.0) -> None:
         self._stream, self._interval_s = stream, interval_s
         self._stage, self._first, self._started_s, self._printed_s = "", 0, 0.0, 0.0
-        self._held_back = ""
+        self._pending = ""
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
-        """Print a line where one is due."""
+        """Print a line if the interval has passed."""
         now_s = time.monotonic()
         if stage != self._stage or done < self._first:
             self.finish()
             self._stage, self._first, self._started_s, self._printed_s = stage, done, now_s, float("-inf")
-        pace = _pace(done, total, done - self._first, now_s - self._started_s)
-        self._held_back = "  ".join([f"{stage} {done}/{total}", *pace, *figure_texts(figures)])
+        rate = _format_rate(done, total, done - self._first, now_s - self._started_s)
+        self._pending = "  ".join([f"{stage} {done}/{total}", *rate, *format_figures(figures)])
         if done >= total or now_s - self._printed_s >= self._interval_s:
             self._printed_s = now_s
             self.finish()
 
     def finish(self) -> None:
-        """Print the last report where it has been held back, such as that of a stage that stopped early."""
-        if self._held_back:
-            print(self._held_back, file=self._stream, flush=True)
-        self._held_back = ""
+        """Print the last report if it has not been printed, such as that of a stage that stopped early."""
+        if self._pending:
+            print(self._pending, file=self._stream, flush=True)
+        self._pending = ""
 
 
 @contextlib.contextmanager
 def show_progress(quiet: bool = False, stream: TextStream | None = None) -> Iterator[Progress]:
-    """Give a `Progress` that suits the stream: bars on a terminal, plain lines elsewhere, nothing when quiet.
+    """Yield a `Progress` for a stream: bars on a terminal, plain lines elsewhere, nothing when quiet.
 
     Args:
-        quiet: Say nothing.
-        stream: Where to; standard error by default, so that standard output stays free for results.
+        quiet: Report nothing.
+        stream: Output stream; standard error by default, so that standard output contains only results.
     """
     stream = stream or sys.stderr
     if quiet:
@@ -98,19 +98,24 @@ def show_progress(quiet: bool = False, stream: TextStream | None = None) -> Iter
             lines.finish()
 
 
-def figure_texts(figures: dict[str, float]) -> list[str]:
-    """Figures as short texts, such as `loss 0.01234`."""
+def format_figures(figures: dict[str, float]) -> list[str]:
+    """Return figures as short texts.
+
+    Examples:
+        >>> format_figures({"loss": 0.0123456})
+        ['loss 0.01235']
+    """
     return [f"{name} {value:.4g}" for name, value in figures.items()]
 
 
-def _pace(done: int, total: int, stepped: int, elapsed_s: float) -> list[str]:
+def _format_rate(done: int, total: int, stepped: int, elapsed_s: float) -> list[str]:
     if not stepped or elapsed_s <= 0:
         return []
     rate = stepped / elapsed_s
     return [f"{rate:.3g}/s", f"{elapsed_s:.0f} s" if done >= total else f"{(total - done) / rate:.0f} s left"]
 
 
-class Bars:
+class ProgressBars:
     """A `Progress` that shows one bar per stage, with rate, time left and figures."""
 
     def __init__(self, display: RichProgress) -> None:
@@ -118,17 +123,17 @@ class Bars:
         self._tasks: dict[str, int] = {}
 
     def __call__(self, stage: str, done: int, total: int, /, **figures: float) -> None:
-        """Move the bar of this stage."""
+        """Update the bar of this stage."""
         if stage not in self._tasks:
             self._tasks[stage] = self._display.add_task(stage, figures="", rate="")
         task = self._display.tasks[list(self._tasks).index(stage)]
         rate = f"{task.speed:.3g}/s" if task.speed else ""
-        texts = "  ".join(figure_texts(figures))
+        texts = "  ".join(format_figures(figures))
         self._display.update(task.id, completed=done, total=total, figures=texts, rate=rate)
 
 
 @contextlib.contextmanager
-def terminal_bars(stream: TextStream) -> Iterator[Bars]:
+def terminal_bars(stream: TextStream) -> Iterator[ProgressBars]:
     """Show bars on a terminal while the context lasts."""
     display = RichProgress(
         TextColumn("{task.description}"),
@@ -142,7 +147,7 @@ def terminal_bars(stream: TextStream) -> Iterator[Bars]:
         console=Console(file=cast(IO[str], stream)),
     )
     with display:
-        yield Bars(display)
+        yield ProgressBars(display)
 
 
 Iterate = TypeVar("Iterate")

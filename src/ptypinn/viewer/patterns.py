@@ -23,7 +23,7 @@ from ptypinn.viewer.tiles import encode_scalar_png
 
 MAX_OPEN = 4
 """Maximum number of runs whose scans are open."""
-MEMORY_MB = 64.0
+MEMORY_GIB = 0.06
 """Scans larger than this are read pattern by pattern."""
 MIN_COUNTS = 0.3
 """Counts of the darkest colour of the logarithmic scale."""
@@ -196,7 +196,7 @@ def _load_scan(folder: Path, record: Mapping[str, Any], indices: np.ndarray, siz
     if path is None:
         return None, f"{record.get('file', 'the scan file')} was moved or has changed"
     notes: list[str] = []
-    options = {**mapping(record["options"]), "memory_budget_MB": MEMORY_MB}
+    options = {**mapping(record["options"]), "memory_budget_gib": MEMORY_GIB}
     try:
         scan = load(path, loading_as_recorded(LoadConfig(), options, (), notes))
     except (InputError, OSError) as error:

@@ -45,7 +45,7 @@ def test_a_scan_of_another_program(by_hand, scene, tmp_path, kind, budget):
     name, expected, options = SCANS[kind]
     getattr(by_hand, kind)(tmp_path / name, scene)
     assert detect_format(tmp_path / name) == expected
-    scan = load(tmp_path / name, LoadConfig(**options, memory_budget_MB=budget))
+    scan = load(tmp_path / name, LoadConfig(**options, memory_budget_gib=budget))
     assert scan.provenance["format"] == expected
     if kind != "ptychopinn":
         check_geometry(scan, by_hand, scene)
@@ -69,7 +69,7 @@ def test_products_and_patterns_are_joined_on_their_indexes(by_hand, scene, tmp_p
     getattr(by_hand, product)(place, scene)
     getattr(by_hand, patterns)(other, scene)
     assert detect_format(place) == "ptychodus"
-    config = LoadConfig(patterns_file=str(other), truth="object", memory_budget_MB=budget)
+    config = LoadConfig(patterns_file=str(other), truth="object", memory_budget_gib=budget)
     scan = load(place, config)
     assert scan.probe_gauge == "calibrated"
     np.testing.assert_array_equal(scan.counts[:], scene.counts)

@@ -69,7 +69,7 @@ def test_chunks_may_be_links_to_files_beside_the_first(by_hand, scene, tmp_path)
                     whole.copy(f"chunks/{number}/{name}", part)
             linked[f"chunks/{number}"] = h5py.ExternalLink(f"linked.ptyd.part00{number}", "/")
     for budget in (4096.0, 1e-9):
-        scan = load(tmp_path / "linked.ptyd", LoadConfig(memory_budget_MB=budget))
+        scan = load(tmp_path / "linked.ptyd", LoadConfig(memory_budget_gib=budget))
         np.testing.assert_array_equal(scan.counts[:], scene.counts)
     (tmp_path / "linked.ptyd.part001").unlink()
     assert_one_line(tmp_path / "linked.ptyd", r"chunks/1: found a link to a file that is not there")

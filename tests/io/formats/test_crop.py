@@ -132,7 +132,7 @@ def test_metres_do_not_depend_on_the_cut(tmp_path_factory, name, size, kept, off
     path, options = write(name, scan, tmp_path_factory.mktemp("cut"))
     whole = read_scan(path, LoadConfig(**options), calibrate=False)
     centre = (size // 2 + off[0], size // 2 + off[1])
-    given_ = LoadConfig(**options, crop_px=kept, centre_px=centre, memory_budget_MB=budget)
+    given_ = LoadConfig(**options, crop_px=kept, centre_px=centre, memory_budget_gib=budget)
     cut = read_scan(path, given_, calibrate=False)
     rows, columns = (slice(c - kept // 2, c + kept // 2) for c in centre)
     np.testing.assert_allclose(cut.counts[:], whole.counts[:, rows, columns], rtol=1e-6)

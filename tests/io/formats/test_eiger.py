@@ -71,7 +71,7 @@ def options(table, **more):
 def test_frames_geometry_and_positions(tmp_path, experiment, table, filters, budget):
     path = write(tmp_path / "run", experiment, filters)
     assert detect_format(path) == "eiger"
-    scan = load(path, options(table, memory_budget_MB=budget))
+    scan = load(path, options(table, memory_budget_gib=budget))
     np.testing.assert_array_equal(scan.counts[:], np.rint(experiment.counts))
     np.testing.assert_allclose(scan.positions_px, experiment.positions_px, atol=1e-5)
     assert (scan.energy_eV, scan.detector_distance_m, scan.detector_pixel_m) == (ENERGY, DISTANCE, PIXEL)
@@ -88,16 +88,16 @@ def overflow(frames):
 
 @pytest.mark.parametrize("budget", [4096.0, 1e-9])
 def test_all_bits_set_mean_an_invalid_pixel_in_the_whole_scan(tmp_path, experiment, table, budget):
-    scan = load(write(tmp_path / "run", experiment, frames=overflow), options(table, memory_budget_MB=budget))
+    scan = load(write(tmp_path / "run", experiment, frames=overflow), options(table, memory_budget_gib=budget))
     assert not scan.good[10 - 14 + 8, 20 - 21 + 8]
     assert scan.counts[:].max() < ALL_ONES
 
 
 def test_an_overflow_that_no_look_beforehand_found_is_an_error(tmp_path, experiment, table, monkeypatch):
     monkeypatch.setattr("ptypinn.data.derived_counts.SAMPLED", 2)
-    scan = load(write(tmp_path / "run", experiment, frames=overflow), options(table, memory_budget_MB=1e-9))
+    scan = load(write(tmp_path / "run", experiment, frames=overflow), options(table, memory_budget_gib=1e-9))
     scan.counts[:4]
-    with pytest.raises(InputError, match=r"an overflow at pattern 4, pixel \(4, 7\).*--memory_budget_MB"):
+    with pytest.raises(InputError, match=r"an overflow at pattern 4, pixel \(4, 7\).*--memory-budget-gib"):
         scan.counts[np.array([1, 4])]
 
 

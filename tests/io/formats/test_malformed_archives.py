@@ -113,7 +113,7 @@ NPYS = {
 def test_npy_files(tmp_path, refused, case, budget):
     path = tmp_path / "cube.npy"
     path.write_bytes(NPYS[case])
-    refused(path, *STEM_OPTIONS, f"--memory_budget_MB={budget}")
+    refused(path, *STEM_OPTIONS, f"--memory-budget-gib={budget}")
 
 
 def element(kind, content):
@@ -217,7 +217,7 @@ before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     step = {} if path.suffix == ".npz" else {"scan_step_m": 1e-10}
     try:
-        load(path, LoadConfig(memory_budget_MB=100, detector_gain=1, pixel_size_m=1e-11, **step))
+        load(path, LoadConfig(memory_budget_gib=100, detector_gain=1, pixel_size_m=1e-11, **step))
     except ValueError as error:
         print(error)
 print((peak() - before) // 1024)

@@ -35,7 +35,7 @@ def test_stored_patterns_stay_on_disk_and_read_the_same(tmp_path, order, amplitu
     path = tmp_path / "scan.npz"
     counts = write(path, order, amplitude)
     options = {"axis_order": order, "domain": "amplitude" if amplitude else "counts", "crop_px": crop}
-    lazy = load(path, LoadConfig(**options, memory_budget_MB=1e-9))
+    lazy = load(path, LoadConfig(**options, memory_budget_gib=1e-9))
     eager = load(path, LoadConfig(**options))
     assert isinstance(lazy.counts, MappedCounts) and isinstance(eager.counts, np.ndarray)
     assert not isinstance(eager.counts, np.memmap)
@@ -50,12 +50,12 @@ def test_stored_patterns_stay_on_disk_and_read_the_same(tmp_path, order, amplitu
 def test_compressed_patterns_are_read_within_the_limit(tmp_path, monkeypatch):
     path = tmp_path / "scan.npz"
     counts = write(path, save=np.savez_compressed)
-    np.testing.assert_array_equal(load(path, LoadConfig(memory_budget_MB=1e-9)).counts, counts)
+    np.testing.assert_array_equal(load(path, LoadConfig(memory_budget_gib=1e-9)).counts, counts)
     monkeypatch.setattr("ptypinn.io.safe.hdf5_limits.MAX_ARRAY_BYTES", 2000.0)
-    with pytest.raises(InputError, match=r"diffraction: found an array of 4\.\d+ kB.*--memory_budget_MB"):
-        load(path, LoadConfig(memory_budget_MB=1e-9))
+    with pytest.raises(InputError, match=r"diffraction: found an array of 4\.\d+ kB.*--memory-budget-gib"):
+        load(path, LoadConfig(memory_budget_gib=1e-9))
     write(path)
-    assert load(path, LoadConfig(memory_budget_MB=1e-9)).n_patterns == M
+    assert load(path, LoadConfig(memory_budget_gib=1e-9)).n_patterns == M
 
 
 def test_arrays_that_nobody_asks_for_are_not_read(tmp_path):
@@ -74,12 +74,12 @@ def test_bad_pixels_may_hold_anything(tmp_path, budget):
     stored = np.ones((M, N, N), np.float32)
     stored[:, 3, 4] = np.nan
     np.savez(path, diffraction=stored, positions_px=np.zeros((M, 2)), bad_pixels=bad)
-    scan = load(path, LoadConfig(domain="counts", memory_budget_MB=budget))
+    scan = load(path, LoadConfig(domain="counts", memory_budget_gib=budget))
     assert np.isnan(scan.counts[:][:, 3, 4]).all()
     stored[2, 5, 6] = -1
     np.savez(path, diffraction=stored, positions_px=np.zeros((M, 2)), bad_pixels=bad)
     with pytest.raises(InputError, match=r"-1\.0 at pattern 2, pixel \(5, 6\)"):
-        load(path, LoadConfig(domain="counts", memory_budget_MB=budget)).counts[:]
+        load(path, LoadConfig(domain="counts", memory_budget_gib=budget)).counts[:]
 
 
 def test_a_member_that_is_not_where_the_archive_says_is_refused(tmp_path):

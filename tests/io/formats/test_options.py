@@ -39,7 +39,7 @@ def test_the_eight_orientations_differ_and_keep_the_zero_frequency():
 def test_patterns_mask_and_probe_turn_together_and_positions_by_themselves(make_scan, tmp_path, budget):
     scan = make_scan(truth=None)
     path = save(scan, tmp_path / "scan.h5")
-    turned = load(path, LoadConfig(transpose_patterns=True, flip_patterns="y", memory_budget_MB=budget))
+    turned = load(path, LoadConfig(transpose_patterns=True, flip_patterns="y", memory_budget_gib=budget))
     turn = Orientation(True, "y")
     assert isinstance(turned.counts, np.ndarray) == (budget > 1)
     np.testing.assert_array_equal(turned.counts[:], turn.images(scan.counts))
@@ -89,7 +89,7 @@ def test_positions_on_a_true_object_are_not_turned(make_scan, tmp_path):
 def test_a_gain_divides_counts(make_scan, tmp_path, budget):
     scan = make_scan()
     path = save(scan, tmp_path / "scan.h5")
-    light = load(path, LoadConfig(detector_gain=36.7, memory_budget_MB=budget))
+    light = load(path, LoadConfig(detector_gain=36.7, memory_budget_gib=budget))
     assert light.counts.dtype == np.float32
     np.testing.assert_allclose(light.counts[:], scan.counts / 36.7, rtol=1e-6)
 
@@ -99,7 +99,7 @@ def test_a_gain_divides_counts(make_scan, tmp_path, budget):
 def test_a_square_is_cut_out_and_the_object_pixel_grows(make_scan, tmp_path, name, budget):
     scan = make_scan(size=16, probe=None, truth=None)
     path = save(scan, tmp_path / "scan.h5", name)
-    cut = load(path, LoadConfig(centre_px=(6, 9), crop_px=8, memory_budget_MB=budget))
+    cut = load(path, LoadConfig(centre_px=(6, 9), crop_px=8, memory_budget_gib=budget))
     np.testing.assert_array_equal(cut.counts[:], scan.counts[:, 2:10, 5:13])
     np.testing.assert_array_equal(cut.mask, scan.mask[2:10, 5:13])
     assert cut.pixel_size_m == pytest.approx(2 * scan.pixel_size_m, rel=1e-12)

@@ -53,7 +53,7 @@ scans = {
 def test_a_scan_comes_back(make_scan, tmp_path_factory, name, n, size, dtype, modes, gauge, lazy, seed):
     scan = make_scan(n, size, dtype, modes, seed, probe_gauge=gauge)
     holds = FORMATS[name].holds
-    other = back(scan, tmp_path_factory.mktemp(name), name, memory_budget_MB=1e-9 if lazy else 4096.0)
+    other = back(scan, tmp_path_factory.mktemp(name), name, memory_budget_gib=1e-9 if lazy else 4096.0)
     assert same_bits(other.counts, scan.counts)
     assert same_bits(other.mask, scan.mask)
     if "probe" in holds:

@@ -85,7 +85,7 @@ TOLD = {"scan_step_m": STEP_M, "pixel_size_m": PIXEL_M}
 def test_a_raster_of_frames_becomes_patterns_with_positions(tmp_path, experiment, write, name, options, budget):
     path = write(tmp_path / name, experiment)
     assert detect_format(path) == "stem4d"
-    scan = load(path, LoadConfig(**ELECTRONS, **options, memory_budget_MB=budget))
+    scan = load(path, LoadConfig(**ELECTRONS, **options, memory_budget_gib=budget))
     assert experiment.explains(scan)
     assert scan.particle == "electron"
     assert scan.pixel_size_m == pytest.approx(PIXEL_M)
@@ -153,7 +153,7 @@ def test_detector_units_are_divided_by_the_gain_and_floats_must_be_declared(tmp_
     with pytest.raises(InputError, match=r"float32, which may be electrons or detector units.*--detector_gain"):
         load(path, LoadConfig(**TOLD))
     for budget in (4096.0, 1e-9):
-        scan = load(path, LoadConfig(**TOLD, detector_gain=151.0, memory_budget_MB=budget))
+        scan = load(path, LoadConfig(**TOLD, detector_gain=151.0, memory_budget_gib=budget))
         assert experiment.explains(scan, 1e-4)
     np.save(path, np.rint(stack_of(experiment)).astype(np.uint16))
     assert load(path, LoadConfig(**TOLD)).counts.dtype == np.uint16

@@ -87,17 +87,17 @@ def test_pixels_that_are_negative_throughout_are_flags(file, budget):
     put(path, f"{DETECTOR}/data", counts)
     with h5py.File(path, "r+") as opened:
         opened[f"{DETECTOR}/mask"][0, 0] = 0x8
-    back = load(path, LoadConfig(memory_budget_MB=budget))
+    back = load(path, LoadConfig(memory_budget_gib=budget))
     bad = np.zeros((8, 8), bool)
     bad[2], bad[5, 1], bad[0, 0] = True, True, True
     np.testing.assert_array_equal(back.mask, ~bad)
-    cut = load(path, LoadConfig(memory_budget_MB=budget, centre_px=(4, 4), crop_px=8))
+    cut = load(path, LoadConfig(memory_budget_gib=budget, centre_px=(4, 4), crop_px=8))
     np.testing.assert_array_equal(cut.mask, ~bad)
     del back, cut
     counts[3, 7, 7] = -1
     put(path, f"{DETECTOR}/data", counts)
     with pytest.raises(InputError, match=r"-1 at pattern 3, pixel \(7, 7\)"):
-        load(path, LoadConfig(memory_budget_MB=budget)).counts[:]
+        load(path, LoadConfig(memory_budget_gib=budget)).counts[:]
 
 
 def test_ptypy_says_where_the_zero_frequency_is(make_scan, tmp_path):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.runs.jobs.task import MARK, Job
@@ -50,7 +50,7 @@ def work(config, folder):
 if __name__ == "__main__":
     import signal, sys
     from pathlib import Path
-    from ptypinn.config.jobs import JobsConfig
+    from ptypinn.config.shared import JobsConfig
     from ptypinn.jobs.run import run_jobs
     from ptypinn.jobs.task import Job
     import sweep_work

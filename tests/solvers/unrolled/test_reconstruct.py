@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.config.reconstruct import ReconstructConfig, WindowOptions
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.shared import TilingConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.metrics import complex_error
@@ -141,7 +142,7 @@ def test_windows_give_what_the_whole_canvas_gives(make_scan):
     scan = make_scan(object_size=(160, 112), overlap=0.5)
     config = ReconstructConfig(rounds=3, **KNOWN)
     whole = reconstruct(scan, None, config)
-    windows = reconstruct(scan, None, config, windows=WindowOptions(window_px=64, halo_px=64))
+    windows = reconstruct(scan, None, config, windows=TilingConfig(tile_px=64, halo_px=64))
     lit = whole.well_lit(0.3)
     apart = complex_error(windows.object, whole.object, lit)
     assert apart < 0.3 * figures_of(whole, scan)["complex_error"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ptypinn as pp
-from ptypinn.config.reconstruct import JobsConfig, WindowOptions
+from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.solvers.unrolled import tile_jobs as window_jobs
@@ -62,7 +62,7 @@ def difference(found, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORD
 def both(scan, network, rounds=3, options=KNOWN, **windows):
     given = {"window_px": 88, **windows}
     whole = solve_scan(scan, network, options, rounds, CPU)
-    return whole, solve_tiled(scan, network, options, rounds, CPU, windows=WindowOptions(**given))
+    return whole, solve_tiled(scan, network, options, rounds, CPU, windows=TilingConfig(**given))
 
 
 @pytest.mark.parametrize("corrected", [False, True])
@@ -79,7 +79,7 @@ def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
 
 def test_windows_can_be_watched_while_they_come(scan):
     seen = []
-    windows = WindowOptions(window_px=88)
+    windows = TilingConfig(tile_px=88)
     solution = solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
     assert len(seen) == 3  # four windows: the last is the end
     lit = [(one.illumination > 0).mean() for one in seen]
@@ -134,7 +134,7 @@ def test_a_scan_that_fits_is_one_window(scan, network):
 def test_one_probe_is_found_for_all_windows(scan):
     wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
     held = solve_scan(wrong, None, KNOWN, 8, CPU)
-    options = WindowOptions(window_px=88, halo_px=32)
+    options = TilingConfig(tile_px=88, halo_px=32)
     windows = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, windows=options)
     assert len(windows.history["probe_loss"]) == 16
     assert windows.passes == 1 + PASSES * 16 + 1 + PASSES * 8
@@ -152,7 +152,7 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
         return solve(part, *arguments, **options)
 
     def run(rounds=2):
-        options = WindowOptions(window_px=88)
+        options = TilingConfig(tile_px=88)
         return solve_tiled(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
 
     monkeypatch.setattr(window_jobs, "solve_scan", counted)
@@ -172,7 +172,7 @@ def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise InputError("window", "", "trouble", "none")
 
-    options = WindowOptions(window_px=88)
+    options = TilingConfig(tile_px=88)
     monkeypatch.setattr(module, "stitch", fail)
     for rounds in (1, 2):
         with pytest.raises(InputError, match="trouble"):
@@ -181,7 +181,7 @@ def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
 
 
 def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
-    options = WindowOptions(window_px=88)
+    options = TilingConfig(tile_px=88)
     told = []
     arguments = (scan, network, KNOWN, 2, CPU)
     here = solve_tiled(*arguments, windows=options, progress=lambda *given, **_: told.append(given))
@@ -203,7 +203,7 @@ class Read:
 
 
 def test_lazy_counts_are_read_batch_by_batch(scan):
-    lazy, windows = scan.replace(counts=Read(scan.counts)), WindowOptions(window_px=88)
+    lazy, windows = scan.replace(counts=Read(scan.counts)), TilingConfig(tile_px=88)
     found = solve_tiled(lazy, None, KNOWN, 1, CPU, windows=windows).object
     np.testing.assert_array_equal(found, solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows).object)
     assert 0 < lazy.counts.most <= 128
@@ -218,13 +218,13 @@ def test_judging_pixels_are_those_of_the_whole_scan(scan):
 
 def test_too_little_memory_says_how_much_it_takes(scan):
     with pytest.raises(InputError, match=r"--memory_gib.*at least 0\.\d+ GiB"):
-        solve_tiled(scan, None, KNOWN, 1, CPU, windows=WindowOptions(memory_gib=0.05))
+        solve_tiled(scan, None, KNOWN, 1, CPU, windows=TilingConfig(memory_gib=0.05))
 
 
 @pytest.mark.parametrize("field", ["memory_gib", "window_px", "halo_px"])
 def test_options_that_cannot_be_are_refused(field):
     with pytest.raises(InputError, match=f"--{field}"):
-        WindowOptions(**{field: 0.0 if field == "memory_gib" else 0})
+        TilingConfig(**{field: 0.0 if field == "memory_gib" else 0})
 
 
 BUDGET_GIB = 0.7
@@ -233,7 +233,7 @@ import json, re
 from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
-from ptypinn.config.windows import WindowOptions
+from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.learned import window_jobs, windows
 from ptypinn.learned.problem import LearnedOptions
@@ -249,7 +249,7 @@ probe = np.full((1, 32, 32), 7, np.complex64)
 scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
 solved, solve = [], window_jobs.solve_scan
 window_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
-options = WindowOptions(memory_gib={BUDGET_GIB})
+options = TilingConfig(memory_gib={BUDGET_GIB})
 network = UnrolledCorrection().eval().requires_grad_(False)
 windows.solve_windows(scan, network, LearnedOptions(False), 1, torch.device("cpu"), windows=options)
 # Not ru_maxrss, which a process inherits from the one that starts it.

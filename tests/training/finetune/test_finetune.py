@@ -31,7 +31,7 @@ RECIPE = Path(__file__).parents[3] / "configs" / "finetune.yaml"
 @pytest.fixture(scope="module")
 def config(weights_file):
     return FinetuneConfig(
-        start=str(weights_file), rounds=3, refine_probe=False, epochs=3, val_fraction=0.2, device="cpu", threads=1
+        init_weights=str(weights_file), rounds=3, refine_probe=False, epochs=3, val_fraction=0.2, device="cpu", threads=1
     )
 
 
@@ -140,7 +140,7 @@ def test_a_guessed_probe_is_found_first(scan, config, tmp_path):
     assert load_weights(weights).card["trained"]["rounds"] == 3
     assert told.count(("reconstruct", "probe_loss")) == PROBE_ROUNDS
     fits = scan.subset(split_patterns(scan, config.patterns, config.val_fraction, config.seed).train)
-    network = load_weights(config.start).network
+    network = load_weights(config.init_weights).network
     found = find_probe(fits.replace(probe=guess.probe), network, UnrolledOptions(), torch.device("cpu")).probe
     known = finetune(scan.replace(probe=found), replace(config, refine_probe=False), output_dir=tmp_path / "b")
     assert load_weights(known).digest == load_weights(weights).digest

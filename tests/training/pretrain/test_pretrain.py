@@ -74,7 +74,7 @@ def test_the_network_learns_what_states_miss(tiny):
     batch = draw_states((0, 0, 2), task.averaged, config)
     optimizer = torch.optim.Adam(task.network.parameters(), 5e-3)
     for _ in range(40):
-        gain = compute_gain(task(batch), batch, config.detail_share).mean()
+        gain = compute_gain(task(batch), batch, config.detail_weight).mean()
         optimizer.zero_grad()
         gain.backward()
         optimizer.step()

@@ -26,7 +26,7 @@ def test_a_scenario_is_a_pure_function_of_its_seed(seed):
 
 @given(SEEDS, st.floats(0.5, 6.0), st.floats(0.0, 5.0), st.floats(0.0, 1.0))
 def test_scenarios_stay_inside_what_is_asked_for(seed, low, span, unknown_share):
-    config = PretrainConfig(photons_log10=(low, low + span), unknown_share=unknown_share)
+    config = PretrainConfig(photons_log10=(low, low + span), guessed_probe_fraction=unknown_share)
     drawn = draw_random_scan(seed, config)
     assert drawn.config.object_size == (SIZES[drawn.config.size],) * 2
     assert 10**low * (1 - 1e-9) <= drawn.config.photons <= 10 ** (low + span) * (1 + 1e-9)
@@ -38,7 +38,7 @@ def test_scenarios_stay_inside_what_is_asked_for(seed, low, span, unknown_share)
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_scan_has_a_truth_a_bounded_number_of_patterns_and_a_guess_of_the_true_power(number):
-    scenario = draw_random_scan((0, 0, number), PretrainConfig(unknown_share=1.0))
+    scenario = draw_random_scan((0, 0, number), PretrainConfig(guessed_probe_fraction=1.0))
     scan = scenario.scan()
     assert scan.truth.shape == scenario.config.object_size
     assert scan.n_patterns <= 1.2 * MAX_PATTERNS
@@ -79,5 +79,5 @@ def test_every_kind_of_sample_and_probe_is_drawn():
 
 
 def test_a_guess_keeps_the_photons():
-    scenario = draw_random_scan((3, 0, 1), PretrainConfig(unknown_share=1.0))
+    scenario = draw_random_scan((3, 0, 1), PretrainConfig(guessed_probe_fraction=1.0))
     assert float(probe_photons(draw_probe(scenario.guess))) == pytest.approx(scenario.config.photons, rel=1e-4)

@@ -1,7 +1,7 @@
 """CXI files as beamlines write them (Coherent X-ray Imaging data bank, version 1.x).
 
 Units are SI: energies in joules, lengths in metres. `translation` is the motion of the *sample*, so the probe moves the
-other way; `basis_vectors` say along which laboratory direction rows and columns of the detector run.
+other way; `basis_vectors` are the laboratory directions of rows and columns of the detector.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PLACES = {
     "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
 }
 SAME_WAVELENGTH = 0.02
-"""Share by which the wavelength may differ from that of the energy."""
+"""Maximum relative difference of the wavelength from that of the energy."""
 HAS_SIGNAL = 0x1000
 """The one bit of a CXI mask that does not mean a bad pixel."""
 
@@ -183,10 +183,10 @@ CXI = Format(
     sniff=hdf5_with(lambda file: "entry_1" in file and OWN not in file),
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
-    "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` say along "
-    "which direction of the laboratory the rows and columns of the detector run. Without them rows run along -y and "
+    "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` are "
+    "the laboratory directions of the rows and columns of the detector. Without them rows run along -y and "
     "columns along -x, so that positions are +y and +x of `translation`. A file with an image and no patterns is a "
-    "reconstruction; size and middle of the image tell its pixels and its place.",
+    "reconstruction; size and middle of the image give its pixels and its position.",
     lacks=(*OPTICS, TRUTH),
     read=read_cxi,
     write=write_cxi,

@@ -100,7 +100,7 @@ def _stacks(file: h5py.File, source: str) -> list[h5py.Dataset]:
 
 
 def _beam_centre(file: h5py.File, source: str) -> tuple[int, int] | None:
-    """Row and column of the direct beam; None where the detector was not told."""
+    """Row and column of the direct beam; None where the file lacks it."""
     y, x = (read_scalar(file, source, f"{DETECTOR}/beam_center_{axis}") for axis in "yx")
     return (round(y), round(x)) if y and x and np.isfinite([y, x]).all() else None
 
@@ -145,7 +145,7 @@ EIGER = Format(
             f"{DETECTOR}/bit_depth_image", "mask", "", "", "pixels of 2^bits - 1 are invalid wherever they occur", True
         ),
         Entry(f"{DETECTOR}/beam_center_y, beam_center_x", None, "", "pixel", "zero frequency: rounded", True),
-        Entry(ENERGY, "energy_eV", "", "eV", "or keV or J as @units says", True),
+        Entry(ENERGY, "energy_eV", "", "eV", "or keV or J by @units", True),
         Entry(WAVELENGTHS[0], "energy_eV", "", "angstrom", "stands in for the energy", True),
         Entry(DISTANCES[0], "detector_distance_m", "", "m", "0 = unknown", True),
         Entry(f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size", True),
@@ -154,11 +154,11 @@ EIGER = Format(
     lacks=(
         Lack("positions", "positions_file"),
         Lack("probe", "probe"),
-        Lack("beam centre, where the detector was not told", "centre_px"),
+        Lack("beam centre, where the file lacks it", "centre_px"),
         Lack("the part of the detector that matters", "crop_px"),
         Lack("how the detector stands to the scan", "transpose_patterns"),
     ),
-    notes="Frames are cut to the largest square around the beam centre unless `crop_px` says how much. Data files must "
+    notes="Frames are cut to the largest square around the beam centre unless `crop_px` gives a size. Data files must "
     "lie in the folder of the master file or below, unless `allow_external`. Positions are a text table "
     "with a line per frame.",
     read=read_eiger,

@@ -1,4 +1,4 @@
-"""What EMD and py4DSTEM files say about a 4D-STEM raster: steps in real and reciprocal space, origin, rotation.
+"""Calibration of a 4D-STEM raster in EMD and py4DSTEM files: steps in real and reciprocal space, origin, rotation.
 
 EMD 1.0 (emdatasets.com) tags groups by the attribute `emd_group_type`: a `root`, in it an `array` with `data` and the
 axes `dim0` to `dim3`, and dictionaries in `metadatabundle`, of which py4DSTEM fills `calibration`. EMD 0.x tags data
@@ -30,7 +30,7 @@ ANGLES = {**dict.fromkeys(("mrad", "[m_rad]", "m_rad"), 1e-3), **dict.fromkeys((
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a file says; None where it does not."""
+    """Calibration in a file; None where it lacks a number."""
 
     step_m: tuple[float, float] | None = None
     """Step of the raster (y, x), metres."""
@@ -63,7 +63,7 @@ def find_raster(file: h5py.File) -> list[h5py.Dataset]:
 
 
 def read_calibration(dataset: h5py.Dataset, source: str) -> Calibration:
-    """What the group of a raster and the calibration of its file say."""
+    """Read the group of a raster and the calibration of its file."""
     steps = list(_steps(dataset, source))
     values = _calibration(dataset, source)
     real, reciprocal = values.get("R_pixel_units", ""), values.get("Q_pixel_units", "")

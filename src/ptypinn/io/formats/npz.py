@@ -55,7 +55,7 @@ PLACES = {
 
 def read_npz(path: Path, config: LoadConfig) -> ScanData:
     """Read a flat NPZ scan; patterns beyond the memory budget stay on disk unless the archive is compressed."""
-    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_gib))
     _require_one_object(source, arrays)
     positions, place = _read_positions(source, arrays)
     name, stored = _stored_patterns(source, arrays, len(positions), config)
@@ -82,7 +82,7 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
 
 def read_npz_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     """Read object, probe and positions of a flat NPZ file."""
-    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_gib))
     image, probe = (_require(source, arrays, names) for names in (OBJECT_NAMES, PROBE_NAMES))
     modes = as_probe(source, "probe", probe)
     positions, place = _read_positions(source, arrays)
@@ -123,10 +123,10 @@ def _stored_patterns(source: str, arrays: Archive, n_positions: int, config: Loa
 def _take(
     path: Path, arrays: Archive, name: str, stored: np.ndarray, good: np.ndarray | None, config: LoadConfig
 ) -> tuple[Counts, str]:
-    """Counts of what is kept of the patterns, in memory or on disk, and what the patterns are."""
+    """Return the cropped counts, in memory or on disk, and the crop."""
     source, declared = str(path), text_in(arrays, "domain")
     window = window_of(source, stored.shape, config)
-    if cut(stored, window).nbytes <= config.memory_budget_MB * 1e6 or arrays.mapped(name) is None:
+    if cut(stored, window).nbytes <= config.memory_budget_gib * 2**30 or arrays.mapped(name) is None:
         return to_counts(source, name, np.ascontiguousarray(cut(stored, window)), declared, config)
     domain, last = domain_of(source, name, stored.dtype, declared, config), config.axis_order == "hwn"
     squared = domain == "amplitude"
@@ -154,12 +154,12 @@ def _corners(
     optics: Optics,
     config: LoadConfig,
 ) -> tuple[np.ndarray, float | None]:
-    """Positions of the probe's pixel (0, 0), object pixels of what is kept, and that pixel, metres."""
+    """Return positions of the probe's pixel (0, 0) in object pixels of the cropped patterns, and that pixel, metres."""
     if place == CENTRE and config.positions_unit in LENGTHS:
         pixel = config.pixel_size_m or crop.pixel_size_m(number_in(source, arrays, "pixel_size_m"))
-        pixel = pixel or optics.pixel_size_m(crop.kept)
-        return positions * position_unit_px(source, config, pixel) - crop.kept // 2, pixel
-    edge = crop.edge or crop.kept
+        pixel = pixel or optics.pixel_size_m(crop.size)
+        return positions * position_unit_px(source, config, pixel) - crop.size // 2, pixel
+    edge = crop.edge or crop.size
     in_file = number_in(source, arrays, "pixel_size_m") or Optics.read(
         source, FILE_ONLY, _numbers(source, arrays), PLACES
     ).pixel_size_m(edge)
@@ -244,7 +244,7 @@ NPZ = Format(
         Lack("positions that are no pixels", "positions_unit"),
         TRUTH,
     ),
-    notes="Files of SLAC have the patterns' axis last, which `--axis_order hwn` tells. ptypinn writes the names of the "
+    notes="Files of SLAC have the patterns' axis last, which needs `--axis-order hwn`. ptypinn writes the names of the "
     "PtychoPINN family, and beside them `positions_px`, which keeps positions to the bit.",
     read=read_npz,
     write=write_flat_npz,

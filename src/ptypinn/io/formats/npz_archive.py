@@ -64,8 +64,8 @@ def domain_of(source: str, name: str, dtype: np.dtype, declared: str, config: Lo
     """Return the domain of patterns, `counts` or `amplitude`, by the option, the file, or their type; see `to_counts`."""
     if dtype.kind not in "uif":
         raise InputError(source, name, f"type {dtype}", "real numbers")
-    says = declared if declared in ("counts", "amplitude") else "counts" if dtype.kind in "ui" else "auto"
-    domain = says if config.domain == "auto" else config.domain
+    default = declared if declared in ("counts", "amplitude") else "counts" if dtype.kind in "ui" else "auto"
+    domain = default if config.domain == "auto" else config.domain
     if domain == "auto":
         raise InputError(source, name, f"{dtype}, which may be either", "--domain counts or --domain amplitude")
     return domain
@@ -80,11 +80,11 @@ def to_counts(
         source: Name of the file for messages.
         name: Name of the array.
         patterns: Patterns of any kind of number.
-        declared: What the file says that they are: counts, amplitude or nothing.
-        config: Reading options; `domain` comes first, and integers are counts where nothing says otherwise.
+        declared: Domain that the file declares: counts, amplitude or nothing.
+        config: Reading options; `domain` has priority, and integers are counts by default.
 
     Raises:
-        InputError: Where nothing tells, or amplitudes are negative.
+        InputError: Where the domain is undeclared, or amplitudes are negative.
     """
     domain = domain_of(source, name, patterns.dtype, declared, config)
     if domain == "counts":

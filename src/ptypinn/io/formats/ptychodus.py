@@ -44,7 +44,7 @@ PLACES = {
 }
 INDEXES = "probe_position_indexes"
 SAME = 1e-6
-"""Powers that differ by less than this share are the same."""
+"""Maximum relative difference of equal powers."""
 
 
 def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
@@ -113,7 +113,7 @@ def _left_out(fields: Fields) -> list[str]:
 
 
 def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeGauge]:
-    """Object (H, W), probe (modes, N, N), both complex64, and whether the product tells the probe's photons."""
+    """Object (H, W), probe (modes, N, N), both complex64, and True if the product has the probe's photons."""
     image, probe = fields["object"], fields["probe"]
     image = image[0] if image.ndim == 3 and len(image) == 1 else image
     probe = probe[0] if probe.ndim == 4 else probe
@@ -151,7 +151,7 @@ def _read_patterns(
     require_file(path)
     source = str(path)
     if not h5py.is_hdf5(path):
-        arrays = open_npz(path, limit_of(config.memory_budget_MB))
+        arrays = open_npz(path, limit_of(config.memory_budget_gib))
         if "patterns" not in arrays:
             raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
         patterns = arrays["patterns"]
@@ -226,7 +226,7 @@ PTYCHODUS = Format(
         Entry(INDEXES, None, "(M,)", "", "which pattern belongs to a position", True),
         Entry("probe", "probe", "([1,] modes, N, N)", "sqrt(photons)"),
         Entry("@probe_photon_count", "probe_gauge", "", "photons", "power of the probe; 0 where not known", True),
-        Entry("object", "object", "(1, H, W)", "", "true object of a scan only where --truth object says so"),
+        Entry("object", "object", "(1, H, W)", "", "true object of a scan only with --truth object"),
         Entry("object@center_y_m, @center_x_m", None, "", "m", "middle of the object's array in the world"),
         Entry("object@pixel_height_m, @pixel_width_m", "pixel_size_m", "", "m"),
         Entry("@photon_energy_eV", "energy_eV", "", "eV", "or probe_energy_eV", True),

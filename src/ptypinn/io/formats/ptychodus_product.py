@@ -58,7 +58,7 @@ def read_fields(path: Path) -> Fields:
 
 
 def number(fields: Fields, *names: str) -> float | None:
-    """The first of several numbers that is there and tells something; files write 0 for what is not known."""
+    """Return the first of several numbers that is present and not 0; files write 0 for unknown numbers."""
     for name in names:
         if name in fields and fields[name].size == 1:
             value = float(np.real(fields[name].ravel()[0]))
@@ -86,7 +86,7 @@ def _from_hdf5(path: Path) -> Fields:
 
 DETECTOR_PIXEL = ("detector_pixel_height_m", "detector_pixel_width_m")
 NOT_KNOWN = 0.0
-"""How a product says that it does not know a number."""
+"""Value of an unknown number in a product."""
 
 
 def write_ptychodus(scan: ScanData, path: Path) -> None:

@@ -33,7 +33,7 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where positions, their unit, or the kind of the patterns are left open; it names the option.
     """
-    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_MB))
+    source, arrays = str(path), open_npz(path, limit_of(config.memory_budget_gib))
     name = "reciprocal" if "reciprocal" in arrays else RASTER
     stored = arrays.get(name)
     if stored is None or stored.ndim not in (3, 4):

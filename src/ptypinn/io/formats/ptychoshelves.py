@@ -42,7 +42,7 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
     """
     source = str(path)
     require_counts(source, config, "PtychoShelves files")
-    with open_mat(path, (*RAW, *NUMBERS, "p", "probe"), limit_of(config.memory_budget_MB)) as variables:
+    with open_mat(path, (*RAW, *NUMBERS, "p", "probe"), limit_of(config.memory_budget_gib)) as variables:
         prepared = variables.array("p.fmag") is not None
         scan, crop = (_read_prepared if prepared else _read_raw)(variables, path, config)
         probe = variables.array("probe")
@@ -78,7 +78,7 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Sca
 
 
 def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], bool]:
-    """Patterns, what is kept of each, rows and columns of their raster (or their number), and if axes are exchanged."""
+    """Return patterns, their crop, rows and columns of their raster (or their number), and True if axes are exchanged."""
     for name in RAW:
         dataset, values = variables.dataset(name), None
         if dataset is not None:
@@ -139,7 +139,7 @@ def holds_scan(path: Path, config: LoadConfig) -> bool:
 
 
 def is_shelves(path: Path) -> bool:
-    """Return True if a file is a MATLAB file, with patterns where that can be told without unpacking it."""
+    """Return True if a file is a MATLAB file, with patterns as far as its header shows."""
     if not h5py.is_hdf5(path):
         return is_mat5(path)
     with open_hdf5(path) as file:

@@ -26,7 +26,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         InputError: Where one of them is missing, or the object has several layers.
     """
     source = str(path)
-    with open_mat(path, ("object", "probe", "outputs", "p"), limit_of(config.memory_budget_MB)) as variables:
+    with open_mat(path, ("object", "probe", "outputs", "p"), limit_of(config.memory_budget_gib)) as variables:
         image, probe = (variables.array(name) for name in ("object", "probe"))
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")

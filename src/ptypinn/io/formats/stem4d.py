@@ -65,7 +65,7 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
 
 
 def _take(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], Calibration]:
-    """Patterns, what is kept of each, the rows and columns of their raster, and what the file says about it."""
+    """Return patterns, their crop, rows and columns of their raster, and the calibration of the file."""
     if not h5py.is_hdf5(path):
         return *_take_npy(path, config), Calibration()
     with open_hdf5(path) as file:
@@ -90,7 +90,7 @@ def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, 
         actual = f"{patterns.dtype} of shape {patterns.shape}"
         raise InputError(str(path), "file", actual, "a raster of patterns (y, x, rows, columns), or a stack of them")
     window, crop = window_of(str(path), patterns.shape, config), Crop.of(str(path), patterns.shape, config)
-    if patterns.nbytes > config.memory_budget_MB * 1e6 and patterns.flags.c_contiguous:
+    if patterns.nbytes > config.memory_budget_gib * 2**30 and patterns.flags.c_contiguous:
         return MappedCounts(path, window), crop, patterns.shape[:-2]
     stack = patterns.reshape(-1, *patterns.shape[-2:])
     return np.array(cut(stack, window)), crop, patterns.shape[:-2]
@@ -110,7 +110,7 @@ def _pixel_rad(calibration: Calibration, energy_eV: float | None, particle: Part
 
 
 def _probe(size: int, calibration: Calibration, pixel_rad: float | None) -> np.ndarray | None:
-    """Field of a round aperture in focus, where the file knows its size."""
+    """Return the field of a round aperture in focus, where the file has its size."""
     radius = calibration.semiangle_px
     if calibration.semiangle_rad is not None and pixel_rad is not None:
         radius = calibration.semiangle_rad / pixel_rad

@@ -1,4 +1,4 @@
-"""Objects as TIFF images, for whatever looks at images: float32 pages whose tags know the pixel size."""
+"""Objects as TIFF images: float32 pages with the pixel size in their tags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.format import Entry, Format
 
 CENTIMETRES_PER_METRE = 100.0
-SMALLEST_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
+MIN_PIXEL_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
 """Smallest pixel that the tags can hold, metres; smaller ones stand in the description alone."""
 
 
@@ -28,7 +28,7 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
         raise InputError(str(path), "format", "no package tifffile", "it; pip install 'ptypinn[tiff]'") from error
     pages = {"amplitude": (np.abs(recon.object), ""), "phase": (np.angle(recon.object), "rad")}
     size = recon.pixel_size_m
-    per_cm = None if size is None or size < SMALLEST_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
+    per_cm = None if size is None or size < MIN_PIXEL_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
     with TiffWriter(path, bigtiff=8 * recon.object.size >= 2**32 - 2**25) as file:
         for name, (image, unit) in pages.items():
             description = {"image": name, "unit": unit, "pixel_size_m": size, "origin_px": list(recon.origin_px)}

@@ -45,9 +45,9 @@ def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
     return np.asarray(dataset[()])
 
 
-def limit_of(memory_budget_MB: float) -> float:
+def limit_of(memory_budget_gib: float) -> float:
     """Return the maximum bytes of a file that is read whole; only a larger memory budget changes it."""
-    return max(MAX_ARRAY_BYTES, memory_budget_MB * 1e6)
+    return max(MAX_ARRAY_BYTES, memory_budget_gib * 2**30)
 
 
 def require_sound_chunks(dataset: h5py.Dataset, source: str | Path) -> None:

@@ -124,7 +124,7 @@ class _Walk:
             self._total += length
             if self._total > self._limit:
                 limit = human_size(self._limit)
-                raise ValueError(f"more than {limit}; raise --memory_budget_MB, or save it as version 7.3")
+                raise ValueError(f"more than {limit}; raise --memory-budget-gib, or save it as version 7.3")
             self._body(part, end, group, flags, count, 0)
             part.skip(end - part.position)
 

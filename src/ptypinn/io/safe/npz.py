@@ -94,7 +94,7 @@ class Archive:
 
     def _inflate(self, name: str, member: zipfile.ZipInfo) -> np.ndarray:
         if member.file_size > self._limit:
-            expected = f"at most {human_size(self._limit)}; raise --memory_budget_MB, or convert to HDF5"
+            expected = f"at most {human_size(self._limit)}; raise --memory-budget-gib, or convert to HDF5"
             raise InputError(str(self._path), name, f"an array of {human_size(member.file_size)}", expected)
         with _one_line(self._path, name), zipfile.ZipFile(self._path) as archive:
             with archive.open(member) as file:

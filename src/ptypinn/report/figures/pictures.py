@@ -41,9 +41,8 @@ def write_pictures(panels: ReconstructionPanels, recon: Reconstruction, folder: 
         folder: Folder to write to.
     """
     photons = mode_photons(recon.probe)
-    probe_title = (
-        f"{len(photons)} mode{'s' * (len(photons) != 1)}, {digits_of(float(photons.sum()))} photons per pattern"
-    )
+    modes = f"{len(photons)} mode{'s' * (len(photons) != 1)}"
+    probe_title = f"{modes}, {digits_of(float(photons.sum()))} photons per pattern"
     maps = [panels.illumination] if panels.uncertainty is None else [panels.illumination, panels.uncertainty]
     columns = [list(row) for row in zip(*panels.probe, strict=True)] if len(panels.probe) > 1 else panels.probe
     pictures = {

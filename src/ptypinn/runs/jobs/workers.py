@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import ModuleType
 from typing import Any
 
-from ptypinn.config.reconstruct import JobsConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.task import Outcome, Task, perform, reason_of, sweep_up
 

@@ -110,8 +110,8 @@ def _read(scan: ScanData, batch: Groups) -> Tensor:
     return counts[torch.from_numpy(place.reshape(batch.shape))]
 
 
-def draw_groups(positions: np.ndarray, gridsize: int, neighbor_count: int, rounds: int, seed: int) -> list[Groups]:
+def draw_groups(positions: np.ndarray, gridsize: int, neighbour_count: int, rounds: int, seed: int) -> list[Groups]:
     """Groups of every round, in the order of their leaders, so that a lazy scan is read front to back."""
     count = rounds if gridsize > 1 else 1
-    drawn = (group_neighbours(positions, gridsize, neighbor_count, None, seed + number) for number in range(count))
+    drawn = (group_neighbours(positions, gridsize, neighbour_count, None, seed + number) for number in range(count))
     return [groups[groups[:, 0].argsort()] for groups in drawn]

@@ -57,7 +57,7 @@ def reconstruct_patches(
         reconstruction,
         part,
         device=merged.device,
-        batch=config.batch,
+        batch=config.batch_size,
         prediction_scale=config.prediction_scale,
         recorded_gauge=bundle.header.gauge,
         run_entries=lambda fit: merged.ledger_entries(bundle, part, reconstruction.well_lit(), fit),
@@ -97,9 +97,9 @@ def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, prog
     sums, recorder = PatchAggregator.empty(shape, device), StatsRecorder()
     with torch.inference_mode():
         rounds = draw_groups(
-            positions, bundle.header.gridsize, config.neighbor_count, config.groups_per_pattern, config.seed
+            positions, bundle.header.gridsize, config.neighbour_count, config.groups_per_pattern, config.seed
         )
-        run_network(scan, predictor, positions, sums, rounds, batch=config.batch, progress=progress, recorder=recorder)
+        run_network(scan, predictor, positions, sums, rounds, batch=config.batch_size, progress=progress, recorder=recorder)
         merged, response = sums.stitched(predictor.scaler.drift)
     if not bool(torch.isfinite(merged).all()):
         raise InputError(
@@ -130,24 +130,24 @@ def _to_reconstruction(
 
 
 def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:
-    from_bundle = config.probe_from == "bundle" or (
-        config.probe_from == "auto" and (bundle.header.trained_probe or scan.probe is None)
+    from_bundle = config.probe_source == "bundle" or (
+        config.probe_source == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )
     if not from_bundle:
         return scan
     factor = 1.0
-    if config.probe_from == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
+    if config.probe_source == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
         factor = math.sqrt(float(probe_photons(torch.from_numpy(calibrate_probe(scan).require_probe())) / probe_photons(bundle.probe)))
     return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
 
 
 def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> np.ndarray | None:
     """Patterns of the part that the configuration names; None for all."""
-    if config.part == "all":
+    if config.subset == "all":
         return None
     split = bundle.header.provenance.get("config", {})
     if split.get("split_axis", "none") == "none":
-        raise InputError("--part", "", repr(config.part), "all: the network was trained on the whole scan")
+        raise InputError("--part", "", repr(config.subset), "all: the network was trained on the whole scan")
     arguments = (scan.positions_px, split["split_axis"], split["split_fraction"], split["split_gap_px"])
     train, held_out = split_parts(*arguments)
-    return np.sort(train if config.part == "train" else held_out).astype(np.int64)
+    return np.sort(train if config.subset == "train" else held_out).astype(np.int64)

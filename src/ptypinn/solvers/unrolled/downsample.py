@@ -1,4 +1,4 @@
-"""What is smooth on the scale of the probe is found on a coarser grid where the canvas is large, in bounded memory."""
+"""Coarser grid for what is smooth on the scale of the probe, so that large canvases take bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_FINE_PIXELS = 2**22
 
 
 class CoarseProbe(NamedTuple):
-    """A probe and where it falls, on a grid that is `factor` times coarser."""
+    """A probe and its positions, on a grid that is `factor` times coarser."""
 
     probe: Probe
     """Of the same power; where the grid is coarser, one mode without a phase."""
@@ -27,12 +27,21 @@ class CoarseProbe(NamedTuple):
 
 
 def downsample_probe(probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseProbe:
-    """The finest grid with at most `COARSE_PIXELS`, or little more.
+    """Return a probe and its positions on the finest grid with at most `MAX_FINE_PIXELS`, or little more.
 
     Args:
         probe: Modes, (mode, y, x).
         corners: Integer patch corners (y, x) on the canvas.
         extent: Its height and width, pixels.
+
+    The illumination per sample grows by `factor**2`; its sum stays.
+
+    >>> probe, corners = torch.ones(1, 4, 4, dtype=torch.complex64), torch.zeros(1, 1, 2, dtype=torch.int64)
+    >>> downsample_probe(probe, corners, (100, 100)).factor
+    1
+    >>> coarse = downsample_probe(probe, corners, (4096, 4096))
+    >>> coarse.factor, coarse.extent, float(coarse.probe.abs().square().sum())
+    (2, (2049, 2049), 16.0)
     """
     factor = 1
     while extent[0] * extent[1] > MAX_FINE_PIXELS * factor**2:

@@ -1,4 +1,4 @@
-"""One cheap sweep over a whole scan: the start, and the units, that its windows have in common."""
+"""Start and units of a whole scan that all its tiles share, from one pass over the counts."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, build
 from ptypinn.solvers.unrolled.tiling import Box, TileLayout
 from ptypinn.types import Corners, Probe
 
-BAND = 256
-"""Rows of the canvas that are looked at at once."""
+BAND_ROWS = 256
+"""Rows of the canvas that are processed at once."""
 
 Moments = Float[Tensor, "positions 3"]
 
 
 @dataclass(frozen=True)
 class CoarseStart:
-    """A smooth start for a whole canvas, every `factor` pixels."""
+    """A smooth starting object for a whole canvas, every `factor` pixels."""
 
     amplitude: Float32[np.ndarray, "rows columns"]
     """Transmission."""
@@ -43,15 +43,15 @@ class CoarseStart:
     """Object pixels per sample."""
 
     def within(self, box: Box) -> np.ndarray:
-        """The start on the pixels of a box, complex64."""
-        amplitude, phase = (self._sampled(values, box) for values in (self.amplitude, self.phase))
+        """Return the start on the pixels of a box, complex64."""
+        amplitude, phase = (self._sample(values, box) for values in (self.amplitude, self.phase))
         return (amplitude * np.exp(1j * phase)).astype(np.complex64)
 
     def amplitude_within(self, box: Box) -> np.ndarray:
-        """Its amplitude on the pixels of a box, float32."""
-        return self._sampled(self.amplitude, box)
+        """Return its amplitude on the pixels of a box, float32."""
+        return self._sample(self.amplitude, box)
 
-    def _sampled(self, values: np.ndarray, box: Box) -> np.ndarray:
+    def _sample(self, values: np.ndarray, box: Box) -> np.ndarray:
         if self.factor == 1:
             return np.array(values[box.top : box.bottom, box.left : box.right])
         places = [
@@ -65,106 +65,128 @@ class CoarseStart:
 
 @dataclass(frozen=True)
 class GlobalStart:
-    """What the windows of a scan have in common."""
+    """Start and units that the tiles of a scan share."""
 
-    start: CoarseStart
-    levels: IlluminationStats
+    object: CoarseStart
+    stats: IlluminationStats
     amplitude: float
     """Overall amplitude of the start."""
 
-    def whole(self, canvas: Box, origin: tuple[int, int], numbers: np.ndarray) -> ScanContext:
-        """What a window takes from the whole scan.
+    def context(self, canvas: Box, origin: tuple[int, int], pattern_index: np.ndarray) -> ScanContext:
+        """Return the properties of the whole scan that a tile needs.
 
         Args:
-            canvas: Of the window.
+            canvas: Of the tile.
             origin: Of the whole canvas, in the coordinates of the scan's positions.
-            numbers: Patterns of the window.
+            pattern_index: Patterns of the tile.
         """
-        place = (origin[0] + canvas.top, origin[1] + canvas.left)
-        return ScanContext(place, self.start.within(canvas), self.levels, self.amplitude, numbers)
+        return ScanContext(
+            origin=(origin[0] + canvas.top, origin[1] + canvas.left),
+            start=self.object.within(canvas),
+            stats=self.stats,
+            amplitude=self.amplitude,
+            pattern_index=pattern_index,
+        )
 
 
 def measure_moments(scan: ScanData, device: torch.device) -> Moments:
-    """`solver.start.raw_moments` of all patterns of a scan, read once and not kept."""
+    """Return `sum_moments` of all patterns of a scan; the counts are read once and not kept."""
     return sum_moments(PatternStack(scan, device, budget_bytes=0))
 
 
-def digest_scan(scan: ScanData, rows: Moments) -> str:
-    """SHA-256 of a scan: positions, probe, mask, and the moments of every pattern."""
-    found = hashlib.sha256()
-    for values in (scan.positions_px, scan.require_probe(), scan.good, rows.cpu().numpy()):
-        found.update(f"{values.dtype}{values.shape}".encode())
-        found.update(np.ascontiguousarray(values).tobytes())
-    return found.hexdigest()
+def digest_scan(scan: ScanData, moments: Moments) -> str:
+    """Return the SHA-256 of a scan: positions, probe, mask, and the moments of every pattern."""
+    digest = hashlib.sha256()
+    for values in (scan.positions_px, scan.require_probe(), scan.good, moments.cpu().numpy()):
+        digest.update(f"{values.dtype}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def compute_global_start(
-    scan: ScanData, rows: Moments, layout: TileLayout, options: UnrolledOptions, origin: tuple[int, int], device: torch.device
+    scan: ScanData,
+    moments: Moments,
+    layout: TileLayout,
+    options: UnrolledOptions,
+    origin: tuple[int, int],
+    device: torch.device,
 ) -> tuple[GlobalStart, Float32[np.ndarray, "height width"]]:
-    """Find what the windows of a scan have in common: what the whole canvas would find for itself.
-
-    Also returns the photons on every object pixel over the whole scan.
+    """Compute the start and the units that the whole canvas would have.
 
     Args:
         scan: Scan with the probe to solve with.
-        rows: `raw_rows` of the scan.
-        layout: Its windows.
-        options: How to solve.
+        moments: `measure_moments` of the scan.
+        layout: Its tiles.
+        options: Options of the solver.
         origin: Of the whole canvas, in the coordinates of the scan's positions.
-        device: Where to compute.
+        device: Device to compute on.
+
+    Returns:
+        The start, and the photons on every object pixel over the whole scan.
     """
     probe = torch.from_numpy(scan.require_probe()).to(device)
     positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners = split_positions(positions)[0].to(device)
-    found = compute_deflections(PatternStack(scan, device, budget_bytes=0), probe, rows)
-    start = _better_start(scan, _start(found, probe, corners, layout.extent), probe, layout, options, origin)
-    light = compute_illumination(probe, corners, *layout.extent).cpu().numpy()
-    levels, amplitude = _levels(light, start, float(probe.abs().square().sum(0).max()))
-    return GlobalStart(start, levels, amplitude), light
+    deflections = compute_deflections(PatternStack(scan, device, budget_bytes=0), probe, moments)
+    start = _coarse_start(deflections, probe, corners, layout.extent)
+    start = _better_start(scan, start, probe, layout, options, origin)
+    illumination = compute_illumination(probe, corners, *layout.extent).cpu().numpy()
+    stats, amplitude = _compute_stats(illumination, start, float(probe.abs().square().sum(0).max()))
+    return GlobalStart(start, stats, amplitude), illumination
 
 
-def _start(found: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseStart:
-    """`solver.start.deflection_start`, on a coarser grid where the canvas is large."""
+def select_patterns(scan: ScanData, patterns: np.ndarray) -> ScanData:
+    """Return the scan of some patterns, whose counts are read only when they are used."""
+    counts = PickedCounts(scan.counts, patterns)
+    return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
+
+
+def _coarse_start(
+    deflections: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]
+) -> CoarseStart:
+    """Compute `initial_object.dpc_start`, on a coarser grid where the canvas is large."""
     probe, corners, extent, factor = downsample_probe(probe, corners, extent)
-    amplitude, slope_y, slope_x = scatter_mean(found.float(), probe, corners, extent)
+    amplitude, slope_y, slope_x = scatter_mean(deflections.float(), probe, corners, extent)
     phase = integrate_slopes(factor * slope_y, factor * slope_x)
     return CoarseStart(amplitude.cpu().numpy(), phase.cpu().numpy(), factor)
 
 
 def _better_start(
-    scan: ScanData, start: CoarseStart, probe: Probe, layout: TileLayout, options: UnrolledOptions, origin: tuple[int, int]
+    scan: ScanData,
+    start: CoarseStart,
+    probe: Probe,
+    layout: TileLayout,
+    options: UnrolledOptions,
+    origin: tuple[int, int],
 ) -> CoarseStart:
-    """The start with the phase of the deflections or a flat one, whichever explains the counts better."""
+    """Return the start with the phase of the deflections or a flat one, whichever explains the counts better."""
     flat = CoarseStart(start.amplitude, np.zeros_like(start.phase), start.factor)
     losses = np.zeros(2)
-    for window in layout.windows:
-        if len(window.owned):
-            part = select_patterns(scan, window.owned)
-            place = (origin[0] + window.canvas.top, origin[1] + window.canvas.left)
-            objective = with_amplitude_loss(build_objective(part, probe, options, place, window.owned))
-            for k, some in enumerate((flat, start)):
-                canvas = torch.from_numpy(some.within(window.canvas)).to(probe.device)
+    for tile in layout.tiles:
+        if len(tile.central):
+            part = select_patterns(scan, tile.central)
+            place = (origin[0] + tile.canvas.top, origin[1] + tile.canvas.left)
+            objective = with_amplitude_loss(build_objective(part, probe, options, place, tile.central))
+            for k, candidate in enumerate((flat, start)):
+                canvas = torch.from_numpy(candidate.within(tile.canvas)).to(probe.device)
                 losses[k] += objective.loss(Unknowns(canvas))
     return flat if losses[0] <= losses[1] else start
 
 
-def select_patterns(scan: ScanData, patterns: np.ndarray) -> ScanData:
-    """The patterns of a window, not read before they are asked for."""
-    counts = PickedCounts(scan.counts, patterns)
-    return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
-
-
-def _levels(light: np.ndarray, start: CoarseStart, brightest: float) -> tuple[IlluminationStats, float]:
-    """Levels and overall amplitude of the whole scan, band by band."""
-    peak = float(light.max())
+def _compute_stats(
+    illumination: np.ndarray, start: CoarseStart, brightest: float
+) -> tuple[IlluminationStats, float]:
+    """Compute illumination statistics and overall amplitude of the whole scan, band by band."""
+    peak = float(illumination.max())
     sums = np.zeros(7)
-    for top in range(0, light.shape[0], BAND):
-        band = light[top : top + BAND]
-        power = start.amplitude_within(Box(top, 0, top + len(band), light.shape[1])).astype(np.float64) ** 2
-        lit = band > np.float32(WELL_ILLUMINATED) * np.float32(peak)
-        even = sum_uniformity(torch.from_numpy(light[top : top + BAND + 1]), brightest, len(band))
-        sums[:3] += [lit.sum(), band[lit].sum(dtype=float), power[lit].sum()]
-        sums[3:] += [(band * power).sum(), band.sum(dtype=float), *map(float, even)]
-    count, lit_light, lit_power, transmitted, total, held, uneven = sums.tolist()
-    even_px2 = held / max(uneven, 1e-30)
-    return IlluminationStats(peak, lit_light / count, lit_power / count, even_px2), max((transmitted / total) ** 0.5, 1e-6)
+    for top in range(0, illumination.shape[0], BAND_ROWS):
+        band = illumination[top : top + BAND_ROWS]
+        power = start.amplitude_within(Box(top, 0, top + len(band), illumination.shape[1])).astype(np.float64) ** 2
+        interior = band > np.float32(WELL_ILLUMINATED) * np.float32(peak)
+        with_next_row = torch.from_numpy(illumination[top : top + BAND_ROWS + 1])
+        uniformity = sum_uniformity(with_next_row, brightest, len(band))
+        sums[:3] += [interior.sum(), band[interior].sum(dtype=float), power[interior].sum()]
+        sums[3:] += [(band * power).sum(), band.sum(dtype=float), *map(float, uniformity)]
+    count, photons, interior_power, transmitted, total, tapered, slopes = sums.tolist()
+    stats = IlluminationStats(peak, photons / count, interior_power / count, tapered / max(slopes, 1e-30))
+    return stats, max((transmitted / total) ** 0.5, 1e-6)

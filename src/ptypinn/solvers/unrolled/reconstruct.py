@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from ptypinn._version import __version__
-from ptypinn.config.reconstruct import JobsConfig, ReconstructConfig, WindowOptions
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -32,7 +33,7 @@ def reconstruct_unrolled(
     config: ReconstructConfig,
     progress: Progress,
     *,
-    tiling: WindowOptions | None = None,
+    tiling: TilingConfig | None = None,
     folder: Path | None = None,
     watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
@@ -54,7 +55,7 @@ def reconstruct_unrolled(
     scan, device = calibrate_probe(scan), pick_device(config.device)
     default = default_rounds(estimate_dose(scan))
     rounds = min(config.rounds or default, default) if config.refine_probe else config.rounds or default
-    tiling, to_reconstruction = tiling or WindowOptions(), partial(_to_reconstruction, scan, config, weights, rounds)
+    tiling, to_reconstruction = tiling or TilingConfig(), partial(_to_reconstruction, scan, config, weights, rounds)
     result = solve_tiled(
         scan,
         weights.network,
@@ -74,7 +75,7 @@ def reconstruct_unrolled(
         reconstruction,
         scan,
         device=device,
-        batch=config.batch,
+        batch=config.batch_size,
         match_flux=True,
         prediction_scale=config.prediction_scale,
         model_card=weights.card,
@@ -82,8 +83,8 @@ def reconstruct_unrolled(
 
 
 def _refuse_other_options(config: ReconstructConfig) -> None:
-    if config.part != "all" or config.probe_from == "bundle":
-        option, value = ("part", config.part) if config.part != "all" else ("probe_from", config.probe_from)
+    if config.subset != "all" or config.probe_source == "bundle":
+        option, value = ("part", config.subset) if config.subset != "all" else ("probe_from", config.probe_source)
         raise InputError(f"--{option}", "", f"{value} without a model", "a model of `ptypinn train`")
     if config.prediction_scale == "recorded":
         raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
@@ -101,7 +102,7 @@ def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledO
     )
 
 
-def _jobs(config: ReconstructConfig, tiling: WindowOptions) -> JobsConfig:
+def _jobs(config: ReconstructConfig, tiling: TilingConfig) -> JobsConfig:
     threads = config.threads or (1 if tiling.workers or tiling.scheduler else torch.get_num_threads())
     workers = None if tiling.scheduler else tiling.workers
     return JobsConfig(workers=workers, threads=threads, scheduler=tiling.scheduler)

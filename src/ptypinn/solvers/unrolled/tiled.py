@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import torch
 
-from ptypinn.config.reconstruct import JobsConfig, WindowOptions
+from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.lazy_counts import LazyCounts
 from ptypinn.data.scan import ScanData
@@ -49,7 +49,7 @@ from ptypinn.solvers.unrolled.tile_jobs import (
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
 from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, plan_tiles
 from ptypinn.utils.files import atomic_path
-from ptypinn.utils.progress import Progress, WatchOf, silent
+from ptypinn.utils.progress import Progress, IterateCallback, silent
 
 FOLDER, COUNTS = "tiles", "counts.h5"
 
@@ -61,11 +61,11 @@ def solve_tiled(
     rounds: int,
     device: torch.device,
     *,
-    tiling: WindowOptions | None = None,
+    tiling: TilingConfig | None = None,
     jobs: JobsConfig | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
-    watch: WatchOf[UnrolledResult] | None = None,
+    watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
     """Solve a scan of any size; as `solve_scan` where the scan fits the memory.
 
@@ -85,7 +85,7 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
     """
-    tiling, report = tiling or WindowOptions(), progress or silent
+    tiling, report = tiling or TilingConfig(), progress or silent
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
     halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
@@ -112,7 +112,7 @@ def _solve_all(
     layout: TileLayout,
     jobs: JobsConfig,
     report: Progress,
-    watch: WatchOf[UnrolledResult] | None,
+    watch: IterateCallback[UnrolledResult] | None,
 ) -> UnrolledResult:
     """Solve all tiles and join them; finished ones are taken from the folder."""
     device = torch.device(inputs.device)
@@ -191,7 +191,7 @@ def _write_inputs(inputs: SharedInputs, network: UnrolledCorrection | None, jobs
 
 
 def _as_stage(
-    report: Progress, join: Callable[[], UnrolledResult], watch: WatchOf[UnrolledResult] | None
+    report: Progress, join: Callable[[], UnrolledResult], watch: IterateCallback[UnrolledResult] | None
 ) -> Progress:
     """Report jobs of any name as the stage `reconstruct`, and show the result so far to `watch`."""
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ptypinn.config.reconstruct import WindowOptions
+from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import STRIDE
@@ -184,7 +184,7 @@ def tile_bytes(patterns: int, pixels: int, size: int) -> int:
 
 
 def plan_tiles(
-    scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, tiling: WindowOptions
+    scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, tiling: TilingConfig
 ) -> TileLayout:
     """Plan the smallest number of tiles that a process can solve within its memory; or tiles of a given size.
 
@@ -217,7 +217,7 @@ def plan_tiles(
     if min_bytes > budget:
         memory = f"{tiling.memory_gib:g} GiB"
         expected = f"at least {min_bytes / GIB:.2f} GiB for a scan like {scan.source}"
-        raise InputError("--memory_gib", "", memory, expected)
+        raise InputError("--memory-gib", "", memory, expected)
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if needed(layout_of(middle)) <= budget else (middle, many)
