@@ -88,7 +88,7 @@ def main() -> None:
     scene = pp.SimulateConfig(size=options.size, n_patterns=options.patterns, object_size=(6 * options.size,) * 2)
     simulated = pp.simulate(scene)
     scan = simulated.replace(truth=None)
-    recipe, sweep = pp.TrainConfig(epochs=4, n_groups=480, threads=1), pp.ReconstructConfig(threads=1)
+    recipe, sweep = pp.TrainConfig(epochs=4, n_groups=480, threads=1), pp.PatchNetworkConfig(threads=1)
     with tempfile.TemporaryDirectory() as folder:
         model = pp.train(scan, recipe, output_dir=folder)
         results = {

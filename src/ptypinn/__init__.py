@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ptypinn.config.finetune import FinetuneConfig as FinetuneConfig
     from ptypinn.config.load import LoadConfig as LoadConfig
     from ptypinn.config.pretrain import PretrainConfig as PretrainConfig
+    from ptypinn.config.reconstruct import PatchNetworkConfig as PatchNetworkConfig
     from ptypinn.config.reconstruct import ReconstructConfig as ReconstructConfig
     from ptypinn.config.refine import RefineConfig as RefineConfig
     from ptypinn.config.simulate import SimulateConfig as SimulateConfig
@@ -65,6 +66,7 @@ _HOMES = {
     "PretrainConfig": "config.pretrain",
     "FinetuneConfig": "config.finetune",
     "ReconstructConfig": "config.reconstruct",
+    "PatchNetworkConfig": "config.reconstruct",
     "EvaluateConfig": "config.evaluate",
     "DiagnoseConfig": "config.evaluate",
 }

@@ -23,7 +23,7 @@ def scan():
 @pytest.fixture(scope="session")
 def recon(scan):
     """The truth at nine tenths of its amplitude, with a ledger, a history and a hostile record."""
-    found = Reconstruction(
+    recon = Reconstruction(
         (0.9 * scan.truth).astype(np.complex64),
         compute_illumination_at(scan.positions_px, scan.probe, scan.truth.shape).astype(np.float32),
         scan.probe,
@@ -37,7 +37,7 @@ def recon(scan):
         history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
         provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7, "worst": float("nan")},
     )
-    return add_uncertainty(found, scan, compute_data_fit(scan, found.object, found.probe, found.positions_px))
+    return add_uncertainty(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px))
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ class Document:
         return " ".join(" ".join(body.itertext()).split())
 
     def section(self, key: str):
-        return next((found for found in self.all("section") if found.get("id") == key), None)
+        return next((section for section in self.all("section") if section.get("id") == key), None)
 
 
 @pytest.fixture(scope="session")

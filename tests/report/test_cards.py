@@ -36,16 +36,16 @@ class Watched:
         return np.ones((len(wanted), *self.shape[1:]), self.dtype)
 
 
-def a_scan(counts, **known) -> ScanData:
+def a_scan(counts, **fields) -> ScanData:
     positions = np.stack(np.unravel_index(np.arange(counts.shape[0]), (counts.shape[0], 1)), axis=1)
-    return ScanData(counts, positions.astype(np.float64), **known)
+    return ScanData(counts, positions.astype(np.float64), **fields)
 
 
-def an_object(height, width, seed=0, **known) -> Reconstruction:
+def an_object(height, width, seed=0, **fields) -> Reconstruction:
     rng = np.random.default_rng(seed)
     field = (rng.normal(size=(height, width)) + 1j * rng.normal(size=(height, width))).astype(np.complex64)
-    light = rng.uniform(0, 5, (height, width)).astype(np.float32)
-    return Reconstruction(field, light, np.ones((1, 2, 2), np.complex64), np.zeros((3, 2)), **known)
+    illumination = rng.uniform(0, 5, (height, width)).astype(np.float32)
+    return Reconstruction(field, illumination, np.ones((1, 2, 2), np.complex64), np.zeros((3, 2)), **fields)
 
 
 def parsed(text):
@@ -61,12 +61,12 @@ def is_a_card(text: str) -> bool:
 
 
 @settings(max_examples=15)
-@given(SIZES, SIZES, PIXELS, st.sampled_from(["lit", "dark", "nan", "flat"]))
+@given(SIZES, SIZES, PIXELS, st.sampled_from(["noise", "dark", "nan", "flat"]))
 def test_objects_of_every_shape_have_a_card_and_a_line(height, width, pixel, kind):
     recon = an_object(height, width, pixel_size_m=pixel)
     if kind == "dark":
         recon = dataclasses.replace(recon, illumination=np.zeros_like(recon.illumination))
-    elif kind != "lit":
+    elif kind != "noise":
         value = np.nan if kind == "nan" else 1
         recon = dataclasses.replace(recon, object=np.full_like(recon.object, value))
     assert is_a_card(recon._repr_html_())
@@ -119,7 +119,7 @@ def test_a_file_that_is_gone_costs_the_picture_alone():
     assert "Pattern 1 cannot be read: scan.h5: file: found nothing" in text
 
 
-def test_what_cannot_be_drawn_is_told_in_a_line(monkeypatch):
+def test_what_cannot_be_drawn_is_described_in_a_line(monkeypatch):
     recon = an_object(8, 8)
 
     def fail(_):
@@ -129,11 +129,11 @@ def test_what_cannot_be_drawn_is_told_in_a_line(monkeypatch):
     assert recon._repr_html_() == f"<pre>{html.escape(repr(recon))}</pre>"
 
 
-def test_what_is_known_is_on_the_card(scan, recon):
+def test_facts_are_on_the_card(scan, recon):
     words = " ".join(" ".join(parsed(scan._repr_html_()).itertext()).split())
     assert "8.8 keV photons" in words and "2 modes (calibrated)" in words and "110 x 120 px" in words
-    known = dataclasses.replace(recon, metrics={"flux_closure": 0.98765, "residual_over_noise": float("nan")})
-    words = " ".join(" ".join(parsed(known._repr_html_()).itertext()).split())
+    measured = dataclasses.replace(recon, metrics={"flux_closure": 0.98765, "residual_over_noise": float("nan")})
+    words = " ".join(" ".join(parsed(measured._repr_html_()).itertext()).split())
     assert "flux_closure 0.9877" in words and "110 x 120 px" in words
     scaled = dataclasses.replace(recon, prediction_scale={"source": "flux", "factor": 1.25})
     assert "amplitude scaled by 1.25" in scaled._repr_html_()

@@ -26,10 +26,10 @@ def test_probes_with_any_number_of_modes_draw(recon, modes):
 
 
 @pytest.mark.parametrize("field", [np.ones, np.zeros])
-def test_uniform_and_unlit_objects_draw(recon, field):
+def test_uniform_and_unilluminated_objects_draw(recon, field):
     flat = dataclasses.replace(recon, object=field(recon.object.shape, np.complex64))
-    unlit = dataclasses.replace(flat, illumination=np.zeros_like(recon.illumination), uncertainty=None)
-    for case in (flat, unlit):
+    dim = dataclasses.replace(flat, illumination=np.zeros_like(recon.illumination), uncertainty=None)
+    for case in (flat, dim):
         assert png_bytes(object_figure(case), 30).startswith(b"\x89PNG")
         assert png_bytes(uncertainty_figure(case), 30).startswith(b"\x89PNG")
 
@@ -58,7 +58,7 @@ def test_polishing_counts_its_own_steps_in_a_panel_of_its_own():
     assert list(history_panels({"probe_loss": [3.0, 2.0], "loss": [3.0, 1.0]})) == ["probe_loss", "loss"]
 
 
-def test_prediction_scaling_is_told_in_the_titles(recon, scan):
+def test_prediction_scaling_is_in_the_titles(recon, scan):
     scaled = dataclasses.replace(recon, prediction_scale={"source": "least_squares", "factor": 1.25})
     note = "amplitude scaled by 1.25 (least squares)"
     assert object_figure(scaled).get_suptitle() == note

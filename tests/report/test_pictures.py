@@ -75,7 +75,9 @@ def test_large_objects_make_small_pictures(recon):
     length, label = scale_bar(x, 1e-8)
     assert panel.bar == (length / x, label)
     view = view_object(recon, find_visible_region(recon), max_px=20)
-    assert max(view.amplitude.shape) <= 20 and view.binning == choose_binning(find_visible_region(recon).shown.shape, 20)
+    assert max(view.amplitude.shape) <= 20 and view.binning == choose_binning(
+        find_visible_region(recon).shown.shape, 20
+    )
     assert choose_binning((4096, 4096), MAX_PX) == 4
 
 

@@ -1,4 +1,4 @@
-"""The report stands alone, is sound HTML, says what it knows and why the rest is missing, and its numbers are right."""
+"""The report stands alone, is sound HTML, states what is absent and why, and its numbers are right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.utils.serialise import to_plain
 
 SECTIONS = (
-    *("trust", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale", "merit", "origin"),
+    *("uncertainty", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale", "metrics"),
+    "provenance",
 )
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -36,7 +37,7 @@ def page(recon, scan, result, run, read):
 
 @pytest.fixture(scope="module")
 def bare(recon):
-    """A reconstruction of which next to nothing is known."""
+    """A reconstruction with the required fields only."""
     return Reconstruction(recon.object, recon.illumination, recon.probe[:1], recon.positions_px)
 
 
@@ -53,9 +54,9 @@ def test_the_report_is_one_file_without_outside_addresses(page, recon, scan, res
     assert not re.search(r"@import|url\((?!#)", page.text)
 
 
-def test_pictures_are_sound_sized_and_told_in_words(page):
+def test_panels_are_sound_sized_and_described_in_words(page):
     pictures = page.all("img")
-    assert len(pictures) == 2 + 3 + 6 + 9 + 4 + 2  # object, maps, comparison, patterns, probe, light
+    assert len(pictures) == 2 + 3 + 6 + 9 + 4 + 2  # object, maps, comparison, patterns, probe, illumination
     for picture in pictures:
         content = base64.b64decode(picture.get("src").partition(",")[2], validate=True)
         assert content.startswith(b"\x89PNG")
@@ -93,26 +94,26 @@ def test_every_section_of_a_full_run_is_there_with_something_to_show(page):
 def test_sections_that_lack_data_say_why(bare, read):
     page = read(render_report(bare))
     reasons = {
-        "comparison": "nobody compared it",
+        "comparison": "it was not evaluated",
         "resolution": "two halves",
         "patterns": "the patterns were not at hand",
-        "convergence": "no figures of single iterations",
+        "convergence": "no values of single iterations",
         "scale": "no scale ledger",
-        "merit": "nothing was measured",
+        "metrics": "nothing was measured",
     }
     for key, reason in reasons.items():
         assert page.section(key).get("class") == "absent"
         assert reason in page.words(page.section(key))
-    assert "residual over the positions is not shown" in page.words(page.section("trust"))
-    assert "uncertainty of single pixels is not shown" in page.words(page.section("trust"))
-    assert "no command line on record" in page.words(page.section("origin"))
-    assert "size not known" in page.words() and " px" in page.words()
+    assert "residual over the positions is not shown" in page.words(page.section("uncertainty"))
+    assert "uncertainty of single pixels is not shown" in page.words(page.section("uncertainty"))
+    assert "no command line on record" in page.words(page.section("provenance"))
+    assert "unknown size" in page.words() and " px" in page.words()
     assert len(page.all("img")) == 2 + 2 + 1
-    assert "Not known yet" in page.words()
+    assert "Undecided" in page.words()
 
 
 def test_numbers_are_those_of_the_metrics(page, result):
-    rows = [row for row in page.section("merit").iter("tr") if row.find("td") is not None]
+    rows = [row for row in page.section("metrics").iter("tr") if row.find("td") is not None]
     shown = {"".join(row.find("th").find("small").find("code").itertext()): row.find("td").find("data") for row in rows}
     assert {name for name, value in shown.items() if value is not None} == set(result.metrics)
     for name, value in result.metrics.items():
@@ -121,8 +122,8 @@ def test_numbers_are_those_of_the_metrics(page, result):
         if 1e-4 <= abs(value) < 1e5:
             assert float(shown[name].text) == pytest.approx(value, rel=6e-4)
     tiles = next(element for element in page.all("dl") if element.get("class") == "tiles")
-    told = [float(value.get("value")) for value in tiles.iter("data")]
-    assert {result.metrics[name] for name in KEY_METRICS if name in result.metrics} <= set(told)
+    shown_values = [float(value.get("value")) for value in tiles.iter("data")]
+    assert {result.metrics[name] for name in KEY_METRICS if name in result.metrics} <= set(shown_values)
 
 
 @pytest.mark.parametrize("spoil", [math.nan, math.inf])
@@ -140,7 +141,7 @@ def test_what_is_not_finite_is_never_shown(recon, scan, run, read, spoil):
     assert 'value="nan"' not in page.text and 'value="inf"' not in page.text
 
 
-def test_the_page_tells_warnings_ledger_and_origin(page, result, run):
+def test_the_page_has_warnings_ledger_and_provenance(page, result, run):
     words = page.words()
     assert f"With care: {len(result.warnings)} checks raise warnings." in words
     assert all(text in words for text in result.warnings) and "The amplitude scale is off" in words
@@ -155,14 +156,14 @@ def test_the_page_tells_warnings_ledger_and_origin(page, result, run):
 
 
 def test_the_record_is_json_with_short_lists_on_one_line(page, recon):
-    text = "".join(list(page.section("origin").iter("pre"))[-1].itertext())
+    text = "".join(list(page.section("provenance").iter("pre"))[-1].itertext())
     assert json.loads(text) == recon.provenance | {"worst": None, "trust": json.loads(text)["trust"]}
     assert '"config": { "note": "<script>' in text
 
 
-def test_a_reconstruction_from_a_file_shows_the_figures_that_it_keeps(bare, read):
+def test_a_reconstruction_from_a_file_shows_the_metrics_in_it(bare, read):
     page = read(render_report(dataclasses.replace(bare, metrics={"flux_closure": 0.5})))
-    assert "Flux closure" in page.words(page.section("merit"))
+    assert "Flux closure" in page.words(page.section("metrics"))
     assert "no check raises" not in page.words() and "was not checked" in page.words()
 
 
@@ -176,7 +177,7 @@ def test_a_good_picture_is_trusted_and_a_doubtful_one_is_not(recon, scan, read):
     assert len(verdict.findall("ul/li")) == len(evaluate(blurred, scan).warnings) > 1
 
 
-def test_prediction_scaling_is_told_on_the_page(recon, read):
+def test_prediction_scaling_is_stated_on_the_page(recon, read):
     scaled = dataclasses.replace(recon, prediction_scale={"source": "least_squares", "factor": 1.25})
     note = "amplitude scaled by 1.25 (least squares)"
     assert note in read(render_report(scaled)).words()
@@ -184,7 +185,7 @@ def test_prediction_scaling_is_told_on_the_page(recon, read):
 
 
 @pytest.mark.parametrize("modes", [1, 3, 7])
-def test_probes_with_any_number_of_modes_are_told_in_full(bare, read, modes):
+def test_probes_with_any_number_of_modes_are_listed_in_full(bare, read, modes):
     probe = np.repeat(bare.probe, modes, axis=0) / np.arange(1, modes + 1)[:, None, None].astype(np.float32)
     section = (page := read(render_report(dataclasses.replace(bare, probe=probe)))).section("probe")
     assert len(list(section.iter("img"))) == 2 * min(modes, 5)
@@ -204,25 +205,27 @@ def test_one_pattern_alone_makes_a_report(recon, scan, read):
 
 
 @pytest.mark.parametrize("field", [np.ones, np.zeros])
-def test_uniform_dark_and_unlit_objects_make_reports(bare, read, field):
+def test_uniform_zero_and_unilluminated_objects_make_reports(bare, read, field):
     flat = dataclasses.replace(bare, object=field(bare.object.shape, np.complex64))
-    unlit = dataclasses.replace(flat, illumination=np.zeros_like(bare.illumination))
-    dark = dataclasses.replace(unlit, probe=np.zeros_like(bare.probe))
-    for case in (flat, unlit, dark):
+    dim = dataclasses.replace(flat, illumination=np.zeros_like(bare.illumination))
+    dark = dataclasses.replace(dim, probe=np.zeros_like(bare.probe))
+    for case in (flat, dim, dark):
         assert len(read(render_report(case)).all("img")) == 5
 
 
 def test_the_page_of_a_large_object_is_small(bare, read):
     edge = 2100
     noise = np.random.default_rng(0).normal(1, 0.1, (edge, edge)).astype(np.complex64)
-    light = np.full((edge, edge), 100, np.float32)
-    text = render_report(dataclasses.replace(bare, object=noise, illumination=light, uncertainty=light / 1e4))
+    illumination = np.full((edge, edge), 100, np.float32)
+    text = render_report(
+        dataclasses.replace(bare, object=noise, illumination=illumination, uncertainty=illumination / 1e4)
+    )
     assert len(text) < 5e6
     assert max(int(picture.get(side)) for picture in read(text).all("img") for side in ("width", "height")) <= 1024
     assert "Each pixel is the mean of 3 " in text
 
 
-def test_the_outline_of_the_well_lit_region_lies_on_the_pictures(page):
+def test_the_outline_of_the_well_illuminated_region_lies_on_the_panels(page):
     hero = next(element for element in page.all("div") if element.get("class") == "first")
     outlines = [path.get("d") for path in hero.iter(f"{SVG}path")]
     assert len(outlines) == 4 and len(set(outlines)) == 1
@@ -245,9 +248,9 @@ def test_a_failed_write_keeps_the_old_report(recon, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_every_public_figure_has_words():
+def test_every_public_metric_has_a_label():
     assert set(KEY_METRICS) <= set(METRIC_LABELS)
-    assert all(word.label and word.meaning.endswith(".") for word in METRIC_LABELS.values())
+    assert all(label.label and label.meaning.endswith(".") for label in METRIC_LABELS.values())
 
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a $x^{2 b$", "`<b>` & 'c'"]
@@ -257,7 +260,7 @@ HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a $x^
 def test_no_text_of_a_file_is_more_than_text(text, recon, scan, result, read):
     """Names of files, stages, figures, options: whatever a file holds is shown word by word."""
     ledger = [{"stage": text, "expected": 1.0, "measured": 1.0, "source": text}, *recon.scale]
-    found = dataclasses.replace(
+    hostile = dataclasses.replace(
         recon,
         scale=ledger,
         history={text: [3.0, 2.0]},
@@ -269,14 +272,14 @@ def test_no_text_of_a_file_is_more_than_text(text, recon, scan, result, read):
     tables = {"versions": {text: text}, "config": {text: text}, "timings_s": {text: 1.0}}
     inputs = {text: dict.fromkeys(("path", "format", "sha256"), text)}
     run = {**words, **tables, "command": ["ptypinn", text], "inputs": inputs}
-    judged = dataclasses.replace(result, warnings=[text])
-    page = read(render_report(found, judged, named, run))
+    warned = dataclasses.replace(result, warnings=[text])
+    page = read(render_report(hostile, warned, named, run))
     assert not {"script", "b"} & {element.tag for element in page.tree.iter()}
     assert not [name for element in page.tree.iter() for name in element.attrib if str(name).startswith("on")]
     assert all(picture.get("src").startswith("data:image/png") for picture in page.all("img"))
 
 
-def test_the_caption_of_convergence_tells_of_pixels_that_join_and_of_polishing():
+def test_the_caption_of_convergence_mentions_pixels_that_join_and_of_polishing():
     from ptypinn.report.html.curve_sections import convergence_section
 
     def caption(**history):
@@ -289,15 +292,15 @@ def test_the_caption_of_convergence_tells_of_pixels_that_join_and_of_polishing()
     assert "find the probe" in caption(probe_loss=[3.0, 2.0], loss=[3.0, 2.0])
 
 
-def test_positions_that_were_moved_are_told(recon, scan, result, read):
-    told = "Positions moved by refinement"
-    assert told not in read(render_report(recon, result, scan)).text
+def test_positions_that_were_moved_are_reported(recon, scan, result, read):
+    label = "Positions moved by refinement"
+    assert label not in read(render_report(recon, result, scan)).text
     shifts = np.zeros_like(recon.positions_px)
     shifts[::2, 0], shifts[1::2, 0] = 3.0, 2.0  # the common part, 2.5 px, tells where the object lies
     text = read(render_report(dataclasses.replace(recon, positions_px=recon.positions_px + shifts), result, scan)).text
-    assert told in text
-    assert re.search(told + r'.*?<data value="0.5\d*">0.5</data> <span class="unit">px = ', text, re.S)
+    assert label in text
+    assert re.search(label + r'.*?<data value="0.5\d*">0.5</data> <span class="unit">px = ', text, re.S)
 
 
-def test_names_of_figures_break_after_underscores(page):
+def test_names_of_metrics_break_after_underscores(page):
     assert "<code>amplitude_<wbr>residual</code>" in page.text

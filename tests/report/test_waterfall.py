@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.report.figures.style import png_bytes
-from ptypinn.report.figures.waterfall import _ticks, waterfall_bars, waterfall_figure
+from ptypinn.report.figures.waterfall import factor_ticks, waterfall_bars, waterfall_figure
 from ptypinn.report.text.diagnosis import diagnosis_lines, stats_rows
 from ptypinn.scale import LedgerEntry, Stats, multiply_discrepancies
 from ptypinn.scale_audit.findings import Finding
@@ -21,8 +21,8 @@ factors = st.floats(1e-6, 1e6)
 
 def diagnosis_of(ledger: list[LedgerEntry], lost: tuple[str, ...] = (), **changes: object) -> Diagnosis:
     findings = [Finding(stage, 2.0, "it is off", "put it right") for stage in lost]
-    made = Diagnosis(ledger, multiply_discrepancies(ledger), "output_vs_truth_ratio", findings, "a sentence")
-    return dataclasses.replace(made, **changes)
+    diagnosis = Diagnosis(ledger, multiply_discrepancies(ledger), "output_vs_truth_ratio", findings, "a sentence")
+    return dataclasses.replace(diagnosis, **changes)
 
 
 @st.composite
@@ -50,7 +50,7 @@ def test_bars_on_the_path_multiply_to_the_total_and_hang_together(ledger):
 
 @given(st.floats(1e-8, 0.95), st.floats(1.05, 1e8))
 def test_ticks_are_few_and_hold_1(low, high):
-    ticks = _ticks(low, high)
+    ticks = factor_ticks(low, high)
     assert 1.0 in ticks and ticks == sorted(ticks) and len(ticks) <= 14
     assert all(low <= tick <= high for tick in ticks)
     gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]

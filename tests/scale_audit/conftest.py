@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.reconstruction import Reconstruction
@@ -30,7 +30,7 @@ class Run:
     options: dict[str, Any] = field(default_factory=dict)
 
     def reconstruct(self) -> Reconstruction:
-        return reconstruct(self.scan, self.bundle, ReconstructConfig(device="cpu", **self.options))
+        return reconstruct(self.scan, self.bundle, PatchNetworkConfig(device="cpu", **self.options))
 
 
 SCAN = SimulateConfig(
@@ -46,7 +46,7 @@ SCAN = SimulateConfig(
     seed=3,
 )
 TRAINING = TrainConfig(epochs=3, split_axis="y", device="cpu")
-HELD_OUT = {"part": "held_out"}
+HELD_OUT = {"subset": "held_out"}
 
 
 @pytest.fixture(scope="session")

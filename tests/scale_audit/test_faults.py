@@ -117,7 +117,7 @@ def test_statistics_of_another_dose_at_training_are_named(good, trained, monkeyp
 def test_probe_normalised_for_training_and_not_compensated(good, good_recon, trained):
     bundle = trained(good.scan.replace(probe=good.scan.probe * np.float32(0.25)))
     recon, diagnosis = reconstruct_and_diagnose(
-        replace(good, bundle=bundle, options={**good.options, "probe_from": "bundle"})
+        replace(good, bundle=bundle, options={**good.options, "probe_source": "model"})
     )
     assert factors_by_stage(diagnosis) == {"training probe": pytest.approx(4, rel=0.02)}
     assert mean_ratio(recon, good_recon) == pytest.approx(4, rel=0.02)

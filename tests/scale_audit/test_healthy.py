@@ -2,7 +2,7 @@
 
 import pytest
 
-from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
@@ -47,7 +47,7 @@ def models(tmp_path_factory):
 def test_no_false_alarm(name, dose, models):
     scan = simulate(SimulateConfig(**SAMPLE, **SCANS[name], photons=dose))
     if name in NETWORKS:
-        recon = reconstruct(scan, models[name], ReconstructConfig(subset="held_out", device="cpu"))
+        recon = reconstruct(scan, models[name], PatchNetworkConfig(subset="held_out", device="cpu"))
     else:
         recon = refine(scan, RefineConfig(iterations=30, refine_probe=False, device="cpu"))
     for scan_or_real in (scan, scan.replace(truth=None)):

@@ -154,7 +154,7 @@ def test_network_that_is_not_finite_is_refused_in_one_line(good):
 
 def test_wrong_probe_of_the_training_goes_by_its_name_in_the_table_and_without_the_scan(good, trained):
     bundle = trained(good.scan.replace(probe=good.scan.probe * np.float32(0.25)), epochs=1)
-    recon = replace(good, bundle=bundle, options={**good.options, "probe_from": "bundle"}).reconstruct()
+    recon = replace(good, bundle=bundle, options={**good.options, "probe_source": "model"}).reconstruct()
     for scan_or_none in (good.scan, None):
         diagnosis = diagnose(recon, scan_or_none)
         assert "training probe" in [entry.stage for entry in diagnosis.ledger]

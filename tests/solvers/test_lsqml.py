@@ -9,8 +9,8 @@ import torch
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.patches import split_positions
+from ptypinn.physics.propagation import to_centred
 from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task, refine_lsqml, run_lsqml
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions
 
@@ -77,7 +77,7 @@ def test_known_probe_gives_the_object_in_our_frame_orientation_and_scale(fractio
 @pytest.mark.interop
 def test_truth_is_a_fixed_point():
     scan = scan_without_noise(fractional=True)
-    found = run_lsqml(scan, 1, LsqmlOptions(refine_probe=False), start=scan.truth)
+    found = run_lsqml(scan, 1, LsqmlOptions(refine_probe=False), initial=scan.truth)
     np.testing.assert_allclose(found.object, scan.truth, atol=2e-3)
 
 
@@ -94,7 +94,7 @@ def test_canvas_without_a_truth_starts_where_the_positions_do():
 def test_refined_probe_keeps_its_photons():
     scan = scan_without_noise()
     wide = scan.replace(probe=(scan.probe * np.linspace(0.8, 1.2, SIZE)[:, None]).astype(np.complex64))
-    found = refine_lsqml(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), 0)
+    found = refine_lsqml(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), seed=0)
     assert found.probe.shape == (2, SIZE, SIZE)
     assert np.sum(np.abs(found.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
 
@@ -130,5 +130,5 @@ def test_global_state_of_torch_and_numpy_is_left_alone():
 def test_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^--engine: .*ptychi.*pip install ptypinn\[ptychi\]$") as caught:
-        refine_lsqml(scan_without_noise(), options(), torch.device("cpu"), 0)
+        refine_lsqml(scan_without_noise(), options(), torch.device("cpu"), seed=0)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.reconstruction import Reconstruction
@@ -66,7 +66,7 @@ def flat_scan(scan, value):
 @given(st.floats(0.05, 5.0), st.sampled_from([1, 2]))
 def test_constant_object_comes_out_as_the_constant_on_every_covered_pixel(value, gridsize):
     scan = flat_scan(make_scan(), value)
-    found = reconstruct(scan, make_bundle(scan, gridsize, asleep=True), ReconstructConfig(**CPU))
+    found = reconstruct(scan, make_bundle(scan, gridsize, asleep=True), PatchNetworkConfig(**CPU))
     lit = found.illumination > 1e-6 * found.illumination.max()
     np.testing.assert_allclose(found.object[lit], value, rtol=1e-4)
     assert found.metrics["flux_closure"] == pytest.approx(1, rel=1e-4)
@@ -80,27 +80,27 @@ def test_object_keeps_when_probe_and_dose_change_together_and_grows_with_dose_al
     scan = make_scan()
     bundle = make_bundle(scan, gridsize)
     counts = scan.counts.astype(np.float64)
-    reference = reconstruct(scan, bundle, ReconstructConfig(**CPU)).object
+    reference = reconstruct(scan, bundle, PatchNetworkConfig(**CPU)).object
     brighter = scan.replace(counts=(counts * dose).astype(np.float32))
     together = brighter.replace(probe=(scan.probe * dose**0.5).astype(np.complex64))
     # Tolerances cover float32 noise in the dark.
-    np.testing.assert_allclose(reconstruct(together, bundle, ReconstructConfig(**CPU)).object, reference, atol=2e-3)
-    alone = reconstruct(brighter, bundle, ReconstructConfig(**CPU)).object
-    lit = reconstruct(scan, bundle, ReconstructConfig(**CPU)).well_lit()
+    np.testing.assert_allclose(reconstruct(together, bundle, PatchNetworkConfig(**CPU)).object, reference, atol=2e-3)
+    alone = reconstruct(brighter, bundle, PatchNetworkConfig(**CPU)).object
+    lit = reconstruct(scan, bundle, PatchNetworkConfig(**CPU)).well_lit()
     np.testing.assert_allclose(alone[lit], reference[lit] * dose**0.5, atol=2e-3 * dose**0.5)
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_batch_size_changes_memory_and_nothing_else(scan, gridsize):
     bundle = make_bundle(scan, gridsize)
-    whole, parts = (reconstruct(scan, bundle, ReconstructConfig(**CPU, batch_size=batch)) for batch in (1000, 5))
+    whole, parts = (reconstruct(scan, bundle, PatchNetworkConfig(**CPU, batch_size=batch)) for batch in (1000, 5))
     np.testing.assert_allclose(parts.object, whole.object, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(parts.illumination, whole.illumination, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_illumination_counts_every_position_once(scan, gridsize):
-    config = ReconstructConfig(**CPU, groups_per_pattern=2)
+    config = PatchNetworkConfig(**CPU, groups_per_pattern=2)
     found = reconstruct(scan, make_bundle(scan, gridsize), config)
     photons = np.sum(np.abs(scan.probe.astype(np.complex128)) ** 2) * scan.n_patterns
     assert found.illumination.sum(dtype=np.float64) == pytest.approx(photons, rel=1e-5)
@@ -108,7 +108,7 @@ def test_illumination_counts_every_position_once(scan, gridsize):
 
 def test_uncovered_pixels_hold_vacuum_and_are_dark():
     scan = make_scan(object_size=(90, 90), buffer_px=10)
-    found = reconstruct(scan, make_bundle(scan), ReconstructConfig(**CPU))
+    found = reconstruct(scan, make_bundle(scan), PatchNetworkConfig(**CPU))
     assert found.object.shape == scan.truth.shape
     outside = found.illumination == 0
     assert outside[0].all()
@@ -117,7 +117,7 @@ def test_uncovered_pixels_hold_vacuum_and_are_dark():
 
 
 def test_learned_scale_moves_the_object_and_the_ledger_names_it(scan):
-    plain, learned = (reconstruct(scan, make_bundle(scan, drift=d), ReconstructConfig(**CPU)) for d in (1.0, 1.2))
+    plain, learned = (reconstruct(scan, make_bundle(scan, drift=d), PatchNetworkConfig(**CPU)) for d in (1.0, 1.2))
     lit = plain.well_lit()
     np.testing.assert_allclose(learned.object[lit], plain.object[lit] * 1.2, rtol=1e-2)
     worst = {entry["stage"]: entry["discrepancy"] for entry in learned.scale}
@@ -128,7 +128,7 @@ def test_learned_scale_moves_the_object_and_the_ledger_names_it(scan):
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(scan, gridsize, known):
     seen = scan if known else scan.replace(truth=None)
-    found = reconstruct(seen, make_bundle(scan, gridsize), ReconstructConfig(**CPU))
+    found = reconstruct(seen, make_bundle(scan, gridsize), PatchNetworkConfig(**CPU))
     total = found.metrics["flux_closure"] ** 0.5
     if known:
         total = evaluate(found, scan).metrics["output_vs_truth_ratio"]
@@ -139,7 +139,7 @@ def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(sc
 def test_network_trained_on_one_part_reconstructs_the_other(scan, tmp_path):
     config = TrainConfig(epochs=2, width=16, cluster_size=4, split_axis="x", device="cpu")
     bundle = load_bundle(train(scan, config, output_dir=tmp_path))
-    parts = {part: reconstruct(scan, bundle, ReconstructConfig(**CPU, subset=part)) for part in ("train", "held_out")}
+    parts = {part: reconstruct(scan, bundle, PatchNetworkConfig(**CPU, subset=part)) for part in ("train", "held_out")}
     assert parts["train"].positions_px[:, 1].max() <= parts["held_out"].positions_px[:, 1].min()
     assert sum(len(found.positions_px) for found in parts.values()) == scan.n_patterns
     assert all(found.metrics["flux_closure"] == pytest.approx(1, abs=0.1) for found in parts.values())
@@ -153,11 +153,11 @@ def test_network_trained_on_one_part_reconstructs_the_other(scan, tmp_path):
 def test_probe_comes_from_the_scan_or_the_bundle_as_asked(scan):
     bundle = make_bundle(scan)
     other = scan.replace(probe=scan.probe * np.float32(1.1))
-    for choice, probe in {"auto": other.probe, "scan": other.probe, "bundle": scan.probe}.items():
-        found = reconstruct(other, bundle, ReconstructConfig(**CPU, probe_source=choice))
+    for choice, probe in {"auto": other.probe, "scan": other.probe, "model": scan.probe}.items():
+        found = reconstruct(other, bundle, PatchNetworkConfig(**CPU, probe_source=choice))
         np.testing.assert_array_equal(found.probe, probe)
     np.testing.assert_array_equal(
-        reconstruct(scan.replace(probe=None), bundle, ReconstructConfig(**CPU)).probe, scan.probe
+        reconstruct(scan.replace(probe=None), bundle, PatchNetworkConfig(**CPU)).probe, scan.probe
     )
 
 
@@ -165,21 +165,21 @@ def test_learned_probe_takes_the_exposure_of_the_scan(scan):
     bundle = make_bundle(scan)
     learned = replace(bundle, header=replace(bundle.header, trained_probe=True))
     brighter = scan.replace(counts=(scan.counts * 25.0).astype(np.float32), probe=scan.probe * np.float32(5.0))
-    usual, bright = (reconstruct(s, learned, ReconstructConfig(**CPU)) for s in (scan, brighter))
+    usual, bright = (reconstruct(s, learned, PatchNetworkConfig(**CPU)) for s in (scan, brighter))
     np.testing.assert_allclose(bright.probe, 5 * scan.probe, rtol=1e-5)
     np.testing.assert_allclose(bright.object, usual.object, atol=2e-3)
 
 
 def test_what_does_not_fit_is_said_in_one_line(scan):
     bundle = make_bundle(scan)
-    with pytest.raises(InputError, match="--part"):
-        reconstruct(scan, bundle, ReconstructConfig(**CPU, subset="held_out"))
+    with pytest.raises(InputError, match="--subset"):
+        reconstruct(scan, bundle, PatchNetworkConfig(**CPU, subset="held_out"))
     with pytest.raises(InputError, match="patterns of 64 pixels"):
-        reconstruct(make_scan(size=64, object_size=(80, 80), n_patterns=4), bundle, ReconstructConfig(**CPU))
-    with pytest.raises(InputError, match="--batch"):
-        ReconstructConfig(batch_size=0)
+        reconstruct(make_scan(size=64, object_size=(80, 80), n_patterns=4), bundle, PatchNetworkConfig(**CPU))
+    with pytest.raises(InputError, match="--batch-size"):
+        PatchNetworkConfig(batch_size=0)
     with pytest.raises(InputError, match="--threads"):
-        reconstruct(scan, bundle, ReconstructConfig(**CPU, threads=0))
+        reconstruct(scan, bundle, PatchNetworkConfig(**CPU, threads=0))
 
 
 def test_progress_reaches_the_end(scan):
@@ -187,7 +187,7 @@ def test_progress_reaches_the_end(scan):
     reconstruct(
         scan,
         make_bundle(scan),
-        ReconstructConfig(**CPU, batch_size=10),
+        PatchNetworkConfig(**CPU, batch_size=10),
         progress=lambda stage, done, total, /, **figures: seen.append((stage, done, total)),
     )
     assert seen[-1] == ("reconstruct", 36, 36)
@@ -197,8 +197,8 @@ def test_progress_reaches_the_end(scan):
 def test_prediction_scaling_keeps_both_objects_and_tells_how_it_came_about(scan, source, tmp_path):
     bundle = make_bundle(scan)
     bundle = replace(bundle, header=replace(bundle.header, gauge=1.25))
-    plain = reconstruct(scan, bundle, ReconstructConfig(**CPU))
-    found = reconstruct(scan, bundle, ReconstructConfig(**CPU, prediction_scale=source))
+    plain = reconstruct(scan, bundle, PatchNetworkConfig(**CPU))
+    found = reconstruct(scan, bundle, PatchNetworkConfig(**CPU, prediction_scale=source))
     factor, lit = found.prediction_scale["factor"], found.illumination > 0
     np.testing.assert_array_equal(found.unscaled, plain.object)
     np.testing.assert_allclose(found.object[lit], plain.object[lit] * factor, rtol=1e-6)
@@ -219,7 +219,7 @@ def test_prediction_scaling_keeps_both_objects_and_tells_how_it_came_about(scan,
 
 def test_scaling_that_is_undefined_changes_nothing_and_says_why(scan):
     found = reconstruct(
-        scan.replace(truth=None), make_bundle(scan), ReconstructConfig(**CPU, prediction_scale="least_squares")
+        scan.replace(truth=None), make_bundle(scan), PatchNetworkConfig(**CPU, prediction_scale="least_squares")
     )
     assert found.prediction_scale["factor"] == 1
     assert "no truth" in found.prediction_scale["reason"]

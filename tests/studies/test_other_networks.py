@@ -57,7 +57,7 @@ def test_a_study_runs_with_another_network(tmp_path):
     run = sim_lines(replace(TINY, model="one_layer"), output_dir=tmp_path)
     header = load_bundle(run.model).header
     assert (header.model, header.size, header.gridsize) == ("one_layer", 32, 2)
-    assert set(header.hyperparameters) == {"size", "gridsize"}
+    assert header.hyperparameters == {"size": 32, "gridsize": 2, "kernel": 5}
     record = json.loads(json.dumps(run.metadata.as_json(), allow_nan=False))
     assert record["parameters"]["model"] == {"value": "one_layer", "origin": "argument"}
     assert "model" in {override["parameter"] for override in record["overrides"]}

@@ -30,7 +30,9 @@ def reconstruction_of(scan, object_=None):
 
 
 def sigma_of(scan, recon):
-    return estimate_uncertainty(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)).sigma
+    return estimate_uncertainty(
+        recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
+    ).sigma
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_two_browsers_look_at_the_same_run_each_in_its_own_way(mine, open_page):
     canvases = [Canvas(page) for page in pages]
     first = canvases[0].settled()
     assert canvases[1].changes(lambda: choose(pages[1], "complex"))
-    assert canvases[0].changes(lambda: pages[0].click("#closer"))
+    assert canvases[0].changes(lambda: pages[0].click("#zoom-in"))
     pages[0].click("#fit")
     np.testing.assert_array_equal(canvases[0].settled(), first)
 

@@ -41,7 +41,7 @@ def run_refine(session: Session) -> None:
 
 def run_reconstruct(session: Session) -> None:
     """Reconstruct a scan by the learned solver, or with a trained network."""
-    from ptypinn.config.reconstruct import ReconstructConfig
+    from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
     from ptypinn.config.shared import TilingConfig
     from ptypinn.stages.reconstruct import reconstruct
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ptypinn.config.checks import require, require_fraction, require_min, require_positive
 from ptypinn.config.shared import (
@@ -26,7 +26,9 @@ class TrainConfig(SeedConfig, ThreadsConfig, DeviceConfig, PrecisionConfig, Loss
     """
 
     model: str = "cnn"
-    """Network architecture: any that is registered, such as cnn."""
+    """Network: cnn, or one that another package provides under the entry point ptypinn.models."""
+    model_options: dict[str, Any] = field(default_factory=dict)
+    """Further options of the network by name, as its constructor declares them, such as {"depth": 3}."""
     inputs: Literal["projection", "amplitude"] = "projection"
     """Input of the network per pattern: its amplitude alone, or also the probe's estimate of the patch from it."""
     width: int = 16

@@ -1,8 +1,6 @@
-"""Networks: tensors in, tensors out. Adding one is one file and one entry in `MODELS`."""
+"""Networks: tensors in, tensors out. Adding one is one module and one entry in `registry.MODELS`."""
 
 from ptypinn.models.cnn import PtychoCNN
+from ptypinn.models.registry import MODELS, find_model, list_models
 
-MODELS = {"cnn": PtychoCNN}
-"""Networks by the name that the configuration and the bundle use."""
-
-__all__ = ["MODELS", "PtychoCNN"]
+__all__ = ["MODELS", "PtychoCNN", "find_model", "list_models"]

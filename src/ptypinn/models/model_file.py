@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptypinn.errors import InputError
-from ptypinn.models import MODELS
+from ptypinn.models.registry import find_model
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.models.unrolled import UnrolledCorrection
@@ -33,7 +33,7 @@ class BundleHeader:
     """What a network needs besides its weights."""
 
     model: str
-    """Name in `MODELS`."""
+    """Name in the registry of networks."""
     hyperparameters: Mapping[str, Any]
     """Arguments of the network, `size` and `gridsize` among them."""
     mean_pattern_energy: float
@@ -103,10 +103,9 @@ class Bundle:
         return PatchPredictor(network, scaler, probe, mask).eval().requires_grad_(False)
 
     def _network(self) -> torch.nn.Module:
-        if self.header.model not in MODELS:
-            raise InputError(self.source, "model", repr(self.header.model), f"one of {sorted(MODELS)}")
+        network_class = find_model(self.header.model, self.source, "model")
         try:
-            network = MODELS[self.header.model](**self.header.hyperparameters)
+            network = network_class(**self.header.hyperparameters)
             network.load_state_dict(dict(self.weights))
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]

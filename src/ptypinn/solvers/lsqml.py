@@ -1,7 +1,7 @@
 """LSQ-ML of the ptychi package on a `ScanData` in memory: an independent solver to compare with, or to refine with.
 
-ptychi is an extra and is imported only when this engine runs. What differs from the conventions of the package is
-translated here and nowhere else: its FFT is unnormalised, so it sees `probe / N`; it has its own origin of positions;
+ptychi is an extra and is imported only when this engine runs. Its conventions are translated here and nowhere else: its
+FFT is unnormalised, so its probe is `probe / N`; it has its own origin of positions;
 it sets global defaults of torch and seeds global generators, which are put back afterwards.
 LSQ-ML: Odstrcil, Menzel and Guizar-Sicairos, Optics Express 26, 3108 (2018).
 """
@@ -57,29 +57,29 @@ class LsqmlOptions:
     seed: int = 0
     """Seed of the order of patterns and of everything else random."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device to compute on."""
 
 
 class LsqmlTask:
-    """A running LSQ-ML reconstruction; made by `lsqml_task`, inside whose `with` block it must be used."""
+    """A running LSQ-ML reconstruction, to be used inside the `with` block of `lsqml_task`."""
 
     def __init__(self, task: Any, size: int, shape: tuple[int, int]) -> None:
         self._task, self._size, self._shape = task, size, shape
 
     def step(self) -> float:
-        """Run one pass over all patterns; returns its loss, the mean squared difference of amplitudes."""
+        """Run one pass over all patterns; return its loss, the mean squared difference of amplitudes."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._task.run(1)
         return float(self._task.reconstructor.loss_tracker.table.loss.iloc[-1])
 
     def object(self) -> Canvas:
-        """The object on the canvas of the scan, transmission."""
+        """Return the object on the canvas of the scan, transmission."""
         padded = self._task.get_data_to_cpu("object", as_numpy=True)[0]
         return np.ascontiguousarray(padded[PAD : PAD + self._shape[0], PAD : PAD + self._shape[1]])
 
     def probe(self) -> Modes:
-        """The probe modes, sqrt(photons)."""
+        """Return the probe modes, sqrt(photons)."""
         return self._task.get_data_to_cpu("probe", as_numpy=True)[0] * np.float32(self._size)
 
 
@@ -90,13 +90,13 @@ def require_ptychi() -> None:
 
 
 @contextmanager
-def lsqml_task(scan: ScanData, options: LsqmlOptions, start: Canvas | None = None) -> Iterator[LsqmlTask]:
+def lsqml_task(scan: ScanData, options: LsqmlOptions, initial: Canvas | None = None) -> Iterator[LsqmlTask]:
     """Set LSQ-ML up on a scan, to be stepped by the caller.
 
     Args:
         scan: The scan with its calibrated probe modes; all its counts are read into memory.
         options: Settings of LSQ-ML.
-        start: Object to start from, on the canvas of `canvas_frame(scan)`; None for a flat one.
+        initial: Object to start from, on the canvas of `canvas_frame(scan)`; None for a flat one.
 
     Raises:
         InputError: Where ptychi is not installed or the scan has no probe.
@@ -104,13 +104,15 @@ def lsqml_task(scan: ScanData, options: LsqmlOptions, start: Canvas | None = Non
     require_ptychi()
     _, shape = canvas_frame(scan)
     centre = (np.asarray(shape) + 2 * PAD) // 2
-    arrays = _arrays(scan, np.ones(shape, np.complex64) if start is None else start)
+    arrays = _arrays(scan, np.ones(shape, np.complex64) if initial is None else initial)
     y, x = (canvas_positions(scan) + PAD - centre).astype(np.float32).T.copy()
-    with _contained(options.device):
+    with _restored_globals(options.device):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            make = importlib.import_module("ptychi.api.task").PtychographyTask
-            task = make(_task_options(scan, options, centre), **arrays, probe_position_y_px=y, probe_position_x_px=x)
+            task_class = importlib.import_module("ptychi.api.task").PtychographyTask
+            task = task_class(
+                _task_options(scan, options, centre), **arrays, probe_position_y_px=y, probe_position_x_px=x
+            )
         if options.device == "cpu":
             torch.set_default_device(None)  # the same device, but an explicit one costs a tenth of the speed
         task.reconstructor.dataloader.generator.manual_seed(options.seed)
@@ -122,7 +124,7 @@ def run_lsqml(
     iterations: int,
     options: LsqmlOptions,
     *,
-    start: Canvas | None = None,
+    initial: Canvas | None = None,
     progress: Progress = silent,
 ) -> QuasiNewtonResult:
     """Solve a scan by LSQ-ML of ptychi.
@@ -131,32 +133,39 @@ def run_lsqml(
         scan: The scan with its calibrated probe modes; all its counts are read into memory.
         iterations: Passes over all patterns.
         options: Settings of LSQ-ML.
-        start: Object to start from, on the canvas of `canvas_frame(scan)`; None for a flat one.
-        progress: Told about every pass.
+        initial: Object to start from, on the canvas of `canvas_frame(scan)`; None for a flat one.
+        progress: Called after every pass.
 
     Returns:
-        What was found, on the canvas of the scan; `history["loss"]` is the mean squared difference of amplitudes.
+        The result on the canvas of the scan; `history["loss"]` is the mean squared difference of amplitudes.
 
     Raises:
         InputError: Where ptychi is not installed or the scan has no probe.
     """
     losses: list[float] = []
-    with lsqml_task(scan, options, start) as task:
+    with lsqml_task(scan, options, initial) as task:
         for done in range(1, iterations + 1):
             losses.append(task.step())
             progress("refine", done, iterations, loss=losses[-1])
-        obj, probe = task.object(), task.probe()
+        canvas, probe = task.object(), task.probe()
+    record = {"engine": f"ptychi {version('ptychi')}, LSQ-ML", "lsqml": asdict(options), "passes": iterations}
+    return _to_result(scan, canvas, probe, losses, record)
+
+
+def _to_result(
+    scan: ScanData, canvas: Canvas, probe: Modes, losses: list[float], record: dict[str, Any]
+) -> QuasiNewtonResult:
     origin, shape = canvas_frame(scan)
     positions = canvas_positions(scan)
     corners, _ = split_positions(torch.from_numpy(positions))
     return QuasiNewtonResult(
-        object=obj,
+        object=canvas,
         probe=probe,
         positions_px=positions,
         origin_px=origin,
         illumination=compute_illumination(torch.from_numpy(probe), corners, *shape).numpy(),
         history={"loss": losses},
-        notes={"engine": f"ptychi {version('ptychi')}, LSQ-ML", "lsqml": asdict(options), "passes": iterations},
+        notes=record,
     )
 
 
@@ -164,25 +173,26 @@ def refine_lsqml(
     scan: ScanData,
     options: QuasiNewtonOptions,
     device: torch.device,
+    *,
     seed: int,
     progress: Progress = silent,
-    start: Reconstruction | None = None,
+    initial: Reconstruction | None = None,
 ) -> QuasiNewtonResult:
-    """`refine` by LSQ-ML: the options that it knows, from a flat object or a given reconstruction.
+    """Solve a scan for `refine` by LSQ-ML, from a flat object or from a reconstruction.
 
     Args:
         scan: The scan with a calibrated probe.
-        options: How to solve; early stopping and tolerance of the native solver do not apply.
-        device: Where to solve.
+        options: Options of the solve; early stopping and tolerance of the native solver do not apply.
+        device: Device to solve on.
         seed: Seed of the order of patterns.
-        progress: Told about every pass.
-        start: Object and probe to start from, on the canvas of the scan.
+        progress: Called after every pass.
+        initial: Object and probe to start from, on the canvas of the scan.
 
     Raises:
         InputError: Where ptychi is not installed, the scan has no probe, or the device does not exist.
     """
     require_ptychi()
-    probe = torch.from_numpy(scan.require_probe() if start is None else start.probe)
+    probe = torch.from_numpy(scan.require_probe() if initial is None else initial.probe)
     if options.refine_probe and options.probe_modes is not None:
         probe = extend_modes(probe, options.probe_modes)
     lsqml = LsqmlOptions(
@@ -192,29 +202,30 @@ def refine_lsqml(
         device="cuda" if device.type == "cuda" else "cpu",
     )
     scan = scan.replace(probe=probe.numpy())
-    return run_lsqml(scan, options.iterations, lsqml, start=None if start is None else start.object, progress=progress)
+    canvas = None if initial is None else initial.object
+    return run_lsqml(scan, options.iterations, lsqml, initial=canvas, progress=progress)
 
 
-def _arrays(scan: ScanData, start: Canvas) -> dict[str, np.ndarray]:
+def _arrays(scan: ScanData, initial: Canvas) -> dict[str, np.ndarray]:
     counts = np.where(scan.good, scan.counts[:], 0).astype(np.float32)
     return {
         "diffraction_data": np.fft.ifftshift(counts, axes=(1, 2)),
         "valid_pixel_mask": np.fft.ifftshift(scan.good),
-        "object_data": np.pad(start, PAD, constant_values=1)[None],
+        "object_data": np.pad(initial, PAD, constant_values=1)[None],
         "probe_data": scan.require_probe()[None] / np.float32(scan.size),
     }
 
 
 def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> Any:
-    chosen = importlib.import_module("ptychi.api").LSQMLOptions()
-    solver, obj, probe = chosen.reconstructor_options, chosen.object_options, chosen.probe_options
+    task_options = importlib.import_module("ptychi.api").LSQMLOptions()
+    solver, obj, probe = task_options.reconstructor_options, task_options.object_options, task_options.probe_options
     solver.default_device = "gpu" if options.device == "cuda" else "cpu"
     solver.random_seed = options.seed
     solver.batch_size = min(options.batch_size, scan.n_patterns)
     solver.batching_mode = options.batching
     solver.momentum_acceleration_gain = options.momentum
     solver.noise_model = options.noise_model
-    solver.rescale_probe_intensity_in_first_epoch = False  # would replace the known flux
+    solver.rescale_probe_intensity_in_first_epoch = False  # would replace the calibrated flux
     modes = scan.require_probe().shape[0]
     solver.solve_step_sizes_only_using_first_probe_mode = modes > 1  # same figures for one mode, less work
     obj.remove_object_probe_ambiguity.enabled = False  # would replace the object's scale
@@ -224,13 +235,13 @@ def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> 
     if options.refine_probe and options.hold_power:
         probe.power_constraint.enabled = True
         probe.power_constraint.probe_power = float(np.sum(np.abs(scan.require_probe() / scan.size) ** 2))
-    chosen.data_options.fft_shift = False
-    return chosen
+    task_options.data_options.fft_shift = False
+    return task_options
 
 
 @contextmanager
-def _contained(device: str) -> Iterator[None]:
-    """Put back what ptychi changes globally: default device, default dtype, states of the random generators."""
+def _restored_globals(device: str) -> Iterator[None]:
+    """Restore what ptychi changes globally: default device, default dtype, states of the random generators."""
     before, dtype = torch.get_default_device(), torch.get_default_dtype()
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:

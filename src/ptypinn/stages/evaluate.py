@@ -94,7 +94,10 @@ def evaluate(
     part = None if scan is None else recon.scan_part(scan)
     if not np.isfinite(recon.object).all():
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
-    metrics, notes = {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))}, dict[str, str]()
+    metrics, notes = (
+        {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))},
+        dict[str, str](),
+    )
     comparison = compare(recon, part, reference, config)
     if comparison is not None:
         metrics |= reference_metrics(comparison)

@@ -1,69 +1,99 @@
-"""The `reconstruct` stage: a scan in, its object out, by the learned solver or by a network trained on such scans."""
+"""The `reconstruct` stage: a scan in, its object out, by the unrolled solver or by a patch network of `train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.config.shared import TilingConfig
+from ptypinn.config.checks import default_of, option_name, show_value
+from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle, Weights, is_weights, load_bundle, load_weights
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, silent
-from ptypinn.runs.snapshots import SnapshotCallback
 
 Model = str | Path | Bundle | Weights
+SolverConfig = ReconstructConfig | PatchNetworkConfig
 
 
 def reconstruct(
     scan: ScanData,
     model: Model | None = None,
-    config: ReconstructConfig | None = None,
+    config: SolverConfig | None = None,
     *,
-    windows: TilingConfig | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
     watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
     """Reconstruct a scan.
 
-    Without a model, the learned solver runs with the weights that come with the package: nothing has to be trained.
-    Weights of `pretrain` or `finetune` take their place. A bundle of `train` is applied to the patterns in one sweep.
+    Without a model, the unrolled solver runs with the weights that come with the package: nothing has to be trained.
+    Weights of `pretrain` or `finetune` take their place. A model of `train` (a patch network) is applied to the
+    patterns in one sweep.
 
     The object comes out in transmission units: nothing is fitted to a truth or rescaled afterwards, unless the
     configuration asks for it. Canvas pixels that no probe reaches hold 1 (vacuum) and have illumination 0.
 
     Args:
         scan: The scan.
-        model: Weights, a bundle, or the file of either; None for the weights that come with the package.
-        config: How to reconstruct.
-        windows: Memory that the learned solver may take; larger scans are solved in windows that overlap.
-        folder: Where finished windows are kept until all are done, so that an interrupted call goes on; on a cluster, a
-            folder that all its machines see. None for a temporary one.
-        progress: Called as `progress("reconstruct", done, total)`, in rounds, windows or patterns.
-        watch: Called after every round or window of the learned solver with a function that gives the reconstruction so
-            far; 1 and without light where no window is done.
+        model: Weights, a model of `train`, or the file of either; None for the weights that come with the package.
+        config: Options: a `ReconstructConfig` for the unrolled solver, a `PatchNetworkConfig` for a model of `train`.
+        folder: Folder for finished tiles until all are done, so that an interrupted call continues; on a cluster, a
+            folder that all its machines share. None for a temporary one.
+        progress: Called as `progress("reconstruct", done, total)`, in rounds, tiles or patterns.
+        watch: Called after every round or tile of the unrolled solver with a function that returns the current
+            reconstruction; 1 and without illumination where no tile is done.
 
     Raises:
-        InputError: Where scan and model do not fit each other.
+        InputError: Where scan and model, or model and configuration, do not fit each other.
     """
-    config, report = config or ReconstructConfig(), progress or silent
+    report = progress or silent
     require_far_field(scan)
-    found = _read(model)
+    network = load_model(model)
+    config = config or config_kind(network)()
     with cpu_threads(config.threads):
-        if isinstance(found, Bundle):
-            return reconstruct_patches(scan, found, config, report)
-        place = None if folder is None else Path(folder)
-        return reconstruct_unrolled(scan, found, config, report, tiling=windows, folder=place, watch=watch)
+        if isinstance(network, Bundle):
+            _require_kind(config, PatchNetworkConfig, "a model of `train`")
+            assert isinstance(config, PatchNetworkConfig)
+            _refuse_grouping(config, network)
+            return reconstruct_patches(scan, network, config, report)
+        _require_kind(config, ReconstructConfig, "the unrolled solver")
+        assert isinstance(config, ReconstructConfig)
+        directory = None if folder is None else Path(folder)
+        return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 
 
-def _read(model: Model | None) -> Bundle | Weights:
+def load_model(model: Model | None) -> Bundle | Weights:
+    """Load what `model` names: weights of the unrolled solver, or a model of `train`.
+
+    Raises:
+        InputError: Where it is neither.
+    """
     if isinstance(model, Bundle | Weights):
         return model
     if model is None or is_weights(model):
         return load_weights(model)
     return load_bundle(model)
+
+
+def config_kind(network: Bundle | Weights) -> type[ReconstructConfig] | type[PatchNetworkConfig]:
+    """Return the class of the configuration that goes with a model."""
+    return PatchNetworkConfig if isinstance(network, Bundle) else ReconstructConfig
+
+
+def _require_kind(config: SolverConfig, kind: type, user: str) -> None:
+    if not isinstance(config, kind):
+        raise InputError("config", "", type(config).__name__, f"{kind.__name__}, the options of {user}")
+
+
+def _refuse_grouping(config: PatchNetworkConfig, bundle: Bundle) -> None:
+    """Raise `InputError` for options of groups where the network takes single patterns."""
+    for name in ("neighbour_count", "groups_per_pattern"):
+        if bundle.header.gridsize == 1 and (value := getattr(config, name)) != default_of(PatchNetworkConfig, name):
+            expected = f"a model with gridsize above 1 as well, which reads it; {bundle.source} has 1"
+            raise InputError(option_name(name), "", show_value(value), expected)

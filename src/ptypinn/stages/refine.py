@@ -15,12 +15,12 @@ from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, map_callback, silent
-from ptypinn.runs.snapshots import SnapshotCallback
 
 
 def refine(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ptypinn.data.grouping import split_parts
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models import MODELS
+from ptypinn.models.registry import build_network, complete_hyperparameters, list_options
 from ptypinn.models.model_file import Bundle, BundleHeader
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.propagation import to_fft_order

@@ -14,7 +14,7 @@ from ptypinn.config.studies import StudyReportConfig
 from ptypinn.errors import InputError
 from ptypinn.metrics import phase_difference
 from ptypinn.metrics.comparison import Comparison
-from ptypinn.runs.jobs.task import reason_of
+from ptypinn.runs.jobs.job import reason_of
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
 from ptypinn.studies.twin_ambiguity import collect_limits

@@ -15,9 +15,9 @@ from ptypinn._version import __version__
 from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
-from ptypinn.models import MODELS
+from ptypinn.models.registry import list_models
 from ptypinn.runs.jobs.run import run_jobs
-from ptypinn.runs.jobs.task import Job
+from ptypinn.runs.jobs.job import Job
 from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, average_points, check_study, fit_slopes, format_markdown
 from ptypinn.studies.scenario import load_profile
@@ -99,7 +99,7 @@ def dose_study(
         InputError: Where there is no such solver, jobs cannot be run, or one failed, after the others were summed up.
     """
     config, folder = config or DoseConfig(), Path(output_dir)
-    if config.solver not in (solvers := (REFINE, *MODELS)):
+    if config.solver not in (solvers := (REFINE, *list_models())):
         raise InputError("--solver", "", repr(config.solver), f"one of {', '.join(solvers)}")
     planned = {job.name: job for job in plan_jobs(config)}
     todo = [Job(name, job) for name, job in planned.items()]

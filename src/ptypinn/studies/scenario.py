@@ -17,7 +17,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models import MODELS
+from ptypinn.models.registry import find_model, list_options
 from ptypinn.studies.parameter_names import RECONSTRUCT, SIMULATE, TRAIN, rename_errors
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -129,8 +129,7 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     values = {name: parameter.value for name, parameter in parameters.items()}
     parameters = {**_about_the_run(config, origins), **parameters}
     _check_photons(values["nphotons"], values["probe_scale"])
-    if values["model"] not in MODELS:
-        raise InputError("--model", "", repr(values["model"]), f"one of {', '.join(sorted(MODELS))}")
+    find_model(values["model"])
     stages = _simulation(values), _training(values, config), _inference(values, config)
     return Scenario(config.scenario, parameters, overrides, *stages)
 

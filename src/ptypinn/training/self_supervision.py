@@ -92,13 +92,14 @@ class SelfSupervision:
         """
         good = self._whole.stack.good
         pattern_index = self._fits + turn
-        self._problem.solver.objective = replace(self._whole, held_out=HeldOutPixels(good, self.period, pattern_index))
+        objective = replace(self._whole, held_out=HeldOutPixels(good, self.period, pattern_index))
+        self._problem = self._problem.with_objective(objective)
         self._held_out = replace(self._held_out, held_out=FittedPixels(good, self.period, pattern_index))
         return self._problem.start
 
     def physics(self, state: Iterate) -> tuple[Iterate, CanvasMaps]:
         """Run the physical passes of a round and compute the network's input."""
-        return self._problem.solver.physics(state)
+        return self._problem.solver.data_steps(state)
 
     def score_correction(self, state: Iterate, features: CanvasMaps, correction: Maps) -> tuple[Iterate, HeldOutScore]:
         """Apply a correction and score it on the held-out pixels.
@@ -112,7 +113,7 @@ class SelfSupervision:
             correction = correction.detach().requires_grad_()
             change = change_of(correction, features.unit)
         state = apply_correction(state, features, correction.detach(), self._problem.solver.amplitude)
-        evaluation = self._held_out(Unknowns(state.at.object))
+        evaluation = self._held_out(Unknowns(state.point.object))
         expected = (self._problem.solver.preconditioner.illumination * features.unit.square()).sum() / self.period
         (gradient,) = torch.autograd.grad(change, correction, evaluation.gradient.object * (2 / expected))
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
@@ -125,16 +126,15 @@ class SelfSupervision:
     @torch.no_grad()
     def validate(self, network: nn.Module, rounds: int) -> float:
         """Return the deviance per pixel of the validation patterns after so many rounds with a network."""
-        solver, state = self._problem.solver, self._problem.start
-        solver.objective = self._whole
+        solver, state = self._problem.solver.with_objective(self._whole), self._problem.start
         for _ in range(rounds):
-            state, features = solver.physics(state)
+            state, features = solver.data_steps(state)
             state = apply_correction(
                 state, features, apply_network(network, features.maps, state.rounds), solver.amplitude
             )
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
-        return self._validation(Unknowns(state.at.object)).loss / pixels
+        return self._validation(Unknowns(state.point.object)).loss / pixels
 
 
 def split_patterns(scan: ScanData, max_patterns: int, fraction: float, seed: int) -> PatternSplit:

@@ -62,7 +62,7 @@ def draw_states(seed: tuple[int, ...], network: nn.Module, config: PretrainConfi
     chosen = np.sort(rng.choice(np.arange(1, last + 1), config.states_per_scan, replace=False))
     rows, state = [], problem.start
     for number in range(1, int(chosen[-1]) + 1):
-        state, features = problem.solver.physics(state)
+        state, features = problem.solver.data_steps(state)
         if number in chosen:
             rows.append(_sample(problem, state, features, truth, config.window_px, rng))
         state = problem.solver.correct(state, features)
@@ -81,8 +81,8 @@ def _sample(
     illumination = problem.solver.preconditioner.illumination
     typical = illumination[illumination > 0.5 * illumination.max()].mean()
     weight = illumination / (illumination + DIM_FRACTION * typical)
-    target = align_truth(truth, state.at.object, weight, ramp=state.at.probe is not None)
-    missing = torch.view_as_real(target - state.at.object).movedim(-1, 0)
+    target = align_truth(truth, state.point.object, weight, ramp=state.point.probe is not None)
+    missing = torch.view_as_real(target - state.point.object).movedim(-1, 0)
     power = (weight * truth.abs().square()).sum() / weight.sum()
     height, width = illumination.shape
     maps = torch.cat([features.maps[0, :, :height, :width], features.unit[None], missing, weight[None]])

@@ -16,7 +16,7 @@ import pytest
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.run import run_jobs
-from ptypinn.runs.jobs.task import MARK, Job
+from ptypinn.runs.jobs.job import MARK, Job
 
 HERE = JobsConfig(workers=0)
 WORK = """
@@ -51,8 +51,8 @@ if __name__ == "__main__":
     import signal, sys
     from pathlib import Path
     from ptypinn.config.shared import JobsConfig
-    from ptypinn.jobs.run import run_jobs
-    from ptypinn.jobs.task import Job
+    from ptypinn.runs.jobs.run import run_jobs
+    from ptypinn.runs.jobs.job import Job
     import sweep_work
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells switch off for what runs in the background
     jobs = [Job(f"n{k}", sweep_work.Number(float(k), what)) for k, what in enumerate(sys.argv[2:])]

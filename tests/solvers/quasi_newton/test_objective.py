@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
-from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
+from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.utils.device import cpu_threads
 

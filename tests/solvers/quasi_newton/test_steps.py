@@ -9,13 +9,13 @@ from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster,
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.optics import probe_photons
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start, integrate_slopes
 from ptypinn.solvers.quasi_newton.loop import LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
-from ptypinn.solvers.quasi_newton.preconditioner import CAP, Preconditioner, Smoothness, sum_uniformity, rms_half_width
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, rescale_pair, orthogonalise_modes
+from ptypinn.solvers.quasi_newton.preconditioner import CAP, Preconditioner, Smoothness, rms_half_width, sum_uniformity
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, orthogonalise_modes, rescale_pair
 
 CPU = torch.device("cpu")
 CORNERS = torch.tensor([[[0, 0], [5, 2], [3, 9], [10, 10]]])

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ptypinn.errors import InputError
+from ptypinn.losses import LIKELIHOODS
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
 from ptypinn.models.canvas_features import change_of
 from ptypinn.models.model_file import load_weights
-from ptypinn.losses import LIKELIHOODS
 from ptypinn.solvers.unrolled.loop import KNOWN_PROBE_STEPS, MAX_CORRECTION, apply_network
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.solver import solve_scan
@@ -106,8 +106,8 @@ def test_a_network_sees_eight_orientations_in_turn_and_its_answers_are_turned_ba
 def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
     problem = build_problem(scan, make_weights(0.5).network, KNOWN, CPU)
     with torch.inference_mode():
-        state, seen = problem.solver.physics(problem.start)
-        change = (problem.solver.correct(state, seen).at.object - state.at.object).abs()
+        state, seen = problem.solver.data_steps(problem.start)
+        change = (problem.solver.correct(state, seen).point.object - state.point.object).abs()
         assert change_of(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
     assert change.max() == pytest.approx(MAX_CORRECTION * problem.solver.amplitude, rel=1e-4)
 
@@ -168,7 +168,7 @@ def test_held_out_pixels_are_not_fitted(scan):
     losses = {}
     for judged in (True, False):
         problems = [build_problem(one, None, replace(KNOWN, judged=judged), CPU) for one in (scan, other)]
-        losses[judged] = [problem.solver.objective(problems[0].start.at).loss for problem in problems]
+        losses[judged] = [problem.solver.objective(problems[0].start.point).loss for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
 

@@ -14,7 +14,13 @@ from ptypinn.metrics import align, complex_error
 from ptypinn.solvers.unrolled import downsample as coarse
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
-from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, MAX_ROUNDS, count_averaged_rounds, estimate_dose, default_rounds
+from ptypinn.solvers.unrolled.round_schedule import (
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    count_averaged_rounds,
+    default_rounds,
+    estimate_dose,
+)
 from ptypinn.solvers.unrolled.solver import find_probe, solve_scan
 from ptypinn.stages.reconstruct import reconstruct
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ptypinn.models.unrolled import STRIDE
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, align_global_phases, overlap_products, stitch_tiles
-from ptypinn.solvers.unrolled.tiling import Box, tile_canvas, blend_weight
+from ptypinn.solvers.unrolled.tiling import Box, blend_weight, tile_canvas
 
 SCANS = st.tuples(
     st.sampled_from([8, 24]),
@@ -131,6 +131,8 @@ def test_windows_that_nothing_joins_keep_their_phases():
 
 def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
     layout = filled()
-    products = overlap_products(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout)
+    products = overlap_products(
+        pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout
+    )
     np.testing.assert_allclose(products, products.conj().T)
     assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal

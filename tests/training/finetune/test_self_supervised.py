@@ -44,8 +44,8 @@ def test_the_passes_never_see_the_judging_pixels(scan, lost):
     held = HeldOutPixels(stack.good, PERIOD, torch.from_numpy(parts.train) + 3)
     for part, counts in stack:
         counts.view(len(counts), -1).scatter_(1, held.of(part)[0], lost)
-    assert torch.equal(supervision.physics(supervision.begin(3))[0].at.object, seen.at.object)
-    assert not torch.equal(supervision.physics(supervision.begin(4))[0].at.object, other.at.object)
+    assert torch.equal(supervision.physics(supervision.begin(3))[0].point.object, seen.point.object)
+    assert not torch.equal(supervision.physics(supervision.begin(4))[0].point.object, other.point.object)
 
 
 def test_the_slope_is_the_derivative_of_the_judges_loss_by_the_answer(supervision):
@@ -65,7 +65,7 @@ def test_the_corrected_state_is_the_state_plus_the_change(supervision):
     state, seen = supervision.physics(supervision.begin(0))
     answer = torch.ones(1, 2, *seen.maps.shape[-2:])
     after, _ = supervision.score_correction(state, seen, answer)
-    assert torch.equal(after.at.object, state.at.object + change_of(answer, seen.unit))
+    assert torch.equal(after.point.object, state.point.object + change_of(answer, seen.unit))
     assert after.rounds == state.rounds == 1
 
 
@@ -76,9 +76,9 @@ def test_a_better_canvas_is_judged_better_without_the_truth_being_looked_at(scan
     state = supervision.begin(0)
     for _ in range(3):
         state, seen = supervision.physics(state)
-    beat = (torch.from_numpy(scan.truth).conj() * state.at.object).sum()
+    beat = (torch.from_numpy(scan.truth).conj() * state.point.object).sum()
     target = torch.from_numpy(scan.truth) * torch.exp(1j * beat.angle())
-    missing = torch.where(seen.unit > 0, (target - state.at.object) / seen.unit.clamp(min=1e-9), 0)
+    missing = torch.where(seen.unit > 0, (target - state.point.object) / seen.unit.clamp(min=1e-9), 0)
     wanted = torch.view_as_real(missing).movedim(-1, 0).clamp(-30, 30)
     height, width = seen.unit.shape
     padding = (0, seen.maps.shape[-1] - width, 0, seen.maps.shape[-2] - height)

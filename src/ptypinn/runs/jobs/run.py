@@ -12,7 +12,7 @@ from typing import Any
 
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
-from ptypinn.runs.jobs.task import Job, Task, Work, finished_result, sweep_up
+from ptypinn.runs.jobs.job import Job, Task, Work, finished_result, sweep_up
 from ptypinn.runs.jobs.workers import backend
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import number

@@ -15,7 +15,7 @@ from typing import Any
 
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
-from ptypinn.runs.jobs.task import Outcome, Task, perform, reason_of, sweep_up
+from ptypinn.runs.jobs.job import Outcome, Task, run_job, reason_of, sweep_up
 
 Ended = tuple[str, Outcome]
 Endings = Generator[Ended, None, None]
@@ -50,7 +50,7 @@ def available_cpus() -> int:
 def in_turn(tasks: Sequence[Task]) -> Endings:
     """One after the other in this process."""
     for task in tasks:
-        yield task.job.name, perform(task)
+        yield task.job.name, run_job(task)
 
 
 def in_pool(tasks: Sequence[Task], workers: int) -> Endings:
@@ -74,7 +74,7 @@ def _until_one_dies(waiting: deque[Task], workers: int) -> Generator[Ended, None
         with _pool(min(workers, len(waiting)), waiting[0].threads) as pool:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    running[pool.submit(perform, waiting[0])] = waiting[0]
+                    running[pool.submit(run_job, waiting[0])] = waiting[0]
                     waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     outcome = _outcome(future)
@@ -128,7 +128,7 @@ def on_cluster(tasks: Sequence[Task], client: Any) -> Endings:
     """On the workers of a Dask cluster, which the client leaves behind as it is; an interruption cancels what waits."""
     distributed = _distributed()
     with client:
-        names = {client.submit(perform, task, pure=False): task.job.name for task in tasks}
+        names = {client.submit(run_job, task, pure=False): task.job.name for task in tasks}
         try:
             for future in distributed.as_completed(list(names), loop=client.loop):
                 yield names[future], _outcome(future)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.grouping import split_parts
@@ -18,8 +18,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import Bundle
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.propagation import to_fft_order
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.scale import LedgerEntry, StatsRecorder
 from ptypinn.scale_audit.merge_entries import build_merge_entries
 from ptypinn.scale_audit.network_entries import build_network_entries
@@ -31,7 +31,7 @@ from ptypinn.utils.serialise import to_plain
 
 
 def reconstruct_patches(
-    scan: ScanData, bundle: Bundle, config: ReconstructConfig, progress: Progress
+    scan: ScanData, bundle: Bundle, config: PatchNetworkConfig, progress: Progress
 ) -> Reconstruction:
     """Apply a bundle to a scan in one sweep, in memory that does not grow with the scan's length.
 
@@ -88,7 +88,7 @@ class _MergedPatches:
         return [*build_network_entries(self.recorder.collect(), self.predictor, bundle.header, photons), *merge]
 
 
-def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, progress: Progress) -> _MergedPatches:
+def _run_network(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig, progress: Progress) -> _MergedPatches:
     """Run the network over a scan, or a part of one, and merge its patches."""
     device = pick_device(config.device)
     probe = torch.from_numpy(scan.require_probe())
@@ -99,7 +99,9 @@ def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, prog
         rounds = draw_groups(
             positions, bundle.header.gridsize, config.neighbour_count, config.groups_per_pattern, config.seed
         )
-        run_network(scan, predictor, positions, sums, rounds, batch=config.batch_size, progress=progress, recorder=recorder)
+        run_network(
+            scan, predictor, positions, sums, rounds, batch=config.batch_size, progress=progress, recorder=recorder
+        )
         merged, response = sums.stitched(predictor.scaler.drift)
     if not bool(torch.isfinite(merged).all()):
         raise InputError(
@@ -109,7 +111,7 @@ def _run_network(scan: ScanData, bundle: Bundle, config: ReconstructConfig, prog
 
 
 def _to_reconstruction(
-    merged: _MergedPatches, scan: ScanData, index: np.ndarray | None, bundle: Bundle, config: ReconstructConfig
+    merged: _MergedPatches, scan: ScanData, index: np.ndarray | None, bundle: Bundle, config: PatchNetworkConfig
 ) -> Reconstruction:
     record = {
         "stage": "reconstruct",
@@ -129,25 +131,29 @@ def _to_reconstruction(
     )
 
 
-def _with_probe(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> ScanData:
-    from_bundle = config.probe_source == "bundle" or (
+def _with_probe(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> ScanData:
+    from_bundle = config.probe_source == "model" or (
         config.probe_source == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )
     if not from_bundle:
         return scan
     factor = 1.0
-    if config.probe_source == "auto" and scan.probe is not None:  # the shape was learned, the exposure is the scan's own
-        factor = math.sqrt(float(probe_photons(torch.from_numpy(calibrate_probe(scan).require_probe())) / probe_photons(bundle.probe)))
+    if (
+        config.probe_source == "auto" and scan.probe is not None
+    ):  # the shape was learned, the exposure is the scan's own
+        factor = math.sqrt(
+            float(probe_photons(torch.from_numpy(calibrate_probe(scan).require_probe())) / probe_photons(bundle.probe))
+        )
     return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
 
 
-def _part(scan: ScanData, bundle: Bundle, config: ReconstructConfig) -> np.ndarray | None:
+def _part(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> np.ndarray | None:
     """Patterns of the part that the configuration names; None for all."""
     if config.subset == "all":
         return None
     split = bundle.header.provenance.get("config", {})
     if split.get("split_axis", "none") == "none":
-        raise InputError("--part", "", repr(config.subset), "all: the network was trained on the whole scan")
+        raise InputError("--subset", "", repr(config.subset), "all: the network was trained on the whole scan")
     arguments = (scan.positions_px, split["split_axis"], split["split_fraction"], split["split_gap_px"])
     train, held_out = split_parts(*arguments)
     return np.sort(train if config.subset == "train" else held_out).astype(np.int64)

@@ -11,7 +11,7 @@ from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
-from ptypinn.utils.progress import Progress, IterateCallback
+from ptypinn.utils.progress import IterateCallback, Progress
 
 FINISH_ITERATIONS = 3
 """Iterations on all pixels after a long solve."""
@@ -141,6 +141,8 @@ class _Run:
             if self.watch:
                 self.watch(lambda: self.problem.to_result(point, trace, self.held_out_before))
             self.iterations += 1
-            self.progress("refine", self.iterations, max(self.iterations, self.problem.options.iterations), loss=value.loss)
+            self.progress(
+                "refine", self.iterations, max(self.iterations, self.problem.options.iterations), loss=value.loss
+            )
 
         return listen

@@ -82,7 +82,9 @@ def compute_illumination_stats(illumination: Illumination, canvas: Object, brigh
     interior = illumination > WELL_ILLUMINATED * peak
     tapered, slopes = sum_uniformity(illumination, brightest)
     uniform = float(tapered / slopes.clamp(min=1e-30))
-    return IlluminationStats(float(peak), mean_illumination(illumination), float(canvas[interior].abs().square().mean()), uniform)
+    return IlluminationStats(
+        float(peak), mean_illumination(illumination), float(canvas[interior].abs().square().mean()), uniform
+    )
 
 
 def mean_illumination(illumination: Illumination) -> float:

@@ -141,9 +141,7 @@ def select_patterns(scan: ScanData, patterns: np.ndarray) -> ScanData:
     return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
 
 
-def _coarse_start(
-    deflections: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]
-) -> CoarseStart:
+def _coarse_start(deflections: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseStart:
     """Compute `initial_object.dpc_start`, on a coarser grid where the canvas is large."""
     probe, corners, extent, factor = downsample_probe(probe, corners, extent)
     amplitude, slope_y, slope_x = scatter_mean(deflections.float(), probe, corners, extent)
@@ -173,9 +171,7 @@ def _better_start(
     return flat if losses[0] <= losses[1] else start
 
 
-def _compute_stats(
-    illumination: np.ndarray, start: CoarseStart, brightest: float
-) -> tuple[IlluminationStats, float]:
+def _compute_stats(illumination: np.ndarray, start: CoarseStart, brightest: float) -> tuple[IlluminationStats, float]:
     """Compute illumination statistics and overall amplitude of the whole scan, band by band."""
     peak = float(illumination.max())
     sums = np.zeros(7)

@@ -15,6 +15,7 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.quasi_newton.phases import FINISH_ITERATIONS, solve_problem
 from ptypinn.solvers.quasi_newton.preconditioner import compute_illumination_stats
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
@@ -22,7 +23,6 @@ from ptypinn.solvers.unrolled.loop import rms_amplitude
 from ptypinn.solvers.unrolled.problem import HELD_OUT_PERIOD, ScanContext, UnrolledOptions
 from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.utils.progress import Progress, map_callback
-from ptypinn.runs.snapshots import SnapshotCallback
 
 MAX_CYCLE = 15
 """Upper bound of the quasi-Newton iterations before rounds remove the noise that they have fitted."""

@@ -10,12 +10,12 @@ import torch
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.config.shared import JobsConfig, TilingConfig
+from ptypinn.config.shared import JobsConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.errors import InputError
 from ptypinn.models.model_file import Weights
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -24,7 +24,6 @@ from ptypinn.solvers.unrolled.solver import UnrolledResult
 from ptypinn.solvers.unrolled.tiled import solve_tiled
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, map_callback
-from ptypinn.runs.snapshots import SnapshotCallback
 
 
 def reconstruct_unrolled(
@@ -33,7 +32,6 @@ def reconstruct_unrolled(
     config: ReconstructConfig,
     progress: Progress,
     *,
-    tiling: TilingConfig | None = None,
     folder: Path | None = None,
     watch: SnapshotCallback | None = None,
 ) -> Reconstruction:
@@ -44,26 +42,24 @@ def reconstruct_unrolled(
         weights: The network.
         config: Options of the reconstruction.
         progress: Called after every round or tile, and every iteration of polishing.
-        tiling: Memory, and the processes that solve the tiles of a scan that needs more.
         folder: Folder for finished tiles until all are done; None for a temporary one.
         watch: Called after every round, every iteration, and every tile but the last.
 
     Raises:
-        InputError: Where the scan has no probe, or options are those of a trained network.
+        InputError: Where the scan has no probe.
     """
-    _refuse_other_options(config)
     scan, device = calibrate_probe(scan), pick_device(config.device)
     default = default_rounds(estimate_dose(scan))
-    rounds = min(config.rounds or default, default) if config.refine_probe else config.rounds or default
-    tiling, to_reconstruction = tiling or TilingConfig(), partial(_to_reconstruction, scan, config, weights, rounds)
+    rounds = config.rounds or default
+    to_reconstruction = partial(_to_reconstruction, scan, config, weights, rounds)
     result = solve_tiled(
         scan,
         weights.network,
         _unrolled_options(config, hold_out=config.polish > 0 or rounds > default),
         rounds,
         device,
-        tiling=tiling,
-        jobs=_jobs(config, tiling),
+        tiling=config,
+        jobs=_jobs(config),
         folder=folder,
         progress=progress,
         watch=map_callback(watch, to_reconstruction),
@@ -82,18 +78,10 @@ def reconstruct_unrolled(
     )
 
 
-def _refuse_other_options(config: ReconstructConfig) -> None:
-    if config.subset != "all" or config.probe_source == "bundle":
-        option, value = ("part", config.subset) if config.subset != "all" else ("probe_from", config.probe_source)
-        raise InputError(f"--{option}", "", f"{value} without a model", "a model of `ptypinn train`")
-    if config.prediction_scale == "recorded":
-        raise InputError("--prediction_scale", "", "recorded without a model", "none, flux or least_squares")
-
-
 def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
     return UnrolledOptions(
         refine_probe=config.refine_probe,
-        probe_rounds=config.rounds or PROBE_ROUNDS,
+        probe_rounds=config.probe_rounds or PROBE_ROUNDS,
         probe_modes=config.probe_modes,
         loss=config.loss,
         hold_out=hold_out,
@@ -102,10 +90,10 @@ def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledO
     )
 
 
-def _jobs(config: ReconstructConfig, tiling: TilingConfig) -> JobsConfig:
-    threads = config.threads or (1 if tiling.workers or tiling.scheduler else torch.get_num_threads())
-    workers = None if tiling.scheduler else tiling.workers
-    return JobsConfig(workers=workers, threads=threads, scheduler=tiling.scheduler)
+def _jobs(config: ReconstructConfig) -> JobsConfig:
+    threads = config.threads or (1 if config.workers or config.scheduler else torch.get_num_threads())
+    workers = None if config.scheduler else config.workers
+    return JobsConfig(workers=workers, threads=threads, scheduler=config.scheduler)
 
 
 def _to_reconstruction(

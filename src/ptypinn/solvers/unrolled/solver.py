@@ -19,7 +19,7 @@ from ptypinn.solvers.unrolled.held_out_selector import HeldOutSelector
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
 from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, count_averaged_rounds
-from ptypinn.utils.progress import Progress, IterateCallback, silent
+from ptypinn.utils.progress import IterateCallback, Progress, silent
 
 
 @dataclass(frozen=True)

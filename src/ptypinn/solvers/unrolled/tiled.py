@@ -28,7 +28,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import digest_of, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.runs.jobs.run import run_jobs
-from ptypinn.runs.jobs.task import Job
+from ptypinn.runs.jobs.job import Job
 from ptypinn.solvers.quasi_newton.preconditioner import rms_half_width
 from ptypinn.solvers.unrolled.global_start import Moments, compute_global_start, digest_scan, measure_moments
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -49,7 +49,7 @@ from ptypinn.solvers.unrolled.tile_jobs import (
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
 from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, plan_tiles
 from ptypinn.utils.files import atomic_path
-from ptypinn.utils.progress import Progress, IterateCallback, silent
+from ptypinn.utils.progress import IterateCallback, Progress, silent
 
 FOLDER, COUNTS = "tiles", "counts.h5"
 
@@ -127,14 +127,10 @@ def _solve_all(
         inputs, record = _solve_probe(inputs, tile_jobs[brightest], jobs)
         passes, history = record["passes"], {"probe_loss": record["loss"]}
     with torch.inference_mode():
-        start, illumination = compute_global_start(
-            inputs.scan, moments, layout, inputs.options, inputs.origin, device
-        )
+        start, illumination = compute_global_start(inputs.scan, moments, layout, inputs.options, inputs.origin, device)
     for name, values in ((AMPLITUDE, start.object.amplitude), (PHASE, start.object.phase)):
         np.save(inputs.folder / name, values)
-    work = partial(
-        solve_tile, inputs=inputs, stats=start.stats, amplitude=start.amplitude, factor=start.object.factor
-    )
+    work = partial(solve_tile, inputs=inputs, stats=start.stats, amplitude=start.amplitude, factor=start.object.factor)
     named = {f"tile{job.number}": tile for job, tile in zip(tile_jobs, layout.tiles, strict=True)}
     join = partial(_join, inputs, layout, named, illumination)
     named_jobs = [Job(name, job) for name, job in zip(named, tile_jobs, strict=True)]
@@ -153,9 +149,7 @@ def _solve_probe(inputs: SharedInputs, job: TileJob, jobs: JobsConfig) -> tuple[
     return replace(inputs, scan=inputs.scan.replace(probe=probe), options=options), record
 
 
-def _join(
-    inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray
-) -> UnrolledResult:
+def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray) -> UnrolledResult:
     """Join the tiles that are done; elsewhere the object is 1 and the illumination 0."""
     done = {name: tile for name, tile in named.items() if (inputs.folder / name).is_dir()}
     tiles = [

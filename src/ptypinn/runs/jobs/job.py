@@ -60,7 +60,7 @@ class Outcome:
     """One line; empty where the job is finished."""
 
 
-def perform(task: Task) -> Outcome:
+def run_job(task: Task) -> Outcome:
     """Do a job in a temporary folder and move it to its place; a failure is returned, with its traceback in a file."""
     from ptypinn.utils.device import cpu_threads
 
