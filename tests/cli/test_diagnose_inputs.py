@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptypinn.cli.diagnose_inputs import cases_in
+from ptypinn.cli.diagnose_inputs import find_diagnose_inputs
 from ptypinn.cli.options import given
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
@@ -45,7 +45,7 @@ def run(tmp_path):
 
 
 def case(folder: Any, options: Any = (), **loading: Any) -> Any:
-    (found,) = cases_in([str(folder)], LoadConfig(**loading), options)
+    (found,) = find_diagnose_inputs([str(folder)], LoadConfig(**loading), options)
     return found
 
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from ptypinn.cli.errors import one_line_failures
+from ptypinn.cli.errors import report_errors
 from ptypinn.errors import InputError
 
 
@@ -29,7 +29,7 @@ from ptypinn.errors import InputError
     ],
 )
 def test_one_line_and_exit_code_1(error, said, capsys):
-    with one_line_failures() as outcome:
+    with report_errors() as outcome:
         raise error
     assert outcome.code == 1
     line = capsys.readouterr().err
@@ -40,12 +40,12 @@ def test_one_line_and_exit_code_1(error, said, capsys):
 
 @pytest.mark.parametrize("defect", [RuntimeError("shape mismatch"), TypeError("x"), AssertionError("y")])
 def test_defects_pass_through(defect):
-    with pytest.raises(type(defect)), one_line_failures():
+    with pytest.raises(type(defect)), report_errors():
         raise defect
 
 
 def test_success_is_0():
-    with one_line_failures() as outcome:
+    with report_errors() as outcome:
         pass
     assert outcome.code == 0
 
@@ -53,7 +53,7 @@ def test_success_is_0():
 def test_termination_unwinds_and_the_earlier_handler_comes_back():
     before = signal.getsignal(signal.SIGTERM)
     unwound = False
-    with one_line_failures() as outcome:
+    with report_errors() as outcome:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             signal.pause()
@@ -68,7 +68,7 @@ def test_other_threads_leave_signals_alone():
     codes = []
 
     def command() -> None:
-        with one_line_failures() as outcome:
+        with report_errors() as outcome:
             raise InputError("scan", "", "x", "y")
         codes.append(outcome.code)
 

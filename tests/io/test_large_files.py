@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.load_save import load
 
 FRAMES, SIZE, PER_CHUNK = 20_000, 256, 20

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.formats.cxi import read_cxi
 from ptypinn.io.formats.native import read_native
 from ptypinn.io.load_save import load, save

@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.curves import convergence_figure, history_panels
 from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
 from ptypinn.report.figures.style import png_bytes, svg_of
-from ptypinn.report.figures.colours import LIGHT_THEME
-from ptypinn.report.html.curve_sections import frc_chart, history_chart
+from ptypinn.report.html.curve_sections import frc_chart
 from ptypinn.report.html.page_elements import Drawing
 from ptypinn.stages.evaluate import evaluate
 

@@ -1,4 +1,4 @@
-"""Pictures hold the values that their colours say, at a bounded size; what stands around them fits."""
+"""Panels hold the values that their colours stand for, at a bounded size; scales, bars and outlines fit them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ptypinn.report.figures.colours import (
     turn_scale,
 )
 from ptypinn.report.figures.display import MAX_PX, bin_image, choose_binning, find_visible_region, view_object
-from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.mask_contour import MAX_POINTS, contour_path
 from ptypinn.report.figures.panels import encode_png, make_panel
+from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.html.patterns_section import position_map
 from ptypinn.report.text.metric_labels import metres
 
@@ -75,9 +75,8 @@ def test_large_objects_make_small_pictures(recon):
     length, label = scale_bar(x, 1e-8)
     assert panel.bar == (length / x, label)
     view = view_object(recon, find_visible_region(recon), max_px=20)
-    assert max(view.amplitude.shape) <= 20 and view.binning == choose_binning(
-        find_visible_region(recon).shown.shape, 20
-    )
+    assert max(view.amplitude.shape) <= 20
+    assert view.binning == choose_binning(find_visible_region(recon).visible.shape, 20)
     assert choose_binning((4096, 4096), MAX_PX) == 4
 
 

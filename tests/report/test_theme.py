@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from ptypinn.report.figures.colours import CYCLIC_MAP, DIFFERENCE_MAP, MAPS, colours_of, gradients
-from ptypinn.report.figures.colours import DARK_THEME, LIGHT_THEME, THEME_VARIABLES
+from ptypinn.report.figures.colours import (
+    CYCLIC_MAP,
+    DARK_THEME,
+    DIFFERENCE_MAP,
+    LIGHT_THEME,
+    MAPS,
+    THEME_VARIABLES,
+    colours_of,
+    gradients,
+)
 
 TEXT, GRAPHIC = 4.5, 3.0
 LINES = ("rule", "accent", "second", "third", "fourth", "fifth")

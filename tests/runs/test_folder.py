@@ -25,7 +25,7 @@ def remove_and_stop(path):
     raise KeyboardInterrupt
 
 
-def test_a_finished_run_says_what_made_it(tmp_path):
+def test_a_finished_run_records_its_origin(tmp_path):
     with run(tmp_path / "out") as folder:
         with folder.timed("refine"):
             folder.progress("refine", 3, 3, loss=0.5)
@@ -50,7 +50,7 @@ def test_failure_before_any_product_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failure_before_any_product_leaves_a_finished_run_as_it_was(tmp_path):
+def test_failure_before_any_product_does_not_change_a_finished_run(tmp_path):
     with run(tmp_path) as folder:
         folder.finish({"complex_error": 0.5})
     before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
@@ -90,7 +90,7 @@ def test_folders_of_others_stay(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_finished_run_is_not_overwritten_unless_told(tmp_path):
+def test_a_finished_run_is_not_overwritten_by_default(tmp_path):
     with run(tmp_path) as folder:
         folder.finish()
     with pytest.raises(InputError, match="--overwrite"):
@@ -99,7 +99,7 @@ def test_a_finished_run_is_not_overwritten_unless_told(tmp_path):
         pass
 
 
-def test_going_on_is_for_a_finished_run_of_the_same_stage_alone(tmp_path):
+def test_only_a_run_of_the_same_stage_is_resumed(tmp_path):
     with run(tmp_path) as folder:
         folder.finish()
     with run(tmp_path, resume=True) as folder:
@@ -113,7 +113,7 @@ def test_going_on_is_for_a_finished_run_of_the_same_stage_alone(tmp_path):
 
 
 @pytest.mark.parametrize("mark", [b"{", b"[]", b"\xff", b'{"stage": 3}'])
-def test_a_mark_that_cannot_be_read_is_nothing_to_go_on_from(mark, tmp_path):
+def test_a_damaged_record_is_not_resumed(mark, tmp_path):
     (tmp_path / FINISHED).write_bytes(mark)
     with pytest.raises(InputError, match=r"a finished run in .*--overwrite"):
         run(tmp_path, resume=True)
@@ -129,7 +129,7 @@ def test_failure_after_a_product_is_removed_does_not_pass_for_the_earlier_run(tm
     assert not folder.file(FINISHED).exists()
 
 
-def test_failure_before_any_product_leaves_the_record_of_steps_as_it_was(tmp_path):
+def test_failure_before_any_product_does_not_change_the_record_of_steps(tmp_path):
     with run(tmp_path) as folder:
         write_text(folder.file(STEPS), "first")
         folder.finish()

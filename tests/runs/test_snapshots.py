@@ -1,4 +1,4 @@
-"""Whoever watches sees the newest object whole, and a run that is over leaves none."""
+"""A snapshot has the newest object, complete, and a run that has ended leaves none."""
 
 import json
 from functools import partial
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 
 def full(value, **more):
-    """Gives a reconstruction whose object has this value everywhere."""
+    """Return a function that makes a reconstruction with a constant object."""
     return partial(
         Reconstruction,
         np.full(SHAPE, value, np.complex64),
@@ -37,42 +37,42 @@ def full(value, **more):
     )
 
 
-def written(folder):
+def object_value(folder):
     with h5py.File(folder / SNAPSHOT) as file:
         return complex(file["object"][0, 0])
 
 
-def test_the_newest_reconstruction_is_kept_with_its_scan(clock, tmp_path):
-    watch = Snapshots(tmp_path, tmp_path / "scan.h5")
+def test_the_newest_reconstruction_is_written_with_its_scan(clock, tmp_path):
+    snapshots = Snapshots(tmp_path, tmp_path / "scan.h5")
     recon = full(
         1j, origin_px=(3, -4), pixel_size_m=2e-8, patterns=np.array([4, 7]), provenance={"scan": {"sha256": "ab"}}
     )
-    watch(recon)
+    snapshots(recon)
     with h5py.File(tmp_path / SNAPSHOT) as file:
         for name in ("object", "illumination", "probe", "positions_px", "origin_px", "pixel_size_m", "patterns"):
             np.testing.assert_array_equal(file[name][()], getattr(recon(), name), err_msg=name)
-        known = json.loads(file["provenance"][()])["scan"]
-    assert known == {"sha256": "ab", "path": str(tmp_path / "scan.h5")}
+        record = json.loads(file["provenance"][()])["scan"]
+    assert record == {"sha256": "ab", "path": str(tmp_path / "scan.h5")}
 
 
-def test_snapshots_are_no_more_often_than_asked_and_nobody_looks_in_between(clock, tmp_path):
-    watch = Snapshots(tmp_path, interval_s=2.0)
-    watch(full(1j))
+def test_snapshots_are_no_more_frequent_than_the_interval_and_cost_nothing_in_between(clock, tmp_path):
+    snapshots = Snapshots(tmp_path, interval_s=2.0)
+    snapshots(full(1j))
     clock.now_s += 1.9
-    watch(pytest.fail)
-    assert written(tmp_path) == 1j
+    snapshots(pytest.fail)
+    assert object_value(tmp_path) == 1j
     clock.now_s += 0.2
-    watch(full(3j))
-    assert written(tmp_path) == 3j
+    snapshots(full(3j))
+    assert object_value(tmp_path) == 3j
 
 
-def test_an_object_too_large_is_not_kept(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("ptypinn.runs.snapshots.LARGEST_PX", SHAPE[0] * SHAPE[1] - 1)
-    watch = Snapshots(tmp_path)
-    watch(full(1j))
-    watch(pytest.fail)
+def test_an_object_too_large_has_no_snapshot(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("ptypinn.runs.snapshots.MAX_OBJECT_PX", SHAPE[0] * SHAPE[1] - 1)
+    snapshots = Snapshots(tmp_path)
+    snapshots(full(1j))
+    snapshots(pytest.fail)
     assert not (tmp_path / SNAPSHOT).exists()
-    assert "720 pixels are too many" in caplog.text
+    assert "an object of 720 pixels" in caplog.text
 
 
 def test_slow_writing_makes_snapshots_rare(clock, tmp_path, monkeypatch):
@@ -82,12 +82,12 @@ def test_slow_writing_makes_snapshots_rare(clock, tmp_path, monkeypatch):
             super().close()
 
     monkeypatch.setattr("ptypinn.runs.snapshots.h5py.File", SlowFile)
-    watch = Snapshots(tmp_path, interval_s=2.0)
-    watch(full(1j))
+    snapshots = Snapshots(tmp_path, interval_s=2.0)
+    snapshots(full(1j))
     clock.now_s += 90.0
-    watch(full(2j))
+    snapshots(full(2j))
     monkeypatch.undo()
-    assert written(tmp_path) == 1j
+    assert object_value(tmp_path) == 1j
 
 
 def test_a_full_disk_stops_snapshots_and_not_the_run(tmp_path, monkeypatch, caplog):
@@ -95,9 +95,9 @@ def test_a_full_disk_stops_snapshots_and_not_the_run(tmp_path, monkeypatch, capl
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ptypinn.runs.snapshots.atomic_path", full_disk)
-    watch = Snapshots(tmp_path, interval_s=0.0)
-    watch(full(1j))
-    watch(full(1j))
+    snapshots = Snapshots(tmp_path, interval_s=0.0)
+    snapshots(full(1j))
+    snapshots(full(1j))
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
 

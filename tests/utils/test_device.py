@@ -35,12 +35,12 @@ def test_threads_are_set_for_a_while():
 
 
 def test_refine_takes_its_threads_and_gives_them_back():
-    seen = []
+    counts = []
     scan = simulate(SimulateConfig(size=32, object_size=(64, 64), n_patterns=9, photons=1e4))
     before = torch.get_num_threads()
     config = RefineConfig(iterations=1, threads=2, device="cpu")
-    refine(scan, config, progress=lambda *_, **__: seen.append(torch.get_num_threads()))
-    assert set(seen) == {2}
+    refine(scan, config, progress=lambda *_, **__: counts.append(torch.get_num_threads()))
+    assert set(counts) == {2}
     assert torch.get_num_threads() == before
     with pytest.raises(InputError, match="--threads"):
         refine(scan, RefineConfig(threads=0))

@@ -63,12 +63,12 @@ def test_a_terminal_gets_a_bar_with_figures():
     assert "refine" in shown and "4/4" in shown and "loss 0.125" in shown
 
 
-@pytest.mark.parametrize(("quiet", "said"), [(True, False), (False, True)])
-def test_quiet_is_silent(quiet, said):
+@pytest.mark.parametrize(("quiet", "printed"), [(True, False), (False, True)])
+def test_quiet_is_silent(quiet, printed):
     stream = io.StringIO()
     with show_progress(quiet, stream) as progress:
         progress("refine", 1, 1)
-    assert bool(stream.getvalue()) is said
+    assert bool(stream.getvalue()) is printed
 
 
 def test_tee_reaches_every_listener():

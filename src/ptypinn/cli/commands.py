@@ -1,225 +1,157 @@
-"""The stages that the command line offers: their arguments, configurations and the functions behind them."""
+"""The commands: the function behind each, and the options that `--help` shows.
+
+A command is a function. Its docstring and its parameters make the command line: strings are positional arguments, keyword
+arguments are options, and every field of a configuration is an option too.
+"""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_type_hints
 
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+from ptypinn.cli.data import run_convert, run_info, run_simulate
+from ptypinn.cli.evaluate import run_diagnose, run_evaluate
+from ptypinn.cli.solve import run_demo, run_reconstruct, run_refine
+from ptypinn.cli.study import run_dose, run_sim_lines, run_study_report
+from ptypinn.cli.train import run_finetune, run_pretrain, run_train
+from ptypinn.cli.view import run_view
+from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 
-    from ptypinn.cli.session import Session
+FAMILIES = {"study": "Studies on simulated scans: where amplitude is preserved, and where it is lost."}
+"""First words of the commands that have two."""
+READING = ("domain", "probe", "photons")
+"""Options of reading that most scans from other programs need."""
 
 
 @dataclass(frozen=True)
-class Argument:
-    """An argument that is no configuration field."""
+class Parameter:
+    """A parameter of a command that is no configuration."""
 
     name: str
-    help: str
-    positional: bool = False
-    required: bool = False
-    switch: bool = False
-    several: bool = False
-
-    def add_to(self, parser: ArgumentParser) -> None:
-        """Declare the argument."""
-        if self.positional:
-            parser.add_argument(self.name, type=str, nargs="+" if self.several else None, help=self.help)
-        elif self.switch:
-            parser.add_argument(f"--{self.name}", action="store_true", help=self.help)
-        else:
-            kind: Any = str if self.required else str | None
-            parser.add_argument(f"--{self.name}", type=kind, required=self.required, help=self.help)
+    """Its name."""
+    kind: Any
+    """Its type."""
+    positional: bool
+    """True for an argument without a dash."""
+    default: Any
+    """Its default; None for a positional argument."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage: what it is called with and what runs it; modules are named, and imported when they are needed."""
+class Command:
+    """One command.
 
-    summary: str
-    arguments: tuple[Argument, ...]
-    config_names: tuple[str, ...]
-    runner: str
+    >>> COMMANDS["refine"].summary
+    'Solve a scan iteratively for object, probe and positions.'
+    """
 
+    run: Callable[..., None]
+    """Function behind it."""
+    common: tuple[str, ...]
+    """Options that `--help` shows; `--help-all` shows all."""
+    choices: tuple[type, ...] = ()
+    """Configurations that the function chooses between, depending on its other arguments."""
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+    @property
     def configs(self) -> list[type]:
-        """Configuration dataclasses whose fields are options of this stage."""
-        return [_named(f"ptypinn.config.{name}") for name in self.config_names]
+        """Dataclasses whose fields are options."""
+        return [kind for kind in self._hints().values() if is_dataclass(kind) and isinstance(kind, type)] + [
+            *self.choices
+        ]
 
-    def run(self, session: Session) -> None:
-        """Run the stage with parsed options."""
-        runner: Callable[[Session], None] = _named(f"ptypinn.cli.{self.runner}")
-        runner(session)
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the parameters that are no configurations; the first parameter, the session, is left out."""
+        hints = self._hints()
+        for parameter in list(inspect.signature(self.run).parameters.values())[1:]:
+            if not is_dataclass(hints[parameter.name]):
+                positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+                default = None if parameter.default is parameter.empty else parameter.default
+                yield Parameter(parameter.name, hints[parameter.name], positional, default)
+
+    def arguments(self, session: Any) -> dict[str, Any]:
+        """Return the arguments of the function: plain values, and configurations made of them."""
+        arguments: dict[str, Any] = {parameter.name: session.options[parameter.name] for parameter in self.parameters()}
+        for name, kind in self._hints().items():
+            if is_dataclass(kind) and isinstance(kind, type):
+                arguments[name] = session.config(kind)
+        return arguments
+
+    def _hints(self) -> dict[str, Any]:
+        """Return the types of the function's parameters after the session."""
+        names = list(inspect.signature(self.run).parameters)[1:]
+        hints = get_type_hints(self.run)
+        return {name: hints[name] for name in names}
 
 
-def _named(path: str) -> Any:
-    module, name = path.rsplit(".", 1)
-    return getattr(importlib.import_module(module), name)
-
-
-SCAN = Argument("scan", "Scan file, of any format that `ptypinn convert` reads.", positional=True)
-RECON = Argument("recon", "Reconstruction (HDF5), or the run folder that holds one.", positional=True)
-OUTPUT_DIR = Argument("output_dir", "Run folder for everything the stage writes.", required=True)
-OVERWRITE = Argument("overwrite", "Replace the results of an earlier run.", switch=True)
-
-FAMILIES = {"study": "Studies on simulated scans: where amplitude stays, and where it goes."}
-"""First words of the stages that have two."""
-
-STAGES: dict[str, Stage] = {
-    "demo": Stage(
-        "Simulate a scan, reconstruct it without training anything, and evaluate.",
-        (OUTPUT_DIR, OVERWRITE),
-        ("simulate.DemoConfig",),
-        "solve.run_demo",
-    ),
-    "simulate": Stage(
-        "Simulate a scan and write it with the truth inside.",
-        (Argument("output", "Scan file to write (HDF5).", required=True), OVERWRITE),
-        ("simulate.SimulateConfig",),
-        "data.run_simulate",
-    ),
-    "info": Stage(
-        "Tell what a scan holds, or a reconstruction: geometry, dose, overlap, what is missing.",
+COMMANDS: dict[str, Command] = {
+    "demo": Command(run_demo, ("object_size", "photons", "overlap", "rounds", "device", "threads", "seed")),
+    "simulate": Command(
+        run_simulate,
         (
-            Argument("scan", "Scan or reconstruction of any format, or a run folder.", positional=True),
-            Argument("plot", "Picture to draw (PNG): of the scan, or of the orientations with --orient."),
-            Argument("orient", "Try which way round patterns and positions belong, and rank them.", switch=True),
+            *("object", "object_size", "amplitude_range", "phase_range", "probe", "size", "photons", "scan", "overlap"),
+            *("n_patterns", "seed"),
         ),
-        ("load.LoadConfig", "load.InfoConfig"),
-        "data.run_info",
     ),
-    "convert": Stage(
-        "Bring a scan or a reconstruction into another file format, and say what that cannot hold.",
+    "info": Command(run_info, ("plot", "orient", "format", "domain", "memory_budget_gib")),
+    "convert": Command(run_convert, ("to", "format", *READING, "energy_eV", "detector_distance_m", "detector_pixel_m")),
+    "refine": Command(
+        run_refine,
         (
-            Argument("source", "Scan or reconstruction of any format, or a run folder.", positional=True),
-            Argument("target", "File to write.", positional=True),
-            Argument("to", "Format: native, cxi, ptyd, ptyr, ptychodus, npz, tiff; by the suffix where not given."),
-            OVERWRITE,
+            *("iterations", "probe_modes", "refine_probe", "refine_positions", "loss", "initial", "split_half"),
+            *(*READING, "device", "seed"),
         ),
-        ("load.LoadConfig",),
-        "data.run_convert",
     ),
-    "refine": Stage(
-        "Solve a scan iteratively for object, probe and positions.",
+    "train": Command(
+        run_train,
         (
-            SCAN,
-            OUTPUT_DIR,
-            OVERWRITE,
-            Argument("start", "Reconstruction to start from (HDF5), or its run folder."),
-            Argument("split_half", "Solve two halves of the scan too: their agreement is the resolution.", switch=True),
+            *("model", "gridsize", "epochs", "learning_rate", "batch_size", "loss", "split_axis", "split_fraction"),
+            *(*READING, "device", "seed", "resume"),
         ),
-        ("load.LoadConfig", "refine.RefineConfig"),
-        "solve.run_refine",
     ),
-    "train": Stage(
-        "Train the physics-informed network on a scan, without any ground truth.",
-        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("resume", "Go on where an interrupted run stopped.", switch=True)),
-        ("load.LoadConfig", "train.TrainConfig"),
-        "train.run_train",
-    ),
-    "reconstruct": Stage(
-        "Reconstruct a scan, by the learned solver or with a network of one's own.",
+    "reconstruct": Command(
+        run_reconstruct,
         (
-            SCAN,
-            OUTPUT_DIR,
-            OVERWRITE,
-            Argument("model", "Run folder of a training, or its model; the weights of the package where not given."),
+            *("model", "rounds", "refine_probe", "probe_rounds", "probe_modes", "polish", "refine_positions", "subset"),
+            *(*READING, "memory_gib", "workers", "device"),
         ),
-        ("load.LoadConfig", "reconstruct.ReconstructConfig"),
-        "solve.run_reconstruct",
+        choices=(ReconstructConfig, PatchNetworkConfig),
     ),
-    "pretrain": Stage(
-        "Train the learned solver's network on simulations: what the weights that come with the package are made by.",
+    "pretrain": Command(
+        run_pretrain,
         (
-            OUTPUT_DIR,
-            OVERWRITE,
-            Argument(
-                "resume",
-                "Go on where an interrupted run stopped, or where a finished one is to go further.",
-                switch=True,
-            ),
-            Argument(
-                "export", "Train no further; write the weights that the run in --output-dir has reached.", switch=True
-            ),
+            *("init_weights", "epochs", "scans_per_epoch", "photons_log10", "learning_rate", "precision", "workers"),
+            *("device", "seed", "resume", "export"),
         ),
-        ("pretrain.PretrainConfig",),
-        "train.run_pretrain",
     ),
-    "finetune": Stage(
-        "Adapt the learned solver's network to a scan, without any ground truth.",
-        (SCAN, OUTPUT_DIR, OVERWRITE, Argument("resume", "Go on where an interrupted run stopped.", switch=True)),
-        ("load.LoadConfig", "finetune.FinetuneConfig"),
-        "train.run_finetune",
-    ),
-    "evaluate": Stage(
-        "Judge a reconstruction against a truth, a reference or the measured counts.",
+    "finetune": Command(
+        run_finetune,
         (
-            RECON,
-            Argument("scan", "Scan file, for the fit to the counts and the truth it may hold."),
-            Argument("reference", "Reconstruction to compare with (HDF5), or its run folder."),
-            Argument("output_dir", "Run folder for figures and report."),
-            OVERWRITE,
+            *("init_weights", "refine_probe", "patterns", "epochs", "patience", "learning_rate"),
+            *(*READING, "device", "seed", "resume"),
         ),
-        ("load.LoadConfig", "evaluate.EvaluateConfig"),
-        "evaluate.run_evaluate",
     ),
-    "view": Stage(
-        "Show runs in the browser: zoom, compare, look at single patterns, watch a run in progress.",
+    "evaluate": Command(
+        run_evaluate, ("scan", "reference", "output_dir", "remove_ramp", "remove_shift", *READING, "device")
+    ),
+    "view": Command(run_view, ("host", "port", "open_browser")),
+    "diagnose": Command(run_diagnose, ("stats", "plot", "output_dir", "tolerance", *READING)),
+    "study sim-lines": Command(
+        run_sim_lines,
         (
-            Argument(
-                "run_or_folder",
-                "Run folders, folders that hold them, or reconstructions.",
-                positional=True,
-                several=True,
-            ),
+            *("scenario", "prediction_scale_source", "nphotons", "nepochs", "base_total_images", "object_size"),
+            *("probe_scale", "reason", "device", "threads", "resume"),
         ),
-        ("view.ViewConfig",),
-        "view.run_view",
     ),
-    "diagnose": Stage(
-        "Follow amplitude from counts to object and name the stage that lost it.",
-        (
-            Argument(
-                "run_or_files",
-                "Run folders; or a reconstruction, its scan and its model, in any order.",
-                positional=True,
-                several=True,
-            ),
-            Argument("stats", "Show what flowed through the stages: shape, range, mean, deviation.", switch=True),
-            Argument("plot", "Picture to draw (PNG)."),
-            Argument("output_dir", "Run folder for report.html, diagnosis.json and waterfall.png."),
-            OVERWRITE,
-        ),
-        ("load.LoadConfig", "evaluate.DiagnoseConfig"),
-        "evaluate.run_diagnose",
+    "study dose": Command(
+        run_dose, ("scenarios", "solver", "photons", "seeds", "iterations", "nepochs", "workers", "scheduler")
     ),
-    "study sim-lines": Stage(
-        "Simulate lines, train on one half, reconstruct the other, and account for the amplitude.",
-        (
-            OUTPUT_DIR,
-            OVERWRITE,
-            Argument("resume", "Keep what an earlier run of the same parameters has finished.", switch=True),
-        ),
-        ("studies.SimLinesConfig",),
-        "study.run_sim_lines",
-    ),
-    "study dose": Stage(
-        "Change the dose over decades, and see that the object keeps its amplitude; what is finished is kept.",
-        (OUTPUT_DIR, OVERWRITE),
-        ("studies.DoseConfig", "shared.JobsConfig"),
-        "study.run_dose",
-    ),
-    "study report": Stage(
-        "Sum up runs on one page: bias, scale, health, and every run beside its truth.",
-        (
-            Argument("runs", "Run folders, or folders that hold them.", positional=True, several=True),
-            OUTPUT_DIR,
-            OVERWRITE,
-        ),
-        ("studies.StudyReportConfig",),
-        "study.run_study_report",
-    ),
+    "study report": Command(run_study_report, ("title", "illumination_threshold")),
 }
-"""Stages by name, in the order of the help."""
+"""Commands by name, in the order of the help."""

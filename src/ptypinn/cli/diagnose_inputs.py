@@ -24,7 +24,7 @@ SAFETENSORS_HEADER = 9
 
 
 @dataclass(frozen=True)
-class Case:
+class DiagnoseInput:
     """One reconstruction with everything that was found to judge it by."""
 
     name: str
@@ -42,7 +42,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Given:
+class SortedPaths:
     """Paths by what they hold."""
 
     recons: list[Path]
@@ -53,7 +53,7 @@ class Given:
     """Model file."""
 
 
-def cases_in(paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()) -> Iterator[Case]:
+def find_diagnose_inputs(paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()) -> Iterator[DiagnoseInput]:
     """Reconstructions one after another, each with its scan and its model.
 
     A scan or a model that is given belongs to all of them; otherwise they are looked for where the run has recorded
@@ -69,10 +69,10 @@ def cases_in(paths: Sequence[str], loading: LoadConfig, options: Collection[str]
     """
     given = sort_paths([Path(path) for path in paths])
     for path in given.recons:
-        yield _case(path, given, loading, options)
+        yield _find_input(path, given, loading, options)
 
 
-def sort_paths(paths: Sequence[Path]) -> Given:
+def sort_paths(paths: Sequence[Path]) -> SortedPaths:
     """Tell what paths hold by their content.
 
     Raises:
@@ -89,7 +89,7 @@ def sort_paths(paths: Sequence[Path]) -> Given:
         what = " and ".join(f"a {kind}" for kind, files in found.items() if files)
         raise InputError(str(paths[0]), "", f"{what} only", "a run folder or a reconstruction as well")
     scan, model = (next(iter(found[kind]), None) for kind in ("scan", "model"))
-    return Given(found["reconstruction"], scan, model)
+    return SortedPaths(found["reconstruction"], scan, model)
 
 
 def _kind(path: Path) -> str:
@@ -118,7 +118,7 @@ def _model_in(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.safetensors"))), None) if folder.is_dir() else None
 
 
-def _case(path: Path, given: Given, loading: LoadConfig, options: Collection[str]) -> Case:
+def _find_input(path: Path, given: SortedPaths, loading: LoadConfig, options: Collection[str]) -> DiagnoseInput:
     notes: list[str] = []
     recon = sound(Reconstruction.load(reconstruction_file(path)), notes)
     record = record_of_scan(path if path.is_dir() else path.parent, recon.provenance)
@@ -127,7 +127,7 @@ def _case(path: Path, given: Given, loading: LoadConfig, options: Collection[str
     bundle = _bundle(path, recon, given.model)
     if bundle is not None:
         notes += unreadable("model's ledger", bundle.header.scale)
-    return Case(str(path), recon, scan, place, bundle, notes)
+    return DiagnoseInput(str(path), recon, scan, place, bundle, notes)
 
 
 def _scan(

@@ -16,14 +16,14 @@ from ptypinn.errors import InputError
 
 @dataclass
 class Outcome:
-    """How a command ended."""
+    """End of a command."""
 
     code: int = 0
     """Exit code."""
 
 
 @contextlib.contextmanager
-def one_line_failures() -> Iterator[Outcome]:
+def report_errors() -> Iterator[Outcome]:
     """Run a command; bad input, a full disk, lack of memory and interruptions end in one line and exit code 1.
 
     Anything else is a defect of the program and passes through with its traceback.
@@ -44,8 +44,8 @@ def one_line_failures() -> Iterator[Outcome]:
 
 
 @contextlib.contextmanager
-def going_on_by(hint: str) -> Iterator[None]:
-    """Tell who interrupts a run how to go on with it."""
+def resume_hint(hint: str) -> Iterator[None]:
+    """While the context lasts, an interruption ends with a hint how to continue."""
     try:
         yield
     except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def _reason(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "; ".join(["interrupted", *(str(hint) for hint in error.args if isinstance(hint, str))])
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "not enough memory" in str(error):
-        return "out of memory; try a smaller batch, or another device with --device"
+        return "out of memory; try a smaller --batch-size, or another device with --device"
     if isinstance(error, OSError):
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     return None

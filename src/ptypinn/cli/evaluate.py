@@ -1,70 +1,124 @@
-"""`ptypinn evaluate`: figures of merit of a reconstruction that exists."""
+"""The commands `evaluate` and `diagnose`: metrics of a reconstruction that exists, and where its amplitude was lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ptypinn.cli.diagnose_inputs import Case, cases_in
-from ptypinn.cli.options import given
-from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-from ptypinn.cli.session import Session, load_reconstruction
+from ptypinn.cli.session import OutputOptions, Session, load_reconstruction
 from ptypinn.config.evaluate import DiagnoseConfig, EvaluateConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
-from ptypinn.io.load_save import load
-from ptypinn.runs.folder import REPORT
-from ptypinn.stages.diagnose import Diagnosis, diagnose
-from ptypinn.stages.evaluate import evaluate
 
-
-def run_evaluate(session: Session) -> None:
-    """Evaluate a reconstruction; print the figures, and write them where a run folder is named."""
-    options, config, loading = session.options, session.config(EvaluateConfig), session.config(LoadConfig)
-    recon = load_reconstruction(options.recon)
-    scan = load(options.scan, loading) if options.scan else None
-    reference = load_reconstruction(options.reference) if options.reference else None
-    with session.progress():
-        evaluation = evaluate(recon, scan, reference, config)
-    lines = headline(evaluation)
-    if not options.output_dir:
-        session.tell({"stage": "evaluate", **evaluation.as_json()}, lines)
-        return
-    with session.run("evaluate", loading, config) as (run, _):
-        inputs: dict[str, Any] = {"recon": {"file": options.recon}}
-        inputs |= {"reference": {"file": options.reference}} if reference else {}
-        inputs |= {"scan": input_record(scan, options.scan)} if scan else {}
-        write_outputs(run, recon, scan, evaluation, inputs)
-        run.finish(evaluation.as_json(), inputs)
-    session.tell(result_record(run, evaluation), [*lines, f"results in {run.path}"])
-
+if TYPE_CHECKING:
+    from ptypinn.cli.diagnose_inputs import DiagnoseInput
+    from ptypinn.stages.diagnose import Diagnosis
 
 RESULT, PICTURE = "diagnosis.json", "waterfall.png"
+"""Files of a diagnosis in its run folder."""
 
 
-def run_diagnose(session: Session) -> None:
-    """Diagnose reconstructions one after another; print the tables, draw and write where that is asked for."""
-    options, config, loading = session.options, session.config(DiagnoseConfig), session.config(LoadConfig)
+def run_evaluate(
+    session: Session,
+    recon: str,
+    loading: LoadConfig,
+    config: EvaluateConfig,
+    *,
+    scan: str | None = None,
+    reference: str | None = None,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    figures: bool = False,
+) -> None:
+    """Compare a reconstruction with a truth, a reference or the measured counts.
+
+    Args:
+        session: The call.
+        recon: Reconstruction (HDF5), or the run folder that holds one.
+        loading: Reading of the scan.
+        config: Options of the comparison.
+        scan: Scan file, for the fit to the counts and the truth it may hold.
+        reference: Reconstruction to compare with (HDF5), or its run folder.
+        output_dir: Run folder for pictures and report.
+        overwrite: Replace the results of an earlier run.
+        figures: Write figures for publications too.
+    """
+    if scan is None:
+        session.refuse_of(LoadConfig, "`ptypinn evaluate` without --scan")
+        session.refuse(("compare_counts", "batch_size", "device"), "`ptypinn evaluate` without --scan")
+    if output_dir is None:
+        session.refuse(("overwrite", "figures"), "`ptypinn evaluate` without --output-dir")
+    from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
+    from ptypinn.io.load_save import load
+    from ptypinn.stages.evaluate import evaluate
+
+    reconstruction = load_reconstruction(recon)
+    data = load(scan, loading) if scan else None
+    other = load_reconstruction(reference) if reference else None
     with session.progress():
-        cases = list(cases_in(options.run_or_files, loading, given(session.command)))
-        for option in ("plot", "output_dir"):
-            if options[option] and len(cases) > 1:
-                raise InputError(f"--{option}", "", f"{len(cases)} reconstructions", "one at a time")
-        made = [(case, diagnose(case.recon, case.scan, case.bundle, config)) for case in cases]
+        evaluation = evaluate(reconstruction, data, other, config)
+    lines = headline(evaluation)
+    if output_dir is None:
+        session.print_result({"stage": "evaluate", **evaluation.as_json()}, lines)
+        return
+    with session.run("evaluate", OutputOptions(output_dir, overwrite), loading, config) as (run, _):
+        inputs: dict[str, Any] = {"recon": {"file": recon}}
+        inputs |= {"reference": {"file": reference}} if reference else {}
+        inputs |= {"scan": input_record(data, scan)} if data is not None and scan else {}
+        write_outputs(run, reconstruction, data, evaluation, inputs, figures=figures)
+        run.finish(evaluation.as_json(), inputs)
+    session.print_result(result_record(run, evaluation), [*lines, f"results in {run.path}"])
+
+
+def run_diagnose(
+    session: Session,
+    run_or_files: list[str],
+    loading: LoadConfig,
+    config: DiagnoseConfig,
+    *,
+    stats: bool = False,
+    plot: str | None = None,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Follow amplitude from counts to object and name the stage that lost it.
+
+    Args:
+        session: The call.
+        run_or_files: Run folders; or a reconstruction, its scan and its model, in any order.
+        loading: Reading of the scan, where it differs from that of the run.
+        config: Options of the diagnosis.
+        stats: Show the statistics of what passed through the stages: shape, range, mean, deviation.
+        plot: Picture to draw (PNG).
+        output_dir: Run folder for report.html, diagnosis.json and waterfall.png.
+        overwrite: Replace the results of an earlier run.
+    """
+    if output_dir is None:
+        session.refuse(("overwrite",), "`ptypinn diagnose` without --output-dir")
+    from ptypinn.cli.diagnose_inputs import find_diagnose_inputs
     from ptypinn.report.text.diagnosis import diagnosis_lines
+    from ptypinn.stages.diagnose import diagnose
 
-    lines, result = list[str](), {"stage": "diagnose", "diagnoses": [_record(*each) for each in made]}
-    for case, diagnosis in made:
-        lines += ["", *diagnosis_lines(diagnosis, case.name, case.notes, options.stats)]
-    if options.plot:
-        lines.append(f"picture in {_draw(made[0][1], options.plot)}")
-    if options.output_dir:
-        lines.append(f"results in {_write(session, loading, config, *made[0])}")
-    session.tell(result, lines[1:])
+    with session.progress():
+        subjects = list(find_diagnose_inputs(run_or_files, loading, session.set_options))
+        for option, value in (("--plot", plot), ("--output-dir", output_dir)):
+            if value and len(subjects) > 1:
+                raise InputError(option, "", f"{len(subjects)} reconstructions", "one at a time")
+        diagnoses = [(each, diagnose(each.recon, each.scan, each.bundle, config)) for each in subjects]
+    lines, result = list[str](), {"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}
+    for subject, diagnosis in diagnoses:
+        separator = [""] if lines else []
+        lines += [*separator, *diagnosis_lines(diagnosis, subject.name, subject.notes, stats)]
+    if plot:
+        lines.append(f"picture in {_draw(diagnoses[0][1], plot)}")
+    if output_dir:
+        output = OutputOptions(output_dir, overwrite)
+        lines.append(f"results in {_write(session, output, loading, config, *diagnoses[0])}")
+    session.print_result(result, lines)
 
 
-def _record(case: Case, diagnosis: Diagnosis) -> dict[str, Any]:
-    return {"run": case.name, "scan": case.scan_file, "notes": case.notes, **diagnosis.as_json()}
+def _record(subject: DiagnoseInput, diagnosis: Diagnosis) -> dict[str, Any]:
+    return {"run": subject.name, "scan": subject.scan_file, "notes": subject.notes, **diagnosis.as_json()}
 
 
 def _draw(diagnosis: Diagnosis, path: str | Path) -> Path:
@@ -74,18 +128,26 @@ def _draw(diagnosis: Diagnosis, path: str | Path) -> Path:
     return save_picture(waterfall_figure(diagnosis), path)
 
 
-def _write(session: Session, loading: LoadConfig, config: DiagnoseConfig, case: Case, diagnosis: Diagnosis) -> Path:
+def _write(
+    session: Session,
+    output: OutputOptions,
+    loading: LoadConfig,
+    config: DiagnoseConfig,
+    subject: DiagnoseInput,
+    diagnosis: Diagnosis,
+) -> Path:
     from ptypinn.cli.outputs import input_record
     from ptypinn.report.html.stage_pages import render_diagnosis
+    from ptypinn.runs.folder import REPORT
     from ptypinn.utils.files import write_json, write_text
     from ptypinn.utils.serialise import to_plain
 
-    with session.run("diagnose", loading, config) as (run, _):
-        write_json(run.file(RESULT), to_plain(_record(case, diagnosis)))
+    with session.run("diagnose", output, loading, config) as (run, _):
+        write_json(run.file(RESULT), to_plain(_record(subject, diagnosis)))
         _draw(diagnosis, run.file(PICTURE))
-        inputs: dict[str, Any] = {"recon": {"file": case.name}}
-        if case.scan is not None and case.scan_file is not None:
-            inputs["scan"] = input_record(case.scan, case.scan_file)
-        write_text(run.file(REPORT), render_diagnosis(diagnosis, case.name, case.notes, run.record(inputs)))
+        inputs: dict[str, Any] = {"recon": {"file": subject.name}}
+        if subject.scan is not None and subject.scan_file is not None:
+            inputs["scan"] = input_record(subject.scan, subject.scan_file)
+        write_text(run.file(REPORT), render_diagnosis(diagnosis, subject.name, subject.notes, run.record(inputs)))
         run.finish(inputs=inputs)
     return run.path

@@ -1,6 +1,6 @@
 """The command line: a thin shell over the stage functions.
 
-Exit codes: 0 done, 1 failed for a reason that one line on standard error gives, 2 bad usage.
+Exit codes: 0 done, 1 failed with a one-line reason on standard error, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ptypinn.cli.errors import one_line_failures
+from ptypinn.cli.errors import report_errors
 from ptypinn.cli.options import parse
 
 
@@ -21,10 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, 0 or 1; help, version and bad usage leave through `SystemExit` with 0 or 2.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    stage, options = parse(arguments)
-    with one_line_failures() as outcome:
-        from ptypinn.cli.session import Session
-
-        stage.run(Session(options, ["ptypinn", *arguments]))
+    command, session = parse(list(sys.argv[1:] if argv is None else argv))
+    with report_errors() as outcome:
+        command.run(session, **command.arguments(session))
     return outcome.code

@@ -1,109 +1,225 @@
-"""Command-line options, made from the configuration dataclasses."""
+"""The parser of the command line, made from the functions of the commands and the fields of their configurations."""
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Sequence
-from typing import Any
-
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from ptypinn._version import __version__
-from ptypinn.cli.commands import FAMILIES, STAGES, Stage
+from ptypinn.cli.commands import COMMANDS, FAMILIES, Command
+from ptypinn.cli.session import Session
+from ptypinn.config.checks import option_name
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
-EPILOG = "`ptypinn STAGE --help` lists the options of a stage. Start with `ptypinn demo --output-dir demo`."
-MEMBER = "which"
+EPILOG = "`ptypinn COMMAND --help` lists the main options. Start with `ptypinn demo --output-dir demo`."
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "help", "help_all")
+"""Options that every `--help` shows."""
 
 
-class DashedHelp(DefaultHelpFormatter):
-    """Help that shows options with dashes, although fields are named with underscores."""
+def parse(argv: Sequence[str]) -> tuple[Command, Session]:
+    """Parse a command line.
 
-    def _format_action_invocation(self, action: Any) -> str:
-        return re.sub(r"--[a-z]\w*", lambda name: name[0].replace("_", "-"), super()._format_action_invocation(action))
+    Args:
+        argv: Words after the program's name.
 
-
-def parse(argv: Sequence[str]) -> tuple[Stage, Namespace]:
-    """The stage that a command line names, and its options.
+    Returns:
+        The command and its session.
 
     Raises:
         SystemExit: With 0 after help and version, with 2 after bad usage.
     """
-    words = [word for word in argv if not word.startswith("-")]
-    chosen = " ".join(words[: 2 if words[:1] and words[0] in FAMILIES else 1])
-    parser = ArgumentParser(
-        prog="ptypinn",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        usage="ptypinn STAGE ... [options]",
-        version=__version__,
-        allow_abbrev=False,
-        formatter_class=DashedHelp,
+    name = command_name(argv)
+    if name is None:
+        _overview(argv).parse_args(argv)
+        raise SystemExit(2)  # unreachable: without a command, the overview ends in help, version or an error
+    words = [_normalise(word) for word in argv[len(name.split()) :]]
+    parser = command_parser(name)
+    options = parser.parse_args(words)
+    set_options = parser.parse_args(words, defaults=False)
+    session = Session(
+        {action.dest: options.get(action.dest) for action in parser._actions},
+        ["ptypinn", *argv],
+        frozenset(set_options.keys()),
+        frozenset(_flags(words)),
     )
-    stages = parser.add_subcommands(title="stages", description=None, metavar="STAGE", dest="stage", prog="ptypinn")
-    for name, stage in STAGES.items():
-        if " " not in name:
-            _offer(stages, name, stage, chosen)
-    for family, summary in FAMILIES.items():
-        _offer_family(stages, family, summary, chosen)
-    options = parser.parse_args([_normalised(word) for word in argv])
-    name, options = options.stage, options[options.stage]
-    if name in FAMILIES:
-        name, options = f"{name} {options[MEMBER]}", options[options[MEMBER]]
-    return STAGES[name], options
+    return COMMANDS[name], session
 
 
-def given(command: Sequence[str]) -> set[str]:
-    """Names of the options that a command line gives, itself or in the file of `--config`; not those left alone.
+def command_name(argv: Sequence[str]) -> str | None:
+    """Return the name of the command that begins a command line, one word or two; None for help, version or an error.
+
+    >>> command_name(["study", "dose", "--output-dir", "d"]), command_name(["--help"])
+    ('study dose', None)
+    """
+    return next((name for name in (" ".join(argv[:length]) for length in (2, 1)) if name in COMMANDS), None)
+
+
+def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
+    """Return the parser of one command.
 
     Args:
-        command: The command line of a stage of one word, beginning with the program's name.
+        name: Name of the command.
+        full: Show all options in the help, not the common ones only.
     """
-    _, *words = (_normalised(word) for word in command)
-    stage = next(word for word in words if word in STAGES)
-    words.remove(stage)
-    return set(stage_parser(stage).parse_args(words, defaults=False).keys())
+    from jsonargparse import ArgumentParser
 
-
-def _offer(stages: Any, name: str, stage: Stage, chosen: str) -> None:
-    """Add one stage; only the chosen one needs its options, and the modules that define them."""
-    parser = stage_parser(name) if name == chosen else ArgumentParser()
-    stages.add_subcommand(name.split()[-1], parser, help=stage.summary)
-
-
-def _offer_family(stages: Any, family: str, summary: str, chosen: str) -> None:
-    """Add stages of two words under their first."""
-    parser = ArgumentParser(description=summary, usage=f"ptypinn {family} WHICH ... [options]", allow_abbrev=False)
-    stages.add_subcommand(family, parser, help=summary)
-    members = parser.add_subcommands(title=family, description=None, metavar="WHICH", dest=MEMBER, prog="ptypinn")
-    for name, stage in STAGES.items():
-        if name.startswith(f"{family} "):
-            _offer(members, name, stage, chosen)
-
-
-def stage_parser(name: str) -> ArgumentParser:
-    """Parser of one stage: its positional argument, its own options, and one option per configuration field."""
-    stage = STAGES[name]
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    positionals = "".join(f" {argument.name.upper()}" for argument in stage.arguments if argument.positional)
+    command, documents = COMMANDS[name], _parameter_help(COMMANDS[name])
+    positionals = [parameter for parameter in command.parameters() if parameter.positional]
+    words = "".join(f" {_metavar(parameter.name, parameter.kind)}" for parameter in positionals)
     parser = ArgumentParser(
-        description=stage.summary,
-        usage=f"ptypinn {name}{positionals} [options]",
+        description=command.summary,
+        usage=f"ptypinn {name}{words} [options]",
+        epilog="" if full else f"`ptypinn {name} --help-all` lists all options.",
         allow_abbrev=False,
-        formatter_class=DashedHelp,
+        formatter_class=_formatter(),
     )
-    for argument in stage.arguments:
-        argument.add_to(parser)
+    for parameter in positionals:
+        several = {"nargs": "+"} if parameter.kind == list[str] else {}
+        parser.add_argument(parameter.name, type=str, help=documents[parameter.name], **several)
+    shown = None if full else {*SHOWN, *command.common}
+    parser.add_argument("--help-all", action=_HelpAll, command=name, help="Show all options and exit.")
+    for parameter in command.parameters():
+        if not parameter.positional:
+            _add_option(parser, parameter.name, parameter.kind, parameter.default, documents[parameter.name], shown)
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
     parser.add_argument("--quiet", action="store_true", help="Show no progress.")
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
-    for config in stage.configs():
-        parser.add_class_arguments(config, nested_key=None)
+    added: set[str] = set()
+    for kind in command.configs:
+        _add_fields(parser, kind, shown, added)
     return parser
 
 
-def _normalised(word: str) -> str:
-    """`--probe-modes=3` as `--probe_modes=3`, and a list of numbers such as `128,128` as `[128,128]`."""
-    word = re.sub(r"^--[A-Za-z][\w-]*", lambda name: "--" + name[0][2:].replace("-", "_"), word)
-    return re.sub(rf"^(--\w+=)?({NUMBER}(,{NUMBER})+)$", r"\1[\2]", word)
+def _add_fields(parser: Any, kind: type, shown: set[str] | None, added: set[str]) -> None:
+    """Add the fields of a configuration as a group of options: its own fields first, then the inherited ones."""
+    title = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".:")
+    group, hints, documents = parser.add_argument_group(title), get_type_hints(kind), field_help(kind)
+    own = vars(kind).get("__annotations__", {})
+    for field in sorted(fields(kind), key=lambda field: field.name not in own):  # type: ignore[arg-type]
+        if field.name not in added:
+            added.add(field.name)
+            _add_option(group, field.name, hints[field.name], _default(field), documents[field.name], shown)
+
+
+def _add_option(group: Any, name: str, kind: Any, default: Any, text: str, shown: set[str] | None) -> None:
+    from jsonargparse import ActionYesNo
+
+    hidden = shown is not None and name not in shown
+    text = argparse.SUPPRESS if hidden else text.replace("%", "%%")
+    if kind is bool or set(get_args(kind)) == {bool, type(None)}:
+        action = ActionYesNo(yes_prefix="", no_prefix="no-")
+        group.add_argument(option_name(name), action=action, default=default, help=text)
+    else:
+        required = {"required": True} if default is MISSING else {"default": default}
+        group.add_argument(option_name(name), type=kind, help=text, **required)
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default
+
+
+def field_help(kind: type) -> dict[str, str]:
+    """Return the sentences that document the fields of a configuration, inherited ones included.
+
+    >>> from ptypinn.config.refine import RefineConfig
+    >>> field_help(RefineConfig)["device"]
+    'cpu, cuda, or auto.'
+    """
+    from docstring_parser import parse_from_object
+
+    sentences: dict[str, str] = {}
+    for parent in reversed(kind.__mro__):
+        if "__dataclass_fields__" in vars(parent):
+            documented = parse_from_object(parent).params
+            sentences |= {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+    return sentences
+
+
+def _parameter_help(command: Command) -> dict[str, str]:
+    """Return the sentences that document the parameters of a command."""
+    from docstring_parser import parse
+
+    documented = parse(command.run.__doc__ or "").params
+    return {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+
+
+def _metavar(name: str, kind: Any) -> str:
+    return f"{name.upper()}..." if kind == list[str] else name.upper()
+
+
+def _formatter() -> Any:
+    """Return the formatter of the help, with dashes also in names that the parser derives from fields."""
+    from jsonargparse import DefaultHelpFormatter
+
+    class DashedHelp(DefaultHelpFormatter):
+        def _format_action_invocation(self, action: Any) -> str:
+            text = super()._format_action_invocation(action)
+            return re.sub(r"--[a-z]\w*", lambda name: name[0].replace("_", "-"), text)
+
+    return DashedHelp
+
+
+class _HelpAll(argparse.Action):
+    """Show the help with all options."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, command: str = "", help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+        self.command = command
+
+    def __call__(self, parser: Any, *_: object) -> None:
+        command_parser(self.command, full=True).print_help()
+        parser.exit(0)
+
+
+def _overview(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser that lists the commands, all of them or those of a family."""
+    family = argv[0] if argv and argv[0] in FAMILIES else None
+    program = "ptypinn" if family is None else f"ptypinn {family}"
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=DESCRIPTION if family is None else FAMILIES[family],
+        epilog=EPILOG,
+        usage=f"{program} COMMAND ... [options]",
+        allow_abbrev=False,
+    )
+    if family is None:
+        parser.add_argument("--version", action="version", version=f"ptypinn {__version__}")
+        commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for name, summary in _entries():
+            commands.add_parser(name, help=summary.replace("%", "%%"))
+        return parser
+    parser.add_argument("family", choices=[family], help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        if name.startswith(f"{family} "):
+            commands.add_parser(name.split()[1], help=command.summary)
+    return parser
+
+
+def _entries() -> Iterator[tuple[str, str]]:
+    """Yield the lines of the overview: commands of one word, and families."""
+    yield from ((name, command.summary) for name, command in COMMANDS.items() if " " not in name)
+    yield from FAMILIES.items()
+
+
+def _normalise(word: str) -> str:
+    """Return a word with dashes in the name of an option, and a list of numbers such as `128,128` as `[128,128]`."""
+    word = re.sub(r"^--[A-Za-z][\w-]*", lambda name: name[0].replace("_", "-"), word)
+    word = re.sub(r"^--print-config", "--print_config", word)  # the one name that the parser's library fixes
+    return re.sub(rf"^(--[\w-]+=)?({NUMBER}(,{NUMBER})+)$", r"\1[\2]", word)
+
+
+def _flags(words: Sequence[str]) -> Iterator[str]:
+    """Yield the names of the options that stand on a command line."""
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:].split("=")[0].replace("-", "_")
+            yield name
+            yield name.removeprefix("no_")

@@ -1,82 +1,141 @@
-"""What every stage on the command line shares: typed options, progress, the run folder and the printed result."""
+"""One call of the command line: typed options, refused ones, progress, the run folder and the printed result."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jsonargparse import Namespace
+from ptypinn.config.checks import Config, default_of, option_name, read_values, show_value
+from ptypinn.errors import InputError
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.runs.folder import RunFolder, reconstruction_file
-from ptypinn.utils.progress import Progress, show_progress, tee
-from ptypinn.utils.serialise import to_plain
+if TYPE_CHECKING:
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.runs.folder import RunFolder
+    from ptypinn.utils.progress import Progress
 
-Config = TypeVar("Config")
+AnyConfig = TypeVar("AnyConfig")
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """Run folder."""
+
+    output_dir: str
+    """Run folder for everything the command writes."""
+    overwrite: bool = False
+    """Replace the results of an earlier run."""
+
+
+@dataclass(frozen=True)
 class Session:
     """One call of the command line.
 
-    Args:
-        options: Parsed options of the stage.
-        command: The command line, for the record.
+    >>> session = Session({"polish": 20, "quiet": False, "json": False}, set_options=frozenset({"polish"}))
+    >>> session.refuse(("polish",), "a patch network")
+    Traceback (most recent call last):
+        ...
+    ptypinn.errors.InputError: --polish: found 20, expected none: a patch network does not read it
     """
 
-    def __init__(self, options: Namespace, command: list[str]) -> None:
-        self.options, self.command = options, command
+    options: Mapping[str, Any]
+    """Values of all options of the command, by name."""
+    command: Sequence[str] = ("ptypinn",)
+    """Command line, for the record."""
+    set_options: Collection[str] = field(default_factory=frozenset)
+    """Names of the options that the command line sets, itself or in the file of `--config`."""
+    flags: Collection[str] = field(default_factory=frozenset)
+    """Names of those that stand on the command line itself."""
 
-    def config(self, kind: type[Config]) -> Config:
-        """The configuration of one kind that the options describe.
+    def config(self, kind: type[AnyConfig]) -> AnyConfig:
+        """Return the configuration of one kind that the options describe.
 
         Raises:
-            InputError: Where options contradict each other.
+            InputError: Where options contradict each other, or one is set that the others leave unread.
         """
-        fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-        return kind(**{field.name: self.options[field.name] for field in fields})
+        names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+        config = kind(**{name: self.options[name] for name in names})
+        for name, companion in (config.unread() if isinstance(config, Config) else {}).items():
+            if name in self.flags:
+                value = show_value(self.options[name])
+                raise InputError(option_name(name), "", value, f"{companion} as well, which reads it")
+        return config
+
+    def refuse_of(self, kind: type, user: str, *, but: Collection[str] = ()) -> None:
+        """Raise `InputError` where an option of a configuration is set that nothing reads.
+
+        Args:
+            kind: Class of the configuration.
+            user: Part of the program that would have to read the option, for the message.
+            but: Names of options that are read nevertheless.
+        """
+        for each in fields(kind):
+            in_file = each.name in self.set_options and self.options[each.name] != default_of(kind, each.name)
+            if each.name not in but and (in_file or each.name in self.flags):
+                self.refuse((each.name,), user)
+
+    def refuse(self, names: Collection[str], user: str) -> None:
+        """Raise `InputError` where one of some options is set, which nothing reads."""
+        for name in names:
+            if name in self.set_options:
+                value = show_value(self.options[name])
+                raise InputError(option_name(name), "", value, f"none: {user} does not read it")
 
     @contextlib.contextmanager
     def progress(self, *others: Progress) -> Iterator[Progress]:
-        """Progress on standard error, unless quiet, and to others such as a log."""
-        with show_progress(self.options.quiet) as shown, warnings_as_lines():
+        """Show progress on standard error, unless `--quiet`, and pass it to others such as a log."""
+        from ptypinn.utils.progress import show_progress, tee
+
+        with show_progress(self.options["quiet"]) as shown, warnings_as_lines():
             yield tee(shown, *others)
 
     @contextlib.contextmanager
-    def run(self, stage: str, *configs: Any, resume: bool = False) -> Iterator[tuple[RunFolder, Progress]]:
-        """The run folder that `--output-dir` names, and the progress of what happens in it.
+    def run(
+        self, stage: str, output: OutputOptions, *configs: Any, resume: bool = False
+    ) -> Iterator[tuple[RunFolder, Progress]]:
+        """Open the run folder, and report progress on the terminal and in its log.
 
         Args:
             stage: Name of the stage.
-            configs: Configurations of the stage, for the record.
+            output: The folder.
+            configs: Configurations of the stage; what they read is recorded.
             resume: Continue an earlier run of the same stage, which may be finished.
         """
-        merged = {key: value for config in configs for key, value in to_plain(config).items()}
-        allowed = {"overwrite": bool(self.options.overwrite), "resume": resume}
-        folder = RunFolder(self.options.output_dir, stage, merged, command=self.command, **allowed)
+        from ptypinn.runs.folder import RunFolder
+        from ptypinn.utils.serialise import to_plain
+
+        merged = {key: value for config in configs for key, value in to_plain(read_values(config)).items()}
+        folder = RunFolder(
+            output.output_dir, stage, merged, command=list(self.command), overwrite=output.overwrite, resume=resume
+        )
         with folder, self.progress(folder.progress) as progress:
             yield folder, progress
 
-    def tell(self, result: Mapping[str, Any], lines: list[str]) -> None:
+    def print_result(self, result: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: as one JSON object with `--json`, as lines for people otherwise."""
-        text = json.dumps(to_plain(result), allow_nan=False) if self.options.json else "\n".join(lines)
+        from ptypinn.utils.serialise import to_plain
+
+        text = json.dumps(to_plain(result), allow_nan=False) if self.options["json"] else "\n".join(lines)
         print(text, flush=True)
 
 
 def load_reconstruction(path: str) -> Reconstruction:
     """Read a reconstruction file, or the one in a run folder."""
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.runs.folder import reconstruction_file
+
     return Reconstruction.load(reconstruction_file(Path(path)))
 
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """While the context lasts, a warning is one line on standard error and in the log of a run."""
+    """While the context lasts, print a warning as one line on standard error, and write it to the log of a run."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         line = " ".join(str(message).split())

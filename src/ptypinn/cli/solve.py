@@ -1,111 +1,177 @@
-"""`ptypinn refine` and `ptypinn reconstruct`: a scan in, a run folder with the object out."""
+"""The commands `refine`, `reconstruct` and `demo`: a scan in, a run folder with the object out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-from ptypinn.cli.session import Session, load_reconstruction
+from ptypinn.cli.session import OutputOptions, Session, load_reconstruction
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import DemoConfig
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
-from ptypinn.io.load_save import load
-from ptypinn.runs.snapshots import Snapshots
-from ptypinn.stages.demo import demo
-from ptypinn.stages.evaluate import evaluate, split_half
-from ptypinn.utils.progress import Progress
 
-Solver = Callable[[ScanData, Progress, Path], Reconstruction]
-"""From a scan, told of progress, in a run folder."""
+if TYPE_CHECKING:
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.data.scan import ScanData
+    from ptypinn.utils.progress import Progress
+
+    Solver = Callable[[ScanData, Progress, Path], Reconstruction]
 
 
-def run_refine(session: Session) -> None:
-    """Solve a scan iteratively."""
+def run_refine(
+    session: Session,
+    scan: str,
+    output: OutputOptions,
+    loading: LoadConfig,
+    config: RefineConfig,
+    *,
+    initial: str | None = None,
+    split_half: bool = False,
+    figures: bool = False,
+) -> None:
+    """Solve a scan iteratively for object, probe and positions.
+
+    Args:
+        session: The call.
+        scan: Scan file, of any format that `ptypinn convert` reads.
+        output: Run folder.
+        loading: Reading of the scan.
+        config: Options of the solver.
+        initial: Reconstruction to start from (HDF5), or its run folder.
+        split_half: Solve two halves of the scan too: their agreement is the resolution.
+        figures: Write figures for publications too.
+    """
+    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.refine import refine
 
-    config = session.config(RefineConfig)
-    start = load_reconstruction(session.options.start) if session.options.start else None
+    start = load_reconstruction(initial) if initial else None
 
-    def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        watch = Snapshots(folder, session.options.scan)
-        return refine(scan, config, initial=start, progress=progress, watch=watch)
+    def solve(data: ScanData, progress: Progress, folder: Path) -> Reconstruction:
+        return refine(data, config, initial=start, progress=progress, watch=Snapshots(folder, scan))
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
 
-    solved_run(session, "refine", config, solve, solve_half if session.options.split_half else None)
+    halves = solve_half if split_half else None
+    run_solver_stage(session, "refine", scan, output, loading, config, solve, solve_half=halves, figures=figures)
 
 
-def run_reconstruct(session: Session) -> None:
-    """Reconstruct a scan by the learned solver, or with a trained network."""
-    from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
-    from ptypinn.config.shared import TilingConfig
-    from ptypinn.stages.reconstruct import reconstruct
+def run_reconstruct(
+    session: Session,
+    scan: str,
+    output: OutputOptions,
+    loading: LoadConfig,
+    *,
+    model: str | None = None,
+    figures: bool = False,
+) -> None:
+    """Reconstruct a scan by the unrolled solver, or with a patch network trained on such scans.
 
-    config, given = session.config(ReconstructConfig), session.options.model
-    model, windows = None if given is None else _model_in(Path(given)), session.config(TilingConfig)
+    Args:
+        session: The call.
+        scan: Scan file, of any format that `ptypinn convert` reads.
+        output: Run folder.
+        loading: Reading of the scan.
+        model: Run folder of a training, or its model file; the weights of the package by default.
+        figures: Write figures for publications too.
+    """
+    from ptypinn.models.model_file import Bundle
+    from ptypinn.runs.snapshots import Snapshots
+    from ptypinn.stages.reconstruct import load_model, reconstruct
 
-    def solve(scan: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        watch = Snapshots(folder, session.options.scan)
-        return reconstruct(scan, model, config, windows=windows, folder=folder, progress=progress, watch=watch)
+    network = load_model(None if model is None else _model_in(Path(model)))
+    config: ReconstructConfig | PatchNetworkConfig
+    if isinstance(network, Bundle):
+        _refuse_others(session, PatchNetworkConfig, ReconstructConfig, f"the patch network of {model}")
+        config = session.config(PatchNetworkConfig)
+    else:
+        _refuse_others(session, ReconstructConfig, PatchNetworkConfig, "the unrolled solver")
+        config = session.config(ReconstructConfig)
 
-    solved_run(session, "reconstruct", config, solve, more=windows)
+    def solve(data: ScanData, progress: Progress, folder: Path) -> Reconstruction:
+        watch = Snapshots(folder, scan)
+        return reconstruct(data, network, config, folder=folder, progress=progress, watch=watch)
+
+    run_solver_stage(session, "reconstruct", scan, output, loading, config, solve, figures=figures)
 
 
-def solved_run(
+def _refuse_others(session: Session, chosen: type, other: type, user: str) -> None:
+    """Raise `InputError` for options that only the other solver reads."""
+    session.refuse_of(other, user, but=chosen.__dataclass_fields__.keys())  # type: ignore[attr-defined]
+
+
+def run_solver_stage(
     session: Session,
     stage: str,
-    config: object,
+    path: str,
+    output: OutputOptions,
+    loading: LoadConfig,
+    config: Any,
     solve: Solver,
+    *,
     solve_half: Solver | None = None,
-    more: object | None = None,
+    figures: bool = False,
 ) -> None:
-    """Load, solve, evaluate, write and tell.
+    """Load a scan, solve it, evaluate, write and print the result.
 
     Args:
         session: The call.
         stage: Name of the stage.
-        config: Configuration of the stage, for the record.
+        path: Scan file.
+        output: Run folder.
+        loading: Reading of the scan.
+        config: Configuration of the stage.
         solve: Makes the reconstruction.
-        solve_half: Solves a half of the scan from the probe found for the whole; None for no comparison of halves.
-        more: Further options of the stage, for the record.
+        solve_half: Solves a half of the scan from the probe of the whole; None for no comparison of halves.
+        figures: Write figures for publications too.
     """
-    loading = session.config(LoadConfig)
-    scan = load(session.options.scan, loading)
-    with session.run(stage, loading, config, *([] if more is None else [more])) as (run, progress):
+    from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
+    from ptypinn.io.load_save import load
+    from ptypinn.stages.evaluate import evaluate, split_half
+
+    scan = load(path, loading)
+    with session.run(stage, output, loading, config) as (run, progress):
         with run.timed(stage):
             recon = solve(scan, progress, run.path)
         halves = None
         if solve_half is not None:
             with run.timed("split half"):
-                known = scan.replace(probe=recon.probe, probe_gauge="calibrated")
-                first, second = (solve_half(half, progress, run.path) for half in split_half(known))
+                solved = scan.replace(probe=recon.probe, probe_gauge="calibrated")
+                first, second = (solve_half(half, progress, run.path) for half in split_half(solved))
                 halves = (first, second)
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
-        inputs, seed = {"scan": input_record(scan, session.options.scan)}, getattr(config, "seed", None)
-        write_outputs(run, recon, scan, evaluation, inputs, seed)
+        inputs, seed = {"scan": input_record(scan, path)}, config.seed
+        write_outputs(run, recon, scan, evaluation, inputs, seed, figures)
         run.finish(evaluation.as_json(), inputs, seed)
-    lines = [*headline(evaluation), f"results in {run.path}"]
-    session.tell(result_record(run, evaluation), lines)
+    session.print_result(result_record(run, evaluation), [*headline(evaluation), f"results in {run.path}"])
 
 
-def _model_in(place: Path) -> Path:
-    """The model that a path names, or the one in a run folder."""
-    return next(iter(sorted(place.glob("*.safetensors"))), place) if place.is_dir() else place
+def _model_in(path: Path) -> Path:
+    """Return the model file that a path names, or the one in a run folder."""
+    return next(iter(sorted(path.glob("*.safetensors"))), path) if path.is_dir() else path
 
 
-def run_demo(session: Session) -> None:
-    """Run the demonstration and tell where it is."""
-    config = session.config(DemoConfig)
-    with session.run("demo", config) as (run, progress):
+def run_demo(session: Session, output: OutputOptions, config: DemoConfig, *, figures: bool = False) -> None:
+    """Simulate a scan, reconstruct it without training anything, and evaluate.
+
+    Args:
+        session: The call.
+        output: Run folder.
+        config: Options of the demonstration.
+        figures: Write figures for publications too.
+    """
+    from ptypinn.cli.outputs import headline, result_record, write_outputs
+    from ptypinn.runs.snapshots import Snapshots
+    from ptypinn.stages.demo import demo
+
+    with session.run("demo", output, config) as (run, progress):
         with run.timed("demo"):
-            made = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
+            result = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
         inputs = {"scan": {"file": "scan.h5"}}
-        write_outputs(run, made.recon, made.scan, made.evaluation, inputs, config.seed)
-        run.finish(made.evaluation.as_json(), inputs, config.seed)
-    lines = headline(made.evaluation)
-    session.tell(result_record(run, made.evaluation), [*lines, f"results in {run.path}"])
+        write_outputs(run, result.recon, result.scan, result.evaluation, inputs, config.seed, figures)
+        run.finish(result.evaluation.as_json(), inputs, config.seed)
+    lines = [*headline(result.evaluation), f"results in {run.path}"]
+    session.print_result(result_record(run, result.evaluation), lines)

@@ -1,4 +1,4 @@
-"""`ptypinn train`."""
+"""The commands `train`, `pretrain` and `finetune`."""
 
 from __future__ import annotations
 
@@ -7,94 +7,149 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptypinn.cli.errors import going_on_by
-from ptypinn.cli.outputs import input_record, write_training
-from ptypinn.cli.session import Session
+from ptypinn.cli.errors import resume_hint
+from ptypinn.cli.session import OutputOptions, Session
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.config.train import TrainConfig
-from ptypinn.io.load_save import load
-from ptypinn.runs.snapshots import Snapshots
 
 PLOTTED = ("train_loss", "val_loss", "learning_rate")
-GOES_ON = "--resume goes on from the last complete epoch"
+RESUME_HINT = "--resume continues from the last complete epoch"
 
 
-def run_train(session: Session) -> None:
-    """Train the network on a scan."""
-    loading, config = session.config(LoadConfig), session.config(TrainConfig)
-    scan = load(session.options.scan, loading)
+def run_train(
+    session: Session,
+    scan: str,
+    output: OutputOptions,
+    loading: LoadConfig,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+) -> None:
+    """Train a physics-informed patch network on a scan, without any ground truth.
+
+    Args:
+        session: The call.
+        scan: Scan file, of any format that `ptypinn convert` reads.
+        output: Run folder.
+        loading: Reading of the scan.
+        config: Options of the training.
+        resume: Continue an interrupted run.
+    """
+    from ptypinn.cli.outputs import input_record, write_training
+    from ptypinn.io.load_save import load
+
+    data = load(scan, loading)
     from ptypinn.stages.train import train
     from ptypinn.training.callbacks import CURVE
 
-    with session.run("train", loading, config, resume=session.options.resume) as (run, progress):
-        with run.timed("train"), going_on_by(GOES_ON):
-            model = train(scan, config, output_dir=run.path, progress=progress, resume=session.options.resume)
-        inputs = {"scan": input_record(scan, session.options.scan)}
+    with session.run("train", output, loading, config, resume=resume) as (run, progress):
+        with run.timed("train"), resume_hint(RESUME_HINT):
+            model = train(data, config, output_dir=run.path, progress=progress, resume=resume)
+        inputs = {"scan": input_record(data, scan)}
         curve = learning_curve(run.file(CURVE), PLOTTED)
-        write_training(run, Path(scan.source).name, curve, inputs, config.seed)
+        write_training(run, Path(data.source).name, curve, inputs, config.seed)
         run.finish(inputs=inputs, seed=config.seed)
     result = {"stage": "train", "output_dir": run.path, "model": model, "timings_s": run.timings_s}
-    session.tell(result, [f"model in {model}"])
+    session.print_result(result, [f"model in {model}"])
 
 
 def learning_curve(table: Path, columns: Sequence[str]) -> dict[str, list[float]]:
-    """Columns of a learning curve, such as losses and learning rate by epoch; NaN where an epoch has none."""
+    """Read columns of a learning curve, such as losses and learning rate by epoch; NaN where an epoch has none."""
     with table.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     return {name: [float(row[name] or "nan") for row in rows] for name in columns}
 
 
-def run_pretrain(session: Session) -> None:
-    """Train the learned solver's network on simulations, or export what a run has reached."""
-    config, folder = session.config(PretrainConfig), Path(session.options.output_dir)
+def run_pretrain(
+    session: Session, output: OutputOptions, config: PretrainConfig, *, resume: bool = False, export: bool = False
+) -> None:
+    """Train the unrolled solver's network on simulations: the recipe of the weights that come with the package.
+
+    Args:
+        session: The call.
+        output: Run folder.
+        config: Options of the training.
+        resume: Continue an interrupted run, or train a finished one further.
+        export: Train no further; write the weights that the run in --output-dir has reached.
+    """
     from ptypinn.stages.pretrain import COLUMNS, WEIGHTS, pretrain
+
+    folder = Path(output.output_dir)
+    if export:
+        session.refuse_of(PretrainConfig, "`ptypinn pretrain --export`")
+        _export(session, folder, folder / WEIGHTS)
+        return
+    from ptypinn.cli.outputs import write_training
     from ptypinn.training.callbacks import CURVE
+
+    with session.run("pretrain", output, config, resume=resume) as (run, progress):
+        with run.timed("pretrain"), resume_hint(RESUME_HINT):
+            weights = pretrain(config, output_dir=run.path, progress=progress, resume=resume)
+        curve = learning_curve(run.file(CURVE), COLUMNS[1:])
+        write_training(run, "Weights of the unrolled solver", curve, seed=config.seed)
+        run.finish(seed=config.seed)
+    result = {"stage": "pretrain", "output_dir": folder, "weights": weights, "timings_s": run.timings_s}
+    session.print_result(result, [f"weights in {weights}"])
+
+
+def _export(session: Session, folder: Path, path: Path) -> None:
+    """Write the weights of the last checkpoint."""
     from ptypinn.training.checkpoints import CHECKPOINTS, LAST
     from ptypinn.training.export import export_weights
 
-    result: dict[str, object] = {"stage": "pretrain", "output_dir": folder}
-    if session.options.export:
-        with session.progress() as progress:
-            weights = export_weights(folder / CHECKPOINTS / LAST, folder / WEIGHTS, progress=progress)
-        session.tell({**result, "weights": weights}, [f"weights in {weights}"])
-        return
-    with session.run("pretrain", config, resume=session.options.resume) as (run, progress):
-        with run.timed("pretrain"), going_on_by(GOES_ON):
-            weights = pretrain(config, output_dir=run.path, progress=progress, resume=session.options.resume)
-        curve = learning_curve(run.file(CURVE), COLUMNS[1:])
-        write_training(run, "Weights of the learned solver", curve, seed=config.seed)
-        run.finish(seed=config.seed)
-    session.tell({**result, "weights": weights, "timings_s": run.timings_s}, [f"weights in {weights}"])
+    with session.progress() as progress:
+        weights = export_weights(folder / CHECKPOINTS / LAST, path, progress=progress)
+    session.print_result({"stage": "pretrain", "output_dir": folder, "weights": weights}, [f"weights in {weights}"])
 
 
-def run_finetune(session: Session) -> None:
-    """Fine-tune the learned solver's network on a scan."""
-    loading, config = session.config(LoadConfig), session.config(FinetuneConfig)
-    scan = load(session.options.scan, loading)
+def run_finetune(
+    session: Session,
+    scan: str,
+    output: OutputOptions,
+    loading: LoadConfig,
+    config: FinetuneConfig,
+    *,
+    resume: bool = False,
+) -> None:
+    """Adapt the unrolled solver's network to a scan, without any ground truth.
+
+    Args:
+        session: The call.
+        scan: Scan file, of any format that `ptypinn convert` reads.
+        output: Run folder.
+        loading: Reading of the scan.
+        config: Options of the fine-tuning.
+        resume: Continue an interrupted run.
+    """
+    from ptypinn.cli.outputs import input_record, write_training
+    from ptypinn.io.load_save import load
+
+    data = load(scan, loading)
     from ptypinn.models.model_file import load_weights
+    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.finetune import COLUMNS, finetune
     from ptypinn.training.callbacks import CURVE
 
-    with session.run("finetune", loading, config, resume=session.options.resume) as (run, progress):
-        with run.timed("finetune"), going_on_by(GOES_ON):
-            watch = Snapshots(run.path, session.options.scan)
-            resume = session.options.resume
-            weights = finetune(scan, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)
+    with session.run("finetune", output, loading, config, resume=resume) as (run, progress):
+        with run.timed("finetune"), resume_hint(RESUME_HINT):
+            watch = Snapshots(run.path, scan)
+            weights = finetune(data, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
         card = load_weights(weights).card
-        told, words = {name: card[name] for name in ("kept", "validation", "trained")}, _in_words(card)
-        inputs = {"scan": input_record(scan, session.options.scan)}
-        write_training(run, Path(scan.source).name, curve, inputs, config.seed, [f"{words[:1].upper()}{words[1:]}."])
-        run.finish(inputs=inputs, seed=config.seed, extra={"tuned": told})
-    result = {"stage": "finetune", "output_dir": run.path, "weights": weights, **told, "timings_s": run.timings_s}
-    session.tell(result, [words, f"weights in {weights}"])
+        outcome, sentence = {name: card[name] for name in ("kept", "validation", "trained")}, _outcome_sentence(card)
+        inputs, remark = {"scan": input_record(data, scan)}, f"{sentence[:1].upper()}{sentence[1:]}."
+        write_training(run, Path(data.source).name, curve, inputs, config.seed, [remark])
+        run.finish(inputs=inputs, seed=config.seed, extra={"tuned": outcome})
+    result = {"stage": "finetune", "output_dir": run.path, "weights": weights, **outcome, "timings_s": run.timings_s}
+    session.print_result(result, [sentence, f"weights in {weights}"])
 
 
-def _in_words(card: Mapping[str, Any]) -> str:
-    kept, validation = card["kept"], card["validation"]
-    compared = f"{validation['best']:.6g} per pixel after, {validation['start']:.6g} before"
-    if kept == "tuned":
-        return f"patterns that nothing fits are explained better: deviance {compared}"
-    return f"fine-tuning gained nothing, the weights it started from are kept: deviance {compared}"
+def _outcome_sentence(card: Mapping[str, Any]) -> str:
+    """Describe the outcome of a fine-tuning by the deviance of the validation patterns."""
+    validation = card["validation"]
+    deviances = f"{validation['best']:.6g} per pixel after, {validation['start']:.6g} before"
+    if card["kept"] == "tuned":
+        return f"validation patterns, which were never fitted, have a lower deviance: {deviances}"
+    return f"fine-tuning did not lower the deviance, the initial weights are written: {deviances}"

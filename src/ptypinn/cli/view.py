@@ -1,4 +1,4 @@
-"""`ptypinn view`."""
+"""The command `view`."""
 
 from __future__ import annotations
 
@@ -12,35 +12,41 @@ from ptypinn.errors import InputError
 
 EXTRA = ("starlette", "uvicorn")
 """Packages of the extra `view`."""
+GIB = 2**30
 
 
-def run_view(session: Session) -> None:
-    """Serve a page that shows runs, until interrupted."""
-    config = session.config(ViewConfig)
+def run_view(session: Session, run_or_folder: list[str], config: ViewConfig) -> None:
+    """Show runs in the browser: zoom, compare, look at single patterns, watch a run in progress.
+
+    Args:
+        session: The call.
+        run_or_folder: Run folders, folders of run folders, or reconstructions.
+        config: Options of the viewer.
+    """
     _require_extra()
     from ptypinn.viewer.run_index import RunIndex
     from ptypinn.viewer.server import create_app, open_socket, serve
 
-    index = RunIndex([Path(path) for path in session.options.run_or_folder])
+    index = RunIndex([Path(path) for path in run_or_folder])
     runs = index.runs()
-    with open_socket(config.host, config.port) as here:
-        port, key = here.getsockname()[1], secrets.token_urlsafe(16)
-        app = create_app(index, host=config.host, port=port, key=key, cache_bytes=int(config.cache_gib * 2**30))
+    with open_socket(config.host, config.port) as listener:
+        port, key = listener.getsockname()[1], secrets.token_urlsafe(16)
+        app = create_app(index, host=config.host, port=port, key=key, cache_bytes=int(config.cache_gib * GIB))
         page = f"run/{runs[0].id}" if len(runs) == 1 else ""
-        address = f"http://{_name(config.host)}:{port}/{page}?key={key}"
+        address = f"http://{_link_host(config.host)}:{port}/{page}?key={key}"
         lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} at {address}", "stop with Ctrl-C"]
         if config.host not in LOOPBACK:
-            lines.insert(1, "warning: whoever has this address sees the runs, and it travels unencrypted")
-        session.tell({"stage": "view", "url": address, "runs": len(runs)}, lines)
+            lines.insert(1, "warning: whoever has this address can read the runs, and it travels unencrypted")
+        session.print_result({"stage": "view", "url": address, "runs": len(runs)}, lines)
         if config.open_browser:
             import webbrowser
 
             webbrowser.open(address)
-        serve(app, here)
+        serve(app, listener)
 
 
-def _name(host: str) -> str:
-    """What to call an address in a link."""
+def _link_host(host: str) -> str:
+    """Return the host of a link to an address."""
     if host in EVERYWHERE:
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host

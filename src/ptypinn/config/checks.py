@@ -68,7 +68,7 @@ def require(config: object, name: str, condition: object, expected: str) -> None
         raise InputError(option_name(name), "", show_value(getattr(config, name)), expected)
 
 
-def require_min(config: object, minimum: float, *names: str) -> None:
+def require_min(config: object, minimum: int | float, *names: str) -> None:
     """Raise `InputError` where a field is below a minimum; None passes."""
     for name in names:
         value = getattr(config, name)

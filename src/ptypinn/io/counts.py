@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.crop import Window, cut, window_of

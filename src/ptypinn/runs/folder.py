@@ -171,7 +171,7 @@ class RunFolder:
             self.file(SNAPSHOT).unlink(missing_ok=True)
 
     def _products(self) -> set[tuple[Path, int, int]]:
-        """Return all files below the folder but the records, with inode and time: a file that is written again differs."""
+        """Return all files except the records, with inode and time: a file that is written again differs."""
         files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in RECORDS]
         return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
 

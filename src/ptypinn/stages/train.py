@@ -104,19 +104,22 @@ def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
 
 
 def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
-    """Return the arguments of the network: size and gridsize, and those options that it accepts."""
-    offered = {"size": scan.size, "gridsize": config.gridsize, "width": config.width, "inputs": config.inputs}
-    taken = inspect.signature(MODELS[config.model]).parameters
-    return {name: value for name, value in offered.items() if name in taken}
+    """Return all arguments of the network; an option that it does not declare is refused by name."""
+    options, declared = dict(config.model_options), list_options(config.model)
+    for name in ("width", "inputs"):
+        value = getattr(config, name)
+        if name in options:
+            raise InputError("--model-options", name, repr(options[name]), f"--{name}, an option of its own")
+        if name in declared:
+            options[name] = value
+        elif value != getattr(TrainConfig, name):
+            expected = f"options of the network {config.model}: {', '.join(sorted(declared)) or 'it has none'}"
+            raise InputError(f"--{name}", "", repr(value), expected)
+    return complete_hyperparameters(config.model, scan.size, config.gridsize, options)
 
 
 def _predictor(scan: ScanData, config: TrainConfig, energy: float) -> PatchPredictor:
-    if config.model not in MODELS:
-        raise InputError("--model", "", repr(config.model), f"one of {', '.join(sorted(MODELS))}")
-    try:
-        network = MODELS[config.model](**_hyperparameters(scan, config))
-    except ValueError as error:
-        raise InputError(scan.source, "counts", str(error), "patterns of a size that the network accepts") from None
+    network = build_network(config.model, _hyperparameters(scan, config), scan.source)
     scaler = IntensityScaler(compute_input_scale(energy, scan.size), config.trainable_log_scale)
     mask = to_fft_order(torch.from_numpy(scan.good))
     return PatchPredictor(network, scaler, torch.from_numpy(scan.require_probe()), mask, config.train_probe)

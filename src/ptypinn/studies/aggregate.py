@@ -14,7 +14,7 @@ from ptypinn.config.studies import StudyReportConfig
 from ptypinn.errors import InputError
 from ptypinn.metrics import phase_difference
 from ptypinn.metrics.comparison import Comparison
-from ptypinn.runs.jobs.job import reason_of
+from ptypinn.runs.jobs.job import describe_error
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
 from ptypinn.studies.twin_ambiguity import collect_limits
@@ -94,7 +94,7 @@ def aggregate(
             rows.append(summarise_run(run, folder.name))
             runs.append(run)
         except READ_ERRORS as error:
-            skipped.append(Skipped(str(folder), reason_of(error)))
+            skipped.append(Skipped(str(folder), describe_error(error)))
     if not runs:
         reasons = "; ".join(line.reason for line in skipped) or "no run folder in " + ", ".join(map(str, places))
         raise InputError("study report", "runs", reasons, "at least one finished run of a simulated scan")

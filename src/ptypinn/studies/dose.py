@@ -16,8 +16,8 @@ from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.errors import InputError
 from ptypinn.models.registry import list_models
-from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.runs.jobs.job import Job
+from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, average_points, check_study, fit_slopes, format_markdown
 from ptypinn.studies.scenario import load_profile
@@ -103,7 +103,7 @@ def dose_study(
         raise InputError("--solver", "", repr(config.solver), f"one of {', '.join(solvers)}")
     planned = {job.name: job for job in plan_jobs(config)}
     todo = [Job(name, job) for name, job in planned.items()]
-    done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, needs=REQUIRED, overwrite=overwrite, progress=progress)
+    done = run_jobs(run_dose_job, todo, folder / JOBS, jobs, required=REQUIRED, overwrite=overwrite, progress=progress)
     rows = [{"job": name, **_without_profile(planned[name]), **result} for name, result in done.results.items()]
     study = DoseStudy(config, rows, done.failures, done.skipped)
     write_json(folder / RESULT, study.as_json())

@@ -207,6 +207,8 @@ def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
 def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
     # The held-out half is the test set, so the other half has no validation set of its own.
     chosen = {field: values[name] for name, field in TRAIN.items()}
+    if config.width is None and "width" not in list_options(values["model"]):
+        del chosen["width"]  # the profile's is for the network of this package
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
     with rename_errors(TRAIN):
         return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)

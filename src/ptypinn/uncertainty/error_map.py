@@ -8,10 +8,11 @@ The variance of the complex transmission at pixel r is
   (`ptypinn.metrics.shot_noise`).
 - `s` is the fraction of the object's Fourier components that stand above that noise. A solver that stops early, or a
   network that smooths, leaves the others out of the picture, and their noise with them.
-- `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the amplitudes of a
-  far field by `sum abs(P dO)^2 / 2`, half of it being phase. An estimate that fits the noise in a fraction `s` of the
-  components leaves a residual of `N - s sum abs(P)^2 / (2 I)`, `N` being the counting noise; what is above that is an
-  error of the object (or of probe, positions, coherence). It is spread over the canvas with the probe's power.
+- `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the
+  amplitudes of a far field by `sum abs(P dO)^2 / 2`, half of it being phase. An estimate that fits the noise in a
+  fraction `s` of the components leaves a residual of `N - s sum abs(P)^2 / (2 I)`, `N` being the counting noise; what
+  is above that is an error of the object (or of probe, positions, coherence). It is spread over the canvas with the
+  probe's power.
 
 Both constants are measured on simulations, where the error is known (`benchmarks/uncertainty.py`).
 """
@@ -55,7 +56,7 @@ class Constants:
     noise: float
     """Weight of counting noise: the excess of a solver over the best possible."""
     misfit: float
-    """Weight of unexplained misfit: errors that change the patterns little, such as slow phases, exceed their misfit."""
+    """Weight of unexplained misfit: errors that change the patterns little, such as slow phases, exceed it."""
 
 
 QUASI_NEWTON = Constants(1.35, 2.75)

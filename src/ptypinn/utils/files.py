@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Write JSON atomically; return the path.
+    """Write indented JSON atomically; return the path.
 
     Raises:
         ValueError: For NaN and infinity.
@@ -49,8 +49,10 @@ def write_json(path: Path, content: Any) -> Path:
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "metrics.json", {"frc": 0.5}).read_text()
-        '{\\n  "frc": 0.5\\n}\\n'
+        ...     print(write_json(Path(folder) / "metrics.json", {"frc": 0.5}).read_text().strip())
+        {
+          "frc": 0.5
+        }
     """
     return write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 

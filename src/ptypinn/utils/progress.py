@@ -24,7 +24,7 @@ class TextStream(Protocol):
         """Flush the buffer."""
 
     def isatty(self) -> bool:
-        """Return True if a person is watching."""
+        """Return True for a terminal."""
 
 
 @runtime_checkable

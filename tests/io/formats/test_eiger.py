@@ -94,7 +94,7 @@ def test_all_bits_set_mean_an_invalid_pixel_in_the_whole_scan(tmp_path, experime
 
 
 def test_an_overflow_that_no_look_beforehand_found_is_an_error(tmp_path, experiment, table, monkeypatch):
-    monkeypatch.setattr("ptypinn.data.derived_counts.SAMPLED", 2)
+    monkeypatch.setattr("ptypinn.io.derived_counts.SAMPLED", 2)
     scan = load(write(tmp_path / "run", experiment, frames=overflow), options(table, memory_budget_gib=1e-9))
     scan.counts[:4]
     with pytest.raises(InputError, match=r"an overflow at pattern 4, pixel \(4, 7\).*--memory-budget-gib"):

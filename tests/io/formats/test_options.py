@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import JoinedCounts, LazyCounts, join
+from ptypinn.io.lazy_counts import JoinedCounts, LazyCounts, join
 from ptypinn.data.orientation import Orientation
 from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError

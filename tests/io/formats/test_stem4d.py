@@ -8,7 +8,7 @@ import pytest
 from scipy import constants
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import MappedCounts
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import detect_format, load

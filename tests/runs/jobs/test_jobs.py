@@ -1,4 +1,4 @@
-"""Jobs: finished ones are kept, failures stay alone, dead processes are named, an interruption can be gone on from."""
+"""Jobs: finished ones are skipped, failures stop no others, dead processes are named, interruptions can be resumed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
+from ptypinn.runs.jobs.job import DONE_FILE, Job
 from ptypinn.runs.jobs.run import run_jobs
-from ptypinn.runs.jobs.job import MARK, Job
 
-HERE = JobsConfig(workers=0)
+SERIAL = JobsConfig(workers=0)
 WORK = """
 import os, time
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ if __name__ == "__main__":
     from ptypinn.runs.jobs.run import run_jobs
     from ptypinn.runs.jobs.job import Job
     import sweep_work
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells switch off for what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells disable it for background processes
     jobs = [Job(f"n{k}", sweep_work.Number(float(k), what)) for k, what in enumerate(sys.argv[2:])]
     run_jobs(sweep_work.work, jobs, Path(sys.argv[1]), JobsConfig(workers=2))
 """
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Sweep:
-    """The work of these tests, and where it is done."""
+    """The job function of these tests, and the folder of the jobs."""
 
     module: object
     folder: object
@@ -70,7 +70,7 @@ class Sweep:
     def jobs(self, *kinds):
         return [Job(f"n{k}", self.module.Number(float(k), kind)) for k, kind in enumerate(kinds)]
 
-    def run(self, jobs, config=HERE, **options):
+    def run(self, jobs, config=SERIAL, **options):
         return run_jobs(self.module.work, jobs, self.folder, config, **options)
 
     def calls(self):
@@ -100,9 +100,9 @@ def test_finished_jobs_are_skipped_and_their_results_kept(sweep):
     assert sweep.run(sweep.jobs("write"), overwrite=True).skipped == 0
     assert sweep.calls()[-1] == 0.0
     assert (sweep.folder / "n0" / "number.txt").read_text() == "0.0"
-    mark = json.loads((sweep.folder / "n0" / MARK).read_text())
-    assert mark["config"] == {"value": 0.0, "what": "write"}
-    assert mark["result"]["nan"] is None
+    record = json.loads((sweep.folder / "n0" / DONE_FILE).read_text())
+    assert record["config"] == {"value": 0.0, "what": "write"}
+    assert record["result"]["nan"] is None
 
 
 def test_a_failure_stays_alone_and_is_named_with_its_reason(sweep):
@@ -128,9 +128,9 @@ def test_another_configuration_is_refused_by_name(sweep):
 
 
 @pytest.mark.parametrize("damage", ["", "{", "{}", '{"result": 3}'])
-def test_a_damaged_mark_is_no_mark(sweep, damage):
+def test_a_damaged_record_does_not_count(sweep, damage):
     sweep.run(sweep.jobs("write"))
-    (sweep.folder / "n0" / MARK).write_text(damage)
+    (sweep.folder / "n0" / DONE_FILE).write_text(damage)
     assert sweep.run(sweep.jobs("write")).skipped == 0
     assert sweep.names() == ["n0"]
 
@@ -143,29 +143,29 @@ def test_names_are_those_of_folders_and_differ(sweep, names):
 
 def test_progress_counts_what_was_done_before_and_what_failed(sweep):
     sweep.run(sweep.jobs("write"))
-    seen = []
+    reports = []
     with pytest.warns(UserWarning, match="n2"):
         sweep.run(
             sweep.jobs("write", "write", "fail"),
-            progress=lambda stage, done, total, /, **figures: seen.append((stage, done, total, figures)),
+            progress=lambda stage, done, total, /, **figures: reports.append((stage, done, total, figures)),
         )
-    assert seen == [("jobs", 1, 3, {}), ("jobs", 2, 3, {}), ("jobs", 3, 3, {"failed": 1.0})]
+    assert reports == [("jobs", 1, 3, {}), ("jobs", 2, 3, {}), ("jobs", 3, 3, {"failed": 1.0})]
 
 
 def test_a_pool_limits_threads_and_survives_a_process_that_dies(sweep):
-    with pytest.warns(UserWarning, match="job n[12] failed") as told:
+    with pytest.warns(UserWarning, match="job n[12] failed") as caught:
         done = sweep.run(sweep.jobs("write", "die", "fail", "write"), JobsConfig(workers=2, threads=1))
     assert sorted(done.results) == ["n0", "n3"]
     assert "its process died" in done.failures["n1"]
     assert "ValueError" in done.failures["n2"]
-    assert len(told) == 2
+    assert len(caught) == 2
     assert {result["omp"] for result in done.results.values()} == {"1"}
     assert {result["threads"] for result in done.results.values()} == {1}
     assert os.getpid() not in {result["pid"] for result in done.results.values()}
     assert sweep.names() == ["n0", "n2.failed.txt", "n3"]
 
 
-def test_an_interruption_stops_at_once_and_the_next_call_goes_on(sweep):
+def test_an_interruption_stops_at_once_and_the_next_call_resumes(sweep):
     script = sweep.folder.parent / "sweep_work.py"
     command = [sys.executable, str(script), str(sweep.folder), "write", "wait", "wait", "write"]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -175,19 +175,19 @@ def test_an_interruption_stops_at_once_and_the_next_call_goes_on(sweep):
     os.killpg(running.pid, signal.SIGINT)
     assert running.wait(20) != 0
     assert sweep.names() == ["n0"]
-    gone_on = sweep.run([sweep.jobs("write", "wait", "wait", "write")[k] for k in (0, 3)])
-    assert gone_on.skipped == 1
-    assert gone_on.results["n3"]["double"] == 6.0
+    resumed = sweep.run([sweep.jobs("write", "wait", "wait", "write")[k] for k in (0, 3)])
+    assert resumed.skipped == 1
+    assert resumed.results["n3"]["double"] == 6.0
 
 
 def test_jobs_run_on_a_dask_cluster(sweep):
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster:
-        there = JobsConfig(scheduler=cluster.scheduler_address)
+        remote = JobsConfig(scheduler=cluster.scheduler_address)
         with pytest.warns(UserWarning, match="job n1 failed: ValueError"):
-            done = sweep.run(sweep.jobs("write", "fail", "write"), there)
-        again = sweep.run(sweep.jobs("write", "write", "write"), there, overwrite=True)
+            done = sweep.run(sweep.jobs("write", "fail", "write"), remote)
+        again = sweep.run(sweep.jobs("write", "write", "write"), remote, overwrite=True)
     assert list(done.results) == ["n0", "n2"]
     assert sweep.names() == ["n0", "n1", "n2"]
     assert list(again.results) == ["n0", "n1", "n2"]
@@ -204,9 +204,9 @@ def test_a_cluster_that_is_not_there_is_one_line(sweep, monkeypatch):
     pytest.importorskip("distributed", reason="the extra dask is not installed")
     monkeypatch.setattr("ptypinn.runs.jobs.workers.CONNECT_S", 0.5)
     for address in ("tcp://127.0.0.1:9", "nowhere"):
-        with pytest.raises(InputError, match=r"--scheduler: found .*does not answer") as refused:
+        with pytest.raises(InputError, match=r"--scheduler: found .*does not answer") as error_info:
             sweep.run(sweep.jobs("write"), JobsConfig(scheduler=address))
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(error_info.value)
     assert not sweep.folder.exists()
 
 

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.derived_counts import without_marked
-from ptypinn.data.lazy_counts import join
+from ptypinn.io.derived_counts import without_marked
+from ptypinn.io.lazy_counts import join
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import MappedCounts
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError

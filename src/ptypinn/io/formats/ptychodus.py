@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.derived_counts import PickedCounts
+from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import join
+from ptypinn.io.lazy_counts import join
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.lazy_counts import MappedCounts
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts

@@ -10,7 +10,7 @@ MAX_RINGS, MAX_POINTS = 40, 2000
 TOLERANCES_PX = (0.4, 1.0, 2.5, 6.0)
 """Largest distance between a contour and its simplification, tried in turn."""
 
-Polygon = Float64[np.ndarray, "points 2"]
+Polygon = Float64[np.ndarray, "_ 2"]
 
 
 def contour_path(mask: Bool[np.ndarray, "y x"]) -> str:

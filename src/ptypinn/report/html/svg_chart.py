@@ -10,7 +10,7 @@ from markupsafe import escape
 
 from ptypinn.report.figures.ticks import decade_label, log_values, round_values, tick_labels
 
-FONT_PX, TICK_PX = 10, 9
+FONT_PX, TICK_PX = 10.0, 9.0
 CHARACTER = 0.6
 """Mean width of a character over the size of the font, rounded up so that labels never touch."""
 PADDING, ROW = 8.0, 14.0

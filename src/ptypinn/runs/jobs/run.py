@@ -1,4 +1,4 @@
-"""Many independent jobs: finished ones are skipped, one that fails stops no other, and a stopped sweep goes on."""
+"""Run many independent jobs: finished jobs are skipped, a failure does not stop the others, a stopped sweep resumes."""
 
 from __future__ import annotations
 
@@ -12,96 +12,102 @@ from typing import Any
 
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
-from ptypinn.runs.jobs.job import Job, Task, Work, finished_result, sweep_up
-from ptypinn.runs.jobs.workers import backend
+from ptypinn.runs.jobs.job import Job, JobFunction, Task, clean_up, load_result
+from ptypinn.runs.jobs.workers import choose_backend
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import number
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a sweep of jobs made."""
+class JobResults:
+    """Results and failures of a sweep of jobs."""
 
     results: dict[str, dict[str, Any]]
     """Results by name of the job, in the order of the jobs."""
     failures: dict[str, str]
-    """Reasons of the jobs that failed, by name."""
+    """Error messages of the failed jobs, by name."""
     skipped: int
-    """Jobs that were finished before."""
+    """Number of jobs that were finished before."""
 
     def require_all(self) -> dict[str, dict[str, Any]]:
-        """The results.
+        """Return the results of all jobs.
 
         Raises:
-            InputError: Where a job failed; names every one, with its reason.
+            InputError: Where a job failed; the message names every failed job with its reason.
         """
         if self.failures:
             total = len(self.results) + len(self.failures)
-            told = "; ".join(f"{name} ({reason})" for name, reason in self.failures.items())
-            found = f"{len(self.failures)} of {total} that failed: {told}"
-            raise InputError("jobs", "", found, "all to finish; the same command runs only these again")
+            reasons = "; ".join(f"{name} ({reason})" for name, reason in self.failures.items())
+            actual = f"{len(self.failures)} of {total} that failed: {reasons}"
+            raise InputError("jobs", "", actual, "all to finish; the same command repeats only these")
         return self.results
 
 
 def run_jobs(
-    work: Work,
+    function: JobFunction,
     jobs: Sequence[Job],
     folder: str | Path,
     config: JobsConfig | None = None,
     *,
-    needs: Collection[str] = (),
+    required: Collection[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Finished:
-    """Run jobs on a pool of processes here, or on a Dask cluster.
+) -> JobResults:
+    """Run jobs on a local pool of processes, or on a Dask cluster.
 
-    Every job writes into `folder / job.name`. A job that is finished there is skipped; one that fails leaves
-    `NAME.failed.txt` with its traceback, and the others go on. An interruption stops at once; the next call goes on.
-    A script that calls this with a pool needs the usual `if __name__ == "__main__":`, since its workers import it.
+    Every job writes into `folder / job.name`. A finished job is skipped; a failed one leaves `NAME.failed.txt` with its
+    traceback, and the others continue. An interruption stops at once; the next call resumes.
+    A script that uses a pool must call this below `if __name__ == "__main__":`, since its workers import the script.
 
     Args:
-        work: A function of a module, which workers can import.
-        jobs: What to do; names must differ.
-        folder: Where the jobs write; on a cluster, a folder that all its machines see.
+        function: Function of a module, which workers can import.
+        jobs: The jobs, with different names.
+        folder: Output folder; on a cluster, a folder that all its machines can access.
         config: Processes, threads, cluster.
-        needs: Figures that a result must have, finite; a job whose result lacks one is not finished.
-        overwrite: Run finished jobs again too.
-        progress: Told how many jobs are done and how many of them failed, as the stage `jobs`.
+        required: Names of figures that a result must have, finite; a job without one of them is not finished.
+        overwrite: Repeat finished jobs too.
+        progress: Receives the number of finished and of failed jobs, as the stage `jobs`.
 
     Raises:
         InputError: Where a finished job has other settings, or the cluster cannot be reached.
     """
-    config, place, report = config or JobsConfig(), Path(folder).resolve(), progress or silent
+    config, folder, report = config or JobsConfig(), Path(folder).resolve(), progress or silent
     _check_names(jobs)
-    kept = {} if overwrite else {job.name: finished_result(place, job) for job in jobs}
-    done = {name: result for name, result in kept.items() if result is not None and not _lacking(result, needs)}
-    waiting, skipped = [Task(work, job, place, config.threads) for job in jobs if job.name not in done], len(done)
-    failures: dict[str, str] = {}
+    results = {} if overwrite else _load_results(jobs, folder, required)
+    tasks = [Task(function, job, folder, config.threads) for job in jobs if job.name not in results]
+    skipped, failures = len(results), dict[str, str]()
     report("jobs", skipped, len(jobs))
-    if waiting:
-        run = backend(config)
-        place.mkdir(parents=True, exist_ok=True)
-        sweep_up(place, [task.job.name for task in waiting])
-        with closing(run(waiting)) as ended:
-            for name, outcome in ended:
-                lacking = _lacking(outcome.result, needs)
-                if outcome.failure or lacking:
-                    failures[name] = outcome.failure or f"its result has no finite {', '.join(lacking)}"
+    if tasks:
+        run_tasks = choose_backend(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        clean_up(folder, [task.job.name for task in tasks])
+        with closing(run_tasks(tasks)) as outcomes:
+            for name, outcome in outcomes:
+                missing = _list_missing(outcome.result, required)
+                if outcome.failure or missing:
+                    failures[name] = outcome.failure or f"its result has no finite {', '.join(missing)}"
                     warnings.warn(f"job {name} failed: {failures[name]}", stacklevel=2)
                 else:
-                    done[name] = outcome.result
+                    results[name] = outcome.result
                 figures = {"failed": float(len(failures))} if failures else {}
-                report("jobs", len(done) + len(failures), len(jobs), **figures)
-    return Finished({job.name: done[job.name] for job in jobs if job.name in done}, failures, skipped)
+                report("jobs", len(results) + len(failures), len(jobs), **figures)
+    return JobResults({job.name: results[job.name] for job in jobs if job.name in results}, failures, skipped)
 
 
-def _lacking(result: Mapping[str, Any], needs: Collection[str]) -> list[str]:
-    """Figures that a result must have and has not."""
-    return [name for name in needs if number(result.get(name)) is None]
+def _load_results(jobs: Sequence[Job], folder: Path, required: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Load the results of the finished jobs that have all required figures."""
+    results = {job.name: load_result(folder, job) for job in jobs}
+    finished = {name: result for name, result in results.items() if result is not None}
+    return {name: result for name, result in finished.items() if not _list_missing(result, required)}
+
+
+def _list_missing(result: Mapping[str, Any], required: Collection[str]) -> list[str]:
+    """Return the names of required figures that a result does not have."""
+    return [name for name in required if number(result.get(name)) is None]
 
 
 def _check_names(jobs: Sequence[Job]) -> None:
     names = [job.name for job in jobs]
-    wrong = [name for name in names if not re.fullmatch(r"[\w+-]+", name) or names.count(name) > 1]
-    if wrong:
-        raise InputError("jobs", "name", repr(wrong[0]), "different names of letters, digits, _, + and -")
+    invalid = [name for name in names if not re.fullmatch(r"[\w+-]+", name) or names.count(name) > 1]
+    if invalid:
+        raise InputError("jobs", "name", repr(invalid[0]), "different names of letters, digits, _, + and -")

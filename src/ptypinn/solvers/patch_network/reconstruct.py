@@ -138,9 +138,7 @@ def _with_probe(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> S
     if not from_bundle:
         return scan
     factor = 1.0
-    if (
-        config.probe_source == "auto" and scan.probe is not None
-    ):  # the shape was learned, the exposure is the scan's own
+    if config.probe_source == "auto" and scan.probe is not None:  # shape of the model, photons of the scan
         factor = math.sqrt(
             float(probe_photons(torch.from_numpy(calibrate_probe(scan).require_probe())) / probe_photons(bundle.probe))
         )

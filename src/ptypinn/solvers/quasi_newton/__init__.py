@@ -1,1 +1,1 @@
-"""The iterative solver: preconditioned quasi-Newton steps on the likelihood of the counts."""
+"""The quasi-Newton solver: preconditioned L-BFGS steps on the likelihood of the counts."""

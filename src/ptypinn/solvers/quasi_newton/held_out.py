@@ -1,4 +1,4 @@
-"""Held-out pixels: a sparse lattice of each pattern that no iteration fits, so that its loss shows when noise is fitted."""
+"""Held-out pixels: a sparse lattice of each pattern that no iteration fits; its loss rises when noise is fitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of the quasi-Newton solver: L-BFGS steps with a line search, until the loss or the held-out pixels stop it."""
+"""L-BFGS steps with a line search, until the loss or the held-out pixels stop them."""
 
 from __future__ import annotations
 

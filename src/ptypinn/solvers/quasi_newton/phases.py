@@ -30,7 +30,7 @@ REFRESH_INTERVAL = 10
 def solve_problem(
     problem: QuasiNewtonProblem, progress: Progress, watch: IterateCallback[QuasiNewtonResult] | None = None
 ) -> QuasiNewtonResult:
-    """Run all phases: object and probe, positions where asked for, and from the data's own start a finish on all pixels.
+    """Run all phases: object and probe, positions where asked for, and without an initial object a last one on all pixels.
 
     Args:
         problem: The scan and the options.
@@ -82,7 +82,7 @@ class _Run:
         return point
 
     def finish(self, start: Unknowns, point: Unknowns) -> Unknowns:
-        """Take in the held-out pixels: afresh from the start after a short solve, by a few iterations after a long one."""
+        """Take in the held-out pixels: afresh from the start after a short solve, by a few iterations otherwise."""
         fresh = self.trace.stopped == "held-out loss" and self.trace.best_iteration <= MAX_FRESH_FINISH
         point, iterations = (start, self.trace.best_iteration) if fresh else (point, FINISH_ITERATIONS)
         positions = self.problem.options.refine_positions

@@ -3,9 +3,10 @@
 The first level divides by the illumination: a change of the object costs as many photons as illuminate it. It also
 damps fine detail by the expected smoothness of objects, so that the sample comes before the counting noise, which is
 fine-grained; detail that the data demand still comes, later. The second level corrects slow phases, which the first
-treats as any other: one pattern hardly determines a phase that varies slowly across its probe. The curvature for a phase ripple
-of wave number k falls as `(k w)**2`, w being the rms half-width of the probe's power: a uniform phase changes no
-pattern and a slow one only shifts it a little. So the smooth part of the phase gradient is amplified by its inverse.
+treats as any other: one pattern hardly determines a phase that varies slowly across its probe. The curvature for a
+phase ripple of wave number k falls as `(k w)**2`, w being the rms half-width of the probe's power: a uniform phase
+changes no pattern and a slow one only shifts it a little. So the smooth part of the phase gradient is amplified by its
+inverse.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def scale_to_power(probe: Probe, photons: float) -> Probe:
 
 
 def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
-    """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts for any c."""
+    """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts."""
     if point.probe is None:
         return point
     factor = float(torch.sqrt(photons / probe_photons(point.probe)))

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from ptypinn.data.derived_counts import PickedCounts
+from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.illumination import compute_illumination

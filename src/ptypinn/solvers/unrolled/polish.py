@@ -1,4 +1,4 @@
-"""Polish: quasi-Newton iterations recover what the rounds have missed, rounds remove the noise that they have fitted."""
+"""Polish: quasi-Newton iterations recover what the rounds have missed, rounds remove the noise that those fit."""
 
 from __future__ import annotations
 

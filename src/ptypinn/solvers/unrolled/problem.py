@@ -29,9 +29,9 @@ EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object: that of textured ones."""
 KNOWN_PROBE_CAP = 1600.0
 """Largest amplification of slow phases with a known probe and uniform illumination: of those that vary over 40
-half-widths of the probe, so that a few passes suffice on much larger canvases. An unknown probe takes steadier steps."""
+half-widths of the probe, so that a few passes suffice on much larger canvases. An unknown probe takes smaller steps."""
 HELD_OUT_PERIOD = 50
-"""One pixel in this many is held out: the choice is between few iterates, and every pixel held out is lost to the fit."""
+"""One pixel in this many is held out: the choice is between few iterates, and each of them is lost to the fit."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ PROBE_ROUNDS = 36
 MIN_ROUNDS, MAX_ROUNDS = 6, 20
 """Rounds with a known probe: at low dose, and at high dose."""
 LOW_DOSE, GROWTH_EXPONENT = 100.0, 0.15
-"""Photons per object pixel up to which `MIN_ROUNDS` suffice, and the power of the dose with which rounds grow in number.
+"""Photons per object pixel up to which `MIN_ROUNDS` suffice, and the power of the dose with which their number grows.
 Measured on structured objects: with 100 photons per pixel errors are least after 4 to 10 rounds and then rise, with 1e4
 after 11 to 20, with 1e5 they still fall after 17."""
 HIGH_DOSE = 5000.0

@@ -23,12 +23,12 @@ import torch
 
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import digest_of, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.runs.jobs.job import Job
+from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.solvers.quasi_newton.preconditioner import rms_half_width
 from ptypinn.solvers.unrolled.global_start import Moments, compute_global_start, digest_scan, measure_moments
 from ptypinn.solvers.unrolled.problem import UnrolledOptions

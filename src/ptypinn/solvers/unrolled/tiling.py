@@ -198,8 +198,8 @@ def plan_tiles(
     Raises:
         InputError: Where the memory does not suffice for the smallest tiles, or for the canvas.
     """
-    if tiling.window_px is not None:
-        return tile_canvas(corners, scan.size, extent, tiling.window_px, halo)
+    if tiling.tile_px is not None:
+        return tile_canvas(corners, scan.size, extent, tiling.tile_px, halo)
     counts_bytes = scan.counts.nbytes if isinstance(scan.counts, np.ndarray) else 0
     budget = int(tiling.memory_gib * GIB)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.lazy_counts import LazyCounts
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.errors import InputError
 
 COUNTS = np.random.default_rng(0).integers(0, 60000, (40, 8, 8)).astype(np.uint16)
