@@ -28,7 +28,7 @@ from ptypinn.report.figures.mask_contour import MAX_POINTS, contour_path
 from ptypinn.report.figures.panels import encode_png, make_panel
 from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.html.patterns_section import position_map
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)
 images = arrays.arrays(np.float32, shapes, elements=st.floats(-5, 5, width=32))
@@ -142,7 +142,7 @@ def test_scale_bars_are_round_and_fit(width, pixel):
 
 
 def test_lengths_take_the_prefix_that_suits_them():
-    assert [metres(x) for x in (2e-6, 1e-9, 4.5e-11, 0.02)] == ["2 µm", "1 nm", "45 pm", "20 mm"]
+    assert [format_length(x) for x in (2e-6, 1e-9, 4.5e-11, 0.02)] == ["2 µm", "1 nm", "45 pm", "20 mm"]
 
 
 def test_limits_ignore_gaps_and_never_coincide():

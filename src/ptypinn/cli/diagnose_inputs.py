@@ -53,7 +53,9 @@ class SortedPaths:
     """Model file."""
 
 
-def find_diagnose_inputs(paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()) -> Iterator[DiagnoseInput]:
+def find_diagnose_inputs(
+    paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()
+) -> Iterator[DiagnoseInput]:
     """Reconstructions one after another, each with its scan and its model.
 
     A scan or a model that is given belongs to all of them; otherwise they are looked for where the run has recorded

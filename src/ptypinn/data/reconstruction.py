@@ -178,9 +178,9 @@ class Reconstruction:
         return object_figure(self, title)
 
     def __repr__(self) -> str:
-        from ptypinn.report.text.repr_text import recon_line
+        from ptypinn.data.repr_text import describe_reconstruction
 
-        return recon_line(self)
+        return describe_reconstruction(self)
 
     def _repr_html_(self) -> str:
         from ptypinn.report.html.cards import recon_card, render_card

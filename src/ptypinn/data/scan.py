@@ -138,9 +138,9 @@ class ScanData:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        from ptypinn.report.text.repr_text import scan_line
+        from ptypinn.data.repr_text import describe_scan
 
-        return scan_line(self)
+        return describe_scan(self)
 
     def _repr_html_(self) -> str:
         from ptypinn.report.html.cards import render_card, scan_card

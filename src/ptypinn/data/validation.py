@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ptypinn.config.load import MAX_CANVAS_PIXELS
 from ptypinn.errors import InputError
 
 if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
-
-MAX_CANVAS_PIXELS = 16384**2
-"""Default maximum size of the canvas; a larger one is mostly a mistaken unit of the positions."""
 
 SQUARE = "square patterns; --crop_px cuts them so"
 EVEN = "an even edge of at least 8 pixels; --crop_px cuts it so"

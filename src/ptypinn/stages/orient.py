@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex64, Float64
 
-from ptypinn.config.load import LEAST_PATTERNS, InfoConfig
+from ptypinn.config.load import MIN_PATTERNS, InfoConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.grouping import nearest
 from ptypinn.data.near_field import require_far_field
@@ -151,8 +151,8 @@ def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress 
     Raises:
         InputError: Where the scan has too few patterns or is near-field.
     """
-    if scan.n_patterns < LEAST_PATTERNS:
-        found, expected = f"{scan.n_patterns} patterns", f"at least {LEAST_PATTERNS} to tell the orientation by"
+    if scan.n_patterns < MIN_PATTERNS:
+        found, expected = f"{scan.n_patterns} patterns", f"at least {MIN_PATTERNS} to tell the orientation by"
         raise InputError(scan.source, "--orient", found, expected)
     require_far_field(scan)
     some = _middle(scan, config.orient_patterns)

@@ -15,7 +15,7 @@ from jaxtyping import Complex64
 
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 from ptypinn.viewer.picture import Picture, open_layers
 from ptypinn.viewer.picture_file import ILLUMINATION, OBJECT, QUOTIENT, PictureFile
 
@@ -125,7 +125,7 @@ def _require_same_pixels(one: PictureFile, other: PictureFile) -> None:
     if first is None or second is None:
         return  # where a pixel size is unknown, the grids count as equal
     if abs(second / first - 1) * max(*one.shape, *other.shape) > MAX_OFFSET_PX:
-        sizes = f"{metres(first, 4)} and {metres(second, 4)}"
+        sizes = f"{format_length(first, 4)} and {format_length(second, 4)}"
         raise InputError("difference", "pixel size", sizes, "runs whose pixels are equal")
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 
 from ptypinn.report.figures.ticks import decade_label, round_values, tick_labels
-from ptypinn.report.text.metric_labels import digits_of
+from ptypinn.utils.number_format import format_number
 
 AMPLITUDE_MAP = "viridis"
 """Default colour map of amplitudes and of other quantities from zero upwards."""
@@ -85,7 +85,7 @@ class ColourScale:
     @property
     def ends(self) -> tuple[str, str]:
         """The values at the ends in three digits, without the unit; the counts themselves for logarithms."""
-        low, high = (digits_of(10**value if self.decades else value, 3) for value in self.limits)
+        low, high = (format_number(10**value if self.decades else value, 3) for value in self.limits)
         return low, high
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.style import escape_mathtext, new_figure, style_axes
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def needs_log_scale(values: np.ndarray) -> bool:
 
 def resolution_text(frc: RingCorrelation, pixel_size_m: float | None) -> str:
     """Return the resolution in words, in metres too where the pixel size is given."""
-    length = "" if pixel_size_m is None else f" = {metres(frc.half_bit_px * pixel_size_m)}"
+    length = "" if pixel_size_m is None else f" = {format_length(frc.half_bit_px * pixel_size_m)}"
     if frc.half_bit_reaches_nyquist:
         return f"Resolution limited by the pixel: {frc.half_bit_px:.2f} px{length} full period"
     return f"Half-bit resolution: {frc.half_bit_px:.2f} px{length} full period"

@@ -39,7 +39,7 @@ from ptypinn.report.figures.images import (
 )
 from ptypinn.report.figures.mask_contour import contour_path
 from ptypinn.report.figures.ticks import scale_bar
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 
 LEVELS = 255
 """Colours of a panel; the last index stands for pixels without a value."""
@@ -203,4 +203,4 @@ def describe_extent(height_px: float, width_px: float, pixel_size_m: float | Non
     """
     if pixel_size_m is None:
         return f"{width_px:.0f} × {height_px:.0f} px"  # noqa: RUF001 - a sign for people
-    return f"{metres(width_px * pixel_size_m)} × {metres(height_px * pixel_size_m)}"  # noqa: RUF001
+    return f"{format_length(width_px * pixel_size_m)} × {format_length(height_px * pixel_size_m)}"  # noqa: RUF001

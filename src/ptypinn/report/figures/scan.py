@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, phase_scale, turn_scale
 from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, show_image
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 from ptypinn.report.text.orientation import in_words
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def info_figure(info: ScanInfo) -> Figure:
 
 def _title(info: ScanInfo) -> str:
     scan = info.scan
-    pixel = "" if scan.pixel_size_m is None else f", object pixel {metres(scan.pixel_size_m)}"
+    pixel = "" if scan.pixel_size_m is None else f", object pixel {format_length(scan.pixel_size_m)}"
     return f"{scan.source}: {scan.n_patterns} patterns of {scan.size} x {scan.size} pixels{pixel}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ptypinn.report.text.metric_labels import metres, power_of_ten
+from ptypinn.utils.number_format import format_length, format_power_of_ten
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Distances of neighbouring round numbers, times a power of ten."""
@@ -73,12 +73,12 @@ def decade_label(logarithm: float) -> str:
     >>> decade_label(2.0), decade_label(4.0)
     ('100', '10⁴')
     """
-    return power_of_ten(round(logarithm)) if abs(logarithm) > MAX_PLAIN_DECADE else f"{10**logarithm:g}"
+    return format_power_of_ten(round(logarithm)) if abs(logarithm) > MAX_PLAIN_DECADE else f"{10**logarithm:g}"
 
 
 def _without_exponent(text: str) -> str:
     mantissa, _, power = text.partition("e")
-    return f"{mantissa}×{power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
+    return f"{mantissa}×{format_power_of_ten(int(power))}" if power else text  # noqa: RUF001 - a sign for people
 
 
 def scale_bar(width_px: int, pixel_size_m: float | None) -> tuple[float, str]:
@@ -97,4 +97,4 @@ def scale_bar(width_px: int, pixel_size_m: float | None) -> tuple[float, str]:
     length = decade * max(step for step in (1.0, 2.0, 5.0) if step * decade <= target * (1 + ROUNDING))
     if pixel_size_m is None:
         return float(max(length, 1.0)), f"{max(length, 1.0):.0f} px"
-    return float(length / pixel), metres(length)
+    return float(length / pixel), format_length(length)

@@ -21,7 +21,7 @@ from ptypinn.report.figures.display import choose_binning, find_visible_region, 
 from ptypinn.report.figures.images import ScaledImage, mode_photons, object_images, probe_images
 from ptypinn.report.figures.panels import Panel, Titled, describe_extent, make_panel
 from ptypinn.report.html.page import TEMPLATES, templates
-from ptypinn.report.text import repr_text
+from ptypinn.data import repr_text
 
 THUMBNAIL_PX = 192
 """Longest edge of a picture."""
@@ -77,10 +77,10 @@ def recon_card(recon: Reconstruction) -> Card:
     """Return amplitude and phase of the object, small, with its facts."""
     height, width = map(float, recon.object.shape)
     facts = [
-        ("object", f"{repr_text.size_of(recon.object)} px"),
+        ("object", f"{repr_text.describe_size(recon.object)} px"),
         ("field", describe_extent(height, width, recon.pixel_size_m)),
-        ("pixel", repr_text.pixel_of(recon.pixel_size_m).removeprefix("pixels of ")),
-        ("probe", repr_text.modes_of(recon.probe).replace(" probe ", " ")),
+        ("pixel", repr_text.describe_pixel(recon.pixel_size_m).removeprefix("pixels of ")),
+        ("probe", repr_text.describe_modes(recon.probe).replace(" probe ", " ")),
         ("positions", f"{len(recon.positions_px)}"),
         *repr_text.headlines(recon),
     ]
@@ -92,16 +92,16 @@ def scan_card(scan: ScanData) -> Card:
     """Return one pattern, the positions and the strongest probe mode, small, with the facts of the scan."""
     height, width = (float(span) + scan.size for span in np.ptp(scan.positions_px, axis=0))
     facts = [
-        ("patterns", repr_text.patterns_of(scan).replace(" patterns of", ",")),
+        ("patterns", repr_text.describe_patterns(scan).replace(" patterns of", ",")),
         ("field", describe_extent(height, width, scan.pixel_size_m)),
-        ("pixel", repr_text.pixel_of(scan.pixel_size_m).removeprefix("pixels of ")),
-        ("energy", repr_text.energy_of(scan) or "unknown"),
-        ("probe", repr_text.probe_of(scan).replace(" probe ", " ")),
+        ("pixel", repr_text.describe_pixel(scan.pixel_size_m).removeprefix("pixels of ")),
+        ("energy", repr_text.describe_energy(scan) or "unknown"),
+        ("probe", repr_text.describe_probe(scan).replace(" probe ", " ")),
     ]
     if bad := int(np.sum(~scan.good)):
         facts.append(("masked", f"{bad} of {scan.good.size} pixels"))
     if scan.truth is not None:
-        facts.append(("truth", f"{repr_text.size_of(scan.truth)} px"))
+        facts.append(("truth", f"{repr_text.describe_size(scan.truth)} px"))
     pictures, remarks = _pattern_panel(scan)
     pictures = [*pictures, draw_dots(scan.positions_px + scan.size / 2, scan.pixel_size_m)]
     if scan.probe is not None:

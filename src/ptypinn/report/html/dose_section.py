@@ -13,7 +13,7 @@ from ptypinn.report.figures.display import VisibleRegion
 from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, make_panel
 from ptypinn.report.html.page_elements import Cell, Facts, Figures, Section, cell_of
 from ptypinn.report.html.patterns_section import photons_image
-from ptypinn.report.text.metric_labels import digits_of, metres
+from ptypinn.utils.number_format import format_number, format_length
 
 RECOMMENDED_OVERLAP = 0.6
 """Linear overlap that is commonly recommended; a smaller one is remarked on."""
@@ -54,7 +54,7 @@ def _dose_facts(recon: Reconstruction, fit: DataFit | None, region: VisibleRegio
         photons = fit.per_pattern_photons
         low, high = np.percentile(photons, [5, 95])
         items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
-        items.append(("Nine patterns in ten", Cell(f"{digits_of(float(low))} to {digits_of(float(high))}")))
+        items.append(("Nine patterns in ten", Cell(f"{format_number(float(low))} to {format_number(float(high))}")))
         items.append(("Photons in all", cell_of(float(photons.sum()))))
     illumination = recon.illumination[region.box][region.well_illuminated]
     if illumination.size:
@@ -75,7 +75,7 @@ def _overlap_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
         reason = "none: one position" if _probe_diameter(recon) else "none: the probe is zero"
         return [*items, ("Overlap of neighbours", Cell(reason))]
     spacing = mean_spacing(recon.positions_px)
-    length = "" if recon.pixel_size_m is None else f" = {metres(spacing * recon.pixel_size_m)}"
+    length = "" if recon.pixel_size_m is None else f" = {format_length(spacing * recon.pixel_size_m)}"
     remark = "60 % or more is recommended" if overlap < RECOMMENDED_OVERLAP else ""
     return [
         *items,
@@ -93,7 +93,7 @@ def _move_facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str,
     if lengths.max() < MIN_MOVE_PX:
         return []
     typical = float(np.sqrt(np.mean(lengths**2)))
-    length = "" if recon.pixel_size_m is None else f" = {metres(typical * recon.pixel_size_m)}"
+    length = "" if recon.pixel_size_m is None else f" = {format_length(typical * recon.pixel_size_m)}"
     remark = f"at most {lengths.max():.2g} px"
     return [
         (

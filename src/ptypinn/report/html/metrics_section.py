@@ -7,7 +7,8 @@ from dataclasses import replace
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.html.dose_section import linear_overlap
 from ptypinn.report.html.page_elements import Cell, Section, Table, cell_of
-from ptypinn.report.text.metric_labels import KEY_METRICS, MetricRow, metres, metric_label, metric_rows
+from ptypinn.report.text.metric_labels import KEY_METRICS, MetricRow, metric_label, metric_rows
+from ptypinn.utils.number_format import format_length
 from ptypinn.stages.evaluate import Evaluation
 
 RESOLUTIONS = ("frc_half_bit_px", "split_half_frc_half_bit_px")
@@ -46,5 +47,5 @@ def _cells(row: MetricRow) -> list[Cell]:
 def _tile(name: str, value: float, pixel_size_m: float | None) -> Cell:
     cell = cell_of(value, metric_label(name).unit)
     if name in RESOLUTIONS and pixel_size_m is not None:
-        return replace(cell, unit=f"px = {metres(value * pixel_size_m)}")
+        return replace(cell, unit=f"px = {format_length(value * pixel_size_m)}")
     return cell

@@ -12,7 +12,7 @@ from ptypinn.report.figures.display import ObjectView
 from ptypinn.report.figures.images import MAX_MODES, mode_fractions
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Section, Table, cell_of
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 from ptypinn.stages.evaluate import Evaluation
 
 COMPARISON_CAPTION = (
@@ -80,7 +80,7 @@ def _probe_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
     if not float(probe.abs().sum()) > 0:
         return [("Probe", Cell("zero everywhere"))]
     diameter = equivalent_diameter(probe)
-    length = "" if recon.pixel_size_m is None else f" = {metres(diameter * recon.pixel_size_m)}"
+    length = "" if recon.pixel_size_m is None else f" = {format_length(diameter * recon.pixel_size_m)}"
     return [
         ("Modes", cell_of(len(recon.probe))),
         ("Photons per pattern, through vacuum", cell_of(float(mode_photons(recon.probe).sum()))),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ptypinn.report.figures.panels import Panel
 from ptypinn.report.figures.style import svg_of
-from ptypinn.report.text.metric_labels import DASH, digits_of
+from ptypinn.utils.number_format import DASH, format_number
 from ptypinn.report.text.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def cell_of(value: object, unit: str = "", digits: int = 4) -> Cell:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return Cell(DASH)
-    return Cell(digits_of(float(value), digits), value=float(value), unit=unit)
+    return Cell(format_number(float(value), digits), value=float(value), unit=unit)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ptypinn.report.figures.display import Box, VisibleRegion, choose_binning
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import draw_panels
 from ptypinn.report.html.page_elements import Block, Figures, Points, Section
-from ptypinn.report.text.metric_labels import digits_of
+from ptypinn.utils.number_format import format_number
 
 KEY, TITLE = "patterns", "Measured and predicted patterns"
 MIN_COUNT = 0.1
@@ -75,7 +75,7 @@ def pattern_images(measured: Pattern, predicted: Pattern, rank: str) -> list[Sca
 def _caption(fit: DataFit, j: int) -> str:
     residual, noise = fit.per_pattern_residual[j], fit.per_pattern_expected[j]
     ratio = f", {residual / noise:.3g} times what counting noise leaves" if noise > 0 else ""
-    photons = digits_of(float(fit.per_pattern_photons[j]))
+    photons = format_number(float(fit.per_pattern_photons[j]))
     return f"Pattern {j}, {photons} photons: residual {residual:.3g}{ratio}."
 
 

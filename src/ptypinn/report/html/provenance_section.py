@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptypinn.report.html.page_elements import Block, Cell, Code, Facts, Fold, Points, Section, Table
-from ptypinn.report.text.metric_labels import digits_of
+from ptypinn.utils.number_format import format_number
 from ptypinn.utils.serialise import to_plain
 
 KEY, TITLE = "provenance", "Provenance"
@@ -63,7 +63,7 @@ def _versions(run: Mapping[str, Any]) -> list[Block]:
     timings, versions = run.get("timings_s"), run.get("versions")
     if isinstance(timings, Mapping) and timings:
         items.append(
-            ("Wall time", ", ".join(f"{part} {digits_of(float(seconds), 3)} s" for part, seconds in timings.items()))
+            ("Wall time", ", ".join(f"{part} {format_number(float(seconds), 3)} s" for part, seconds in timings.items()))
         )
     if isinstance(versions, Mapping):
         items.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))

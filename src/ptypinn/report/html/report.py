@@ -21,7 +21,7 @@ from ptypinn.report.html.patterns_section import patterns_section
 from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.html.scale_section import scale_section
 from ptypinn.report.html.uncertainty_section import uncertainty_section
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
 from ptypinn.utils.files import write_text
@@ -110,7 +110,7 @@ def _kind(recon: Reconstruction, run: Mapping[str, Any]) -> str:
 def _facts(recon: Reconstruction, scan: ScanData | None, run: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     edge = recon.probe.shape[-1]
     facts = [("Patterns", Cell(f"{len(recon.positions_px)} of {edge} × {edge} px"))]  # noqa: RUF001
-    facts.append(("Object pixel", Cell(metres(recon.pixel_size_m) if recon.pixel_size_m else "unknown size")))
+    facts.append(("Object pixel", Cell(format_length(recon.pixel_size_m) if recon.pixel_size_m else "unknown size")))
     if scan is not None and scan.energy_eV is not None:
         facts.append(("Energy", Cell(f"{scan.energy_eV / 1e3:.6g} keV")))
     facts.append(("Probe modes", cell_of(len(recon.probe))))

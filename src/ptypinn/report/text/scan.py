@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.physics.optics import probe_photons
-from ptypinn.report.text.metric_labels import metres
+from ptypinn.utils.number_format import format_length
 
 if TYPE_CHECKING:
     from ptypinn.stages.info import ScanInfo
@@ -64,7 +64,7 @@ def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
         "object pixel": scan.pixel_size_m,
     }
     propagation = "near field (projection)" if info.shadow.is_projection else "no sign of a near field"
-    rows = [(label, UNKNOWN if value is None else metres(value, 5)) for label, value in lengths.items()]
+    rows = [(label, UNKNOWN if value is None else format_length(value, 5)) for label, value in lengths.items()]
     return [("energy", energy), *rows, ("propagation", propagation)]
 
 
@@ -120,7 +120,7 @@ def _probe_rows(info: ScanInfo) -> list[tuple[str, str]]:
 def _length(pixels: float | None, pixel_size_m: float | None) -> str:
     if pixels is None:
         return "a single position"
-    return f"{pixels:.4g} px" + ("" if pixel_size_m is None else f" ({metres(pixels * pixel_size_m)})")
+    return f"{pixels:.4g} px" + ("" if pixel_size_m is None else f" ({format_length(pixels * pixel_size_m)})")
 
 
 def recon_dict(recon: Reconstruction) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def recon_lines(recon: Reconstruction) -> list[str]:
     """The numbers as plain lines."""
     known = recon_dict(recon)
     height, width = known["object_px"]
-    pixel = "not known" if recon.pixel_size_m is None else metres(recon.pixel_size_m, 5)
+    pixel = "not known" if recon.pixel_size_m is None else format_length(recon.pixel_size_m, 5)
     rows = [
         ("format", str(known["format"])),
         ("object", f"{height} x {width} pixels"),

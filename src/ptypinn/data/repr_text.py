@@ -10,52 +10,52 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.report.text.metric_labels import digits_of, metres
+from ptypinn.utils.number_format import format_number, format_length
 
 HEADLINES = ("output_vs_truth_ratio", "residual_over_noise", "flux_closure")
 """Figures of merit that a line has room for: the first two that are known."""
 
 
-def scan_line(scan: ScanData) -> str:
+def describe_scan(scan: ScanData) -> str:
     """One line on a scan."""
-    parts = [patterns_of(scan), pixel_of(scan.pixel_size_m), energy_of(scan), probe_of(scan)]
+    parts = [describe_patterns(scan), describe_pixel(scan.pixel_size_m), describe_energy(scan), describe_probe(scan)]
     return f"<ScanData {', '.join(part for part in (*parts, name_of(scan)) if part)}>"
 
 
-def recon_line(recon: Reconstruction) -> str:
+def describe_reconstruction(recon: Reconstruction) -> str:
     """One line on a reconstruction."""
-    parts = [f"object {size_of(recon.object)}", pixel_of(recon.pixel_size_m), modes_of(recon.probe)]
+    parts = [f"object {describe_size(recon.object)}", describe_pixel(recon.pixel_size_m), describe_modes(recon.probe)]
     parts.append(f"{len(recon.positions_px)} positions")
     return f"<Reconstruction {', '.join([*parts, *(' '.join(pair) for pair in headlines(recon))])}>"
 
 
-def patterns_of(scan: ScanData) -> str:
+def describe_patterns(scan: ScanData) -> str:
     """Number, size and type of the patterns, and whether they are on disk."""
     place = "" if isinstance(scan.counts, np.ndarray) else " on disk"
     return f"{scan.n_patterns} patterns of {scan.size} x {scan.size} {scan.counts.dtype}{place}"
 
 
-def pixel_of(pixel_size_m: float | None) -> str:
+def describe_pixel(pixel_size_m: float | None) -> str:
     """The object pixel, or that nobody knows it."""
-    return "pixel size not known" if pixel_size_m is None else f"pixels of {metres(pixel_size_m, 4)}"
+    return "pixel size not known" if pixel_size_m is None else f"pixels of {format_length(pixel_size_m, 4)}"
 
 
-def energy_of(scan: ScanData) -> str:
+def describe_energy(scan: ScanData) -> str:
     """Energy of the photons or electrons; empty where it is not known."""
     return "" if scan.energy_eV is None else f"{scan.energy_eV / 1e3:.6g} keV {scan.particle}s"
 
 
-def probe_of(scan: ScanData) -> str:
+def describe_probe(scan: ScanData) -> str:
     """Modes and gauge of the probe."""
-    return "no probe" if scan.probe is None else f"{modes_of(scan.probe)} ({scan.probe_gauge})"
+    return "no probe" if scan.probe is None else f"{describe_modes(scan.probe)} ({scan.probe_gauge})"
 
 
-def modes_of(probe: np.ndarray) -> str:
+def describe_modes(probe: np.ndarray) -> str:
     """How many modes a probe has."""
     return f"{len(probe)} probe mode{'s' * (len(probe) != 1)}"
 
 
-def size_of(image: np.ndarray) -> str:
+def describe_size(image: np.ndarray) -> str:
     """Height and width of an image."""
     return f"{image.shape[0]} x {image.shape[1]}"
 
@@ -68,7 +68,7 @@ def name_of(scan: ScanData) -> str:
 def headlines(recon: Reconstruction) -> list[tuple[str, str]]:
     """Up to two figures of merit with their public names."""
     found = [(name, recon.metrics.get(name)) for name in HEADLINES]
-    return [(name, digits_of(float(value), 4)) for name, value in found if _is_number(value)][:2]
+    return [(name, format_number(float(value), 4)) for name, value in found if _is_number(value)][:2]
 
 
 def _is_number(value: object) -> TypeGuard[float]:
