@@ -22,7 +22,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import probe_photons
-from ptypinn.stages.simulate import draw_probe, simulate
+from ptypinn.data.simulation import draw_probe
+from ptypinn.stages.simulate import simulate
 
 EXTENT = 256
 PROBE_RADIUS = 14.0

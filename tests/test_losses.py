@@ -82,7 +82,9 @@ def test_masked_pixels_carry_no_information(name, seed):
 def test_loss_pulls_a_wrong_flux_back(name, seed):
     _, measured = patterns(1e4, seed)
     factor = torch.tensor(1.5, requires_grad=True)
-    (slope,) = torch.autograd.grad(LIKELIHOODS[name].pattern_loss(measured * factor, measured, EVERYWHERE).sum(), factor)
+    (slope,) = torch.autograd.grad(
+        LIKELIHOODS[name].pattern_loss(measured * factor, measured, EVERYWHERE).sum(), factor
+    )
     assert slope > 0
 
 

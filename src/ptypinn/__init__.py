@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData as ScanData
     from ptypinn.errors import InputError as InputError
     from ptypinn.io.load_save import load as load
+    from ptypinn.io.load_save import load_reconstruction as load_reconstruction
     from ptypinn.io.load_save import save as save
+    from ptypinn.report.figures.object import object_figure as object_figure
+    from ptypinn.report.html.cards import html_card as html_card
     from ptypinn.stages.convert import convert as convert
     from ptypinn.stages.diagnose import Diagnosis as Diagnosis
     from ptypinn.stages.diagnose import diagnose as diagnose
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "load": "io.load_save",
     "save": "io.load_save",
+    "load_reconstruction": "io.load_save",
+    "object_figure": "report.figures.object",
+    "html_card": "report.html.cards",
     "simulate": "stages.simulate",
     "info": "stages.info",
     "convert": "stages.convert",

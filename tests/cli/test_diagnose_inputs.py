@@ -128,13 +128,13 @@ def test_records_of_another_kind_become_empty_ones(name, value, run):
 
 
 def test_options_given_now_replace_those_on_record_even_with_their_default():
-    record = {"calibration": "brightest", "domain": "amplitude", "unknown": 1}
+    record = {"calibration": "p99", "domain": "amplitude", "unknown": 1}
     kept = loading_as_recorded(LoadConfig(), record, (), [])
-    assert (kept.calibration, kept.domain) == ("brightest", "amplitude")
+    assert (kept.calibration, kept.domain) == ("p99", "amplitude")
     now = loading_as_recorded(LoadConfig(), record, {"calibration"}, [])
     assert (now.calibration, now.domain) == ("mean", "amplitude")
     now = loading_as_recorded(LoadConfig(domain="counts"), record, {"domain"}, [])
-    assert (now.calibration, now.domain) == ("brightest", "counts")
+    assert (now.calibration, now.domain) == ("p99", "counts")
 
 
 def test_a_calibration_given_voids_photons_on_record_and_the_other_way_round():

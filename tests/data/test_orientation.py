@@ -94,7 +94,7 @@ def test_only_a_probe_that_differs_from_its_twin_tells_twins_apart(ranking):
     assert {symmetric.best.turn, symmetric.twin.turn} == {PLAIN, PLAIN.half_turn}
     assert symmetric.verdict(symmetric.twin) == "open"
     assert symmetric.verdict(symmetric.rival) == "sure"
-    assert any("not told apart" in line for line in orient_lines(symmetric))
+    assert any("not ruled out" in line for line in orient_lines(symmetric))
 
 
 def test_the_conjugate_probe_makes_the_twin_win(scan):

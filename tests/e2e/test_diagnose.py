@@ -134,14 +134,14 @@ def test_a_default_on_the_command_line_replaces_the_option_of_the_run(ptypinn, h
     scan = pp.load(home / "scan_1.h5")
     arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
     np.savez("counts.npz", diffraction=np.asarray(scan.counts), **arrays)
-    solve = ("refine", "counts.npz", "--quiet", "--iterations", 2, "--calibration", "brightest")
+    solve = ("refine", "counts.npz", "--quiet", "--iterations", 2, "--calibration", "p99")
     assert ptypinn(*solve, "--output-dir", "run").code == 0
 
     def expected(*options):
         (diagnosis,) = read_diagnoses(ptypinn("diagnose", "run", "--json", *options))
         return next(entry["expected"] for entry in diagnosis["ledger"] if entry["stage"] == "probe")
 
-    assert expected("--calibration", "brightest") == expected()
+    assert expected("--calibration", "p99") == expected()
     assert expected("--calibration", "mean") != pytest.approx(expected(), rel=1e-3)
     assert expected("--photons", "4e4") == pytest.approx(200, rel=1e-5)
 

@@ -177,7 +177,7 @@ def test_calibration_rules(make_scan, tmp_path):
 
     sums = make_scan().counts.sum((1, 2), dtype=float)
     assert power() == pytest.approx(sums.mean(), rel=1e-5)
-    assert power(calibration="brightest") == pytest.approx(np.percentile(sums, 99), rel=1e-5)
+    assert power(calibration="p99") == pytest.approx(np.percentile(sums, 99), rel=1e-5)
     assert power(photons=1e6) == pytest.approx(1e6, rel=1e-5)
     assert power(calibration="none") == pytest.approx(np.sum(np.abs(make_scan().probe) ** 2), rel=1e-6)
 

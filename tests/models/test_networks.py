@@ -11,8 +11,8 @@ from ptypinn.models.cnn import PtychoCNN
 from ptypinn.models.features import projected_patches, unit_energy
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.propagation import to_centred
 from ptypinn.scale import IntensityScaler, compute_input_scale
 
 SEEDS = st.integers(0, 2**16)
@@ -88,7 +88,9 @@ def test_projection_finds_the_object_where_vacuum_is_the_answer_and_a_phase_step
     assert projected_patches(unit_energy(vacuum[None]), probe).abs().max() < 1e-3
     sample = torch.ones(1, 32, 32, dtype=torch.complex64)
     sample[:, :, 16:] = torch.polar(torch.tensor(1.0), torch.tensor(0.4))
-    seen = projected_patches(unit_energy(to_centred(FAR_FIELD.predict_counts(sample, probe[None])).sqrt()[None]), probe)[0, 0]
+    seen = projected_patches(
+        unit_energy(to_centred(FAR_FIELD.predict_counts(sample, probe[None])).sqrt()[None]), probe
+    )[0, 0]
     light = probe[0].abs().square()
     left, right = ((seen.imag * light)[:, part].sum() / light[:, part].sum() for part in (slice(0, 15), slice(17, 32)))
     assert right - left > 0.1

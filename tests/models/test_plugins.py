@@ -70,7 +70,10 @@ def test_network_of_an_installed_package_trains_with_its_own_options_and_is_rest
     assert set(list_options("stack")) == {"depth", "kernel"}
     path = train(scan, TrainConfig(**TINY, model_options={"depth": 3}), output_dir=tmp_path)
     header = load_bundle(path).header
-    assert (header.model, dict(header.hyperparameters)) == ("stack", {"size": 32, "gridsize": 1, "depth": 3, "kernel": 3})
+    assert (header.model, dict(header.hyperparameters)) == (
+        "stack",
+        {"size": 32, "gridsize": 1, "depth": 3, "kernel": 3},
+    )
     assert header.provenance["config"]["model_options"] == {"depth": 3}
     assert len(load_bundle(path)._network().layers) == 3
     recon = reconstruct(scan, path, PatchNetworkConfig(device="cpu"))

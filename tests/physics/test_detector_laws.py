@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ptypinn.physics.detector import draw_dead_pixels, zero_dead_pixels, sample_counts, saturate
+from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
 
 
 def generator(seed):

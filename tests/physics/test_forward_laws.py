@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ptypinn.physics import patches as patches_module
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import back_propagate, far_field, to_centred, to_fft_order
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import add_patches, extract_patches, bounding_canvas, place_patches, split_positions
+from ptypinn.physics.patches import add_patches, bounding_canvas, extract_patches, place_patches, split_positions
+from ptypinn.physics.propagation import back_propagate, far_field, to_centred, to_fft_order
 from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
 
 SIZES = st.sampled_from([8, 16, 24])

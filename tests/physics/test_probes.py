@@ -8,21 +8,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.propagation import far_field, to_centred
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import (
     ZonePlate,
-    disk_probe,
+    compute_pupil_radius,
     defocus_to_distance,
+    defocus_to_waves,
+    disk_probe,
     equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
     power_at_edge,
-    compute_pupil_radius,
-    defocus_to_waves,
     zone_plate_probe,
     zone_plate_pupil,
 )
+from ptypinn.physics.propagation import far_field, to_centred
 
 BUILDERS = {
     "disk": lambda photons: disk_probe(64, 12.0, photons),

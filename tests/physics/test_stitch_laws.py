@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.shift import shift_images, shift_probe
-from ptypinn.physics.stitch import shift_patches, coverage_mask, weighted_mean, probe_intensity, stitch
+from ptypinn.physics.stitch import coverage_mask, probe_intensity, shift_patches, stitch, weighted_mean
 
 SEEDS = st.integers(0, 2**16)
 SIZE, HEIGHT, WIDTH = 16, 30, 27

@@ -156,7 +156,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(sc
         {"inputs": "amplitude", "loss": "amplitude"},
         {"total_variation": 0.1, "realspace": 1.0},
         {"val_fraction": 0.0, "split_axis": "y", "split_gap_px": 2.0},
-        {"precision": "bf16-mixed"},
+        {"precision": "bf16"},
     ],
     ids=lambda options: next(iter(options)),
 )

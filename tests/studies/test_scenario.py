@@ -15,7 +15,7 @@ from ptypinn.cli.study import origins_of
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import probe_photons
-from ptypinn.stages.simulate import draw_probe, simulate
+from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.studies import scenario as scenario_module
 from ptypinn.studies.parameter_names import TRAIN, rename_errors
 from ptypinn.studies.scenario import PROFILES, load_profile, resolve_scenario, stage_records
@@ -179,8 +179,8 @@ def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale,
 
 def test_a_masked_probe_keeps_its_photons_and_loses_its_tails(tmp_path):
     scenario = resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=20.0))
-    masked = draw_probe(configure_simulation(scenario, tmp_path))
-    plain = draw_probe(
+    masked = prepare_probe(configure_simulation(scenario, tmp_path))
+    plain = prepare_probe(
         configure_simulation(resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=0.0)), tmp_path)
     )
     y, x = np.ogrid[-16:16, -16:16]
@@ -200,7 +200,7 @@ def test_a_probe_of_ones_own_is_used_and_named(changes, option, tmp_path):
     path = tmp_path / "probe.npy"
     np.save(path, probe)
     scenario = resolve_scenario(replace(TINY, **changes, probe_mask=0.0, **{option: str(path)}))
-    used = draw_probe(configure_simulation(scenario, tmp_path)).numpy()
+    used = prepare_probe(configure_simulation(scenario, tmp_path)).numpy()
     np.testing.assert_allclose(used / used[0, 8, 10], probe / probe[0, 8, 10], atol=1e-6)
     named = scenario.probe_file
     assert named is not None

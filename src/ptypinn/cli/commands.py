@@ -1,7 +1,7 @@
 """The commands: the function behind each, and the options that `--help` shows.
 
-A command is a function. Its docstring and its parameters make the command line: strings are positional arguments, keyword
-arguments are options, and every field of a configuration is an option too.
+A command is a function. Its docstring and its parameters make the command line: strings are positional arguments,
+keyword arguments are options, and every field of a configuration is an option too.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ class LoadConfig(Config):
     probe: str = ""
     """File with a probe that replaces the scan's own: .npy, .npz, a scan or a reconstruction."""
     calibration: Literal["mean", "p99", "none"] = "mean"
-    """Rule that scales a probe of arbitrary scale to photons: to the mean of the pattern sums, to their 99th percentile, or
-    none if the probe is in sqrt(photons) already."""
+    """Rule that scales a probe of arbitrary scale to photons: to the mean of the pattern sums, to their 99th
+    percentile, or none if the probe is in sqrt(photons) already."""
     photons: float | None = None
     """Photons per pattern through vacuum, if known; replaces the rule."""
     energy_eV: float | None = None
@@ -78,7 +78,7 @@ class LoadConfig(Config):
     centre_px: tuple[int, int] | None = None
     """Row and column of the zero frequency in the stored patterns; their middle (N//2) by default."""
     crop_px: int | None = None
-    """Edge of the square around the zero frequency that each stored pattern is cropped to; the whole pattern by default."""
+    """Edge of the square around the zero frequency that each pattern is cropped to; the whole pattern by default."""
     transpose_patterns: bool = False
     """Exchange rows and columns of the patterns, their mask and the file's probe, before any flip."""
     flip_patterns: Flip = "none"
@@ -92,8 +92,8 @@ class LoadConfig(Config):
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that are recognised as near-field (projection) images; far-field takes them anyway."""
     memory_budget_gib: float = 1.0
-    """Patterns larger than this, GiB, stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and flat
-    NPZ without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""
+    """Patterns larger than this, GiB, stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and
+    flat NPZ without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""
     max_canvas_pixels: int = MAX_CANVAS_PIXELS
     """Maximum pixels of the object canvas; positions that need more mostly have a mistaken unit."""
 

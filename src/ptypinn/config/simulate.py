@@ -187,8 +187,8 @@ class DemoConfig(SeedConfig, DeviceConfig):
     overlap: float = 0.7
     """Linear overlap of neighbouring positions."""
     rounds: int | None = None
-    """Rounds of the unrolled solver, each two passes over the data and one correction by the network; by default as many
-    as for any scan of this dose."""
+    """Rounds of the unrolled solver, each two passes over the data and one correction by the network; by default as
+    many as for any scan of this dose."""
     threads: int = 1
     """CPU threads; arrays this small gain little from more, and lose much if other programs need the cores."""
     seed: int = 1

@@ -12,7 +12,7 @@ from ptypinn.errors import InputError
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.propagation import far_field, to_centred
 
-CalibrationRule = Literal["mean", "brightest"]
+CalibrationRule = Literal["mean", "p99"]
 LEAST_SHARE = 0.01
 """Minimum fraction of the probe's photons on good pixels for a calibration by the counts."""
 MOST_PHOTONS = 1e30
@@ -31,7 +31,7 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
     """Scale a relative probe to sqrt(photons); a calibrated probe is unchanged unless `photons` is given.
 
     Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
-    `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `brightest` the 99th
+    `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `p99` their 99th
     percentile of the pattern sums (the brightest places become vacuum). Either is what the good pixels see; what the
     bad ones miss is added by the share of the probe's own far field that falls on them.
 

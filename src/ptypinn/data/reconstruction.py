@@ -102,9 +102,9 @@ class Reconstruction:
 
     def save(self, path: str | Path) -> Path:
         """Write HDF5 that opens as a default plot in NeXus viewers, atomically."""
-        from ptypinn.io.reconstruction_file import write_reconstruction
+        import ptypinn
 
-        return write_reconstruction(self, Path(path))
+        return ptypinn.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Reconstruction:
@@ -113,9 +113,9 @@ class Reconstruction:
         Raises:
             InputError: Where the file is missing, truncated or not a reconstruction.
         """
-        from ptypinn.io.load_save import load_reconstruction
+        import ptypinn
 
-        return load_reconstruction(path)
+        return ptypinn.load_reconstruction(path)
 
     def scan_part(self, scan: ScanData) -> ScanData:
         """The patterns of a scan that this reconstruction was made from.
@@ -173,9 +173,9 @@ class Reconstruction:
         Args:
             title: Text above both.
         """
-        from ptypinn.report.figures.object import object_figure
+        import ptypinn
 
-        return object_figure(self, title)
+        return ptypinn.object_figure(self, title)
 
     def __repr__(self) -> str:
         from ptypinn.data.repr_text import describe_reconstruction
@@ -183,9 +183,9 @@ class Reconstruction:
         return describe_reconstruction(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.html.cards import recon_card, render_card
+        import ptypinn
 
-        return render_card(self, recon_card)
+        return ptypinn.html_card(self)
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
         """The object, so that numpy takes a reconstruction for it."""

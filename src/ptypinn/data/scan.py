@@ -143,9 +143,9 @@ class ScanData:
         return describe_scan(self)
 
     def _repr_html_(self) -> str:
-        from ptypinn.report.html.cards import render_card, scan_card
+        import ptypinn
 
-        return render_card(self, scan_card)
+        return ptypinn.html_card(self)
 
     def to_xarray(self) -> xarray.Dataset:
         """Counts, positions, mask, probe and truth with their axes and units; counts on disk stay there until used.

@@ -1,53 +1,21 @@
-"""Simulate a scan: sample, probe, positions, forward model, detector."""
+"""The `simulate` stage: a scan of a simulated sample from a configuration."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt
-from torch import Tensor
 
-from ptypinn._version import __version__
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
+from ptypinn.data.simulation import draw_probe, simulate_scan
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import read_probe
-from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
-from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred
-from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
-from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, probe_photons
-from ptypinn.physics.patches import split_positions
-from ptypinn.physics.probes import (
-    ZonePlate,
-    add_curvature,
-    defocus_to_distance,
-    disk_probe,
-    equivalent_diameter,
-    gaussian_probe,
-    incoherent_modes,
-    power_at_edge,
-    scale_to_photons,
-    zone_plate_probe,
-)
-from ptypinn.physics.scan_patterns import SCANS, jitter, positions_by_number, typical_step
-from ptypinn.types import Mask, Object, Probe
+from ptypinn.types import Probe
 from ptypinn.utils.progress import Progress
 
 DEFAULTS = SimulateConfig()
-
-BATCH_PIXELS = 2**21
-"""Detector pixels that are simulated at a time: bounds the memory however long the scan is."""
-
-MAX_PATTERNS = 10**7
-"""Scans beyond this are refused: an overlap too close to 1, or a step in a wrong unit."""
-
-_OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
 
 
 def simulate(config: SimulateConfig = DEFAULTS, *, progress: Progress | None = None) -> ScanData:
@@ -59,188 +27,39 @@ def simulate(config: SimulateConfig = DEFAULTS, *, progress: Progress | None = N
 
     Returns:
         Counts with the true object in `truth`, the calibrated probe that made them, and in `provenance` the
-        configuration and what was measured. Positions are the recorded ones (see `draw_positions`).
+        configuration and the statistics of the counts.
 
     Raises:
-        InputError: Where the probe file cannot be used.
+        InputError: If the probe file cannot be used.
+
+    >>> scan = simulate(SimulateConfig(size=32, object_size=(64, 64), n_patterns=12, probe="disk"))
+    >>> scan.counts.shape, scan.probe_gauge
+    ((12, 32, 32), 'calibrated')
     """
-    probe = draw_probe(config)
-    truth = draw_object(config)
-    true_positions, recorded = draw_positions(config, probe)
-    mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
-    counts, figures = _expose(config, truth, probe, true_positions, mask, progress)
-    wavelength = PLANCK_TIMES_C_EV_M / config.energy_eV
-    pixel = wavelength * config.detector_distance_m / (config.size * config.detector_pixel_m)
-    return ScanData(
-        counts=counts,
-        positions_px=recorded.numpy(),
-        probe=probe.numpy(),
-        mask=mask.numpy(),
-        pixel_size_m=pixel,
-        energy_eV=config.energy_eV,
-        detector_distance_m=config.detector_distance_m,
-        detector_pixel_m=config.detector_pixel_m,
-        probe_gauge="calibrated",
-        truth=truth.numpy(),
-        provenance={**_provenance(config, probe, len(recorded), figures), **_optics(config, wavelength, pixel)},
-    )
+    return simulate_scan(config, read_probe_field(config), progress=progress)
 
 
-def draw_object(config: SimulateConfig) -> Object:
-    """The sample that a configuration describes, (height, width), transmission."""
-    generator = _generator(config.seed if config.object_seed is None else config.object_seed, _OBJECT)
-    draw, arguments = TEXTURES[config.object], [] if config.feature_px is None else [config.feature_px]
-    texture = draw(*config.object_size, generator, *arguments, **_photograph(config, "image"))
-    other = texture
-    if config.phase_texture == "independent":
-        other = draw(*config.object_size, generator, *arguments, **_photograph(config, "phase_image"))
-    return compose_object(texture, other, config.amplitude_range, config.phase_range, config.amplitude_mean)
+def prepare_probe(config: SimulateConfig) -> Probe:
+    """Return the probe of a simulation, (modes, N, N), with exactly its photons; reads it where it is a file.
 
-
-def _photograph(config: SimulateConfig, field: str) -> dict[str, str]:
-    """The name of a photograph, for the kind of object that is made of one."""
-    if config.object != "natural":
-        return {}
-    name = str(getattr(config, field))
-    if name not in ("random", *NATURAL_IMAGES):
-        raise InputError(f"--{field}", "", name, "random or one of " + ", ".join(NATURAL_IMAGES))
-    return {"name": name}
-
-
-def draw_probe(config: SimulateConfig) -> Probe:
-    """The probe that a configuration describes, (modes, N, N), with exactly its photons."""
-    if config.probe == "zone_plate":
-        names = ("pupil_radius", "central_stop", "defocus_waves", "astigmatism_waves", "osa_radius")
-        optics = ZonePlate(**{name: getattr(config, name) for name in names})
-        probe = zone_plate_probe(config.size, optics, config.photons)
-    elif config.probe == "disk":
-        probe = disk_probe(config.size, config.probe_diameter_px / 2, config.photons)
-    elif config.probe == "gaussian":
-        probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
-    else:
-        probe = scale_to_photons(_probe_from_file(config), config.photons)
-    if config.curvature_rad:
-        probe = add_curvature(probe, config.probe_diameter_px / 2, config.curvature_rad)
-    return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
-
-
-def draw_positions(config: SimulateConfig, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
-    """Positions of a simulated scan, (M, 2) each, pixels of the object.
-
-    Args:
-        config: The configuration.
-        probe: Its probe, where it is at hand; it sets the step for a given overlap.
-
-    Returns:
-        The true positions, and those that the scan records, which differ by `position_error_px`.
+    Raises:
+        InputError: If the probe file cannot be used.
     """
-    room = (float(config.room_px[0]), float(config.room_px[1]))
-    generator = _generator(config.seed, _SCAN)
-    if config.n_patterns is not None:
-        positions = positions_by_number(config.scan, room, config.n_patterns, generator)
-    else:
-        step = _step(config, probe)
-        if (number := (room[0] / step + 1) * (room[1] / step + 1)) > MAX_PATTERNS:
-            raise InputError("--overlap", "", f"about {number:.2g} patterns, {step:.2g} pixels apart", "a wider step")
-        positions = SCANS[config.scan](room, step, generator)
-    default = 0.3 * typical_step(room, len(positions)) if config.scan == "jittered_raster" else 0.0
-    positions = jitter(positions, default if config.jitter_px is None else config.jitter_px, room, generator)
-    positions = positions + config.margin_px
-    positions = positions.round() if config.integer_positions else positions
-    error = torch.from_numpy(_generator(config.seed, _POSITION_ERROR).standard_normal(tuple(positions.shape)))
-    return positions, positions + config.position_error_px * error.clamp(-4, 4)
+    return draw_probe(config, read_probe_field(config))
 
 
-def _step(config: SimulateConfig, probe: Probe | None) -> float:
-    if config.step_px is not None:
-        return config.step_px
-    diameter = equivalent_diameter(draw_probe(config) if probe is None else probe)
-    return (1 - (0.65 if config.overlap is None else config.overlap)) * diameter
+def read_probe_field(config: SimulateConfig) -> Probe | None:
+    """Read the probe file of a configuration, in any scale; None where it names none.
 
-
-def _expose(
-    config: SimulateConfig, truth: Object, probe: Probe, positions: Tensor, mask: Mask, progress: Progress | None
-) -> tuple[UInt[np.ndarray, "patterns y x"], dict[str, float]]:
-    """Counts of all patterns, centred, in the smallest unsigned type that holds them, and what was measured."""
-    generator = _torch_generator(config.seed if config.noise_seed is None else config.noise_seed, _NOISE)
-    counts = np.empty((len(positions), config.size, config.size), np.uint16)
-    expected_sum, saturated, done = 0.0, 0, 0
-    for expected in _expected_batches(truth, probe, positions):
-        drawn = sample_counts(to_centred(expected), generator)
-        if config.saturation is not None:
-            saturated += int((drawn > config.saturation).sum())
-            drawn = saturate(drawn, float(int(config.saturation)))
-        drawn = zero_dead_pixels(drawn, mask)
-        counts = _with_room_for(counts, float(drawn.max()))
-        counts[done : done + len(drawn)] = drawn.numpy()
-        expected_sum, done = expected_sum + float(expected.sum()), done + len(drawn)
-        if progress is not None:
-            progress("simulate", done, len(positions))
-    return counts, {
-        "photons_expected": expected_sum / len(positions),
-        "photons_measured": float(counts.sum((1, 2), dtype=np.float64).mean()),
-        "brightest_pixel": float(counts.max()),
-        "saturated_fraction": saturated / counts.size,
-    }
-
-
-def _expected_batches(truth: Object, probe: Probe, positions: Tensor) -> Iterator[Tensor]:
-    corners, fractions = split_positions(positions)
-    canvases, modes = truth[None].to(torch.complex128), probe.to(torch.complex128)
-    rest = None if not fractions.any() else (positions - positions.round())
-    size = max(1, BATCH_PIXELS // probe.numel())
-    for start in range(0, len(positions), size):
-        part = slice(start, start + size)
-        yield FAR_FIELD.predict_scan(canvases, modes, corners[:, part], None if rest is None else rest[part])
-
-
-def _with_room_for(counts: np.ndarray, largest: float) -> np.ndarray:
-    for kind in (np.uint16, np.uint32, np.uint64):
-        if largest <= np.iinfo(kind).max:
-            return counts.astype(np.promote_types(counts.dtype, kind), copy=False)
-    raise OverflowError(f"{largest} counts in a pixel")
-
-
-def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: dict[str, float]) -> dict[str, Any]:
-    diameter = equivalent_diameter(probe)
-    step = typical_step((float(config.room_px[0]), float(config.room_px[1])), n_patterns)
-    return {
-        "source": "simulation",
-        "ptypinn_version": __version__,
-        "config": dataclasses.asdict(config),
-        "seed": config.seed,
-        "photons_requested": config.photons,
-        "photons_probe": float(probe_photons(probe)),
-        **figures,
-        "probe_equivalent_diameter_px": diameter,
-        "probe_power_at_edge": power_at_edge(probe),
-        "step_px": step,
-        "overlap": 1 - step / diameter,
-    }
-
-
-def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict[str, Any]:
-    """The zone plate in metres; nothing for other probes."""
-    if config.probe != "zone_plate":
-        return {}
-    zone = pixel_m / config.pupil_radius
-    defocus = defocus_to_distance(config.defocus_waves, wavelength_m, zone)
-    return {"zone_plate": {"outermost_zone_m": zone, "defocus_m": defocus}}
-
-
-def _probe_from_file(config: SimulateConfig) -> Probe:
+    Raises:
+        InputError: If the file cannot be used.
+    """
+    if config.probe != "file":
+        return None
     probe = read_probe(Path(config.probe_file)).modes
     if probe.shape[1:] != (config.size, config.size):
-        expected = f"(modes, {config.size}, {config.size}), as --size says"
+        expected = f"(modes, {config.size}, {config.size}), the --size"
         raise InputError(config.probe_file, "probe", f"shape {probe.shape}", expected)
     if not np.isfinite(probe).all() or not probe.any():
         raise InputError(config.probe_file, "probe", "zeros only or a value that is not finite", "finite values")
     return torch.from_numpy(probe)
-
-
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng([seed, stream])
-
-
-def _torch_generator(seed: int, stream: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(_generator(seed, stream).integers(2**62)))

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 
+from ptypinn.config.checks import option_name
 from ptypinn.errors import InputError
 
 SIMULATE = {
@@ -15,9 +16,12 @@ SIMULATE = {
 }
 TRAIN = {
     "group_count": "n_groups",
-        "nepochs": "epochs",
+    "nepochs": "epochs",
     "train_seed": "seed",
-    **{name: name for name in ("model", "width", "gridsize", "neighbour_count", "learning_rate", "loss", "cluster_size")},
+    **{
+        name: name
+        for name in ("model", "width", "gridsize", "neighbour_count", "learning_rate", "loss", "cluster_size")
+    },
     **{name: name for name in ("trainable_log_scale", "split_fraction")},
 }
 RECONSTRUCT = {"neighbour_count": "neighbour_count", "groups_per_pattern": "groups_per_pattern", "train_seed": "seed"}
@@ -31,10 +35,14 @@ def rename_errors(fields: Mapping[str, str]) -> Iterator[None]:
     Args:
         fields: Fields of the stage by the names of the parameters.
     """
-    options = {field: name for name, field in fields.items()}
+    options = {option_name(field): option_name(name) for name, field in fields.items()}
+
+    def rename(flag: re.Match[str]) -> str:
+        return options.get(flag[0], flag[0])
+
     try:
         yield
     except InputError as error:
         words = (error.source, error.field, error.actual, error.expected)
-        renamed = [re.sub(r"--(\w+)", lambda flag: f"--{options.get(flag[1], flag[1])}", word) for word in words]
+        renamed = [re.sub(r"--[\w-]+", rename, word) for word in words]
         raise InputError(*renamed) from None

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ptypinn.config.checks import option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig
-from ptypinn.config.simulate import SimulateConfig
+from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
@@ -128,6 +129,7 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     parameters = {name: resolved[name] for name in PARAMETERS}
     values = {name: parameter.value for name, parameter in parameters.items()}
     parameters = {**_about_the_run(config, origins), **parameters}
+    _refuse_unread(changes, values)
     _check_photons(values["nphotons"], values["probe_scale"])
     find_model(values["model"])
     stages = _simulation(values), _training(values, config), _inference(values, config)
@@ -185,6 +187,27 @@ def _typed(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _unread(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that this kind of probe or this gridsize does not read, and what would read each."""
+    kind = "file" if values["probe_file"] else KINDS[values["probe"]]
+    readers = {"disk": "--probe ideal", "zone_plate": "--probe custom without a file"}
+    probe = {
+        name: readers[reader]
+        for reader in readers
+        for name in PROBE_FIELDS[reader]
+        if name in SIMULATE and name not in PROBE_FIELDS[kind]
+    }
+    groups = ("neighbour_count", "groups_per_pattern") if values["gridsize"] == 1 else ()
+    return {**probe, **dict.fromkeys(groups, "--gridsize 2")}
+
+
+def _refuse_unread(changes: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an override that nothing reads."""
+    for name, companion in _unread(values).items():
+        if name in changes:
+            raise InputError(option_name(name), "", show_value(changes[name]), f"{companion} as well, which reads it")
+
+
 def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
     kind = KINDS[values["probe"]]
     if values["probe_file"]:
@@ -200,13 +223,13 @@ def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
             probe=kind,  # type: ignore[arg-type]  # one of its literals
             photons=1.0,
             n_patterns=values["base_total_images"] * values["gridsize"] ** 2,
-            **{field: values[name] for name, field in SIMULATE.items()},
+            **{field: values[name] for name, field in SIMULATE.items() if name not in _unread(values)},
         )
 
 
 def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
     # The held-out half is the test set, so the other half has no validation set of its own.
-    chosen = {field: values[name] for name, field in TRAIN.items()}
+    chosen = {field: values[name] for name, field in TRAIN.items() if name not in _unread(values)}
     if config.width is None and "width" not in list_options(values["model"]):
         del chosen["width"]  # the profile's is for the network of this package
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
@@ -215,7 +238,9 @@ def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
 
 
 def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> PatchNetworkConfig:
-    chosen = {field: values[name] for name, field in RECONSTRUCT.items()}
+    chosen = {field: values[name] for name, field in RECONSTRUCT.items() if name not in _unread(values)}
     machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
     with rename_errors(RECONSTRUCT):
-        return PatchNetworkConfig(subset="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine)
+        return PatchNetworkConfig(
+            subset="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine
+        )

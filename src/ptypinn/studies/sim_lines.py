@@ -16,6 +16,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.simulation import draw_object, draw_positions
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
 from ptypinn.physics.illumination import compute_illumination_at
@@ -25,7 +26,7 @@ from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
-from ptypinn.stages.simulate import draw_object, draw_positions, draw_probe, simulate
+from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.stages.train import BUNDLE, train
 from ptypinn.studies.metadata import build_metadata
 from ptypinn.studies.parameter_names import RECONSTRUCT, TRAIN, rename_errors
@@ -127,7 +128,7 @@ def check_scenario(scenario: Scenario) -> None:
 def _simulation(scenario: Scenario) -> tuple[SimulateConfig, np.ndarray | None]:
     """Return the simulation, and its probe with one photon where it is masked."""
     config, masked = scenario.simulate, None
-    probe = draw_probe(config)
+    probe = prepare_probe(config)
     if diameter := scenario.value("probe_mask"):
         probe = _masked(probe, diameter)
         masked = probe.numpy()

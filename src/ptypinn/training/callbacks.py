@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -19,11 +19,23 @@ from ptypinn.utils.files import write_text
 from ptypinn.utils.progress import Progress
 
 CURVE = "learning_curve.csv"
+MIXED_PRECISION: dict[str, Literal["32", "bf16-mixed", "16-mixed"]] = {
+    "32": "32",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+"""The trainer's name of every precision of the configuration."""
 COLUMNS = ("epoch", "train_loss", "val_loss", "learning_rate", "log_scale")
 
 
 def make_trainer(
-    folder: Path, device: torch.device, callbacks: Sequence[Callback], *, epochs: int, **options: Any
+    folder: Path,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+    *,
+    epochs: int,
+    precision: str = "32",
+    **options: Any,
 ) -> lightning.Trainer:
     """Make a trainer on one device that writes nothing but what its callbacks write.
 
@@ -32,10 +44,12 @@ def make_trainer(
         device: CPU or one GPU.
         callbacks: Callbacks, in the order of their calls.
         epochs: Maximum number of epochs.
+        precision: Arithmetic of the network, as the option `--precision` names it.
         options: Further arguments of `lightning.Trainer`.
     """
     return lightning.Trainer(
         max_epochs=epochs,
+        precision=MIXED_PRECISION[precision],
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,
         callbacks=list(callbacks),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Set, Sized
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +89,6 @@ def require_same_options(here: Mapping[str, Any], there: Mapping[str, Any], free
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Return a value as checkpoints hold it; an empty one equals an option that an earlier version did not have."""
+    value = list(value) if isinstance(value, tuple) else value
+    return None if isinstance(value, Sized) and not isinstance(value, str) and not len(value) else value

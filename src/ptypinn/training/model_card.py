@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.data.scan import ScanData

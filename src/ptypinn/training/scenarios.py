@@ -12,10 +12,10 @@ from numpy.random import Generator
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
+from ptypinn.data.simulation import draw_probe, simulate_scan
 from ptypinn.physics.objects import NATURAL_IMAGES
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import equivalent_diameter
-from ptypinn.stages.simulate import draw_probe, simulate
 
 SIZES = {48: 128, 64: 144, 96: 160}
 """Edge of the canvas for every edge of the patterns, pixels."""
@@ -60,7 +60,7 @@ class RandomScan:
 
     def scan(self) -> ScanData:
         """Simulate the scan; its probe is the guess, where there is one, with the true photons."""
-        scan = simulate(self.config)
+        scan = simulate_scan(self.config)
         if self.guess is None:
             return scan
         probe = draw_probe(self.guess)

@@ -10,14 +10,14 @@ from ptypinn.config.load import FormatName, LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.format import WORDS, Field
 from ptypinn.io.load_save import FORMATS, detect_format
-from ptypinn.report.text.format_tables import updated
+from ptypinn.report.text.format_tables import update_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 
 
 def test_the_page_has_the_tables_that_the_formats_declare():
     page = PAGE.read_text(encoding="utf-8")
-    assert updated(page) == page, "run: python -m ptypinn.report.text.format_tables docs/formats.md"
+    assert update_page(page) == page, "run: python -m ptypinn.report.text.format_tables docs/formats.md"
     assert all(f"### {candidate.title}" in page for candidate in FORMATS.values())
 
 

@@ -83,7 +83,7 @@ def test_untrained_network_is_the_physics_alone(scan, make_weights):
 
 def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
     scan, network = make_scan(size=48, object_size=(112, 112), photons=1e6), load_weights().network
-    full, half = (solve_scan(scan, network, replace(KNOWN, half=half), 8, CPU) for half in (False, True))
+    full, half = (solve_scan(scan, network, replace(KNOWN, bf16=half), 8, CPU) for half in (False, True))
     errors = [error_of(found, scan.truth)[0] for found in (full, half)]
     assert 0 < np.abs(half.object - full.object).max() < errors[0]
     assert errors[1] == pytest.approx(errors[0], rel=0.03)
@@ -159,7 +159,7 @@ def test_sub_pixel_positions_are_used(scan):
 
 def test_held_out_pixels_are_not_fitted(scan):
     """With a judge to come, one pixel in twenty changes nothing."""
-    held_out = build_problem(scan, None, replace(KNOWN, judged=True), CPU).solver.objective.held_out
+    held_out = build_problem(scan, None, replace(KNOWN, hold_out=True), CPU).solver.objective.held_out
     pixels, weights = held_out.select(slice(0, scan.n_patterns))
     corner = np.fft.ifftshift(scan.counts.astype(np.float32), axes=(1, 2)).reshape(scan.n_patterns, -1)
     for row, (where, weight) in enumerate(zip(pixels, weights, strict=True)):
@@ -167,7 +167,7 @@ def test_held_out_pixels_are_not_fitted(scan):
     other = scan.replace(counts=np.fft.fftshift(corner.reshape(scan.counts.shape), axes=(1, 2)))
     losses = {}
     for judged in (True, False):
-        problems = [build_problem(one, None, replace(KNOWN, judged=judged), CPU) for one in (scan, other)]
+        problems = [build_problem(one, None, replace(KNOWN, hold_out=judged), CPU) for one in (scan, other)]
         losses[judged] = [problem.solver.objective(problems[0].start.point).loss for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
@@ -187,7 +187,7 @@ def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
     for rounds, same in ((first, True), (first + 1, False)):
         found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in LIKELIHOODS]
         assert np.array_equal(*found) == same
-    at_once = solve_scan(scan, None, replace(KNOWN, near=True), 1, CPU).object
+    at_once = solve_scan(scan, None, replace(KNOWN, warm_start=True), 1, CPU).object
     assert not np.array_equal(at_once, solve_scan(scan, None, KNOWN, 1, CPU).object)
 
 
@@ -195,7 +195,7 @@ def test_closing_rounds_take_all_pixels_in(make_scan):
     scan, passes, apart = make_scan(photons=1e4), [], []
     for closing in (0, 3):
         held_out, all_ = (
-            solve_scan(scan, None, replace(KNOWN, judged=judged, closing=closing), 9, CPU) for judged in (True, False)
+            solve_scan(scan, None, replace(KNOWN, hold_out=judged, final_rounds=closing), 9, CPU) for judged in (True, False)
         )
         passes.append(held_out.passes)
         apart.append(np.abs(held_out.object - all_.object).mean())

@@ -47,7 +47,7 @@ def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(light, rounds):
 
 def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
     problem = build_problem(scan, None, KNOWN, CPU)
-    assert estimate_dose(scan) == pytest.approx(problem.solver.preconditioner.levels.light, rel=1e-5)
+    assert estimate_dose(scan) == pytest.approx(problem.solver.preconditioner.stats.mean, rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
     assert estimate_dose(brighter) == pytest.approx(4 * estimate_dose(scan), rel=1e-5)
 
@@ -89,7 +89,7 @@ def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
 
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
-    options, told, seen = UnrolledOptions(probe_rounds=4, closing=1), [], []
+    options, reports, results = UnrolledOptions(probe_rounds=4, final_rounds=1), [], []
     found = solve_scan(
         guess,
         None,
@@ -100,7 +100,7 @@ def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
         watch=lambda look: seen.append(look()),
     )
     first = find_probe(guess, None, options, CPU)
-    after = solve_scan(scan.replace(probe=first.probe), None, replace(KNOWN, closing=1), 3, CPU)
+    after = solve_scan(scan.replace(probe=first.probe), None, replace(KNOWN, final_rounds=1), 3, CPU)
     np.testing.assert_allclose(found.probe, first.probe, rtol=1e-5, atol=1e-3)
     np.testing.assert_array_equal(found.object, after.object)
     assert found.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}

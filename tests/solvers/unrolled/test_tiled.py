@@ -15,7 +15,7 @@ import ptypinn as pp
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.solvers.unrolled import tile_jobs as window_jobs
+from ptypinn.solvers.unrolled import tile_jobs
 from ptypinn.solvers.unrolled import tiled as module
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -59,28 +59,28 @@ def difference(found, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORD
     return np.linalg.norm(a * overlap / abs(overlap) - b) / np.linalg.norm(b)
 
 
-def both(scan, network, rounds=3, options=KNOWN, **windows):
-    given = {"window_px": 88, **windows}
+def both(scan, network, rounds=3, options=KNOWN, **tiling):
+    options_of_tiles = {"tile_px": 88, **tiling}
     whole = solve_scan(scan, network, options, rounds, CPU)
-    return whole, solve_tiled(scan, network, options, rounds, CPU, windows=TilingConfig(**given))
+    return whole, solve_tiled(scan, network, options, rounds, CPU, tiling=TilingConfig(**options_of_tiles))
 
 
 @pytest.mark.parametrize("corrected", [False, True])
 def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
-    whole, windows = both(scan, network if corrected else None)
+    whole, tiled = both(scan, network if corrected else None)
     error = difference(whole.object, scan.truth)
-    assert difference(windows.object, whole.object) < min(2e-3, 0.2 * error)
-    np.testing.assert_array_equal(windows.illumination, whole.illumination)
-    np.testing.assert_array_equal(windows.positions_px, whole.positions_px)
-    assert windows.origin_px == whole.origin_px
-    assert windows.passes == whole.passes
-    np.testing.assert_allclose(windows.history["loss"], whole.history["loss"], rtol=0.2)
+    assert difference(tiled.object, whole.object) < min(2e-3, 0.2 * error)
+    np.testing.assert_array_equal(tiled.illumination, whole.illumination)
+    np.testing.assert_array_equal(tiled.positions_px, whole.positions_px)
+    assert tiled.origin_px == whole.origin_px
+    assert tiled.passes == whole.passes
+    np.testing.assert_allclose(tiled.history["loss"], whole.history["loss"], rtol=0.2)
 
 
 def test_windows_can_be_watched_while_they_come(scan):
     seen = []
-    windows = TilingConfig(tile_px=88)
-    solution = solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows, watch=lambda look: seen.append(look()))
+    tiling = TilingConfig(tile_px=88)
+    solution = solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling, watch=lambda look: seen.append(look()))
     assert len(seen) == 3  # four windows: the last is the end
     lit = [(one.illumination > 0).mean() for one in seen]
     assert 0.1 < lit[0] < lit[1] < lit[2] < (solution.illumination > 0).mean()
@@ -100,8 +100,8 @@ def test_the_network_is_at_work_in_windows(scan, network):
 
 @pytest.mark.parametrize("changes", [{"scan": "fermat"}, {"integer_positions": True}], ids=["fermat", "integer"])
 def test_irregular_and_integer_positions(network, changes):
-    whole, windows = both(simulated(**changes), network)
-    assert difference(windows.object, whole.object) < 2e-3
+    whole, tiled = both(simulated(**changes), network)
+    assert difference(tiled.object, whole.object) < 2e-3
 
 
 def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
@@ -109,18 +109,18 @@ def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
     hole = np.hypot(*(centre - (80, 90)).T) < 30
     corner = (centre > (85, 95)).all(1)
     part = scan.subset(np.flatnonzero(~hole & ~corner))
-    whole, windows = both(part, network, window_px=64, halo_px=48)
+    whole, tiled = both(part, network, tile_px=64, halo_px=48)
     lit = whole.illumination > 0.2 * whole.illumination.max()
-    assert difference(windows.object, whole.object, lit) < 5e-3
-    assert (windows.object[whole.illumination == 0] == 1).all()
+    assert difference(tiled.object, whole.object, lit) < 5e-3
+    assert (tiled.object[whole.illumination == 0] == 1).all()
     assert (whole.illumination == 0).sum() > 2000
 
 
 def test_a_scan_without_a_truth_has_its_own_canvas(scan):
     part = scan.replace(truth=None, positions_px=scan.positions_px - (1000.25, -40.5))
-    whole, windows = both(part, None)
-    assert windows.origin_px == whole.origin_px != (0, 0)
-    assert difference(windows.object, whole.object) < 2e-3
+    whole, tiled = both(part, None)
+    assert tiled.origin_px == whole.origin_px != (0, 0)
+    assert difference(tiled.object, whole.object) < 2e-3
 
 
 def test_a_scan_that_fits_is_one_window(scan, network):
@@ -135,15 +135,15 @@ def test_one_probe_is_found_for_all_windows(scan):
     wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
     held = solve_scan(wrong, None, KNOWN, 8, CPU)
     options = TilingConfig(tile_px=88, halo_px=32)
-    windows = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, windows=options)
-    assert len(windows.history["probe_loss"]) == 16
-    assert windows.passes == 1 + PASSES * 16 + 1 + PASSES * 8
-    assert windows.history["loss"][-1] < 0.6 * held.history["loss"][-1]
-    assert np.sum(np.abs(windows.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
+    tiled = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, tiling=options)
+    assert len(tiled.history["probe_loss"]) == 16
+    assert tiled.passes == 1 + PASSES * 16 + 1 + PASSES * 8
+    assert tiled.history["loss"][-1] < 0.6 * held.history["loss"][-1]
+    assert np.sum(np.abs(tiled.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
 
 
 def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
-    solved, solve = [], window_jobs.solve_scan
+    solved, solve = [], tile_jobs.solve_scan
 
     def counted(part, *arguments, **options):
         if len(solved) == 2:
@@ -153,14 +153,14 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
 
     def run(rounds=2):
         options = TilingConfig(tile_px=88)
-        return solve_tiled(scan, network, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+        return solve_tiled(scan, network, KNOWN, rounds, CPU, tiling=options, folder=tmp_path)
 
-    monkeypatch.setattr(window_jobs, "solve_scan", counted)
+    monkeypatch.setattr(tile_jobs, "solve_scan", counted)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert len(list(tmp_path.rglob("object.npy"))) == 2
     monkeypatch.setattr(
-        window_jobs, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1]
+        tile_jobs, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1]
     )
     resumed = run()
     assert len(solved) == 4  # of four windows, every one is solved once
@@ -176,7 +176,7 @@ def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "stitch", fail)
     for rounds in (1, 2):
         with pytest.raises(InputError, match="trouble"):
-            solve_tiled(scan, None, KNOWN, rounds, CPU, windows=options, folder=tmp_path)
+            solve_tiled(scan, None, KNOWN, rounds, CPU, tiling=options, folder=tmp_path)
     assert len(list((tmp_path / module.FOLDER).iterdir())) == 2
 
 
@@ -184,8 +184,8 @@ def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
     options = TilingConfig(tile_px=88)
     told = []
     arguments = (scan, network, KNOWN, 2, CPU)
-    here = solve_tiled(*arguments, windows=options, progress=lambda *given, **_: told.append(given))
-    pool = solve_tiled(*arguments, windows=options, jobs=JobsConfig(workers=2), folder=tmp_path)
+    here = solve_tiled(*arguments, tiling=options, progress=lambda *given, **_: told.append(given))
+    pool = solve_tiled(*arguments, tiling=options, jobs=JobsConfig(workers=2), folder=tmp_path)
     np.testing.assert_array_equal(pool.object, here.object)
     assert told[-1] == ("reconstruct", 4, 4)
 
@@ -203,22 +203,22 @@ class Read:
 
 
 def test_lazy_counts_are_read_batch_by_batch(scan):
-    lazy, windows = scan.replace(counts=Read(scan.counts)), TilingConfig(tile_px=88)
-    found = solve_tiled(lazy, None, KNOWN, 1, CPU, windows=windows).object
-    np.testing.assert_array_equal(found, solve_tiled(scan, None, KNOWN, 1, CPU, windows=windows).object)
+    lazy, tiling = scan.replace(counts=Read(scan.counts)), TilingConfig(tile_px=88)
+    found = solve_tiled(lazy, None, KNOWN, 1, CPU, tiling=tiling).object
+    np.testing.assert_array_equal(found, solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling).object)
     assert 0 < lazy.counts.most <= 128
 
 
 def test_judging_pixels_are_those_of_the_whole_scan(scan):
-    options = UnrolledOptions(refine_probe=False, judged=True)
-    whole, windows = both(scan, None, options=options)
+    options = UnrolledOptions(refine_probe=False, hold_out=True)
+    whole, tiled = both(scan, None, options=options)
     other = solve_scan(scan, None, KNOWN, 3, CPU)
-    assert difference(windows.object, whole.object) < 0.5 * difference(other.object, whole.object)
+    assert difference(tiled.object, whole.object) < 0.5 * difference(other.object, whole.object)
 
 
 def test_too_little_memory_says_how_much_it_takes(scan):
     with pytest.raises(InputError, match=r"--memory_gib.*at least 0\.\d+ GiB"):
-        solve_tiled(scan, None, KNOWN, 1, CPU, windows=TilingConfig(memory_gib=0.05))
+        solve_tiled(scan, None, KNOWN, 1, CPU, tiling=TilingConfig(memory_gib=0.05))
 
 
 @pytest.mark.parametrize("field", ["memory_gib", "window_px", "halo_px"])
@@ -235,8 +235,8 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.learned import window_jobs, windows
-from ptypinn.learned.problem import LearnedOptions
+from ptypinn.solvers.unrolled import tile_jobs, tiled
+from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.models.unrolled import UnrolledCorrection
 
 class Same:
@@ -247,11 +247,11 @@ class Same:
 grid = np.stack(np.meshgrid(*2 * [np.arange(36) * 24.0], indexing="ij"), -1).reshape(-1, 2)
 probe = np.full((1, 32, 32), 7, np.complex64)
 scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
-solved, solve = [], window_jobs.solve_scan
-window_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
+solved, solve = [], tile_jobs.solve_scan
+tile_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
 options = TilingConfig(memory_gib={BUDGET_GIB})
 network = UnrolledCorrection().eval().requires_grad_(False)
-windows.solve_windows(scan, network, LearnedOptions(False), 1, torch.device("cpu"), windows=options)
+tiled.solve_tiled(scan, network, UnrolledOptions(refine_probe=False), 1, torch.device("cpu"), tiling=options)
 # Not ru_maxrss, which a process inherits from the one that starts it.
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 print(json.dumps([len(solved), peak / 2**20]))
@@ -260,6 +260,6 @@ print(json.dumps([len(solved), peak / 2**20]))
 
 def test_memory_stays_within_its_budget():
     done = subprocess.run([sys.executable, "-c", LARGE], check=True, capture_output=True, text=True)
-    windows, gib = json.loads(done.stdout.splitlines()[-1])
-    assert windows > 1
+    tiles, gib = json.loads(done.stdout.splitlines()[-1])
+    assert tiles > 1
     assert 0.5 * BUDGET_GIB < gib < BUDGET_GIB

@@ -34,26 +34,26 @@ def made_of(scan):
 def test_every_lit_pixel_is_in_one_core_and_every_pattern_owned_once(scan):
     layout, corners, size = made_of(scan)
     covered, whole = np.zeros(layout.extent, int), Box(0, 0, *layout.extent)
-    for window in layout.windows:
-        covered[window.core.slices(whole)] += 1
+    for tile in layout.tiles:
+        covered[tile.core.slices(whole)] += 1
     lit = np.zeros(layout.extent, bool)
     for y, x in corners:
         lit[y : y + size, x : x + size] = True
     assert (covered[lit] == 1).all()
-    owned = np.concatenate([window.owned for window in layout.windows])
-    np.testing.assert_array_equal(np.sort(owned), np.arange(len(corners)))
+    central = np.concatenate([tile.central for tile in layout.tiles])
+    np.testing.assert_array_equal(np.sort(central), np.arange(len(corners)))
 
 
 @given(SCANS)
 def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
     layout, corners, size = made_of(scan)
-    for window in layout.windows:
-        place = corners[window.patterns]
-        assert len(window.patterns)
-        assert set(window.owned) <= set(window.patterns)
-        assert (place >= window.canvas[:2]).all()
-        assert (place + size <= window.canvas[2:]).all()
-        for first, last, length in zip(window.canvas[:2], window.canvas[2:], layout.extent, strict=True):
+    for tile in layout.tiles:
+        place = corners[tile.patterns]
+        assert len(tile.patterns)
+        assert set(tile.central) <= set(tile.patterns)
+        assert (place >= tile.canvas[:2]).all()
+        assert (place + size <= tile.canvas[2:]).all()
+        for first, last, length in zip(tile.canvas[:2], tile.canvas[2:], layout.extent, strict=True):
             assert first % STRIDE == 0
             assert last % STRIDE == 0 or last == length
 
@@ -62,23 +62,23 @@ def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
 def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
     layout, _, _ = made_of(scan)
     half, whole = layout.halo // 2, Box(0, 0, *layout.extent)
-    for window in layout.windows:
-        weight = blend_weight(window.core, whole, layout.extent, half)
-        core = weight[window.core.slices(whole)]
+    for tile in layout.tiles:
+        weight = blend_weight(tile.core, whole, layout.extent, half)
+        core = weight[tile.core.slices(whole)]
         assert core.min() > 0.2
         outside = np.ones(layout.extent, bool)
-        outside[window.core.grown(half).shared(whole).slices(whole)] = False
+        outside[tile.core.padded(half).intersection(whole).slices(whole)] = False
         assert not weight[outside].any()
 
 
 def pieces_of(image, layout, factors, folder):
     light, whole = np.ones(layout.extent, np.float32), Box(0, 0, *layout.extent)
     found = []
-    for number, (window, factor) in enumerate(zip(layout.windows, factors, strict=True)):
-        part = window.canvas.slices(whole)
+    for number, (tile, factor) in enumerate(zip(layout.tiles, factors, strict=True)):
+        part = tile.canvas.slices(whole)
         np.save(folder / f"object{number}.npy", (image[part] * factor).astype(np.complex64))
         np.save(folder / f"light{number}.npy", light[part])
-        found.append(TileResult(window, folder / f"object{number}.npy", folder / f"light{number}.npy"))
+        found.append(TileResult(tile, folder / f"object{number}.npy", folder / f"light{number}.npy"))
     return found
 
 
@@ -91,7 +91,7 @@ def filled(edge=32, halo=16):
 def test_stitching_undoes_any_phases(seed):
     rng, layout = np.random.default_rng(seed), filled()
     image = (rng.normal(size=layout.extent) + 1j * rng.normal(size=layout.extent) + 2).astype(np.complex64)
-    phases = np.exp(1j * rng.uniform(-np.pi, np.pi, len(layout.windows)))
+    phases = np.exp(1j * rng.uniform(-np.pi, np.pi, len(layout.tiles)))
     with TemporaryDirectory() as folder:
         found = stitch_tiles(pieces_of(image, layout, phases, Path(folder)), layout)
     factor = np.vdot(found, image) / np.linalg.norm(found) ** 2
@@ -102,11 +102,11 @@ def test_stitching_undoes_any_phases(seed):
 def test_amplitudes_are_not_fitted(tmp_path):
     layout = filled()
     image = np.ones(layout.extent, np.complex64)
-    brighter = pieces_of(image, layout, 1 + np.arange(len(layout.windows)), tmp_path)
+    brighter = pieces_of(image, layout, 1 + np.arange(len(layout.tiles)), tmp_path)
     whole = Box(0, 0, *layout.extent)
     found = stitch_tiles(brighter, layout)
-    for k, window in enumerate(layout.windows):
-        middle = window.core.grown(-8).slices(whole)
+    for k, tile in enumerate(layout.tiles):
+        middle = tile.core.padded(-8).slices(whole)
         np.testing.assert_allclose(np.abs(found[middle]), 1 + k, rtol=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_windows_that_nothing_joins_keep_their_phases():
 def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
     layout = filled()
     products = overlap_products(
-        pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.windows)), tmp_path), layout
+        pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.tiles)), tmp_path), layout
     )
     np.testing.assert_allclose(products, products.conj().T)
     assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.physics.optics import probe_photons
-from ptypinn.stages.simulate import draw_object, draw_probe
+from ptypinn.data.simulation import draw_object, draw_probe
 from ptypinn.training import scenarios
 from ptypinn.training.scenarios import HELD_OUT_IMAGES, IMAGES, MAX_PATTERNS, SIZES, draw_random_scan
 

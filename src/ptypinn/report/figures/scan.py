@@ -9,8 +9,8 @@ import numpy as np
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, phase_scale, turn_scale
 from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, show_image
+from ptypinn.report.text.orientation import describe_orientation
 from ptypinn.utils.number_format import format_length
-from ptypinn.report.text.orientation import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ def orient_figure(ranking: Ranking) -> Figure:
 
 def _name(one: Candidate, ranking: Ranking) -> str:
     note = " (as read)" if one.is_as_read else " (twin)" if one is ranking.twin else ""
-    return in_words(ranking.positions_turned(one)) + note
+    return describe_orientation(ranking.positions_turned(one)) + note
 
 
 def _draw_residuals(axes: Axes, ranking: Ranking) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 from markupsafe import escape
 
+from ptypinn.data import repr_text
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -21,7 +22,6 @@ from ptypinn.report.figures.display import choose_binning, find_visible_region, 
 from ptypinn.report.figures.images import ScaledImage, mode_photons, object_images, probe_images
 from ptypinn.report.figures.panels import Panel, Titled, describe_extent, make_panel
 from ptypinn.report.html.page import TEMPLATES, templates
-from ptypinn.data import repr_text
 
 THUMBNAIL_PX = 192
 """Longest edge of a picture."""
@@ -73,6 +73,13 @@ def render_card(content: Content, make_card: Callable[[Content], Card]) -> str:
         return f"<pre>{escape(repr(content))}</pre>"
 
 
+def html_card(content: ScanData | Reconstruction) -> str:
+    """Return the notebook card of a scan or a reconstruction as HTML."""
+    if isinstance(content, Reconstruction):
+        return render_card(content, recon_card)
+    return render_card(content, scan_card)
+
+
 def recon_card(recon: Reconstruction) -> Card:
     """Return amplitude and phase of the object, small, with its facts."""
     height, width = map(float, recon.object.shape)
@@ -82,7 +89,7 @@ def recon_card(recon: Reconstruction) -> Card:
         ("pixel", repr_text.describe_pixel(recon.pixel_size_m).removeprefix("pixels of ")),
         ("probe", repr_text.describe_modes(recon.probe).replace(" probe ", " ")),
         ("positions", f"{len(recon.positions_px)}"),
-        *repr_text.headlines(recon),
+        *repr_text.select_headlines(recon),
     ]
     remarks = [f"The {recon.scale_note}."] if recon.scale_note else []
     return Card("Reconstruction", "", facts, _object_panels(recon), remarks)
@@ -106,7 +113,7 @@ def scan_card(scan: ScanData) -> Card:
     pictures = [*pictures, draw_dots(scan.positions_px + scan.size / 2, scan.pixel_size_m)]
     if scan.probe is not None:
         pictures.append(_probe_panel(scan.probe, scan))
-    return Card("Scan", repr_text.name_of(scan), facts, pictures, remarks)
+    return Card("Scan", repr_text.file_name(scan), facts, pictures, remarks)
 
 
 def draw_dots(centres_px: Float64[np.ndarray, "patterns 2"], pixel_size_m: float | None) -> PositionDots:

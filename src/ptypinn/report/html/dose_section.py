@@ -13,7 +13,7 @@ from ptypinn.report.figures.display import VisibleRegion
 from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, make_panel
 from ptypinn.report.html.page_elements import Cell, Facts, Figures, Section, cell_of
 from ptypinn.report.html.patterns_section import photons_image
-from ptypinn.utils.number_format import format_number, format_length
+from ptypinn.utils.number_format import format_length, format_number
 
 RECOMMENDED_OVERLAP = 0.6
 """Linear overlap that is commonly recommended; a smaller one is remarked on."""

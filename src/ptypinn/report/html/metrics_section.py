@@ -8,8 +8,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.html.dose_section import linear_overlap
 from ptypinn.report.html.page_elements import Cell, Section, Table, cell_of
 from ptypinn.report.text.metric_labels import KEY_METRICS, MetricRow, metric_label, metric_rows
-from ptypinn.utils.number_format import format_length
 from ptypinn.stages.evaluate import Evaluation
+from ptypinn.utils.number_format import format_length
 
 RESOLUTIONS = ("frc_half_bit_px", "split_half_frc_half_bit_px")
 

@@ -12,8 +12,8 @@ from ptypinn.report.figures.display import ObjectView
 from ptypinn.report.figures.images import MAX_MODES, mode_fractions
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field
 from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Section, Table, cell_of
-from ptypinn.utils.number_format import format_length
 from ptypinn.stages.evaluate import Evaluation
+from ptypinn.utils.number_format import format_length
 
 COMPARISON_CAPTION = (
     "The first two of a row share one colour scale. Structure in a difference is an error; grain is noise. No "

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ptypinn.report.figures.panels import Panel
 from ptypinn.report.figures.style import svg_of
-from ptypinn.utils.number_format import DASH, format_number
 from ptypinn.report.text.verdict import Verdict
+from ptypinn.utils.number_format import DASH, format_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -63,7 +63,10 @@ def _versions(run: Mapping[str, Any]) -> list[Block]:
     timings, versions = run.get("timings_s"), run.get("versions")
     if isinstance(timings, Mapping) and timings:
         items.append(
-            ("Wall time", ", ".join(f"{part} {format_number(float(seconds), 3)} s" for part, seconds in timings.items()))
+            (
+                "Wall time",
+                ", ".join(f"{part} {format_number(float(seconds), 3)} s" for part, seconds in timings.items()),
+            )
         )
     if isinstance(versions, Mapping):
         items.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))

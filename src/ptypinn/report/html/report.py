@@ -21,10 +21,10 @@ from ptypinn.report.html.patterns_section import patterns_section
 from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.html.scale_section import scale_section
 from ptypinn.report.html.uncertainty_section import uncertainty_section
-from ptypinn.utils.number_format import format_length
 from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
 from ptypinn.utils.files import write_text
+from ptypinn.utils.number_format import format_length
 
 
 def write_report(

@@ -14,9 +14,9 @@ from ptypinn.report.html.page import render_page
 from ptypinn.report.html.page_elements import Block, Cell, Drawing, Facts, Figures, Page, Points, Section, Table
 from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.text.metric_labels import METRIC_LABELS
-from ptypinn.utils.number_format import DASH
 from ptypinn.studies.aggregate import BiasSummary
 from ptypinn.utils.files import write_json, write_text
+from ptypinn.utils.number_format import DASH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

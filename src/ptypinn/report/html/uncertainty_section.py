@@ -10,9 +10,9 @@ from ptypinn.report.figures.display import VisibleRegion
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, draw_panels
 from ptypinn.report.html.page_elements import Block, Figures, Points, Section
 from ptypinn.report.html.patterns_section import fit_images
-from ptypinn.utils.number_format import format_number
 from ptypinn.report.text.verdict import EXPLAINED
 from ptypinn.stages.evaluate import Evaluation
+from ptypinn.utils.number_format import format_number
 
 OUTLIER = 2.0
 """Residual over counting noise from which a pattern is counted as an outlier in the text."""
@@ -83,8 +83,8 @@ def _illumination_sentences(recon: Reconstruction, region: VisibleRegion) -> lis
         return []
     low, middle = np.percentile(illumination, [10, 50])
     return [
-        f"Half of the well-illuminated pixels received more than {format_number(float(middle), 3)} photons over the scan, "
-        f"one in ten fewer than {format_number(float(low), 3)}."
+        f"Half of the well-illuminated pixels received more than {format_number(float(middle), 3)} photons over the "
+        f"scan, one in ten fewer than {format_number(float(low), 3)}."
     ]
 
 

@@ -17,12 +17,12 @@ BEGIN, END = "<!-- tables of formats begin -->", "<!-- tables of formats end -->
 
 
 def format_tables() -> str:
-    """Overview and one table per format, Markdown."""
+    """Return an overview and one table per format, Markdown."""
     return "\n".join([*_overview(), *(line for name in FORMATS for line in _section(FORMATS[name]))])
 
 
-def updated(page: str) -> str:
-    """A page whose part between the markers is replaced by the tables."""
+def update_page(page: str) -> str:
+    """Return a page with the part between the markers replaced by the tables."""
     pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     return pattern.sub(lambda _: f"{BEGIN}\n\n{format_tables()}\n{END}", page)
 
@@ -54,7 +54,7 @@ def _section(f: Format) -> list[str]:
 
 
 def _anchor(title: str) -> str:
-    """What links to a heading end with, on code hosts and on the site."""
+    """Return the anchor of a heading, on code hosts and on the site."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
@@ -78,4 +78,4 @@ def _row(cells: list[str]) -> str:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        write_text(Path(argument), updated(Path(argument).read_text(encoding="utf-8")))
+        write_text(Path(argument), update_page(Path(argument).read_text(encoding="utf-8")))

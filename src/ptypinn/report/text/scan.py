@@ -1,4 +1,4 @@
-"""A look at a scan in words."""
+"""Facts on a scan or a reconstruction as text: what `info` prints."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ptypinn.stages.info import ScanInfo
 
 
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 
 
 def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
-    """Label and value with its unit, by section."""
+    """Return labels and values with their units, by section."""
     table = {
         "File": _file_rows(info),
         "Geometry": _geometry_rows(info),
@@ -34,7 +34,7 @@ def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
 
 
 def info_lines(info: ScanInfo) -> list[str]:
-    """The table and the warnings as plain lines."""
+    """Return the table and the warnings as plain lines."""
     lines = []
     for section, rows in info_table(info).items():
         lines += [section, *(f"  {label:<20} {text}" for label, text in rows)]
@@ -71,11 +71,11 @@ def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
 def _dose_rows(info: ScanInfo) -> list[tuple[str, str]]:
     sums = info.patterns.sums
     spread = f" ({sums.std() / sums.mean():.1%})" if sums.mean() > 0 else ""
-    shared = f", reached exactly by {info.saturated_patterns} patterns" if info.saturated_patterns else ""
+    ties = f", reached exactly by {info.saturated_patterns} patterns" if info.saturated_patterns else ""
     return [
         ("photons per pattern", f"{sums.mean():.4g} mean, {sums.min():.4g} to {sums.max():.4g}"),
         ("spread", f"{sums.std():.3g} standard deviation{spread}"),
-        ("largest count", f"{info.patterns.peaks.max():g}{shared}"),
+        ("largest count", f"{info.patterns.peaks.max():g}{ties}"),
         ("readings of zero", f"{info.patterns.zero_share:.1%}"),
     ]
 
@@ -109,9 +109,9 @@ def _probe_rows(info: ScanInfo) -> list[tuple[str, str]]:
     rule = scan.provenance.get("probe_calibration")
     origin = "from the file" if not rule else f"by rule {rule['rule']}, amplitude times {rule['factor']:.4g}"
     total = sum(info.mode_photons)
-    shares = ", ".join(f"{photons / total:.1%}" for photons in info.mode_photons)
+    fractions = ", ".join(f"{photons / total:.1%}" for photons in info.mode_photons)
     return [
-        ("modes", f"{len(scan.probe)} ({shares})"),
+        ("modes", f"{len(scan.probe)} ({fractions})"),
         ("photons", f"{total:.5g} per pattern through vacuum, {scan.probe_gauge} ({origin})"),
         ("equivalent diameter", _length(info.probe_diameter_px, scan.pixel_size_m)),
     ]
@@ -124,9 +124,9 @@ def _length(pixels: float | None, pixel_size_m: float | None) -> str:
 
 
 def recon_dict(recon: Reconstruction) -> dict[str, Any]:
-    """Plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
-    lit = recon.well_lit()
-    amplitude = np.abs(recon.object[lit]) if lit.any() else np.abs(recon.object)
+    """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
+    mask = recon.well_lit()
+    amplitude = np.abs(recon.object[mask]) if mask.any() else np.abs(recon.object)
     return {
         "kind": "reconstruction",
         "format": recon.provenance.get("format", "native"),
@@ -137,28 +137,26 @@ def recon_dict(recon: Reconstruction) -> dict[str, Any]:
         "probe_photons": probe_photons(recon.probe),
         "n_positions": len(recon.positions_px),
         "mean_amplitude": float(amplitude.mean()),
-        "well_lit_share": float(lit.mean()),
+        "well_illuminated_fraction": float(mask.mean()),
         "metrics": dict(recon.metrics),
     }
 
 
 def recon_lines(recon: Reconstruction) -> list[str]:
-    """The numbers as plain lines."""
-    known = recon_dict(recon)
-    height, width = known["object_px"]
-    pixel = "not known" if recon.pixel_size_m is None else format_length(recon.pixel_size_m, 5)
+    """Return the numbers as plain lines."""
+    facts = recon_dict(recon)
+    height, width = facts["object_px"]
+    pixel = UNKNOWN if recon.pixel_size_m is None else format_length(recon.pixel_size_m, 5)
+    illuminated = f"{facts['well_illuminated_fraction']:.0%} of the object"
     rows = [
-        ("format", str(known["format"])),
+        ("format", str(facts["format"])),
         ("object", f"{height} x {width} pixels"),
         ("object pixel", pixel),
-        ("probe", f"{known['probe_modes']} modes of {known['probe_px']} x {known['probe_px']} pixels"),
-        ("photons", f"{known['probe_photons']:.5g} per pattern through vacuum"),
-        ("positions", str(known["n_positions"])),
-        (
-            "mean amplitude",
-            f"{known['mean_amplitude']:.4g} where well lit ({known['well_lit_share']:.0%} of the object)",
-        ),
-        *((name, f"{value:.4g}") for name, value in known["metrics"].items() if isinstance(value, int | float)),
+        ("probe", f"{facts['probe_modes']} modes of {facts['probe_px']} x {facts['probe_px']} pixels"),
+        ("photons", f"{facts['probe_photons']:.5g} per pattern through vacuum"),
+        ("positions", str(facts["n_positions"])),
+        ("mean amplitude", f"{facts['mean_amplitude']:.4g} where well illuminated ({illuminated})"),
+        *((name, f"{value:.4g}") for name, value in facts["metrics"].items() if isinstance(value, int | float)),
     ]
     left_out = (f"! left out: {what}" for what in recon.provenance.get(LEFT_OUT, []))
     return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows), *left_out]

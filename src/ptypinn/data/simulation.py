@@ -1,0 +1,241 @@
+"""Simulation of a scan: sample, probe, positions, forward model, detector."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt
+from torch import Tensor
+
+from ptypinn._version import __version__
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
+from ptypinn.physics.optics import compute_pixel_size, compute_wavelength, probe_photons
+from ptypinn.physics.patches import split_positions
+from ptypinn.physics.probes import (
+    ZonePlate,
+    add_curvature,
+    defocus_to_distance,
+    disk_probe,
+    equivalent_diameter,
+    gaussian_probe,
+    incoherent_modes,
+    power_at_edge,
+    scale_to_photons,
+    zone_plate_probe,
+)
+from ptypinn.physics.propagation import to_centred
+from ptypinn.physics.scan_patterns import SCANS, jitter, positions_by_number, typical_step
+from ptypinn.types import Mask, Object, Probe
+from ptypinn.utils.progress import Progress
+
+BATCH_PIXELS = 2**21
+"""Detector pixels that are simulated at a time: bounds the memory however long the scan is."""
+
+MAX_PATTERNS = 10**7
+"""Scans beyond this are refused: an overlap too close to 1, or a step in a wrong unit."""
+
+_OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
+
+
+def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progress: Progress | None = None) -> ScanData:
+    """Simulate a far-field ptychography scan.
+
+    Args:
+        config: Sample, probe, scan and detector.
+        field: Probe in any scale, where the configuration names a file (`probe="file"`).
+        progress: Called as `progress("simulate", patterns_done, patterns)`.
+
+    Returns:
+        Counts with the true object in `truth`, the calibrated probe that made them, and in `provenance` the
+        configuration and what was measured. Positions are the recorded ones (see `draw_positions`).
+    """
+    probe = draw_probe(config, field)
+    truth = draw_object(config)
+    true_positions, recorded = draw_positions(config, probe)
+    mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
+    counts, figures = _expose(config, truth, probe, true_positions, mask, progress)
+    wavelength = compute_wavelength(config.energy_eV)
+    pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
+    return ScanData(
+        counts=counts,
+        positions_px=recorded.numpy(),
+        probe=probe.numpy(),
+        mask=mask.numpy(),
+        pixel_size_m=pixel,
+        energy_eV=config.energy_eV,
+        detector_distance_m=config.detector_distance_m,
+        detector_pixel_m=config.detector_pixel_m,
+        probe_gauge="calibrated",
+        truth=truth.numpy(),
+        provenance={**_provenance(config, probe, len(recorded), figures), **_optics(config, wavelength, pixel)},
+    )
+
+
+def draw_object(config: SimulateConfig) -> Object:
+    """Return the sample that a configuration describes, (height, width), transmission."""
+    generator = _generator(config.seed if config.object_seed is None else config.object_seed, _OBJECT)
+    draw, arguments = TEXTURES[config.object], [] if config.feature_px is None else [config.feature_px]
+    texture = draw(*config.object_size, generator, *arguments, **_photograph(config, "image"))
+    other = texture
+    if config.phase_texture == "independent":
+        other = draw(*config.object_size, generator, *arguments, **_photograph(config, "phase_image"))
+    return compose_object(texture, other, config.amplitude_range, config.phase_range, config.amplitude_mean)
+
+
+def _photograph(config: SimulateConfig, field: str) -> dict[str, str]:
+    """Return the photograph of an object that is a photograph, as an argument."""
+    if config.object != "natural":
+        return {}
+    name = str(getattr(config, field))
+    if name not in ("random", *NATURAL_IMAGES):
+        raise InputError(f"--{field}", "", name, "random or one of " + ", ".join(NATURAL_IMAGES))
+    return {"name": name}
+
+
+def draw_probe(config: SimulateConfig, field: Probe | None = None) -> Probe:
+    """Return the probe that a configuration describes, (modes, N, N), with exactly its photons.
+
+    Args:
+        config: The configuration.
+        field: Probe in any scale, for `probe="file"`.
+
+    >>> probe = draw_probe(SimulateConfig(size=32, probe="disk", photons=1e4))
+    >>> round(float(probe_photons(probe)))
+    10000
+    """
+    if config.probe == "zone_plate":
+        names = ("pupil_radius", "central_stop", "defocus_waves", "astigmatism_waves", "osa_radius")
+        optics = ZonePlate(**{name: getattr(config, name) for name in names})
+        probe = zone_plate_probe(config.size, optics, config.photons)
+    elif config.probe == "disk":
+        probe = disk_probe(config.size, config.probe_diameter_px / 2, config.photons)
+    elif config.probe == "gaussian":
+        probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
+    else:
+        if field is None:
+            raise ValueError(f"the probe of {config.probe_file} has to be read first")
+        probe = scale_to_photons(field, config.photons)
+    if config.curvature_rad:
+        probe = add_curvature(probe, config.probe_diameter_px / 2, config.curvature_rad)
+    return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
+
+
+def draw_positions(config: SimulateConfig, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
+    """Return the positions of a simulated scan, (M, 2) each, pixels of the object.
+
+    Args:
+        config: The configuration.
+        probe: Its probe, which sets the step for a given overlap; drawn where None.
+
+    Returns:
+        The true positions, and those that the scan records, which differ by `position_error_px`.
+    """
+    room = (float(config.room_px[0]), float(config.room_px[1]))
+    generator = _generator(config.seed, _SCAN)
+    if config.n_patterns is not None:
+        positions = positions_by_number(config.scan, room, config.n_patterns, generator)
+    else:
+        step = _step(config, probe)
+        if (number := (room[0] / step + 1) * (room[1] / step + 1)) > MAX_PATTERNS:
+            raise InputError("--overlap", "", f"about {number:.2g} patterns, {step:.2g} pixels apart", "a wider step")
+        positions = SCANS[config.scan](room, step, generator)
+    default = 0.3 * typical_step(room, len(positions)) if config.scan == "jittered_raster" else 0.0
+    positions = jitter(positions, default if config.jitter_px is None else config.jitter_px, room, generator)
+    positions = positions + config.margin_px
+    positions = positions.round() if config.integer_positions else positions
+    error = torch.from_numpy(_generator(config.seed, _POSITION_ERROR).standard_normal(tuple(positions.shape)))
+    return positions, positions + config.position_error_px * error.clamp(-4, 4)
+
+
+def _step(config: SimulateConfig, probe: Probe | None) -> float:
+    if config.step_px is not None:
+        return config.step_px
+    diameter = equivalent_diameter(draw_probe(config) if probe is None else probe)
+    return (1 - (0.65 if config.overlap is None else config.overlap)) * diameter
+
+
+def _expose(
+    config: SimulateConfig, truth: Object, probe: Probe, positions: Tensor, mask: Mask, progress: Progress | None
+) -> tuple[UInt[np.ndarray, "patterns y x"], dict[str, float]]:
+    """Return the centred counts in the smallest unsigned type that holds them, and their statistics."""
+    generator = _torch_generator(config.seed if config.noise_seed is None else config.noise_seed, _NOISE)
+    counts = np.empty((len(positions), config.size, config.size), np.uint16)
+    expected_sum, saturated, done = 0.0, 0, 0
+    for expected in _expected_batches(truth, probe, positions):
+        drawn = sample_counts(to_centred(expected), generator)
+        if config.saturation is not None:
+            saturated += int((drawn > config.saturation).sum())
+            drawn = saturate(drawn, float(int(config.saturation)))
+        drawn = zero_dead_pixels(drawn, mask)
+        counts = _with_room_for(counts, float(drawn.max()))
+        counts[done : done + len(drawn)] = drawn.numpy()
+        expected_sum, done = expected_sum + float(expected.sum()), done + len(drawn)
+        if progress is not None:
+            progress("simulate", done, len(positions))
+    return counts, {
+        "photons_expected": expected_sum / len(positions),
+        "photons_measured": float(counts.sum((1, 2), dtype=np.float64).mean()),
+        "brightest_pixel": float(counts.max()),
+        "saturated_fraction": saturated / counts.size,
+    }
+
+
+def _expected_batches(truth: Object, probe: Probe, positions: Tensor) -> Iterator[Tensor]:
+    corners, fractions = split_positions(positions)
+    canvases, modes = truth[None].to(torch.complex128), probe.to(torch.complex128)
+    rest = None if not fractions.any() else (positions - positions.round())
+    size = max(1, BATCH_PIXELS // probe.numel())
+    for start in range(0, len(positions), size):
+        part = slice(start, start + size)
+        yield FAR_FIELD.predict_scan(canvases, modes, corners[:, part], None if rest is None else rest[part])
+
+
+def _with_room_for(counts: np.ndarray, largest: float) -> np.ndarray:
+    for kind in (np.uint16, np.uint32, np.uint64):
+        if largest <= np.iinfo(kind).max:
+            return counts.astype(np.promote_types(counts.dtype, kind), copy=False)
+    raise OverflowError(f"{largest} counts in a pixel")
+
+
+def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: dict[str, float]) -> dict[str, Any]:
+    diameter = equivalent_diameter(probe)
+    step = typical_step((float(config.room_px[0]), float(config.room_px[1])), n_patterns)
+    return {
+        "source": "simulation",
+        "ptypinn_version": __version__,
+        "config": dataclasses.asdict(config),
+        "seed": config.seed,
+        "photons_requested": config.photons,
+        "photons_probe": float(probe_photons(probe)),
+        **figures,
+        "probe_equivalent_diameter_px": diameter,
+        "probe_power_at_edge": power_at_edge(probe),
+        "step_px": step,
+        "overlap": 1 - step / diameter,
+    }
+
+
+def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict[str, Any]:
+    """Return the zone plate in metres; nothing for other probes."""
+    if config.probe != "zone_plate":
+        return {}
+    zone = pixel_m / config.pupil_radius
+    defocus = defocus_to_distance(config.defocus_waves, wavelength_m, zone)
+    return {"zone_plate": {"outermost_zone_m": zone, "defocus_m": defocus}}
+
+
+def _generator(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng([seed, stream])
+
+
+def _torch_generator(seed: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(_generator(seed, stream).integers(2**62)))
