@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--only", default="", help="scans whose key contains this text")
     arguments = parser.parse_args()
+    digests = {unrolled: source_digest(unrolled) for unrolled in (True, False)}
     recorded: dict[str, set[str]] = {}
     equal = True
     for method in arguments.methods:
@@ -40,7 +41,7 @@ def main() -> int:
             differences = count_differences(stored.trace, run(method, scene, None).trace)
             print(f"{method}: {scene.key}: {len(stored.trace)} points, {differences} differ", flush=True)
             equal &= differences == 0
-            recorded.setdefault(source_digest(method != "refine"), set()).add(stored.settings["code"])
+            recorded.setdefault(digests[method != "refine"], set()).add(stored.settings["code"])
     for digest, earlier in recorded.items():
         if equal and len(earlier) == 1:
             print(f'REPRODUCED["{digest}"] = "{earlier.pop()}"')

@@ -117,7 +117,7 @@ def saturated_head(run: Run, monkeypatch: Any) -> Run:
 
 def stitching_not_normalised(run: Run, monkeypatch: Any) -> Run:
     monkeypatch.setattr(
-        "ptypinn.solvers.patch_network.aggregate.normalise", lambda weighted, weights: weighted / weights.amax()
+        "ptypinn.solvers.patch_network.aggregate.weighted_mean", lambda weighted, weights: weighted / weights.amax()
     )
     return run
 
@@ -126,7 +126,7 @@ def stitching_clamped_at_the_edges(run: Run, monkeypatch: Any) -> Run:
     def clamped(weighted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         return weighted / weights.clamp(min=0.03 * float(weights.amax()))
 
-    monkeypatch.setattr("ptypinn.solvers.patch_network.aggregate.normalise", clamped)
+    monkeypatch.setattr("ptypinn.solvers.patch_network.aggregate.weighted_mean", clamped)
     return run
 
 

@@ -201,13 +201,13 @@ def _vertical_grid(box: Box, axis: Axis) -> list[str]:
 def _line(box: Box, x: Axis, y: Axis, curve: Curve) -> str:
     """Return a curve as one path that starts anew after every gap."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        points = np.stack([box.x(0) + x.positions(curve.x) * (box.x(1) - box.x(0)), y.positions(curve.y)], axis=-1)
+        points = np.stack([x.positions(curve.x), y.positions(curve.y)], axis=-1)
     path, open_line = "", False
     for across, up in points:
         if not (np.isfinite(across) and np.isfinite(up)):
             open_line = False
             continue
-        path += f"{'L' if open_line else 'M'}{across:.1f} {box.y(up):.1f}"
+        path += f"{'L' if open_line else 'M'}{box.x(across):.1f} {box.y(up):.1f}"
         open_line = True
     return stroke_path(path, curve.colour, curve.width, curve.dash)
 
