@@ -27,9 +27,9 @@ from ptypinn.data.scan import ScanData
 from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, sample_translation
 from ptypinn.io.load_save import save
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred
 from ptypinn.physics.optics import compute_wavelength
 from ptypinn.physics.probes import add_curvature, disk_probe
+from ptypinn.physics.propagation import to_centred
 
 PERIOD, STEP, PHOTONS = 128, 16, 1e5
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 2.0, 75e-6

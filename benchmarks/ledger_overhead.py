@@ -24,14 +24,14 @@ import torch
 import ptypinn as pp
 
 LEDGER_ONLY = (
-    "ptypinn.scale.stats_recorder:StatsRecorder.note",
-    "ptypinn.scale.stats_recorder:StatsRecorder.read",
-    "ptypinn.solvers.patch_network.aggregate:PatchAggregator.respond",
+    "ptypinn.scale.stats_recorder:StatsRecorder.record",
+    "ptypinn.scale.stats_recorder:StatsRecorder.collect",
+    "ptypinn.solvers.patch_network.aggregate:PatchAggregator.add_constant",
     "ptypinn.models.patch_predictor:PatchPredictor.response",
-    "ptypinn.stages.train:training_ledger",
-    "ptypinn.stages.reconstruct:merge_entries",
-    "ptypinn.stages.reconstruct:sweep_entries",
-    "ptypinn.stages.reconstruct:with_account",
+    "ptypinn.stages.train:build_training_ledger",
+    "ptypinn.solvers.patch_network.reconstruct:build_merge_entries",
+    "ptypinn.solvers.patch_network.reconstruct:build_network_entries",
+    "ptypinn.solvers.postprocess:attach_ledger",
 )
 
 

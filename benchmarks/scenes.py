@@ -19,10 +19,10 @@ from skimage.draw import line_aa
 
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred
-from ptypinn.physics.optics import probe_photons
 from ptypinn.data.simulation import draw_probe
+from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.propagation import to_centred
 from ptypinn.stages.simulate import simulate
 
 EXTENT = 256

@@ -86,7 +86,9 @@ def train_on_half(
     with tempfile.TemporaryDirectory() as folder:
         model = pp.train(scan, pp.TrainConfig(epochs=epochs, **SPLIT), output_dir=folder)
         cpu_s = time.process_time() - started
-        parts = {part: pp.reconstruct(scan, model, pp.PatchNetworkConfig(subset=part)) for part in ("train", "held_out")}
+        parts = {
+            part: pp.reconstruct(scan, model, pp.PatchNetworkConfig(subset=part)) for part in ("train", "held_out")
+        }
     return parts, cpu_s
 
 

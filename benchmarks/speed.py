@@ -26,9 +26,9 @@ import torch
 
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.propagation import back_propagate, far_field
-from ptypinn.physics.patches import split_positions
 from ptypinn.losses import LIKELIHOODS
+from ptypinn.physics.patches import split_positions
+from ptypinn.physics.propagation import back_propagate, far_field
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from scenes import make_scene

@@ -76,8 +76,8 @@ def measure(patterns: int, rounds: int, memory_gib: float) -> dict[str, object]:
     """Solve one scan with the weights of the package."""
     torch.set_num_threads(1)
     scan = periodic_scan(patterns)
-    seconds = {"physics": 0.0, "correct": 0.0}
-    calls = {"physics": 0}
+    seconds = {"data_steps": 0.0, "correct": 0.0}
+    calls = {"data_steps": 0}
     for name in seconds:
         count_time(name, seconds, calls)
     started = time.process_time()
@@ -87,16 +87,16 @@ def measure(patterns: int, rounds: int, memory_gib: float) -> dict[str, object]:
         UnrolledOptions(refine_probe=False),
         rounds,
         torch.device("cpu"),
-        windows=TilingConfig(memory_gib=memory_gib),
+        tiling=TilingConfig(memory_gib=memory_gib),
     )
     total = time.process_time() - started
     passes = PASSES * rounds
     return {
         "patterns": scan.n_patterns,
         "canvas": list(solution.object.shape),
-        "windows": calls["physics"] // rounds,
+        "windows": calls["data_steps"] // rounds,
         "patterns_per_s": round(passes * scan.n_patterns / sum(seconds.values())),
-        "patterns_per_s_without_network": round(passes * scan.n_patterns / seconds["physics"]),
+        "patterns_per_s_without_network": round(passes * scan.n_patterns / seconds["data_steps"]),
         "network_share": round(seconds["correct"] / sum(seconds.values()), 3),
         "setup_and_joining_in_passes": round((total - sum(seconds.values())) / (sum(seconds.values()) / passes), 2),
         "total_cpu_s": round(total, 2),
@@ -136,7 +136,9 @@ def periodic_scan(patterns: int) -> ScanData:
     probe = curved_disk(SIZE, 14.0, PHOTONS)[None]
     grid = np.stack(np.meshgrid(*2 * [np.arange(SIDE) * STEP], indexing="ij"), -1).reshape(-1, 2)
     grid = grid + rng.integers(0, 3, grid.shape)
-    expected = FAR_FIELD.predict_scan(torch.from_numpy(block)[None], torch.from_numpy(probe), torch.from_numpy(grid)[None])
+    expected = FAR_FIELD.predict_scan(
+        torch.from_numpy(block)[None], torch.from_numpy(probe), torch.from_numpy(grid)[None]
+    )
     counts = rng.poisson(to_centred(expected).numpy().astype(float)).astype(np.float32)
     blocks = round((patterns / SIDE**2) ** 0.5)
     corners = np.stack(np.meshgrid(*2 * [np.arange(blocks) * period], indexing="ij"), -1).reshape(-1, 1, 2)

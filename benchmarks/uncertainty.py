@@ -22,10 +22,10 @@ import torch
 from scipy.optimize import least_squares
 
 import ptypinn as pp
+from ptypinn.data.simulation import draw_probe
 from ptypinn.metrics import align, compute_data_fit
 from ptypinn.models.model_file import load_weights
 from ptypinn.physics.optics import probe_photons
-from ptypinn.data.simulation import draw_probe
 from ptypinn.uncertainty.error_map import Constants, uncertainty_constants, variance_parts
 
 KINDS = ("lines", "dead_leaves", "natural", "grf", "siemens")

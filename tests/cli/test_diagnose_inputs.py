@@ -16,7 +16,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION
-from ptypinn.runs.record import loading_as_recorded, sound
+from ptypinn.runs.record import load_options_from_record, drop_unreadable
 from ptypinn.scale import LedgerEntry
 
 ENTRY = LedgerEntry("mask", 1.0, 1.0, "light").as_json()
@@ -123,25 +123,25 @@ def test_records_of_another_kind_become_empty_ones(name, value, run):
     recon = case(run()).recon
     damaged, notes = replace(recon), list[str]()
     object.__setattr__(damaged, name, value)
-    assert not getattr(sound(damaged, notes), name)
+    assert not getattr(drop_unreadable(damaged, notes), name)
     assert notes or (name, value) == ("scale", None)
 
 
 def test_options_given_now_replace_those_on_record_even_with_their_default():
     record = {"calibration": "p99", "domain": "amplitude", "unknown": 1}
-    kept = loading_as_recorded(LoadConfig(), record, (), [])
+    kept = load_options_from_record(LoadConfig(), record, (), [])
     assert (kept.calibration, kept.domain) == ("p99", "amplitude")
-    now = loading_as_recorded(LoadConfig(), record, {"calibration"}, [])
+    now = load_options_from_record(LoadConfig(), record, {"calibration"}, [])
     assert (now.calibration, now.domain) == ("mean", "amplitude")
-    now = loading_as_recorded(LoadConfig(domain="counts"), record, {"domain"}, [])
+    now = load_options_from_record(LoadConfig(domain="counts"), record, {"domain"}, [])
     assert (now.calibration, now.domain) == ("p99", "counts")
 
 
 def test_a_calibration_given_voids_photons_on_record_and_the_other_way_round():
     notes = list[str]()
-    by_rule = loading_as_recorded(LoadConfig(calibration="none"), {"photons": 1e5}, {"calibration"}, notes)
+    by_rule = load_options_from_record(LoadConfig(calibration="none"), {"photons": 1e5}, {"calibration"}, notes)
     assert (by_rule.calibration, by_rule.photons) == ("none", None)
-    by_number = loading_as_recorded(LoadConfig(photons=1e5), {"calibration": "none"}, {"photons"}, notes)
+    by_number = load_options_from_record(LoadConfig(photons=1e5), {"calibration": "none"}, {"photons"}, notes)
     assert (by_number.calibration, by_number.photons) == ("mean", 1e5)
     assert notes == []
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import ptypinn as pp
-from ptypinn.models.model_file import Bundle, BundleHeader
+from ptypinn.models.model_file import PatchModel, PatchModelHeader
 from ptypinn.runs.folder import FINISHED
 from ptypinn.scale_audit.findings import CAUSES
 
@@ -42,8 +42,8 @@ def home(tmp_path_factory, scan_file) -> Path:
 
 
 def model(path: Path, kind: str = "cnn") -> Path:
-    header = BundleHeader(kind, {"size": 32, "gridsize": 1}, 1e5, 20.0, math.log(20.0))
-    return Bundle(header, {}, torch.from_numpy(pp.load(path.parent / "scan_1.h5").require_probe()), str(path)).save(
+    header = PatchModelHeader(kind, {"size": 32, "gridsize": 1}, 1e5, 20.0, math.log(20.0))
+    return PatchModel(header, {}, torch.from_numpy(pp.load(path.parent / "scan_1.h5").require_probe()), str(path)).save(
         path
     )
 

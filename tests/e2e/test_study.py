@@ -14,13 +14,13 @@ from ptypinn.runs.folder import FINISHED
 TINY = {
     "size": 32,
     "object_size": 90,
-    "base_total_images": 12,
+    "base_patterns": 12,
     "buffer_px": 2,
     "probe_diameter_px": 16.0,
     "width": 16,
-    "group_count": 8,
-    "nepochs": 1,
-    "nphotons": 1e6,
+    "n_groups": 8,
+    "epochs": 1,
+    "photons": 1e6,
     "device": "cpu",
     "threads": 1,
 }
@@ -99,8 +99,8 @@ def test_the_config_of_a_study_repeats_it(ptypinn, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--nphotons", "-5"), "--nphotons"),
-        (("--nepochs", "0"), "--nepochs"),
+        (("--photons", "-5"), "--photons"),
+        (("--epochs", "0"), "--epochs"),
         (("--model", "oracle"), "--model"),
         (("--object-size", "20"), "--object_size"),
         (("--scenario", "gs1_custom", "--probe-file", "none.npy"), "none.npy"),
@@ -119,8 +119,8 @@ def test_nonsense_ends_in_one_line_and_writes_nothing(arguments, named, ptypinn,
     [
         (("--probe-file", "small.npy"), "small.npy"),
         (("--probe-file", "nan.npy"), "nan.npy"),
-        (("--nphotons", "1e18"), "--nphotons"),
-        (("--nphotons", "1e12", "--amplitude-mean", "0.01"), "--nphotons"),
+        (("--photons", "1e18"), "--photons"),
+        (("--photons", "1e12", "--amplitude-mean", "0.01"), "--photons"),
         (("--device", "abacus"), "--device"),
     ],
 )

@@ -13,7 +13,7 @@ from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.runs.folder import FINISHED
 
-TINY = ("--photons", "1e4,1e6", "--seeds", 1, "--object-size", 100, "--base-total-images", 30, "--iterations", 6)
+TINY = ("--photons", "1e4,1e6", "--seeds", 1, "--object-size", 100, "--base-patterns", 30, "--iterations", 6)
 SHIPPED = Path(__file__).parents[2] / "configs" / "dose.yaml"
 
 
@@ -103,7 +103,7 @@ def test_the_shipped_configuration_runs_the_documented_study(ptypinn, tmp_path):
         *JobsConfig.__dataclass_fields__,
     }
     parser.parse_path(SHIPPED)
-    smaller = (*TINY, "--nepochs", 1, "--photons", "[1e5]", "--scenarios", "[gs1_custom]", "--workers", 0, "--quiet")
+    smaller = (*TINY, "--epochs", 1, "--photons", "[1e5]", "--scenarios", "[gs1_custom]", "--workers", 0, "--quiet")
     done = ptypinn("study", "dose", "--config", SHIPPED, "--output-dir", tmp_path / "out", *smaller)
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "out" / "dose_study.json").read_text())["jobs"]

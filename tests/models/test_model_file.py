@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from ptypinn.errors import InputError
 from ptypinn.models.cnn import PtychoCNN
-from ptypinn.models.model_file import Bundle, BundleHeader, load_bundle
+from ptypinn.models.model_file import PatchModel, PatchModelHeader, load_patch_model
 from ptypinn.physics.optics import probe_photons
 
 
@@ -19,13 +19,13 @@ def make_bundle(drift=1.0, **hyperparameters):
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     probe = torch.randn((2, 32, 32), dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
-    header = BundleHeader("cnn", options, 1e4, 6.25, math.log(6.25 * drift), provenance={"note": "made by a test"})
-    return Bundle(header, network.state_dict(), probe)
+    header = PatchModelHeader("cnn", options, 1e4, 6.25, math.log(6.25 * drift), provenance={"note": "made by a test"})
+    return PatchModel(header, network.state_dict(), probe)
 
 
 def test_round_trip_is_exact_and_gives_the_same_patches(tmp_path):
     bundle = make_bundle(drift=1.1)
-    loaded = load_bundle(bundle.save(tmp_path / "model.safetensors"))
+    loaded = load_patch_model(bundle.save(tmp_path / "model.safetensors"))
     assert loaded.header == bundle.header
     assert torch.equal(loaded.probe, bundle.probe)
     counts, mask = torch.rand(2, 1, 32, 32) * 50, torch.ones(32, 32, dtype=torch.bool)
@@ -52,14 +52,14 @@ def test_bad_files_are_named_in_one_line(tmp_path):
     text.write_text("not a bundle")
     for path in (truncated, other, text, tmp_path / "missing", tmp_path):
         with pytest.raises(InputError, match=path.name) as failure:
-            load_bundle(path)
+            load_patch_model(path)
         assert "\n" not in str(failure.value)
 
 
 def test_weights_that_do_not_fit_the_header_are_refused():
     bundle = make_bundle()
-    wrong = Bundle(make_bundle(width=32).header, bundle.weights, bundle.probe)
-    unknown = Bundle(BundleHeader("other", {}, 1.0, 1.0, 0.0), bundle.weights, bundle.probe)
+    wrong = PatchModel(make_bundle(width=32).header, bundle.weights, bundle.probe)
+    unknown = PatchModel(PatchModelHeader("other", {}, 1.0, 1.0, 0.0), bundle.weights, bundle.probe)
     for bad in (wrong, unknown):
         with pytest.raises(InputError, match="bundle"):
             bad.predictor(bundle.probe, torch.ones(32, 32, dtype=torch.bool))

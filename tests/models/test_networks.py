@@ -134,7 +134,7 @@ def test_explained_vacuum_is_the_probe_in_counts_whatever_the_scaler_was_set_to(
         patches = torch.ones(1, 3, 32, 32, dtype=torch.complex64)
         corners = torch.tensor([[[0, 0], [3, 5], [8, 1]]])
         with torch.no_grad():
-            found = model.explain(patches, corners, torch.rand(3, 2) - 0.5, (40, 40))
+            found = model.predict(patches, corners, torch.rand(3, 2) - 0.5, (40, 40))
         np.testing.assert_allclose(found.counts.sum((1, 2)), 1e4, rtol=1e-4)
 
 

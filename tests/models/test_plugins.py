@@ -9,7 +9,7 @@ from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models.model_file import load_bundle
+from ptypinn.models.model_file import load_patch_model
 from ptypinn.models.registry import complete_hyperparameters, find_model, list_models, list_options
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate
@@ -69,13 +69,13 @@ def test_network_of_an_installed_package_trains_with_its_own_options_and_is_rest
     assert {"cnn", "stack"} <= set(list_models())
     assert set(list_options("stack")) == {"depth", "kernel"}
     path = train(scan, TrainConfig(**TINY, model_options={"depth": 3}), output_dir=tmp_path)
-    header = load_bundle(path).header
+    header = load_patch_model(path).header
     assert (header.model, dict(header.hyperparameters)) == (
         "stack",
         {"size": 32, "gridsize": 1, "depth": 3, "kernel": 3},
     )
     assert header.provenance["config"]["model_options"] == {"depth": 3}
-    assert len(load_bundle(path)._network().layers) == 3
+    assert len(load_patch_model(path)._network().layers) == 3
     recon = reconstruct(scan, path, PatchNetworkConfig(device="cpu"))
     assert torch.isfinite(torch.from_numpy(recon.object)).all()
 

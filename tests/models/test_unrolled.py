@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.models.canvas_features import CHANNELS, canvas_maps, change_of
+from ptypinn.models.canvas_features import CHANNELS, compute_canvas_features, to_object_update
 from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
 
 WIDTHS = (8, 8, 8, 8)
@@ -55,16 +55,16 @@ def test_tile_of_the_canvas_gives_what_the_whole_canvas_gives_there():
 @given(st.floats(0.05, 20.0), st.integers(0, 5))
 def test_same_object_in_another_unit_looks_the_same(factor, seed):
     given_state = state(seed=seed)
-    usual = canvas_maps(**given_state, peak=1e3, amplitude=1.0)
+    usual = compute_canvas_features(**given_state, peak=1e3, amplitude=1.0)
     moving = {name: given_state[name] * factor for name in ("canvas", "descent", "velocity")}
     light = given_state["illumination"] / factor**2
-    scaled = canvas_maps(**moving, illumination=light, peak=1e3 / factor**2, amplitude=factor)
+    scaled = compute_canvas_features(**moving, illumination=light, peak=1e3 / factor**2, amplitude=factor)
     torch.testing.assert_close(scaled.maps, usual.maps, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(scaled.unit, usual.unit * factor, rtol=1e-4, atol=1e-6 * factor)
 
 
 def test_maps_are_padded_to_whole_tiles_and_the_unit_is_not():
-    seen = canvas_maps(**state(50, 33), peak=1e3, amplitude=1.0)
+    seen = compute_canvas_features(**state(50, 33), peak=1e3, amplitude=1.0)
     assert seen.maps.shape == (1, CHANNELS, 64, 48)
     assert seen.maps.shape[-1] % STRIDE == 0
     assert seen.unit.shape == (50, 33)
@@ -74,22 +74,22 @@ def test_maps_are_padded_to_whole_tiles_and_the_unit_is_not():
 def test_nothing_changes_where_nothing_shines():
     dark = state()
     dark["illumination"][:20] = 0
-    seen = canvas_maps(**dark, peak=1e3, amplitude=1.0)
-    change = change_of(restless()(seen.maps), seen.unit)
+    seen = compute_canvas_features(**dark, peak=1e3, amplitude=1.0)
+    change = to_object_update(restless()(seen.maps), seen.unit)
     assert not change[:20].any()
     assert change[20:].abs().min() > 0
 
 
 def test_a_correction_holds_no_detail_that_no_pattern_sees():
     answer = torch.randn(1, 2, 256, 256, generator=torch.Generator().manual_seed(0))
-    change = change_of(answer, torch.ones(256, 256))
+    change = to_object_update(answer, torch.ones(256, 256))
     frequency = torch.fft.fftfreq(256).abs()
     power = torch.fft.fft2(change).abs().square()
     fine = (frequency[:, None] > 0.42) | (frequency > 0.42)
     coarse = (frequency[:, None] < 0.15) & (frequency < 0.15)
     assert power[fine].mean() < 1e-2 * power[coarse].mean()
     assert power[coarse].mean() == pytest.approx(2 * 256**2, rel=0.1)
-    flat = change_of(torch.ones(1, 2, 64, 48), torch.full((64, 48), 0.5))
+    flat = to_object_update(torch.ones(1, 2, 64, 48), torch.full((64, 48), 0.5))
     torch.testing.assert_close(flat, torch.full((64, 48), 0.5 + 0.5j), rtol=1e-5, atol=1e-6)
 
 
@@ -99,5 +99,5 @@ def test_more_light_means_a_smaller_unit():
     units = []
     for dose in (1.0, 100.0):
         light = torch.full_like(still["illumination"], 1e4 * dose)
-        units.append(canvas_maps(still["canvas"], still["descent"], still["velocity"], light, 1e3 * dose, 1.0).unit)
+        units.append(compute_canvas_features(still["canvas"], still["descent"], still["velocity"], light, 1e3 * dose, 1.0).unit)
     torch.testing.assert_close(units[0] / units[1], torch.full_like(units[0], 10.0), rtol=1e-3, atol=0)

@@ -15,7 +15,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.models.model_file import PatchModel, load_patch_model
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import train
@@ -26,7 +26,7 @@ class Run:
     """Scan, model and options of a reconstruction; a fault changes some of them."""
 
     scan: ScanData
-    bundle: Bundle
+    bundle: PatchModel
     options: dict[str, Any] = field(default_factory=dict)
 
     def reconstruct(self) -> Reconstruction:
@@ -52,7 +52,7 @@ HELD_OUT = {"subset": "held_out"}
 @pytest.fixture(scope="session")
 def good(tmp_path_factory):
     scan = simulate(SCAN)
-    return Run(scan, load_bundle(train(scan, TRAINING, output_dir=tmp_path_factory.mktemp("good"))), HELD_OUT)
+    return Run(scan, load_patch_model(train(scan, TRAINING, output_dir=tmp_path_factory.mktemp("good"))), HELD_OUT)
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +183,7 @@ FAULTS = {
 def trained(tmp_path):
     """Train on a scan, with the options of the good run and others."""
 
-    def train_on(scan: ScanData, **options: Any) -> Bundle:
-        return load_bundle(train(scan, replace(TRAINING, **options), output_dir=tmp_path))
+    def train_on(scan: ScanData, **options: Any) -> PatchModel:
+        return load_patch_model(train(scan, replace(TRAINING, **options), output_dir=tmp_path))
 
     return train_on

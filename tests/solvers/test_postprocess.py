@@ -79,7 +79,7 @@ def test_the_fit_of_the_run_is_that_of_its_result(scan, refined):
 def test_flux_is_closed_where_the_object_is_illuminated_and_nowhere_else(scan, refined):
     dark = replace(refined, object=0.5 * refined.object, illumination=refined.illumination.copy())
     dark.illumination[:2] = 0
-    scaled, entry = normalise_flux(dark, scan, device=CPU)
+    scaled, (entry,) = normalise_flux(dark, scan, device=CPU)
     assert entry.measured == pytest.approx(2, rel=1e-3)
     np.testing.assert_array_equal(scaled.object[:2], dark.object[:2])
     fit = compute_data_fit(scan, scaled.object, scaled.probe, scaled.positions_px)

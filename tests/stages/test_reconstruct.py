@@ -16,7 +16,7 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.models.cnn import PtychoCNN
-from ptypinn.models.model_file import Bundle, BundleHeader, load_bundle
+from ptypinn.models.model_file import PatchModel, PatchModelHeader, load_patch_model
 from ptypinn.scale import LedgerEntry, multiply_discrepancies
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.reconstruct import reconstruct
@@ -44,8 +44,8 @@ def make_bundle(scan, gridsize=1, asleep=False, drift=1.0):
         for parameter in network.parameters():
             parameter.add_(0.0 if asleep else 0.02 * torch.randn_like(parameter))
     scale = math.sqrt(1e5) / 16
-    header = BundleHeader("cnn", options, 1e5, scale, math.log(scale * drift))
-    return Bundle(header, network.state_dict(), torch.from_numpy(scan.probe))
+    header = PatchModelHeader("cnn", options, 1e5, scale, math.log(scale * drift))
+    return PatchModel(header, network.state_dict(), torch.from_numpy(scan.probe))
 
 
 def flat_scan(scan, value):
@@ -138,7 +138,7 @@ def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(sc
 
 def test_network_trained_on_one_part_reconstructs_the_other(scan, tmp_path):
     config = TrainConfig(epochs=2, width=16, cluster_size=4, split_axis="x", device="cpu")
-    bundle = load_bundle(train(scan, config, output_dir=tmp_path))
+    bundle = load_patch_model(train(scan, config, output_dir=tmp_path))
     parts = {part: reconstruct(scan, bundle, PatchNetworkConfig(**CPU, subset=part)) for part in ("train", "held_out")}
     assert parts["train"].positions_px[:, 1].max() <= parts["held_out"].positions_px[:, 1].min()
     assert sum(len(found.positions_px) for found in parts.values()) == scan.n_patterns

@@ -16,7 +16,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.losses import LIKELIHOODS, Poisson
-from ptypinn.models.model_file import load_bundle
+from ptypinn.models.model_file import load_patch_model
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import compute_input_scale
 from ptypinn.stages.simulate import simulate
@@ -52,7 +52,7 @@ def test_training_learns_and_leaves_a_complete_bundle(scan, trained):
     curve = losses(trained.parent)
     assert len(curve) == 3
     assert curve[-1] < curve[0]
-    header = load_bundle(trained).header
+    header = load_patch_model(trained).header
     assert header.input_scale == pytest.approx(compute_input_scale(header.mean_pattern_energy, 32))
     assert (header.size, header.gridsize) == (32, 1)
     assert header.provenance["config"]["epochs"] == 3
@@ -168,7 +168,7 @@ def test_every_option_trains(scan, tmp_path, options):
 
 def test_probe_and_scale_are_learned_when_asked_and_the_probe_keeps_its_power(scan, trained, tmp_path):
     config = TrainConfig(**TINY, train_probe=True, trainable_log_scale=True)
-    learned, fixed = load_bundle(train(scan, config, output_dir=tmp_path)), load_bundle(trained)
+    learned, fixed = load_patch_model(train(scan, config, output_dir=tmp_path)), load_patch_model(trained)
     assert not torch.allclose(learned.probe, fixed.probe, rtol=1e-3, atol=1e-3)
     assert float(probe_photons(learned.probe)) == pytest.approx(float(probe_photons(fixed.probe)), rel=1e-5)
     assert learned.header.log_scale != fixed.header.log_scale
@@ -182,7 +182,7 @@ def test_training_stops_early_when_validation_no_longer_gains(scan, tmp_path):
 
 
 def test_the_bundle_holds_the_epoch_that_validates_best(scan, tmp_path):
-    bundle = load_bundle(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
+    bundle = load_patch_model(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
     validated = losses(tmp_path, column=2)
     assert validated[-1] > min(validated)
     kept = (tmp_path / CHECKPOINTS / name for name in (BEST, LAST))
@@ -205,7 +205,7 @@ def test_checkpoints_hold_nothing_but_tensors_and_plain_values(trained):
 
 def test_relative_probe_is_calibrated_before_training(scan, tmp_path):
     relative = scan.replace(probe=scan.probe * 0.01, probe_gauge="relative")
-    header = load_bundle(train(relative, TrainConfig(**{**TINY, "epochs": 1}), output_dir=tmp_path)).header
+    header = load_patch_model(train(relative, TrainConfig(**{**TINY, "epochs": 1}), output_dir=tmp_path)).header
     assert header.provenance["scan"]["probe_calibration"]["rule"] == "mean"
 
 
@@ -228,4 +228,4 @@ def test_shipped_configurations_train(scan, tmp_path, path):
     options = yaml.safe_load(path.read_text())
     short = {"epochs": 1, "n_groups": 8, "cluster_size": 2, "width": 16}
     trained = train(scan, TrainConfig(**{**options, **short}), output_dir=tmp_path)
-    assert json.dumps(dict(load_bundle(trained).header.provenance), allow_nan=False)
+    assert json.dumps(dict(load_patch_model(trained).header.provenance), allow_nan=False)

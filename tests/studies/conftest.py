@@ -47,7 +47,7 @@ def make_run(small_scan, exact):
             "schema_version": 1,
             "stage": "study sim-lines",
             "scenario": scenario,
-            "parameters": {"gridsize": {"value": 2, "origin": "profile"}, "nphotons": 1e6, "model": "cnn"},
+            "parameters": {"gridsize": {"value": 2, "origin": "profile"}, "photons": 1e6, "model": "cnn"},
             "forward_pass_diagnostics": {"scale_match_pct": 99.9999, "scale_discrepancy_flag": False},
             "training_health": {"epochs_completed": 5, "stopped_early": False, "nan_count": 0},
             **extra,

@@ -15,7 +15,7 @@ from ptypinn.config.studies import SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models import MODELS
-from ptypinn.models.model_file import load_bundle
+from ptypinn.models.model_file import load_patch_model
 from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import train
 from ptypinn.studies.sim_lines import sim_lines
@@ -24,11 +24,11 @@ TINY = SimLinesConfig(
     scenario="gs2_custom",
     size=32,
     object_size=90,
-    base_total_images=12,
+    base_patterns=12,
     buffer_px=2,
-    group_count=8,
-    nepochs=2,
-    nphotons=1e6,
+    n_groups=8,
+    epochs=2,
+    photons=1e6,
     device="cpu",
     threads=1,
 )
@@ -55,7 +55,7 @@ def one_layer(monkeypatch):
 @pytest.mark.usefixtures("one_layer")
 def test_a_study_runs_with_another_network(tmp_path):
     run = sim_lines(replace(TINY, model="one_layer"), output_dir=tmp_path)
-    header = load_bundle(run.model).header
+    header = load_patch_model(run.model).header
     assert (header.model, header.size, header.gridsize) == ("one_layer", 32, 2)
     assert header.hyperparameters == {"size": 32, "gridsize": 2, "kernel": 5}
     record = json.loads(json.dumps(run.metadata.as_json(), allow_nan=False))

@@ -17,12 +17,12 @@ from ptypinn.errors import InputError
 from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.studies import scenario as scenario_module
-from ptypinn.studies.parameter_names import TRAIN, rename_errors
 from ptypinn.studies.scenario import PROFILES, load_profile, resolve_scenario, stage_records
 from ptypinn.studies.sim_lines import configure_simulation
+from ptypinn.studies.stage_configs import TRAIN, rename_errors
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
-TINY = SimLinesConfig(size=32, object_size=96, base_total_images=40, buffer_px=2, probe_diameter_px=16.0)
+TINY = SimLinesConfig(size=32, object_size=96, base_patterns=40, buffer_px=2, probe_diameter_px=16.0)
 
 
 def test_every_scenario_has_a_profile_that_the_package_carries_and_the_configurations_show():
@@ -59,7 +59,7 @@ def test_profiles_describe_the_scenarios_they_are_named_after(name):
     assert (train.n_groups, train.groups_per_window * train.batch_size) == {1: (256, 8), 2: (128, 4)}[gridsize]
     assert (train.split_axis, train.split_fraction, train.realspace) == ("y", 0.5, 0.0)
     assert (scenario.reconstruct.part, scenario.reconstruct.prediction_scale) == ("held_out", "none")
-    assert scenario.value("nphotons") == 1e9
+    assert scenario.value("photons") == 1e9
     assert not scenario.overrides
     assert all(scenario.parameters[key].origin == "profile" for key in load_profile(name))
     origins = {key: parameter.origin for key, parameter in scenario.parameters.items() if key != "scenario"}
@@ -103,7 +103,7 @@ def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("--n_groups", "--group_count"), ("--epochs", "--nepochs"), ("--seed", "--train_seed"), ("--width", "--width")],
+    [("--n_groups", "--n_groups"), ("--epochs", "--epochs"), ("--seed", "--train_seed"), ("--width", "--width")],
 )
 def test_errors_of_a_stage_name_options_of_the_study(said, expected):
     with pytest.raises(InputError) as refused, rename_errors(TRAIN):
@@ -112,14 +112,14 @@ def test_errors_of_a_stage_name_options_of_the_study(said, expected):
 
 
 def test_overrides_are_recorded_with_old_and_new_value_and_reason():
-    config = SimLinesConfig(scenario="gs1_ideal", nphotons=1e5, nepochs=5, groups_per_pattern=2, reason="low dose")
-    scenario = resolve_scenario(config, {"nphotons": "flag", "nepochs": "flag", "groups_per_pattern": "config file"})
+    config = SimLinesConfig(scenario="gs1_ideal", photons=1e5, epochs=5, groups_per_pattern=2, reason="low dose")
+    scenario = resolve_scenario(config, {"photons": "flag", "epochs": "flag", "groups_per_pattern": "config file"})
     resolved = {override.parameter: override for override in scenario.overrides}
-    assert set(resolved) == {"nphotons", "groups_per_pattern"}, "the same value is no override"
-    dose = resolved["nphotons"]
+    assert set(resolved) == {"photons", "groups_per_pattern"}, "the same value is no override"
+    dose = resolved["photons"]
     assert (dose.profile, dose.value, dose.origin, dose.reason) == (1e9, 1e5, "flag", "low dose")
     assert resolved["groups_per_pattern"].profile is None
-    assert scenario.parameters["nepochs"].origin == "flag"
+    assert scenario.parameters["epochs"].origin == "flag"
     assert scenario.parameters["model"].origin == "profile"
     assert scenario.reconstruct.groups_per_pattern == 2
 
@@ -129,7 +129,7 @@ def test_overrides_are_recorded_with_old_and_new_value_and_reason():
 )
 def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed, width):
     plain = stage_records(resolve_scenario(SimLinesConfig()))
-    config = SimLinesConfig(cluster_size=batch, nepochs=epochs, train_seed=seed, width=width)
+    config = SimLinesConfig(cluster_size=batch, epochs=epochs, train_seed=seed, width=width)
     changed = stage_records(resolve_scenario(config))
     plain["train"] |= {"cluster_size": batch, "epochs": epochs, "seed": seed, "width": width}
     plain["reconstruct"] |= {"seed": seed}
@@ -139,11 +139,11 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
 @pytest.mark.parametrize(
     ("change", "flag"),
     [
-        ({"nphotons": 0.0}, "--nphotons"),
-        ({"nphotons": float("inf")}, "--nphotons"),
+        ({"photons": 0.0}, "--photons"),
+        ({"photons": float("inf")}, "--photons"),
         ({"probe_scale": -1.0}, "--probe_scale"),
         ({"probe_mask": -3.0}, "--probe_mask"),
-        ({"nepochs": 0}, "--nepochs"),
+        ({"epochs": 0}, "--epochs"),
         ({"split_fraction": 1.5}, "--split_fraction"),
         ({"gridsize": 0}, "--gridsize"),
         ({"object_size": 10}, "--object_size"),
@@ -152,8 +152,8 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
         ({"scenario": "gs1_ideal", "probe_file": "probe.npy"}, "--probe_file"),
         ({"probe": "idael"}, "--probe: found 'idael'"),
         ({"probe": "a.npy", "probe_file": "b.npy"}, "--probe: found a.npy"),
-        ({"nphotons": 1e18}, "--nphotons"),
-        ({"nphotons": 1e11, "probe_scale": 4.0}, "--nphotons.*--probe_scale"),
+        ({"photons": 1e18}, "--photons"),
+        ({"photons": 1e11, "probe_scale": 4.0}, "--photons.*--probe_scale"),
     ],
 )
 def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
@@ -170,7 +170,7 @@ def test_an_unknown_scenario_is_refused_with_those_there_are():
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale, tmp_path):
-    config = replace(TINY, scenario=scenario, nphotons=1e6, probe_scale=scale)
+    config = replace(TINY, scenario=scenario, photons=1e6, probe_scale=scale)
     resolved = simulate(configure_simulation(resolve_scenario(config), tmp_path)).provenance
     assert resolved["photons_expected"] == pytest.approx(1e6 * scale**2, rel=1e-3)
     assert resolved["photons_measured"] == pytest.approx(1e6 * scale**2, rel=3e-3)

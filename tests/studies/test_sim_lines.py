@@ -21,7 +21,7 @@ from jsonargparse import ArgumentParser
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
-from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.models.model_file import PatchModel, load_patch_model
 from ptypinn.physics.probes import ZonePlate, disk_probe, zone_plate_probe
 from ptypinn.studies import measures
 from ptypinn.studies.metadata import PREFIX, build_metadata, console_lines
@@ -34,13 +34,13 @@ TINY = SimLinesConfig(
     scenario="gs1_ideal",
     size=32,
     object_size=90,
-    base_total_images=40,
+    base_patterns=40,
     buffer_px=2,
     probe_diameter_px=16.0,
     width=16,
-    group_count=16,
-    nepochs=2,
-    nphotons=1e6,
+    n_groups=16,
+    epochs=2,
+    photons=1e6,
     reason="a test",
     device="cpu",
     threads=1,
@@ -148,7 +148,7 @@ def test_a_held_out_half_of_another_dose_is_warned_of(finished):
 
 def test_a_wrong_scale_raises_the_flag(finished):
     run = finished[0]
-    bundle = load_bundle(run.model)
+    bundle = load_patch_model(run.model)
     drifted = replace(bundle, header=replace(bundle.header, log_scale=bundle.header.log_scale + 0.02))
     state = measures.read_scaler(drifted, measures.measure_external_scale(run.scan, run.scenario.train))
     assert state.ratio == pytest.approx(math.exp(0.02), rel=1e-6)
@@ -376,8 +376,8 @@ def test_patches_are_told_from_their_mirror_images(share, expected, finished, mo
     mirrored = patches.copy()
     mirrored[:, 1:, 1:] = patches[:, :0:-1, :0:-1]
     mixed = torch.from_numpy(share * patches + (1 - share) * mirrored).to(torch.complex64)
-    monkeypatch.setattr(Bundle, "predictor", lambda *_: SimpleNamespace(patches=lambda counts: mixed[:, None]))
-    correlation = compare_patches(run.scan, load_bundle(run.model), patterns)
+    monkeypatch.setattr(PatchModel, "predictor", lambda *_: SimpleNamespace(patches=lambda counts: mixed[:, None]))
+    correlation = compare_patches(run.scan, load_patch_model(run.model), patterns)
     assert getattr(correlation, expected) == pytest.approx(1, abs=1e-5)
     assert (correlation.own == pytest.approx(correlation.twin)) == (share == 0.5)
 

@@ -145,12 +145,12 @@ COMMANDS: dict[str, Command] = {
     "study sim-lines": Command(
         run_sim_lines,
         (
-            *("scenario", "prediction_scale_source", "nphotons", "nepochs", "base_total_images", "object_size"),
+            *("scenario", "prediction_scale_source", "photons", "epochs", "base_patterns", "object_size"),
             *("probe_scale", "reason", "device", "threads", "resume"),
         ),
     ),
     "study dose": Command(
-        run_dose, ("scenarios", "solver", "photons", "seeds", "iterations", "nepochs", "workers", "scheduler")
+        run_dose, ("scenarios", "solver", "photons", "seeds", "iterations", "epochs", "workers", "scheduler")
     ),
     "study report": Command(run_study_report, ("title", "illumination_threshold")),
 }

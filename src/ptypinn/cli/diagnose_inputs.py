@@ -14,9 +14,16 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import holds_scan, load
 from ptypinn.io.safe.hdf5 import require_file
-from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.models.model_file import PatchModel, load_patch_model
 from ptypinn.runs.folder import RECONSTRUCTION, reconstruction_file
-from ptypinn.runs.record import find_scan, loading_as_recorded, mapping, record_of_scan, sound, unreadable
+from ptypinn.runs.record import (
+    as_mapping,
+    drop_unreadable,
+    find_scan,
+    load_options_from_record,
+    read_scan_record,
+    unreadable_notes,
+)
 
 EXPECTED = "a run folder, a reconstruction, a scan or a model"
 SAFETENSORS_HEADER = 9
@@ -35,7 +42,7 @@ class DiagnoseInput:
     """The scan that it was made from."""
     scan_file: Path | None = None
     """Where that was read from."""
-    bundle: Bundle | None = None
+    bundle: PatchModel | None = None
     """The model that made it, where the reconstruction does not tell all about it."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know, such as a scan that is gone."""
@@ -122,13 +129,13 @@ def _model_in(folder: Path) -> Path | None:
 
 def _find_input(path: Path, given: SortedPaths, loading: LoadConfig, options: Collection[str]) -> DiagnoseInput:
     notes: list[str] = []
-    recon = sound(Reconstruction.load(reconstruction_file(path)), notes)
-    record = record_of_scan(path if path.is_dir() else path.parent, recon.provenance)
-    loading = loading_as_recorded(loading, record["options"], options, notes)
+    recon = drop_unreadable(Reconstruction.load(reconstruction_file(path)), notes)
+    record = read_scan_record(path if path.is_dir() else path.parent, recon.provenance)
+    loading = load_options_from_record(loading, record["options"], options, notes)
     place, scan = _scan(path, record, given.scan, loading, notes)
     bundle = _bundle(path, recon, given.model)
     if bundle is not None:
-        notes += unreadable("model's ledger", bundle.header.scale)
+        notes += unreadable_notes("model's ledger", bundle.header.scale)
     return DiagnoseInput(str(path), recon, scan, place, bundle, notes)
 
 
@@ -151,11 +158,11 @@ def _scan(
         return None, None
 
 
-def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | None:
+def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> PatchModel | None:
     """The model that is given, or one found beside a reconstruction that does not tell about its model's training."""
-    record = mapping(recon.provenance.get("model"))
+    record = as_mapping(recon.provenance.get("model"))
     if given is not None:
-        bundle = load_bundle(given)
+        bundle = load_patch_model(given)
         if not _made(bundle, record):
             found = f"{bundle.header.model}, which did not make {path}"
             raise InputError(str(given), "model", found, f"the model of the reconstruction, {record.get('model')}")
@@ -170,13 +177,13 @@ def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> Bundle | N
     ]
     for place in places:
         with contextlib.suppress(InputError, OSError, ValueError):
-            if _made(bundle := load_bundle(place), record):
+            if _made(bundle := load_patch_model(place), record):
                 return bundle
     return None
 
 
-def _made(bundle: Bundle, record: Mapping[str, Any]) -> bool:
+def _made(bundle: PatchModel, record: Mapping[str, Any]) -> bool:
     """Return True if a model is of the kind that a reconstruction has on record."""
     header = bundle.header
-    kind = (header.model, dict(mapping(header.hyperparameters)))
-    return kind == (record.get("model"), dict(mapping(record.get("hyperparameters"))))
+    kind = (header.model, dict(as_mapping(header.hyperparameters)))
+    return kind == (record.get("model"), dict(as_mapping(record.get("hyperparameters"))))

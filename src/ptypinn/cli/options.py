@@ -74,6 +74,7 @@ def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
     positionals = [parameter for parameter in command.parameters() if parameter.positional]
     words = "".join(f" {_metavar(parameter.name, parameter.kind)}" for parameter in positionals)
     parser = ArgumentParser(
+        prog=f"ptypinn {name}",
         description=command.summary,
         usage=f"ptypinn {name}{words} [options]",
         epilog="" if full else f"`ptypinn {name} --help-all` lists all options.",
@@ -122,7 +123,7 @@ def _add_option(group: Any, name: str, kind: Any, default: Any, text: str, shown
 
 
 def _default(field: Field[Any]) -> Any:
-    return field.default
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def field_help(kind: type) -> dict[str, str]:

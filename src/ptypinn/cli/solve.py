@@ -77,13 +77,13 @@ def run_reconstruct(
         model: Run folder of a training, or its model file; the weights of the package by default.
         figures: Write figures for publications too.
     """
-    from ptypinn.models.model_file import Bundle
+    from ptypinn.models.model_file import PatchModel
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
     network = load_model(None if model is None else _model_in(Path(model)))
     config: ReconstructConfig | PatchNetworkConfig
-    if isinstance(network, Bundle):
+    if isinstance(network, PatchModel):
         _refuse_others(session, PatchNetworkConfig, ReconstructConfig, f"the patch network of {model}")
         config = session.config(PatchNetworkConfig)
     else:

@@ -58,8 +58,8 @@ def find_origins(config: SimLinesConfig, set_options: Collection[str], flags: Co
         set_options: Names of the options that the command line sets, itself or in a file.
         flags: Names of those on the command line itself.
 
-    >>> find_origins(SimLinesConfig(nphotons=1e6), {"nphotons", "device"}, {"nphotons"})
-    {'nphotons': 'flag', 'device': 'config file'}
+    >>> find_origins(SimLinesConfig(photons=1e6), {"photons", "device"}, {"photons"})
+    {'photons': 'flag', 'device': 'config file'}
     """
     flags = {*flags, *({"probe_file"} if "probe" in flags else ())}
     names = [*config.overrides(), *(name for name in ABOUT_THE_RUN if name in set_options)]

@@ -34,8 +34,10 @@ class Config:
 
 def default_of(kind: type, name: str) -> Any:
     """Return the default of a configuration's field."""
-    value = next(field.default for field in fields(kind) if field.name == name)
-    return None if value is MISSING else value
+    field = next(field for field in fields(kind) if field.name == name)
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
 
 
 def read_values(config: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]
 class SimLinesConfig(ThreadsConfig, DeviceConfig):
     """Scenario to study, and the parameters that depart from its profile; all others are those of the profile.
 
-    >>> SimLinesConfig(scenario="gs1_ideal", nphotons=1e6).overrides()
-    {'nphotons': 1000000.0}
+    >>> SimLinesConfig(scenario="gs1_ideal", photons=1e6).overrides()
+    {'photons': 1000000.0}
     """
 
     scenario: ScenarioName = "gs2_ideal"
@@ -45,9 +45,9 @@ class SimLinesConfig(ThreadsConfig, DeviceConfig):
     """Margin between the probe array and the edge of the object, pixels."""
     scan: Literal["uniform", "raster", "jittered_raster", "fermat"] | None = None
     """Pattern of positions."""
-    base_total_images: int | None = None
+    base_patterns: int | None = None
     """Patterns of the scan, times gridsize**2."""
-    nphotons: float | None = None
+    photons: float | None = None
     """Photons per measured pattern, on average behind the object, where probe_scale is 1."""
     probe: str | None = None
     """ideal: a real symmetric disk; custom: the curved field behind a zone plate; or a file, as for probe_file."""
@@ -60,7 +60,7 @@ class SimLinesConfig(ThreadsConfig, DeviceConfig):
     probe_mask: float | None = None
     """Diameter of a soft circular support that cuts off the probe's tails, pixels; 0 for none."""
     probe_scale: float | None = None
-    """Factor on the probe's amplitude in the simulation: patterns carry nphotons times its square."""
+    """Factor on the probe's amplitude in the simulation: patterns carry photons times its square."""
     split_fraction: float | None = None
     """Fraction of the patterns that train, those with the smallest y."""
     model: str | None = None
@@ -71,11 +71,11 @@ class SimLinesConfig(ThreadsConfig, DeviceConfig):
     """The network takes groups of gridsize**2 neighbouring patterns at a time."""
     neighbour_count: int | None = None
     """Members of a group are drawn from this many nearest neighbours of its leading pattern."""
-    group_count: int | None = None
+    n_groups: int | None = None
     """Groups to train on per epoch."""
     cluster_size: int | None = None
     """Neighbouring groups merged on one canvas inside the loss: those of one optimiser step."""
-    nepochs: int | None = None
+    epochs: int | None = None
     """Passes over the groups."""
     learning_rate: float | None = None
     """Peak learning rate."""
@@ -90,9 +90,9 @@ class SimLinesConfig(ThreadsConfig, DeviceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("size", "object_size", "base_total_images", "gridsize", "neighbour_count", "group_count")
-        require_min(self, 1, *counts, "cluster_size", "nepochs", "groups_per_pattern", "threads")
-        require_positive(self, "nphotons", "probe_scale", "amplitude_mean", "learning_rate", "probe_diameter_px")
+        counts = ("size", "object_size", "base_patterns", "gridsize", "neighbour_count", "n_groups")
+        require_min(self, 1, *counts, "cluster_size", "epochs", "groups_per_pattern", "threads")
+        require_positive(self, "photons", "probe_scale", "amplitude_mean", "learning_rate", "probe_diameter_px")
         require_positive(self, "feature_px")
         require_min(self, 0, "probe_mask", "object_seed", "sim_seed", "train_seed", "buffer_px")
 
@@ -127,11 +127,11 @@ class DoseConfig(Config):
     """Stated photons of the probe, whatever the dose is, in the negative control."""
     object_size: int = 160
     """Height and width of the object, pixels."""
-    base_total_images: int = 192
+    base_patterns: int = 192
     """Patterns of a scan, times gridsize**2."""
     iterations: int = 300
     """Maximum number of iterations of `refine`; high doses need many to come down to the noise."""
-    nepochs: int = 5
+    epochs: int = 5
     """Passes over the groups that a network trains for."""
     seed: int = 42
     """Seed of the first scan; the others count up from it."""
@@ -145,13 +145,13 @@ class DoseConfig(Config):
         require(self, "photons", allowed and different, f"different numbers above 0, at most {MAX_PHOTONS:g}")
         stated = 0 < self.reference_photons <= MAX_PHOTONS
         require(self, "reference_photons", stated, f"more than 0, at most {MAX_PHOTONS:g}")
-        require_min(self, 1, "seeds", "iterations", "nepochs", "base_total_images")
+        require_min(self, 1, "seeds", "iterations", "epochs", "base_patterns")
         require(self, "object_size", self.object_size >= 100, "at least 100, for patterns of 64 pixels and a margin")
         require_min(self, 0, "seed")
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that the chosen solver does not read."""
-        network = {"nepochs": "--solver cnn"} if self.solver == "refine" else {"iterations": "--solver refine"}
+        network = {"epochs": "--solver cnn"} if self.solver == "refine" else {"iterations": "--solver refine"}
         return {**super().unread(), **network}
 
 

@@ -23,15 +23,15 @@ POOL = 8
 BAND, TAPS = 0.3, 11
 """Finest detail of a correction, cycles per pixel, and length of the filter that holds it there; finer detail is hardly
 seen by any pattern, and nothing would mend a mistake of the network."""
-NOISE_SHARE = 0.25
+NOISE_FRACTION = 0.25
 """Share of the counting noise that the unit holds where nothing moves any more."""
-SMALLEST_UNIT = 1e-4
+MIN_UNIT = 1e-4
 """Relative to the object's amplitude: float32 resolves no less in a solution."""
 
 Real = Float[Tensor, "height width"]
 
 
-class CanvasMaps(NamedTuple):
+class CanvasFeatures(NamedTuple):
     """Input of the network, and the unit of its output."""
 
     maps: Maps
@@ -40,9 +40,9 @@ class CanvasMaps(NamedTuple):
     """Change of the object that an output of 1 stands for, transmission; 0 where nothing shines."""
 
 
-def canvas_maps(
+def compute_canvas_features(
     canvas: Object, descent: Object, velocity: Object, illumination: Real, peak: float, amplitude: float
-) -> CanvasMaps:
+) -> CanvasFeatures:
     """The solver's state as maps without scale.
 
     Args:
@@ -60,15 +60,15 @@ def canvas_maps(
     covered = light / (light + 0.1 * peak)
     noise = torch.rsqrt(light + 0.02 * peak) / amplitude
     smooth = _smooth(torch.cat([moving[:2], moving[2:].square().sum(0)[None], noise.square()[None]]))
-    unit = torch.sqrt(smooth[2] + (NOISE_SHARE**2) * smooth[3]).clamp(min=SMALLEST_UNIT)
+    unit = torch.sqrt(smooth[2] + (NOISE_FRACTION**2) * smooth[3]).clamp(min=MIN_UNIT)
     detail = asinh((moving[:2] - smooth[:2]) / unit)
     about = torch.stack([covered, torch.log10(unit) + 2, torch.log10(noise / unit)])
     start = torch.stack([moving[0] - 1, moving[1]])
     maps = torch.cat([start, detail, asinh(moving[2:] / unit), about])
-    return CanvasMaps(maps[None], (amplitude * unit * covered)[:height, :width])
+    return CanvasFeatures(maps[None], (amplitude * unit * covered)[:height, :width])
 
 
-def change_of(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
+def to_object_update(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
     """The change of the object that an answer of the network stands for, (height, width), transmission.
 
     It holds no detail beyond `BAND`, and is 0 where the unit is.

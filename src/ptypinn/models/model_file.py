@@ -25,11 +25,11 @@ from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler
 from ptypinn.utils.files import atomic_path
 
-BUNDLE_FORMAT = "ptypinn-bundle-1"
+PATCH_MODEL_FORMAT = "ptypinn-bundle-1"
 
 
 @dataclass(frozen=True)
-class BundleHeader:
+class PatchModelHeader:
     """What a network needs besides its weights."""
 
     model: str
@@ -65,10 +65,10 @@ class BundleHeader:
 
 
 @dataclass(frozen=True)
-class Bundle:
+class PatchModel:
     """A trained network with its scale and its probe."""
 
-    header: BundleHeader
+    header: PatchModelHeader
     """Names, numbers and provenance."""
     weights: Mapping[str, Tensor]
     """State of the network."""
@@ -81,7 +81,7 @@ class Bundle:
         """Write one safetensors file, atomically."""
         tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in self.weights.items()}
         tensors["probe"] = torch.view_as_real(self.probe.detach().cpu()).contiguous()
-        header = {"format": BUNDLE_FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
+        header = {"format": PATCH_MODEL_FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
         with atomic_path(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=header)
         return Path(path)
@@ -113,7 +113,7 @@ class Bundle:
         return network
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_patch_model(path: str | Path) -> PatchModel:
     """Read what `Bundle.save` wrote; nothing in the file is executed.
 
     Raises:
@@ -128,20 +128,20 @@ def load_bundle(path: str | Path) -> Bundle:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(source, "", f"an unreadable file ({error})", "a bundle written by `ptypinn train`") from None
-    if metadata.get("format") != BUNDLE_FORMAT or "probe" not in tensors:
+    if metadata.get("format") != PATCH_MODEL_FORMAT or "probe" not in tensors:
         found = repr(metadata.get("format", "a file without a bundle header"))
-        raise InputError(source, "format", found, repr(BUNDLE_FORMAT))
+        raise InputError(source, "format", found, repr(PATCH_MODEL_FORMAT))
     try:
-        header = BundleHeader(**json.loads(metadata["header"]))
+        header = PatchModelHeader(**json.loads(metadata["header"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(source, "header", str(error), "the fields of a bundle header") from None
     prefix = "network."
     weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return Bundle(header, weights, torch.view_as_complex(tensors["probe"]), source)
+    return PatchModel(header, weights, torch.view_as_complex(tensors["probe"]), source)
 
 
 WEIGHTS_FORMAT = "ptypinn-unrolled-1"
-SHIPPED = "unrolled.safetensors"
+SHIPPED_WEIGHTS = "unrolled.safetensors"
 """File name of the weights inside `ptypinn.models.weights`."""
 
 
@@ -162,7 +162,7 @@ class Weights:
         """What cards of weights that went on from these say of them."""
         return {"file": Path(self.source).name, "sha256": self.digest, "card": dict(self.card)}
 
-    def card_without_ancestors(self) -> dict[str, Any]:
+    def shorten_card(self) -> dict[str, Any]:
         """The card, with the weights that these went on from by file and digest alone: what reconstructions keep."""
         start = self.card.get("start")
         if not isinstance(start, Mapping):
@@ -180,14 +180,14 @@ def load_weights(path: str | Path | None = None) -> Weights:
         InputError: Where the file is missing, damaged, or holds something else.
     """
     if path is None:
-        with as_file(files("ptypinn.models.weights") / SHIPPED) as place:
+        with as_file(files("ptypinn.models.weights") / SHIPPED_WEIGHTS) as place:
             return _read(place, "shipped weights")
     if not Path(path).is_file():
         raise InputError(str(path), "", "no such file", "weights written by `ptypinn pretrain` or `ptypinn finetune`")
     return _read(Path(path), str(path))
 
 
-def is_weights(path: str | Path) -> bool:
+def is_weights_file(path: str | Path) -> bool:
     """Return True if a file says of itself that it holds weights of the learned solver."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -209,7 +209,7 @@ def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str
     return Path(path)
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
+def compute_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and values."""
     found = hashlib.sha256()
     for name in sorted(tensors):
@@ -235,4 +235,4 @@ def _read(path: Path, source: str) -> Weights:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(source, "network", reason, "weights that fit the network named in the header") from None
-    return Weights(network.eval().requires_grad_(False), card, source, digest_of(tensors))
+    return Weights(network.eval().requires_grad_(False), card, source, compute_digest(tensors))

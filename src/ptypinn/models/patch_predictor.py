@@ -22,7 +22,7 @@ GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
 
 
-class Explanation(NamedTuple):
+class Prediction(NamedTuple):
     """Merged objects of several windows and what they say about the detector."""
 
     canvases: Canvases
@@ -100,13 +100,13 @@ class PatchPredictor(nn.Module):
                 recorder.record(stage, values)
         return texture * transmitted
 
-    def explain(
+    def predict(
         self,
         patches: Complex[Tensor, "window batch y x"],
         corners: Corners,
         fractions: Float[Tensor, "position 2"],
         shape: tuple[int, int],
-    ) -> Explanation:
+    ) -> Prediction:
         """Merge patches on the canvases of their windows and predict the counts of the merged objects.
 
         Args:
@@ -119,11 +119,11 @@ class PatchPredictor(nn.Module):
         canvases, total = _merge(patches, probes, corners, fractions, shape)
         merged = extract_patches(canvases, corners, patches.shape[-1]).flatten(0, 1)
         intensity = self.forward_model.predict_counts(merged, probes / self.scaler.initial_scale)
-        return Explanation(canvases, total, self.scaler.to_counts(intensity))
+        return Prediction(canvases, total, self.scaler.to_counts(intensity))
 
     @torch.no_grad()
-    def response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
-        """What the merge of `explain` makes of an object that is 1 everywhere: 1.
+    def constant_response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
+        """What the merge of `predict` makes of an object that is 1 everywhere: 1.
 
         Args:
             corners: Integer patch corners on the canvases, (window, batch, 2).

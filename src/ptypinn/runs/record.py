@@ -1,4 +1,4 @@
-"""What a reconstruction and its run folder have on record, taken only where it is of the kind that it should be."""
+"""Read the records of a run; entries of a wrong type are left out, and options of earlier versions are renamed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,67 @@ from ptypinn.scale.ledger_entry import count_unreadable_entries
 
 MAPPINGS = ("provenance", "metrics", "history", "prediction_scale")
 PHOTONS = {"calibration", "photons"}
-"""Options that say the same thing in two ways: where one is given now, the other's record is void."""
+"""Options that set the same quantity in two ways: where one is set now, the other's record is void."""
+RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "LoadConfig": {"memory_budget_MB": "memory_budget_gib"},
+    "TrainConfig": {"neighbor_count": "neighbour_count"},
+    "FinetuneConfig": {"start": "init_weights", "period": "held_out_period", "average": "ema_decay"},
+    "PretrainConfig": {
+        "start": "init_weights",
+        "replays": "replay_steps",
+        "rounds_known": "max_rounds_known_probe",
+        "rounds_unknown": "max_rounds_guessed_probe",
+        "unknown_share": "guessed_probe_fraction",
+        "window": "window_px",
+        "decay_share": "lr_decay_fraction",
+        "average": "ema_decay",
+        "detail_share": "detail_weight",
+        "checks": "val_scans",
+        "card_checks": "card_scans",
+    },
+}
+"""Names of options in records of version 0.1, and their names now, by class of configuration."""
+RENAMED_VALUES: Mapping[str, Mapping[Any, Any]] = {
+    "calibration": {"brightest": "p99"},
+    "precision": {"bf16-mixed": "bf16", "16-mixed": "16"},
+    "format": {"shelves": "ptychoshelves"},
+}
+"""Values in records of version 0.1, and their names now, by option."""
+MB_IN_GIB = 1e6 / 2**30
 
 
-def sound(recon: Reconstruction, notes: list[str]) -> Reconstruction:
-    """A reconstruction without records that are no records; what is left out is noted."""
+def rename_options(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded options of a configuration under the names, values and units of this version.
+
+    Args:
+        kind: Class of the configuration.
+        options: Options by name, as recorded by this version or an earlier one.
+
+    >>> from ptypinn.config.finetune import FinetuneConfig
+    >>> rename_options(FinetuneConfig, {"average": 0.95, "epochs": 30})
+    {'ema_decay': 0.95, 'epochs': 30}
+    """
+    names, renamed = RENAMED_OPTIONS.get(kind.__name__, {}), dict[str, Any]()
+    for name, value in options.items():
+        if name.endswith("_MB") and name in names and isinstance(value, float | int):
+            value *= MB_IN_GIB
+        new = names.get(name, name)
+        if new == name or new not in options:
+            values = RENAMED_VALUES.get(new, {})
+            renamed[new] = values.get(value, value) if isinstance(value, str) else value
+    return renamed
+
+
+def drop_unreadable(recon: Reconstruction, notes: list[str]) -> Reconstruction:
+    """Return a reconstruction without the records of a wrong type.
+
+    Args:
+        recon: The reconstruction.
+        notes: List that gets a note on everything left out.
+    """
     changes: dict[str, Any] = {name: {} for name in MAPPINGS if not isinstance(getattr(recon, name), Mapping)}
     notes += [f"the {name.replace('_', ' ')} of the reconstruction cannot be read" for name in changes]
-    notes += unreadable("ledger", recon.scale)
+    notes += unreadable_notes("ledger", recon.scale)
     if not isinstance(recon.scale, list):
         changes["scale"] = []
     provenance = dict(changes.get("provenance", recon.provenance))
@@ -35,32 +88,32 @@ def sound(recon: Reconstruction, notes: list[str]) -> Reconstruction:
             notes.append(f"the record of the {name} in the reconstruction cannot be read")
             del provenance[name]
     if "model" in provenance:
-        provenance["model"] = _sound_model(mapping(provenance["model"]), notes)
+        provenance["model"] = _drop_unreadable_in_model(as_mapping(provenance["model"]), notes)
     return dataclasses.replace(recon, **{**changes, "provenance": provenance})
 
 
-def unreadable(ledger: str, records: object) -> list[str]:
-    """A note on the entries of a ledger that cannot be read; nothing where all can be."""
+def unreadable_notes(ledger: str, records: object) -> list[str]:
+    """Return a note on the entries of a ledger that cannot be read; nothing if all can be."""
     number = count_unreadable_entries(records)
     return [f"{number} {'entry' if number == 1 else 'entries'} of the {ledger} cannot be read"] if number else []
 
 
-def _sound_model(record: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    notes += unreadable("ledger of the training", record.get("scale"))
-    scale, kept = record.get("scale"), dict(record)
-    if "scale" in kept:
-        kept["scale"] = scale if isinstance(scale, list) else []
-    if "hyperparameters" in kept:
-        kept["hyperparameters"] = mapping(kept["hyperparameters"])
-    return kept
+def _drop_unreadable_in_model(record: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    notes += unreadable_notes("ledger of the training", record.get("scale"))
+    scale, readable = record.get("scale"), dict(record)
+    if "scale" in readable:
+        readable["scale"] = scale if isinstance(scale, list) else []
+    if "hyperparameters" in readable:
+        readable["hyperparameters"] = as_mapping(readable["hyperparameters"])
+    return readable
 
 
-def record_of_scan(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the scan came from, as the reconstruction and its run folder have it on record.
+def read_scan_record(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the record of the scan from the reconstruction and its run folder.
 
     Args:
-        folder: Where the run has left its results.
-        provenance: Of the reconstruction.
+        folder: Run folder.
+        provenance: Provenance of the reconstruction.
 
     Returns:
         `path`, `file` and `sha256` where they are strings, `command` as a list of strings, and `options`.
@@ -68,20 +121,20 @@ def record_of_scan(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any
     metadata: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
         metadata = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-    inputs = mapping(mapping(metadata).get("inputs"))
-    found = {**mapping(inputs.get("scan")), **mapping(provenance.get("scan"))}
-    command = mapping(metadata).get("command")
+    inputs = as_mapping(as_mapping(metadata).get("inputs"))
+    scan = {**as_mapping(inputs.get("scan")), **as_mapping(provenance.get("scan"))}
+    command = as_mapping(metadata).get("command")
     words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
-    named = {name: found[name] for name in ("path", "file", "sha256") if isinstance(found.get(name), str)}
-    return {**named, "command": words, "options": found.get("options") or {}}
+    names = {name: scan[name] for name in ("path", "file", "sha256") if isinstance(scan.get(name), str)}
+    return {**names, "command": words, "options": scan.get("options") or {}}
 
 
 def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The scan file, by the places that are on record; a file with another content does not count.
+    """Find the scan file in the recorded places; a file with another content does not count.
 
     Args:
-        folder: Where the run has left its results.
-        record: What `record_of_scan` tells.
+        folder: Run folder.
+        record: Record of the scan, of `read_scan_record`.
     """
     name = record.get("file")
     places = [Path(record["path"])] if record.get("path") else []
@@ -89,52 +142,54 @@ def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
         places += [folder / name, Path(name), folder.parent / name]
         places += [Path(word) for word in record["command"] if Path(word).name == name]
     places.append(folder / "scan.h5")
-    return next((place for place in places if _holds(place, record.get("sha256"))), None)
+    return next((place for place in places if _is_same_file(place, record.get("sha256"))), None)
 
 
-def loading_as_recorded(loading: LoadConfig, options: object, given: Collection[str], notes: list[str]) -> LoadConfig:
-    """The options that a run has read its scan with, and those given now in their place.
+def load_options_from_record(
+    loading: LoadConfig, options: object, set_options: Collection[str], notes: list[str]
+) -> LoadConfig:
+    """Return the options that a run has read its scan with, replaced by those that are set now.
 
     Args:
-        loading: The options of now.
-        options: Those on record.
-        given: Names of the options that were given now, be it with the value that is the default.
-        notes: Takes what cannot be read.
+        loading: Options of this call.
+        options: Recorded options.
+        set_options: Names of the options that this call sets, even to their defaults.
+        notes: List that gets a note on everything that cannot be read.
     """
-    hints, kept = get_type_hints(LoadConfig), dict[str, Any]()
-    void = {*given, *(PHOTONS if PHOTONS & {*given} else ())}
+    hints, recorded = get_type_hints(LoadConfig), dict[str, Any]()
+    void = {*set_options, *(PHOTONS if PHOTONS & {*set_options} else ())}
     if not isinstance(options, Mapping):
         notes.append("the options on record that the scan was read with cannot be read")
-    for name, value in mapping(options).items():
+    for name, value in rename_options(LoadConfig, as_mapping(options)).items():
         if name not in hints or name in void:
             continue
         try:
-            kept[name] = _as_field(value, hints[name])
+            recorded[name] = _to_field(value, hints[name])
         except (TypeError, OverflowError):
             notes.append(f"the option {name} on record, {value!r}, cannot be read")
     try:
-        return dataclasses.replace(loading, **kept)
+        return dataclasses.replace(loading, **recorded)
     except InputError as error:
         notes.append(f"the options on record that the scan was read with do not go together ({error})")
         return loading
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a mapping, and an empty one otherwise."""
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return the value if it is a mapping, and an empty one otherwise."""
     return value if isinstance(value, Mapping) else {}
 
 
-def _holds(place: Path, known: str | None) -> bool:
+def _is_same_file(place: Path, digest: str | None) -> bool:
     with contextlib.suppress(OSError, ValueError):  # a place without access, or that no file can have
-        return place.is_file() and known in (None, file_hash(place))
+        return place.is_file() and digest in (None, file_hash(place))
     return False
 
 
-def _as_field(value: object, hint: Any) -> Any:
-    """A value from JSON as a field of a configuration holds it."""
+def _to_field(value: object, hint: Any) -> Any:
+    """Return a value from JSON with the type of a configuration's field."""
     if get_origin(hint) in (Union, types.UnionType):
         kinds = get_args(hint)
-        return None if value is None and type(None) in kinds else _as_field(value, kinds[0])
+        return None if value is None and type(None) in kinds else _to_field(value, kinds[0])
     if hint is float and type(value) is int:
         return float(value)
     if value not in get_args(hint) if get_origin(hint) is Literal else type(value) is not hint:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ptypinn.models.model_file import BundleHeader
+from ptypinn.models.model_file import PatchModelHeader
 from ptypinn.models.patch_predictor import COUNTS, INPUT, PHOTONS, TEXTURE, TRANSMITTED, PatchPredictor
 from ptypinn.scale import LedgerEntry, Stats, compute_input_scale, compute_stats
 
@@ -64,7 +64,7 @@ def build_conditioning_entries(
 
 
 def build_network_entries(
-    flow: Mapping[str, Stats], predictor: PatchPredictor, header: BundleHeader, photons: float
+    flow: Mapping[str, Stats], predictor: PatchPredictor, header: PatchModelHeader, photons: float
 ) -> list[LedgerEntry]:
     """Build the entries of an inference, before and in the network.
 

@@ -61,8 +61,7 @@ def finalise(
     """
     entries: list[LedgerEntry] = []
     if match_flux:
-        reconstruction, entry = normalise_flux(reconstruction, scan, batch=batch, device=device)
-        entries.append(entry)
+        reconstruction, entries = normalise_flux(reconstruction, scan, batch=batch, device=device)
     if prediction_scale is not None:
         scale = _estimate_scale(reconstruction, scan, prediction_scale, recorded_gauge, batch, device)
         reconstruction = apply_prediction_scale(reconstruction, scale)
@@ -77,7 +76,7 @@ def finalise(
 
 def normalise_flux(
     reconstruction: Reconstruction, scan: ScanData, *, batch: int = 128, device: torch.device
-) -> tuple[Reconstruction, LedgerEntry]:
+) -> tuple[Reconstruction, list[LedgerEntry]]:
     """Multiply an object by the global factor of largest likelihood.
 
     Args:
@@ -87,14 +86,14 @@ def normalise_flux(
         device: Where to compute.
 
     Returns:
-        The reconstruction, its object scaled where it was illuminated, and the ledger's entry for the factor.
+        The reconstruction, its object scaled where it was illuminated, and the ledger entry for the factor, in a list.
     """
     arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
     measured, predicted = sum_photons(scan, *arrays, batch=batch, device=device)
     factor = compute_flux_factor(1.0, predicted / measured) ** 0.5
     scaled = _scale_illuminated(reconstruction, factor)
     entry = LedgerEntry("closing factor", 1.0, factor, FLUX_SOURCE, on_path=False, stats=compute_stats(scaled))
-    return replace(reconstruction, object=scaled), entry
+    return replace(reconstruction, object=scaled), [entry]
 
 
 def apply_prediction_scale(reconstruction: Reconstruction, scale: PredictionScale) -> Reconstruction:

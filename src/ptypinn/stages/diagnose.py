@@ -13,7 +13,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.model_file import Bundle
+from ptypinn.models.model_file import PatchModel
 from ptypinn.scale import LedgerEntry, multiply_discrepancies
 from ptypinn.scale_audit.findings import COMPARISON, Finding, derive_findings
 from ptypinn.scale_audit.ledger import SOLVER_ENTRY, Ledger, build_ledger, weight_by_illumination
@@ -71,7 +71,7 @@ class Diagnosis:
 def diagnose(
     recon: Reconstruction,
     scan: ScanData | None = None,
-    bundle: Bundle | None = None,
+    bundle: PatchModel | None = None,
     config: DiagnoseConfig | None = None,
 ) -> Diagnosis:
     """Find the stages between counts and object that change the amplitude scale, and by how much.

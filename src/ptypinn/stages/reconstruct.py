@@ -10,14 +10,14 @@ from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.model_file import Bundle, Weights, is_weights, load_bundle, load_weights
+from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
 from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, silent
 
-Model = str | Path | Bundle | Weights
+Model = str | Path | PatchModel | Weights
 SolverConfig = ReconstructConfig | PatchNetworkConfig
 
 
@@ -57,7 +57,7 @@ def reconstruct(
     network = load_model(model)
     config = config or config_kind(network)()
     with cpu_threads(config.threads):
-        if isinstance(network, Bundle):
+        if isinstance(network, PatchModel):
             _require_kind(config, PatchNetworkConfig, "a model of `train`")
             assert isinstance(config, PatchNetworkConfig)
             _refuse_grouping(config, network)
@@ -68,22 +68,22 @@ def reconstruct(
         return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 
 
-def load_model(model: Model | None) -> Bundle | Weights:
+def load_model(model: Model | None) -> PatchModel | Weights:
     """Load what `model` names: weights of the unrolled solver, or a model of `train`.
 
     Raises:
         InputError: Where it is neither.
     """
-    if isinstance(model, Bundle | Weights):
+    if isinstance(model, PatchModel | Weights):
         return model
-    if model is None or is_weights(model):
+    if model is None or is_weights_file(model):
         return load_weights(model)
-    return load_bundle(model)
+    return load_patch_model(model)
 
 
-def config_kind(network: Bundle | Weights) -> type[ReconstructConfig] | type[PatchNetworkConfig]:
+def config_kind(network: PatchModel | Weights) -> type[ReconstructConfig] | type[PatchNetworkConfig]:
     """Return the class of the configuration that goes with a model."""
-    return PatchNetworkConfig if isinstance(network, Bundle) else ReconstructConfig
+    return PatchNetworkConfig if isinstance(network, PatchModel) else ReconstructConfig
 
 
 def _require_kind(config: SolverConfig, kind: type, user: str) -> None:
@@ -91,7 +91,7 @@ def _require_kind(config: SolverConfig, kind: type, user: str) -> None:
         raise InputError("config", "", type(config).__name__, f"{kind.__name__}, the options of {user}")
 
 
-def _refuse_grouping(config: PatchNetworkConfig, bundle: Bundle) -> None:
+def _refuse_grouping(config: PatchNetworkConfig, bundle: PatchModel) -> None:
     """Raise `InputError` for options of groups where the network takes single patterns."""
     for name in ("neighbour_count", "groups_per_pattern"):
         if bundle.header.gridsize == 1 and (value := getattr(config, name)) != default_of(PatchNetworkConfig, name):

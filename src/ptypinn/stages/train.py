@@ -20,7 +20,7 @@ from ptypinn.data.near_field import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.registry import build_network, complete_hyperparameters, list_options
-from ptypinn.models.model_file import Bundle, BundleHeader
+from ptypinn.models.model_file import PatchModel, PatchModelHeader
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.scale import IntensityScaler, compute_input_scale
@@ -155,12 +155,12 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, has_validati
 
 def _bundle(
     task: PatchNetworkModule, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule
-) -> Bundle:
+) -> PatchModel:
     best = load_checkpoint(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, CHECKPOINT_KEYS)
     task.cpu().load_state_dict(best["state_dict"])
     predictor = task.predictor
     ledger = build_training_ledger(best["flow"], predictor, scan, data.train_patterns, task.truth)
-    header = BundleHeader(
+    header = PatchModelHeader(
         model=config.model,
         hyperparameters=_hyperparameters(scan, config),
         mean_pattern_energy=energy,
@@ -182,4 +182,4 @@ def _bundle(
             }
         ),
     )
-    return Bundle(header, predictor.network.state_dict(), predictor.probe.detach())
+    return PatchModel(header, predictor.network.state_dict(), predictor.probe.detach())

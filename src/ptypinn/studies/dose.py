@@ -114,7 +114,7 @@ def dose_study(
 
 def plan_jobs(config: DoseConfig) -> list[DoseJob]:
     """Plan one job per scenario, dose, seed and arm; the first seed of each comes first for an early overview."""
-    names = ("solver", "reference_photons", "object_size", "base_total_images", "iterations", "nepochs")
+    names = ("solver", "reference_photons", "object_size", "base_patterns", "iterations", "epochs")
     common = {name: getattr(config, name) for name in names}
     return [
         DoseJob(scenario, arm=arm, photons=photons, seed=config.seed + number, profile=load_profile(scenario), **common)

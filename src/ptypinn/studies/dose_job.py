@@ -52,11 +52,11 @@ class DoseJob:
     """Seed of object, positions and noise."""
     object_size: int
     """Height and width of the object, pixels."""
-    base_total_images: int
+    base_patterns: int
     """Patterns of the scan, times gridsize**2."""
     iterations: int
     """Maximum number of iterations of `refine`."""
-    nepochs: int
+    epochs: int
     """Passes over the groups that a network trains for."""
     profile: dict[str, Any]
     """Profile of the scenario, for all that the fields above do not set."""
@@ -108,14 +108,14 @@ def configure_scenario(job: DoseJob) -> Scenario:
     config = SimLinesConfig(
         scenario=job.scenario,
         reason="dose study",
-        nphotons=job.photons,
+        photons=job.photons,
         object_size=job.object_size,
-        base_total_images=job.base_total_images,
+        base_patterns=job.base_patterns,
         object_seed=job.seed,
         sim_seed=job.seed,
         train_seed=job.seed,
         model=model,
-        nepochs=job.nepochs,
+        epochs=job.epochs,
     )
     return resolve_scenario(config)
 

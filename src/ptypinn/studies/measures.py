@@ -16,7 +16,7 @@ from ptypinn.data.grouping import split_parts
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
-from ptypinn.models.model_file import Bundle
+from ptypinn.models.model_file import PatchModel
 from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.physics.optics import illumination_mask, typical_illumination
 from ptypinn.scale import compute_input_scale
@@ -52,7 +52,7 @@ def measure_split(scan: ScanData, config: TrainConfig) -> SplitIntensityStats:
     return SplitIntensityStats(train, test, deviation, warning)
 
 
-def read_scaler(bundle: Bundle | None, external: float | None) -> IntensityScalerState:
+def read_scaler(bundle: PatchModel | None, external: float | None) -> IntensityScalerState:
     """Read the intensity scaler of a model beside the scale of its training counts.
 
     Raises:
@@ -125,7 +125,7 @@ def measure_unseen(scan: ScanData, config: TrainConfig, evaluation: Evaluation) 
     return UnseenPart(int(mask.sum()), output_vs_truth_ratio(image, comparison.reference, mask), correlation)
 
 
-def assess_training(folder: Path, bundle: Bundle | None, config: TrainConfig) -> TrainingHealth:
+def assess_training(folder: Path, bundle: PatchModel | None, config: TrainConfig) -> TrainingHealth:
     """Assess a training by its learning curve and its model."""
     losses = _losses(folder / CURVE)
     epochs = None if bundle is None else bundle.header.provenance.get("epochs")
@@ -184,7 +184,7 @@ def _losses(table: Path) -> list[float]:
         return []
 
 
-def _non_finite(bundle: Bundle) -> int:
+def _non_finite(bundle: PatchModel) -> int:
     weights = sum(int((~value.isfinite()).sum()) for value in bundle.weights.values() if value.is_floating_point())
     stats: list[Mapping[str, Any]] = [entry.get("stats") or {} for entry in bundle.header.scale]
     return weights + sum(int(record.get("non_finite", 0)) for record in stats)

@@ -10,7 +10,7 @@ from typing import Any
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.model_file import Bundle, load_bundle
+from ptypinn.models.model_file import PatchModel, load_patch_model
 from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.diagnose import Diagnosis
 from ptypinn.stages.evaluate import Evaluation
@@ -150,15 +150,15 @@ def _text(value: Any) -> str:
     return "unknown" if value is None else f"{value:.9g}" if isinstance(value, float) else str(value).lower()
 
 
-def _bundle(model: Path, missing: dict[str, str]) -> Bundle | None:
+def _bundle(model: Path, missing: dict[str, str]) -> PatchModel | None:
     try:
-        return load_bundle(model)
+        return load_patch_model(model)
     except (InputError, OSError) as error:
         missing["model"] = str(error)
         return None
 
 
-def _scaler(bundle: Bundle | None, external: float | None, missing: dict[str, str]) -> IntensityScalerState:
+def _scaler(bundle: PatchModel | None, external: float | None, missing: dict[str, str]) -> IntensityScalerState:
     try:
         return read_scaler(bundle, external)
     except InputError as error:
@@ -168,7 +168,7 @@ def _scaler(bundle: Bundle | None, external: float | None, missing: dict[str, st
 
 def _photons(scenario: Scenario, scan: ScanData) -> dict[str, float | None]:
     """Return photons per pattern: requested behind the object, expected and measured there, and through vacuum."""
-    provenance, requested, factor = scan.provenance, scenario.value("nphotons"), scenario.value("probe_scale")
+    provenance, requested, factor = scan.provenance, scenario.value("photons"), scenario.value("probe_scale")
     return {
         "requested": requested,
         "probe_scale": factor,

@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ptypinn.config.checks import option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig
-from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
+from ptypinn.config.simulate import MAX_PHOTONS, SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models.registry import find_model, list_options
-from ptypinn.studies.parameter_names import RECONSTRUCT, SIMULATE, TRAIN, rename_errors
+from ptypinn.models.registry import find_model
+from ptypinn.studies.stage_configs import (
+    PROBES,
+    default_parameters,
+    reconstruct_config,
+    refuse_unread,
+    simulate_config,
+    train_config,
+)
 
 PROFILES = Path(__file__).parent / "profiles"
-MAX_PHOTONS = 1e12
-"""Maximum number of photons per pattern that a simulation draws."""
-KINDS = {"ideal": "disk", "custom": "zone_plate"}
-"""Probes of the simulation by the names that the scenarios give them."""
-OWN = {"probe_mask": 0.0, "probe_scale": 1.0, "nphotons": 1e9, "probe": "custom", "base_total_images": 512}
-OWN |= {"object_size": 392}
-"""Defaults of the parameters that no stage has."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     """
     origins, profile, changes = origins or {}, load_profile(config.scenario), config.overrides()
     _check_probe(config)
-    resolved = {name: Parameter(value, "default") for name, value in _defaults().items()}
+    resolved = {name: Parameter(value, "default") for name, value in default_parameters().items()}
     resolved |= {name: Parameter(_typed(name, value), "profile") for name, value in profile.items()}
     resolved |= {name: Parameter(value, origins.get(name, "argument")) for name, value in changes.items()}
     overrides = [
@@ -129,10 +128,10 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     parameters = {name: resolved[name] for name in PARAMETERS}
     values = {name: parameter.value for name, parameter in parameters.items()}
     parameters = {**_about_the_run(config, origins), **parameters}
-    _refuse_unread(changes, values)
-    _check_photons(values["nphotons"], values["probe_scale"])
+    refuse_unread(changes, values)
+    _check_photons(values["photons"], values["probe_scale"])
     find_model(values["model"])
-    stages = _simulation(values), _training(values, config), _inference(values, config)
+    stages = simulate_config(values), train_config(values, config), reconstruct_config(values, config)
     return Scenario(config.scenario, parameters, overrides, *stages)
 
 
@@ -159,88 +158,20 @@ def _about_the_run(config: SimLinesConfig, origins: Mapping[str, str]) -> dict[s
 
 
 def _check_probe(config: SimLinesConfig) -> None:
-    if config.probe is None or config.probe in KINDS:
+    if config.probe is None or config.probe in PROBES:
         return
     if config.probe_file is not None:
-        raise InputError("--probe", "", config.probe, f"{' or '.join(KINDS)} together with --probe_file")
+        raise InputError("--probe", "", config.probe, f"{' or '.join(PROBES)} together with --probe-file")
     if not Path(config.probe).is_file():
-        raise InputError("--probe", "", repr(config.probe), f"{', '.join(KINDS)}, or a file with a probe")
+        raise InputError("--probe", "", repr(config.probe), f"{', '.join(PROBES)}, or a file with a probe")
 
 
-def _check_photons(nphotons: float, probe_scale: float) -> None:
-    if nphotons * probe_scale**2 > MAX_PHOTONS:
-        requested = f"{nphotons:g}, times {probe_scale:g} squared of --probe_scale"
-        raise InputError("--nphotons", "", requested, f"at most {MAX_PHOTONS:g} photons per pattern")
-
-
-def _defaults() -> dict[str, Any]:
-    stages: list[tuple[type, Mapping[str, str]]] = [(SimulateConfig, SIMULATE), (TrainConfig, TRAIN)]
-    values = dict(OWN)
-    for kind, names in [*stages, (PatchNetworkConfig, RECONSTRUCT)]:
-        defaults = {field.name: field.default for field in fields(kind)}
-        values |= {name: defaults[field] for name, field in names.items() if name not in values}
-    return values
+def _check_photons(photons: float, probe_scale: float) -> None:
+    if photons * probe_scale**2 > MAX_PHOTONS:
+        requested = f"{photons:g}, times {probe_scale:g} squared of --probe-scale"
+        raise InputError("--photons", "", requested, f"at most {MAX_PHOTONS:g} photons per pattern")
 
 
 def _typed(name: str, value: Any) -> Any:
     """Convert a value of a profile to the type of its option: pairs are tuples."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def _unread(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters that this kind of probe or this gridsize does not read, and what would read each."""
-    kind = "file" if values["probe_file"] else KINDS[values["probe"]]
-    readers = {"disk": "--probe ideal", "zone_plate": "--probe custom without a file"}
-    probe = {
-        name: readers[reader]
-        for reader in readers
-        for name in PROBE_FIELDS[reader]
-        if name in SIMULATE and name not in PROBE_FIELDS[kind]
-    }
-    groups = ("neighbour_count", "groups_per_pattern") if values["gridsize"] == 1 else ()
-    return {**probe, **dict.fromkeys(groups, "--gridsize 2")}
-
-
-def _refuse_unread(changes: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Raise `InputError` for an override that nothing reads."""
-    for name, companion in _unread(values).items():
-        if name in changes:
-            raise InputError(option_name(name), "", show_value(changes[name]), f"{companion} as well, which reads it")
-
-
-def _simulation(values: Mapping[str, Any]) -> SimulateConfig:
-    kind = KINDS[values["probe"]]
-    if values["probe_file"]:
-        if kind == "disk":
-            raise InputError("--probe_file", "", values["probe_file"], "none for an ideal probe, or --probe custom")
-        kind = "file"
-    edge = int(values["object_size"])
-    with rename_errors(SIMULATE):
-        return SimulateConfig(
-            object="lines",
-            object_size=(edge, edge),
-            phase_range=(0.0, 0.0),
-            probe=kind,  # type: ignore[arg-type]  # one of its literals
-            photons=1.0,
-            n_patterns=values["base_total_images"] * values["gridsize"] ** 2,
-            **{field: values[name] for name, field in SIMULATE.items() if name not in _unread(values)},
-        )
-
-
-def _training(values: Mapping[str, Any], config: SimLinesConfig) -> TrainConfig:
-    # The held-out half is the test set, so the other half has no validation set of its own.
-    chosen = {field: values[name] for name, field in TRAIN.items() if name not in _unread(values)}
-    if config.width is None and "width" not in list_options(values["model"]):
-        del chosen["width"]  # the profile's is for the network of this package
-    machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    with rename_errors(TRAIN):
-        return TrainConfig(batch_size=1, val_fraction=0.0, split_axis="y", **chosen, **machine)
-
-
-def _inference(values: Mapping[str, Any], config: SimLinesConfig) -> PatchNetworkConfig:
-    chosen = {field: values[name] for name, field in RECONSTRUCT.items() if name not in _unread(values)}
-    machine: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    with rename_errors(RECONSTRUCT):
-        return PatchNetworkConfig(
-            subset="held_out", prediction_scale=config.prediction_scale_source, **chosen, **machine
-        )

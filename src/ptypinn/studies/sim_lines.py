@@ -29,9 +29,9 @@ from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.stages.train import BUNDLE, train
 from ptypinn.studies.metadata import build_metadata
-from ptypinn.studies.parameter_names import RECONSTRUCT, TRAIN, rename_errors
 from ptypinn.studies.scenario import MAX_PHOTONS, Scenario, resolve_scenario, write_probe_file
 from ptypinn.studies.schema import StudyMetadata
+from ptypinn.studies.stage_configs import RECONSTRUCT, TRAIN, rename_errors
 from ptypinn.studies.step_cache import Step, StepCache, hash_values
 from ptypinn.training.callbacks import CURVE
 from ptypinn.training.checkpoints import BEST, CHECKPOINTS, LAST
@@ -99,7 +99,7 @@ def sim_lines(
 
 
 def configure_simulation(scenario: Scenario, folder: Path) -> SimulateConfig:
-    """Configure the simulation whose patterns carry `nphotons` behind the object on average.
+    """Configure the simulation whose patterns carry `photons` behind the object on average.
 
     Photons behind the object and through vacuum differ by the object's mean square amplitude under the probe,
     which is known before any pattern is drawn.
@@ -135,10 +135,10 @@ def _simulation(scenario: Scenario) -> tuple[SimulateConfig, np.ndarray | None]:
     truth, positions = draw_object(config).numpy(), draw_positions(config, probe)[0].numpy()
     illumination = compute_illumination_at(positions, probe.numpy(), (truth.shape[0], truth.shape[1]))
     transmitted = float((illumination * np.abs(truth).astype(np.float64) ** 2).sum()) / len(positions)
-    photons = scenario.value("nphotons") * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
+    photons = scenario.value("photons") * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
     if not 0 < photons <= MAX_PHOTONS:
-        requested = f"{scenario.value('nphotons'):g}, which takes {photons:.3g} through vacuum"
-        raise InputError("--nphotons", "", requested, f"at most {MAX_PHOTONS:g} through vacuum")
+        requested = f"{scenario.value('photons'):g}, which takes {photons:.3g} through vacuum"
+        raise InputError("--photons", "", requested, f"at most {MAX_PHOTONS:g} through vacuum")
     return replace(config, photons=photons), masked
 
 
@@ -147,12 +147,12 @@ def _masked(probe: Probe, diameter_px: float) -> Probe:
     support = disk_probe(probe.shape[-1], diameter_px / 2).abs()
     cut = probe * (support / support.max())
     if not 0 < float(probe_photons(cut)) < math.inf:
-        raise InputError("--probe_mask", "", str(diameter_px), "a support that the probe passes")
+        raise InputError("--probe-mask", "", str(diameter_px), "a support that the probe passes")
     return (cut / probe_photons(cut).sqrt()).to(torch.complex64)
 
 
 def _simulated(scenario: Scenario, steps: StepCache, folder: Path, progress: Progress | None) -> tuple[ScanData, str]:
-    own = {name: scenario.value(name) for name in ("nphotons", "probe_mask", "probe_scale")}
+    own = {name: scenario.value(name) for name in ("photons", "probe_mask", "probe_scale")}
     content = {**asdict(scenario.simulate), "probe_file": (scenario.probe_file or {}).get("sha256")}
     digest, path = hash_values(content, own), folder / SCAN
 

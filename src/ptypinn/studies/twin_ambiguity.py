@@ -11,7 +11,7 @@ import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.image import pearson_r
-from ptypinn.models.model_file import Bundle
+from ptypinn.models.model_file import PatchModel
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.scenario import Scenario
@@ -45,7 +45,7 @@ class PatchCorrelation:
     """With the mean of the two."""
 
 
-def compare_patches(scan: ScanData, bundle: Bundle, patterns: np.ndarray) -> PatchCorrelation:
+def compare_patches(scan: ScanData, bundle: PatchModel, patterns: np.ndarray) -> PatchCorrelation:
     """Compare single patches of a network of single patterns with the truth and its mirror image.
 
     Args:
@@ -93,7 +93,7 @@ def twin_bound(scan: ScanData, patterns: np.ndarray, mask: np.ndarray) -> float 
 
 
 def describe_limits(
-    scenario: Scenario, scan: ScanData, evaluation: Evaluation, bundle: Bundle | None = None
+    scenario: Scenario, scan: ScanData, evaluation: Evaluation, bundle: PatchModel | None = None
 ) -> list[str]:
     """Describe the limits of a scenario in sentences with measured values; an empty list where none is known.
 

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from ptypinn.config.checks import default_of, option_name
 from ptypinn.errors import InputError
+from ptypinn.runs.record import rename_options
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 """Folder of the checkpoints inside the run folder, the last one, and the one of minimum validation loss."""
@@ -71,20 +73,23 @@ def load_checkpoint(path: Path, keys: Set[str] = frozenset()) -> dict[str, Any]:
     return checkpoint
 
 
-def require_same_options(here: Mapping[str, Any], there: Mapping[str, Any], free: Set[str] = RUNTIME_OPTIONS) -> None:
+def require_same_options(config: Any, recorded: Mapping[str, Any], free: Set[str] = RUNTIME_OPTIONS) -> None:
     """Raise `InputError` where a run to resume has other options.
 
     Args:
-        here: Options of this run, by name.
-        there: Options recorded in the checkpoint.
+        config: Configuration of this run.
+        recorded: Options in the checkpoint, also of an earlier version; those that it lacks have their defaults.
         free: Options that may differ.
 
     Raises:
         InputError: Where other options differ; it lists them.
     """
-    changed = [name for name in here if name not in free and _plain(here[name]) != _plain(there.get(name))]
+    before = {field.name: default_of(type(config), field.name) for field in fields(config)}
+    before |= rename_options(type(config), recorded)
+    here = asdict(config)
+    changed = [name for name in here if name not in free and _plain(here[name]) != _plain(before[name])]
     if changed:
-        differences = ", ".join(f"--{name} {here[name]} (was {there.get(name)})" for name in changed)
+        differences = ", ".join(f"{option_name(name)} {here[name]} (was {before[name]})" for name in changed)
         raise InputError("--resume", "", differences, "the options of the run to resume")
 
 

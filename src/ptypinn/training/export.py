@@ -12,6 +12,7 @@ from ptypinn.errors import InputError
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.runs.record import rename_options
 from ptypinn.training.checkpoints import load_checkpoint
 from ptypinn.training.model_card import TrainingProgress, make_pretrained_card
 from ptypinn.training.validation import measure_card_scans
@@ -55,6 +56,7 @@ def export_weights(
 
 
 def _recorded(options: Mapping[str, Any]) -> PretrainConfig:
+    options = rename_options(PretrainConfig, options)
     return PretrainConfig(
         **{field.name: options[field.name] for field in fields(PretrainConfig) if field.name in options}
     )

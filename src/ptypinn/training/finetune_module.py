@@ -88,7 +88,7 @@ class FinetuneModule(EMAModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `InputError` for other options, scan or initial weights; device and threads may differ."""
-        require_same_options(asdict(self.config), checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "patience"})
+        require_same_options(self.config, checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "patience"})
         if not np.allclose(self._about, checkpoint["about"], rtol=1e-6, atol=0.0):
             raise InputError(
                 "--resume", "", "another scan or other weights to start from", "those of the run to resume"

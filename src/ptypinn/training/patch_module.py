@@ -51,7 +51,7 @@ class PatchNetworkModule(lightning.LightningModule):
         """Return the loss of one batch of windows; raise `InputError` where it is not finite."""
         loss, regularisation = self._losses(batch, self.recorder)
         if index == 0:
-            response = self.predictor.response(batch["corners"], batch["fractions"], self.window_shape)
+            response = self.predictor.constant_response(batch["corners"], batch["fractions"], self.window_shape)
             self.recorder.record("merge", response)
         total = loss + regularisation
         if not torch.isfinite(total):
@@ -88,7 +88,7 @@ class PatchNetworkModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `InputError` for another configuration or scan; device and threads may differ."""
-        require_same_options(asdict(self.config), checkpoint["config"])
+        require_same_options(self.config, checkpoint["config"])
         if not np.allclose(self._scale(), checkpoint["scale"], rtol=1e-6, atol=0.0):
             raise InputError("--resume", "", "other counts or another probe", "the scan of the run to resume")
 
@@ -101,7 +101,7 @@ class PatchNetworkModule(lightning.LightningModule):
         windows, pixels = counts.shape[0], counts.shape[-2:]
         patches = self.predictor.patches(counts.flatten(0, 1), recorder).reshape(windows, -1, *pixels)
         with torch.autocast(self.device.type, enabled=False):
-            prediction = self.predictor.explain(patches, batch["corners"], batch["fractions"], self.window_shape)
+            prediction = self.predictor.predict(patches, batch["corners"], batch["fractions"], self.window_shape)
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
             loss = self.likelihood.pattern_loss(prediction.counts, measured, mask).mean()
             if recorder is not None:

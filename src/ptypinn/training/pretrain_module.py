@@ -109,7 +109,7 @@ class PretrainModule(EMAModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `InputError` for another configuration; more epochs, device, threads and workers may differ."""
-        require_same_options(asdict(self.config), checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "card_scans"})
+        require_same_options(self.config, checkpoint["config"], RUNTIME_OPTIONS | {"epochs", "card_scans"})
         done = int(checkpoint["epoch"]) + 1
         if self.config.epochs < done:
             raise InputError("--epochs", "", str(self.config.epochs), f"at least the {done} that are done")

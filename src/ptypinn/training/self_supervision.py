@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import HELD_OUT_DEVIANCE
-from ptypinn.models.canvas_features import CanvasMaps, change_of
+from ptypinn.models.canvas_features import CanvasFeatures, to_object_update
 from ptypinn.models.unrolled import Maps
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
@@ -97,11 +97,11 @@ class SelfSupervision:
         self._held_out = replace(self._held_out, held_out=FittedPixels(good, self.period, pattern_index))
         return self._problem.start
 
-    def physics(self, state: Iterate) -> tuple[Iterate, CanvasMaps]:
+    def physics(self, state: Iterate) -> tuple[Iterate, CanvasFeatures]:
         """Run the physical passes of a round and compute the network's input."""
         return self._problem.solver.data_steps(state)
 
-    def score_correction(self, state: Iterate, features: CanvasMaps, correction: Maps) -> tuple[Iterate, HeldOutScore]:
+    def score_correction(self, state: Iterate, features: CanvasFeatures, correction: Maps) -> tuple[Iterate, HeldOutScore]:
         """Apply a correction and score it on the held-out pixels.
 
         Args:
@@ -111,7 +111,7 @@ class SelfSupervision:
         """
         with torch.enable_grad():
             correction = correction.detach().requires_grad_()
-            change = change_of(correction, features.unit)
+            change = to_object_update(correction, features.unit)
         state = apply_correction(state, features, correction.detach(), self._problem.solver.amplitude)
         evaluation = self._held_out(Unknowns(state.point.object))
         expected = (self._problem.solver.preconditioner.illumination * features.unit.square()).sum() / self.period

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.models.canvas_features import CHANNELS, CanvasMaps
+from ptypinn.models.canvas_features import CHANNELS, CanvasFeatures
 from ptypinn.models.unrolled import STRIDE
 from ptypinn.solvers.unrolled.loop import Iterate
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, UnrolledProblem, build_problem
@@ -75,7 +75,7 @@ def join_states(rows: list[StateBatch]) -> StateBatch:
 
 
 def _sample(
-    problem: UnrolledProblem, state: Iterate, features: CanvasMaps, truth: Object, window: int, rng: Generator
+    problem: UnrolledProblem, state: Iterate, features: CanvasFeatures, truth: Object, window: int, rng: Generator
 ) -> StateBatch:
     """Return one state, cropped to a window, in a random orientation."""
     illumination = problem.solver.preconditioner.illumination

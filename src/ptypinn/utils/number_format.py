@@ -13,7 +13,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def format_number(value: float, digits: int = 4) -> str:
     """Format a number with significant digits, from 100,000 on with a power of ten; a dash for no number.
 
-    >>> digits_of(0.0123456), digits_of(42.0)
+    >>> format_number(0.0123456), format_number(42.0)
     ('0.01235', '42')
     """
     if not math.isfinite(value):
@@ -30,7 +30,7 @@ def format_number(value: float, digits: int = 4) -> str:
 def format_power_of_ten(power: int) -> str:
     """Format a power of ten with its exponent raised.
 
-    >>> power_of_ten(-3)
+    >>> format_power_of_ten(-3)
     '10⁻³'
     """
     return f"10{str(power).translate(_RAISED)}"
@@ -39,7 +39,7 @@ def format_power_of_ten(power: int) -> str:
 def format_length(length: float, digits: int = 3) -> str:
     """Format a length in metres with an SI prefix.
 
-    >>> metres(2e-6)
+    >>> format_length(2e-6)
     '2 µm'
     """
     scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])

@@ -17,7 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import open_hdf5, read_json, require_dataset
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP
-from ptypinn.runs.record import find_scan, loading_as_recorded, mapping, record_of_scan
+from ptypinn.runs.record import find_scan, load_options_from_record, as_mapping, read_scan_record
 from ptypinn.viewer.picture_file import OBJECT, FileChangedError, PictureFile, file_version
 from ptypinn.viewer.tiles import encode_scalar_png
 
@@ -170,7 +170,7 @@ class PatternReaderCache:
             positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
             subset = content.get(file.group + "patterns")
             indices = np.arange(len(positions)) if subset is None else subset[()].astype(np.int64)
-            provenance = mapping(read_json(content, source, f"{file.group}provenance"))
+            provenance = as_mapping(read_json(content, source, f"{file.group}provenance"))
         _check_positions(file, positions, probe, indices)
         scan, note = self._find_scan(folder, provenance, indices, probe.shape[-1])
         return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
@@ -179,7 +179,7 @@ class PatternReaderCache:
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
     ) -> tuple[ScanData | None, str]:
         """Return the scan and a note on it; a run in progress, which changes often, is searched only once."""
-        record = record_of_scan(folder, provenance)
+        record = read_scan_record(folder, provenance)
         key = json.dumps([str(folder), record, size, int(indices.max(initial=-1))], sort_keys=True, default=str)
         if key not in self._scans:
             self._scans[key] = _load_scan(folder, record, indices, size)
@@ -196,9 +196,9 @@ def _load_scan(folder: Path, record: Mapping[str, Any], indices: np.ndarray, siz
     if path is None:
         return None, f"{record.get('file', 'the scan file')} was moved or has changed"
     notes: list[str] = []
-    options = {**mapping(record["options"]), "memory_budget_gib": MEMORY_GIB}
+    options = {**as_mapping(record["options"]), "memory_budget_gib": MEMORY_GIB}
     try:
-        scan = load(path, loading_as_recorded(LoadConfig(), options, (), notes))
+        scan = load(path, load_options_from_record(LoadConfig(), options, (), notes))
     except (InputError, OSError) as error:
         return None, f"the scan cannot be read again ({error})"
     if scan.size != size or indices.max(initial=-1) >= scan.n_patterns:

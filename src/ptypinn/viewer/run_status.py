@@ -20,7 +20,7 @@ from ptypinn.io.reconstruction_file import GROUP
 from ptypinn.io.safe.hdf5 import open_hdf5, read_json
 from ptypinn.report.text.metric_labels import KEY_METRICS, metric_row
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
-from ptypinn.runs.record import mapping
+from ptypinn.runs.record import as_mapping
 from ptypinn.viewer.picture_file import file_version
 from ptypinn.viewer.run_index import Run
 
@@ -102,7 +102,7 @@ def _finished_status(folder: Path, version: str) -> RunStatus | None:
         started=str(record.get("started", "")),
         changed=str(record.get("finished", "")),
         warnings=[str(text) for text in warnings] if isinstance(warnings, list) else None,
-        metrics=_label_metrics(mapping(evaluation.get("metrics"))),
+        metrics=_label_metrics(as_mapping(evaluation.get("metrics"))),
     )
 
 
@@ -170,7 +170,7 @@ def _parse_progress(log: list[str]) -> dict[str, Any]:
 def _read_record(path: Path, name: str) -> Mapping[str, Any]:
     """Read a record of a reconstruction file; empty where it cannot be read."""
     with contextlib.suppress(InputError), open_hdf5(path) as file:
-        return mapping(read_json(file, str(path), f"{GROUP}/{name}"))
+        return as_mapping(read_json(file, str(path), f"{GROUP}/{name}"))
     return {}
 
 
@@ -184,7 +184,7 @@ def _finite_points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        return mapping(json.loads(path.read_text(encoding="utf-8")))
+        return as_mapping(json.loads(path.read_text(encoding="utf-8")))
     return {}
 
 

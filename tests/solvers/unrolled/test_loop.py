@@ -9,7 +9,7 @@ import torch
 from ptypinn.errors import InputError
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
-from ptypinn.models.canvas_features import change_of
+from ptypinn.models.canvas_features import to_object_update
 from ptypinn.models.model_file import load_weights
 from ptypinn.solvers.unrolled.loop import KNOWN_PROBE_STEPS, MAX_CORRECTION, apply_network
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
@@ -108,7 +108,7 @@ def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, m
     with torch.inference_mode():
         state, seen = problem.solver.data_steps(problem.start)
         change = (problem.solver.correct(state, seen).point.object - state.point.object).abs()
-        assert change_of(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
+        assert to_object_update(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
     assert change.max() == pytest.approx(MAX_CORRECTION * problem.solver.amplitude, rel=1e-4)
 
 
@@ -183,7 +183,7 @@ def test_sparse_positions_are_solved_steadily(make_scan, overlap):
 
 
 def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
-    first = KNOWN_PROBE_STEPS.steady_rounds
+    first = KNOWN_PROBE_STEPS.amplitude_rounds
     for rounds, same in ((first, True), (first + 1, False)):
         found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in LIKELIHOODS]
         assert np.array_equal(*found) == same

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.models.canvas_features import change_of
+from ptypinn.models.canvas_features import to_object_update
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -65,7 +65,7 @@ def test_the_corrected_state_is_the_state_plus_the_change(supervision):
     state, seen = supervision.physics(supervision.begin(0))
     answer = torch.ones(1, 2, *seen.maps.shape[-2:])
     after, _ = supervision.score_correction(state, seen, answer)
-    assert torch.equal(after.point.object, state.point.object + change_of(answer, seen.unit))
+    assert torch.equal(after.point.object, state.point.object + to_object_update(answer, seen.unit))
     assert after.rounds == state.rounds == 1
 
 

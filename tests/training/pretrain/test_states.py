@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ptypinn.models.canvas_features import CHANNELS, canvas_maps
+from ptypinn.models.canvas_features import CHANNELS, compute_canvas_features
 from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
 from ptypinn.training import solver_states as states
 from ptypinn.training.pretrain_data import EpochSampler, ReplayLoader
@@ -75,7 +75,7 @@ def test_aligning_leaves_a_ramp_alone_where_it_is_not_asked_to():
 
 
 def stacked(canvas, descent, velocity, light, missing):
-    seen = canvas_maps(canvas, descent, velocity, light, 3.0, 1.1)
+    seen = compute_canvas_features(canvas, descent, velocity, light, 3.0, 1.1)
     parts = [seen.maps[0], seen.unit[None], torch.view_as_real(missing).movedim(-1, 0), (light / (light + 1))[None]]
     return torch.cat(parts)
 

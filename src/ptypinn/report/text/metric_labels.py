@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ptypinn.utils.number_format import DASH, format_number
+
 
 @dataclass(frozen=True)
 class MetricLabel:
@@ -116,7 +118,7 @@ def metric_row(name: str, metrics: Mapping[str, float], notes: Mapping[str, str]
     '0.9877'
     """
     number = metrics.get(name)
-    text = DASH if number is None else digits_of(number)
+    text = DASH if number is None else format_number(number)
     return MetricRow(name, text, metric_label(name), notes.get(name, ""), number)
 
 

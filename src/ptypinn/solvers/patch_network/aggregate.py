@@ -1,4 +1,4 @@
-"""One sweep of a network over a scan: patches stream onto running sums on one canvas."""
+"""Run a patch network over a scan: its patches stream onto running sums on one canvas."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ptypinn.utils.progress import Progress
 
 @dataclass(frozen=True)
 class PatchAggregator:
-    """Running sums of one sweep over a scan."""
+    """Running sums of the patches of a scan, weighted by the intensity of the probe."""
 
     weighted: Tensor
     """Sum of probe intensity times patch, (1, height, width)."""
     constant: Tensor
-    """The same sum for patches that are 1 everywhere, which shows what the merge itself does, (1, height, width)."""
+    """The same sum for patches that are 1 everywhere, which measures the merge itself, (1, height, width)."""
     weights: Tensor
     """Sum of probe intensity over every patch, (1, height, width)."""
     illumination: Tensor
@@ -34,7 +34,7 @@ class PatchAggregator:
 
     @classmethod
     def empty(cls, shape: tuple[int, int], device: torch.device) -> PatchAggregator:
-        """Sums of nothing, on a canvas of this shape."""
+        """Return sums of 0 on a canvas of this shape."""
         canvas = torch.zeros((1, *shape), dtype=torch.complex64, device=device)
         images = torch.zeros((3, 1, *shape), device=device)
         return cls(canvas, *images)
@@ -43,24 +43,24 @@ class PatchAggregator:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
         add_patches(self.weighted, weight_patches(patches, intensity)[None], corners[None])
         add_patches(self.weights, intensity[None], corners[None])
-        self.respond(intensity, corners)
+        self.add_constant(intensity, corners)
 
-    def respond(self, intensity: Tensor, corners: Tensor) -> None:
-        """Add patches that are 1 everywhere, as `add` does with those of the network."""
+    def add_constant(self, intensity: Tensor, corners: Tensor) -> None:
+        """Add patches that are 1 everywhere, as `add` adds those of the network."""
         add_patches(self.constant, weight_patches(intensity.new_ones(()), intensity)[None], corners[None])
 
-    def illuminate(self, intensity: Tensor, corners: Tensor) -> None:
+    def add_illumination(self, intensity: Tensor, corners: Tensor) -> None:
         """Add probe intensities of positions that are visited for the first time."""
         add_patches(self.illumination, intensity[None], corners[None])
 
-    def stitched(self, factor: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The object times a factor, and what the same merge makes of the constant 1, each (height, width)."""
+    def merge(self, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Return the object times a factor, and the result of the same merge for the constant 1, each (height, width)."""
         response = weighted_mean(self.constant.to(self.weighted.dtype), self.weights)
         return weighted_mean(self.weighted * factor, self.weights)[0], response[0].real
 
 
 def weight_patches(patches: Tensor, intensity: Tensor) -> Tensor:
-    """What a patch adds to the numerator of the merge: every pixel by the light that measured it."""
+    """Weight every pixel of a patch by the intensity that measured it: its part of the numerator of the merge."""
     return patches * intensity
 
 
@@ -68,7 +68,7 @@ def run_network(
     scan: ScanData,
     predictor: PatchPredictor,
     positions: np.ndarray,
-    sums: PatchAggregator,
+    aggregator: PatchAggregator,
     rounds: list[Groups],
     *,
     batch: int,
@@ -81,7 +81,7 @@ def run_network(
         scan: Counts.
         predictor: The network with probe, mask and scale.
         positions: Canvas positions of the patterns, pixels, (patterns, 2).
-        sums: Running sums to add to.
+        aggregator: Running sums to add to.
         rounds: Groups; in every round each pattern leads one of them.
         batch: Patterns in memory at once.
         progress: Called as `progress("reconstruct", groups_done, groups)`.
@@ -95,23 +95,25 @@ def run_network(
             patches = predictor.patches(counts.to(device), recorder).flatten(0, 1)
             corners, fractions = split_positions(torch.from_numpy(positions[part.reshape(-1)]).to(device))
             intensity = probe_intensity(shift_probe(predictor.probe, fractions))
-            sums.add(shift_patches(patches[None], fractions)[0], intensity, corners[0])
+            aggregator.add(shift_patches(patches[None], fractions)[0], intensity, corners[0])
             if number == 0:
                 leaders = slice(None, None, shape[1])
-                sums.illuminate(intensity[leaders], corners[0, leaders])
+                aggregator.add_illumination(intensity[leaders], corners[0, leaders])
             done += len(part)
             progress("reconstruct", done, total)
 
 
 def _read(scan: ScanData, batch: Groups) -> Tensor:
-    """Counts of groups in FFT order, (group, channel, N, N); every pattern is read once."""
+    """Read the counts of groups in FFT order, (group, channel, N, N); every pattern once."""
     patterns, place = np.unique(batch, return_inverse=True)
     counts = to_fft_order(torch.from_numpy(np.asarray(scan.counts[patterns], np.float32)))
     return counts[torch.from_numpy(place.reshape(batch.shape))]
 
 
 def draw_groups(positions: np.ndarray, gridsize: int, neighbour_count: int, rounds: int, seed: int) -> list[Groups]:
-    """Groups of every round, in the order of their leaders, so that a lazy scan is read front to back."""
+    """Draw the groups of every round, in the order of their leaders, so that a lazy scan is read front to back."""
     count = rounds if gridsize > 1 else 1
-    drawn = (group_neighbours(positions, gridsize, neighbour_count, None, seed + number) for number in range(count))
-    return [groups[groups[:, 0].argsort()] for groups in drawn]
+    rounds_of_groups = (
+        group_neighbours(positions, gridsize, neighbour_count, None, seed + number) for number in range(count)
+    )
+    return [groups[groups[:, 0].argsort()] for groups in rounds_of_groups]

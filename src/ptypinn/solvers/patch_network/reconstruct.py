@@ -1,4 +1,4 @@
-"""Reconstruct a scan patch by patch with a trained network, and stitch the patches to one object."""
+"""Reconstruct a scan patch by patch with a trained network, merge the patches to one object, and finalise it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptypinn.data.grouping import split_parts
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.model_file import Bundle
+from ptypinn.models.model_file import PatchModel
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.propagation import to_fft_order
@@ -31,7 +31,7 @@ from ptypinn.utils.serialise import to_plain
 
 
 def reconstruct_patches(
-    scan: ScanData, bundle: Bundle, config: PatchNetworkConfig, progress: Progress
+    scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig, progress: Progress
 ) -> Reconstruction:
     """Apply a bundle to a scan in one sweep, in memory that does not grow with the scan's length.
 
@@ -73,14 +73,14 @@ class _MergedPatches:
     """Merged object, (height, width)."""
     constant_response: Tensor
     """Result of the same merge for patches that are 1 everywhere, (height, width)."""
-    sums: PatchAggregator
+    aggregator: PatchAggregator
     predictor: PatchPredictor
     recorder: StatsRecorder
     device: torch.device
 
-    def ledger_entries(self, bundle: Bundle, scan: ScanData, well_lit: np.ndarray, fit: DataFit) -> list[LedgerEntry]:
+    def ledger_entries(self, bundle: PatchModel, scan: ScanData, well_lit: np.ndarray, fit: DataFit) -> list[LedgerEntry]:
         """Return the ledger entries that only this run could measure: of the network, and of the merge."""
-        sums = self.sums
+        sums = self.aggregator
         photons = float(fit.measured_map[scan.good].sum()) / scan.n_patterns
         merge = build_merge_entries(
             self.object, self.constant_response, sums.constant[0], sums.weights[0], sums.illumination[0], well_lit
@@ -88,30 +88,37 @@ class _MergedPatches:
         return [*build_network_entries(self.recorder.collect(), self.predictor, bundle.header, photons), *merge]
 
 
-def _run_network(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig, progress: Progress) -> _MergedPatches:
+def _run_network(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig, progress: Progress) -> _MergedPatches:
     """Run the network over a scan, or a part of one, and merge its patches."""
     device = pick_device(config.device)
     probe = torch.from_numpy(scan.require_probe())
     predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
     (_, shape), positions = canvas_frame(scan), canvas_positions(scan)
-    sums, recorder = PatchAggregator.empty(shape, device), StatsRecorder()
+    aggregator, recorder = PatchAggregator.empty(shape, device), StatsRecorder()
     with torch.inference_mode():
         rounds = draw_groups(
             positions, bundle.header.gridsize, config.neighbour_count, config.groups_per_pattern, config.seed
         )
         run_network(
-            scan, predictor, positions, sums, rounds, batch=config.batch_size, progress=progress, recorder=recorder
+            scan,
+            predictor,
+            positions,
+            aggregator,
+            rounds,
+            batch=config.batch_size,
+            progress=progress,
+            recorder=recorder,
         )
-        merged, response = sums.stitched(predictor.scaler.drift)
+        merged, response = aggregator.merge(predictor.scaler.drift)
     if not bool(torch.isfinite(merged).all()):
         raise InputError(
             bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
         )
-    return _MergedPatches(merged, response, sums, predictor, recorder, device)
+    return _MergedPatches(merged, response, aggregator, predictor, recorder, device)
 
 
 def _to_reconstruction(
-    merged: _MergedPatches, scan: ScanData, index: np.ndarray | None, bundle: Bundle, config: PatchNetworkConfig
+    merged: _MergedPatches, scan: ScanData, index: np.ndarray | None, bundle: PatchModel, config: PatchNetworkConfig
 ) -> Reconstruction:
     record = {
         "stage": "reconstruct",
@@ -121,7 +128,7 @@ def _to_reconstruction(
     }
     return Reconstruction(
         object=merged.object.cpu().numpy(),
-        illumination=merged.sums.illumination[0].cpu().numpy(),
+        illumination=merged.aggregator.illumination[0].cpu().numpy(),
         probe=scan.require_probe(),
         positions_px=canvas_positions(scan),
         origin_px=canvas_frame(scan)[0],
@@ -131,7 +138,7 @@ def _to_reconstruction(
     )
 
 
-def _with_probe(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> ScanData:
+def _with_probe(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig) -> ScanData:
     from_bundle = config.probe_source == "model" or (
         config.probe_source == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )
@@ -145,7 +152,7 @@ def _with_probe(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> S
     return scan.replace(probe=bundle.probe.numpy() * np.float32(factor), probe_gauge="calibrated")
 
 
-def _part(scan: ScanData, bundle: Bundle, config: PatchNetworkConfig) -> np.ndarray | None:
+def _part(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig) -> np.ndarray | None:
     """Patterns of the part that the configuration names; None for all."""
     if config.subset == "all":
         return None

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptypinn.losses import Amplitude
-from ptypinn.models.canvas_features import CanvasMaps, canvas_maps, change_of
+from ptypinn.models.canvas_features import CanvasFeatures, compute_canvas_features, to_object_update
 from ptypinn.models.unrolled import Maps
 from ptypinn.physics.optics import probe_photons
 from ptypinn.solvers.quasi_newton.objective import Objective
@@ -107,7 +107,7 @@ class UnrolledSolver:
         iterate, features = self.data_steps(iterate)
         return iterate if self.network is None else self.correct(iterate, features)
 
-    def data_steps(self, iterate: Iterate) -> tuple[Iterate, CanvasMaps]:
+    def data_steps(self, iterate: Iterate) -> tuple[Iterate, CanvasFeatures]:
         """Run the data steps of a round; return the network's input after them too."""
         if iterate.point.probe is not None and iterate.rounds % REFRESH_INTERVAL == 0:
             self.preconditioner.refresh(iterate.point, iterate.point.probe)
@@ -117,7 +117,7 @@ class UnrolledSolver:
             held_out_loss = iterate.held_out_loss if number == 0 else held_out_loss
         assert iterate.velocity is not None
         probe = self.objective.probe if iterate.point.probe is None else iterate.point.probe
-        features = canvas_maps(
+        features = compute_canvas_features(
             iterate.point.object,
             descent,
             iterate.velocity.object,
@@ -127,7 +127,7 @@ class UnrolledSolver:
         )
         return Iterate(iterate.point, iterate.velocity, iterate.rounds + 1, iterate.loss, held_out_loss), features
 
-    def correct(self, iterate: Iterate, features: CanvasMaps) -> Iterate:
+    def correct(self, iterate: Iterate, features: CanvasFeatures) -> Iterate:
         """Add the network's correction to the object."""
         assert self.network is not None
         with torch.autocast(features.maps.device.type, torch.bfloat16, enabled=self.bf16):
@@ -183,7 +183,7 @@ def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, 
     return torch.rot90(output.flip(-1) if flipped else output, -turns, (-2, -1))
 
 
-def apply_correction(iterate: Iterate, features: CanvasMaps, output: Maps, amplitude: float) -> Iterate:
+def apply_correction(iterate: Iterate, features: CanvasFeatures, output: Maps, amplitude: float) -> Iterate:
     """Return an iterate with the network's correction of the object.
 
     Args:
@@ -193,7 +193,7 @@ def apply_correction(iterate: Iterate, features: CanvasMaps, output: Maps, ampli
         amplitude: Overall amplitude of the object.
     """
     point = iterate.point
-    change = clip_modulus(change_of(output, features.unit), MAX_CORRECTION * amplitude)
+    change = clip_modulus(to_object_update(output, features.unit), MAX_CORRECTION * amplitude)
     return replace(iterate, point=Unknowns(point.object + change, point.probe, point.shifts))
 
 

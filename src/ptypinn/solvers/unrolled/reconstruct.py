@@ -49,6 +49,30 @@ def reconstruct_unrolled(
         InputError: Where the scan has no probe.
     """
     scan, device = calibrate_probe(scan), pick_device(config.device)
+    reconstruction = _solve(scan, weights, config, device, progress, folder, watch)
+    if config.polish:
+        reconstruction = polish(reconstruction, scan, weights.network, config, device, progress, watch)
+    return finalise(
+        reconstruction,
+        scan,
+        device=device,
+        batch=config.batch_size,
+        match_flux=True,
+        prediction_scale=config.prediction_scale,
+        model_card=weights.card,
+    )
+
+
+def _solve(
+    scan: ScanData,
+    weights: Weights,
+    config: ReconstructConfig,
+    device: torch.device,
+    progress: Progress,
+    folder: Path | None,
+    watch: SnapshotCallback | None,
+) -> Reconstruction:
+    """Run the rounds, in tiles where the memory demands it."""
     default = default_rounds(estimate_dose(scan))
     rounds = config.rounds or default
     to_reconstruction = partial(_to_reconstruction, scan, config, weights, rounds)
@@ -64,18 +88,7 @@ def reconstruct_unrolled(
         progress=progress,
         watch=map_callback(watch, to_reconstruction),
     )
-    reconstruction = to_reconstruction(result)
-    if config.polish:
-        reconstruction = polish(reconstruction, scan, weights.network, config, device, progress, watch)
-    return finalise(
-        reconstruction,
-        scan,
-        device=device,
-        batch=config.batch_size,
-        match_flux=True,
-        prediction_scale=config.prediction_scale,
-        model_card=weights.card,
-    )
+    return to_reconstruction(result)
 
 
 def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
@@ -104,7 +117,7 @@ def _to_reconstruction(
         "solver": "unrolled",
         "version": __version__,
         "config": asdict(config),
-        "model": {"file": weights.source, "sha256": weights.digest, "card": weights.card_without_ancestors()},
+        "model": {"file": weights.source, "sha256": weights.digest, "card": weights.shorten_card()},
         "rounds": rounds,
         "passes": result.passes,
     }

@@ -47,8 +47,7 @@ def solve_scan(
 ) -> UnrolledResult:
     """Run rounds on a scan from its physical start.
 
-    Where the probe is solved for, `find_probe` comes first, and the rounds begin anew with its probe: the object there
-    has fitted more noise on its way than these rounds do.
+    Where the probe is solved for, `find_probe` comes first; the object begins anew, because it has fitted more noise.
 
     Args:
         scan: Scan with a calibrated probe.
@@ -58,7 +57,7 @@ def solve_scan(
         device: Device to solve on.
         context: Of the scan that `scan` is a tile of, where it is one; its probe is not to be solved for then.
         progress: Called after every round, as the stage `reconstruct`.
-        watch: Called after every round that improves on the ones before: not while the object begins anew.
+        watch: Called after every round, but not while the object begins anew.
 
     Raises:
         InputError: Where the solution is no longer finite.

@@ -25,7 +25,7 @@ from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.scan import ScanData
-from ptypinn.models.model_file import digest_of, save_weights
+from ptypinn.models.model_file import compute_digest, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.runs.jobs.job import Job
 from ptypinn.runs.jobs.run import run_jobs
@@ -77,19 +77,15 @@ def solve_tiled(
         device: Device to solve on; `cuda` without a number distributes tiles to all CUDA devices.
         tiling: Memory of a process, size of the tiles.
         jobs: Processes or cluster that solve the tiles; one after the other in this process where None.
-        folder: Folder for finished tiles until all are done, so that an interrupted run goes on; on a cluster, one that
-            all its machines can read. None for a temporary one.
+        folder: Folder for finished tiles until all are done, shared by all machines of a cluster; None for a temporary
+            one.
         progress: Called after every round, or every tile where there are several, as the stage `reconstruct`.
         watch: Called after every round, or every tile but the last where there are several.
 
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
     """
-    tiling, report = tiling or TilingConfig(), progress or silent
-    origin, extent = canvas_frame(scan)
-    power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
-    halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
-    layout = plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling)
+    layout = _plan(scan, tiling or TilingConfig())
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
@@ -97,13 +93,20 @@ def solve_tiled(
         inputs = SharedInputs(
             folder=place,
             scan=scan.replace(truth=None),
-            origin=origin,
+            origin=canvas_frame(scan)[0],
             options=options,
             rounds=rounds,
             device=str(device),
             has_network=network is not None,
         )
-        return _solve_all(inputs, network, layout, jobs, report, watch)
+        return _solve_all(inputs, network, layout, jobs, progress or silent, watch)
+
+
+def _plan(scan: ScanData, tiling: TilingConfig) -> TileLayout:
+    origin, extent = canvas_frame(scan)
+    power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
+    halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
+    return plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling)
 
 
 def _solve_all(
@@ -209,7 +212,7 @@ def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) ->
 
 
 def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
-    weights = "" if network is None else digest_of(network.state_dict())
+    weights = "" if network is None else compute_digest(network.state_dict())
     boxes = [(tile.core, tile.canvas) for tile in layout.tiles]
     content = (digest_scan(inputs.scan, moments), weights, asdict(inputs.options), inputs.rounds, boxes, layout.halo)
     return sha256(repr(content).encode()).hexdigest()
