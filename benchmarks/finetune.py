@@ -29,7 +29,7 @@ CASES = [Scene(name, photons) for name in ("lines", "dead_leaves") for photons i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", default="shipped", help="shipped, none, or a file of weights")
+    parser.add_argument("--init-weights", default="shipped", help="shipped, none, or a file of weights")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--cases", type=int, nargs="+", default=list(range(len(CASES))))
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for number in arguments.cases:
-        rows.append(measure(CASES[number], arguments.start, arguments.epochs))
+        rows.append(measure(CASES[number], arguments.init_weights, arguments.epochs))
         print(json.dumps(rows[-1]), flush=True)
     arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -19,7 +19,7 @@ from typing import Any
 import ptypinn as pp
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.studies.scenario import resolve_scenario
-from ptypinn.studies.sim_lines import ScenarioRun, configure_simulation, sim_lines
+from ptypinn.studies.sim_lines import ScenarioRun, plan_study, sim_lines
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
 METRICS = ("output_vs_truth_ratio", "pearson_r_amplitude", "complex_error", "flux_closure", "frc_half_bit_px")
@@ -49,7 +49,7 @@ def main() -> None:
 def run_zero_shot(config: SimLinesConfig, seed: int) -> dict[str, Any]:
     """Return the metrics of the scan of one scenario by the unrolled solver, which was not trained on such scans."""
     with tempfile.TemporaryDirectory() as folder:
-        scan = pp.simulate(configure_simulation(resolve_scenario(config), Path(folder)))
+        scan = pp.simulate(plan_study(resolve_scenario(config)).write_probe(Path(folder)))
     started = time.process_time()
     recon = pp.reconstruct(scan, None, pp.ReconstructConfig(refine_probe=False, threads=config.threads, device="cpu"))
     cpu_s = time.process_time() - started

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.config.checks import format_option
 from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.orientation import ORIENTATIONS, Orientation, derive
@@ -124,7 +125,7 @@ def test_the_words_say_what_to_set(ranking):
     best, text = second.best.turn, "\n".join(orient_lines(second))
     patterns = best.inverse.after(Orientation(True, "x"))
     for kind, turn in zip(KINDS, (patterns, best), strict=True):
-        assert f"--transpose_{kind} {str(turn.transpose).lower()} --flip_{kind} {turn.flip} (" in text
+        assert f"{format_option(f'transpose_{kind}', turn.transpose)} --flip-{kind} {turn.flip} (" in text
     assert "Nothing has been applied" in text
 
 
@@ -147,7 +148,7 @@ def test_the_ranking_is_json_and_a_picture(ranking):
 def test_too_few_patterns_are_refused(scan):
     with pytest.raises(InputError, match=r"--orient: found 8 patterns, expected at least 9"):
         orient(scan.subset(np.arange(8)))
-    with pytest.raises(InputError, match="--orient_patterns"):
+    with pytest.raises(InputError, match="--orient-patterns"):
         InfoConfig(orient_patterns=8)
 
 

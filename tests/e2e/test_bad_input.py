@@ -146,7 +146,7 @@ def test_a_projection_scan_is_refused_by_solvers(ptypinn, tmp_path):
     ("options", "flag"),
     [
         (["--iterations", "0"], "--iterations"),
-        (["--probe-modes", "-1"], "--probe_modes"),
+        (["--probe-modes", "-1"], "--probe-modes"),
         (["--device", "abacus"], "--device"),
     ],
 )

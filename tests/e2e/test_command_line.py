@@ -90,21 +90,21 @@ def test_simulate_refine_evaluate_info_in_processes_of_their_own(ptypinn_process
 
 @pytest.mark.usefixtures("quick_pictures")
 def test_a_config_file_holds_the_same_options_and_flags_override_it(ptypinn, scan_file, tmp_path):
-    (tmp_path / "refine.yaml").write_text("iterations: 2\nprobe_modes: 2\nrefine_probe: false\n")
+    (tmp_path / "refine.yaml").write_text("iterations: 2\nprobe_modes: 2\nrefine_positions: true\n")
     done = ptypinn(
-        *("refine", scan_file, "--config", tmp_path / "refine.yaml", "--probe_modes", 1),
+        *("refine", scan_file, "--config", tmp_path / "refine.yaml", "--probe-modes", 1),
         *("--output-dir", tmp_path / "out", "--quiet"),
     )
     assert done.code == 0, done.err
     assert done.err == ""
     kept = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
-    assert (kept["iterations"], kept["probe_modes"], kept["refine_probe"]) == (2, 1, False)
+    assert (kept["iterations"], kept["probe_modes"], kept["refine_positions"]) == (2, 1, True)
 
 
 @pytest.mark.usefixtures("quick_pictures")
 def test_the_config_of_a_run_repeats_it_exactly(ptypinn, scan_file, tmp_path):
     common = ("refine", scan_file, "--quiet", "--output-dir")
-    first = ptypinn(*common, tmp_path / "a", "--iterations", 2, "--refine-probe=false")
+    first = ptypinn(*common, tmp_path / "a", "--iterations", 2, "--no-refine-probe")
     again = ptypinn(*common, tmp_path / "b", "--config", tmp_path / "a" / "config.yaml")
     assert first.code == again.code == 0, first.err + again.err
     a, b = (pp.Reconstruction.load(tmp_path / name / "reconstruction.h5").object for name in "ab")
@@ -113,9 +113,9 @@ def test_the_config_of_a_run_repeats_it_exactly(ptypinn, scan_file, tmp_path):
 
 @pytest.mark.usefixtures("quick_pictures")
 def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, scan_file, tmp_path):
-    common = ("refine", scan_file, "--quiet", "--refine-probe", "false", "--output-dir")
+    common = ("refine", scan_file, "--quiet", "--no-refine-probe", "--output-dir")
     assert ptypinn(*common, tmp_path / "a", "--iterations", 3).code == 0
-    assert ptypinn(*common, tmp_path / "b", "--iterations", 3, "--start", tmp_path / "a").code == 0
+    assert ptypinn(*common, tmp_path / "b", "--iterations", 3, "--initial", tmp_path / "a").code == 0
     errors = [json.loads((tmp_path / name / "metrics.json").read_text())["metrics"]["complex_error"] for name in "ab"]
     assert errors[1] < errors[0]
     against = ("--reference", tmp_path / "b", "--output-dir", tmp_path / "compared")
@@ -156,8 +156,8 @@ def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp
     "command",
     [
         ("refine", "--iterations", 1),
-        ("reconstruct", "--rounds", 1, "--refine-probe", "false"),
-        ("finetune", "--start", "none", "--widths", "4,4,4,4", "--epochs", 1, "--rounds", 1),
+        ("reconstruct", "--rounds", 1, "--no-refine-probe"),
+        ("finetune", "--init-weights", "none", "--widths", "4,4,4,4", "--epochs", 1, "--rounds", 1),
         ("demo", "--object-size", 64, "--size", 32, "--rounds", 1),
     ],
     ids=lambda command: command[0],
@@ -227,7 +227,7 @@ def test_simulate_does_not_replace_a_file_unless_told(ptypinn, scan_file):
 def test_termination_ends_in_one_line_without_half_files(scan_file, tmp_path):
     command = [sys.executable, "-m", "ptypinn", "refine", str(scan_file), "--output-dir", str(tmp_path / "out")]
     running = subprocess.Popen(
-        [*command, "--iterations", "100000", "--tolerance", "0", "--early-stop", "false"],
+        [*command, "--iterations", "100000", "--tolerance", "0", "--no-early-stop"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

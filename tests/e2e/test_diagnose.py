@@ -36,7 +36,7 @@ def home(tmp_path_factory, scan_file) -> Path:
         patch.setattr("ptypinn.cli.outputs.png_bytes", lambda figure: b"\x89PNG")
         for name, number in (("good", 1), ("dim", 2)):
             solved = ["refine", str(folder / f"scan_{number}.h5"), "--output-dir", str(folder / name), "--quiet"]
-            assert main([*solved, "--iterations", "12", "--refine-probe", "false"]) == 0
+            assert main([*solved, "--iterations", "12", "--no-refine-probe"]) == 0
     model(folder / "model.safetensors")
     return folder
 

@@ -36,7 +36,7 @@ def tiny(tmp_path):
 
 def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path):
     done = ptypinn_process(
-        *("study", "sim-lines", "--scenario", "gs2_custom", "--output-dir", "out", "--config", tiny, "--batch", 2),
+        *("study", "sim-lines", "--scenario", "gs2_custom", "--output-dir", "out", "--config", tiny, "--cluster-size", 2),
         *("--prediction-scale-source", "least_squares", "--reason", "smoke test"),
         cwd=tmp_path,
     )
@@ -102,7 +102,7 @@ def test_the_config_of_a_study_repeats_it(ptypinn, tiny, tmp_path):
         (("--photons", "-5"), "--photons"),
         (("--epochs", "0"), "--epochs"),
         (("--model", "oracle"), "--model"),
-        (("--object-size", "20"), "--object_size"),
+        (("--object-size", "20"), "--object-size"),
         (("--scenario", "gs1_custom", "--probe-file", "none.npy"), "none.npy"),
     ],
 )

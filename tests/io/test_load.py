@@ -44,7 +44,7 @@ BAD_ENTRIES = {
     "fewer positions": (f"{OWN}/positions_px", lambda scan: scan.positions_px[:-1], "positions: .*4, 2.*5 patterns"),
     "probe of another size": (f"{OWN}/probe", lambda scan: scan.probe[:, :-2, :-2], "probe: .*2, 6, 6"),
     "non-square patterns": (f"{DETECTOR}/data", lambda scan: scan.counts[:, :, :-2], "counts: .*8 x 6"),
-    "giant canvas": (f"{OWN}/positions_px", lambda scan: scan.positions_px * 1e6, "positions: .*--max_canvas_pixels"),
+    "giant canvas": (f"{OWN}/positions_px", lambda scan: scan.positions_px * 1e6, "positions: .*--max-canvas-pixels"),
     "mask hides everything": (f"{DETECTOR}/mask", lambda scan: np.ones((8, 8), np.uint32), "mask: found no good pixel"),
     "empty scan": (f"{DETECTOR}/data", lambda scan: scan.counts[:0], "counts: found 0 patterns"),
     "strings": (f"{DETECTOR}/data", lambda scan: "text", "counts"),
@@ -186,7 +186,7 @@ def test_calibration_rules(make_scan, tmp_path):
     ("options", "flag"),
     [
         ({"photons": 0.0}, "--photons"),
-        ({"energy_eV": -1.0}, "--energy_eV"),
+        ({"energy_eV": -1.0}, "--energy-eV"),
         ({"memory_budget_gib": 0.0}, "--memory-budget-gib"),
         ({"photons": 1.0, "calibration": "none"}, "--calibration"),
     ],

@@ -70,10 +70,10 @@ def test_axis_order_is_an_option_which_the_error_names(tmp_path):
     straight = load(write(tmp_path / "nhw.npz", entries))
     entries["diffraction"] = np.moveaxis(entries["diffraction"], 0, -1)
     path = write(tmp_path / "hwn.npz", entries)
-    with pytest.raises(InputError, match=r"hwn\.npz: diffraction: .*--axis_order hwn"):
+    with pytest.raises(InputError, match=r"hwn\.npz: diffraction: .*--axis-order hwn"):
         load(path)
     np.testing.assert_array_equal(load(path, LoadConfig(axis_order="hwn")).counts, straight.counts)
-    with pytest.raises(InputError, match=r"--axis_order nhw"):
+    with pytest.raises(InputError, match=r"--axis-order nhw"):
         load(tmp_path / "nhw.npz", LoadConfig(axis_order="hwn"))
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ptypinn.physics import patches as patches_module
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import add_patches, bounding_canvas, extract_patches, place_patches, split_positions
+from ptypinn.physics.patches import add_patches, extract_patches, place_patches, split_positions
+from ptypinn.data.canvas import bounding_canvas
 from ptypinn.physics.propagation import back_propagate, far_field, to_centred, to_fft_order
 from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
 
@@ -143,7 +144,7 @@ def test_gpu_and_cpu_ways_of_adding_patches_agree(windows, batch, seed):
 @given(SEEDS)
 def test_frame_holds_every_patch_with_no_pixel_to_spare(seed):
     positions = torch.from_numpy(np.random.default_rng(seed).uniform(-50, 50, (7, 2)))
-    origin, (height, width) = bounding_canvas(positions, 8)
+    origin, (height, width) = bounding_canvas(positions.numpy(), 8)
     corners, fractions = split_positions(positions - torch.tensor(origin))
     assert corners.amin((0, 1)).tolist() == [0, 0]
     assert (corners.amax((0, 1)) + 8).tolist() == [height, width]

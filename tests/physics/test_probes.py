@@ -9,19 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.probes import (
-    ZonePlate,
-    compute_pupil_radius,
-    defocus_to_distance,
-    defocus_to_waves,
-    disk_probe,
-    equivalent_diameter,
-    gaussian_probe,
-    incoherent_modes,
-    power_at_edge,
-    zone_plate_probe,
-    zone_plate_pupil,
-)
+from ptypinn.physics.probes import ZonePlate, compute_pupil_radius, defocus_to_distance, defocus_to_waves, disk_probe, gaussian_probe, incoherent_modes, zone_plate_probe, zone_plate_pupil
+from ptypinn.physics.optics import equivalent_diameter, power_at_edge
 from ptypinn.physics.propagation import far_field, to_centred
 
 BUILDERS = {

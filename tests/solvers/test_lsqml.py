@@ -55,9 +55,9 @@ def scan_without_noise(*, fractional: bool = False, truth: bool = True, photons:
     )
 
 
-def error_and_ratio(found: np.ndarray, scan: ScanData, light: np.ndarray) -> tuple[float, float]:
-    lit = light > 0.3 * light.max()
-    a, b = found[lit], scan.truth[lit]
+def error_and_ratio(result: np.ndarray, scan: ScanData, light: np.ndarray) -> tuple[float, float]:
+    illuminated = light > 0.3 * light.max()
+    a, b = result[illuminated], scan.truth[illuminated]
     a = a * np.exp(-1j * np.angle(np.vdot(b, a)))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b)), float(abs(a).mean() / abs(b).mean())
 
@@ -66,37 +66,37 @@ def error_and_ratio(found: np.ndarray, scan: ScanData, light: np.ndarray) -> tup
 @pytest.mark.parametrize("fractional", [False, True])
 def test_known_probe_gives_the_object_in_our_frame_orientation_and_scale(fractional):
     scan = scan_without_noise(fractional=fractional)
-    found = run_lsqml(scan, 30, LsqmlOptions(refine_probe=False))
-    error, ratio = error_and_ratio(found.object, scan, found.illumination)
+    result = run_lsqml(scan, 30, LsqmlOptions(refine_probe=False))
+    error, ratio = error_and_ratio(result.object, scan, result.illumination)
     assert error < 0.02
     assert ratio == pytest.approx(1, abs=0.003)
-    np.testing.assert_allclose(found.probe, scan.probe, rtol=1e-5, atol=1e-6 * abs(scan.probe).max())
-    assert found.history["loss"][-1] < 0.05 * found.history["loss"][0]
+    np.testing.assert_allclose(result.probe, scan.probe, rtol=1e-5, atol=1e-6 * abs(scan.probe).max())
+    assert result.history["loss"][-1] < 0.05 * result.history["loss"][0]
 
 
 @pytest.mark.interop
 def test_truth_is_a_fixed_point():
     scan = scan_without_noise(fractional=True)
-    found = run_lsqml(scan, 1, LsqmlOptions(refine_probe=False), initial=scan.truth)
-    np.testing.assert_allclose(found.object, scan.truth, atol=2e-3)
+    result = run_lsqml(scan, 1, LsqmlOptions(refine_probe=False), initial=scan.truth)
+    np.testing.assert_allclose(result.object, scan.truth, atol=2e-3)
 
 
 @pytest.mark.interop
 def test_canvas_without_a_truth_starts_where_the_positions_do():
     scan = scan_without_noise(truth=False)
     moved = scan.replace(positions_px=scan.positions_px + np.array([13.0, -7.0]))
-    found = [run_lsqml(s, 3, LsqmlOptions(refine_probe=False)) for s in (scan, moved)]
-    np.testing.assert_allclose(found[0].object, found[1].object, atol=1e-4)
-    assert np.subtract(found[1].origin_px, found[0].origin_px).tolist() == [13, -7]
+    result = [run_lsqml(s, 3, LsqmlOptions(refine_probe=False)) for s in (scan, moved)]
+    np.testing.assert_allclose(result[0].object, result[1].object, atol=1e-4)
+    assert np.subtract(result[1].origin_px, result[0].origin_px).tolist() == [13, -7]
 
 
 @pytest.mark.interop
 def test_refined_probe_keeps_its_photons():
     scan = scan_without_noise()
     wide = scan.replace(probe=(scan.probe * np.linspace(0.8, 1.2, SIZE)[:, None]).astype(np.complex64))
-    found = refine_lsqml(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), seed=0)
-    assert found.probe.shape == (2, SIZE, SIZE)
-    assert np.sum(np.abs(found.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
+    result = refine_lsqml(wide, options(iterations=5, probe_modes=2), torch.device("cpu"), seed=0)
+    assert result.probe.shape == (2, SIZE, SIZE)
+    assert np.sum(np.abs(result.probe) ** 2) == pytest.approx(np.sum(np.abs(wide.probe) ** 2), rel=1e-3)
 
 
 @pytest.mark.interop
@@ -106,11 +106,11 @@ def test_masked_pixels_carry_no_information():
     mask[3, 5:9] = mask[12, 14] = False
     counts = scan.counts.copy()
     counts[:, ~mask] = 1e9
-    found = [
+    result = [
         run_lsqml(scan.replace(mask=mask, counts=c), 2, LsqmlOptions(refine_probe=False)).object
         for c in (scan.counts, counts)
     ]
-    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(result[0], result[1])
 
 
 @pytest.mark.interop

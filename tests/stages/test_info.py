@@ -101,7 +101,7 @@ def test_doubts_are_put_into_words(change, words):
 
 def test_what_is_missing_names_the_option():
     scan = simulated().replace(probe=None, energy_eV=None)
-    assert {entry["option"] for entry in info(scan).missing} == {"--probe", "--energy_eV"}
+    assert {entry["option"] for entry in info(scan).missing} == {"--probe", "--energy-eV"}
     assert info(simulated()).missing == []
 
 
@@ -141,8 +141,8 @@ def test_pixels_are_used_where_metres_are_not_known_and_that_is_said():
     scan = simulated(object_size=(100, 100), n_patterns=12)
     unknown = dict.fromkeys(("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m"))
     missing = {entry["option"]: entry["needed_for"] for entry in info(scan.replace(**unknown)).missing}
-    assert set(missing) == {"--energy_eV", "--detector_distance_m", "--detector_pixel_m"}
+    assert set(missing) == {"--energy-eV", "--detector-distance-m", "--detector-pixel-m"}
     assert all("pixels meanwhile" in why for why in missing.values())
     known = info(scan.replace(energy_eV=None)).missing
-    assert [entry["option"] for entry in known] == ["--energy_eV"]
+    assert [entry["option"] for entry in known] == ["--energy-eV"]
     assert "pixels meanwhile" not in known[0]["needed_for"]

@@ -190,7 +190,7 @@ def test_a_scan_without_a_probe_says_how_to_give_one(scan):
 
 @pytest.mark.parametrize(
     ("options", "flag"),
-    [({"iterations": 0}, "--iterations"), ({"probe_modes": 0}, "--probe_modes"), ({"tolerance": -1.0}, "--tolerance")],
+    [({"iterations": 0}, "--iterations"), ({"probe_modes": 0}, "--probe-modes"), ({"tolerance": -1.0}, "--tolerance")],
 )
 def test_options_that_make_no_sense_are_named(options, flag):
     with pytest.raises(InputError, match=flag):
@@ -229,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(scan, monkeypatch):
     bright = scan.replace(probe=scan.probe * np.float32(1e18))
     with pytest.raises(InputError, match=r"photons per pattern, expected at most 1e\+30"):
         solve(bright, iterations=3)
-    monkeypatch.setattr(calibrate, "MOST_PHOTONS", np.inf)
+    monkeypatch.setattr(calibrate, "MAX_PHOTONS", np.inf)
     with pytest.raises(InputError, match="finite loss"):
         solve(bright, iterations=3)
 

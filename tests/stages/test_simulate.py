@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
-from ptypinn.physics.probes import equivalent_diameter
+from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.stages.simulate import simulate
 
@@ -191,24 +191,24 @@ def test_a_probe_of_another_size_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "flag"),
     [
-        ({"object_size": (31, 64)}, "--object_size"),
-        ({"buffer_px": 40}, "--object_size"),
-        ({"overlap": 0.5}, "--n_patterns"),
+        ({"object_size": (31, 64)}, "--object-size"),
+        ({"buffer_px": 40}, "--object-size"),
+        ({"overlap": 0.5}, "--n-patterns"),
         ({"n_patterns": None, "overlap": 1.0}, "--overlap"),
-        ({"n_patterns": 0}, "--n_patterns"),
+        ({"n_patterns": 0}, "--n-patterns"),
         ({"photons": 0.0}, "--photons"),
-        ({"mode_fractions": (1.0, 0.0)}, "--mode_fractions"),
-        ({"probe": "file"}, "--probe_file"),
-        ({"probe_file": "x.npy"}, "--probe_file"),
+        ({"mode_fractions": (1.0, 0.0)}, "--mode-fractions"),
+        ({"probe": "file"}, "--probe-file"),
+        ({"probe_file": "x.npy"}, "--probe-file"),
         ({"size": 33}, "--size"),
-        ({"amplitude_mean": -1.0}, "--amplitude_mean"),
-        ({"dead_pixels": 1024}, "--dead_pixels"),
+        ({"amplitude_mean": -1.0}, "--amplitude-mean"),
+        ({"dead_pixels": 1024}, "--dead-pixels"),
         ({"saturation": 0.0}, "--saturation"),
-        ({"central_stop": 1.3}, "--central_stop"),
-        ({"object": "natural", "feature_px": 2.0}, "--feature_px"),
-        ({"energy_eV": 0.0}, "--energy_eV"),
-        ({"position_error_px": -1.0}, "--position_error_px"),
-        ({"noise_seed": -1}, "--noise_seed"),
+        ({"central_stop": 1.3}, "--central-stop"),
+        ({"object": "natural", "feature_px": 2.0}, "--feature-px"),
+        ({"energy_eV": 0.0}, "--energy-eV"),
+        ({"position_error_px": -1.0}, "--position-error-px"),
+        ({"noise_seed": -1}, "--noise-seed"),
     ],
 )
 def test_contradictions_are_refused_by_the_name_of_the_flag(changes, flag):

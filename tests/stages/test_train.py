@@ -144,7 +144,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(sc
 
     calls = []
     monkeypatch.setitem(LIKELIHOODS, "poisson", Broken())
-    with pytest.raises(InputError, match=r"epoch 0, batch 2.*nan.*--learning_rate") as failure:
+    with pytest.raises(InputError, match=r"epoch 0, batch 2.*nan.*--learning-rate") as failure:
         train(scan, TrainConfig(**{**TINY, "batch_size": 1}), output_dir=tmp_path)
     assert "\n" not in str(failure.value)
 

@@ -23,9 +23,7 @@ from ptypinn.studies.dose_summary import average_points, check_study, fit_power_
 from ptypinn.studies.scenario import load_profile
 
 HERE = JobsConfig(workers=0)
-SMALL = DoseConfig(
-    photons=(1e4, 1e6), seeds=2, object_size=100, base_patterns=30, iterations=8, reference_photons=1e5
-)
+SMALL = DoseConfig(photons=(1e4, 1e6), seeds=2, object_size=100, base_patterns=30, iterations=8, reference_photons=1e5)
 
 
 @pytest.fixture(scope="module")

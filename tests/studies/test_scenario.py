@@ -1,8 +1,8 @@
-"""Profiles, what overrides them, and where every parameter comes from."""
+"""Profiles, their overrides, and the origin of every parameter."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from ptypinn.cli.options import stage_parser
-from ptypinn.cli.study import origins_of
+from ptypinn.cli.options import parse
+from ptypinn.cli.study import find_origins
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import probe_photons
 from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.studies import scenario as scenario_module
 from ptypinn.studies.scenario import PROFILES, load_profile, resolve_scenario, stage_records
-from ptypinn.studies.sim_lines import configure_simulation
+from ptypinn.studies.sim_lines import plan_study
 from ptypinn.studies.stage_configs import TRAIN, rename_errors
 
 SCENARIOS = ("gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom")
@@ -35,10 +35,9 @@ def test_every_scenario_has_a_profile_that_the_package_carries_and_the_configura
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_profile_is_a_configuration_file_of_the_command_line_too(name):
-    arguments = ["--output_dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
-    options = stage_parser("study sim-lines").parse_args(arguments)
-    config = SimLinesConfig(**{field.name: options[field.name] for field in fields(SimLinesConfig)})
-    assert set(config.given()) == set(load_profile(name))
+    arguments = ["study", "sim-lines", "--output-dir", "out", "--config", str(PROFILES / f"{name}.yaml")]
+    config = parse(arguments)[1].config(SimLinesConfig)
+    assert set(config.overrides()) == set(load_profile(name))
     assert stage_records(resolve_scenario(config)) == stage_records(resolve_scenario(SimLinesConfig(scenario=name)))
     assert not resolve_scenario(config).overrides
 
@@ -79,12 +78,12 @@ def test_parameters_about_the_run_have_an_origin_too():
     }
 
 
-def test_a_flag_and_a_line_of_a_file_are_told_apart(tmp_path):
+def test_a_flag_and_a_line_of_a_file_have_different_origins(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("device: cpu\nscenario: gs2_ideal\nwidth: 16\n")
-    config = SimLinesConfig(device="cpu", width=16, threads=1, probe="probe.npy")
-    command = ["study", "sim-lines", "--config", str(file), "--threads=1", "--probe", "probe.npy"]
-    assert origins_of(config, command, [file]) == {
+    arguments = ["study", "sim-lines", "--config", str(file), "--threads=1", "--probe", "probe.npy"]
+    session = parse([*arguments, "--output-dir", "out"])[1]
+    assert find_origins(session.config(SimLinesConfig), session.set_options, session.flags) == {
         **dict.fromkeys(("device", "scenario", "width"), "config file"),
         **dict.fromkeys(("threads", "probe", "probe_file"), "flag"),
     }
@@ -103,12 +102,12 @@ def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("--n_groups", "--n_groups"), ("--epochs", "--epochs"), ("--seed", "--train_seed"), ("--width", "--width")],
+    [("--n-groups", "--n-groups"), ("--epochs", "--epochs"), ("--seed", "--train-seed"), ("--width", "--width")],
 )
-def test_errors_of_a_stage_name_options_of_the_study(said, expected):
-    with pytest.raises(InputError) as refused, rename_errors(TRAIN):
-        raise InputError(said, "", "0", f"at least 1 for {said}")
-    assert str(refused.value) == f"{expected}: found 0, expected at least 1 for {expected}"
+def test_errors_of_a_stage_name_options_of_the_study(option, expected):
+    with pytest.raises(InputError) as error_info, rename_errors(TRAIN):
+        raise InputError(option, "", "0", f"at least 1 for {option}")
+    assert str(error_info.value) == f"{expected}: found 0, expected at least 1 for {expected}"
 
 
 def test_overrides_are_recorded_with_old_and_new_value_and_reason():
@@ -141,25 +140,25 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
     [
         ({"photons": 0.0}, "--photons"),
         ({"photons": float("inf")}, "--photons"),
-        ({"probe_scale": -1.0}, "--probe_scale"),
-        ({"probe_mask": -3.0}, "--probe_mask"),
+        ({"probe_scale": -1.0}, "--probe-scale"),
+        ({"probe_mask": -3.0}, "--probe-mask"),
         ({"epochs": 0}, "--epochs"),
-        ({"split_fraction": 1.5}, "--split_fraction"),
+        ({"split_fraction": 1.5}, "--split-fraction"),
         ({"gridsize": 0}, "--gridsize"),
-        ({"object_size": 10}, "--object_size"),
+        ({"object_size": 10}, "--object-size"),
         ({"width": 7}, "--width"),
         ({"model": "transformer"}, "--model"),
-        ({"scenario": "gs1_ideal", "probe_file": "probe.npy"}, "--probe_file"),
+        ({"scenario": "gs1_ideal", "probe_file": "probe.npy"}, "--probe-file"),
         ({"probe": "idael"}, "--probe: found 'idael'"),
         ({"probe": "a.npy", "probe_file": "b.npy"}, "--probe: found a.npy"),
         ({"photons": 1e18}, "--photons"),
-        ({"photons": 1e11, "probe_scale": 4.0}, "--photons.*--probe_scale"),
+        ({"photons": 1e11, "probe_scale": 4.0}, "--photons.*--probe-scale"),
     ],
 )
 def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
     with pytest.raises(InputError, match=flag) as refused:
         resolve_scenario(replace(SimLinesConfig(), **change))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error_info.value)
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are():
@@ -171,7 +170,7 @@ def test_an_unknown_scenario_is_refused_with_those_there_are():
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale, tmp_path):
     config = replace(TINY, scenario=scenario, photons=1e6, probe_scale=scale)
-    resolved = simulate(configure_simulation(resolve_scenario(config), tmp_path)).provenance
+    resolved = simulate(plan_study(resolve_scenario(config)).write_probe(tmp_path)).provenance
     assert resolved["photons_expected"] == pytest.approx(1e6 * scale**2, rel=1e-3)
     assert resolved["photons_measured"] == pytest.approx(1e6 * scale**2, rel=3e-3)
     assert resolved["photons_probe"] < 0.5 * resolved["photons_expected"], "the object brightens what passes"
@@ -179,9 +178,9 @@ def test_patterns_carry_the_photons_asked_for_behind_the_object(scenario, scale,
 
 def test_a_masked_probe_keeps_its_photons_and_loses_its_tails(tmp_path):
     scenario = resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=20.0))
-    masked = prepare_probe(configure_simulation(scenario, tmp_path))
+    masked = prepare_probe(plan_study(scenario).write_probe(tmp_path))
     plain = prepare_probe(
-        configure_simulation(resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=0.0)), tmp_path)
+        plan_study(resolve_scenario(replace(TINY, scenario="gs1_custom", probe_mask=0.0))).write_probe(tmp_path)
     )
     y, x = np.ogrid[-16:16, -16:16]
     outside = np.hypot(y, x) > 13
@@ -200,7 +199,7 @@ def test_a_probe_of_ones_own_is_used_and_named(changes, option, tmp_path):
     path = tmp_path / "probe.npy"
     np.save(path, probe)
     scenario = resolve_scenario(replace(TINY, **changes, probe_mask=0.0, **{option: str(path)}))
-    used = prepare_probe(configure_simulation(scenario, tmp_path)).numpy()
+    used = prepare_probe(plan_study(scenario).write_probe(tmp_path)).numpy()
     np.testing.assert_allclose(used / used[0, 8, 10], probe / probe[0, 8, 10], atol=1e-6)
     named = scenario.probe_file
     assert named is not None

@@ -12,6 +12,7 @@ from ptypinn._version import __version__
 from ptypinn.cli.commands import COMMANDS, FAMILIES, Command
 from ptypinn.cli.session import Session
 from ptypinn.config.checks import option_name
+from ptypinn.config.load import LoadConfig
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -93,7 +94,7 @@ def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="Show no progress.")
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
     added: set[str] = set()
-    for kind in command.configs:
+    for kind in sorted(command.configs, key=lambda kind: kind is LoadConfig):
         _add_fields(parser, kind, shown, added)
     return parser
 
@@ -164,7 +165,16 @@ def _formatter() -> Any:
             text = super()._format_action_invocation(action)
             return re.sub(r"--[a-z]\w*", lambda name: name[0].replace("_", "-"), text)
 
+        def _expand_help(self, action: Any) -> str:
+            text = re.sub(r"type: .*, default: ", "default: ", super()._expand_help(action))
+            return re.sub(r" \((default: (null|False|)|required, type: .*)\)$", _remark, text)
+
     return DashedHelp
+
+
+def _remark(default: re.Match[str]) -> str:
+    """Return what follows the sentence of an option without a default."""
+    return " (required)" if default[1].startswith("required") else ""
 
 
 class _HelpAll(argparse.Action):

@@ -29,14 +29,14 @@ def run_sim_lines(session: Session, output: OutputOptions, config: SimLinesConfi
     scenario = resolve_scenario(config, origins)  # refuses bad parameters before the slow imports
     from ptypinn.cli.outputs import headline, result_record, write_outputs
     from ptypinn.studies.metadata import console_lines
-    from ptypinn.studies.sim_lines import SCAN, check_scenario, sim_lines
+    from ptypinn.studies.sim_lines import SCAN, plan_study, sim_lines
 
-    check_scenario(scenario)  # refuses bad input before anything is written
+    plan = plan_study(scenario)  # refuses bad input before anything is written
 
     with session.run("study sim-lines", output, config, resume=resume) as (run, progress):
         fresh = output.overwrite and not resume
         with run.timed("study"), resume_hint("the same command with --resume continues from here"):
-            study = sim_lines(config, output_dir=run.path, progress=progress, overwrite=fresh, origins=origins)
+            study = sim_lines(plan, output_dir=run.path, progress=progress, overwrite=fresh)
         probe_file = study.scenario.probe_file
         inputs = {"scan": {"file": SCAN}, **({"probe": probe_file} if probe_file else {})}
         seed = study.scenario.value("sim_seed")

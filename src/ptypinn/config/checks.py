@@ -18,6 +18,17 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def format_option(field: str, value: object) -> str:
+    """Return a field and its value as they are written on the command line.
+
+    >>> format_option("probe_modes", 3), format_option("refine_probe", False)
+    ('--probe-modes 3', '--no-refine-probe')
+    """
+    if isinstance(value, bool):
+        return option_name(field) if value else "--no" + option_name(field)[1:]
+    return f"{option_name(field)} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
 @dataclass(frozen=True)
 class Config:
     """Base of the configurations: checks itself when it is made."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.propagation import far_field, to_centred
 
 CalibrationRule = Literal["mean", "p99"]
-LEAST_SHARE = 0.01
+MIN_FRACTION = 0.01
 """Minimum fraction of the probe's photons on good pixels for a calibration by the counts."""
-MOST_PHOTONS = 1e30
+MAX_PHOTONS = 1e30
 """Maximum photons per pattern; more is a mistaken unit, and their squares exceed float32."""
 
 
@@ -66,24 +64,24 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
 
 def _require_sane(scan: ScanData, field: str, photons: float) -> None:
-    if not photons <= MOST_PHOTONS:
+    if not photons <= MAX_PHOTONS:
         actual = f"{photons:.3g} photons per pattern"
-        raise InputError(scan.source, field, actual, f"at most {MOST_PHOTONS:.0e}; are the units photons?")
+        raise InputError(scan.source, field, actual, f"at most {MAX_PHOTONS:.0e}; are the units photons?")
 
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     sums = pattern_sums(scan)
-    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _share_on_good_pixels(scan)
+    return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 
-def _share_on_good_pixels(scan: ScanData) -> float:
+def _fraction_on_good_pixels(scan: ScanData) -> float:
     """Return the fraction of the probe's photons on good pixels without a sample, in (0, 1]."""
     if scan.good.all():
         return 1.0
-    fields = to_centred(far_field(torch.from_numpy(scan.require_probe().astype(np.complex128))))
-    pattern = fields.abs().square().sum(0).numpy()
-    share = float(pattern[scan.good].sum() / pattern.sum())
-    if not share > LEAST_SHARE:
-        expected = "good pixels where the probe shines, or its --photons"
-        raise InputError(scan.source, "mask", f"{share:.1%} of the probe's light on good pixels", expected)
-    return share
+    fields = np.fft.fftshift(np.fft.fft2(scan.require_probe().astype(np.complex128), norm="ortho"), axes=(-2, -1))
+    pattern = np.square(np.abs(fields)).sum(0)
+    fraction = float(pattern[scan.good].sum() / pattern.sum())
+    if not fraction > MIN_FRACTION:
+        expected = "good pixels in the direct beam, or --photons"
+        raise InputError(scan.source, "mask", f"{fraction:.1%} of the probe's photons on good pixels", expected)
+    return fraction

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.patches import bounding_canvas
 
 
 def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -26,10 +24,32 @@ def canvas_frame(scan: ScanData, margin: int = 0) -> tuple[tuple[int, int], tupl
     if scan.truth is not None:
         height, width = scan.truth.shape
         return (0, 0), (height, width)
-    return bounding_canvas(torch.from_numpy(scan.positions_px), scan.size, margin)
+    return bounding_canvas(scan.positions_px, scan.size, margin)
 
 
 def canvas_positions(scan: ScanData, margin: int = 0) -> Float64[np.ndarray, "patterns 2"]:
     """Return positions (y, x) of the probe array's pixel (0, 0) on the canvas of `canvas_frame`, pixels."""
     origin, _ = canvas_frame(scan, margin)
     return scan.positions_px - np.asarray(origin, np.float64)
+
+
+def bounding_canvas(
+    positions_px: Float64[np.ndarray, "patterns 2"], size: int, margin: int = 0
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the smallest canvas that holds every patch at these positions.
+
+    Args:
+        positions_px: Coordinates (y, x) of each patch's pixel (0, 0), object pixels; may be negative.
+        size: Edge of a patch, pixels.
+        margin: Pixels to add on every side.
+
+    Returns:
+        Origin (y, x) of the canvas in the coordinates of `positions_px`, and its (height, width).
+
+    >>> bounding_canvas(np.array([[0.0, -2.0], [4.4, 3.0]]), 8)
+    ((0, -2), (12, 13))
+    """
+    low = np.round(positions_px).min(0).astype(np.int64) - margin
+    high = np.round(positions_px).max(0).astype(np.int64) + size + margin
+    height, width = (high - low).tolist()
+    return (int(low[0]), int(low[1])), (height, width)

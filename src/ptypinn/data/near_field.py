@@ -13,10 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
-from skimage.registration import phase_cross_correlation
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -137,6 +133,8 @@ def describe_shadow(shadow: ShadowMotion) -> str:
 
 def _neighbour_pairs(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return positions spread over the scan, the nearest other place of each, and the steps between them."""
+    from scipy.spatial import cKDTree
+
     n = len(positions)
     first = np.unique(np.linspace(0, n - 1, PAIRS).astype(int))
     distance, index = cKDTree(positions).query(positions[first], k=min(8, n))
@@ -150,6 +148,9 @@ def _neighbour_pairs(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 def _independent(first: np.ndarray, second: np.ndarray) -> int:
     """Return steps of which none is a sum of others: as many as a forest over the patterns has edges."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nodes, edges = np.unique(np.concatenate([first, second]), return_inverse=True)
     n, (start, end) = len(nodes), np.reshape(edges, (2, -1))
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(n, n))
@@ -179,5 +180,7 @@ def _bin(patterns: np.ndarray, factor: int) -> np.ndarray:
 
 def _displacement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Measure the displacement of the second pattern from the first, (y, x), detector pixels."""
+    from skimage.registration import phase_cross_correlation
+
     register: Callable[..., tuple[np.ndarray, float, float]] = phase_cross_correlation
     return np.asarray(register(second, first, space="fourier", upsample_factor=10, normalization=None)[0], np.float64)

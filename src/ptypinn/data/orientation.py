@@ -113,7 +113,7 @@ def derive(scan: ScanData, patterns: Orientation, positions: Orientation, gain: 
     """
     if not positions.is_identity and scan.truth is not None:
         expected = "a scan without a true object, whose pixels the positions count"
-        raise InputError(scan.source, "--flip_positions", positions.flip, expected)
+        raise InputError(scan.source, "--flip-positions", positions.flip, expected)
     changes: dict[str, Any] = {}
     if not patterns.is_identity or gain is not None:
         counts = DerivedCounts(scan.counts, patterns, gain)

@@ -12,23 +12,28 @@ from jaxtyping import UInt
 from torch import Tensor
 
 from ptypinn._version import __version__
+from ptypinn.config.checks import option_name
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
-from ptypinn.physics.optics import compute_pixel_size, compute_wavelength, probe_photons
+from ptypinn.physics.optics import (
+    compute_pixel_size,
+    compute_wavelength,
+    equivalent_diameter,
+    power_at_edge,
+    probe_photons,
+)
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probes import (
     ZonePlate,
     add_curvature,
     defocus_to_distance,
     disk_probe,
-    equivalent_diameter,
     gaussian_probe,
     incoherent_modes,
-    power_at_edge,
     scale_to_photons,
     zone_plate_probe,
 )
@@ -97,7 +102,7 @@ def _photograph(config: SimulateConfig, field: str) -> dict[str, str]:
         return {}
     name = str(getattr(config, field))
     if name not in ("random", *NATURAL_IMAGES):
-        raise InputError(f"--{field}", "", name, "random or one of " + ", ".join(NATURAL_IMAGES))
+        raise InputError(option_name(field), "", name, "random or one of " + ", ".join(NATURAL_IMAGES))
     return {"name": name}
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.ndimage import median_filter
-from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from ptypinn.data.scan import ScanData
 
@@ -58,6 +56,8 @@ def survey_patterns(scan: ScanData, batch: int = 64) -> PatternSurvey:
         batch: Patterns in memory at a time.
     """
     sums, peaks = np.empty(scan.n_patterns), np.empty(scan.n_patterns)
+    from scipy.ndimage import median_filter
+
     total, zeros = np.zeros((scan.size, scan.size)), 0
     for part, counts in scan.batches(batch):
         good = np.where(scan.good, counts, 0)
@@ -78,6 +78,8 @@ def survey_positions(positions_px: Float64[np.ndarray, "patterns 2"]) -> Positio
     coincident = len(positions_px) - len(np.unique(positions_px, axis=0))
     if len(positions_px) < 2:
         return PositionSurvey((height, width), None, None, coincident)
+    from scipy.spatial import cKDTree
+
     nearest = cKDTree(positions_px).query(positions_px, k=2)[0][:, 1]
     return PositionSurvey((height, width), mean_spacing(positions_px), float(np.median(nearest)), coincident)
 
@@ -88,6 +90,8 @@ def mean_spacing(positions_px: Float64[np.ndarray, "patterns 2"]) -> float:
     Pick's theorem gives the area `A = s^2 (n - P / 2s - 1)` of a raster's outline with perimeter P, so a raster's own
     step comes out exactly, and that of a line scan too.
     """
+    from scipy.spatial import ConvexHull, QhullError
+
     n = len(positions_px)
     try:
         hull = ConvexHull(positions_px)

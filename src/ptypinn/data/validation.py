@@ -12,8 +12,8 @@ from ptypinn.errors import InputError
 if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
 
-SQUARE = "square patterns; --crop_px cuts them so"
-EVEN = "an even edge of at least 8 pixels; --crop_px cuts it so"
+SQUARE = "square patterns; --crop-px cuts them so"
+EVEN = "an even edge of at least 8 pixels; --crop-px cuts it so"
 
 
 def validate_scan(scan: ScanData) -> None:
@@ -38,7 +38,7 @@ def check_shape(source: str, shape: tuple[int, ...]) -> None:
         raise InputError(source, "counts", f"patterns of {shape[1]} pixels", EVEN)
     if shape[1] ** 2 > MAX_CANVAS_PIXELS:
         actual = f"patterns of {shape[1]} x {shape[2]} pixels"
-        raise InputError(source, "counts", actual, f"at most {MAX_CANVAS_PIXELS:.3g} in all; --crop_px cuts them")
+        raise InputError(source, "counts", actual, f"at most {MAX_CANVAS_PIXELS:.3g} in all; --crop-px cuts them")
 
 
 def check_patterns(
@@ -73,7 +73,7 @@ def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: i
             source,
             "positions",
             f"a span that needs a canvas of {height:.3g} x {width:.3g} pixels",
-            f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max_canvas_pixels",
+            f"at most {max_pixels:.3g} pixels in all; check the unit of the positions, or raise --max-canvas-pixels",
         )
 
 

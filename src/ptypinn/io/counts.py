@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.crop import Window, cut, window_of
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.safe.hdf5_limits import require_sound_chunks
 
 FLAG_SAMPLE = 32

@@ -100,7 +100,7 @@ class Crop:
         """Return records for the provenance: the crop, and that the true object is left out."""
         if self.window is None:
             return {}
-        lost = "the true object, whose pixels are smaller than those of patterns cut by --crop_px or --centre_px"
+        lost = "the true object, whose pixels are smaller than those of patterns cut by --crop-px or --centre-px"
         return {CUT_FROM: list(self.stored), **({} if truth is None else {LEFT_OUT: [lost]})}
 
     def truth(self, of_file: np.ndarray | None) -> np.ndarray | None:
@@ -142,11 +142,11 @@ def window_of(source: str, shape: tuple[int, ...], config: LoadConfig) -> Window
     largest = 2 * min(min(c, n - c) for c, n in zip(centre, shape[-2:], strict=True))
     if largest <= 0:
         actual = f"{tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
-        raise InputError(source, "--centre_px", actual, "a pixel inside them")
+        raise InputError(source, "--centre-px", actual, "a pixel inside them")
     edge = config.crop_px or largest
     if edge > largest:
         actual = f"{edge} pixels around {tuple(centre)} in patterns of {shape[-2]} x {shape[-1]}"
-        raise InputError(source, "--crop_px", actual, "a square inside them")
+        raise InputError(source, "--crop-px", actual, "a square inside them")
     rows, columns = (slice(c - edge // 2, c + edge // 2) for c in centre)
     return rows, columns
 

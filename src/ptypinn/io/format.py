@@ -10,6 +10,7 @@ from typing import Literal
 
 import h5py
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -185,5 +186,5 @@ def require_writable(target: Format, thing: ScanData | Reconstruction, path: Pat
 
 def options_for(name: Field) -> tuple[str, ...]:
     """Return the options that supply a field which a file lacks."""
-    geometry = ("--energy_eV", "--detector_distance_m", "--detector_pixel_m")
-    return geometry if name == "pixel_size_m" else (f"--{name}",)
+    geometry = ("--energy-eV", "--detector-distance-m", "--detector-pixel-m")
+    return geometry if name == "pixel_size_m" else (option_name(name),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -109,7 +110,7 @@ def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> Non
         value = getattr(config, name)
         if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in file_format.lacks}:
             expected = f"nothing, for files of this format ({file_format.title})"
-            raise InputError(source, f"--{name}", str(value), expected)
+            raise InputError(source, option_name(name), str(value), expected)
 
 
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:

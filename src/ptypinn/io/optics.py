@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import LENGTHS
@@ -67,7 +68,7 @@ class Optics:
         return wavelength_m * self.detector_distance_m / (size * self.detector_pixel_m)
 
     def require_pixel_size_m(self, source: str, config: LoadConfig, size: int, places: Mapping[str, str]) -> float:
-        """Return the object pixel for positions in metres; `--pixel_size_m` has priority over the far field's.
+        """Return the object pixel for positions in metres; `--pixel-size-m` has priority over the far field's.
 
         Raises:
             InputError: Where a number lacks, naming the place in the file and the options that supply it.
@@ -75,7 +76,7 @@ class Optics:
         pixel = config.pixel_size_m or self.pixel_size_m(size)
         if pixel is None:
             name = next(name for name in NAMES if getattr(self, name) is None)
-            raise InputError(source, places[name], "nothing here", f"a value, or --{name} (or --pixel_size_m)")
+            raise InputError(source, places[name], "nothing here", f"a value, or {option_name(name)} (or --pixel-size-m)")
         return pixel
 
     def fields(self) -> dict[str, Any]:
@@ -97,6 +98,6 @@ def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> 
     if config.positions_unit not in LENGTHS:
         return 1.0
     if pixel_m is None:
-        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        expected = "--energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
         raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
     return LENGTHS[config.positions_unit] / pixel_m

@@ -55,7 +55,7 @@ def read_positions(
     if unit in PIXELS:
         return values * pixel_scale
     if pixel_m is None:
-        expected = "the object pixel: --energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        expected = "the object pixel: --energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
         raise InputError(str(path), "positions", f"lengths in {unit}", expected)
     return values * (LENGTHS[unit] / pixel_m)
 
@@ -93,7 +93,7 @@ def _columns(path: Path, number: int, header: str, config: LoadConfig) -> tuple[
         raise InputError(str(path), f"line {number}", f"units {' and '.join(sorted(units))}", "the same for x and y")
     unit = units.pop()
     if unit == "auto":
-        raise InputError(str(path), f"line {number}", "columns without units", "y_um, x_um, or --positions_unit")
+        raise InputError(str(path), f"line {number}", "columns without units", "y_um, x_um, or --positions-unit")
     if unit not in LENGTHS and unit not in PIXELS:
         raise InputError(str(path), f"line {number}", f"unit {unit}", f"one of {', '.join([*LENGTHS, 'px'])}")
     return (columns["y"], columns["x"]), unit

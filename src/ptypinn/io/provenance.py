@@ -16,7 +16,6 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.validation import check_canvas
 from ptypinn.errors import InputError
 from ptypinn.io.crop import CUT_FROM, LEFT_OUT
-from ptypinn.physics.illumination import compute_illumination_at
 
 EARLIER = ("file", "format", "sha256", "options", "ignored", CUT_FROM, LEFT_OUT, "converted_from")
 """Records of the file that a scan was read from, not of the scan."""
@@ -90,9 +89,11 @@ def foreign_reconstruction(
     probe = probe[None] if probe.ndim == 2 else probe
     _check(source, image, probe, positions_px)
     image, probe = image.astype(np.complex64), probe.astype(np.complex64)
-    light = compute_illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
+    from ptypinn.physics.illumination import compute_illumination_at
+
+    illumination = compute_illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
     return Reconstruction(
-        object=image, illumination=light.astype(np.float32), probe=probe, positions_px=positions_px, **others
+        object=image, illumination=illumination.astype(np.float32), probe=probe, positions_px=positions_px, **others
     )
 
 

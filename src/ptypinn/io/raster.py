@@ -75,14 +75,14 @@ def raster_positions(
     source = crop.source
     if len(raster) != 2:
         actual = f"{raster[0]} patterns without positions" if raster else "one pattern"
-        raise InputError(source, "positions", actual, "a raster, or --positions_file")
+        raise InputError(source, "positions", actual, "a raster, or --positions-file")
     if math.prod(raster) > MAX_PATTERNS:
         raise InputError(source, "positions", f"a raster of {raster[0]} x {raster[1]}", f"at most {MAX_PATTERNS:g}")
     step = (config.scan_step_m,) * 2 if config.scan_step_m is not None else step_m
     if step is None or not all(math.isfinite(s) and s > 0 for s in step):
-        raise InputError(source, "scan step", "none" if step is None else str(step), "a value, or --scan_step_m")
+        raise InputError(source, "scan step", "none" if step is None else str(step), "a value, or --scan-step-m")
     if pixel_m is None:
-        expected = "--energy_eV with --detector_distance_m and --detector_pixel_m, or --pixel_size_m"
+        expected = "--energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
         raise InputError(source, "object pixel", "too little to know it", expected)
     y, x = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in raster), indexing="ij")
     y, x = (y, x) if fast == "x" else (y.T, x.T)

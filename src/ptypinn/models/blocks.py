@@ -1,4 +1,4 @@
-"""Building blocks of the convolutional networks."""
+"""Building blocks of convolutional networks: encoder, decoder, token mixer, and the head that gives textures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHANNELS_PER_GROUP = 8
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with group norm and GELU; the norm sees one sample at a time, so batches do not mix.
+    """Two 3x3 convolutions, each with group norm and GELU; the norm is taken per sample, so that the samples of a batch do not mix.
 
     Args:
         inputs: Input channels.
@@ -33,7 +33,7 @@ class ConvBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (batch, inputs, y, x) to (batch, outputs, y, x)."""
+        """Map features (batch, inputs, y, x) to (batch, outputs, y, x)."""
         return self.layers(features)
 
 
@@ -53,7 +53,7 @@ class TokenMixer(nn.Module):
         self.mix = nn.Linear(edge * edge, edge * edge)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (batch, channels, edge, edge) to the same shape."""
+        """Map features (batch, channels, edge, edge) to the same shape."""
         return features + self.mix(self.norm(features).flatten(2)).view(features.shape)
 
 
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(ConvBlock(i, o) for i, o in sizes)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (batch, inputs, y, x) to the features of every level, finest first."""
+        """Map images (batch, inputs, y, x) to the features of every level, finest first."""
         features = nn.functional.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
         levels = [self.blocks[0](features)]
         for block in self.blocks[1:]:
@@ -101,7 +101,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor, skips: Sequence[Tensor | None]) -> Tensor:
-        """Coarse features and encoder features, coarse to fine, to images (batch, outputs, y, x)."""
+        """Map coarse features and encoder features, coarse to fine, to images (batch, outputs, y, x)."""
         for block, skip in zip(self.blocks, skips, strict=True):
             features = nn.functional.interpolate(features, scale_factor=2, mode="nearest")
             features = block(features if skip is None else torch.cat([features, skip], 1))
@@ -112,7 +112,7 @@ LN2 = math.log(2.0)
 
 
 def texture(modulus: Float[Tensor, "*batch y x"], phase: Float[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-    """Complex texture around 1: `softplus(m) / log(2)` without a ceiling, and a phase without bounds, radians.
+    """Return a complex texture around 1: `softplus(m) / log(2)` without a ceiling, and a phase without bounds, radians.
 
     Zero outputs give exactly 1, and no finite output saturates.
 
@@ -126,10 +126,13 @@ def texture(modulus: Float[Tensor, "*batch y x"], phase: Float[Tensor, "*batch y
 def transmitted_amplitude(
     photons: Float[Tensor, "*batch"], vacuum_photons: Float[Tensor, ""] | float
 ) -> Float[Tensor, "*batch"]:
-    """Mean transmission that counts alone give, `a_j = sqrt(sum I_j / sum |P|^2)`.
+    """Return the mean transmission that counts alone give, `a_j = sqrt(sum I_j / sum |P|^2)`.
 
     Args:
         photons: Photons on the good pixels of each pattern.
         vacuum_photons: Photons that the probe alone puts on the same pixels.
+
+    >>> float(transmitted_amplitude(torch.tensor(25.0), 100.0))
+    0.5
     """
     return torch.sqrt(photons / vacuum_photons)

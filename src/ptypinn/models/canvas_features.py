@@ -1,7 +1,7 @@
-"""What the network of the learned solver sees of the canvas, and how its answer becomes a change of the object.
+"""Input features of the unrolled solver's network on the canvas, and its output as an update of the object.
 
-Everything is in units of the object's overall amplitude, and fine detail in units of the error that is to be expected
-at that place, so that dose, exposure and stage of the solution are all seen at one scale.
+All features are in units of the object's overall amplitude, fine detail in units of the error that is to be expected at
+that pixel, so that the network's input has one scale at every dose and in every round.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CHANNELS = 11
 POOL = 8
 """Edge of the tiles over which the local error is averaged, pixels; divides `STRIDE`."""
 BAND, TAPS = 0.3, 11
-"""Finest detail of a correction, cycles per pixel, and length of the filter that holds it there; finer detail is hardly
-seen by any pattern, and nothing would mend a mistake of the network."""
+"""Finest detail of a correction, cycles per pixel, and length of the filter that removes the rest; finer detail hardly
+changes any pattern, so that the data steps would not correct a mistake of the network."""
 NOISE_FRACTION = 0.25
-"""Share of the counting noise that the unit holds where nothing moves any more."""
+"""Fraction of the counting noise that the unit has where the object no longer changes."""
 MIN_UNIT = 1e-4
 """Relative to the object's amplitude: float32 resolves no less in a solution."""
 
@@ -37,18 +37,18 @@ class CanvasFeatures(NamedTuple):
     maps: Maps
     """(1, `CHANNELS`, height, width), the edges multiples of `STRIDE`."""
     unit: Float[Tensor, "height width"]
-    """Change of the object that an output of 1 stands for, transmission; 0 where nothing shines."""
+    """Change of the object that an output of 1 stands for, transmission; 0 where there is no illumination."""
 
 
 def compute_canvas_features(
     canvas: Object, descent: Object, velocity: Object, illumination: Real, peak: float, amplitude: float
 ) -> CanvasFeatures:
-    """The solver's state as maps without scale.
+    """Return the solver's iterate as dimensionless feature maps.
 
     Args:
-        canvas: Object after a physical step, (height, width).
+        canvas: Object after a data step, (height, width).
         descent: Descent direction of the data term at the point before, divided by the illumination, (height, width).
-        velocity: The physical step, (height, width).
+        velocity: The data step, (height, width).
         illumination: Photons on every object pixel over the scan, (height, width).
         peak: Largest intensity of the probe, photons per pixel: the unit of coverage.
         amplitude: Overall amplitude of the object.
@@ -56,9 +56,9 @@ def compute_canvas_features(
     height, width = canvas.shape
     padding = (0, -width % STRIDE, 0, -height % STRIDE)
     moving = functional.pad(_real(torch.stack([canvas, descent, velocity])) / amplitude, padding, mode="replicate")
-    light = functional.pad(illumination[None], padding, mode="replicate")[0]
-    covered = light / (light + 0.1 * peak)
-    noise = torch.rsqrt(light + 0.02 * peak) / amplitude
+    photons = functional.pad(illumination[None], padding, mode="replicate")[0]
+    covered = photons / (photons + 0.1 * peak)
+    noise = torch.rsqrt(photons + 0.02 * peak) / amplitude
     smooth = _smooth(torch.cat([moving[:2], moving[2:].square().sum(0)[None], noise.square()[None]]))
     unit = torch.sqrt(smooth[2] + (NOISE_FRACTION**2) * smooth[3]).clamp(min=MIN_UNIT)
     detail = asinh((moving[:2] - smooth[:2]) / unit)
@@ -68,18 +68,18 @@ def compute_canvas_features(
     return CanvasFeatures(maps[None], (amplitude * unit * covered)[:height, :width])
 
 
-def to_object_update(answer: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
-    """The change of the object that an answer of the network stands for, (height, width), transmission.
+def to_object_update(output: Float[Tensor, "1 part rows columns"], unit: Real) -> Object:
+    """Return the update of the object that an output of the network stands for, (height, width), transmission.
 
-    It holds no detail beyond `BAND`, and is 0 where the unit is.
+    It has no detail beyond `BAND`, and is 0 where the unit is.
     """
     height, width = unit.shape
-    change = band_limited(answer[0, :2, :height, :width] * unit) * (unit > 0)
+    change = band_limited(output[0, :2, :height, :width] * unit) * (unit > 0)
     return torch.complex(change[0], change[1])
 
 
 def band_limited(images: Float[Tensor, "*image height width"]) -> Float[Tensor, "*image height width"]:
-    """Images without the detail beyond `BAND`: a windowed sinc along both axes, which reaches half its length."""
+    """Remove the detail beyond `BAND`: a windowed sinc along both axes, which reaches half its length."""
     leading = images.shape[:-2]
     place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
     taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
@@ -95,7 +95,11 @@ def band_limited(images: Float[Tensor, "*image height width"]) -> Float[Tensor, 
 
 
 def asinh(x: Tensor) -> Tensor:
-    """`torch.asinh`, which on a CPU goes pixel by pixel, in vector operations: ten times as fast."""
+    """Return `torch.asinh` by vector operations: ten times as fast on a CPU.
+
+    >>> round(float(asinh(torch.tensor(-1.5))), 4)
+    -1.1948
+    """
     size = x.abs()
     square = size.square()
     return torch.copysign(torch.log1p(size + square / (1 + torch.sqrt(1 + square))), x)
@@ -106,6 +110,6 @@ def _real(images: Complex[Tensor, "image height width"]) -> Float[Tensor, "map h
 
 
 def _smooth(maps: Float[Tensor, "map height width"]) -> Float[Tensor, "map height width"]:
-    """Means over tiles, interpolated between their centres: one place sees its surroundings, and no more."""
+    """Return means over tiles, interpolated between their centres: a local average."""
     pooled = functional.avg_pool2d(maps[None], POOL)
     return functional.interpolate(pooled, scale_factor=POOL, mode="bilinear", align_corners=False)[0]

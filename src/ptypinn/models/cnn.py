@@ -20,13 +20,13 @@ class PtychoCNN(nn.Module):
 
     With `inputs="projection"` the probe's estimate of every patch joins the amplitudes and, being an image of the
     object, reaches the decoders through skip connections. `inputs="amplitude"` is the plain autoencoder, which has to
-    learn the probe and the way from detector to object space from examples.
+    learn the probe and the map from detector to object space from examples.
 
     Args:
         size: Edge N of a pattern, a power of two from 32.
         gridsize: Patterns per group are `gridsize**2`.
         width: Channels of the finest level, a multiple of 16; coarser levels have two and four times as many.
-        inputs: What the network sees.
+        inputs: Input per pattern.
 
     Raises:
         ValueError: Where the size is not a power of two from 32.
@@ -56,7 +56,7 @@ class PtychoCNN(nn.Module):
     def forward(
         self, amplitudes: Float[Tensor, "batch channel y x"], probe: Probe
     ) -> Complex[Tensor, "batch channel y x"]:
-        """Texture of every patch around 1, in the frame of its probe.
+        """Return the texture of every patch around 1, in the frame of its probe.
 
         Args:
             amplitudes: Centred amplitudes in any scale, (batch, gridsize**2, N, N).

@@ -1,4 +1,7 @@
-"""The trained network as one file: weights and probe as safetensors, everything else as its JSON header."""
+"""Trained networks as one file each: tensors as safetensors, everything else as its JSON header.
+
+A `PatchModel` is what `train` writes, network and probe of one experiment. `Weights` are those of the unrolled solver.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,12 @@ PATCH_MODEL_FORMAT = "ptypinn-bundle-1"
 
 @dataclass(frozen=True)
 class PatchModelHeader:
-    """What a network needs besides its weights."""
+    """Names, scale and provenance of a patch network."""
 
     model: str
     """Name in the registry of networks."""
     hyperparameters: Mapping[str, Any]
-    """Arguments of the network, `size` and `gridsize` among them."""
+    """All arguments of the network, `size` and `gridsize` among them."""
     mean_pattern_energy: float
     """E of the training split, photons."""
     input_scale: float
@@ -45,7 +48,7 @@ class PatchModelHeader:
     probe_gauge: str = "calibrated"
     """Gauge of the probe that the network was trained with."""
     trained_probe: bool = False
-    """True if the probe was learned with the network."""
+    """True if the probe was trained with the network."""
     gauge: float | None = None
     """Amplitude factor from the network's object to transmission, by the photons of the training patterns."""
     scale: list[dict[str, Any]] = field(default_factory=list)
@@ -69,13 +72,13 @@ class PatchModel:
     """A trained network with its scale and its probe."""
 
     header: PatchModelHeader
-    """Names, numbers and provenance."""
+    """Names, scale and provenance."""
     weights: Mapping[str, Tensor]
     """State of the network."""
     probe: Tensor
     """Probe modes of the training, sqrt(photons), (mode, N, N)."""
-    source: str = "bundle"
-    """Name of the bundle in messages: its file."""
+    source: str = "model"
+    """Name of the model in messages: its file."""
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file, atomically."""
@@ -87,16 +90,16 @@ class PatchModel:
         return Path(path)
 
     def predictor(self, probe: Tensor, mask: Tensor) -> PatchPredictor:
-        """The network ready to reconstruct with a probe, sqrt(photons), and a mask in FFT order.
+        """Return the network ready to reconstruct with a probe, sqrt(photons), and a mask in FFT order.
 
-        The input scale moves with the probe's power, so that one exposure of the same experiment looks like another.
+        The input scale moves with the probe's power, so that every exposure of the same experiment gives the network the same input.
 
         Raises:
-            InputError: Where the weights do not fit the network that the header names.
+            InputError: If the weights do not fit the network that the header names.
         """
         header = self.header
-        dose = float(probe_photons(probe) / probe_photons(self.probe)) ** 0.5
-        scaler = IntensityScaler(header.input_scale * dose)
+        amplitude = float(probe_photons(probe) / probe_photons(self.probe)) ** 0.5
+        scaler = IntensityScaler(header.input_scale * amplitude)
         with torch.no_grad():
             scaler.log_scale.add_(header.log_scale - math.log(header.input_scale))
         network = self._network()
@@ -117,24 +120,24 @@ def load_patch_model(path: str | Path) -> PatchModel:
     """Read what `Bundle.save` wrote; nothing in the file is executed.
 
     Raises:
-        InputError: Where the file is missing, damaged, or not a bundle.
+        InputError: If the file is missing, damaged, or something else.
     """
     source = str(path)
     if not Path(path).is_file():
-        raise InputError(source, "", "no such file", "a bundle written by `ptypinn train`")
+        raise InputError(source, "", "no such file", "a model written by `ptypinn train`")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(source, "", f"an unreadable file ({error})", "a bundle written by `ptypinn train`") from None
+        raise InputError(source, "", f"an unreadable file ({error})", "a model written by `ptypinn train`") from None
     if metadata.get("format") != PATCH_MODEL_FORMAT or "probe" not in tensors:
-        found = repr(metadata.get("format", "a file without a bundle header"))
-        raise InputError(source, "format", found, repr(PATCH_MODEL_FORMAT))
+        actual = repr(metadata.get("format", "a file without a model header"))
+        raise InputError(source, "format", actual, repr(PATCH_MODEL_FORMAT))
     try:
         header = PatchModelHeader(**json.loads(metadata["header"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(source, "header", str(error), "the fields of a bundle header") from None
+        raise InputError(source, "header", str(error), "the fields of a model header") from None
     prefix = "network."
     weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return PatchModel(header, weights, torch.view_as_complex(tensors["probe"]), source)
@@ -147,23 +150,23 @@ SHIPPED_WEIGHTS = "unrolled.safetensors"
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained network and what is known about it."""
+    """Weights of the unrolled solver's network, with their model card."""
 
     network: UnrolledCorrection
     """In evaluation mode, without gradients."""
     card: Mapping[str, Any]
-    """What it was trained on, how, and what it reached; JSON-able."""
+    """Model card: training data, recipe and measured errors; JSON-able."""
     source: str
-    """Where it comes from, for messages and provenance."""
+    """Their file, for messages and provenance."""
     digest: str
     """SHA-256 of the weights, independent of the file around them."""
 
     def record(self) -> dict[str, Any]:
-        """What cards of weights that went on from these say of them."""
+        """Return the record of these weights in the cards of weights that were trained further from them."""
         return {"file": Path(self.source).name, "sha256": self.digest, "card": dict(self.card)}
 
     def shorten_card(self) -> dict[str, Any]:
-        """The card, with the weights that these went on from by file and digest alone: what reconstructions keep."""
+        """Return the card with earlier weights by file and digest alone: for the provenance of reconstructions."""
         start = self.card.get("start")
         if not isinstance(start, Mapping):
             return dict(self.card)
@@ -174,21 +177,21 @@ def load_weights(path: str | Path | None = None) -> Weights:
     """Read weights; nothing in the file is executed.
 
     Args:
-        path: A file that `save_weights` wrote; None for the weights that come with the package.
+        path: A file that `save_weights` wrote; None for the weights that ship with the package.
 
     Raises:
-        InputError: Where the file is missing, damaged, or holds something else.
+        InputError: If the file is missing, damaged, or holds something else.
     """
     if path is None:
-        with as_file(files("ptypinn.models.weights") / SHIPPED_WEIGHTS) as place:
-            return _read(place, "shipped weights")
+        with as_file(files("ptypinn.models.weights") / SHIPPED_WEIGHTS) as file:
+            return _read(file, "shipped weights")
     if not Path(path).is_file():
         raise InputError(str(path), "", "no such file", "weights written by `ptypinn pretrain` or `ptypinn finetune`")
     return _read(Path(path), str(path))
 
 
 def is_weights_file(path: str | Path) -> bool:
-    """Return True if a file says of itself that it holds weights of the learned solver."""
+    """Return True if the header of a file declares weights of the unrolled solver."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get("format") == WEIGHTS_FORMAT
@@ -210,13 +213,13 @@ def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str
 
 
 def compute_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and values."""
-    found = hashlib.sha256()
+    """Return the SHA-256 over names, shapes and values."""
+    digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous().float()
-        found.update(f"{name}{tuple(value.shape)}".encode())
-        found.update(value.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path, source: str) -> Weights:

@@ -1,4 +1,4 @@
-"""From measured counts to object patches in transmission units, and from patches back to expected counts."""
+"""Patch networks with their physics: measured counts to object patches in transmission units, and to expected counts."""
 
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ from ptypinn.scale import IntensityScaler, StatsRecorder
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe
 
 PHOTONS, TRANSMITTED, COUNTS, INPUT, TEXTURE = "photons", "transmitted amplitude", "counts", "network input", "texture"
-"""What `PatchPredictor.patches` records: the first two of every pattern, the others of some."""
+"""Stages that `PatchPredictor.patches` records: the first two for every pattern, the others for a sample."""
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
 
 
 class Prediction(NamedTuple):
-    """Merged objects of several windows and what they say about the detector."""
+    """Merged objects of several windows and the counts that they predict."""
 
     canvases: Canvases
     """Objects in the network's gauge, (window, height, width)."""
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 
 
 class PatchPredictor(nn.Module):
-    """A network between the scale contract on its way in and the physical probe on its way out.
+    """A network with its input scaling and the physical probe.
 
     The patch of pattern j is the network's texture times the transmitted amplitude `a_j` that its counts give.
 
@@ -68,7 +68,7 @@ class PatchPredictor(nn.Module):
 
     @property
     def probe(self) -> Probe:
-        """Probe modes at their known power, sqrt(photons)."""
+        """Probe modes at their calibrated power, sqrt(photons)."""
         shape = torch.view_as_complex(self.probe_shape)
         norm = torch.linalg.vector_norm(self.probe_shape)
         return shape * (self.photons**0.5 / norm)
@@ -79,7 +79,7 @@ class PatchPredictor(nn.Module):
         return float((self.forward_model.predict_vacuum(self.probe.detach()).double() * self.mask).sum())
 
     def patches(self, counts: GroupCounts, recorder: StatsRecorder | None = None) -> GroupPatches:
-        """Object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
+        """Return the object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
 
         Args:
             counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
@@ -91,12 +91,12 @@ class PatchPredictor(nn.Module):
         photons = counts.sum((-2, -1))
         transmitted = transmitted_amplitude(photons, (vacuum * self.mask).sum())[..., None, None]
         filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
-        seen = self.scaler.to_input(filled)
-        texture = self.network(to_centred(seen), probe)
+        network_input = self.scaler.to_input(filled)
+        texture = self.network(to_centred(network_input), probe)
         if recorder is not None:
             recorder.record(PHOTONS, photons, each=True)
             recorder.record(TRANSMITTED, transmitted, each=True)
-            for stage, values in ((COUNTS, filled), (INPUT, seen), (TEXTURE, texture)):
+            for stage, values in ((COUNTS, filled), (INPUT, network_input), (TEXTURE, texture)):
                 recorder.record(stage, values)
         return texture * transmitted
 
@@ -123,7 +123,7 @@ class PatchPredictor(nn.Module):
 
     @torch.no_grad()
     def constant_response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
-        """What the merge of `predict` makes of an object that is 1 everywhere: 1.
+        """Merge an object that is 1 everywhere as `predict` does, which gives 1.
 
         Args:
             corners: Integer patch corners on the canvases, (window, batch, 2).
@@ -142,7 +142,7 @@ class PatchPredictor(nn.Module):
 def _merge(
     patches: Tensor, probes: Tensor, corners: Tensor, fractions: Tensor, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Objects of the windows, and their illumination."""
+    """Return the objects of the windows, and their illumination."""
     weights = probe_intensity(probes).view(patches.shape)
     weighted, total = stitch(shift_patches(patches, fractions), weights, corners, *shape)
     return weighted_mean(weighted, total), total

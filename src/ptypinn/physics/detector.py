@@ -1,4 +1,4 @@
-"""What the detector makes of expected counts: shot noise, saturation, dead pixels."""
+"""The detector: from expected counts to recorded ones by shot noise, saturation and dead pixels."""
 
 import torch
 from jaxtyping import Float64, Real
@@ -23,7 +23,11 @@ def sample_counts(expected: Real[Tensor, "*batch y x"], generator: torch.Generat
 
 
 def saturate(counts: Real[Tensor, "*batch y x"], full_well: float) -> Real[Tensor, "*batch y x"]:
-    """Clip counts at the most that a pixel can record."""
+    """Clip counts at the maximum that a pixel can record.
+
+    >>> saturate(torch.tensor([3.0, 70000.0]), 65535.0).tolist()
+    [3.0, 65535.0]
+    """
     return counts.clamp(max=full_well)
 
 
@@ -39,5 +43,5 @@ def draw_dead_pixels(size: int, number: int, generator: torch.Generator) -> Mask
 
 
 def zero_dead_pixels(counts: Real[Tensor, "*batch y x"], mask: Mask) -> Real[Tensor, "*batch y x"]:
-    """Let dead pixels read zero."""
+    """Set dead pixels to zero."""
     return counts * mask

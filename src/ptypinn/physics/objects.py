@@ -1,6 +1,6 @@
-"""Simulated samples: textures in [0, 1] and the complex transmission made of two of them.
+"""Simulated samples: textures in [0, 1], and the complex transmission with one as amplitude and one as phase.
 
-A texture is what varies over a sample, such as its thickness. Every texture function takes the height and width in
+A texture is a property that varies over a sample, such as its thickness. Every texture function takes the height and width in
 pixels and a NumPy generator, and returns a float32 tensor (height, width) that stays within [0, 1].
 """
 
@@ -33,12 +33,12 @@ def lines(height: int, width: int, generator: Generator, line_width: float = 1.5
     """
     from skimage.draw import line_aa
 
-    longest = (height + width) / 2
-    pad = int(longest / 2) + 1
+    max_length = (height + width) / 2
+    pad = int(max_length / 2) + 1
     wide = np.zeros((height + 2 * pad, width + 2 * pad))
-    for _ in range(max(1, round(density * wide.size / longest))):
+    for _ in range(max(1, round(density * wide.size / max_length))):
         middle, angle = generator.uniform(0, wide.shape), generator.uniform(0, np.pi)
-        half = longest / 2 * generator.uniform(0.3, 1) * np.array([np.sin(angle), np.cos(angle)])
+        half = max_length / 2 * generator.uniform(0.3, 1) * np.array([np.sin(angle), np.cos(angle)])
         ends = np.clip(np.rint([middle - half, middle + half]), 0, np.subtract(wide.shape, 1)).astype(int)
         rows, columns, coverage = line_aa(*ends.ravel().tolist())
         wide[rows, columns] += coverage * generator.uniform(0.5, 1.5)
@@ -55,7 +55,7 @@ def dead_leaves(height: int, width: int, generator: Generator, smallest: float =
         height: Rows, pixels.
         width: Columns, pixels.
         generator: Source of randomness.
-        smallest: Smallest radius, pixels; the largest is a quarter of the shorter edge.
+        smallest: Minimum radius, pixels; the maximum is a quarter of the shorter edge.
     """
     canvas, largest = np.zeros((height, width)), max(min(height, width) / 4, smallest)
     # Enough leaves to cover the canvas several times: mean leaf area is about 2 pi r_min^2 ln(r_max / r_min).
@@ -147,7 +147,7 @@ def compose_object(
     phase_range: tuple[float, float] = (0.0, 1.0),
     amplitude_mean: float | None = None,
 ) -> Object:
-    """Complex transmission of a sample.
+    """Return the complex transmission of a sample.
 
     Args:
         amplitude_texture: Texture of the amplitude, (height, width).

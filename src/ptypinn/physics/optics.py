@@ -46,6 +46,40 @@ def mode_photons(probe: Complex[np.ndarray, "mode y x"]) -> Float64[np.ndarray, 
     return np.asarray(np.sum(np.abs(probe.astype(np.complex128)) ** 2, axis=(1, 2)))
 
 
+def power_at_edge(probe: Any, width: int = 2) -> float:
+    """Return the fraction of the power on the outermost `width` pixels; much above 1e-3 the array cuts the probe off.
+
+    Args:
+        probe: Modes, (mode, y, x): a NumPy array or a tensor.
+        width: Pixels on every side that count as edge.
+
+    >>> power_at_edge(np.ones((1, 8, 8), np.complex64))
+    0.75
+    """
+    intensity = _sum_intensity(probe)
+    return 1 - float(intensity[width:-width, width:-width].sum() / intensity.sum())
+
+
+def equivalent_diameter(probe: Any) -> float:
+    """Return the diameter of the uniform disk with the probe's participation area `(sum I)**2 / sum I**2`, pixels.
+
+    Args:
+        probe: Modes, (mode, y, x): a NumPy array or a tensor.
+
+    >>> round(equivalent_diameter(np.ones((1, 8, 8), np.complex64)), 3)
+    9.027
+    """
+    intensity = _sum_intensity(probe)
+    area = float(intensity.sum() ** 2 / (intensity * intensity).sum())
+    return 2 * math.sqrt(area / math.pi)
+
+
+def _sum_intensity(probe: Any) -> Any:
+    if isinstance(probe, np.ndarray):
+        return np.square(np.abs(probe).astype(np.float64)).sum(0)
+    return probe.abs().double().square().sum(0)
+
+
 def compute_wavelength(energy_eV: float, particle: Particle = "photon") -> float:
     """Return the wavelength, metres: `hc / E` of photons, `hc / sqrt(E (E + 2 m c^2))` of electrons.
 

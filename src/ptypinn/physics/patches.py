@@ -54,25 +54,6 @@ def add_patches(canvases: AnyCanvases, patches: AnyPatches, corners: Corners) ->
         _add_by_slices(canvas, window_patches, window_corners)
 
 
-def bounding_canvas(
-    positions: Float[Tensor, "batch 2"], size: int, margin: int = 0
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Smallest canvas that holds every patch at these positions.
-
-    Args:
-        positions: Coordinates (y, x) of each patch's pixel (0, 0), object pixels; may be negative.
-        size: Edge of a patch, pixels.
-        margin: Pixels to add on every side.
-
-    Returns:
-        Origin (y, x) of the canvas in the coordinates of `positions`, and its (height, width).
-    """
-    low = torch.round(positions).amin(0).long() - margin
-    high = torch.round(positions).amax(0).long() + size + margin
-    extent = high - low
-    return (int(low[0]), int(low[1])), (int(extent[0]), int(extent[1]))
-
-
 def split_positions(
     positions: Float[Tensor, "batch 2"],
 ) -> tuple[Shaped[Tensor, "1 batch 2"], Float[Tensor, "batch 2"]]:
@@ -83,6 +64,10 @@ def split_positions(
 
     Returns:
         Corners for one window, (1, batch, 2), int64, and the rest in [-0.5, 0.5], (batch, 2), float32.
+
+    >>> corners, rest = split_positions(torch.tensor([[10.25, 3.0]], dtype=torch.float64))
+    >>> corners.tolist(), rest.tolist()
+    ([[[10, 3]]], [[0.25, 0.0]])
     """
     whole = torch.round(positions)
     return whole.long()[None], (positions - whole).float()

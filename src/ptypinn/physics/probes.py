@@ -21,7 +21,7 @@ class ZonePlate:
     """First-order focus of a Fresnel zone plate, in units of the detector."""
 
     pupil_radius: float = 0.35
-    """Outer radius of the cone of light on the detector, as a fraction of the detector's half-width."""
+    """Outer radius of the bright-field cone on the detector, as a fraction of the detector's half-width."""
     central_stop: float = 0.4
     """Diameter of the central stop over that of the zone plate."""
     defocus_waves: float = 1.0
@@ -37,7 +37,7 @@ class ZonePlate:
 
 
 def disk_probe(size: int, radius: float, photons: float = 1.0, edge: float = 1.0) -> Probe:
-    """Idealised probe: a real, symmetric disk with a soft edge.
+    """Return an idealised probe: a real, symmetric disk with a soft edge.
 
     Args:
         size: Edge of the array, pixels.
@@ -49,7 +49,7 @@ def disk_probe(size: int, radius: float, photons: float = 1.0, edge: float = 1.0
 
 
 def gaussian_probe(size: int, fwhm: float, photons: float = 1.0) -> Probe:
-    """Gaussian probe with a flat phase.
+    """Return a Gaussian probe with a flat phase.
 
     Args:
         size: Edge of the array, pixels.
@@ -61,7 +61,7 @@ def gaussian_probe(size: int, fwhm: float, photons: float = 1.0) -> Probe:
 
 
 def add_curvature(probe: Probe, radius: float, phase: float) -> Probe:
-    """A probe out of focus: the same amplitude with a quadratic phase.
+    """Add a quadratic phase to a probe: out of focus with the same amplitude.
 
     Args:
         probe: Modes, (mode, size, size).
@@ -73,9 +73,9 @@ def add_curvature(probe: Probe, radius: float, phase: float) -> Probe:
 
 
 def zone_plate_probe(size: int, optics: ZonePlate, photons: float = 1.0) -> Probe:
-    """Field of a Fresnel zone plate at the sample: an annular pupil with aberrations, Fourier transformed.
+    """Return the field of a Fresnel zone plate at the sample: an annular pupil with aberrations, Fourier transformed.
 
-    The order-sorting aperture lies so far from the focus that it acts as a second aperture on the same cone of light.
+    The order-sorting aperture lies so far from the focus that it acts as a second aperture on the same cone.
     Attwood and Sakdinawat, X-Rays and Extreme Ultraviolet Radiation (2017), chapter 10.
 
     Args:
@@ -90,7 +90,7 @@ def zone_plate_probe(size: int, optics: ZonePlate, photons: float = 1.0) -> Prob
 
 
 def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
-    """Complex pupil of a zone plate, (size, size), zero frequency at `size // 2`, over the whole detector."""
+    """Return the complex pupil of a zone plate, (size, size), zero frequency at `size // 2`, over the whole detector."""
     y, x = _axes(size)
     y, x = y / (size / 2 * optics.pupil_radius), x / (size / 2 * optics.pupil_radius)
     radius, angle = torch.hypot(y, x), torch.atan2(y, x) - optics.astigmatism_angle_rad
@@ -102,7 +102,7 @@ def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
 
 
 def defocus_to_waves(distance_m: float, wavelength_m: float, outermost_zone_m: float) -> float:
-    """Defocus at the rim of a zone plate's pupil: `lambda z / (8 dr**2)` waves, since the rim is at `q = 1/(2 dr)`.
+    """Return the defocus at the rim of a zone plate's pupil: `lambda z / (8 dr**2)` waves, since the rim is at `q = 1/(2 dr)`.
 
     Args:
         distance_m: Focus to sample, metres; positive where the sample is downstream.
@@ -113,17 +113,17 @@ def defocus_to_waves(distance_m: float, wavelength_m: float, outermost_zone_m: f
 
 
 def defocus_to_distance(waves: float, wavelength_m: float, outermost_zone_m: float) -> float:
-    """Focus to sample, metres: the inverse of `waves_of_defocus`."""
+    """Return the distance from focus to sample, metres: the inverse of `defocus_to_waves`."""
     return waves * 8 * outermost_zone_m**2 / wavelength_m
 
 
 def compute_pupil_radius(outermost_zone_m: float, pixel_size_m: float) -> float:
-    """Pupil radius on the detector as a fraction of its half-width: `q = 1/(2 dr)` over `1/(2 pixel)`."""
+    """Return the pupil radius on the detector as a fraction of its half-width: `q = 1/(2 dr)` over `1/(2 pixel)`."""
     return pixel_size_m / outermost_zone_m
 
 
 def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ...]) -> Probe:
-    """Orthogonal modes of a probe whose source has a finite size: the field and its derivatives, orthonormalised.
+    """Return orthogonal modes of a probe whose source has a finite size: the field and its derivatives, orthonormalised.
 
     A source point beside the axis shifts the probe, and a Taylor series in the shift spans the field, its first
     derivatives, its second and so on. They stay within the cone of the field on the detector.
@@ -131,14 +131,14 @@ def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ..
 
     Args:
         probe: A single mode, (1, y, x), sqrt(photons).
-        fractions: Share of the power in every mode; scaled to a sum of 1.
+        fractions: Fraction of the power in every mode; scaled to a sum of 1.
 
     Returns:
         Modes, (len(fractions), y, x), with the power of `probe` in all.
     """
     size, spectrum = probe.shape[-1], torch.fft.fft2(probe[0].to(torch.complex128), norm="ortho")
-    q, share = torch.fft.fftfreq(size, dtype=torch.float64), spectrum.abs().square()
-    y, x = (_standardised(axis.expand(size, size), share) for axis in (q[:, None], q))
+    q, weight = torch.fft.fftfreq(size, dtype=torch.float64), spectrum.abs().square()
+    y, x = (_standardised(axis.expand(size, size), weight) for axis in (q[:, None], q))
     degrees = [(total - j, j) for total in range(len(fractions)) for j in range(total + 1)][: len(fractions)]
     functions = torch.stack([(spectrum * x**i * y**j).flatten() for i, j in degrees], -1)
     orthogonal, triangle = torch.linalg.qr(functions)
@@ -148,21 +148,8 @@ def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ..
     return torch.fft.ifft2((orthogonal * scale).T.reshape(-1, size, size), norm="ortho").to(torch.complex64)
 
 
-def power_at_edge(probe: Probe, width: int = 2) -> float:
-    """Share of the power on the outermost `width` pixels of the array; much above 1e-3 the probe is cut off."""
-    intensity = probe.abs().double().square().sum(0)
-    return 1 - float(intensity[width:-width, width:-width].sum() / intensity.sum())
-
-
-def equivalent_diameter(probe: Probe) -> float:
-    """Diameter of the uniform disk with the probe's participation area `(sum I)**2 / sum I**2`, pixels."""
-    intensity = probe.abs().double().square().sum(0)
-    area = intensity.sum() ** 2 / intensity.square().sum()
-    return 2 * float((area / torch.pi).sqrt())
-
-
 def scale_to_photons(field: Tensor, photons: float) -> Probe:
-    """Give a field (y, x) or modes (mode, y, x) the wanted photons per pattern; complex64."""
+    """Scale a field (y, x) or modes (mode, y, x) to photons per pattern; complex64."""
     modes = (field if field.ndim == 3 else field[None]).to(torch.complex128)
     return (modes * (photons / probe_photons(modes)).sqrt()).to(torch.complex64)
 

@@ -39,7 +39,7 @@ def fermat_spiral(extent: Extent, step: float, generator: Generator) -> ScanPosi
     Args:
         extent: Height and width of the scanned rectangle, pixels.
         step: Square root of the area per position, pixels.
-        generator: Turns the spiral.
+        generator: Draws the angle of the spiral.
     """
     # A rectangle thinner than a step gets the positions of one that is a step wide, pressed together.
     room = np.maximum(extent, step)
@@ -80,12 +80,12 @@ SCANS: dict[str, Callable[[Extent, float, Generator], ScanPositions]] = {
 
 
 def positions_by_number(name: str, extent: Extent, number: int, generator: Generator) -> ScanPositions:
-    """Exactly `number` positions of a scan pattern over the whole extent.
+    """Return exactly `number` positions of a scan pattern over the whole extent.
 
     Args:
         name: A key of `SCANS`.
         extent: Height and width of the scanned rectangle, pixels.
-        number: How many positions.
+        number: Number of positions.
         generator: Source of randomness.
     """
     if name == "uniform":
@@ -96,7 +96,7 @@ def positions_by_number(name: str, extent: Extent, number: int, generator: Gener
 
 
 def _raster_by_number(extent: Extent, number: int) -> ScanPositions:
-    """Evenly spaced rows across the extent, whose lengths differ by one where `number` is no product."""
+    """Return evenly spaced rows across the extent, whose lengths differ by one where `number` is no product."""
     rows = round(math.sqrt(number * (extent[0] + 1) / (extent[1] + 1)))
     rows = min(max(rows, 1), number)
     row = np.arange(number) * rows // number
@@ -120,5 +120,9 @@ def _spiral_by_number(extent: Extent, number: int, generator: Generator) -> Scan
 
 
 def typical_step(extent: Extent, number: int) -> float:
-    """Square root of the area per position, pixels."""
+    """Return the square root of the area per position, pixels.
+
+    >>> typical_step((100.0, 25.0), 100)
+    5.0
+    """
     return math.sqrt(extent[0] * extent[1] / number)

@@ -8,7 +8,7 @@ from ptypinn.types import Fractions, Probe, Probes
 
 
 def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
-    """Fourier-space factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (Fourier shift theorem).
+    """Return the Fourier-space factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (Fourier shift theorem).
 
     Args:
         shifts: Displacements (y, x), pixels, (batch, 2).
@@ -23,7 +23,7 @@ def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
 def shift_probe(probe: Probe, shifts: Fractions) -> Probes:
     """Move every probe mode to each sub-pixel position.
 
-    Power is kept exactly: the ramp has unit modulus.
+    The power is conserved exactly: the ramp has unit modulus.
 
     Args:
         probe: Modes, (mode, y, x), sqrt(photons).
@@ -34,7 +34,7 @@ def shift_probe(probe: Probe, shifts: Fractions) -> Probes:
 
 
 def shift_adjoint(waves: Probes, shifts: Fractions) -> Probe:
-    """Adjoint of `shift_probe` in the probe: bring per-position waves back to the common frame and add them up.
+    """Move per-position waves back to the common frame and add them up: the adjoint of `shift_probe` in the probe.
 
     Args:
         waves: One set of modes per position, (batch, mode, y, x).

@@ -2,7 +2,7 @@
 
 Training merges a window of patches with `stitch`; inference streams a whole scan through `align` and
 `patches.add_patches` onto running sums and calls `normalise` once. Numerator and denominator use the same weights,
-so a constant object stitches to the constant wherever any light falls, edges included.
+so a constant object stitches to the constant on every illuminated pixel, edges included.
 """
 
 import torch
@@ -16,8 +16,8 @@ from ptypinn.types import Canvases, Corners, Patches, Probes
 Weights = Float[Tensor, "window batch y x"]
 WeightSums = Float[Tensor, "window height width"]
 
-DARK = 1e-9
-"""Share of the strongest weight below which a canvas pixel counts as uncovered."""
+MIN_COVERAGE = 1e-9
+"""Fraction of the largest weight below which a canvas pixel counts as uncovered."""
 
 
 def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
@@ -43,11 +43,11 @@ def shift_patches(patches: Patches, fractions: Float[Tensor, "position 2"] | Non
 def stitch(
     patches: Patches, weights: Weights, corners: Corners, height: int, width: int
 ) -> tuple[Canvases, WeightSums]:
-    """Weighted sums of aligned patches on canvases; `normalise` turns them into objects.
+    """Return the weighted sums of aligned patches on canvases; `normalise` turns them into objects.
 
     Args:
         patches: Object patches aligned to the canvas, (window, batch, y, x), dimensionless transmission.
-        weights: Non-negative trust in every patch pixel, photons, (window, batch, y, x).
+        weights: Non-negative weight of every patch pixel, photons, (window, batch, y, x).
         corners: Integer (y, x) of each patch's pixel (0, 0), (window, batch, 2).
         height: Canvas height, pixels.
         width: Canvas width, pixels.
@@ -59,17 +59,17 @@ def stitch(
 
 
 def weighted_mean(weighted: Canvases, weights: WeightSums, fill: complex = 1.0) -> Canvases:
-    """Weighted mean object; uncovered pixels hold `fill` (vacuum).
+    """Return the weighted mean object; uncovered pixels hold `fill` (vacuum).
 
     Args:
         weighted: Sum of weight times patch, (window, height, width).
         weights: Sum of weights, (window, height, width).
         fill: Transmission of pixels that no patch covers.
     """
-    lit = coverage_mask(weights)
-    return torch.where(lit, weighted / torch.where(lit, weights, 1.0), torch.full_like(weighted, fill))
+    covered = coverage_mask(weights)
+    return torch.where(covered, weighted / torch.where(covered, weights, 1.0), torch.full_like(weighted, fill))
 
 
 def coverage_mask(weights: WeightSums) -> Bool[Tensor, "window height width"]:
-    """Canvas pixels that carry weight: more than `DARK` times the window's strongest."""
-    return weights > DARK * weights.amax((1, 2), keepdim=True)
+    """Return the canvas pixels that carry weight: more than `MIN_COVERAGE` times the window's strongest."""
+    return weights > MIN_COVERAGE * weights.amax((1, 2), keepdim=True)

@@ -45,7 +45,7 @@ ADVICE = {
     "mask": "mask those pixels in the scan file; `ptypinn info` shows them",
     "transmitted amplitude": "sum counts and predicted counts over the good pixels on both sides",
     "probe": "give the photons per pattern with `--photons`, or the probe as it was measured",
-    "training probe": "reconstruct with `--probe-from scan`, or train with a probe in sqrt(photons)",
+    "training probe": "reconstruct with `--probe-source scan`, or train with a probe in sqrt(photons)",
     "grouping": "look at the positions: a few patterns may be drawn far more often than others",
     "input normalisation": "train again; do not normalise patterns by hand",
     "intensity scaler": "load the model file as the training wrote it, or train again",

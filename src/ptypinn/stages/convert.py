@@ -9,6 +9,7 @@ from typing import cast
 
 import h5py
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import FormatName, LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -127,7 +128,7 @@ def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
 def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
     """What other programs expect in a file of the format, and neither the source nor an option tells."""
     known = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
-    return [f"{WORDS[field]}, which --{field} tells" for field in FORMATS[name].wants if field not in known]
+    return [f"{WORDS[field]}, which {option_name(field)} supplies" for field in FORMATS[name].wants if field not in known]
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:

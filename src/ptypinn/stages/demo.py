@@ -10,12 +10,12 @@ from ptypinn.config.simulate import DemoConfig, SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress
-from ptypinn.runs.snapshots import SnapshotCallback
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult, find_probe
@@ -41,7 +42,6 @@ from ptypinn.training.model_card import FinetuneOutcome, make_finetuned_card
 from ptypinn.training.self_supervision import PatternSplit, SelfSupervision, split_patterns
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, map_callback, silent
-from ptypinn.runs.snapshots import SnapshotCallback
 
 WEIGHTS = "weights.safetensors"
 """File of the weights inside the run folder."""
@@ -95,7 +95,8 @@ def finetune(
         scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
         options = UnrolledOptions(refine_probe=False, loss=config.loss)
         supervision = SelfSupervision(scan, options, parts, config.held_out_period, pick_device(config.device))
-        identity, epoch_watch = _identify(scan, parts, network), map_callback(watch, partial(_reconstruction, scan, parts))
+        identity = _identify(scan, parts, network)
+        epoch_watch = map_callback(watch, partial(_reconstruction, scan, parts))
         task = FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
         trainer = _trainer(config, folder, progress or silent)
         trainer.fit(task, list(range(rounds)), ckpt_path=checkpoint, weights_only=True)

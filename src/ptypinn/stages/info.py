@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from ptypinn.config.load import InfoConfig
 from ptypinn.data.canvas import canvas_frame
@@ -15,16 +14,15 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.optics import NAMES
-from ptypinn.physics.optics import mode_photons
-from ptypinn.physics.probes import equivalent_diameter, power_at_edge
+from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
 DEFAULTS = InfoConfig()
 LENGTHS = "lengths in metres; they are in pixels meanwhile"
 MISSING = {
     "probe": ("--probe", "a start for the probe; no solver runs without one"),
-    "energy_eV": ("--energy_eV", LENGTHS),
-    "detector_distance_m": ("--detector_distance_m", LENGTHS),
-    "detector_pixel_m": ("--detector_pixel_m", LENGTHS),
+    "energy_eV": ("--energy-eV", LENGTHS),
+    "detector_distance_m": ("--detector-distance-m", LENGTHS),
+    "detector_pixel_m": ("--detector-pixel-m", LENGTHS),
 }
 NUMBERS = ("energy_eV", "wavelength_m", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
 SATURATED_PEAK = 50
@@ -164,16 +162,15 @@ def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
         scan: The scan.
         config: How to look.
     """
-    probe = None if scan.probe is None else torch.from_numpy(scan.probe)
     return ScanInfo(
         scan=scan,
         patterns=survey_patterns(scan, config.batch_size),
         positions=survey_positions(scan.positions_px),
         canvas_shape=canvas_frame(scan)[1],
         shadow=measure_shadow(scan),
-        probe_diameter_px=None if probe is None else equivalent_diameter(probe),
+        probe_diameter_px=None if scan.probe is None else equivalent_diameter(scan.probe),
     )
 
 
 def _edge_power(scan: ScanData) -> float:
-    return 0.0 if scan.probe is None else power_at_edge(torch.from_numpy(scan.probe))
+    return 0.0 if scan.probe is None else power_at_edge(scan.probe)

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn._version import __version__
+from ptypinn.config.checks import option_name
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
@@ -19,9 +20,9 @@ from ptypinn.data.grouping import split_parts
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.registry import build_network, complete_hyperparameters, list_options
 from ptypinn.models.model_file import PatchModel, PatchModelHeader
 from ptypinn.models.patch_predictor import PatchPredictor
+from ptypinn.models.registry import build_network, complete_hyperparameters, list_options
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.scale import IntensityScaler, compute_input_scale
 from ptypinn.scale_audit.training_ledger import build_training_ledger, compute_gauge
@@ -109,12 +110,12 @@ def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
     for name in ("width", "inputs"):
         value = getattr(config, name)
         if name in options:
-            raise InputError("--model-options", name, repr(options[name]), f"--{name}, an option of its own")
+            raise InputError("--model-options", name, repr(options[name]), f"{option_name(name)}, an option of its own")
         if name in declared:
             options[name] = value
         elif value != getattr(TrainConfig, name):
             expected = f"options of the network {config.model}: {', '.join(sorted(declared)) or 'it has none'}"
-            raise InputError(f"--{name}", "", repr(value), expected)
+            raise InputError(option_name(name), "", repr(value), expected)
     return complete_hyperparameters(config.model, scan.size, config.gridsize, options)
 
 

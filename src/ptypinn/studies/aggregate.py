@@ -114,7 +114,7 @@ def summarise_run(run: RunRecord, name: str) -> dict[str, Any]:
         "scenario": _scenario(metadata),
         "model": text(_parameter(metadata, "model")),
         "gridsize": count(_parameter(metadata, "gridsize")),
-        "photons": number(_parameter(metadata, "nphotons")),
+        "photons": number(_parameter(metadata, "photons", "nphotons")),
         **{key: number(metrics.get(key)) for key in FIGURES},
         "unseen": _fields(_part(metadata, "unseen"), UNSEEN),
         **measure_bias(comparison),
@@ -195,12 +195,14 @@ def _scenario(metadata: Mapping[str, Any]) -> str:
     return text(name) or text(metadata.get("stage")) or "run"
 
 
-def _parameter(metadata: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a parameter of the run, which may be recorded with its origin."""
+def _parameter(metadata: Mapping[str, Any], *names: str) -> Any:
+    """Return the value of a parameter of the run, with or without its origin; the first of the names that is recorded."""
     for part in ("parameters", "config"):
-        if name in (values := _part(metadata, part)):
-            value = values[name]
-            return value.get("value") if isinstance(value, Mapping) else value
+        values = _part(metadata, part)
+        for name in names:
+            if name in values:
+                value = values[name]
+                return value.get("value") if isinstance(value, Mapping) else value
     return None
 
 

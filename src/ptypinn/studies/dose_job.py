@@ -19,7 +19,7 @@ from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
 from ptypinn.studies.scenario import Scenario, resolve_scenario
-from ptypinn.studies.sim_lines import MODEL, configure_simulation
+from ptypinn.studies.sim_lines import MODEL, plan_study
 
 Arm = Literal["scaled", "held"]
 REFINE = "refine"
@@ -84,7 +84,7 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
         Metrics, the photons counted and stated, and the shot-noise limit of the complex error.
     """
     scenario = configure_scenario(job)
-    truth = simulate(configure_simulation(scenario, folder))
+    truth = simulate(plan_study(scenario).write_probe(folder))
     scan = truth.replace(probe=(truth.require_probe() * job.stated_factor).astype(np.complex64))
     recon = solve_scan(scan, scenario, job, folder)
     metrics = evaluate(recon, scan, config=EVALUATION).metrics

@@ -26,7 +26,7 @@ from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
-from ptypinn.stages.simulate import prepare_probe, simulate
+from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import BUNDLE, train
 from ptypinn.studies.metadata import build_metadata
 from ptypinn.studies.scenario import MAX_PHOTONS, Scenario, resolve_scenario, write_probe_file
@@ -40,6 +40,25 @@ from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress
 
 SCAN, MODEL, PROBE = "scan.h5", "model", "probe.npy"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A scenario and its simulation, checked before anything is written."""
+
+    scenario: Scenario
+    """Parameters with their origins."""
+    simulation: SimulateConfig
+    """The simulation, with the photons of its probe."""
+    masked_probe: Probe | None
+    """The probe with one photon, where it is masked."""
+
+    def write_probe(self, folder: Path) -> SimulateConfig:
+        """Write the masked probe, where there is one, and return the simulation that reads it."""
+        if self.masked_probe is None:
+            return self.simulation
+        folder.mkdir(parents=True, exist_ok=True)
+        return write_probe_file(self.simulation, folder / PROBE, self.masked_probe.numpy())
 
 
 @dataclass(frozen=True)
@@ -65,112 +84,91 @@ class ScenarioRun:
 
 
 def sim_lines(
-    config: SimLinesConfig | None = None,
+    config: SimLinesConfig | StudyPlan | None = None,
     *,
     output_dir: str | Path,
     progress: Progress | None = None,
     overwrite: bool = False,
-    origins: Mapping[str, str] | None = None,
 ) -> ScenarioRun:
     """Run one scenario from simulation to diagnosis.
 
     Steps that an earlier run finished from the same parameters are reused, and an interrupted training is resumed.
 
     Args:
-        config: The scenario, and its departures from the profile.
+        config: The scenario, and its departures from the profile; or its plan, which then is not repeated.
         output_dir: Folder for the scan (`scan.h5`), the training (`model`) and the reconstruction.
         progress: Called after every step.
         overwrite: Reuse nothing of an earlier run.
-        origins: Origin of each override, for the record.
 
     Raises:
         InputError: Where parameters contradict each other, or the probe's file cannot be used.
     """
-    config, folder = config or SimLinesConfig(), Path(output_dir)
-    scenario = resolve_scenario(config, origins)
-    steps = StepCache(folder, afresh=overwrite)
-    with cpu_threads(config.threads):
-        scan, digest = _simulated(scenario, steps, folder, progress)
-        model, digest = _trained(scenario, scan, steps, digest, folder / MODEL, progress)
-        recon = _reconstructed(scenario, scan, model, steps, digest, folder, progress)
+    folder = Path(output_dir)
+    plan = config if isinstance(config, StudyPlan) else plan_study(resolve_scenario(config or SimLinesConfig()))
+    scenario, steps = plan.scenario, StepCache(folder, ignore_records=overwrite)
+    with cpu_threads(scenario.train.threads):
+        scan, digest = _simulate_once(plan, steps, folder, progress)
+        model, digest = _train_once(scenario, scan, steps, digest, folder / MODEL, progress)
+        recon = _reconstruct_once(scenario, scan, model, steps, digest, folder, progress)
         evaluation, diagnosis = evaluate(recon, scan), diagnose(recon, scan)
     metadata = build_metadata(scenario, scan, model, recon, evaluation, diagnosis, steps.steps)
     return ScenarioRun(scenario, scan, model, recon, evaluation, diagnosis, metadata, steps.steps)
 
 
-def configure_simulation(scenario: Scenario, folder: Path) -> SimulateConfig:
-    """Configure the simulation whose patterns carry `photons` behind the object on average.
+def plan_study(scenario: Scenario) -> StudyPlan:
+    """Determine the simulation whose patterns have `photons` behind the object on average.
 
-    Photons behind the object and through vacuum differ by the object's mean square amplitude under the probe,
-    which is known before any pattern is drawn.
-
-    Args:
-        scenario: The scenario.
-        folder: Where a probe that is masked is written.
-    """
-    config, masked = _simulation(scenario)
-    if masked is None:
-        return config
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_probe_file(config, folder / PROBE, masked)
-
-
-def check_scenario(scenario: Scenario) -> None:
-    """Check the parameters of a study before it writes anything.
+    Photons behind the object and through vacuum differ by the object's mean square amplitude under the probe, which
+    object, positions and probe determine before any pattern is drawn.
 
     Raises:
         InputError: Where the probe's file, its mask, the photons or the device cannot be used.
     """
     pick_device(scenario.train.device)
-    _simulation(scenario)
-
-
-def _simulation(scenario: Scenario) -> tuple[SimulateConfig, np.ndarray | None]:
-    """Return the simulation, and its probe with one photon where it is masked."""
-    config, masked = scenario.simulate, None
-    probe = prepare_probe(config)
-    if diameter := scenario.value("probe_mask"):
-        probe = _masked(probe, diameter)
-        masked = probe.numpy()
+    config, diameter = scenario.simulate, scenario.value("probe_mask")
+    probe = draw_probe(config)
+    if diameter:
+        probe = _mask_probe(probe, diameter)
     truth, positions = draw_object(config).numpy(), draw_positions(config, probe)[0].numpy()
     illumination = compute_illumination_at(positions, probe.numpy(), (truth.shape[0], truth.shape[1]))
     transmitted = float((illumination * np.abs(truth).astype(np.float64) ** 2).sum()) / len(positions)
-    photons = scenario.value("photons") * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
+    requested = scenario.value("photons")
+    photons = requested * scenario.value("probe_scale") ** 2 / transmitted if transmitted else math.inf
     if not 0 < photons <= MAX_PHOTONS:
-        requested = f"{scenario.value('photons'):g}, which takes {photons:.3g} through vacuum"
-        raise InputError("--photons", "", requested, f"at most {MAX_PHOTONS:g} through vacuum")
-    return replace(config, photons=photons), masked
+        actual = f"{requested:g}, which takes {photons:.3g} through vacuum"
+        raise InputError("--photons", "", actual, f"at most {MAX_PHOTONS:g} through vacuum")
+    return StudyPlan(scenario, replace(config, photons=photons), probe if diameter else None)
 
 
-def _masked(probe: Probe, diameter_px: float) -> Probe:
+def _mask_probe(probe: Probe, diameter_px: float) -> Probe:
     """Mask a probe by a soft circular support and normalise it to one photon."""
     support = disk_probe(probe.shape[-1], diameter_px / 2).abs()
-    cut = probe * (support / support.max())
-    if not 0 < float(probe_photons(cut)) < math.inf:
+    masked = probe * (support / support.max())
+    if not 0 < float(probe_photons(masked)) < math.inf:
         raise InputError("--probe-mask", "", str(diameter_px), "a support that the probe passes")
-    return (cut / probe_photons(cut).sqrt()).to(torch.complex64)
+    return (masked / probe_photons(masked).sqrt()).to(torch.complex64)
 
 
-def _simulated(scenario: Scenario, steps: StepCache, folder: Path, progress: Progress | None) -> tuple[ScanData, str]:
+def _simulate_once(plan: StudyPlan, steps: StepCache, folder: Path, progress: Progress | None) -> tuple[ScanData, str]:
+    scenario, path = plan.scenario, folder / SCAN
     own = {name: scenario.value(name) for name in ("photons", "probe_mask", "probe_scale")}
     content = {**asdict(scenario.simulate), "probe_file": (scenario.probe_file or {}).get("sha256")}
-    digest, path = hash_values(content, own), folder / SCAN
+    digest = hash_values(content, own)
 
     def make(_: bool) -> None:
-        config = configure_simulation(scenario, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save(simulate(config, progress=progress), path)
+        save(simulate(plan.write_probe(folder), progress=progress), path)
 
     steps.run_once("simulate", digest, path, make)
     return load(path), digest
 
 
-def _trained(
-    scenario: Scenario, scan: ScanData, steps: StepCache, before: str, folder: Path, progress: Progress | None
+def _train_once(
+    scenario: Scenario, scan: ScanData, steps: StepCache, input_digest: str, folder: Path, progress: Progress | None
 ) -> tuple[Path, str]:
-    digest, path = hash_values(before, _without_machine(scenario.train)), folder / BUNDLE
+    digest, path = hash_values(input_digest, _without_machine(scenario.train)), folder / BUNDLE
 
-    def afresh() -> None:
+    def remove_old_files() -> None:
         # Files of earlier parameters are removed before these are recorded as started: see `make`.
         for name in (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}", CURVE, BUNDLE):
             (folder / name).unlink(missing_ok=True)
@@ -185,23 +183,23 @@ def _trained(
                 if not error.source.endswith(".ckpt"):
                     raise
                 warnings.warn(f"the training starts anew: {error}", stacklevel=2)
-        train(scan, scenario.train, output_dir=folder, progress=_after(afresh, progress))
+        train(scan, scenario.train, output_dir=folder, progress=_call_at_start(remove_old_files, progress))
 
     with rename_errors(TRAIN):
         step = steps.run_once("train", digest, path, make)
     return path, hash_values(digest, step.sha256)
 
 
-def _reconstructed(
+def _reconstruct_once(
     scenario: Scenario,
     scan: ScanData,
     model: Path,
     steps: StepCache,
-    before: str,
+    input_digest: str,
     folder: Path,
     progress: Progress | None,
 ) -> Reconstruction:
-    digest, path = hash_values(before, _without_machine(scenario.reconstruct)), folder / RECONSTRUCTION
+    digest, path = hash_values(input_digest, _without_machine(scenario.reconstruct)), folder / RECONSTRUCTION
 
     def make(_: bool) -> None:
         reconstruct(scan, model, scenario.reconstruct, progress=progress).save(path)
@@ -211,7 +209,7 @@ def _reconstructed(
     return Reconstruction.load(path)
 
 
-def _after(start: Callable[[], None], progress: Progress | None) -> Progress:
+def _call_at_start(start: Callable[[], None], progress: Progress | None) -> Progress:
     """Wrap a progress so that it calls `start` once, when work begins: bad input raises before that."""
     started = False
 

@@ -48,12 +48,12 @@ class StepCache:
 
     Args:
         folder: The run folder.
-        afresh: Ignore the records of an earlier run.
+        ignore_records: Ignore the records of an earlier run.
     """
 
-    def __init__(self, folder: Path, afresh: bool = False) -> None:
+    def __init__(self, folder: Path, ignore_records: bool = False) -> None:
         self._path = folder / STEPS
-        self._earlier = {} if afresh else _read(self._path)
+        self._earlier = {} if ignore_records else _read(self._path)
         self.steps: dict[str, Step] = {}
 
     def run_once(self, name: str, digest: str, product: Path, make: Callable[[bool], Any]) -> Step:

@@ -67,7 +67,7 @@ class FinetuneModule(EMAModule):
         correction = apply_network(self.network, features.maps, state.rounds)
         self._state, score = self.supervision.score_correction(state, features, correction.detach())
         if not np.isfinite(score.loss):
-            where, expected = f"epoch {self.current_epoch}, round {index}", "a finite loss; try a lower --learning_rate"
+            where, expected = f"epoch {self.current_epoch}, round {index}", "a finite loss; try a lower --learning-rate"
             raise InputError("fine-tuning", where, f"a loss of {score.loss}", expected)
         if self._watch is not None and index == self.rounds - 1:
             self._watch(partial(self.supervision.solution, self._state))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ptypinn.config.checks import option_name
+from ptypinn.config.checks import format_option
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.data.scan import ScanData
@@ -134,7 +134,7 @@ def retrain_command(config: PretrainConfig, folder: str) -> str:
     for field in fields(config):
         value = getattr(config, field.name)
         if value != field.default and field.name not in RUNTIME_OPTIONS | {"init_weights"}:
-            words.append(f"{option_name(field.name)} {_word(value)}")
+            words.append(format_option(field.name, value))
     return " ".join(words)
 
 

@@ -59,7 +59,7 @@ class PatchNetworkModule(lightning.LightningModule):
                 "training",
                 f"epoch {self.current_epoch}, batch {index}",
                 f"a loss of {total.item()}",
-                "a finite loss; try a lower --learning_rate or --gradient_clip, or --precision 32",
+                "a finite loss; try a lower --learning-rate or --gradient-clip, or --precision 32",
             )
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["counts"]))
         return total

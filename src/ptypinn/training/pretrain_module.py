@@ -86,7 +86,7 @@ class PretrainModule(EMAModule):
         gain = compute_gain(self(batch), batch, self.config.detail_weight)
         loss = torch.where(gain < 1, gain, 1 + torch.log(gain)).mean()  # a diverged case does not outweigh the others
         if not torch.isfinite(loss):
-            where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning_rate"
+            where, expected = f"epoch {self.current_epoch}, batch {index}", "a finite loss; try a lower --learning-rate"
             raise InputError("pretraining", where, f"a loss of {loss.item()}", expected)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["maps"]))
         return loss

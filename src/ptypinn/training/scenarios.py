@@ -14,8 +14,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.data.simulation import draw_probe, simulate_scan
 from ptypinn.physics.objects import NATURAL_IMAGES
-from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.probes import equivalent_diameter
+from ptypinn.physics.optics import equivalent_diameter, probe_photons
 
 SIZES = {48: 128, 64: 144, 96: 160}
 """Edge of the canvas for every edge of the patterns, pixels."""

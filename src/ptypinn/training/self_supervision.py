@@ -101,7 +101,9 @@ class SelfSupervision:
         """Run the physical passes of a round and compute the network's input."""
         return self._problem.solver.data_steps(state)
 
-    def score_correction(self, state: Iterate, features: CanvasFeatures, correction: Maps) -> tuple[Iterate, HeldOutScore]:
+    def score_correction(
+        self, state: Iterate, features: CanvasFeatures, correction: Maps
+    ) -> tuple[Iterate, HeldOutScore]:
         """Apply a correction and score it on the held-out pixels.
 
         Args:

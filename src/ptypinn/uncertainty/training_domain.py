@@ -12,8 +12,7 @@ from jaxtyping import Complex
 
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
-from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.probes import equivalent_diameter
+from ptypinn.physics.optics import equivalent_diameter, probe_photons
 
 TOLERANCE = 0.05
 """A scan beyond a range by less than this fraction of its ends counts as inside."""

@@ -108,10 +108,10 @@ def test_patterns_of_ptychonn_need_a_domain_and_a_unit(by_hand, scene, tmp_path)
     path = tmp_path / "scan.npz"
     by_hand.ptychonn(path, scene)
     assert detect_format(path) == "ptychonn"
-    for options, flag in (({}, "--domain"), ({"domain": "counts"}, "--positions_unit")):
+    for options, flag in (({}, "--domain"), ({"domain": "counts"}, "--positions-unit")):
         with pytest.raises(InputError, match=flag):
             load(path, LoadConfig(**options))
-    with pytest.raises(InputError, match="--pixel_size_m"):
+    with pytest.raises(InputError, match="--pixel-size-m"):
         load(path, LoadConfig(domain="counts", positions_unit="um"))
     scan = load(path, LoadConfig(domain="counts", positions_unit="um", pixel_size_m=by_hand.PIXEL_M))
     np.testing.assert_array_equal(scan.counts, scene.counts)
@@ -122,7 +122,7 @@ def test_a_raster_of_ptychonn_needs_its_step(by_hand, scene, tmp_path):
     path = tmp_path / "scan.npz"
     np.savez(path, np.stack([scene.counts[:6].reshape(2, 3, by_hand.N, by_hand.N)])[0])
     assert detect_format(path) == "ptychonn"
-    with pytest.raises(InputError, match="--scan_step_m"):
+    with pytest.raises(InputError, match="--scan-step-m"):
         load(path, LoadConfig(domain="counts"))
     scan = load(path, LoadConfig(domain="counts", scan_step_m=3e-8, pixel_size_m=1e-8))
     np.testing.assert_array_equal(scan.counts, scene.counts[:6])

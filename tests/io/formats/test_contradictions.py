@@ -41,8 +41,8 @@ def assert_one_line(path, message, reader=load, **options):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("meta/energy", None, r"meta/energy: found nothing here, .*--energy_eV"),
-        ("meta/distance", None, r"--detector_distance_m"),
+        ("meta/energy", None, r"meta/energy: found nothing here, .*--energy-eV"),
+        ("meta/distance", None, r"--detector-distance-m"),
         ("meta/psize", np.array([1e-5, 2e-5]), r"meta/psize: .*square pixels"),
         ("meta/energy", -1.0, r"meta/energy: found -1000.0, expected a positive"),
         ("meta/energy", np.bytes_("seven"), r"meta/energy"),
@@ -89,8 +89,8 @@ def test_weights_of_zero_hide_a_pixel_and_none_hide_nothing(by_hand, scene, tmp_
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        (f"{BEAM}/energy", None, r"beam_1/energy: found nothing here, .*--energy_eV"),
-        (f"{DETECTOR}/distance", None, r"--detector_distance_m"),
+        (f"{BEAM}/energy", None, r"beam_1/energy: found nothing here, .*--energy-eV"),
+        (f"{DETECTOR}/distance", None, r"--detector-distance-m"),
         (f"{DETECTOR}/y_pixel_size", 2.0, r"square detector pixels"),
         (f"{DETECTOR}/translation", np.zeros((7, 2)), r"x, y, z"),
         (f"{DETECTOR}/pixel_mask", np.zeros((2, 2)), r"the detector's"),
@@ -130,7 +130,7 @@ def test_ptyr(by_hand, scene, tmp_path, name, value, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("probe_position_indexes", np.zeros(7, int) + 10, r"--patterns_file"),
+        ("probe_position_indexes", np.zeros(7, int) + 10, r"--patterns-file"),
         ("object", np.ones((3, 40, 40), complex), r"center_y_m: found nothing here"),
         ("probe", np.ones((1, 2, 16, 14), complex), r"probe: .*square modes"),
         ("probe_position_x_m", np.zeros(3), r"3 values for 7 of y"),
@@ -194,7 +194,7 @@ def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):
 @pytest.mark.parametrize("kind", ["hdf5", "npz"])
 def test_patterns_without_their_product(by_hand, scene, tmp_path, kind):
     getattr(by_hand, f"patterns_{kind}")(tmp_path / f"d.{kind}", scene)
-    assert_one_line(tmp_path / f"d.{kind}", r"patterns alone go with a product, by --patterns_file")
+    assert_one_line(tmp_path / f"d.{kind}", r"patterns alone go with a product, by --patterns-file")
 
 
 def test_two_objects_in_one_archive(by_hand, scene, tmp_path):

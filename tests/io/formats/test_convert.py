@@ -77,7 +77,7 @@ def test_optics_of_a_reconstruction_are_kept_or_given(make_recon, tmp_path):
         assert file.attrs["detector_object_distance_m"] == 2 / 3
     bare = file_of(make_recon(provenance={}), tmp_path, "native")
     done = convert(bare, tmp_path / "q.h5", "ptychodus", LoadConfig(energy_eV=7000.0))
-    assert "detector distance, which --detector_distance_m tells" in done.lost
+    assert "detector distance, which --detector-distance-m supplies" in done.lost
     assert not any("energy" in lost for lost in done.lost)
     with h5py.File(done.path) as file:
         assert file.attrs["photon_energy_eV"] == 7000.0
@@ -149,7 +149,7 @@ def test_nothing_is_overwritten_unless_asked_and_nothing_is_half_written(make_sc
     assert (tmp_path / "b.cxi").read_text() == "precious"
     assert detect_format(convert(path, tmp_path / "b.cxi", overwrite=True).path) == "cxi"
     with pytest.raises(
-        InputError, match=r"energy: found none, expected one, which PtyPy data files need: --energy_eV and"
+        InputError, match=r"energy: found none, expected one, which PtyPy data files need: --energy-eV and"
     ):
         convert(file_of(make_scan(energy_eV=None, pixel_size_m=None), tmp_path, "npz"), tmp_path / "c.ptyd")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.cxi", "source.h5", "source.npz"]

@@ -208,7 +208,7 @@ def test_a_true_object_on_smaller_pixels_is_left_out_and_that_is_told(tmp_path):
     done = convert(path, tmp_path / "cut.h5", config=LoadConfig(crop_px=16))
     assert any("the true object" in lost for lost in done.lost)
     assert load(path, LoadConfig(crop_px=32)).truth is not None
-    with pytest.raises(InputError, match="--truth: found object together with --crop_px"):
+    with pytest.raises(InputError, match="--truth: found object together with --crop-px"):
         LoadConfig(truth="object", crop_px=16)
 
 

@@ -122,11 +122,11 @@ def test_pixels_are_used_where_the_geometry_is_not_known(tmp_path, experiment):
 @pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
-        ({}, {"positions_file": ""}, "positions: found none.*--positions_file"),
-        ({"detector_distance": (0.0, "m")}, {}, "positions: found lengths in um.*--detector_distance_m"),
+        ({}, {"positions_file": ""}, "positions: found none.*--positions-file"),
+        ({"detector_distance": (0.0, "m")}, {}, "positions: found lengths in um.*--detector-distance-m"),
         ({"x_pixel_size": (55e-6, "m")}, {}, "x_pixel_size: found pixels of"),
         ({"x_pixel_size": (3.0, "furlong")}, {}, "@units: found 'furlong'"),
-        ({"beam_center_x": (1.0, "")}, {}, "--crop_px: found 16 pixels around"),
+        ({"beam_center_x": (1.0, "")}, {}, "--crop-px: found 16 pixels around"),
         ({"bit_depth_image": (99, "")}, {}, "bit_depth_image: found 99"),
         ({"detectorSpecific/pixel_mask": (np.zeros((3, 3)), "")}, {}, "pixel_mask"),
     ],
@@ -157,7 +157,7 @@ def test_data_files_outside_the_folder_need_an_option(tmp_path, experiment, tabl
         with h5py.File(path, "r+") as file:
             del file["entry/data/data_000001"]
             file["entry/data/data_000001"] = h5py.ExternalLink(target, "/entry/data/data")
-    with pytest.raises(InputError, match=r"outside the folder of the file, expected files in it, or --allow_external"):
+    with pytest.raises(InputError, match=r"outside the folder of the file, expected files in it, or --allow-external"):
         load(path, options(table))
     scan = load(path, options(table, allow_external=True))
     np.testing.assert_array_equal(scan.counts[:], np.rint(experiment.counts))

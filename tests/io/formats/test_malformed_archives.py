@@ -24,7 +24,7 @@ from ptypinn.io.load_save import load
 N, M = 16, 6
 NPZ = {"diffraction": np.full((M, N, N), 5, np.uint16), "positions_px": np.arange(2.0 * M).reshape(M, 2)}
 MATLAB = {"dp": np.full((N, N, 2, 3), 5.0), "ADU": 1.0}
-STEM_OPTIONS = ("--scan_step_m=1e-10", "--pixel_size_m=1e-11", "--detector_gain=1")
+STEM_OPTIONS = ("--scan-step-m=1e-10", "--pixel-size-m=1e-11", "--detector-gain=1")
 
 
 class Trap:

@@ -33,7 +33,7 @@ CXI = {
 }
 STEM = {"cube": np.full((2, 3, N, N), 5, np.uint16)}
 MATLAB = {"dp": np.full((3, 2, N, N), 5.0), "ADU": 1.0}
-STEM_OPTIONS = ("--scan_step_m=1e-10", "--pixel_size_m=1e-11")
+STEM_OPTIONS = ("--scan-step-m=1e-10", "--pixel-size-m=1e-11")
 
 
 def write(path, entries):
@@ -91,7 +91,7 @@ CASES = {
     "no counts at all": (PTYLAB, {"ptychogram": h5py.Empty("u2")}, "ptychogram"),
     "references for positions": (PTYLAB, {"encoder": references}, "encoder"),
     "too few positions": (PTYLAB, {"encoder": PTYLAB["encoder"][:-1]}, "positions: .*6 patterns"),
-    "positions in kilometres": (PTYLAB, {"encoder": PTYLAB["encoder"] * 1e12}, "--max_canvas_pixels"),
+    "positions in kilometres": (PTYLAB, {"encoder": PTYLAB["encoder"] * 1e12}, "--max-canvas-pixels"),
     "positions that are not numbers": (PTYLAB, {"encoder": PTYLAB["encoder"] * np.nan}, "not finite"),
     "several distances": (PTYLAB, {"zo": np.array([1.0, 2.0])}, "zo: .*one number"),
     "an infinite distance": (PTYLAB, {"zo": np.inf}, "zo: found inf"),
@@ -99,13 +99,13 @@ CASES = {
     "negative counts": (PTYLAB, {"ptychogram": with_value(-1)}, r"-1.0 at pattern 2, pixel \(3, 4\)"),
     "infinite counts": (PTYLAB, {"ptychogram": with_value(np.inf)}, r"inf at pattern 2"),
     "absurdly many patterns": (PTYLAB, {"ptychogram": declared((10**9, N, N))}, "positions: .*patterns"),
-    "absurdly wide patterns": (PTYLAB, {"ptychogram": declared((M, 10**6, 10**6), "u2", (1, 64, 64))}, "--crop_px"),
+    "absurdly wide patterns": (PTYLAB, {"ptychogram": declared((M, 10**6, 10**6), "u2", (1, 64, 64))}, "--crop-px"),
     "absurdly many positions": (PTYLAB, {"encoder": declared((10**10, 2))}, "declared in 0 bytes"),
     "absurd chunks": (PTYLAB, {"ptychogram": declared((M, N, N), "u2", None)}, "chunks of"),
     "a deflate bomb in a chunk": (PTYLAB, {"ptychogram": deflated_beyond_its_chunk}, "decompresses to more"),
     "chunks that are not compressed": (PTYLAB, {"ptychogram": unknown_filter}, "damaged"),
     "soft links in a circle": (PTYLAB, {"encoder": soft_circle}, "encoder: found no such dataset"),
-    "no energy": (CXI, {"entry_1/instrument_1/source_1/energy": None}, "--energy_eV"),
+    "no energy": (CXI, {"entry_1/instrument_1/source_1/energy": None}, "--energy-eV"),
     "negative energy": (CXI, {"entry_1/instrument_1/source_1/energy": -1.0}, "energy: found -"),
     "records for directions": (CXI, {f"{DETECTOR}/basis_vectors": np.zeros(3, "f4,i4")}, "damaged"),
     "a mask of another size": (CXI, {f"{DETECTOR}/mask": np.zeros((N, 2 * N), np.uint32)}, "mask"),
@@ -117,9 +117,9 @@ CASES = {
     "a raster of five axes": (STEM, {"cube": np.ones((1, 2, 3, N, N))}, "no format"),
     "a raster of text": (STEM, {"cube": lambda f, n: f.create_dataset(n, (2, 3, N, N), "S4")}, "no format"),
     "an absurd raster": (STEM, {"cube": declared((10**6, 10**6, N, N), "u2", (1, 1, N, N))}, "raster|memory"),
-    "no electrons per unit": (STEM, {"cube": np.ones((2, 3, N, N), np.float32)}, "--detector_gain"),
-    "odd patterns": (STEM, {"cube": np.ones((2, 3, N - 1, N - 1), np.uint16)}, "--crop_px"),
-    "an infinite gain": (MATLAB, {"ADU": np.inf}, "--detector_gain"),
+    "no electrons per unit": (STEM, {"cube": np.ones((2, 3, N, N), np.float32)}, "--detector-gain"),
+    "odd patterns": (STEM, {"cube": np.ones((2, 3, N - 1, N - 1), np.uint16)}, "--crop-px"),
+    "an infinite gain": (MATLAB, {"ADU": np.inf}, "--detector-gain"),
     "no gain at all": (MATLAB, {"ADU": 0.0}, "ADU: found 0, expected a positive number"),
     "patterns of two axes": (MATLAB, {"dp": np.ones((N, N))}, "dp"),
 }

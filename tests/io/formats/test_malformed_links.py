@@ -119,7 +119,7 @@ def test_nothing_outside_is_opened_without_the_option(inside, outside, refused, 
     path = scan_with(inside, WAYS[way](outside))
     watches = [Opened(outside / name) for name in ("secret.h5", "secret.raw")]
     line = refused(path)
-    assert re.search(r"outside the folder of the file, expected files in it, or --allow_external", line)
+    assert re.search(r"outside the folder of the file, expected files in it, or --allow-external", line)
     assert not any(watches)
 
 

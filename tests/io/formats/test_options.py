@@ -81,7 +81,7 @@ def test_what_a_format_does_not_leave_open_is_not_supplied_in_vain(make_scan, tm
 
 def test_positions_on_a_true_object_are_not_turned(make_scan, tmp_path):
     path = save(make_scan(), tmp_path / "scan.h5")
-    with pytest.raises(InputError, match="--flip_positions"):
+    with pytest.raises(InputError, match="--flip-positions"):
         load(path, LoadConfig(flip_positions="y"))
 
 
@@ -107,10 +107,10 @@ def test_a_square_is_cut_out_and_the_object_pixel_grows(make_scan, tmp_path, nam
     around = load(path, LoadConfig(centre_px=(6, 9)))
     assert around.size == 12
     for wrong, message in (
-        ({"crop_px": 18}, r"--crop_px: found 18 pixels around \(8, 8\)"),
-        ({"centre_px": (6, 9), "crop_px": 14}, r"--crop_px: found 14 pixels around \(6, 9\)"),
-        ({"centre_px": (0, 5)}, r"--centre_px: found \(0, 5\) in patterns of 16 x 16"),
-        ({"centre_px": (-4, 900), "crop_px": 8}, r"--centre_px: found \(-4, 900\)"),
+        ({"crop_px": 18}, r"--crop-px: found 18 pixels around \(8, 8\)"),
+        ({"centre_px": (6, 9), "crop_px": 14}, r"--crop-px: found 14 pixels around \(6, 9\)"),
+        ({"centre_px": (0, 5)}, r"--centre-px: found \(0, 5\) in patterns of 16 x 16"),
+        ({"centre_px": (-4, 900), "crop_px": 8}, r"--centre-px: found \(-4, 900\)"),
     ):
         with pytest.raises(InputError, match=message):
             load(path, LoadConfig(**wrong))

@@ -45,7 +45,7 @@ def test_pixels_need_no_pixel_size_and_spaces_separate(tmp_path):
         ("y_um,x_um\n1,2\n\n3\n", r"line 4: found '3'"),
         ("y_um,x_um\n1,nan\n1,2\n", r"line 2: found '1,nan', expected finite numbers"),
         ("y_um,x_nm\n1,2\n1,2\n", r"line 1: found units nm and um"),
-        ("y,x\n1,2\n1,2\n", r"line 1: found columns without units.*--positions_unit"),
+        ("y,x\n1,2\n1,2\n", r"line 1: found columns without units.*--positions-unit"),
         ("y_furlong,x_furlong\n1,2\n1,2\n", r"line 1: found unit furlong"),
         ("1,2\n3,4\n", r"line 1: found '1,2', expected names of columns"),
         ("y_um,x_um\n1,2\n", r"positions: found 1 lines of numbers, expected 2"),

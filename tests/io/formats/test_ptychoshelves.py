@@ -122,12 +122,12 @@ def test_electrons_have_their_pixel_in_angstroms(tmp_path, experiment, version):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda e: e.pop("ADU"), "ADU: found nothing here.*--detector_gain"),
+        (lambda e: e.pop("ADU"), "ADU: found nothing here.*--detector-gain"),
         (lambda e: e.pop("dp"), "file: found content of no format|dp: found no patterns"),
-        (lambda e: e.update(rbf=0.0), "object pixel: .*--pixel_size_m"),
+        (lambda e: e.update(rbf=0.0), "object pixel: .*--pixel-size-m"),
         (lambda e: e.update(voltage=-300.0), "energy: found -300000.0"),
         (lambda e: e.update(dp=e["dp"][..., 0, 0]), "dp.*shape"),
-        (lambda e: e.update(dp=e["dp"].reshape(16, 16, 12)), "12 patterns without positions.*--positions_file"),
+        (lambda e: e.update(dp=e["dp"].reshape(16, 16, 12)), "12 patterns without positions.*--positions-file"),
     ],
 )
 def test_what_lacks_is_asked_by_option(tmp_path, experiment, version, change, message):
@@ -139,7 +139,7 @@ def test_what_lacks_is_asked_by_option(tmp_path, experiment, version, change, me
 
 
 def test_the_step_of_a_raster_is_asked_for(tmp_path, experiment):
-    with pytest.raises(InputError, match=r"scan\.mat: scan step: found none, expected a value, or --scan_step_m"):
+    with pytest.raises(InputError, match=r"scan\.mat: scan step: found none, expected a value, or --scan-step-m"):
         load(write(tmp_path / "scan.mat", raw(experiment), 5))
 
 

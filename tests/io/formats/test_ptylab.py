@@ -68,8 +68,8 @@ def test_orientations_are_undone(tmp_path, experiment, orientation):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"wavelength": None}, r"wavelength: found nothing here, expected a value, or --energy_eV"),
-        ({"zo": None}, r"zo: .*--detector_distance_m"),
+        ({"wavelength": None}, r"wavelength: found nothing here, expected a value, or --energy-eV"),
+        ({"zo": None}, r"zo: .*--detector-distance-m"),
         ({"zo": -1.0}, r"zo: found -1.0, expected a positive number"),
         ({"zled": 0.1}, r"zled: found Fourier ptychography"),
         ({"encoder": np.zeros((12, 3))}, r"encoder: found float64 of shape \(12, 3\)"),

@@ -103,7 +103,7 @@ def test_angles_need_the_accelerating_voltage(tmp_path, experiment):
     mrad = 1e3 * PER_PIXEL * wavelength
     calibration = {"R_pixel_size": STEP_M * 1e9, "R_pixel_units": "nm", "Q_pixel_size": mrad, "Q_pixel_units": "mrad"}
     path = write_emd1(tmp_path / "cube.emd", experiment, calibration)
-    with pytest.raises(InputError, match=r"object pixel: found too little.*--energy_eV"):
+    with pytest.raises(InputError, match=r"object pixel: found too little.*--energy-eV"):
         load(path, LoadConfig(**ELECTRONS))
     scan = load(path, LoadConfig(**ELECTRONS, energy_eV=300e3))
     assert experiment.explains(scan)
@@ -150,7 +150,7 @@ def test_the_direct_beam_of_the_file_is_the_centre(tmp_path, experiment):
 def test_detector_units_are_divided_by_the_gain_and_floats_must_be_declared(tmp_path, experiment):
     path = tmp_path / "cube.npy"
     np.save(path, (151 * stack_of(experiment)).astype(np.float32))
-    with pytest.raises(InputError, match=r"float32, which may be electrons or detector units.*--detector_gain"):
+    with pytest.raises(InputError, match=r"float32, which may be electrons or detector units.*--detector-gain"):
         load(path, LoadConfig(**TOLD))
     for budget in (4096.0, 1e-9):
         scan = load(path, LoadConfig(**TOLD, detector_gain=151.0, memory_budget_gib=budget))
@@ -162,13 +162,13 @@ def test_detector_units_are_divided_by_the_gain_and_floats_must_be_declared(tmp_
 def test_stacks_need_a_table(tmp_path, experiment):
     path = tmp_path / "stack.npy"
     np.save(path, experiment.counts)
-    with pytest.raises(InputError, match=r"12 patterns without positions.*--positions_file"):
+    with pytest.raises(InputError, match=r"12 patterns without positions.*--positions-file"):
         load(path, LoadConfig(**ELECTRONS))
     np.savetxt(tmp_path / "p.txt", experiment.positions_px, header="y_px x_px")
     assert experiment.explains(load(path, LoadConfig(**ELECTRONS, positions_file=str(tmp_path / "p.txt"))))
 
 
-@pytest.mark.parametrize(("missing", "option"), [("scan_step_m", "--scan_step_m"), ("pixel_size_m", "--pixel_size_m")])
+@pytest.mark.parametrize(("missing", "option"), [("scan_step_m", "--scan-step-m"), ("pixel_size_m", "--pixel-size-m")])
 def test_what_npy_files_lack_is_asked_by_option(tmp_path, experiment, missing, option):
     given = {name: value for name, value in TOLD.items() if name != missing}
     with pytest.raises(InputError, match=rf"cube\.npy: .*{option}"):

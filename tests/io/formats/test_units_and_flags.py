@@ -54,7 +54,7 @@ def test_mega_is_not_taken_for_milli(file):
 def test_the_energy_of_the_ring_is_not_that_of_a_photon(file):
     path, scan = file
     put(path, f"{SOURCE}/energy", 3e9 * 1.602176634e-19, "J")
-    with pytest.raises(InputError, match=r"source_1/energy: found 3e\+09 eV beside a wavelength.*--energy_eV"):
+    with pytest.raises(InputError, match=r"source_1/energy: found 3e\+09 eV beside a wavelength.*--energy-eV"):
         load(path)
     assert load(path, LoadConfig(energy_eV=scan.energy_eV)).energy_eV == scan.energy_eV
 

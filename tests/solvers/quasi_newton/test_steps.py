@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import arguments
 from hypothesis import strategies as st
 from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
@@ -30,7 +30,7 @@ def random_unknowns(seed):
     return Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1), draw((4, 2), seed + 2, torch.float32))
 
 
-@given(st.integers(0, 999))
+@arguments(st.integers(0, 999))
 def test_preconditioner_is_symmetric_and_positive(seed):
     probe = torch.from_numpy(curved_probe(modes=2))
     at = Unknowns(torch.from_numpy(textured_object(EXTENT, seed)), probe, torch.zeros(4, 2))
@@ -61,11 +61,11 @@ def test_quasi_newton_steps_solve_a_quadratic_to_its_minimum():
         return ObjectiveValue(float((curvature * error.abs() ** 2).sum()), 0.0, Unknowns(curvature * error))
 
     memory = LBFGSMemory(lambda gradient, _: gradient, length=20)
-    found, trace = minimise(
+    result, trace = minimise(
         objective, Unknowns(torch.zeros(9, 9).to(torch.complex64)), memory, 60, StopRule(tolerance=0.0)
     )
     assert trace.loss == sorted(trace.loss, reverse=True)
-    torch.testing.assert_close(found.object, target, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result.object, target, atol=1e-4, rtol=1e-4)
 
 
 def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point():
@@ -81,7 +81,7 @@ def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point(
     assert len(trace.loss) - 1 == trace.best_iteration + 3
 
 
-@given(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
+@arguments(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
 def test_a_loss_is_as_good_as_the_best_within_the_tolerance(losses, tolerance):
     rule = StopRule(as_good=tolerance)
     assert rule.holds(Trace(held_out_loss=losses)) == (losses[-1] <= (1 + tolerance) * min(losses))
@@ -94,15 +94,15 @@ def test_solver_says_when_it_has_converged():
     assert StopRule(tolerance=0.0).reason(trace) is None
 
 
-@given(st.integers(0, 999))
+@arguments(st.integers(0, 999))
 def test_integration_recovers_a_smooth_surface_from_its_slopes(seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:40, :48] / 48
     a, b, c = rng.normal(size=3)
     surface = a * np.cos(np.pi * y) + b * np.cos(2 * np.pi * x) + c * np.cos(np.pi * y) * np.cos(np.pi * x)
     slopes = (torch.from_numpy(part) for part in np.gradient(surface))
-    found = integrate_slopes(*slopes).numpy()
-    error = (found - found.mean()) - (surface - surface.mean())
+    result = integrate_slopes(*slopes).numpy()
+    error = (result - result.mean()) - (surface - surface.mean())
     assert np.sqrt(np.mean(error**2)) < 0.05 * surface.std()
 
 
@@ -113,28 +113,28 @@ def test_deflection_sees_a_slow_phase_that_the_flux_cannot():
     scan = make_scan(obj, probe, raster(obj.shape, 32, 4))
     stack, corners = PatternStack(scan, CPU), torch.from_numpy(scan.positions_px).long()[None]
     light = compute_illumination(torch.from_numpy(probe), corners, *obj.shape)
-    lit = light > 0.3 * light.max()
+    illuminated = light > 0.3 * light.max()
     errors = []
     for start in (flux_start, dpc_start):
-        found = start(stack, torch.from_numpy(probe), corners, obj.shape)[lit].numpy()
-        overlap = np.vdot(found, obj[lit.numpy()])
-        errors.append(1 - abs(overlap) / np.linalg.norm(found) / np.linalg.norm(obj[lit.numpy()]))
+        result = start(stack, torch.from_numpy(probe), corners, obj.shape)[illuminated].numpy()
+        overlap = np.vdot(result, obj[illuminated.numpy()])
+        errors.append(1 - abs(overlap) / np.linalg.norm(result) / np.linalg.norm(obj[illuminated.numpy()]))
     assert errors[1] < 0.3 * errors[0]
 
 
 def test_flux_start_has_the_transmitted_amplitude():
     obj = np.full((72, 76), 1.7, np.complex64)
     scan = make_scan(obj, curved_probe(), raster(obj.shape, 32, 5))
-    found = flux_start(
+    result = flux_start(
         PatternStack(scan, CPU),
         torch.from_numpy(scan.probe),
         torch.from_numpy(scan.positions_px).long()[None],
         obj.shape,
     )
-    torch.testing.assert_close(found, torch.from_numpy(obj), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result, torch.from_numpy(obj), rtol=1e-4, atol=1e-4)
 
 
-@given(st.integers(0, 999), st.integers(1, 5))
+@arguments(st.integers(0, 999), st.integers(1, 5))
 def test_modes_are_orthogonal_sorted_and_keep_the_incoherent_sum(seed, modes):
     probe = draw((modes, 16, 16), seed)
     mixed = orthogonalise_modes(probe)
@@ -146,7 +146,7 @@ def test_modes_are_orthogonal_sorted_and_keep_the_incoherent_sum(seed, modes):
     torch.testing.assert_close(mixed.abs().square().sum(0), probe.abs().square().sum(0), rtol=1e-4, atol=1e-4)
 
 
-@given(st.integers(1, 6))
+@arguments(st.integers(1, 6))
 def test_added_modes_are_orthogonal_and_share_the_same_power(count):
     probe = torch.from_numpy(curved_probe())
     extended = extend_modes(probe, count)
@@ -156,7 +156,7 @@ def test_added_modes_are_orthogonal_and_share_the_same_power(count):
     torch.testing.assert_close(flat.conj() @ flat.T, torch.eye(count).to(torch.complex64), atol=1e-3, rtol=0)
 
 
-@given(st.integers(0, 999), st.floats(0.1, 1e9))
+@arguments(st.integers(0, 999), st.floats(0.1, 1e9))
 def test_holding_the_power_changes_no_prediction(seed, photons):
     at = Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1))
     held = rescale_pair(at, photons)
@@ -165,7 +165,7 @@ def test_holding_the_power_changes_no_prediction(seed, photons):
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4 * float(before.max()))
 
 
-@given(st.integers(0, 99), st.integers(3, 30))
+@arguments(st.integers(0, 99), st.integers(3, 30))
 def test_evenness_is_that_of_bands_together(seed, rows):
     light = torch.from_numpy(np.random.default_rng(seed).uniform(0, 2, (31, 24)).astype(np.float32))
     whole = torch.stack(sum_uniformity(light, 1.5))
@@ -178,12 +178,12 @@ def test_evenness_is_that_of_bands_together(seed, rows):
 
 def test_even_light_lets_slow_phases_take_long_steps():
     """Close positions: up to the cap that is asked for. Sparse ones: no more than every scan bears."""
-    probe, found = torch.from_numpy(curved_probe()), []
+    probe, result = torch.from_numpy(curved_probe()), []
     for step in (3, 24):
         rows = torch.arange(0, 97, step)
         corners = torch.cartesian_prod(rows, rows)[None]
         preconditioner = Preconditioner(corners, (128, 128), Smoothness(0.5, 2.0, 0.02), 32, cap=1600.0)
         preconditioner.refresh(Unknowns(torch.ones(128, 128).to(torch.complex64)), probe)
-        found.append(preconditioner.cap)
-    assert found[0] > 400
-    assert found[1] == CAP
+        result.append(preconditioner.cap)
+    assert result[0] > 400
+    assert result[1] == CAP

@@ -20,9 +20,9 @@ KNOWN = UnrolledOptions(refine_probe=False)
 
 
 def error_of(solution, truth, ramp=False):
-    lit = solution.illumination > 0.3 * np.percentile(solution.illumination, 95)
-    aligned = align(solution.object, truth, lit, ramp=ramp)
-    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(solution.object, truth, lit)
+    illuminated = solution.illumination > 0.3 * np.percentile(solution.illumination, 95)
+    aligned = align(solution.object, truth, illuminated, ramp=ramp)
+    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(solution.object, truth, illuminated)
 
 
 @pytest.mark.parametrize("loss", ["amplitude", "poisson"])
@@ -35,9 +35,9 @@ def test_physical_steps_find_the_object_in_absolute_units(make_scan, photons, lo
 
 
 def test_error_falls_round_by_round(scan):
-    seen = []
-    solution = solve_scan(scan, None, KNOWN, 8, CPU, watch=lambda look: seen.append(look()))
-    errors = [error_of(found, scan.truth)[0] for found in seen]
+    snapshots = []
+    solution = solve_scan(scan, None, KNOWN, 8, CPU, watch=lambda look: snapshots.append(look()))
+    errors = [error_of(result, scan.truth)[0] for result in snapshots]
     assert len(errors) == 8
     assert errors[7] < 0.3 * errors[0]
     assert solution.passes == 17
@@ -48,15 +48,15 @@ def test_error_falls_round_by_round(scan):
     ("photons", "rounds", "averaged"), [(1e3, 5, 1), (1e3, 6, 3), (1e3, 9, 3), (1e7, 5, 1), (1e7, 9, 2)]
 )
 def test_the_result_is_the_mean_of_the_last_objects_near_the_solution(make_scan, photons, rounds, averaged):
-    scan, seen = make_scan(photons=photons), []
-    solution = solve_scan(scan, None, KNOWN, rounds, CPU, watch=lambda look: seen.append(look().object))
-    np.testing.assert_allclose(solution.object, np.mean(seen[-averaged:], 0), rtol=1e-5)
+    scan, snapshots = make_scan(photons=photons), []
+    solution = solve_scan(scan, None, KNOWN, rounds, CPU, watch=lambda look: snapshots.append(look().object))
+    np.testing.assert_allclose(solution.object, np.mean(snapshots[-averaged:], 0), rtol=1e-5)
 
 
 def test_averaging_takes_noise_away(make_scan):
-    scan, seen = make_scan(photons=1e4), []
-    solution = solve_scan(scan, None, KNOWN, 9, CPU, watch=lambda look: seen.append(look()))
-    assert error_of(solution, scan.truth)[0] < error_of(seen[-1], scan.truth)[0]
+    scan, snapshots = make_scan(photons=1e4), []
+    solution = solve_scan(scan, None, KNOWN, 9, CPU, watch=lambda look: snapshots.append(look()))
+    assert error_of(solution, scan.truth)[0] < error_of(snapshots[-1], scan.truth)[0]
 
 
 def test_object_does_not_depend_on_the_unit_of_the_counts(scan, make_weights):
@@ -65,10 +65,10 @@ def test_object_does_not_depend_on_the_unit_of_the_counts(scan, make_weights):
     quiet = scan.replace(counts=scan.counts.astype(np.float32) * 1e3, probe=scan.probe * np.float32(1e3**0.5))
     brighter = quiet.replace(counts=quiet.counts * 4, probe=quiet.probe * 2)
     held = quiet.replace(counts=quiet.counts * 4)
-    found = [solve_scan(one, None, KNOWN, 4, CPU).object for one in (quiet, brighter, held)]
-    assert np.abs(found[1] - found[0]).max() < 2e-3
-    lit = solve_scan(quiet, None, KNOWN, 1, CPU).illumination > 0
-    assert np.abs(found[2] / 2 - found[0])[lit].max() < 2e-3
+    result = [solve_scan(one, None, KNOWN, 4, CPU).object for one in (quiet, brighter, held)]
+    assert np.abs(result[1] - result[0]).max() < 2e-3
+    illuminated = solve_scan(quiet, None, KNOWN, 1, CPU).illumination > 0
+    assert np.abs(result[2] / 2 - result[0])[illuminated].max() < 2e-3
     corrected = [solve_scan(one, network, KNOWN, 1, CPU).object for one in (quiet, held)]
     assert np.isfinite(corrected).all()
 
@@ -84,7 +84,7 @@ def test_untrained_network_is_the_physics_alone(scan, make_weights):
 def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
     scan, network = make_scan(size=48, object_size=(112, 112), photons=1e6), load_weights().network
     full, half = (solve_scan(scan, network, replace(KNOWN, bf16=half), 8, CPU) for half in (False, True))
-    errors = [error_of(found, scan.truth)[0] for found in (full, half)]
+    errors = [error_of(result, scan.truth)[0] for result in (full, half)]
     assert 0 < np.abs(half.object - full.object).max() < errors[0]
     assert errors[1] == pytest.approx(errors[0], rel=0.03)
     assert half.object.dtype == np.complex64
@@ -93,22 +93,22 @@ def test_a_network_in_bfloat16_gives_nearly_the_same(make_scan):
 def test_a_network_sees_eight_orientations_in_turn_and_its_answers_are_turned_back():
     class Halved(torch.nn.Module):
         def forward(self, maps):
-            seen.append(tuple(maps[0, 0, :2, :2].flatten().tolist()))
+            snapshots.append(tuple(maps[0, 0, :2, :2].flatten().tolist()))
             return maps[:, :2] / 2
 
-    seen, maps = [], torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0))
+    snapshots, maps = [], torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0))
     for number in range(1, 10):
         torch.testing.assert_close(apply_network(Halved(), maps, number), maps[:, :2] / 2)
-    assert len(set(seen)) == 8
-    assert seen[8] == seen[0]
+    assert len(set(snapshots)) == 8
+    assert snapshots[8] == snapshots[0]
 
 
 def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
     problem = build_problem(scan, make_weights(0.5).network, KNOWN, CPU)
     with torch.inference_mode():
-        state, seen = problem.solver.data_steps(problem.start)
-        change = (problem.solver.correct(state, seen).point.object - state.point.object).abs()
-        assert to_object_update(problem.solver.network(seen.maps), seen.unit).abs().max() > 2 * problem.solver.amplitude
+        state, snapshots = problem.solver.data_steps(problem.start)
+        change = (problem.solver.correct(state, snapshots).point.object - state.point.object).abs()
+        assert to_object_update(problem.solver.network(snapshots.maps), snapshots.unit).abs().max() > 2 * problem.solver.amplitude
     assert change.max() == pytest.approx(MAX_CORRECTION * problem.solver.amplitude, rel=1e-4)
 
 
@@ -135,11 +135,11 @@ def test_incoherent_modes_are_solved_for(make_scan):
     scan = make_scan(photons=1e6, overlap=0.7, mode_fractions=(0.7, 0.3))
     one = scan.replace(probe=scan.probe[:1] / np.float32(0.7**0.5))
     options = {modes: UnrolledOptions(probe_modes=modes, probe_rounds=24) for modes in (1, 2)}
-    found = {modes: solve_scan(one, None, given, 8, CPU) for modes, given in options.items()}
-    assert found[2].probe.shape == (2, 32, 32)
-    assert found[2].history["loss"][-1] < found[1].history["loss"][-1]
-    assert np.sum(np.abs(found[2].probe[1]) ** 2) > 0.08e6  # the true share is 0.3, the start 0.02
-    flat = found[2].probe.reshape(2, -1)
+    result = {modes: solve_scan(one, None, arguments, 8, CPU) for modes, arguments in options.items()}
+    assert result[2].probe.shape == (2, 32, 32)
+    assert result[2].history["loss"][-1] < result[1].history["loss"][-1]
+    assert np.sum(np.abs(result[2].probe[1]) ** 2) > 0.08e6  # the true share is 0.3, the start 0.02
+    flat = result[2].probe.reshape(2, -1)
     assert abs(np.vdot(flat[0], flat[1])) < 1e-4 * np.vdot(flat[0], flat[0]).real
 
 
@@ -147,8 +147,8 @@ def test_masked_pixels_carry_no_information(make_scan):
     scan = make_scan(dead_pixels=30)
     counts = scan.counts.copy()
     counts[:, ~scan.good] = 50000
-    found = [solve_scan(one, None, KNOWN, 3, CPU).object for one in (scan, scan.replace(counts=counts))]
-    np.testing.assert_array_equal(*found)
+    result = [solve_scan(one, None, KNOWN, 3, CPU).object for one in (scan, scan.replace(counts=counts))]
+    np.testing.assert_array_equal(*result)
 
 
 def test_sub_pixel_positions_are_used(scan):
@@ -166,9 +166,9 @@ def test_held_out_pixels_are_not_fitted(scan):
         corner[row, where[weight > 0]] += 1000
     other = scan.replace(counts=np.fft.fftshift(corner.reshape(scan.counts.shape), axes=(1, 2)))
     losses = {}
-    for judged in (True, False):
-        problems = [build_problem(one, None, replace(KNOWN, hold_out=judged), CPU) for one in (scan, other)]
-        losses[judged] = [problem.solver.objective(problems[0].start.point).loss for problem in problems]
+    for hold_out in (True, False):
+        problems = [build_problem(one, None, replace(KNOWN, hold_out=hold_out), CPU) for one in (scan, other)]
+        losses[hold_out] = [problem.solver.objective(problems[0].start.point).loss for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
 
@@ -185,8 +185,8 @@ def test_sparse_positions_are_solved_steadily(make_scan, overlap):
 def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
     first = KNOWN_PROBE_STEPS.amplitude_rounds
     for rounds, same in ((first, True), (first + 1, False)):
-        found = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in LIKELIHOODS]
-        assert np.array_equal(*found) == same
+        result = [solve_scan(scan, None, replace(KNOWN, loss=loss), rounds, CPU).object for loss in LIKELIHOODS]
+        assert np.array_equal(*result) == same
     at_once = solve_scan(scan, None, replace(KNOWN, warm_start=True), 1, CPU).object
     assert not np.array_equal(at_once, solve_scan(scan, None, KNOWN, 1, CPU).object)
 
@@ -195,7 +195,7 @@ def test_closing_rounds_take_all_pixels_in(make_scan):
     scan, passes, apart = make_scan(photons=1e4), [], []
     for closing in (0, 3):
         held_out, all_ = (
-            solve_scan(scan, None, replace(KNOWN, hold_out=judged, final_rounds=closing), 9, CPU) for judged in (True, False)
+            solve_scan(scan, None, replace(KNOWN, hold_out=hold_out, final_rounds=closing), 9, CPU) for hold_out in (True, False)
         )
         passes.append(held_out.passes)
         apart.append(np.abs(held_out.object - all_.object).mean())

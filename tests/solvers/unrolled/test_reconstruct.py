@@ -57,20 +57,20 @@ def test_shipped_weights_are_small_known_and_say_what_they_are():
 
 def test_shipped_weights_are_of_the_recipe_that_comes_with_them():
     card = load_weights().card
-    for found, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
-        kept = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
-        decisive = kept.keys() - RUNTIME_OPTIONS - {"start"}
-        assert {option: found[option] for option in decisive} == {option: kept[option] for option in decisive}
+    for result, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
+        retained = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
+        decisive = retained.keys() - RUNTIME_OPTIONS - {"start"}
+        assert {option: result[option] for option in decisive} == {option: retained[option] for option in decisive}
     first, further = card["retrain"]
     assert first == "ptypinn pretrain --output-dir pretrained"
-    assert further.endswith("--start pretrained/weights.safetensors")
+    assert further.endswith("--init-weights pretrained/weights.safetensors")
 
 
 def test_weights_of_a_file_take_the_place_of_those_of_the_package(scan, make_weights, tmp_path):
     weights = make_weights(0.05)
     path = save_weights(weights.network, {"name": "mine"}, tmp_path / "mine.safetensors")
-    found = load_weights(path)
-    assert found.card == {"name": "mine"}
+    result = load_weights(path)
+    assert result.card == {"name": "mine"}
     config = ReconstructConfig(rounds=1, **KNOWN)
     given, read = reconstruct(scan, weights, config), reconstruct(scan, path, config)
     np.testing.assert_array_equal(given.object, read.object)
@@ -106,9 +106,9 @@ def test_polishing_goes_on_with_or_without_rounds_as_held_out_pixels_say(make_sc
 
 @given(iterations=st.integers(1, 500))
 def test_iterations_are_dealt_out_evenly_to_cycles(iterations):
-    found = polish.cycles(iterations)
-    assert sum(found) == iterations
-    assert polish.CYCLE >= max(found) >= min(found) >= max(found) - 1
+    result = polish.cycles(iterations)
+    assert sum(result) == iterations
+    assert polish.CYCLE >= max(result) >= min(result) >= max(result) - 1
 
 
 @pytest.mark.parametrize("refine_probe", [False, True])
@@ -143,8 +143,8 @@ def test_windows_give_what_the_whole_canvas_gives(make_scan):
     config = ReconstructConfig(rounds=3, **KNOWN)
     whole = reconstruct(scan, None, config)
     windows = reconstruct(scan, None, config, windows=TilingConfig(tile_px=64, halo_px=64))
-    lit = whole.well_lit(0.3)
-    apart = complex_error(windows.object, whole.object, lit)
+    illuminated = whole.well_lit(0.3)
+    apart = complex_error(windows.object, whole.object, illuminated)
     assert apart < 0.3 * figures_of(whole, scan)["complex_error"]
 
 
@@ -152,8 +152,8 @@ def test_windows_give_what_the_whole_canvas_gives(make_scan):
     ("options", "match"),
     [
         ({"part": "held_out"}, "--part"),
-        ({"probe_from": "bundle"}, "--probe_from"),
-        ({"prediction_scale": "recorded"}, "--prediction_scale"),
+        ({"probe_from": "bundle"}, "--probe-from"),
+        ({"prediction_scale": "recorded"}, "--prediction-scale"),
     ],
 )
 def test_options_of_a_trained_network_are_refused(scan, options, match):

@@ -45,7 +45,7 @@ def network():
     torch.manual_seed(0)
     made = UnrolledCorrection(widths=(8, 12, 16, 24)).eval().requires_grad_(False)
     for name, values in made.named_parameters():
-        if name.startswith("leave.weight"):
+        if name.startswith("head.weight"):
             values.copy_(0.03 * torch.randn(values.shape))
         elif name.endswith("second.weight"):
             values.copy_(torch.randn(values.shape) / values[0].numel() ** 0.5)
@@ -217,7 +217,7 @@ def test_judging_pixels_are_those_of_the_whole_scan(scan):
 
 
 def test_too_little_memory_says_how_much_it_takes(scan):
-    with pytest.raises(InputError, match=r"--memory_gib.*at least 0\.\d+ GiB"):
+    with pytest.raises(InputError, match=r"--memory-gib.*at least 0\.\d+ GiB"):
         solve_tiled(scan, None, KNOWN, 1, CPU, tiling=TilingConfig(memory_gib=0.05))
 
 

@@ -33,7 +33,7 @@ def scan():
 def network():
     torch.manual_seed(0)
     made = UnrolledCorrection(CHANNELS, widths=(8, 8, 8, 8)).eval()
-    nn.init.normal_(made.leave.weight, std=0.06)
+    nn.init.normal_(made.head.weight, std=0.06)
     return made.requires_grad_(False)
 
 

@@ -102,7 +102,7 @@ def test_where_nothing_is_gained_the_start_is_kept_and_said_to_be_and_the_run_en
     told = iter([1.0, 1.5, 1.6, 0.9])
     monkeypatch.setattr(SelfSupervision, "validate", lambda *_: next(told))
     pp.save(scan, tmp_path / "scan.h5")
-    options = ["--start", str(weights_file), "--rounds", "1", "--epochs", "4", "--patience", "1", "--device", "cpu"]
+    options = ["--init-weights", str(weights_file), "--rounds", "1", "--epochs", "4", "--patience", "1", "--device", "cpu"]
     assert main(["finetune", str(tmp_path / "scan.h5"), "--output-dir", str(tmp_path / "out"), *options]) == 0
     assert "the weights it started from are kept" in capsys.readouterr().out
     assert_equal_weights(tmp_path / "out" / WEIGHTS, weights_file)
@@ -158,7 +158,7 @@ def test_another_run_is_not_resumed(scan, config, tuned, tmp_path, change):
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_says_where(scan, config, tmp_path):
-    with pytest.raises(InputError, match=r"epoch \d, round \d.*--learning_rate") as failure:
+    with pytest.raises(InputError, match=r"epoch \d, round \d.*--learning-rate") as failure:
         finetune(scan, replace(config, learning_rate=1e18), output_dir=tmp_path)
     assert "\n" not in str(failure.value)
 
@@ -176,7 +176,7 @@ def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_
     kept = yaml.safe_load(RECIPE.read_text())
     assert FinetuneConfig(**kept) == FinetuneConfig()
     pp.save(scan, tmp_path / "scan.h5")
-    short = ["--start", str(weights_file), "--epochs", "1", "--rounds", "1", "--device", "cpu", "--json"]
+    short = ["--init-weights", str(weights_file), "--epochs", "1", "--rounds", "1", "--device", "cpu", "--json"]
     folder = tmp_path / "out"
     given = ["finetune", str(tmp_path / "scan.h5"), "--config", str(RECIPE), "--output-dir", str(folder), *short]
     assert main(given) == 0
@@ -188,7 +188,7 @@ def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_
     assert "report.html" in written
     assert main([*given, "--resume"]) == 0
     assert (
-        main(["finetune", str(tmp_path / "scan.h5"), "--start", "none.file", "--output-dir", str(tmp_path / "b")]) == 1
+        main(["finetune", str(tmp_path / "scan.h5"), "--init-weights", "none.file", "--output-dir", str(tmp_path / "b")]) == 1
     )
     assert "none.file: found no such file" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

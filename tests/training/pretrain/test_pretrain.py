@@ -104,7 +104,7 @@ def test_nothing_to_resume_is_said(tiny, tmp_path):
 
 def test_loss_that_is_not_finite_stops_the_run_and_says_where(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(task_module, "compute_gain", lambda change, *_: change.mean((1, 2, 3)) * torch.nan)
-    with pytest.raises(InputError, match=r"epoch 0, batch 0.*nan.*--learning_rate") as failure:
+    with pytest.raises(InputError, match=r"epoch 0, batch 0.*nan.*--learning-rate") as failure:
         pretrain(tiny, output_dir=tmp_path)
     assert "\n" not in str(failure.value)
 
@@ -141,7 +141,7 @@ def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp
     assert found.card["retrain"][0] == first.card["retrain"][0]
     for name, value in first.network.state_dict().items():  # the rate is too low to move them
         torch.testing.assert_close(found.network.state_dict()[name], value, rtol=0, atol=1e-6)
-    with pytest.raises(InputError, match=r"--start: found a network of widths .* expected --widths"):
+    with pytest.raises(InputError, match=r"--init-weights: found a network of widths .* expected --widths"):
         pretrain(replace(further, widths=(8, 8, 8, 8)), output_dir=tmp_path / "other")
     with pytest.raises(InputError, match="no such file"):
         pretrain(replace(further, start=str(tmp_path / "none.safetensors")), output_dir=tmp_path / "none")
@@ -155,7 +155,7 @@ def test_a_card_with_one_command_or_with_several_is_gone_on_from(tiny, trained, 
     assert second.startswith("ptypinn pretrain --output-dir further")
     third = retrain_commands(tiny, replace(start, card={"retrain": [first, second]}))[2]
     assert third.startswith("ptypinn pretrain --output-dir further_2")
-    assert third.endswith("--start further/weights.safetensors")
+    assert third.endswith("--init-weights further/weights.safetensors")
 
 
 def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(tiny, trained, tmp_path):
@@ -193,7 +193,7 @@ def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, c
     assert main(["pretrain", "--output-dir", str(folder), "--export", "--quiet"]) == 0
     exported = load_weights(folder / WEIGHTS)
     assert (exported.digest, exported.card) == (before.digest, before.card)
-    further = ["--start", str(folder / WEIGHTS), "--output-dir", str(tmp_path / "further")]
+    further = ["--init-weights", str(folder / WEIGHTS), "--output-dir", str(tmp_path / "further")]
     assert main(["pretrain", "--config", str(FURTHER), *further, *options, "--quiet"]) == 0
     assert load_weights(tmp_path / "further" / WEIGHTS).card["start"]["sha256"] == before.digest
     assert main(["pretrain", "--output-dir", str(tmp_path / "none"), "--export"]) == 1

@@ -21,7 +21,7 @@ from ptypinn.training.solver_states import IMAGINARY, align_truth, draw_states, 
 def network():
     torch.manual_seed(0)
     made = UnrolledCorrection(CHANNELS, widths=(4, 4, 4, 4))
-    nn.init.normal_(made.leave.weight, std=0.05)
+    nn.init.normal_(made.head.weight, std=0.05)
     return made.eval()
 
 

@@ -116,7 +116,7 @@ def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | Non
     implied = compute_wavelength(energy, "photon" if config.particle == "auto" else config.particle)
     if abs(implied / wavelength - 1) > SAME_WAVELENGTH:
         actual = f"{energy:.6g} eV beside a wavelength of {wavelength:.6g} m"
-        expected = "the energy of a photon of that wavelength; --energy_eV, or --particle electron, settles it"
+        expected = "the energy of a photon of that wavelength; --energy-eV, or --particle electron, settles it"
         raise InputError(source, PLACES["energy_eV"], actual, expected)
     return energy
 

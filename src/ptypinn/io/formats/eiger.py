@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.derived_counts import without_marked
-from ptypinn.io.lazy_counts import join
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
+from ptypinn.io.derived_counts import without_marked
 from ptypinn.io.format import Entry, Format, Lack, hdf5_with
+from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
@@ -46,7 +46,7 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
     source = str(path)
     require_counts(source, config, "master files")
     if not config.positions_file:
-        raise InputError(source, "positions", "none, as master files have none", "--positions_file")
+        raise InputError(source, "positions", "none, as master files have none", "--positions-file")
     with open_hdf5(path) as file:
         stacks = _stacks(file, source)
         shape = stacks[0].shape

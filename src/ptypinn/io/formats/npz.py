@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
@@ -35,6 +34,7 @@ from ptypinn.io.formats.npz_archive import (
     write_flat_npz,
     write_flat_npz_reconstruction,
 )
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5_limits import limit_of
@@ -115,7 +115,7 @@ def _stored_patterns(source: str, arrays: Archive, n_positions: int, config: Loa
         wanted = f"{n_positions} patterns, one per position"
         shape = patterns.shape if config.axis_order == "nhw" else (*patterns.shape[1:], len(patterns))
         if shape[-1 if other == "hwn" else 0] == n_positions:
-            wanted += f"; set --axis_order {other}"
+            wanted += f"; set --axis-order {other}"
         raise InputError(source, name, f"shape {shape} read as {config.axis_order}", wanted)
     return name, patterns
 

@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
+from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Lack
 from ptypinn.io.formats.npz_archive import npz_names, open_npz
 from ptypinn.io.formats.ptychodus_product import (
@@ -153,7 +153,7 @@ def _read_patterns(
     if not h5py.is_hdf5(path):
         arrays = open_npz(path, limit_of(config.memory_budget_gib))
         if "patterns" not in arrays:
-            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
+            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns-file FILE with them")
         patterns = arrays["patterns"]
         bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes")
         good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
@@ -163,7 +163,7 @@ def _read_patterns(
         return cropped, indexes, good, pixel, patterns.shape
     with open_hdf5(path) as file:
         if "patterns" not in file:
-            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns_file FILE with them")
+            raise InputError(source, "patterns", "nothing here", "patterns, or --patterns-file FILE with them")
         data = require_dataset(file, source, "patterns")
         bad = require_array(file, source, "bad_pixels") if "bad_pixels" in file else None
         good = None if bad is None else take_mask(bad, source, "bad_pixels", data.shape, config)
@@ -232,7 +232,7 @@ PTYCHODUS = Format(
         Entry("@photon_energy_eV", "energy_eV", "", "eV", "or probe_energy_eV", True),
         Entry("@detector_object_distance_m", "detector_distance_m", "", "m", "", True),
         Entry("loss_values", "records", "(epochs,)", "", "read into the history of a reconstruction", True),
-        Entry("patterns", "counts", "(M, N, N)", "counts", "here or in --patterns_file; zero frequency at N//2"),
+        Entry("patterns", "counts", "(M, N, N)", "counts", "here or in --patterns-file; zero frequency at N//2"),
         Entry("patterns@detector_pixel_width_m", "detector_pixel_m", "", "m", "", True),
         Entry("indexes", None, "(M,)", "", "of the patterns", True),
         Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),

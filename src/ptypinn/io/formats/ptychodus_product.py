@@ -8,8 +8,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 
+from ptypinn.data.canvas import bounding_canvas
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -20,7 +20,6 @@ from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.npz import write_npz
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import bounding_canvas
 
 POSITIONS = ("probe_position_y_m", "probe_position_x_m")
 WAVES = ("probe", "object")
@@ -47,7 +46,7 @@ def read_fields(path: Path) -> Fields:
     content = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path)
     for name in REQUIRED:
         if name not in content:
-            expected = "what a product has; patterns alone go with a product, by --patterns_file"
+            expected = "what a product has; patterns alone go with a product, by --patterns-file"
             raise InputError(str(path), ON_OBJECT.get(name, name), "nothing here", expected)
     for name, values in content.items():
         kinds, single = ("uifc" if name in WAVES else "uif"), name in (*ATTRIBUTES, *ON_OBJECT)
@@ -125,10 +124,10 @@ def _pixel(pixel_size_m: float | None) -> float:
 
 
 def _object_of(scan: ScanData) -> tuple[np.ndarray, np.ndarray]:
-    """The true object, or a flat one on the smallest canvas; and where its pixel (0, 0) lies, (y, x) pixels."""
+    """Return the true object, or a flat one on the smallest canvas, and the position (y, x) of its pixel (0, 0), pixels."""
     if scan.truth is not None:
         return scan.truth, np.zeros(2)
-    origin, shape = bounding_canvas(torch.from_numpy(scan.positions_px), scan.size)
+    origin, shape = bounding_canvas(scan.positions_px, scan.size)
     return np.ones(shape, np.complex64), np.array(origin, np.float64)
 
 

@@ -60,7 +60,7 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
 def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: LoadConfig, crop: Crop) -> np.ndarray:
     values = as_positions(source, "scan", values)
     if config.positions_unit == "auto":
-        raise InputError(source, "scan", "positions without a unit", "--positions_unit")
+        raise InputError(source, "scan", "positions without a unit", "--positions-unit")
     if config.positions_unit == "px":
         return crop.positions(values)
     return values * position_unit_px(source, config, pixel_m)

@@ -71,9 +71,9 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Sca
     )
     gain = number(variables, "ADU") if config.detector_gain is None else None
     if gain is None and config.detector_gain is None and counts.dtype.kind == "f":
-        raise InputError(source, "ADU", "nothing here", "detector units per electron, or --detector_gain")
+        raise InputError(source, "ADU", "nothing here", "detector units per electron, or --detector-gain")
     if gain is not None and gain <= 0:
-        raise InputError(source, "ADU", f"{gain:g}", "a positive number, or --detector_gain")
+        raise InputError(source, "ADU", f"{gain:g}", "a positive number, or --detector-gain")
     return derive(scan, MIRROR if mirrored else Orientation(), Orientation(), gain), crop
 
 

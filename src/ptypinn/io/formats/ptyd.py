@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import join
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts, take_mask, write_counts
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, Lack, hdf5_with
+from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_array, require_dataset

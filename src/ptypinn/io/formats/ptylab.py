@@ -6,7 +6,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
@@ -20,7 +19,6 @@ from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_array, require_dataset
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
-from ptypinn.physics.probes import disk_probe
 
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}
 ORIENTATIONS = ("none", "x", "y", "yx")
@@ -68,8 +66,9 @@ def _disk(scan: ScanData, diameter_px: float) -> np.ndarray:
     if not 1 <= diameter_px <= scan.size:
         actual = f"a diameter of {diameter_px:.4g} object pixels"
         raise InputError(scan.source, "entrancePupilDiameter", actual, f"between 1 and {scan.size}")
-    with torch.no_grad():
-        return disk_probe(scan.size, diameter_px / 2).numpy()
+    from ptypinn.physics.probes import disk_probe
+
+    return disk_probe(scan.size, diameter_px / 2).numpy()
 
 
 def _read_orientation(file: h5py.File, source: str) -> int:

@@ -9,22 +9,20 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, Lack
 from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.npz import map_npy
 from ptypinn.physics.optics import Particle, compute_wavelength
-from ptypinn.physics.probes import ZonePlate, zone_plate_probe
 
 NPY_MAGIC = b"\x93NUMPY"
 
@@ -40,7 +38,7 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     counts, crop, raster, calibration = _take(path, config)
     if counts.dtype.kind == "f" and config.detector_gain is None:
         actual = f"{counts.dtype}, which may be electrons or detector units"
-        raise InputError(source, "counts", actual, "--detector_gain, detector units per electron (1 for electrons)")
+        raise InputError(source, "counts", actual, "--detector-gain, detector units per electron (1 for electrons)")
     particle: Particle = "electron" if config.particle == "auto" else config.particle
     size, energy = counts.shape[-1], config.energy_eV
     pixel = angular_pixel(source, config, size, energy, calibration.pixel_rad, particle)
@@ -116,9 +114,10 @@ def _probe(size: int, calibration: Calibration, pixel_rad: float | None) -> np.n
         radius = calibration.semiangle_rad / pixel_rad
     if radius is None or not 1 <= radius <= size / 2:
         return None
+    from ptypinn.physics.probes import ZonePlate, zone_plate_probe
+
     aperture = ZonePlate(pupil_radius=2 * radius / size, central_stop=0.0, defocus_waves=0.0, osa_radius=2.0)
-    with torch.no_grad():
-        return zone_plate_probe(size, aperture).numpy()
+    return zone_plate_probe(size, aperture).numpy()
 
 
 def is_stem4d(path: Path) -> bool:

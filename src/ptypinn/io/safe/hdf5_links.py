@@ -71,7 +71,7 @@ def require_contained(path: Path) -> None:
                 if not target.is_relative_to(folder):
                     source = path if current == path.resolve() else current
                     where = f"{reference.kind} to {reference.target}, outside the folder of the file"
-                    raise InputError(str(source), f"/{reference.name}", where, "files in it, or --allow_external")
+                    raise InputError(str(source), f"/{reference.name}", where, "files in it, or --allow-external")
                 if target not in visited and h5py.is_hdf5(target):
                     waiting.append(target)
 

@@ -10,8 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_file
@@ -19,7 +17,6 @@ from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.matlab5 import is_mat5, require_sane_mat5
 
 DAMAGE = (
-    MatReadError,
     OSError,
     EOFError,
     ValueError,
@@ -74,10 +71,13 @@ def open_mat(path: Path, names: Sequence[str], limit_bytes: float) -> Iterator[V
         return
     if not is_mat5(path):
         raise InputError(str(path), "file", "something else", "a MATLAB file of version 5 or later")
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     require_sane_mat5(path, names, limit_bytes)
     try:
         variables = loadmat(path, variable_names=list(names), struct_as_record=True, chars_as_strings=True)
-    except DAMAGE as error:
+    except (MatReadError, *DAMAGE) as error:
         raise InputError(str(path), "file", f"a damaged MATLAB file ({error})", "a complete one") from error
     yield _Variables5(variables)
 

@@ -8,7 +8,7 @@ import torch
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import mean_spacing
-from ptypinn.physics.probes import equivalent_diameter
+from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.report.figures.display import VisibleRegion
 from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, make_panel
 from ptypinn.report.html.page_elements import Cell, Facts, Figures, Section, cell_of

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.physics.optics import mode_photons
-from ptypinn.physics.probes import equivalent_diameter, power_at_edge
+from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 from ptypinn.report.figures.display import ObjectView
 from ptypinn.report.figures.images import MAX_MODES, mode_fractions
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from ptypinn.config.checks import option_name
 from ptypinn.io.format import WORDS, Entry, Format
 from ptypinn.io.registry import FORMATS
 from ptypinn.utils.files import write_text
@@ -46,7 +47,7 @@ def _section(f: Format) -> list[str]:
     lines = [f"### {f.title}", "", *([f.notes, ""] if f.notes else [])]
     lines += [*_table(["path", "holds", "axes", "unit", "meaning"], [_cells(entry) for entry in f.entries]), ""]
     if f.lacks:
-        asked = "; ".join(f"{lack.what} (`--{lack.option}`)" for lack in f.lacks)
+        asked = "; ".join(f"{lack.what} (`{option_name(lack.option)}`)" for lack in f.lacks)
         lines += [f"Such files need not tell: {asked}.", ""]
     if f.needs:
         lines += [f"Written only with: {', '.join(WORDS[field] for field in f.needs)}.", ""]

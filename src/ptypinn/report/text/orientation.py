@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ptypinn.config.checks import format_option
 from ptypinn.data.orientation import Orientation
 from ptypinn.stages.orient import Candidate, Ranking
 
@@ -69,4 +70,4 @@ def _row(number: int, one: Candidate, ranking: Ranking) -> str:
 
 
 def _format_options(options: Mapping[str, Any]) -> str:
-    return " ".join(f"--{name} {str(value).lower()}" for name, value in options.items())
+    return " ".join(format_option(name, value) for name, value in options.items())

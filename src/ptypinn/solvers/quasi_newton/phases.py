@@ -30,7 +30,7 @@ REFRESH_INTERVAL = 10
 def solve_problem(
     problem: QuasiNewtonProblem, progress: Progress, watch: IterateCallback[QuasiNewtonResult] | None = None
 ) -> QuasiNewtonResult:
-    """Run all phases: object and probe, positions where asked for, and without an initial object a last one on all pixels.
+    """Run all phases: object and probe, positions where asked for, and a last one on all pixels.
 
     Args:
         problem: The scan and the options.

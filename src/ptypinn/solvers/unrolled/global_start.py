@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.data.pattern_batches import PatternStack
 from ptypinn.data.scan import ScanData
+from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.initial_object import compute_deflections, integrate_slopes, scatter_mean, sum_moments

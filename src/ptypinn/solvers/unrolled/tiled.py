@@ -23,8 +23,8 @@ import torch
 
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.scan import ScanData
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.models.model_file import compute_digest, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.runs.jobs.job import Job
