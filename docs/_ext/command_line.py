@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from ptypinn.cli.commands import STAGES
-from ptypinn.cli.options import stage_parser
+from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.options import command_parser
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -24,7 +24,7 @@ VALUES = {"config": "FILE", "print_config": "[=FLAGS]"}
 
 def commands() -> str:
     """Markdown with every command and option; options that all or several commands have are told once."""
-    parsers = {name: stage_parser(name) for name in STAGES}
+    parsers = {name: command_parser(name, full=True) for name in COMMANDS}
     named = [{action.dest: action for action in _own(parser)} for parser in parsers.values()]
     common = [action for dest, action in named[0].items() if all(dest in one for one in named)]
     groups = {group.title: group for parser in parsers.values() for group in _groups(parser)}
@@ -51,7 +51,7 @@ def _groups(parser: ArgumentParser) -> list[Any]:
 
 def _command(name: str, parser: ArgumentParser, common: Collection[str], shared: Collection[str]) -> Iterator[str]:
     usage = " ".join(parser.format_usage().split()).removeprefix("usage: ")
-    yield from (f"## ptypinn {name}", "", STAGES[name].summary, "", "```text", usage, "```", "")
+    yield from (f"## ptypinn {name}", "", COMMANDS[name].summary, "", "```text", usage, "```", "")
     yield from _program(f"ptypinn {name}")
     yield from _options([action for action in _own(parser) if action.dest not in common])
     for group in _groups(parser):
@@ -98,7 +98,7 @@ def _default(action: Any) -> str:
         return " Required."
     plain = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
     plain = plain.lower() if isinstance(default, bool) else plain
-    return "" if default in (None, "") else f" Default: `{plain}`."
+    return "" if default in (None, "", {}) else f" Default: `{plain}`."
 
 
 def fill(app: Sphinx, name: str, source: list[str]) -> None:

@@ -148,6 +148,7 @@ def test_a_projection_scan_is_refused_by_solvers(ptypinn, tmp_path):
         (["--iterations", "0"], "--iterations"),
         (["--probe-modes", "-1"], "--probe-modes"),
         (["--device", "abacus"], "--device"),
+        (["--loss", "hinge"], "--loss: found 'hinge', expected one of amplitude, poisson"),
     ],
 )
 def test_impossible_options_name_the_flag(options, flag, ptypinn, scan_file, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 import ptypinn as pp
-from ptypinn.cli.commands import STAGES
+from ptypinn.cli.commands import COMMANDS
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION, SNAPSHOT
 from ptypinn.training.callbacks import CURVE
 
@@ -25,7 +26,7 @@ SMALL = ("--size", 32, "--object-size", "80,80", "--n-patterns", 36, "--photons"
 def test_help_version_and_bad_usage(ptypinn_process):
     help_page, version = ptypinn_process("--help"), ptypinn_process("--version")
     assert help_page.code == version.code == 0
-    assert all(name.split()[0] in help_page.out for name in STAGES)
+    assert all(name.split()[0] in help_page.out for name in COMMANDS)
     assert version.out.split()[-1] == pp.__version__
     unknown = ptypinn_process("divine", "scan.h5")
     assert unknown.code == 2
@@ -40,7 +41,10 @@ def test_help_version_and_bad_usage(ptypinn_process):
         ("refine", "scan.h5"),
         ("refine", "scan.h5", "--output-dir", "out", "--iterations", "many"),
         ("refine", "scan.h5", "--output-dir", "out", "--itertions", "3"),
-        ("refine", "scan.h5", "--output-dir", "out", "--loss", "hinge"),
+        ("refine", "scan.h5", "--output-dir", "out", "--engine", "steam"),
+        ("refine", "scan.h5", "--output-dir", "out", "--refine-probe", "false"),
+        ("study",),
+        ("study", "everything"),
         ("refine", "scan.h5", "--output-dir", "out", "--config", "none.yaml"),
     ],
 )
@@ -52,16 +56,26 @@ def test_bad_usage_exits_with_2(arguments, ptypinn, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_option_is_explained(stage, ptypinn):
-    page = ptypinn(*stage.split(), "--help").out
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name, ptypinn):
+    page = ptypinn(*name.split(), "--help-all").out
     assert "--config" in page
-    for config in STAGES[stage].configs():
+    for config in COMMANDS[name].configs:
         for field in config.__dataclass_fields__:
-            option = page.split(f"--{field.replace('_', '-')} ", 1)
+            option = re.split(rf"--{field.replace('_', '-')}[ ,]", page, maxsplit=1)
             assert len(option) == 2, f"{field} is not in the help"
-            explained = option[1].split("(type:", 1)[0].split(maxsplit=1)
-            assert len(explained) == 2 and len(explained[1].split()) >= 2, f"{field} has no sentence"
+            sentence = option[1].removeprefix("--no-").split("\n  --")[0].split(maxsplit=1)
+            assert len(sentence) == 2 and len(sentence[1].split()) >= 2, f"{field} has no sentence"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_shows_the_main_options_and_the_full_help_all(name, ptypinn):
+    short, full = (ptypinn(*name.split(), option).out for option in ("--help", "--help-all"))
+    shown, options = ({*re.findall(r"^  --([a-z][\w-]*)", page, re.M)} for page in (short, full))
+    common = {option.replace("_", "-") for option in COMMANDS[name].common}
+    assert common <= shown <= options, common - shown
+    assert len(common) <= 16
+    assert not re.search(r"--[a-z]+[a-z-]*_", short + full)
 
 
 def test_simulate_refine_evaluate_info_in_processes_of_their_own(ptypinn_process, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from module_list import MARKER, sections
 
 import ptypinn
-from ptypinn.cli.commands import STAGES
-from ptypinn.cli.options import stage_parser
+from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.options import command_parser
 from ptypinn.io.load_save import FORMATS
 
 ROOT = Path(__file__).parents[2]

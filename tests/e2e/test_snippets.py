@@ -16,7 +16,14 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORTER = {
     "pretrain": [
-        *("--epochs=1", "--scans-per-epoch=2", "--replay-steps=0", "--states-per-scan=1", "--max-rounds-known-probe=1", "--workers=0"),
+        *(
+            "--epochs=1",
+            "--scans-per-epoch=2",
+            "--replay-steps=0",
+            "--states-per-scan=1",
+            "--max-rounds-known-probe=1",
+            "--workers=0",
+        ),
         *("--max-rounds-guessed-probe=1", "--window-px=64", "--widths=4,4,4,4", "--val-scans=1", "--card-scans=1"),
     ],
     "finetune": ["--init-weights=none", "--widths=4,4,4,4", "--epochs=1", "--rounds=1", "--device=cpu"],

@@ -36,7 +36,18 @@ def tiny(tmp_path):
 
 def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path):
     done = ptypinn_process(
-        *("study", "sim-lines", "--scenario", "gs2_custom", "--output-dir", "out", "--config", tiny, "--cluster-size", 2),
+        *(
+            "study",
+            "sim-lines",
+            "--scenario",
+            "gs2_custom",
+            "--output-dir",
+            "out",
+            "--config",
+            tiny,
+            "--cluster-size",
+            2,
+        ),
         *("--prediction-scale-source", "least_squares", "--reason", "smoke test"),
         cwd=tmp_path,
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import arguments, settings
 from hypothesis import strategies as st
 
 from ptypinn.config.evaluate import EvaluateConfig
@@ -69,7 +69,7 @@ def test_the_truth_is_perfect_by_every_figure(scan):
 
 
 @settings(max_examples=6)
-@given(angle=st.floats(-9, 9), ramp=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), seed=st.integers(0, 99))
+@arguments(angle=st.floats(-9, 9), ramp=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), seed=st.integers(0, 99))
 def test_figures_do_not_depend_on_the_gauge(scan, angle, ramp, seed):
     config = EvaluateConfig(remove_ramp=True, compare_counts=False)
     image = spoiled(scan, seed)
@@ -80,7 +80,7 @@ def test_figures_do_not_depend_on_the_gauge(scan, angle, ramp, seed):
 
 
 @settings(max_examples=8)
-@given(factor=st.floats(0.1, 5))
+@arguments(factor=st.floats(0.1, 5))
 def test_a_lost_amplitude_shows_and_is_never_fitted_away(scan, factor):
     result = evaluate(reconstruction(scan, factor * scan.truth), scan)
     assert result.metrics["output_vs_truth_ratio"] == pytest.approx(factor, rel=1e-4)
@@ -115,8 +115,8 @@ FREED = [{"config": {"refine_probe": True}}, {"config": {"refine_positions": Tru
 
 @pytest.mark.parametrize("provenance", FREED, ids=lambda provenance: str(*provenance.values()))
 def test_ramp_and_shift_are_removed_where_probe_or_positions_were_solved_for(scan, tmp_path, provenance):
-    known = replace(reconstruction(scan, add_ramp(scan.truth, (0.02, -0.03))), provenance={"config": {"seed": 0}})
-    freed = Reconstruction.load(replace(known, provenance=provenance).save(tmp_path / "freed.h5"))
+    determined = replace(reconstruction(scan, add_ramp(scan.truth, (0.02, -0.03))), provenance={"config": {"seed": 0}})
+    freed = Reconstruction.load(replace(determined, provenance=provenance).save(tmp_path / "freed.h5"))
     exact = reconstruction(scan)
     keep, remove = EvaluateConfig(remove_ramp=False, remove_shift=False), FREE
     quick = [replace(config, compare_counts=False) for config in (EvaluateConfig(), keep, remove)]
@@ -124,11 +124,11 @@ def test_ramp_and_shift_are_removed_where_probe_or_positions_were_solved_for(sca
     def errors(recon, against):
         return [evaluate(recon, *against, config=config).metrics["complex_error"] for config in quick]
 
-    for ramped, removed in ((known, False), (freed, True)):
+    for ramped, removed in ((determined, False), (freed, True)):
         for pair in ((ramped, (scan,)), (ramped, (None, exact)), (exact, (None, ramped))):
-            automatic, kept, off = errors(*pair)
-            assert off < 1e-3 < 0.5 < kept
-            assert automatic == (off if removed else kept)
+            automatic, retained, off = errors(*pair)
+            assert off < 1e-3 < 0.5 < retained
+            assert automatic == (off if removed else retained)
     assert evaluate(freed, scan).as_json()["alignment"]["ramp_rad_per_px"] == pytest.approx([-0.02, 0.03], rel=1e-3)
 
 
@@ -141,12 +141,12 @@ def test_a_network_compares_with_a_refined_object_where_both_are_lit(scan):
     network.object[~network.well_lit()] = 9j
     plain = replace(reconstruction(scan), provenance={"config": {"refine_probe": True}})
     turned = replace(plain, object=(-1j * add_ramp(scan.truth, (0.3, 0.02))).astype(np.complex64))
-    expected, found, truth = (evaluate(network, part, reference) for reference in (plain, turned, None))
-    assert found.comparison.alignment.mask.sum() < 0.7 * plain.well_lit().sum()
-    assert found.metrics["object_contrast"] == expected.metrics["object_contrast"]
-    assert found.metrics == pytest.approx(expected.metrics, rel=1e-2, abs=1e-3)
+    expected, outcome, truth = (evaluate(network, part, reference) for reference in (plain, turned, None))
+    assert outcome.comparison.alignment.mask.sum() < 0.7 * plain.well_lit().sum()
+    assert outcome.metrics["object_contrast"] == expected.metrics["object_contrast"]
+    assert outcome.metrics == pytest.approx(expected.metrics, rel=1e-2, abs=1e-3)
     for name in ("complex_error", "pearson_r_phase", "pearson_r_amplitude", "output_vs_truth_ratio"):
-        assert found.metrics[name] == pytest.approx(truth.metrics[name], rel=0.05), name
+        assert outcome.metrics[name] == pytest.approx(truth.metrics[name], rel=0.05), name
 
 
 def test_without_a_truth_counts_and_halves_still_judge(scan):

@@ -18,9 +18,9 @@ def solve(scan, **options):
 
 
 def error_and_ratio(recon, truth, ramp=False, shift=False):
-    lit = recon.well_lit(0.3)
-    aligned = align(recon.object, truth, lit, ramp=ramp, shift=shift)
-    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(recon.object, truth, lit)
+    illuminated = recon.well_lit(0.3)
+    aligned = align(recon.object, truth, illuminated, ramp=ramp, shift=shift)
+    return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(recon.object, truth, illuminated)
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +171,13 @@ def test_progress_hears_of_every_iteration(scan):
 
 
 def test_the_object_can_be_watched_while_it_comes(scan):
-    seen = []
+    snapshots = []
     recon = refine(
-        scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=lambda look: seen.append(look())
+        scan, RefineConfig(iterations=8, early_stop=False, device="cpu"), watch=lambda look: snapshots.append(look())
     )
-    errors = [complex_error(align(one.object, recon.object).image, recon.object) for one in seen]
+    errors = [complex_error(align(one.object, recon.object).image, recon.object) for one in snapshots]
     assert errors[-1] < 0.01 < errors[0]
-    last = seen[-1]
+    last = snapshots[-1]
     assert abs(np.linalg.norm(last.probe) / np.linalg.norm(recon.probe) - 1) < 0.01
     np.testing.assert_allclose(last.positions_px, recon.positions_px)
     assert last.provenance["stage"] == "refine"

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import arguments
 from hypothesis import strategies as st
 
 from ptypinn.config.refine import RefineConfig
@@ -45,16 +45,16 @@ def sigma_of(scan, recon):
         ("dead_leaves", 1e7, True),
     ],
 )
-def test_errors_are_as_large_as_the_map_says(kind, photons, known):
+def test_errors_are_as_large_as_the_map_says(kind, photons, determined):
     config = dataclasses.replace(SMALL, object=kind, photons=photons, seed=31)
     scan = simulate(config)
     given_scan = scan
-    if not known:
+    if not determined:
         guess = simulate(dataclasses.replace(config, probe_diameter_px=10.5, curvature_rad=2.6)).probe
         given_scan = scan.replace(probe=guess, probe_gauge="calibrated")
-    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not known, threads=1, device="cpu"))
-    lit = recon.well_lit()
-    aligned = align(recon.object, scan.truth, lit, ramp=not known, shift=not known)
+    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not determined, threads=1, device="cpu"))
+    illuminated = recon.well_lit()
+    aligned = align(recon.object, scan.truth, illuminated, ramp=not determined, shift=not determined)
     error, sigma = np.abs(aligned.image - scan.truth)[aligned.mask], recon.uncertainty[aligned.mask]
     assert 0.7 <= np.sqrt(np.mean((error / sigma) ** 2)) <= 1.4
     assert 0.5 <= np.mean(error < sigma) <= 0.9
@@ -72,8 +72,8 @@ def test_twice_the_light_halves_the_variance_and_no_light_leaves_the_amplitude()
         rms = np.sqrt(np.mean(np.abs(recon.object[~dark]) ** 2))
         np.testing.assert_allclose(sigmas[-1][dark], rms, rtol=1e-5)
         assert sigmas[-1].max() <= rms * 1.00001
-    lit = recon.well_lit()
-    assert np.median(sigmas[0][lit] / sigmas[1][lit]) == pytest.approx(2, rel=0.15)
+    illuminated = recon.well_lit()
+    assert np.median(sigmas[0][illuminated] / sigmas[1][illuminated]) == pytest.approx(2, rel=0.15)
 
 
 def test_misfit_in_one_place_raises_the_uncertainty_there():
@@ -86,7 +86,7 @@ def test_misfit_in_one_place_raises_the_uncertainty_there():
     assert spoiled[-30:-20, -30:-20].mean() == pytest.approx(sigma[-30:-20, -30:-20].mean(), rel=0.1)
 
 
-@given(seed=st.integers(0, 2**16), share=st.floats(0.05, 0.9))
+@arguments(seed=st.integers(0, 2**16), share=st.floats(0.05, 0.9))
 def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there(seed, share):
     """White structure in a disk of Fourier space, far above the noise, fills that disk and nothing else."""
     rng = np.random.default_rng(seed)
@@ -94,17 +94,17 @@ def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there
     frequency = np.hypot(*np.ix_(*(np.fft.fftfreq(n) for n in shape)))
     inside = frequency <= np.quantile(frequency, share)
     field = np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) * inside)
-    found = resolved_fraction((1 + field).astype(np.complex64), light)
-    assert found == pytest.approx(share, abs=0.1)
+    result = resolved_fraction((1 + field).astype(np.complex64), light)
+    assert result == pytest.approx(share, abs=0.1)
 
 
-@given(height=st.integers(1, 700), width=st.integers(1, 700))
+@arguments(height=st.integers(1, 700), width=st.integers(1, 700))
 def test_tiles_cover_the_canvas(height, width):
-    seen = np.zeros((height, width), bool)
+    snapshots = np.zeros((height, width), bool)
     for part in _segments((height, width)):
-        assert seen[part].shape == (min(SEGMENT_PX, height), min(SEGMENT_PX, width))
-        seen[part] = True
-    assert seen.all()
+        assert snapshots[part].shape == (min(SEGMENT_PX, height), min(SEGMENT_PX, width))
+        snapshots[part] = True
+    assert snapshots.all()
 
 
 def test_masked_pixels_take_their_light_away():
@@ -112,8 +112,8 @@ def test_masked_pixels_take_their_light_away():
     mask = np.ones((scan.size, scan.size), bool)
     mask[: scan.size // 2] = False
     recon = reconstruction_of(scan)
-    lit, half = recon.well_lit(), scan.replace(mask=mask)
+    illuminated, half = recon.well_lit(), scan.replace(mask=mask)
     fits = [compute_data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
     assert good_pixel_fraction(scan, fits[0]) == pytest.approx(1)
     assert good_pixel_fraction(half, fits[1]) == pytest.approx(0.5, abs=0.1)
-    assert sigma_of(half, recon)[lit].mean() > 1.2 * sigma_of(scan, recon)[lit].mean()
+    assert sigma_of(half, recon)[illuminated].mean() > 1.2 * sigma_of(scan, recon)[illuminated].mean()

@@ -122,7 +122,9 @@ class PatchPredictor(nn.Module):
         return Prediction(canvases, total, self.scaler.to_counts(intensity))
 
     @torch.no_grad()
-    def constant_response(self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]) -> Tensor:
+    def constant_response(
+        self, corners: Corners, fractions: Float[Tensor, "position 2"], shape: tuple[int, int]
+    ) -> Tensor:
         """Merge an object that is 1 everywhere as `predict` does, which gives 1.
 
         Args:

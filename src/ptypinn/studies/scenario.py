@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ptypinn.config.checks import default_of
 from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import MAX_PHOTONS, SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
@@ -128,7 +129,7 @@ def resolve_scenario(config: SimLinesConfig, origins: Mapping[str, str] | None =
     parameters = {name: resolved[name] for name in PARAMETERS}
     values = {name: parameter.value for name, parameter in parameters.items()}
     parameters = {**_about_the_run(config, origins), **parameters}
-    refuse_unread(changes, values)
+    refuse_unread({override.parameter: override.value for override in overrides}, values)
     _check_photons(values["photons"], values["probe_scale"])
     find_model(values["model"])
     stages = simulate_config(values), train_config(values, config), reconstruct_config(values, config)
@@ -143,7 +144,8 @@ def stage_records(scenario: Scenario) -> dict[str, Any]:
 def write_probe_file(config: SimulateConfig, path: Path, probe: np.ndarray) -> SimulateConfig:
     """Write a probe to a file and return the simulation that reads it."""
     np.save(path, probe)
-    return replace(config, probe="file", probe_file=str(path))
+    unread = {name: default_of(SimulateConfig, name) for name in PROBE_FIELDS[config.probe]}
+    return replace(config, **{**unread, "probe": "file", "probe_file": str(path)})
 
 
 def _about_the_run(config: SimLinesConfig, origins: Mapping[str, str]) -> dict[str, Parameter]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import arguments
 from hypothesis import strategies as st
 
 from ptypinn.config.pretrain import PretrainConfig
@@ -72,8 +72,8 @@ def test_weights_of_a_file_take_the_place_of_those_of_the_package(scan, make_wei
     result = load_weights(path)
     assert result.card == {"name": "mine"}
     config = ReconstructConfig(rounds=1, **KNOWN)
-    given, read = reconstruct(scan, weights, config), reconstruct(scan, path, config)
-    np.testing.assert_array_equal(given.object, read.object)
+    arguments, read = reconstruct(scan, weights, config), reconstruct(scan, path, config)
+    np.testing.assert_array_equal(arguments.object, read.object)
     assert read.provenance["model"]["file"] == str(path)
 
 
@@ -104,7 +104,7 @@ def test_polishing_goes_on_with_or_without_rounds_as_held_out_pixels_say(make_sc
     assert 1 <= polished.provenance["polish"]["cycles_kept"] <= 2
 
 
-@given(iterations=st.integers(1, 500))
+@arguments(iterations=st.integers(1, 500))
 def test_iterations_are_dealt_out_evenly_to_cycles(iterations):
     result = polish.cycles(iterations)
     assert sum(result) == iterations

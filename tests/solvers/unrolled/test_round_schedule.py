@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import arguments
 from hypothesis import strategies as st
 
 from ptypinn.config.reconstruct import ReconstructConfig
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 KNOWN = UnrolledOptions(refine_probe=False)
 
 
-@given(st.floats(0, 1e12), st.floats(1, 100))
+@arguments(st.floats(0, 1e12), st.floats(1, 100))
 def test_more_light_takes_no_fewer_rounds(light, more):
     assert MIN_ROUNDS <= default_rounds(light) <= default_rounds(more * light) <= MAX_ROUNDS
 
@@ -90,38 +90,38 @@ def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
     options, reports, results = UnrolledOptions(probe_rounds=4, final_rounds=1), [], []
-    found = solve_scan(
+    result = solve_scan(
         guess,
         None,
         options,
         3,
         CPU,
-        progress=lambda _, done, total, /, **figures: told.append((done, total, *figures)),
-        watch=lambda look: seen.append(look()),
+        progress=lambda _, done, total, /, **figures: messages.append((done, total, *figures)),
+        watch=lambda look: snapshots.append(look()),
     )
     first = find_probe(guess, None, options, CPU)
     after = solve_scan(scan.replace(probe=first.probe), None, replace(KNOWN, final_rounds=1), 3, CPU)
-    np.testing.assert_allclose(found.probe, first.probe, rtol=1e-5, atol=1e-3)
-    np.testing.assert_array_equal(found.object, after.object)
-    assert found.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}
-    assert found.passes == first.passes + after.passes == 2 + PASSES * (4 + 3 + 1)
-    assert told == [(done, 8, "probe_loss" if done <= 4 else "loss") for done in range(1, 9)]
-    assert len(seen) == 4
-    np.testing.assert_array_equal(seen[-1].object, first.object)
+    np.testing.assert_allclose(result.probe, first.probe, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(result.object, after.object)
+    assert result.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}
+    assert result.passes == first.passes + after.passes == 2 + PASSES * (4 + 3 + 1)
+    assert messages == [(done, 8, "probe_loss" if done <= 4 else "loss") for done in range(1, 9)]
+    assert len(snapshots) == 4
+    np.testing.assert_array_equal(snapshots[-1].object, first.object)
 
 
 def test_an_object_that_begins_anew_has_less_noise(make_scan):
     scan = make_scan(photons=1e4)
     guess = scan.replace(probe=make_scan(photons=1e4, probe_diameter_px=14.4, curvature_rad=1.6).probe)
     joint = find_probe(guess, None, UnrolledOptions(), CPU)
-    found = reconstruct(guess, None, ReconstructConfig(device="cpu"))
-    bare = solve_scan(guess, None, UnrolledOptions(), found.provenance["rounds"], CPU)
+    result = reconstruct(guess, None, ReconstructConfig(device="cpu"))
+    bare = solve_scan(guess, None, UnrolledOptions(), result.provenance["rounds"], CPU)
 
     def error(image):
-        aligned = align(image, scan.truth, found.well_lit(), ramp=True)
+        aligned = align(image, scan.truth, result.well_lit(), ramp=True)
         return complex_error(aligned.image, scan.truth, aligned.mask)
 
-    errors = [error(one.object) for one in (found, bare, joint)]
+    errors = [error(one.object) for one in (result, bare, joint)]
     assert errors[0] < errors[1] < 0.9 * errors[2]
 
 
@@ -129,6 +129,6 @@ def test_an_object_that_begins_anew_has_less_noise(make_scan):
 def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan, asked, rounds, probe_rounds):
     scan = make_scan(photons=1e4, size=24, object_size=(64, 64))
     assert default_rounds(estimate_dose(scan)) == 8
-    found = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
-    assert found.provenance["rounds"] == rounds
-    assert [len(found.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]
+    result = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
+    assert result.provenance["rounds"] == rounds
+    assert [len(result.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]

@@ -43,18 +43,18 @@ def scan():
 def network():
     """A network whose corrections are those of no training: small, but everywhere and at every scale."""
     torch.manual_seed(0)
-    made = UnrolledCorrection(widths=(8, 12, 16, 24)).eval().requires_grad_(False)
-    for name, values in made.named_parameters():
+    network = UnrolledCorrection(widths=(8, 12, 16, 24)).eval().requires_grad_(False)
+    for name, values in network.named_parameters():
         if name.startswith("head.weight"):
             values.copy_(0.03 * torch.randn(values.shape))
         elif name.endswith("second.weight"):
             values.copy_(torch.randn(values.shape) / values[0].numel() ** 0.5)
-    return made
+    return network
 
 
-def difference(found, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORDER))):
+def difference(result, wanted, where=(slice(BORDER, -BORDER), slice(BORDER, -BORDER))):
     """Relative difference after one global phase."""
-    a, b = found[where].ravel(), wanted[where].ravel()
+    a, b = result[where].ravel(), wanted[where].ravel()
     overlap = np.vdot(a, b)
     return np.linalg.norm(a * overlap / abs(overlap) - b) / np.linalg.norm(b)
 
@@ -78,19 +78,19 @@ def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
 
 
 def test_windows_can_be_watched_while_they_come(scan):
-    seen = []
+    snapshots = []
     tiling = TilingConfig(tile_px=88)
-    solution = solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling, watch=lambda look: seen.append(look()))
-    assert len(seen) == 3  # four windows: the last is the end
-    lit = [(one.illumination > 0).mean() for one in seen]
-    assert 0.1 < lit[0] < lit[1] < lit[2] < (solution.illumination > 0).mean()
-    first = seen[0].illumination > 0
-    np.testing.assert_array_equal(seen[0].illumination[first], solution.illumination[first])
+    solution = solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling, watch=lambda look: snapshots.append(look()))
+    assert len(snapshots) == 3  # four windows: the last is the end
+    illuminated = [(one.illumination > 0).mean() for one in snapshots]
+    assert 0.1 < illuminated[0] < illuminated[1] < illuminated[2] < (solution.illumination > 0).mean()
+    first = snapshots[0].illumination > 0
+    np.testing.assert_array_equal(snapshots[0].illumination[first], solution.illumination[first])
     inner = first.copy()
     inner[72:] = inner[:, 72:] = False  # away from where windows are blended
-    assert difference(seen[0].object, solution.object, np.nonzero(inner)) < 1e-3
-    assert (seen[0].object[~first] == 1).all()
-    np.testing.assert_array_equal(seen[0].positions_px, solution.positions_px)
+    assert difference(snapshots[0].object, solution.object, np.nonzero(inner)) < 1e-3
+    assert (snapshots[0].object[~first] == 1).all()
+    np.testing.assert_array_equal(snapshots[0].positions_px, solution.positions_px)
 
 
 def test_the_network_is_at_work_in_windows(scan, network):
@@ -110,8 +110,8 @@ def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
     corner = (centre > (85, 95)).all(1)
     part = scan.subset(np.flatnonzero(~hole & ~corner))
     whole, tiled = both(part, network, tile_px=64, halo_px=48)
-    lit = whole.illumination > 0.2 * whole.illumination.max()
-    assert difference(tiled.object, whole.object, lit) < 5e-3
+    illuminated = whole.illumination > 0.2 * whole.illumination.max()
+    assert difference(tiled.object, whole.object, illuminated) < 5e-3
     assert (tiled.object[whole.illumination == 0] == 1).all()
     assert (whole.illumination == 0).sum() > 2000
 
@@ -160,7 +160,7 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
         run()
     assert len(list(tmp_path.rglob("object.npy"))) == 2
     monkeypatch.setattr(
-        tile_jobs, "solve_scan", lambda *given, **options: (solved.append(0), solve(*given, **options))[1]
+        tile_jobs, "solve_scan", lambda *arguments, **options: (solved.append(0), solve(*arguments, **options))[1]
     )
     resumed = run()
     assert len(solved) == 4  # of four windows, every one is solved once
@@ -182,12 +182,12 @@ def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
 
 def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
     options = TilingConfig(tile_px=88)
-    told = []
+    messages = []
     arguments = (scan, network, KNOWN, 2, CPU)
-    here = solve_tiled(*arguments, tiling=options, progress=lambda *given, **_: told.append(given))
+    here = solve_tiled(*arguments, tiling=options, progress=lambda *arguments, **_: messages.append(arguments))
     pool = solve_tiled(*arguments, tiling=options, jobs=JobsConfig(workers=2), folder=tmp_path)
     np.testing.assert_array_equal(pool.object, here.object)
-    assert told[-1] == ("reconstruct", 4, 4)
+    assert messages[-1] == ("reconstruct", 4, 4)
 
 
 class Read:
@@ -197,15 +197,15 @@ class Read:
         self.counts, self.shape, self.dtype, self.most = counts, counts.shape, counts.dtype, 0
 
     def __getitem__(self, key):
-        found = self.counts[key]
-        self.most = max(self.most, len(found))
-        return found
+        result = self.counts[key]
+        self.most = max(self.most, len(result))
+        return result
 
 
 def test_lazy_counts_are_read_batch_by_batch(scan):
     lazy, tiling = scan.replace(counts=Read(scan.counts)), TilingConfig(tile_px=88)
-    found = solve_tiled(lazy, None, KNOWN, 1, CPU, tiling=tiling).object
-    np.testing.assert_array_equal(found, solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling).object)
+    result = solve_tiled(lazy, None, KNOWN, 1, CPU, tiling=tiling).object
+    np.testing.assert_array_equal(result, solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling).object)
     assert 0 < lazy.counts.most <= 128
 
 

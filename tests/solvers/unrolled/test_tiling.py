@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import given
+from hypothesis import arguments
 from hypothesis import strategies as st
 
 from ptypinn.models.unrolled import STRIDE
@@ -30,21 +30,21 @@ def made_of(scan):
     return tile_canvas(corners, size, extent, edge, halo), corners, size
 
 
-@given(SCANS)
+@arguments(SCANS)
 def test_every_lit_pixel_is_in_one_core_and_every_pattern_owned_once(scan):
     layout, corners, size = made_of(scan)
     covered, whole = np.zeros(layout.extent, int), Box(0, 0, *layout.extent)
     for tile in layout.tiles:
         covered[tile.core.slices(whole)] += 1
-    lit = np.zeros(layout.extent, bool)
+    illuminated = np.zeros(layout.extent, bool)
     for y, x in corners:
-        lit[y : y + size, x : x + size] = True
-    assert (covered[lit] == 1).all()
+        illuminated[y : y + size, x : x + size] = True
+    assert (covered[illuminated] == 1).all()
     central = np.concatenate([tile.central for tile in layout.tiles])
     np.testing.assert_array_equal(np.sort(central), np.arange(len(corners)))
 
 
-@given(SCANS)
+@arguments(SCANS)
 def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
     layout, corners, size = made_of(scan)
     for tile in layout.tiles:
@@ -58,7 +58,7 @@ def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
             assert last % STRIDE == 0 or last == length
 
 
-@given(SCANS)
+@arguments(SCANS)
 def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
     layout, _, _ = made_of(scan)
     half, whole = layout.halo // 2, Box(0, 0, *layout.extent)
@@ -73,13 +73,13 @@ def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
 
 def pieces_of(image, layout, factors, folder):
     light, whole = np.ones(layout.extent, np.float32), Box(0, 0, *layout.extent)
-    found = []
+    result = []
     for number, (tile, factor) in enumerate(zip(layout.tiles, factors, strict=True)):
         part = tile.canvas.slices(whole)
         np.save(folder / f"object{number}.npy", (image[part] * factor).astype(np.complex64))
         np.save(folder / f"light{number}.npy", light[part])
-        found.append(TileResult(tile, folder / f"object{number}.npy", folder / f"light{number}.npy"))
-    return found
+        result.append(TileResult(tile, folder / f"object{number}.npy", folder / f"light{number}.npy"))
+    return result
 
 
 def filled(edge=32, halo=16):
@@ -87,15 +87,15 @@ def filled(edge=32, halo=16):
     return tile_canvas(grid, 8, (104, 128), edge, halo)
 
 
-@given(st.integers(0, 1000))
+@arguments(st.integers(0, 1000))
 def test_stitching_undoes_any_phases(seed):
     rng, layout = np.random.default_rng(seed), filled()
     image = (rng.normal(size=layout.extent) + 1j * rng.normal(size=layout.extent) + 2).astype(np.complex64)
     phases = np.exp(1j * rng.uniform(-np.pi, np.pi, len(layout.tiles)))
     with TemporaryDirectory() as folder:
-        found = stitch_tiles(pieces_of(image, layout, phases, Path(folder)), layout)
-    factor = np.vdot(found, image) / np.linalg.norm(found) ** 2
-    np.testing.assert_allclose(factor * found, image, atol=1e-4)
+        result = stitch_tiles(pieces_of(image, layout, phases, Path(folder)), layout)
+    factor = np.vdot(result, image) / np.linalg.norm(result) ** 2
+    np.testing.assert_allclose(factor * result, image, atol=1e-4)
     assert abs(abs(factor) - 1) < 1e-5
 
 
@@ -104,10 +104,10 @@ def test_amplitudes_are_not_fitted(tmp_path):
     image = np.ones(layout.extent, np.complex64)
     brighter = pieces_of(image, layout, 1 + np.arange(len(layout.tiles)), tmp_path)
     whole = Box(0, 0, *layout.extent)
-    found = stitch_tiles(brighter, layout)
+    result = stitch_tiles(brighter, layout)
     for k, tile in enumerate(layout.tiles):
         middle = tile.core.padded(-8).slices(whole)
-        np.testing.assert_allclose(np.abs(found[middle]), 1 + k, rtol=1e-5)
+        np.testing.assert_allclose(np.abs(result[middle]), 1 + k, rtol=1e-5)
 
 
 def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
@@ -115,18 +115,18 @@ def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
     weights = np.ones((4, 4)) - np.eye(4)
     products = weights * truth[:, None] * truth.conj()
     products[0, 3], products[3, 0] = 1e-3j, -1e-3j  # a bad overlap that hardly counts
-    found = align_global_phases(products, np.ones(4))
-    np.testing.assert_allclose(np.abs(found), 1, atol=1e-12)
-    np.testing.assert_allclose(found / found[0], truth / truth[0], atol=2e-3)
-    assert abs(np.angle(found.sum())) < 1e-9
+    result = align_global_phases(products, np.ones(4))
+    np.testing.assert_allclose(np.abs(result), 1, atol=1e-12)
+    np.testing.assert_allclose(result / result[0], truth / truth[0], atol=2e-3)
+    assert abs(np.angle(result.sum())) < 1e-9
 
 
 def test_windows_that_nothing_joins_keep_their_phases():
     products = np.zeros((3, 3), complex)
     products[0, 1], products[1, 0] = 1j, -1j
-    found = align_global_phases(products, np.ones(3))
-    assert found[2] == 1
-    assert np.angle(found[0] / found[1]) == np.angle(products[0, 1])
+    result = align_global_phases(products, np.ones(3))
+    assert result[2] == 1
+    assert np.angle(result[0] / result[1]) == np.angle(products[0, 1])
 
 
 def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
