@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 PAGE = "reference/command-line"
 MARKER = "<!-- every command and option -->"
 OWN_GROUPS = ("positional arguments", "options")
-WORDS = {"int": "N", "float": "X", "str": "TEXT", "bool": "true|false"}
+WORDS = {"int": "N", "float": "X", "str": "TEXT", "dict": "{NAME: VALUE}"}
 VALUES = {"config": "FILE", "print_config": "[=FLAGS]"}
-"""What is written after options whose values have no type."""
+"""Values of options without a type."""
 
 
 def commands() -> str:
-    """Markdown with every command and option; options that all or several commands have are told once."""
+    """Return Markdown with every command and option; options that all or several commands have are listed once."""
     parsers = {name: command_parser(name, full=True) for name in COMMANDS}
     named = [{action.dest: action for action in _own(parser)} for parser in parsers.values()]
     common = [action for dest, action in named[0].items() if all(dest in one for one in named)]
@@ -39,13 +39,13 @@ def commands() -> str:
 
 
 def _own(parser: ArgumentParser) -> list[Any]:
-    """Arguments and options of a stage that are no fields of a configuration."""
+    """Return the arguments and options of a command that are no fields of a configuration."""
     groups = [group for group in parser._action_groups if group.title in OWN_GROUPS]
     return [action for group in groups for action in group._group_actions]
 
 
 def _groups(parser: ArgumentParser) -> list[Any]:
-    """Options of a stage by configuration."""
+    """Return the options of a command by configuration."""
     return [group for group in parser._action_groups if group.title not in OWN_GROUPS and group._group_actions]
 
 
@@ -81,23 +81,26 @@ def _value(action: Any) -> str:
 
 
 def _word(kind: Any) -> str:
-    """A type as it is written after an option."""
+    """Return a type as it is written after an option."""
     arguments = [one for one in get_args(kind) if one is not type(None)]
     if get_origin(kind) is Literal:
         return "|".join(map(str, arguments))
     if get_origin(kind) is tuple:
         return ",".join("..." if one is Ellipsis else _word(one) for one in arguments)
+    if get_origin(kind) is dict:
+        return WORDS["dict"]
     return _word(arguments[0]) if arguments else WORDS[kind.__name__]
 
 
 def _default(action: Any) -> str:
     default = action.default
+    if len(action.option_strings) == 2 and isinstance(default, bool):
+        return f" Default: `{action.option_strings[0 if default else 1]}`."
     if not action.option_strings or getattr(action, "_typehint", None) is None:
         return ""
     if action.required:
         return " Required."
     plain = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
-    plain = plain.lower() if isinstance(default, bool) else plain
     return "" if default in (None, "", {}) else f" Default: `{plain}`."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 
 from ptypinn.cli.diagnose_inputs import find_diagnose_inputs
-from ptypinn.cli.options import given
+from ptypinn.cli.options import parse
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION
-from ptypinn.runs.record import load_options_from_record, drop_unreadable
+from ptypinn.runs.record import drop_unreadable, load_options_from_record
 from ptypinn.scale import LedgerEntry
 
 ENTRY = LedgerEntry("mask", 1.0, 1.0, "light").as_json()
@@ -146,10 +147,13 @@ def test_a_calibration_given_voids_photons_on_record_and_the_other_way_round():
     assert notes == []
 
 
-def test_given_options_are_those_on_the_command_line_or_in_its_configuration(tmp_path):
-    assert not given(["ptypinn", "diagnose", "mean", "calibration"]) & {"calibration", "photons"}
-    words = ["ptypinn", "diagnose", "run", "--calibration", "mean", "--detector-distance-m=1.5"]
-    assert {"calibration", "detector_distance_m"} <= given(words)
-    assert "photons" not in given(words)
+def test_options_are_set_on_the_command_line_or_in_its_configuration(tmp_path):
+    def set_options(*words: str) -> Collection[str]:
+        return parse(["diagnose", *words])[1].set_options
+
+    assert not {*set_options("mean", "calibration")} & {"calibration", "photons"}
+    options = set_options("run", "--calibration", "mean", "--detector-distance-m=1.5")
+    assert {"calibration", "detector_distance_m"} <= {*options}
+    assert "photons" not in options
     (tmp_path / "options.yaml").write_text("calibration: mean\n")
-    assert "calibration" in given(["ptypinn", "diagnose", "run", "--config", str(tmp_path / "options.yaml")])
+    assert "calibration" in set_options("run", "--config", str(tmp_path / "options.yaml"))

@@ -64,18 +64,18 @@ def test_every_public_module_is_in_the_reference_once():
 def test_every_option_of_a_command_is_listed_there_or_under_a_group_that_is_named_there():
     chapters = re.split(r"^## ", command_line.commands(), flags=re.M)
     chapter_of = {text.split("\n", 1)[0]: text for text in chapters}
-    for name, stage in STAGES.items():
+    for name, command in COMMANDS.items():
         chapter = chapter_of[f"ptypinn {name}"]
         groups = ["Options of every command", *re.findall(r"options under \[([^\]]+)\]", chapter)]
         text = "\n".join([chapter, *(chapter_of[title] for title in groups)])
-        assert stage.summary in chapter
-        for action in stage_parser(name)._actions:
+        assert command.summary in chapter
+        for action in command_parser(name, full=True)._actions:
             for flag in [one.replace("_", "-") for one in action.option_strings] or [action.dest.upper()]:
                 assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", text, re.M), f"{name}: {flag}"
 
 
 def test_every_writable_format_is_listed():
-    (option,) = (argument for argument in STAGES["convert"].arguments if argument.name == "to")
+    (option,) = (action for action in command_parser("convert", full=True)._actions if action.dest == "to")
     writable = [name for name, known in FORMATS.items() if known.write or known.write_reconstruction]
     assert f"Format: {', '.join(writable)};" in option.help
 

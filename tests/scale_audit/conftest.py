@@ -134,7 +134,8 @@ def merge_with_different_masks(run: Run, monkeypatch: Any) -> Run:
     y, x = np.mgrid[:32, :32] - 16
     support = torch.from_numpy(np.hypot(y, x) < 6)
     monkeypatch.setattr(
-        "ptypinn.solvers.patch_network.aggregate.weight_patches", lambda patches, intensity: patches * intensity * support
+        "ptypinn.solvers.patch_network.aggregate.weight_patches",
+        lambda patches, intensity: patches * intensity * support,
     )
     return run
 

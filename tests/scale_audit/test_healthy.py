@@ -14,12 +14,17 @@ from ptypinn.stages.simulate import simulate
 from ptypinn.stages.train import train
 
 DOSES = [1e3, 1e5, 1e7, 1e9]
-SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 220, "seed": 5, "probe_diameter_px": 12.0}
+SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 220, "seed": 5}
 SCANS = {
-    "disk, cnn": {"probe": "disk", "amplitude_mean": 2.7, "phase_range": (0.0, 0.0)},
+    "disk, cnn": {"probe": "disk", "probe_diameter_px": 12.0, "amplitude_mean": 2.7, "phase_range": (0.0, 0.0)},
     "zone plate, cnn of amplitudes": {"probe": "zone_plate"},
-    "gaussian, cnn of groups": {"probe": "gaussian", "object": "dead_leaves", "dead_pixels": 20},
-    "disk, refine": {"probe": "disk", "object": "grf"},
+    "gaussian, cnn of groups": {
+        "probe": "gaussian",
+        "probe_diameter_px": 12.0,
+        "object": "dead_leaves",
+        "dead_pixels": 20,
+    },
+    "disk, refine": {"probe": "disk", "probe_diameter_px": 12.0, "object": "grf"},
     "zone plate, refine": {"probe": "zone_plate", "mode_fractions": (0.8, 0.2)},
 }
 NETWORKS = {

@@ -15,7 +15,7 @@ from ptypinn.stages.diagnose import diagnose
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
 
-SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 150, "seed": 5, "probe_diameter_px": 12.0}
+SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 150, "seed": 5}
 
 
 def solve(scan, iterations=15, **options):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import arguments, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptypinn.config.evaluate import EvaluateConfig
@@ -69,7 +69,7 @@ def test_the_truth_is_perfect_by_every_figure(scan):
 
 
 @settings(max_examples=6)
-@arguments(angle=st.floats(-9, 9), ramp=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), seed=st.integers(0, 99))
+@given(angle=st.floats(-9, 9), ramp=st.tuples(st.floats(-1, 1), st.floats(-1, 1)), seed=st.integers(0, 99))
 def test_figures_do_not_depend_on_the_gauge(scan, angle, ramp, seed):
     config = EvaluateConfig(remove_ramp=True, compare_counts=False)
     image = spoiled(scan, seed)
@@ -80,7 +80,7 @@ def test_figures_do_not_depend_on_the_gauge(scan, angle, ramp, seed):
 
 
 @settings(max_examples=8)
-@arguments(factor=st.floats(0.1, 5))
+@given(factor=st.floats(0.1, 5))
 def test_a_lost_amplitude_shows_and_is_never_fitted_away(scan, factor):
     result = evaluate(reconstruction(scan, factor * scan.truth), scan)
     assert result.metrics["output_vs_truth_ratio"] == pytest.approx(factor, rel=1e-4)

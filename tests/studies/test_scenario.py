@@ -101,8 +101,7 @@ def test_a_profile_with_a_slip_is_refused(text, named, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
-    [("--n-groups", "--n-groups"), ("--epochs", "--epochs"), ("--seed", "--train-seed"), ("--width", "--width")],
+    ("option", "expected"), [("--seed", "--train-seed"), ("--epochs", "--epochs"), ("--n-groups", "--n-groups")]
 )
 def test_errors_of_a_stage_name_options_of_the_study(option, expected):
     with pytest.raises(InputError) as error_info, rename_errors(TRAIN):
@@ -156,7 +155,7 @@ def test_overrides_reach_the_stages_and_nothing_else_changes(batch, epochs, seed
     ],
 )
 def test_nonsense_is_refused_by_the_name_of_its_option(change, flag):
-    with pytest.raises(InputError, match=flag) as refused:
+    with pytest.raises(InputError, match=flag) as error_info:
         resolve_scenario(replace(SimLinesConfig(), **change))
     assert "\n" not in str(error_info.value)
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.refine import RefineConfig
@@ -14,7 +14,7 @@ from ptypinn.metrics import align, compute_data_fit
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import estimate_uncertainty
-from ptypinn.uncertainty.error_map import SEGMENT_PX, _segments, resolved_fraction, good_pixel_fraction
+from ptypinn.uncertainty.error_map import SEGMENT_PX, _segments, good_pixel_fraction, resolved_fraction
 
 SMALL = SimulateConfig(
     object_size=(56, 60), size=24, probe="disk", probe_diameter_px=9.0, curvature_rad=3.0, overlap=0.6
@@ -86,7 +86,7 @@ def test_misfit_in_one_place_raises_the_uncertainty_there():
     assert spoiled[-30:-20, -30:-20].mean() == pytest.approx(sigma[-30:-20, -30:-20].mean(), rel=0.1)
 
 
-@arguments(seed=st.integers(0, 2**16), share=st.floats(0.05, 0.9))
+@given(seed=st.integers(0, 2**16), share=st.floats(0.05, 0.9))
 def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there(seed, share):
     """White structure in a disk of Fourier space, far above the noise, fills that disk and nothing else."""
     rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def test_the_share_of_components_above_the_noise_is_the_share_that_was_put_there
     assert result == pytest.approx(share, abs=0.1)
 
 
-@arguments(height=st.integers(1, 700), width=st.integers(1, 700))
+@given(height=st.integers(1, 700), width=st.integers(1, 700))
 def test_tiles_cover_the_canvas(height, width):
     snapshots = np.zeros((height, width), bool)
     for part in _segments((height, width)):

@@ -13,7 +13,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
-from ptypinn.uncertainty import TRAITS, scan_traits, out_of_domain, add_uncertainty
+from ptypinn.uncertainty import TRAITS, add_uncertainty, out_of_domain, scan_traits
 
 CARD = {
     "saw": {
@@ -90,8 +90,8 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
     recon = reconstruction_of(scan)
     fit = compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
     card = {"saw": {"photons": [1e6, 1e8]}}
-    told = add_uncertainty(recon, scan, fit, card, residual_before=0.2 * fit.amplitude_residual)
-    back = Reconstruction.load(told.save(tmp_path / "r.h5"))
+    messages = add_uncertainty(recon, scan, fit, card, residual_before=0.2 * fit.amplitude_residual)
+    back = Reconstruction.load(messages.save(tmp_path / "r.h5"))
     json.dumps(back.provenance, allow_nan=False)
     for result in (evaluate(back), evaluate(back, scan)):
         assert sum("trained on 1e+06 to 1e+08" in text for text in result.warnings) == 1
@@ -101,8 +101,8 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
 def test_what_the_counts_say_is_told_once_with_the_scan_and_kept_without_it(scan):
     recon = reconstruction_of(scan)
     dim = dataclasses.replace(recon, object=(0.6 * recon.object).astype(np.complex64))
-    told = add_uncertainty(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
-    for result in (evaluate(told), evaluate(told, scan)):
+    messages = add_uncertainty(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
+    for result in (evaluate(messages), evaluate(messages, scan)):
         assert sum("times the measured photons" in text for text in result.warnings) == 1
 
 
@@ -111,10 +111,10 @@ def test_a_harmful_correction_is_told_and_one_within_the_noise_is_not(scan):
     wrong = dataclasses.replace(
         recon, object=(recon.object * np.exp(0.3j * np.angle(recon.object))).astype(np.complex64)
     )
-    for found, harmful in ((recon, False), (wrong, True)):
-        fit = compute_data_fit(scan, found.object, found.probe, found.positions_px)
-        warnings = add_uncertainty(found, scan, fit, residual_before=0.5 * fit.amplitude_residual).provenance["trust"][
-            "warnings"
-        ]
+    for outcome, harmful in ((recon, False), (wrong, True)):
+        fit = compute_data_fit(scan, outcome.object, outcome.probe, outcome.positions_px)
+        warnings = add_uncertainty(outcome, scan, fit, residual_before=0.5 * fit.amplitude_residual).provenance[
+            "trust"
+        ]["warnings"]
         assert any("made the data fit worse" in text for text in warnings) is harmful
-        assert add_uncertainty(found, scan, fit).provenance["trust"]["warnings"] == []
+        assert add_uncertainty(outcome, scan, fit).provenance["trust"]["warnings"] == []

@@ -76,7 +76,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingField:
     """A quantity that files of a format do not, or need not, hold."""
 
     what: str
@@ -86,12 +86,12 @@ class Lack:
 
 
 OPTICS = (
-    Lack("photon energy", "energy_eV"),
-    Lack("detector distance", "detector_distance_m"),
-    Lack("detector pixel", "detector_pixel_m"),
+    MissingField("photon energy", "energy_eV"),
+    MissingField("detector distance", "detector_distance_m"),
+    MissingField("detector pixel", "detector_pixel_m"),
 )
 """The numbers that give lengths on the sample, where files may lack them."""
-TRUTH = Lack("which object is the true one", "truth")
+TRUTH = MissingField("which object is the true one", "truth")
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class Format:
     """Title for users."""
     suffixes: tuple[str, ...]
     """Common suffixes, lower case, with the dot, the most common first."""
-    sniff: Callable[[Path], bool]
+    recognises: Callable[[Path], bool]
     """True if an existing file is of this format, from its content; False, not an error, for any other file."""
     entries: tuple[Entry, ...]
     """Every place that is read or written, in the order of the documentation."""
-    lacks: tuple[Lack, ...] = ()
+    missing: tuple[MissingField, ...] = ()
     """Quantities that its files lack."""
     notes: str = ""
     """Paragraph for the documentation: orientation, what is assumed, who writes such files."""
@@ -123,22 +123,22 @@ class Format:
     """Write a reconstruction."""
     holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
     """True if a file holds counts, and not only a reconstruction, where the format has both."""
-    needs: tuple[Field, ...] = ()
+    required: tuple[Field, ...] = ()
     """Fields without which no scan can be written, nor a reconstruction where `reconstruction_needs` is None."""
-    reconstruction_needs: tuple[Field, ...] | None = None
+    reconstruction_required: tuple[Field, ...] | None = None
     """Fields without which no reconstruction can be written."""
-    reconstruction_holds: tuple[Field, ...] = ()
+    reconstruction_fields: tuple[Field, ...] = ()
     """Fields that reconstructions carry, and scans do not."""
-    wants: tuple[Field, ...] = ()
+    recommended: tuple[Field, ...] = ()
     """Fields that other programs expect in such files; `convert` warns where they are unknown."""
 
     @property
-    def holds(self) -> frozenset[Field]:
+    def fields(self) -> frozenset[Field]:
         """Fields that some entry holds."""
         return frozenset(entry.field for entry in self.entries if entry.field is not None)
 
 
-def hdf5_with(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
+def recognise_hdf5(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
     """Return a recogniser of HDF5 files by their content."""
 
     def sniff(path: Path) -> bool:
@@ -176,7 +176,7 @@ def require_writable(target: Format, thing: ScanData | Reconstruction, path: Pat
     if (target.write if scan else target.write_reconstruction) is None:
         expected = f"a format that ptypinn writes {'scans' if scan else 'reconstructions'} to"
         raise InputError(str(path), "format", target.title, expected)
-    needs = target.needs if scan or target.reconstruction_needs is None else target.reconstruction_needs
+    needs = target.required if scan or target.reconstruction_required is None else target.reconstruction_required
     missing = [name for name in needs if name not in fields_of(thing)]
     if missing:
         options = dict.fromkeys(option for name in missing for option in options_for(name))

@@ -10,7 +10,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
-from ptypinn.io.format import Entry, Field, Format, Lack, require_writable
+from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
 from ptypinn.io.registry import FORMATS, detect_format
 from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
@@ -108,7 +108,7 @@ def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> Non
     """Raise `InputError` where an option supplies a quantity that files of the format hold: it would be ignored."""
     for name in SUPPLYING:
         value = getattr(config, name)
-        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in file_format.lacks}:
+        if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in file_format.missing}:
             expected = f"nothing, for files of this format ({file_format.title})"
             raise InputError(source, option_name(name), str(value), expected)
 
@@ -128,7 +128,7 @@ __all__ = [
     "Entry",
     "Field",
     "Format",
-    "Lack",
+    "MissingField",
     "detect_format",
     "format_of",
     "holds_scan",

@@ -47,7 +47,7 @@ def detect_format(path: Path) -> str:
     """
     require_file(path)
     for name, candidate in FORMATS.items():
-        if candidate.sniff(path):
+        if candidate.recognises(path):
             return name
     expected = f"one of {', '.join(FORMATS)}, or --format to say which"
     raise InputError(str(path), "file", "content of no format that ptypinn knows", expected)

@@ -107,7 +107,7 @@ def format_for(target: Path, to: str = "") -> str:
 
 def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
     """What a scan or a reconstruction has that a format does not hold, a few words each."""
-    holds = FORMATS[name].holds.union(() if isinstance(thing, ScanData) else FORMATS[name].reconstruction_holds)
+    holds = FORMATS[name].fields.union(() if isinstance(thing, ScanData) else FORMATS[name].reconstruction_fields)
     missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
     if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
         optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)
@@ -128,7 +128,7 @@ def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
 def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
     """What other programs expect in a file of the format, and neither the source nor an option tells."""
     known = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
-    return [f"{WORDS[field]}, which {option_name(field)} supplies" for field in FORMATS[name].wants if field not in known]
+    return [f"{WORDS[field]}, which {option_name(field)} supplies" for field in FORMATS[name].recommended if field not in known]
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:

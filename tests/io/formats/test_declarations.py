@@ -36,9 +36,9 @@ def test_a_declaration_is_complete(name):
     assert any((declared.read, declared.write, declared.read_reconstruction, declared.write_reconstruction))
     scans = declared.read or declared.write
     wanted = {"counts", "positions_px"} if scans else {"object"}
-    assert wanted <= declared.holds
-    assert {lack.option for lack in declared.lacks} <= set(LoadConfig.__dataclass_fields__)
-    assert set(declared.needs) <= set(WORDS)
+    assert wanted <= declared.fields
+    assert {lack.option for lack in declared.missing} <= set(LoadConfig.__dataclass_fields__)
+    assert set(declared.required) <= set(WORDS)
 
 
 def test_every_field_has_words():
@@ -51,6 +51,6 @@ def test_no_format_claims_rubbish(tmp_path, content):
     path.write_bytes(content)
     for candidate in FORMATS.values():
         with contextlib.suppress(InputError):
-            assert not candidate.sniff(path)
+            assert not candidate.recognises(path)
     with pytest.raises(InputError, match="file: found"):
         detect_format(path)

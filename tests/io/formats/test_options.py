@@ -177,6 +177,6 @@ def test_a_raster_is_read_by_lines_as_a_list(tmp_path_factory, rows, columns, da
 
 def test_every_lack_names_an_option_of_reading():
     options = set(LoadConfig.__dataclass_fields__)
-    lacking = [lack for candidate in FORMATS.values() for lack in candidate.lacks]
+    lacking = [lack for candidate in FORMATS.values() for lack in candidate.missing]
     assert lacking
     assert {lack.option for lack in lacking} <= options

@@ -33,7 +33,7 @@ def same_bits(a, b):
 def back(scan, folder, name, **options):
     path = save(scan, folder / f"scan{FORMATS[name].suffixes[0]}", name)
     config = LoadConfig(truth=TRUTH.get(name, ""), **options)
-    assert FORMATS[name].sniff(path)
+    assert FORMATS[name].recognises(path)
     return FORMATS[name].read(path, config)
 
 
@@ -52,7 +52,7 @@ scans = {
 @given(**scans)
 def test_a_scan_comes_back(make_scan, tmp_path_factory, name, n, size, dtype, modes, gauge, lazy, seed):
     scan = make_scan(n, size, dtype, modes, seed, probe_gauge=gauge)
-    holds = FORMATS[name].holds
+    holds = FORMATS[name].fields
     other = back(scan, tmp_path_factory.mktemp(name), name, memory_budget_gib=1e-9 if lazy else 4096.0)
     assert same_bits(other.counts, scan.counts)
     assert same_bits(other.mask, scan.mask)
@@ -89,14 +89,14 @@ def test_a_second_round_changes_nothing(make_scan, tmp_path_factory, name, seed)
 @given(missing=st.sets(st.sampled_from(["probe", "truth", "mask", *NUMBERS])), seed=st.integers(0, 1000))
 def test_what_is_not_there_stays_away_or_is_asked_for(make_scan, tmp_path_factory, name, missing, seed):
     scan = make_scan(seed=seed, **dict.fromkeys(missing))
-    needed = [field for field in FORMATS[name].needs if field not in fields_of(scan)]
+    needed = [field for field in FORMATS[name].required if field not in fields_of(scan)]
     if needed:
         with pytest.raises(InputError, match="--"):
             save(scan, tmp_path_factory.mktemp(name) / "scan.h5", name)
         return
     path = save(scan, tmp_path_factory.mktemp(name) / f"scan{FORMATS[name].suffixes[0]}", name)
     other = FORMATS[name].read(path, LoadConfig())
-    assert (other.probe is None) == (scan.probe is None or "probe" not in FORMATS[name].holds)
+    assert (other.probe is None) == (scan.probe is None or "probe" not in FORMATS[name].fields)
     assert other.truth is None or name == "native"
     assert same_bits(other.mask, scan.mask)
     for number in ("energy_eV", "detector_distance_m", "detector_pixel_m"):
@@ -111,14 +111,14 @@ def test_a_reconstruction_comes_back(make_recon, tmp_path_factory, name, n, size
     folder = tmp_path_factory.mktemp(name)
     for suffix in FORMATS[name].suffixes:
         path = save(recon, folder / f"recon{suffix}", name)
-        assert FORMATS[name].sniff(path)
+        assert FORMATS[name].recognises(path)
         assert not holds_scan(path)
         other = FORMATS[name].read_reconstruction(path, LoadConfig())
         assert same_bits(other.object, recon.object)
         assert same_bits(other.probe, recon.probe)
         np.testing.assert_allclose(other.pixel_size_m, recon.pixel_size_m, rtol=0 if name in EXACT else 4e-16)
         np.testing.assert_allclose(other.positions_px, recon.positions_px, **ULPS)
-        assert ("illumination" in FORMATS[name].holds) == same_bits(other.illumination, recon.illumination)
+        assert ("illumination" in FORMATS[name].fields) == same_bits(other.illumination, recon.illumination)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -129,4 +129,4 @@ def test_the_declaration_says_what_is_lost(make_scan, tmp_path, name):
     assert ("object" in lost) == (back(scan, tmp_path, name).truth is None)
     assert not any("pixel" in word for word in lost)
     elsewhere = lost_in(make_scan(pixel_size_m=1e-9), name)
-    assert any("pixel" in word for word in elsewhere) == ("pixel_size_m" not in FORMATS[name].holds)
+    assert any("pixel" in word for word in elsewhere) == ("pixel_size_m" not in FORMATS[name].fields)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.data.pattern_batches import PatternStack
@@ -44,7 +44,7 @@ def random_problem(seed, modes, shifted, term, held_out):
     return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts)
 
 
-of_any_kind = arguments(
+of_any_kind = given(
     seed=st.integers(0, 999),
     modes=st.integers(1, 2),
     shifted=st.booleans(),
@@ -72,7 +72,7 @@ def both(term, expected, counts):
 
 
 @pytest.mark.parametrize("term", ["poisson", "amplitude"])
-@arguments(seed=st.integers(0, 999))
+@given(seed=st.integers(0, 999))
 def test_residual_is_minus_the_derivative_of_the_term(term, seed):
     rng = np.random.default_rng(seed)
     expected = torch.from_numpy(rng.exponential(5.0, (2, 8, 8))).requires_grad_(True)
@@ -101,7 +101,7 @@ def test_loss_and_gradient_are_the_same_alone_as_together(seed, modes, shifted, 
         assert torch.equal(ours, theirs)
 
 
-@arguments(seed=st.integers(0, 99), held_out=st.booleans())
+@given(seed=st.integers(0, 99), held_out=st.booleans())
 def test_bad_pixels_carry_no_information(seed, held_out):
     objective, at = random_problem(seed, 1, False, "poisson", held_out)
     scan = objective.stack.scan
@@ -131,7 +131,7 @@ def held_out_images(held_out, number, first=0):
     return torch.zeros(number, SIZE**2).scatter_add_(1, pixels, weights).view(number, SIZE, SIZE).numpy()
 
 
-@arguments(seed=st.integers(0, 99), period=st.integers(2, 20))
+@given(seed=st.integers(0, 99), period=st.integers(2, 20))
 def test_every_good_pixel_is_held_out_once_in_a_period(seed, period):
     good = torch.rand((8, 8), generator=torch.Generator().manual_seed(seed)) > 0.2
     held = held_out_images(HeldOutPixels(good, period), period, first=seed)
@@ -151,7 +151,7 @@ def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
 
 
 @pytest.mark.parametrize("term", ["poisson", "amplitude"])
-@arguments(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
+@given(expected=st.floats(0, 1e12), counts=st.sampled_from([0.0, 1.0, 1e9]))
 def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expected, counts):
     residual, loss = both(LIKELIHOODS[term], torch.full((1, 8, 8), expected), torch.full((1, 8, 8), counts))
     assert torch.isfinite(loss).all()

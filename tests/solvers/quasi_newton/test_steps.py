@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
@@ -30,7 +30,7 @@ def random_unknowns(seed):
     return Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1), draw((4, 2), seed + 2, torch.float32))
 
 
-@arguments(st.integers(0, 999))
+@given(st.integers(0, 999))
 def test_preconditioner_is_symmetric_and_positive(seed):
     probe = torch.from_numpy(curved_probe(modes=2))
     at = Unknowns(torch.from_numpy(textured_object(EXTENT, seed)), probe, torch.zeros(4, 2))
@@ -81,7 +81,7 @@ def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point(
     assert len(trace.loss) - 1 == trace.best_iteration + 3
 
 
-@arguments(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
+@given(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
 def test_a_loss_is_as_good_as_the_best_within_the_tolerance(losses, tolerance):
     rule = StopRule(as_good=tolerance)
     assert rule.holds(Trace(held_out_loss=losses)) == (losses[-1] <= (1 + tolerance) * min(losses))
@@ -94,7 +94,7 @@ def test_solver_says_when_it_has_converged():
     assert StopRule(tolerance=0.0).reason(trace) is None
 
 
-@arguments(st.integers(0, 999))
+@given(st.integers(0, 999))
 def test_integration_recovers_a_smooth_surface_from_its_slopes(seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:40, :48] / 48
@@ -134,7 +134,7 @@ def test_flux_start_has_the_transmitted_amplitude():
     torch.testing.assert_close(result, torch.from_numpy(obj), rtol=1e-4, atol=1e-4)
 
 
-@arguments(st.integers(0, 999), st.integers(1, 5))
+@given(st.integers(0, 999), st.integers(1, 5))
 def test_modes_are_orthogonal_sorted_and_keep_the_incoherent_sum(seed, modes):
     probe = draw((modes, 16, 16), seed)
     mixed = orthogonalise_modes(probe)
@@ -146,7 +146,7 @@ def test_modes_are_orthogonal_sorted_and_keep_the_incoherent_sum(seed, modes):
     torch.testing.assert_close(mixed.abs().square().sum(0), probe.abs().square().sum(0), rtol=1e-4, atol=1e-4)
 
 
-@arguments(st.integers(1, 6))
+@given(st.integers(1, 6))
 def test_added_modes_are_orthogonal_and_share_the_same_power(count):
     probe = torch.from_numpy(curved_probe())
     extended = extend_modes(probe, count)
@@ -156,7 +156,7 @@ def test_added_modes_are_orthogonal_and_share_the_same_power(count):
     torch.testing.assert_close(flat.conj() @ flat.T, torch.eye(count).to(torch.complex64), atol=1e-3, rtol=0)
 
 
-@arguments(st.integers(0, 999), st.floats(0.1, 1e9))
+@given(st.integers(0, 999), st.floats(0.1, 1e9))
 def test_holding_the_power_changes_no_prediction(seed, photons):
     at = Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1))
     held = rescale_pair(at, photons)
@@ -165,7 +165,7 @@ def test_holding_the_power_changes_no_prediction(seed, photons):
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4 * float(before.max()))
 
 
-@arguments(st.integers(0, 99), st.integers(3, 30))
+@given(st.integers(0, 99), st.integers(3, 30))
 def test_evenness_is_that_of_bands_together(seed, rows):
     light = torch.from_numpy(np.random.default_rng(seed).uniform(0, 2, (31, 24)).astype(np.float32))
     whole = torch.stack(sum_uniformity(light, 1.5))

@@ -106,9 +106,10 @@ def test_a_network_sees_eight_orientations_in_turn_and_its_answers_are_turned_ba
 def test_a_network_at_a_loss_changes_no_pixel_by_more_than_its_amplitude(scan, make_weights):
     problem = build_problem(scan, make_weights(0.5).network, KNOWN, CPU)
     with torch.inference_mode():
-        state, snapshots = problem.solver.data_steps(problem.start)
-        change = (problem.solver.correct(state, snapshots).point.object - state.point.object).abs()
-        assert to_object_update(problem.solver.network(snapshots.maps), snapshots.unit).abs().max() > 2 * problem.solver.amplitude
+        iterate, features = problem.solver.data_steps(problem.start)
+        change = (problem.solver.correct(iterate, features).point.object - iterate.point.object).abs()
+        output = problem.solver.network(features.maps)
+        assert to_object_update(output, features.unit).abs().max() > 2 * problem.solver.amplitude
     assert change.max() == pytest.approx(MAX_CORRECTION * problem.solver.amplitude, rel=1e-4)
 
 
@@ -191,11 +192,12 @@ def test_the_likelihood_takes_over_once_amplitudes_come_close(scan):
     assert not np.array_equal(at_once, solve_scan(scan, None, KNOWN, 1, CPU).object)
 
 
-def test_closing_rounds_take_all_pixels_in(make_scan):
+def test_final_rounds_take_all_pixels_in(make_scan):
     scan, passes, apart = make_scan(photons=1e4), [], []
-    for closing in (0, 3):
+    for final_rounds in (0, 3):
         held_out, all_ = (
-            solve_scan(scan, None, replace(KNOWN, hold_out=hold_out, final_rounds=closing), 9, CPU) for hold_out in (True, False)
+            solve_scan(scan, None, replace(KNOWN, hold_out=hold_out, final_rounds=final_rounds), 9, CPU)
+            for hold_out in (True, False)
         )
         passes.append(held_out.passes)
         apart.append(np.abs(held_out.object - all_.object).mean())

@@ -1,22 +1,21 @@
-"""The `reconstruct` stage without a model of the user's own: scale, account, polish, windows, and what it refuses."""
+"""The `reconstruct` stage without a model of the user's own: scale, ledger, polish, tiles, and refused options."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.config.shared import TilingConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.metrics import complex_error
 from ptypinn.models.model_file import load_weights, save_weights
-from ptypinn.solvers.unrolled import polish
+from ptypinn.solvers.unrolled.polish import MAX_CYCLE, split_into_cycles
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS
@@ -57,10 +56,10 @@ def test_shipped_weights_are_small_known_and_say_what_they_are():
 
 def test_shipped_weights_are_of_the_recipe_that_comes_with_them():
     card = load_weights().card
-    for result, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
-        retained = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
-        decisive = retained.keys() - RUNTIME_OPTIONS - {"start"}
-        assert {option: result[option] for option in decisive} == {option: retained[option] for option in decisive}
+    for config, name in ((card["start"]["card"]["config"], "pretrain"), (card["config"], "pretrain_further")):
+        recipe = to_plain({**asdict(PretrainConfig()), **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())})
+        decisive = recipe.keys() - RUNTIME_OPTIONS - {"start"}
+        assert {option: config[option] for option in decisive} == {option: recipe[option] for option in decisive}
     first, further = card["retrain"]
     assert first == "ptypinn pretrain --output-dir pretrained"
     assert further.endswith("--init-weights pretrained/weights.safetensors")
@@ -72,8 +71,8 @@ def test_weights_of_a_file_take_the_place_of_those_of_the_package(scan, make_wei
     result = load_weights(path)
     assert result.card == {"name": "mine"}
     config = ReconstructConfig(rounds=1, **KNOWN)
-    arguments, read = reconstruct(scan, weights, config), reconstruct(scan, path, config)
-    np.testing.assert_array_equal(arguments.object, read.object)
+    in_memory, read = reconstruct(scan, weights, config), reconstruct(scan, path, config)
+    np.testing.assert_array_equal(in_memory.object, read.object)
     assert read.provenance["model"]["file"] == str(path)
 
 
@@ -104,11 +103,11 @@ def test_polishing_goes_on_with_or_without_rounds_as_held_out_pixels_say(make_sc
     assert 1 <= polished.provenance["polish"]["cycles_kept"] <= 2
 
 
-@arguments(iterations=st.integers(1, 500))
+@given(iterations=st.integers(1, 500))
 def test_iterations_are_dealt_out_evenly_to_cycles(iterations):
-    result = polish.cycles(iterations)
+    result = split_into_cycles(iterations)
     assert sum(result) == iterations
-    assert polish.CYCLE >= max(result) >= min(result) >= max(result) - 1
+    assert MAX_CYCLE >= max(result) >= min(result) >= max(result) - 1
 
 
 @pytest.mark.parametrize("refine_probe", [False, True])
@@ -138,13 +137,13 @@ def test_more_rounds_never_make_it_much_worse(make_scan):
         assert figures_of(many, scan)["complex_error"] < 1.1 * figures_of(few, scan)["complex_error"]
 
 
-def test_windows_give_what_the_whole_canvas_gives(make_scan):
+def test_tiles_give_what_the_whole_canvas_gives(make_scan):
     scan = make_scan(object_size=(160, 112), overlap=0.5)
     config = ReconstructConfig(rounds=3, **KNOWN)
     whole = reconstruct(scan, None, config)
-    windows = reconstruct(scan, None, config, windows=TilingConfig(tile_px=64, halo_px=64))
+    tiled = reconstruct(scan, None, replace(config, tile_px=64, halo_px=64))
     illuminated = whole.well_lit(0.3)
-    apart = complex_error(windows.object, whole.object, illuminated)
+    apart = complex_error(tiled.object, whole.object, illuminated)
     assert apart < 0.3 * figures_of(whole, scan)["complex_error"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.reconstruct import ReconstructConfig
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 KNOWN = UnrolledOptions(refine_probe=False)
 
 
-@arguments(st.floats(0, 1e12), st.floats(1, 100))
+@given(st.floats(0, 1e12), st.floats(1, 100))
 def test_more_light_takes_no_fewer_rounds(light, more):
     assert MIN_ROUNDS <= default_rounds(light) <= default_rounds(more * light) <= MAX_ROUNDS
 
@@ -89,14 +89,14 @@ def test_a_probe_of_a_single_pixel_is_solved_with(make_scan):
 
 def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     guess = scan.replace(probe=make_scan(probe_diameter_px=14.4, curvature_rad=1.6).probe)
-    options, reports, results = UnrolledOptions(probe_rounds=4, final_rounds=1), [], []
+    options, reports, snapshots = UnrolledOptions(probe_rounds=4, final_rounds=1), [], []
     result = solve_scan(
         guess,
         None,
         options,
         3,
         CPU,
-        progress=lambda _, done, total, /, **figures: messages.append((done, total, *figures)),
+        progress=lambda _, done, total, /, **figures: reports.append((done, total, *figures)),
         watch=lambda look: snapshots.append(look()),
     )
     first = find_probe(guess, None, options, CPU)
@@ -105,7 +105,7 @@ def test_with_the_probe_found_the_object_begins_anew(make_scan, scan):
     np.testing.assert_array_equal(result.object, after.object)
     assert result.history == {"probe_loss": first.history["loss"], "loss": after.history["loss"]}
     assert result.passes == first.passes + after.passes == 2 + PASSES * (4 + 3 + 1)
-    assert messages == [(done, 8, "probe_loss" if done <= 4 else "loss") for done in range(1, 9)]
+    assert reports == [(done, 8, "probe_loss" if done <= 4 else "loss") for done in range(1, 9)]
     assert len(snapshots) == 4
     np.testing.assert_array_equal(snapshots[-1].object, first.object)
 

@@ -1,4 +1,4 @@
-"""Windows do what the whole canvas does, cover everything, go on after a stop, and keep to their memory."""
+"""Tiles give the result of the whole canvas, cover everything, resume after a stop, and keep to their memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import ptypinn as pp
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.solvers.unrolled import tile_jobs
-from ptypinn.solvers.unrolled import tiled as module
+from ptypinn.solvers.unrolled import tile_jobs, tiled
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.solver import solve_scan
@@ -66,42 +65,42 @@ def both(scan, network, rounds=3, options=KNOWN, **tiling):
 
 
 @pytest.mark.parametrize("corrected", [False, True])
-def test_windows_agree_with_the_whole_canvas(scan, network, corrected):
-    whole, tiled = both(scan, network if corrected else None)
+def test_tiles_agree_with_the_whole_canvas(scan, network, corrected):
+    whole, by_tiles = both(scan, network if corrected else None)
     error = difference(whole.object, scan.truth)
-    assert difference(tiled.object, whole.object) < min(2e-3, 0.2 * error)
-    np.testing.assert_array_equal(tiled.illumination, whole.illumination)
-    np.testing.assert_array_equal(tiled.positions_px, whole.positions_px)
-    assert tiled.origin_px == whole.origin_px
-    assert tiled.passes == whole.passes
-    np.testing.assert_allclose(tiled.history["loss"], whole.history["loss"], rtol=0.2)
+    assert difference(by_tiles.object, whole.object) < min(2e-3, 0.2 * error)
+    np.testing.assert_array_equal(by_tiles.illumination, whole.illumination)
+    np.testing.assert_array_equal(by_tiles.positions_px, whole.positions_px)
+    assert by_tiles.origin_px == whole.origin_px
+    assert by_tiles.passes == whole.passes
+    np.testing.assert_allclose(by_tiles.history["loss"], whole.history["loss"], rtol=0.2)
 
 
-def test_windows_can_be_watched_while_they_come(scan):
+def test_tiles_are_shown_as_they_are_solved(scan):
     snapshots = []
     tiling = TilingConfig(tile_px=88)
     solution = solve_tiled(scan, None, KNOWN, 1, CPU, tiling=tiling, watch=lambda look: snapshots.append(look()))
-    assert len(snapshots) == 3  # four windows: the last is the end
+    assert len(snapshots) == 3  # four tiles: the last is the end
     illuminated = [(one.illumination > 0).mean() for one in snapshots]
     assert 0.1 < illuminated[0] < illuminated[1] < illuminated[2] < (solution.illumination > 0).mean()
     first = snapshots[0].illumination > 0
     np.testing.assert_array_equal(snapshots[0].illumination[first], solution.illumination[first])
     inner = first.copy()
-    inner[72:] = inner[:, 72:] = False  # away from where windows are blended
+    inner[72:] = inner[:, 72:] = False  # away from where tiles are blended
     assert difference(snapshots[0].object, solution.object, np.nonzero(inner)) < 1e-3
     assert (snapshots[0].object[~first] == 1).all()
     np.testing.assert_array_equal(snapshots[0].positions_px, solution.positions_px)
 
 
-def test_the_network_is_at_work_in_windows(scan, network):
+def test_the_network_is_at_work_in_tiles(scan, network):
     plain, corrected = (both(scan, some)[1].object for some in (None, network))
     assert difference(corrected, plain) > 5e-3
 
 
 @pytest.mark.parametrize("changes", [{"scan": "fermat"}, {"integer_positions": True}], ids=["fermat", "integer"])
 def test_irregular_and_integer_positions(network, changes):
-    whole, tiled = both(simulated(**changes), network)
-    assert difference(tiled.object, whole.object) < 2e-3
+    whole, by_tiles = both(simulated(**changes), network)
+    assert difference(by_tiles.object, whole.object) < 2e-3
 
 
 def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
@@ -109,21 +108,21 @@ def test_a_scan_with_a_hole_and_an_empty_corner(scan, network):
     hole = np.hypot(*(centre - (80, 90)).T) < 30
     corner = (centre > (85, 95)).all(1)
     part = scan.subset(np.flatnonzero(~hole & ~corner))
-    whole, tiled = both(part, network, tile_px=64, halo_px=48)
+    whole, by_tiles = both(part, network, tile_px=64, halo_px=48)
     illuminated = whole.illumination > 0.2 * whole.illumination.max()
-    assert difference(tiled.object, whole.object, illuminated) < 5e-3
-    assert (tiled.object[whole.illumination == 0] == 1).all()
+    assert difference(by_tiles.object, whole.object, illuminated) < 5e-3
+    assert (by_tiles.object[whole.illumination == 0] == 1).all()
     assert (whole.illumination == 0).sum() > 2000
 
 
 def test_a_scan_without_a_truth_has_its_own_canvas(scan):
     part = scan.replace(truth=None, positions_px=scan.positions_px - (1000.25, -40.5))
-    whole, tiled = both(part, None)
-    assert tiled.origin_px == whole.origin_px != (0, 0)
-    assert difference(tiled.object, whole.object) < 2e-3
+    whole, by_tiles = both(part, None)
+    assert by_tiles.origin_px == whole.origin_px != (0, 0)
+    assert difference(by_tiles.object, whole.object) < 2e-3
 
 
-def test_a_scan_that_fits_is_one_window(scan, network):
+def test_a_scan_that_fits_is_one_tile(scan, network):
     options = UnrolledOptions(probe_rounds=2)
     whole = solve_scan(scan, network, options, 2, CPU)
     one = solve_tiled(scan, network, options, 2, CPU)
@@ -131,15 +130,15 @@ def test_a_scan_that_fits_is_one_window(scan, network):
     np.testing.assert_array_equal(one.probe, whole.probe)
 
 
-def test_one_probe_is_found_for_all_windows(scan):
+def test_one_probe_is_found_for_all_tiles(scan):
     wrong = scan.replace(probe=simulated(curvature_rad=1.8).probe)
     held = solve_scan(wrong, None, KNOWN, 8, CPU)
     options = TilingConfig(tile_px=88, halo_px=32)
-    tiled = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, tiling=options)
-    assert len(tiled.history["probe_loss"]) == 16
-    assert tiled.passes == 1 + PASSES * 16 + 1 + PASSES * 8
-    assert tiled.history["loss"][-1] < 0.6 * held.history["loss"][-1]
-    assert np.sum(np.abs(tiled.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
+    by_tiles = solve_tiled(wrong, None, UnrolledOptions(probe_rounds=16), 8, CPU, tiling=options)
+    assert len(by_tiles.history["probe_loss"]) == 16
+    assert by_tiles.passes == 1 + PASSES * 16 + 1 + PASSES * 8
+    assert by_tiles.history["loss"][-1] < 0.6 * held.history["loss"][-1]
+    assert np.sum(np.abs(by_tiles.probe) ** 2) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
 
 
 def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
@@ -163,21 +162,21 @@ def test_an_interrupted_run_goes_on(scan, network, tmp_path, monkeypatch):
         tile_jobs, "solve_scan", lambda *arguments, **options: (solved.append(0), solve(*arguments, **options))[1]
     )
     resumed = run()
-    assert len(solved) == 4  # of four windows, every one is solved once
+    assert len(solved) == 4  # of four tiles, every one is solved once
     assert not list(tmp_path.iterdir())
     np.testing.assert_array_equal(resumed.object, run().object)
 
 
 def test_other_settings_start_anew(scan, tmp_path, monkeypatch):
     def fail(*_, **__):
-        raise InputError("window", "", "trouble", "none")
+        raise InputError("tile", "", "trouble", "none")
 
     options = TilingConfig(tile_px=88)
-    monkeypatch.setattr(module, "stitch", fail)
+    monkeypatch.setattr(tiled, "stitch_tiles", fail)
     for rounds in (1, 2):
         with pytest.raises(InputError, match="trouble"):
             solve_tiled(scan, None, KNOWN, rounds, CPU, tiling=options, folder=tmp_path)
-    assert len(list((tmp_path / module.FOLDER).iterdir())) == 2
+    assert len(list((tmp_path / tiled.FOLDER).iterdir())) == 2
 
 
 def test_a_pool_of_processes_gives_the_same(scan, network, tmp_path):
@@ -209,21 +208,21 @@ def test_lazy_counts_are_read_batch_by_batch(scan):
     assert 0 < lazy.counts.most <= 128
 
 
-def test_judging_pixels_are_those_of_the_whole_scan(scan):
+def test_held_out_pixels_are_those_of_the_whole_scan(scan):
     options = UnrolledOptions(refine_probe=False, hold_out=True)
-    whole, tiled = both(scan, None, options=options)
+    whole, by_tiles = both(scan, None, options=options)
     other = solve_scan(scan, None, KNOWN, 3, CPU)
-    assert difference(tiled.object, whole.object) < 0.5 * difference(other.object, whole.object)
+    assert difference(by_tiles.object, whole.object) < 0.5 * difference(other.object, whole.object)
 
 
-def test_too_little_memory_says_how_much_it_takes(scan):
+def test_too_little_memory_is_refused_with_the_amount_that_suffices(scan):
     with pytest.raises(InputError, match=r"--memory-gib.*at least 0\.\d+ GiB"):
         solve_tiled(scan, None, KNOWN, 1, CPU, tiling=TilingConfig(memory_gib=0.05))
 
 
-@pytest.mark.parametrize("field", ["memory_gib", "window_px", "halo_px"])
+@pytest.mark.parametrize("field", ["memory_gib", "tile_px", "halo_px"])
 def test_options_that_cannot_be_are_refused(field):
-    with pytest.raises(InputError, match=f"--{field}"):
+    with pytest.raises(InputError, match=f"--{field.replace('_', '-')}"):
         TilingConfig(**{field: 0.0 if field == "memory_gib" else 0})
 
 
@@ -248,7 +247,7 @@ grid = np.stack(np.meshgrid(*2 * [np.arange(36) * 24.0], indexing="ij"), -1).res
 probe = np.full((1, 32, 32), 7, np.complex64)
 scan = ScanData(Same(), grid, probe, probe_gauge="calibrated")
 solved, solve = [], tile_jobs.solve_scan
-tile_jobs.solve_scan = lambda *given, **options: (solved.append(1), solve(*given, **options))[1]
+tile_jobs.solve_scan = lambda *inputs, **options: (solved.append(1), solve(*inputs, **options))[1]
 options = TilingConfig(memory_gib={BUDGET_GIB})
 network = UnrolledCorrection().eval().requires_grad_(False)
 tiled.solve_tiled(scan, network, UnrolledOptions(refine_probe=False), 1, torch.device("cpu"), tiling=options)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import arguments
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.models.unrolled import STRIDE
@@ -30,7 +30,7 @@ def made_of(scan):
     return tile_canvas(corners, size, extent, edge, halo), corners, size
 
 
-@arguments(SCANS)
+@given(SCANS)
 def test_every_lit_pixel_is_in_one_core_and_every_pattern_owned_once(scan):
     layout, corners, size = made_of(scan)
     covered, whole = np.zeros(layout.extent, int), Box(0, 0, *layout.extent)
@@ -44,8 +44,8 @@ def test_every_lit_pixel_is_in_one_core_and_every_pattern_owned_once(scan):
     np.testing.assert_array_equal(np.sort(central), np.arange(len(corners)))
 
 
-@arguments(SCANS)
-def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
+@given(SCANS)
+def test_tiles_hold_their_patterns_on_the_grid_of_the_network(scan):
     layout, corners, size = made_of(scan)
     for tile in layout.tiles:
         place = corners[tile.patterns]
@@ -58,7 +58,7 @@ def test_windows_hold_their_patterns_on_the_grid_of_the_network(scan):
             assert last % STRIDE == 0 or last == length
 
 
-@arguments(SCANS)
+@given(SCANS)
 def test_weights_are_large_in_the_core_and_end_within_the_halo(scan):
     layout, _, _ = made_of(scan)
     half, whole = layout.halo // 2, Box(0, 0, *layout.extent)
@@ -87,7 +87,7 @@ def filled(edge=32, halo=16):
     return tile_canvas(grid, 8, (104, 128), edge, halo)
 
 
-@arguments(st.integers(0, 1000))
+@given(st.integers(0, 1000))
 def test_stitching_undoes_any_phases(seed):
     rng, layout = np.random.default_rng(seed), filled()
     image = (rng.normal(size=layout.extent) + 1j * rng.normal(size=layout.extent) + 2).astype(np.complex64)
@@ -121,7 +121,7 @@ def test_phases_are_solved_for_jointly_by_the_weights_of_the_overlaps():
     assert abs(np.angle(result.sum())) < 1e-9
 
 
-def test_windows_that_nothing_joins_keep_their_phases():
+def test_tiles_that_nothing_joins_keep_their_phases():
     products = np.zeros((3, 3), complex)
     products[0, 1], products[1, 0] = 1j, -1j
     result = align_global_phases(products, np.ones(3))
@@ -131,8 +131,6 @@ def test_windows_that_nothing_joins_keep_their_phases():
 
 def test_products_are_hermitian_and_only_of_neighbours(tmp_path):
     layout = filled()
-    products = overlap_products(
-        pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.tiles)), tmp_path), layout
-    )
+    products = overlap_products(pieces_of(np.ones(layout.extent), layout, np.ones(len(layout.tiles)), tmp_path), layout)
     np.testing.assert_allclose(products, products.conj().T)
     assert (np.abs(products[0]) > 0).sum() == 3  # right, below, and diagonal

@@ -17,7 +17,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, as_image, as_probe, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, hdf5_with
+from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, recognise_hdf5
 from ptypinn.io.formats.cxi_layout import (
     DETECTOR,
     LABORATORY,
@@ -180,21 +180,21 @@ ENTRIES = (
 CXI = Format(
     "CXI",
     (".cxi",),
-    sniff=hdf5_with(lambda file: "entry_1" in file and OWN not in file),
+    recognises=recognise_hdf5(lambda file: "entry_1" in file and OWN not in file),
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` are "
     "the laboratory directions of the rows and columns of the detector. Without them rows run along -y and "
     "columns along -x, so that positions are +y and +x of `translation`. A file with an image and no patterns is a "
     "reconstruction; size and middle of the image give its pixels and its position.",
-    lacks=(*OPTICS, TRUTH),
+    missing=(*OPTICS, TRUTH),
     read=read_cxi,
     write=write_cxi,
     read_reconstruction=read_cxi_reconstruction,
     write_reconstruction=write_cxi_reconstruction,
     holds_scan=_holds_scan,
-    needs=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
-    wants=("energy_eV", "detector_distance_m", "detector_pixel_m"),
-    reconstruction_needs=("pixel_size_m",),
-    reconstruction_holds=("pixel_size_m",),
+    required=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
+    recommended=("energy_eV", "detector_distance_m", "detector_pixel_m"),
+    reconstruction_required=("pixel_size_m",),
+    reconstruction_fields=("pixel_size_m",),
 )

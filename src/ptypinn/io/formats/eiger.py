@@ -15,7 +15,7 @@ from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.derived_counts import without_marked
-from ptypinn.io.format import Entry, Format, Lack, hdf5_with
+from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.position_table import read_positions
@@ -137,7 +137,7 @@ def _detector_pixel(file: h5py.File, source: str) -> float | None:
 EIGER = Format(
     "Dectris Eiger master file (NeXus) with a table of positions",
     (".h5",),
-    sniff=hdf5_with(lambda file: isinstance(file.get(SPECIFIC), h5py.Group)),
+    recognises=recognise_hdf5(lambda file: isinstance(file.get(SPECIFIC), h5py.Group)),
     entries=(
         Entry("entry/data/data_000001 ...", "counts", "(frames, rows, columns)", "counts", "linked data files, joined"),
         Entry(MASKS[0], "mask", "(rows, columns)", "", "0 = good; or entry/instrument/detector/pixel_mask", True),
@@ -151,12 +151,12 @@ EIGER = Format(
         Entry(f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size", True),
         Entry("table: y_um, x_um", "positions_px", "(M,)", "m", "or mm, um, nm, angstrom, px: motion of the probe"),
     ),
-    lacks=(
-        Lack("positions", "positions_file"),
-        Lack("probe", "probe"),
-        Lack("beam centre, where the file lacks it", "centre_px"),
-        Lack("the part of the detector that matters", "crop_px"),
-        Lack("how the detector stands to the scan", "transpose_patterns"),
+    missing=(
+        MissingField("positions", "positions_file"),
+        MissingField("probe", "probe"),
+        MissingField("beam centre, where the file lacks it", "centre_px"),
+        MissingField("the part of the detector that matters", "crop_px"),
+        MissingField("how the detector stands to the scan", "transpose_patterns"),
     ),
     notes="Frames are cut to the largest square around the beam centre unless `crop_px` gives a size. Data files must "
     "lie in the folder of the master file or below, unless `allow_external`. Positions are a text table "

@@ -20,7 +20,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import take_counts
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import Entry, Format, hdf5_with
+from ptypinn.io.format import Entry, Format, recognise_hdf5
 from ptypinn.io.formats.cxi_layout import DETECTOR, write_layout
 from ptypinn.io.provenance import describe_source, succeed
 from ptypinn.io.reconstruction_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
@@ -142,7 +142,7 @@ ENTRIES = (
 NATIVE = Format(
     "ptypinn HDF5",
     (".h5", ".hdf5"),
-    sniff=hdf5_with(lambda file: OWN in file or is_reconstruction(file)),
+    recognises=recognise_hdf5(lambda file: OWN in file or is_reconstruction(file)),
     entries=ENTRIES,
     notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
     "everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "

@@ -21,7 +21,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import LENGTHS, as_image, as_positions, as_probe
 from ptypinn.io.counts import take_mask
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Lack
+from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
 from ptypinn.io.formats.npz_archive import (
     PROBE_NAMES,
     domain_of,
@@ -219,7 +219,7 @@ def _holds_scan(path: Path, config: LoadConfig) -> bool:
 NPZ = Format(
     "flat NPZ (PtychoPINN, SLAC)",
     (".npz",),
-    sniff=is_npz,
+    recognises=is_npz,
     entries=(
         Entry("diffraction or diff3d", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
         Entry("domain", None, "", "", "text: what the patterns are, counts or amplitude", True),
@@ -237,11 +237,11 @@ NPZ = Format(
         Entry("pixel_size_m", "pixel_size_m", "", "m", "object pixel", True),
         Entry("scan_index", None, "(M,)", "", "which object; all the same", True),
     ),
-    lacks=(
+    missing=(
         *OPTICS,
-        Lack("whether floating-point patterns are counts", "domain"),
-        Lack("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
-        Lack("positions that are no pixels", "positions_unit"),
+        MissingField("whether floating-point patterns are counts", "domain"),
+        MissingField("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
+        MissingField("positions that are no pixels", "positions_unit"),
         TRUTH,
     ),
     notes="Files of SLAC have the patterns' axis last, which needs `--axis-order hwn`. ptypinn writes the names of the "

@@ -18,7 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, as_positions, factor_of, read_quantity, unit_of
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, Entry, Format, Lack, hdf5_with
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.formats.cxi import read_mask
 from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, probe_positions
 from ptypinn.io.optics import Optics
@@ -104,7 +104,7 @@ def _is_nxcxi(file: h5py.File) -> bool:
 NXCXI = Format(
     "NXcxi_ptycho",
     (".nxs", ".cxi", ".h5"),
-    sniff=hdf5_with(_is_nxcxi),
+    recognises=recognise_hdf5(_is_nxcxi),
     entries=(
         Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
         Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),
@@ -115,10 +115,10 @@ NXCXI = Format(
         Entry(f"{BEAM}/energy", "energy_eV", "", "J", "of one photon; @units rules; or incident_energy"),
         Entry("entry_1/instrument_1/source_1/energy", None, "", "", "of the ring; not read", True),
     ),
-    lacks=(
+    missing=(
         *OPTICS,
-        Lack("where the zero frequency lies, unless in the middle", "centre_px"),
-        Lack("probe", "probe"),
+        MissingField("where the zero frequency lies, unless in the middle", "centre_px"),
+        MissingField("probe", "probe"),
     ),
     notes="The definition leaves the orientation of the detector to the beamline: rows are taken to run along -y and "
     "columns along -x of the laboratory, as in CXI without basis vectors.",

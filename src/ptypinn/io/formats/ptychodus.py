@@ -20,7 +20,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.derived_counts import PickedCounts
-from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Lack
+from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
 from ptypinn.io.formats.npz_archive import npz_names, open_npz
 from ptypinn.io.formats.ptychodus_product import (
     DETECTOR_PIXEL,
@@ -218,7 +218,7 @@ def _holds_scan(path: Path, config: LoadConfig) -> bool:
 PTYCHODUS = Format(
     "Ptychodus product",
     (".h5", ".hdf5", ".npz"),
-    sniff=is_ptychodus,
+    recognises=is_ptychodus,
     entries=(
         Entry(
             "probe_position_y_m, probe_position_x_m", "positions_px", "(M,)", "m", "middle of the probe in the world"
@@ -237,9 +237,9 @@ PTYCHODUS = Format(
         Entry("indexes", None, "(M,)", "", "of the patterns", True),
         Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
     ),
-    lacks=(
+    missing=(
         *OPTICS,
-        Lack("patterns that lie in a file of their own", "patterns_file"),
+        MissingField("patterns that lie in a file of their own", "patterns_file"),
         TRUTH,
     ),
     notes="In NPZ files, which have no attributes, `object@center_y_m` is `object_center_y_m` and so on, and root "
@@ -250,6 +250,6 @@ PTYCHODUS = Format(
     read_reconstruction=read_ptychodus_reconstruction,
     write_reconstruction=write_ptychodus_product,
     holds_scan=_holds_scan,
-    needs=("probe", "pixel_size_m"),
-    wants=("energy_eV", "detector_distance_m"),
+    required=("probe", "pixel_size_m"),
+    recommended=("energy_eV", "detector_distance_m"),
 )

@@ -16,7 +16,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import OPTICS, Entry, Format, Lack
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField
 from ptypinn.io.formats.npz_archive import npz_names, open_npz, to_counts
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source
@@ -75,20 +75,20 @@ def is_ptychonn(path: Path) -> bool:
 PTYCHONN = Format(
     "PtychoNN NPZ",
     (".npz",),
-    sniff=is_ptychonn,
+    recognises=is_ptychonn,
     entries=(
         Entry("reciprocal", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
         Entry("scan", "positions_px", "(M, 2)", "by option", "(y, x) of the patches", True),
         Entry(RASTER, "counts", "(rows, columns, N, N)", "counts", "a raster, in place of the two above"),
         Entry("real", None, "(M, N, N)", "", "patches of the object to learn from; not read", True),
     ),
-    lacks=(
-        Lack("whether floating-point patterns are counts", "domain"),
-        Lack("unit of the positions", "positions_unit"),
-        Lack("step of a raster", "scan_step_m"),
-        Lack("positions of a list without", "positions_file"),
+    missing=(
+        MissingField("whether floating-point patterns are counts", "domain"),
+        MissingField("unit of the positions", "positions_unit"),
+        MissingField("step of a raster", "scan_step_m"),
+        MissingField("positions of a list without", "positions_file"),
         *OPTICS,
-        Lack("probe", "probe"),
+        MissingField("probe", "probe"),
     ),
     notes="What PtychoNN is trained on, not what it writes. A raster is read line by line, x running faster.",
     read=read_ptychonn,

@@ -18,7 +18,7 @@ from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
-from ptypinn.io.format import Entry, Format, Lack
+from ptypinn.io.format import Entry, Format, MissingField
 from ptypinn.io.formats.ptychoshelves_reconstruction import modes_of, optics_of, read_shelves_reconstruction
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
@@ -149,7 +149,7 @@ def is_shelves(path: Path) -> bool:
 SHELVES = Format(
     "PtychoShelves / fold_slice file",
     (".mat",),
-    sniff=is_shelves,
+    recognises=is_shelves,
     entries=(
         Entry("dp or cbed", "counts", "(ky, kx, y, x) or (ky, kx, M)", "detector units", "raw: zero frequency at N//2"),
         Entry("ADU", "counts", "", "", "raw: detector units per electron", True),
@@ -169,12 +169,12 @@ SHELVES = Format(
         Entry("object", "object", "(H, W)", "", "reconstruction: a single layer"),
         Entry("outputs.probe_positions", "positions_px", "(M, 2)", "pixel", "reconstruction: (x, y) from the middle"),
     ),
-    lacks=(
-        Lack("step of a raw raster", "scan_step_m"),
-        Lack("positions of raw patterns that are no raster", "positions_file"),
-        Lack("object pixel of raw patterns without alpha and rbf", "pixel_size_m"),
-        Lack("accelerating voltage, where raw patterns come alone", "energy_eV"),
-        Lack("detector units per electron, where raw patterns come alone", "detector_gain"),
+    missing=(
+        MissingField("step of a raw raster", "scan_step_m"),
+        MissingField("positions of raw patterns that are no raster", "positions_file"),
+        MissingField("object pixel of raw patterns without alpha and rbf", "pixel_size_m"),
+        MissingField("accelerating voltage, where raw patterns come alone", "energy_eV"),
+        MissingField("detector units per electron, where raw patterns come alone", "detector_gain"),
     ),
     notes="Files of version 5 to 7 are read whole, those of version 7.3 (HDF5) lazily where they are large; "
     "rows and columns are MATLAB's in both. The third axis of raw patterns is y and the fourth x, both in the "

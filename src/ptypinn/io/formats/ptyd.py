@@ -20,7 +20,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts, take_mask, write_counts
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, Entry, Format, Lack, hdf5_with
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
@@ -186,7 +186,7 @@ def leaf(group: h5py.Group, name: str, value: Any) -> None:
 PTYD = Format(
     "PtyPy data",
     (".ptyd",),
-    sniff=hdf5_with(lambda file: all(isinstance(file.get(name), h5py.Group) for name in ("chunks", "meta"))),
+    recognises=recognise_hdf5(lambda file: all(isinstance(file.get(name), h5py.Group) for name in ("chunks", "meta"))),
     entries=(
         Entry(
             "chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at meta/center, or N//2; K counts from 0"
@@ -200,13 +200,13 @@ PTYD = Format(
         Entry("meta/center", None, "(2,)", "pixel", "zero frequency (y, x), where not within a pixel of N/2", True),
         Entry("info/orientation", None, "", "", "has been applied to the patterns already", True),
     ),
-    lacks=(
+    missing=(
         *OPTICS,
-        Lack("probe", "probe"),
+        MissingField("probe", "probe"),
     ),
     notes="Patterns are prepared by PtyPy: cropped, rebinned and turned over, so that their rows and columns run along "
     "the y and x of the positions. Chunks may be links to files beside the first.",
     read=read_ptyd,
     write=write_ptyd,
-    needs=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
+    required=("energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m"),
 )

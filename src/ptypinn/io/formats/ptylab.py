@@ -14,7 +14,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import Entry, Format, Lack, hdf5_with
+from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_array, require_dataset
@@ -81,7 +81,7 @@ def _read_orientation(file: h5py.File, source: str) -> int:
 PTYLAB = Format(
     "PtyLab scan",
     (".hdf5", ".h5"),
-    sniff=hdf5_with(lambda file: find_dataset(file, "ptychogram") is not None and "encoder" in file),
+    recognises=recognise_hdf5(lambda file: find_dataset(file, "ptychogram") is not None and "encoder" in file),
     entries=(
         Entry("ptychogram", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
         Entry("encoder", "positions_px", "(M, 2)", "m", "motion (y, x) of the probe over the sample"),
@@ -91,7 +91,7 @@ PTYLAB = Format(
         Entry("entrancePupilDiameter", "probe", "", "m", "diameter of the disk that the probe starts from", True),
         Entry("orientation", None, "", "", "0 to 7: 4 transposes; then 1 turns columns round, 2 rows", True),
     ),
-    lacks=(Lack("probe", "probe"), Lack("scale of the counts, where frames were normalised", "detector_gain")),
+    missing=(MissingField("probe", "probe"), MissingField("scale of the counts, where frames were normalised", "detector_gain")),
     notes="PtyLab keeps no probe beside the measurement, only the diameter that its own start has: a disk with a flat "
     "phase. Files of Fourier ptychography (with `zled`) are refused. Background in `emptyBeam`, several wavelengths "
     "in `spectralDensity` and a tilt in `theta` are left aside.",

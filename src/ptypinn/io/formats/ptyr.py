@@ -15,7 +15,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
-from ptypinn.io.format import Entry, Format, Lack, hdf5_with
+from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.formats.ptyd import branch, leaf
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_array
@@ -92,7 +92,7 @@ def _grid(file: h5py.File, source: str, storage: str) -> tuple[np.ndarray, np.nd
 PTYR = Format(
     "PtyPy reconstruction",
     (".ptyr",),
-    sniff=hdf5_with(lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))),
+    recognises=recognise_hdf5(lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))),
     entries=(
         Entry("content/obj/ID/data", "object", "(1, H, W)"),
         Entry("content/obj/ID/_psize", "pixel_size_m", "(2,)", "m", "(y, x)"),
@@ -100,10 +100,10 @@ PTYR = Format(
         Entry("content/probe/ID/data", "probe", "(modes, N, N)", "sqrt(photons)"),
         Entry("content/positions/ID", "positions_px", "(M, 2)", "m", "(y, x) of the probe's pixel N//2"),
     ),
-    lacks=(Lack("photon energy", "energy_eV"), Lack("detector distance", "detector_distance_m")),
+    missing=(MissingField("photon energy", "energy_eV"), MissingField("detector distance", "detector_distance_m")),
     notes="ID is the name of the storage. What ptypinn writes lacks the parameters of a run, which cannot go on "
     "from it; PtyPy takes object and probe from it (`load_from_ptyr`), such as the probe to start from.",
     read_reconstruction=read_ptyr,
     write_reconstruction=write_ptyr,
-    needs=("pixel_size_m",),
+    required=("pixel_size_m",),
 )

@@ -15,7 +15,7 @@ from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import Entry, Format, Lack
+from ptypinn.io.format import Entry, Format, MissingField
 from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
 from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.provenance import describe_source
@@ -132,7 +132,7 @@ def is_stem4d(path: Path) -> bool:
 STEM4D = Format(
     "4D-STEM raster (EMD, HDF5 or NPY)",
     (".emd", ".h5", ".npy"),
-    sniff=is_stem4d,
+    recognises=is_stem4d,
     entries=(
         Entry(
             "data", "counts", "(y, x, rows, columns)", "detector units", "the only array of four axes; of EMD groups"
@@ -147,14 +147,14 @@ STEM4D = Format(
         Entry(f"{CALIBRATION}/QR_rotation", None, "", "rad", "turns detector coordinates to the raster's", True),
         Entry(f"{CALIBRATION}/QR_flip", None, "", "", "rows and columns of the detector are exchanged besides", True),
     ),
-    lacks=(
-        Lack("detector units per electron, where patterns are floating-point", "detector_gain"),
-        Lack("accelerating voltage", "energy_eV"),
-        Lack("step of the raster, in NPY files", "scan_step_m"),
-        Lack("object pixel, in NPY files (or camera length and detector pixel)", "pixel_size_m"),
-        Lack("positions of patterns that are no raster", "positions_file"),
-        Lack("defocus of the probe, which is assumed in focus", "probe"),
-        Lack("direct beam, where the file was not calibrated", "centre_px"),
+    missing=(
+        MissingField("detector units per electron, where patterns are floating-point", "detector_gain"),
+        MissingField("accelerating voltage", "energy_eV"),
+        MissingField("step of the raster, in NPY files", "scan_step_m"),
+        MissingField("object pixel, in NPY files (or camera length and detector pixel)", "pixel_size_m"),
+        MissingField("positions of patterns that are no raster", "positions_file"),
+        MissingField("defocus of the probe, which is assumed in focus", "probe"),
+        MissingField("direct beam, where the file was not calibrated", "centre_px"),
     ),
     notes="Counts are electrons: integers as they are, floating-point values after division by `detector_gain`; of "
     "simulations without noise it is one over the dose. The wavelength is that of relativistic electrons whose "

@@ -47,7 +47,7 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
 TIFF = Format(
     "TIFF images of the object",
     (".tif", ".tiff"),
-    sniff=lambda path: False,
+    recognises=lambda path: False,
     entries=(
         Entry("page 0", "object", "(H, W)", "", "amplitude of the transmission, float32"),
         Entry("page 1", "object", "(H, W)", "rad", "phase in [-pi, pi], float32"),
@@ -56,5 +56,5 @@ TIFF = Format(
     ),
     notes="Written, not read. Needs the extra `tiff`.",
     write_reconstruction=write_tiff,
-    needs=("object",),
+    required=("object",),
 )

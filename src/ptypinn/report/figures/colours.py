@@ -27,7 +27,10 @@ MAPS = (AMPLITUDE_MAP, PHASE_MAP, CYCLIC_MAP, DIFFERENCE_MAP, COUNTS_MAP)
 TABLES = "colour_tables.json"
 """Colours of every map as in matplotlib, hexadecimal, so that matplotlib need not be loaded."""
 GRADIENT_STOPS = 17
+MAX_LABEL_CHARACTERS = 20
+"""Characters of all labels of a colour bar on a phone."""
 MIN_PHASE_SPAN = 0.02
+"""Span of a phase scale at least, radians, so that rounding does not look like structure."""
 _TURN = ((-np.pi, "-π"), (-np.pi / 2, "-π/2"), (0.0, "0"), (np.pi / 2, "π/2"), (np.pi, "π"))
 
 
@@ -62,8 +65,9 @@ class ColourScale:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Few round values inside the scale, as percent of its length, with their labels."""
-        return self.tick_marks(4)
+        """Few round values inside the scale, as percent of its length, with labels that fit beside each other."""
+        marks = self.tick_marks(4)
+        return marks if sum(len(label) for _, label in marks) <= MAX_LABEL_CHARACTERS else self.tick_marks(2)
 
     def tick_marks(self, intervals: int) -> list[tuple[float, str]]:
         """Return round values inside the scale, at most `intervals` apart, as percent of its length with labels.

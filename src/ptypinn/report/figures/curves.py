@@ -48,9 +48,9 @@ def convergence_figure(history: History, step: str = "iteration") -> Figure:
 
 
 def history_panels(history: History) -> dict[str, dict[str, Sequence[float]]]:
-    """Return the curves that share a panel, by its name; those without a finite value are left out.
+    """Return the curves of each panel, by its name; those without a finite value are left out.
 
-    Every loss shares a panel with its held-out loss. The search for the probe and polishing count their own steps, and
+    Every loss is in one panel with its held-out loss. The search for the probe and polishing count their own steps, and
     have panels of their own.
 
     >>> panels = history_panels({"loss": [2.0, 1.0], "held_out_loss": [2.0, 1.5], "polish_loss": [1.0]})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PHASE_FLOOR = 0.05
-"""The probe's phase is drawn where its amplitude exceeds this share of the largest."""
+"""The probe's phase is drawn where its amplitude exceeds this fraction of the largest."""
 
 
 def info_figure(info: ScanInfo) -> Figure:
@@ -90,8 +90,8 @@ def _draw_probe(left: Axes, right: Axes, info: ScanInfo) -> None:
     modes = info.scan.require_probe()
     strongest = modes[np.argmax(mode_photons(modes))]
     amplitude = np.abs(strongest)
-    lit = amplitude > PHASE_FLOOR * amplitude.max()
-    phase = np.where(lit, np.angle(strongest * np.conj(strongest.sum())), np.nan)
+    bright = amplitude > PHASE_FLOOR * amplitude.max()
+    phase = np.where(bright, np.angle(strongest * np.conj(strongest.sum())), np.nan)
     unit = "sqrt(photons)" if info.scan.probe_gauge == "calibrated" else "arbitrary"
     title = "Probe amplitude" if len(modes) == 1 else f"Probe amplitude, strongest of {len(modes)} modes"
     scale = ColourScale(AMPLITUDE_MAP, 0.0, float(amplitude.max()), unit)

@@ -42,7 +42,7 @@ def bias_figure(rows: Rows) -> Figure:
 
 
 def stage_figure(rows: Rows) -> Figure | None:
-    """Factor on the object's amplitude by every stage on its path, one marker per run; None where no run tells."""
+    """Factor on the object's amplitude by every stage on its path, one marker per run; None where no run has any."""
     drawn = [row for row in rows if _on_path(row)]
     if not drawn:
         return None
@@ -130,7 +130,7 @@ def _draw_error(axes: Axes, points: Points) -> None:
     for arm, name in (("scaled", "complex_error"), ("held", "complex_error_after_factor")):
         here = [point for point in points if point["arm"] == arm]
         _draw_arm(axes, here, arm, name, ", scale fitted" if arm == "held" else "")
-    # both arms count the same photons, so they share one limit
+    # both arms count the same photons, so one limit holds for both
     limits = {point["photons"]: point["shot_noise_limit"] for point in points if "shot_noise_limit" in point}
     if limits:
         axes.plot(

@@ -53,7 +53,7 @@ def log_values(low: float, high: float, intervals: int = 5) -> list[float]:
 
 
 def tick_labels(values: Sequence[float], span: float) -> list[str]:
-    """Return labels with as many digits as tell the values apart.
+    """Return labels with as many digits as the values differ in.
 
     Args:
         values: Round numbers.

@@ -139,7 +139,7 @@ def _drawn(key: str, title: str, figure: Figure, alt: str, caption: str) -> Sect
 
 def _runs(summary: BiasSummary) -> list[Section]:
     caption = (
-        "The pictures of a row share one colour scale: the difference spans as many units as truth and reconstruction "
+        "The panels of a row have one colour scale: the difference spans as many units as truth and reconstruction "
         "do. Blank was not compared."
     )
     sections = []

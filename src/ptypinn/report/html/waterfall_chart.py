@@ -88,7 +88,7 @@ def _bar_parts(box: Box, axis: Axis, bar: Bar, label: str, middle: float) -> lis
     start, stop = sorted(box.x(float(axis.positions(end))) for end in (bar.start, bar.stop))
     fill = f"fill: var(--{colour})" if bar.on_path else "fill: none; stroke-dasharray: 4 2"
     parts.append(
-        f'<rect x="{start:.1f}" y="{middle - BAR / 2:.1f}" width="{stop - start:.1f}" height="{BAR:g}" '
+        f'<rect x="{start:.1f}" y="{middle - BAR / 2:.1f}" width="{max(stop - start, 0.8):.1f}" height="{BAR:g}" '
         f'style="{fill}; stroke: var(--{colour}); stroke-width: 1.2"/>'
     )
     style = f"fill: var(--{colour}){'; font-weight: bold' if bar.lost or bar.stage == TOTAL else ''}"

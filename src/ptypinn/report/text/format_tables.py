@@ -46,11 +46,11 @@ def _overview() -> list[str]:
 def _section(f: Format) -> list[str]:
     lines = [f"### {f.title}", "", *([f.notes, ""] if f.notes else [])]
     lines += [*_table(["path", "holds", "axes", "unit", "meaning"], [_cells(entry) for entry in f.entries]), ""]
-    if f.lacks:
-        asked = "; ".join(f"{lack.what} (`{option_name(lack.option)}`)" for lack in f.lacks)
-        lines += [f"Such files need not tell: {asked}.", ""]
-    if f.needs:
-        lines += [f"Written only with: {', '.join(WORDS[field] for field in f.needs)}.", ""]
+    if f.missing:
+        asked = "; ".join(f"{lack.what} (`{option_name(lack.option)}`)" for lack in f.missing)
+        lines += [f"Such files may lack: {asked}.", ""]
+    if f.required:
+        lines += [f"Written only with: {', '.join(WORDS[field] for field in f.required)}.", ""]
     return lines
 
 
