@@ -28,10 +28,12 @@ def patterns(photons, seed, batch=3, dtype=torch.float32):
 
 
 TEXTBOOK = {
-    "amplitude": lambda J, I: ((J + 0.375).sqrt() - (I + 0.375).sqrt()).square(),
-    "poisson": lambda J, I: (J - torch.xlogy(I, J)) - (I - torch.xlogy(I, I)),
+    "amplitude": lambda expected, counts: ((expected + 0.375).sqrt() - (counts + 0.375).sqrt()).square(),
+    "poisson": lambda expected, counts: (
+        (expected - torch.xlogy(counts, expected)) - (counts - torch.xlogy(counts, counts))
+    ),
 }
-"""Loss of a pixel with expected counts J and measured counts I, without regard to cancellation."""
+"""Loss of a pixel, without regard to cancellation."""
 
 
 def textbook(name, predicted, measured):

@@ -106,11 +106,13 @@ class Format:
     suffixes: tuple[str, ...]
     """Common suffixes, lower case, with the dot, the most common first."""
     recognises: Callable[[Path], bool]
-    """True if an existing file is of this format, from its content; False, not an error, for any other file."""
+    """Return True if an existing file is of this format, by its content; False, not an error, for any other file."""
     entries: tuple[Entry, ...]
     """Every place that is read or written, in the order of the documentation."""
     missing: tuple[MissingField, ...] = ()
     """Quantities that its files lack."""
+    generic: bool = False
+    """True if it recognises every file of a container, such as any NPZ file: specific formats have priority."""
     notes: str = ""
     """Paragraph for the documentation: orientation, what is assumed, who writes such files."""
     read: Callable[[Path, LoadConfig], ScanData] | None = None

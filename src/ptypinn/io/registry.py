@@ -1,7 +1,9 @@
-"""Every file format by name. A new one is one module and one entry here."""
+"""Registry of file formats: those of the package, and those of other packages by entry point."""
 
 from __future__ import annotations
 
+import warnings
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from ptypinn.errors import InputError
@@ -36,18 +38,74 @@ FORMATS: dict[str, Format] = {
     "stem4d": STEM4D,
     "tiff": TIFF,
 }
-"""Formats by name. A file is of the first one that recognises it."""
+"""Formats of this package by name."""
+ENTRY_POINTS = "ptypinn.formats"
+"""Entry point group under which other packages register a `Format`."""
+
+
+def list_formats() -> dict[str, Format]:
+    """Return all formats by name, plug-ins included; a plug-in that cannot be loaded is left out with a warning.
+
+    >>> "cxi" in list_formats()
+    True
+    """
+    formats = dict(FORMATS)
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            formats.setdefault(entry.name, _load(entry))
+        except InputError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return formats
+
+
+def find_format(name: str, option: str = "--format") -> Format:
+    """Return the format of a name.
+
+    Args:
+        name: Name of a format in `FORMATS`, or of an entry point.
+        option: Option that names it, for messages.
+
+    Raises:
+        InputError: If there is none of that name, or its package cannot be imported.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    entries = list(entry_points(group=ENTRY_POINTS, name=name))
+    if not entries:
+        names = sorted({*FORMATS, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
+        raise InputError(option, "", repr(name), f"one of {', '.join(names)}; is the package installed that provides it?")
+    return _load(entries[0])
 
 
 def detect_format(path: Path) -> str:
-    """Name of the format of an existing file, by its content.
+    """Return the name of the format of an existing file, by its content.
+
+    A generic format, such as any NPZ file, counts only where no specific one recognises the file.
 
     Raises:
-        InputError: Where no format recognises it, or it cannot be read at all.
+        InputError: Where no format recognises it, several do, or it cannot be read at all.
     """
     require_file(path)
-    for name, candidate in FORMATS.items():
-        if candidate.recognises(path):
-            return name
-    expected = f"one of {', '.join(FORMATS)}, or --format to say which"
-    raise InputError(str(path), "file", "content of no format that ptypinn knows", expected)
+    formats = list_formats()
+    for generic in (False, True):
+        names = [name for name, candidate in formats.items() if candidate.generic is generic and candidate.recognises(path)]
+        if len(names) > 1:
+            titles = " and of ".join(formats[name].title for name in names)
+            expected = f"that of one format; {' or '.join(f'--format {name}' for name in names)} chooses"
+            raise InputError(str(path), "file", f"content of {titles}", expected)
+        if names:
+            return names[0]
+    expected = f"one of {', '.join(formats)}, or --format to choose"
+    raise InputError(str(path), "file", "content of no supported format", expected)
+
+
+def _load(entry: EntryPoint) -> Format:
+    plug_in = f"the plug-in {entry.name} ({entry.value})"
+    try:
+        candidate = entry.load()
+    except Exception as error:  # a package from outside may raise anything
+        reason = " ".join(f"{plug_in}, which fails with {type(error).__name__}: {error}".split())
+        raise InputError("--format", "", reason, "a package that can be imported") from None
+    if not isinstance(candidate, Format):
+        raise InputError("--format", "", f"{plug_in}, a {type(candidate).__name__}", "a ptypinn.io.format.Format")
+    return candidate

@@ -13,7 +13,7 @@ CHANNELS_PER_GROUP = 8
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with group norm and GELU; the norm is taken per sample, so that the samples of a batch do not mix.
+    """Two 3x3 convolutions, each with group norm and GELU; samples of a batch do not mix.
 
     Args:
         inputs: Input channels.

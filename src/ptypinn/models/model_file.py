@@ -92,7 +92,8 @@ class PatchModel:
     def predictor(self, probe: Tensor, mask: Tensor) -> PatchPredictor:
         """Return the network ready to reconstruct with a probe, sqrt(photons), and a mask in FFT order.
 
-        The input scale moves with the probe's power, so that every exposure of the same experiment gives the network the same input.
+        The input scale follows the probe's power, so that the network's input is the same at every exposure of the same
+        experiment.
 
         Raises:
             InputError: If the weights do not fit the network that the header names.

@@ -1,4 +1,4 @@
-"""Patch networks with their physics: measured counts to object patches in transmission units, and to expected counts."""
+"""Patch networks with their physics: from measured counts to object patches in transmission, and to expected counts."""
 
 from typing import NamedTuple
 

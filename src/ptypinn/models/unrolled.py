@@ -1,8 +1,8 @@
 """Network of the unrolled solver: a correction on the canvas after every data step.
 
-Its input holds no probe and no pattern, only dimensionless features on the canvas (`canvas_features`): so it generalises
-to other probes, detectors, doses and canvas sizes. Every operation is local, so that a tile of the canvas gives the same
-result as the whole canvas there.
+Its input holds no probe and no pattern, only dimensionless features on the canvas (`canvas_features`): so it
+generalises to other probes, detectors, doses and canvas sizes. Every operation is local, so that a tile of the canvas
+gives the same result as the whole canvas there.
 """
 
 from __future__ import annotations

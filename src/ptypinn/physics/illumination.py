@@ -26,7 +26,7 @@ def compute_illumination(probe: Probe, corners: Corners, height: int, width: int
 def compute_illumination_at(
     positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
 ) -> Float64[np.ndarray, "height width"]:
-    """Return the photons that a probe at canvas positions puts on every object pixel; beyond the canvas it is cut off."""
+    """Return the photons that a probe at canvas positions puts on every object pixel, within the canvas."""
     size, modes = probe.shape[-1], torch.from_numpy(probe)
     canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
     inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)

@@ -1,7 +1,7 @@
 """Simulated samples: textures in [0, 1], and the complex transmission with one as amplitude and one as phase.
 
-A texture is a property that varies over a sample, such as its thickness. Every texture function takes the height and width in
-pixels and a NumPy generator, and returns a float32 tensor (height, width) that stays within [0, 1].
+A texture is a property that varies over a sample, such as its thickness. Every texture function takes the height and
+width in pixels and a NumPy generator, and returns a float32 tensor (height, width) within [0, 1].
 """
 
 from collections.abc import Callable

@@ -90,7 +90,7 @@ def zone_plate_probe(size: int, optics: ZonePlate, photons: float = 1.0) -> Prob
 
 
 def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
-    """Return the complex pupil of a zone plate, (size, size), zero frequency at `size // 2`, over the whole detector."""
+    """Return the complex pupil of a zone plate over the detector, (size, size), zero frequency at `size // 2`."""
     y, x = _axes(size)
     y, x = y / (size / 2 * optics.pupil_radius), x / (size / 2 * optics.pupil_radius)
     radius, angle = torch.hypot(y, x), torch.atan2(y, x) - optics.astigmatism_angle_rad
@@ -102,7 +102,7 @@ def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
 
 
 def defocus_to_waves(distance_m: float, wavelength_m: float, outermost_zone_m: float) -> float:
-    """Return the defocus at the rim of a zone plate's pupil: `lambda z / (8 dr**2)` waves, since the rim is at `q = 1/(2 dr)`.
+    """Return the defocus at the rim of a zone plate's pupil, `q = 1/(2 dr)`: `lambda z / (8 dr**2)` waves.
 
     Args:
         distance_m: Focus to sample, metres; positive where the sample is downstream.
@@ -123,7 +123,7 @@ def compute_pupil_radius(outermost_zone_m: float, pixel_size_m: float) -> float:
 
 
 def incoherent_modes(probe: Complex[Tensor, "1 y x"], fractions: tuple[float, ...]) -> Probe:
-    """Return orthogonal modes of a probe whose source has a finite size: the field and its derivatives, orthonormalised.
+    """Return orthogonal modes of a probe of a finite source: the field and its derivatives, orthonormalised.
 
     A source point beside the axis shifts the probe, and a Taylor series in the shift spans the field, its first
     derivatives, its second and so on. They stay within the cone of the field on the detector.

@@ -8,7 +8,7 @@ from ptypinn.types import Fractions, Probe, Probes
 
 
 def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
-    """Return the Fourier-space factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (Fourier shift theorem).
+    """Return the Fourier factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (shift theorem).
 
     Args:
         shifts: Displacements (y, x), pixels, (batch, 2).

@@ -26,7 +26,7 @@ from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
-from ptypinn.stages.simulate import simulate
+from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.stages.train import BUNDLE, train
 from ptypinn.studies.metadata import build_metadata
 from ptypinn.studies.scenario import MAX_PHOTONS, Scenario, resolve_scenario, write_probe_file
@@ -126,7 +126,7 @@ def plan_study(scenario: Scenario) -> StudyPlan:
     """
     pick_device(scenario.train.device)
     config, diameter = scenario.simulate, scenario.value("probe_mask")
-    probe = draw_probe(config)
+    probe = prepare_probe(config)
     if diameter:
         probe = _mask_probe(probe, diameter)
     truth, positions = draw_object(config).numpy(), draw_positions(config, probe)[0].numpy()

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.pretraining.conftest import TINY
+from tests.training.pretrain.conftest import TINY
 
 import ptypinn.training.pretrain_module as task_module
 from ptypinn.cli.main import main

@@ -180,7 +180,7 @@ ENTRIES = (
 CXI = Format(
     "CXI",
     (".cxi",),
-    recognises=recognise_hdf5(lambda file: "entry_1" in file and OWN not in file),
+    recognises=recognise_hdf5(lambda file: "entry_1" in file and OWN not in file and not names_nxcxi(file)),
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` are "

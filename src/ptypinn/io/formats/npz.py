@@ -220,6 +220,7 @@ NPZ = Format(
     "flat NPZ (PtychoPINN, SLAC)",
     (".npz",),
     recognises=is_npz,
+    generic=True,
     entries=(
         Entry("diffraction or diff3d", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
         Entry("domain", None, "", "", "text: what the patterns are, counts or amplitude", True),

@@ -24,7 +24,7 @@ from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5
 from ptypinn.io.safe.hdf5_limits import limit_of
-from ptypinn.io.safe.matlab import Variables, names_in, number, open_mat
+from ptypinn.io.safe.matlab import Variables, is_mat73, names_in, number, open_mat
 from ptypinn.io.safe.matlab5 import is_mat5
 from ptypinn.physics.optics import Particle
 
@@ -139,11 +139,18 @@ def holds_scan(path: Path, config: LoadConfig) -> bool:
 
 
 def is_shelves(path: Path) -> bool:
-    """Return True if a file is a MATLAB file, with patterns as far as its header shows."""
+    """Return True for a MATLAB 5 file, and for HDF5 with the structure `p`, or with raw patterns of fold_slice.
+
+    Raw patterns are named `dp` or `cbed`; they count in a file that MATLAB wrote, or beside nothing but numbers of the
+    format.
+    """
     if not h5py.is_hdf5(path):
         return is_mat5(path)
     with open_hdf5(path) as file:
-        return any(find_dataset(file, name) is not None for name in ("dp", "cbed", "p/fmag", "p/dx_spec"))
+        if any(find_dataset(file, name) is not None for name in ("p/fmag", "p/dx_spec")):
+            return True
+        raw = any(find_dataset(file, name) is not None for name in RAW)
+        return raw and (is_mat73(path) or set(file) <= {*RAW, *NUMBERS, "probe", "object"})
 
 
 SHELVES = Format(

@@ -133,6 +133,7 @@ STEM4D = Format(
     "4D-STEM raster (EMD, HDF5 or NPY)",
     (".emd", ".h5", ".npy"),
     recognises=is_stem4d,
+    generic=True,
     entries=(
         Entry(
             "data", "counts", "(y, x, rows, columns)", "detector units", "the only array of four axes; of EMD groups"

@@ -82,6 +82,12 @@ def open_mat(path: Path, names: Sequence[str], limit_bytes: float) -> Iterator[V
     yield _Variables5(variables)
 
 
+def is_mat73(path: Path) -> bool:
+    """Return True if an HDF5 file has the header of MATLAB's format 7.3."""
+    with path.open("rb") as file:
+        return file.read(10) == b"MATLAB 7.3"
+
+
 def names_in(path: Path) -> set[str]:
     """List the variables of a MATLAB file without unpacking it."""
     if h5py.is_hdf5(path):
