@@ -114,10 +114,10 @@ def test_bright_pixel_predicted_dark_gives_a_finite_loss_that_pulls_it_up(name, 
 
 
 @given(st.floats(1e3, 1e10), st.floats(1e-2, 1.0))
-def test_poisson_loss_far_from_the_counts_is_the_textbook_formula(bright, share):
+def test_poisson_loss_far_from_the_counts_is_the_textbook_formula(bright, fraction):
     measured = torch.full((1, 16, 16), bright)
-    loss = LIKELIHOODS["poisson"].pattern_loss(measured * share, measured, EVERYWHERE)
-    exact = textbook("poisson", (measured * share).double(), measured.double())
+    loss = LIKELIHOODS["poisson"].pattern_loss(measured * fraction, measured, EVERYWHERE)
+    exact = textbook("poisson", (measured * fraction).double(), measured.double())
     torch.testing.assert_close(loss.double(), exact, rtol=1e-2, atol=1e-5)
 
 

@@ -62,7 +62,7 @@ def test_every_option_is_explained(name, ptypinn):
     assert "--config" in page
     for config in COMMANDS[name].configs:
         for field in config.__dataclass_fields__:
-            option = re.split(rf"--{field.replace('_', '-')}[ ,]", page, maxsplit=1)
+            option = re.split(rf"(?m)^  --{field.replace('_', '-')}[ ,]", page, maxsplit=1)
             assert len(option) == 2, f"{field} is not in the help"
             sentence = option[1].removeprefix("--no-").split("\n  --")[0].split(maxsplit=1)
             assert len(sentence) == 2 and len(sentence[1].split()) >= 2, f"{field} has no sentence"
@@ -154,7 +154,7 @@ def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, s
 
 
 @pytest.mark.usefixtures("quick_pictures")
-def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp_path):
+def test_a_finished_run_is_not_replaced_without_overwrite(ptypinn, scan_file, tmp_path):
     common = ("refine", scan_file, "--quiet", "--iterations", 1, "--output-dir", tmp_path / "out")
     assert ptypinn(*common).code == 0
     before = (tmp_path / "out" / FINISHED).read_bytes()
@@ -176,7 +176,7 @@ def test_a_finished_run_is_kept_unless_overwrite_is_said(ptypinn, scan_file, tmp
     ],
     ids=lambda command: command[0],
 )
-def test_a_run_can_be_watched_while_it_goes_on(command, ptypinn, scan_file, tmp_path, monkeypatch):
+def test_a_run_can_be_watched_in_progress(command, ptypinn, scan_file, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("ptypinn.runs.snapshots.Snapshots._write", lambda watch, recon: seen.append((watch, recon)))
     stage, *options = command
@@ -185,11 +185,11 @@ def test_a_run_can_be_watched_while_it_goes_on(command, ptypinn, scan_file, tmp_
     assert done.code == 0, done.err
     watch, recon = seen[0]
     assert watch._path == tmp_path / "out" / SNAPSHOT
-    assert watch._place == ({"path": str(scan_file)} if scan else {})
+    assert watch._scan_path == ({"path": str(scan_file)} if scan else {})
     assert recon.illumination.any()
 
 
-def test_an_interrupted_training_says_how_to_go_on(ptypinn, scan_file, tmp_path, monkeypatch):
+def test_an_interrupted_training_prints_how_to_continue(ptypinn, scan_file, tmp_path, monkeypatch):
     calls = []
 
     def train(scan: pp.ScanData, config: pp.TrainConfig, *, output_dir: Path, resume: bool, **_: object) -> Path:
@@ -230,7 +230,7 @@ def test_info_ranks_orientations(ptypinn, scan_file, tmp_path):
     assert len(json.loads(ptypinn("info", scan_file, *fast, "--json").out)["orientation"]["ranking"]) == 8
 
 
-def test_simulate_does_not_replace_a_file_unless_told(ptypinn, scan_file):
+def test_simulate_replaces_no_file_without_overwrite(ptypinn, scan_file):
     before = scan_file.read_bytes()
     refused = ptypinn("simulate", "--output", scan_file, *SMALL)
     assert refused.code == 1

@@ -1,4 +1,4 @@
-"""The bundle: exact round trip, nothing executed, one line for a bad file."""
+"""The model file: exact round trip, nothing executed, one line for a bad file."""
 
 import math
 
@@ -12,7 +12,7 @@ from ptypinn.models.model_file import PatchModel, PatchModelHeader, load_patch_m
 from ptypinn.physics.optics import probe_photons
 
 
-def make_bundle(drift=1.0, **hyperparameters):
+def make_model(drift=1.0, **hyperparameters):
     options = {"size": 32, "gridsize": 1, "width": 16, "inputs": "projection", **hyperparameters}
     network = PtychoCNN(**options)
     with torch.no_grad():
@@ -24,32 +24,32 @@ def make_bundle(drift=1.0, **hyperparameters):
 
 
 def test_round_trip_is_exact_and_gives_the_same_patches(tmp_path):
-    bundle = make_bundle(drift=1.1)
-    loaded = load_patch_model(bundle.save(tmp_path / "model.safetensors"))
-    assert loaded.header == bundle.header
-    assert torch.equal(loaded.probe, bundle.probe)
+    model = make_model(drift=1.1)
+    loaded = load_patch_model(model.save(tmp_path / "model.safetensors"))
+    assert loaded.header == model.header
+    assert torch.equal(loaded.probe, model.probe)
     counts, mask = torch.rand(2, 1, 32, 32) * 50, torch.ones(32, 32, dtype=torch.bool)
     with torch.no_grad():
-        first, second = (b.predictor(bundle.probe, mask).patches(counts) for b in (bundle, loaded))
+        first, second = (b.predictor(model.probe, mask).patches(counts) for b in (model, loaded))
     assert torch.equal(first, second)
     assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]
 
 
 def test_input_scale_follows_the_power_of_the_probe_and_keeps_what_was_learned():
-    bundle = make_bundle(drift=1.2)
-    predictor = bundle.predictor(bundle.probe * 10, torch.ones(32, 32, dtype=torch.bool))
+    model = make_model(drift=1.2)
+    predictor = model.predictor(model.probe * 10, torch.ones(32, 32, dtype=torch.bool))
     assert predictor.scaler.initial_scale == pytest.approx(62.5)
     assert predictor.scaler.drift == pytest.approx(1.2, rel=1e-5)
-    assert predictor.photons == pytest.approx(100 * float(probe_photons(bundle.probe)), rel=1e-5)
+    assert predictor.photons == pytest.approx(100 * float(probe_photons(model.probe)), rel=1e-5)
     assert not any(parameter.requires_grad for parameter in predictor.parameters())
 
 
 def test_bad_files_are_named_in_one_line(tmp_path):
-    whole = make_bundle().save(tmp_path / "model.safetensors").read_bytes()
+    whole = make_model().save(tmp_path / "model.safetensors").read_bytes()
     truncated, other, text = tmp_path / "truncated", tmp_path / "other", tmp_path / "text"
     truncated.write_bytes(whole[: len(whole) // 2])
     save_file({"a": torch.ones(2)}, other)
-    text.write_text("not a bundle")
+    text.write_text("not a model")
     for path in (truncated, other, text, tmp_path / "missing", tmp_path):
         with pytest.raises(InputError, match=path.name) as failure:
             load_patch_model(path)
@@ -57,9 +57,9 @@ def test_bad_files_are_named_in_one_line(tmp_path):
 
 
 def test_weights_that_do_not_fit_the_header_are_refused():
-    bundle = make_bundle()
-    wrong = PatchModel(make_bundle(width=32).header, bundle.weights, bundle.probe)
-    unknown = PatchModel(PatchModelHeader("other", {}, 1.0, 1.0, 0.0), bundle.weights, bundle.probe)
+    model = make_model()
+    wrong = PatchModel(make_model(width=32).header, model.weights, model.probe)
+    unknown = PatchModel(PatchModelHeader("other", {}, 1.0, 1.0, 0.0), model.weights, model.probe)
     for bad in (wrong, unknown):
-        with pytest.raises(InputError, match="bundle"):
-            bad.predictor(bundle.probe, torch.ones(32, 32, dtype=torch.bool))
+        with pytest.raises(InputError, match=r"^model: "):
+            bad.predictor(model.probe, torch.ones(32, 32, dtype=torch.bool))

@@ -43,8 +43,8 @@ def awake(*options):
 def test_network_starts_at_vacuum_for_every_size_and_group(size, gridsize, inputs):
     network = PtychoCNN(size, gridsize, 16, inputs)
     with torch.no_grad():
-        found = network(torch.rand(1, gridsize**2, size, size), curved_probe(size))
-    assert torch.equal(found, torch.ones(1, gridsize**2, size, size, dtype=torch.complex64))
+        textures = network(torch.rand(1, gridsize**2, size, size), curved_probe(size))
+    assert torch.equal(textures, torch.ones(1, gridsize**2, size, size, dtype=torch.complex64))
 
 
 @pytest.mark.parametrize("size", [48, 16])
@@ -58,9 +58,9 @@ def test_network_is_blind_to_dose_and_probe_scale_but_not_to_the_pattern(inputs)
     network, probe = awake(32, 2, 16, inputs), curved_probe()
     amplitudes = torch.rand((2, 4, 32, 32), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = network(amplitudes, probe)
-        torch.testing.assert_close(network(1000 * amplitudes, 1e-3 * probe), found, rtol=1e-3, atol=1e-4)
-        assert (network(amplitudes.flip(-1), probe) - found).abs().max() > 1e-2
+        textures = network(amplitudes, probe)
+        torch.testing.assert_close(network(1000 * amplitudes, 1e-3 * probe), textures, rtol=1e-3, atol=1e-4)
+        assert (network(amplitudes.flip(-1), probe) - textures).abs().max() > 1e-2
 
 
 def test_samples_of_a_batch_do_not_see_each_other():
@@ -73,13 +73,13 @@ def test_samples_of_a_batch_do_not_see_each_other():
 @given(st.floats(-50, 50, width=32), st.floats(-20, 20, width=32))
 def test_head_is_unbounded_and_never_saturates(modulus, phase):
     output = torch.tensor([[modulus]], requires_grad=True)
-    found = texture(output, torch.tensor([[phase]]))
-    torch.testing.assert_close(found / found.abs(), torch.polar(torch.ones(1, 1), torch.tensor([[phase]])))
+    value = texture(output, torch.tensor([[phase]]))
+    torch.testing.assert_close(value / value.abs(), torch.polar(torch.ones(1, 1), torch.tensor([[phase]])))
     if modulus > -10:
-        (slope,) = torch.autograd.grad(found.abs().sum(), output)
+        (slope,) = torch.autograd.grad(value.abs().sum(), output)
         assert slope.item() > 0
     if modulus > 10:
-        assert found.abs().item() > modulus
+        assert value.abs().item() > modulus
 
 
 def test_projection_finds_the_object_where_vacuum_is_the_answer_and_a_phase_step_elsewhere():
@@ -88,11 +88,13 @@ def test_projection_finds_the_object_where_vacuum_is_the_answer_and_a_phase_step
     assert projected_patches(unit_energy(vacuum[None]), probe).abs().max() < 1e-3
     sample = torch.ones(1, 32, 32, dtype=torch.complex64)
     sample[:, :, 16:] = torch.polar(torch.tensor(1.0), torch.tensor(0.4))
-    seen = projected_patches(
+    patch = projected_patches(
         unit_energy(to_centred(FAR_FIELD.predict_counts(sample, probe[None])).sqrt()[None]), probe
     )[0, 0]
-    light = probe[0].abs().square()
-    left, right = ((seen.imag * light)[:, part].sum() / light[:, part].sum() for part in (slice(0, 15), slice(17, 32)))
+    intensity = probe[0].abs().square()
+    left, right = (
+        (patch.imag * intensity)[:, part].sum() / intensity[:, part].sum() for part in (slice(0, 15), slice(17, 32))
+    )
     assert right - left > 0.1
 
 
@@ -134,8 +136,8 @@ def test_explained_vacuum_is_the_probe_in_counts_whatever_the_scaler_was_set_to(
         patches = torch.ones(1, 3, 32, 32, dtype=torch.complex64)
         corners = torch.tensor([[[0, 0], [3, 5], [8, 1]]])
         with torch.no_grad():
-            found = model.predict(patches, corners, torch.rand(3, 2) - 0.5, (40, 40))
-        np.testing.assert_allclose(found.counts.sum((1, 2)), 1e4, rtol=1e-4)
+            prediction = model.predict(patches, corners, torch.rand(3, 2) - 0.5, (40, 40))
+        np.testing.assert_allclose(prediction.counts.sum((1, 2)), 1e4, rtol=1e-4)
 
 
 def test_learned_probe_keeps_its_power():

@@ -1,4 +1,4 @@
-"""Networks of other packages: found by entry point, with options of their own that the model file carries."""
+"""Networks of other packages: provided by entry point, with options of their own that the model file carries."""
 
 import sys
 

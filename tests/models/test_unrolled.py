@@ -28,8 +28,8 @@ def state(height=72, width=56, seed=0):
         parts = torch.randn((2, height, width), generator=generator)
         return scale * torch.complex(parts[0], parts[1])
 
-    light = 1e4 * torch.rand((height, width), generator=generator)
-    return {"canvas": 1 + wave(0.1), "descent": wave(0.02), "velocity": wave(0.03), "illumination": light}
+    illumination = 1e4 * torch.rand((height, width), generator=generator)
+    return {"canvas": 1 + wave(0.1), "descent": wave(0.02), "velocity": wave(0.03), "illumination": illumination}
 
 
 def test_untrained_network_changes_nothing():
@@ -54,35 +54,35 @@ def test_tile_of_the_canvas_gives_what_the_whole_canvas_gives_there():
 
 @given(st.floats(0.05, 20.0), st.integers(0, 5))
 def test_same_object_in_another_unit_looks_the_same(factor, seed):
-    given_state = state(seed=seed)
-    usual = compute_canvas_features(**given_state, peak=1e3, amplitude=1.0)
-    moving = {name: given_state[name] * factor for name in ("canvas", "descent", "velocity")}
-    light = given_state["illumination"] / factor**2
-    scaled = compute_canvas_features(**moving, illumination=light, peak=1e3 / factor**2, amplitude=factor)
-    torch.testing.assert_close(scaled.maps, usual.maps, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(scaled.unit, usual.unit * factor, rtol=1e-4, atol=1e-6 * factor)
+    unscaled = state(seed=seed)
+    original = compute_canvas_features(**unscaled, peak=1e3, amplitude=1.0)
+    moving = {name: unscaled[name] * factor for name in ("canvas", "descent", "velocity")}
+    illumination = unscaled["illumination"] / factor**2
+    scaled = compute_canvas_features(**moving, illumination=illumination, peak=1e3 / factor**2, amplitude=factor)
+    torch.testing.assert_close(scaled.maps, original.maps, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scaled.unit, original.unit * factor, rtol=1e-4, atol=1e-6 * factor)
 
 
 def test_maps_are_padded_to_whole_tiles_and_the_unit_is_not():
-    seen = compute_canvas_features(**state(50, 33), peak=1e3, amplitude=1.0)
-    assert seen.maps.shape == (1, CHANNELS, 64, 48)
-    assert seen.maps.shape[-1] % STRIDE == 0
-    assert seen.unit.shape == (50, 33)
-    assert torch.isfinite(seen.maps).all()
+    features = compute_canvas_features(**state(50, 33), peak=1e3, amplitude=1.0)
+    assert features.maps.shape == (1, CHANNELS, 64, 48)
+    assert features.maps.shape[-1] % STRIDE == 0
+    assert features.unit.shape == (50, 33)
+    assert torch.isfinite(features.maps).all()
 
 
 def test_nothing_changes_where_nothing_shines():
     dark = state()
     dark["illumination"][:20] = 0
-    seen = compute_canvas_features(**dark, peak=1e3, amplitude=1.0)
-    change = to_object_update(restless()(seen.maps), seen.unit)
+    features = compute_canvas_features(**dark, peak=1e3, amplitude=1.0)
+    change = to_object_update(restless()(features.maps), features.unit)
     assert not change[:20].any()
     assert change[20:].abs().min() > 0
 
 
 def test_a_correction_holds_no_detail_that_no_pattern_sees():
-    answer = torch.randn(1, 2, 256, 256, generator=torch.Generator().manual_seed(0))
-    change = to_object_update(answer, torch.ones(256, 256))
+    output = torch.randn(1, 2, 256, 256, generator=torch.Generator().manual_seed(0))
+    change = to_object_update(output, torch.ones(256, 256))
     frequency = torch.fft.fftfreq(256).abs()
     power = torch.fft.fft2(change).abs().square()
     fine = (frequency[:, None] > 0.42) | (frequency > 0.42)
@@ -98,6 +98,10 @@ def test_more_light_means_a_smaller_unit():
     still["descent"], still["velocity"] = torch.zeros_like(still["canvas"]), torch.zeros_like(still["canvas"])
     units = []
     for dose in (1.0, 100.0):
-        light = torch.full_like(still["illumination"], 1e4 * dose)
-        units.append(compute_canvas_features(still["canvas"], still["descent"], still["velocity"], light, 1e3 * dose, 1.0).unit)
+        illumination = torch.full_like(still["illumination"], 1e4 * dose)
+        units.append(
+            compute_canvas_features(
+                still["canvas"], still["descent"], still["velocity"], illumination, 1e3 * dose, 1.0
+            ).unit
+        )
     torch.testing.assert_close(units[0] / units[1], torch.full_like(units[0], 10.0), rtol=1e-3, atol=0)

@@ -33,12 +33,12 @@ def test_constant_object_stitches_to_the_constant_on_every_covered_pixel(seed, v
     corners, fractions, weights = scene(seed)
     patches = torch.full(weights.shape, value, dtype=torch.complex64)
     weighted, total = stitch(shift_patches(patches, fractions), weights, corners, HEIGHT, WIDTH)
-    lit, stitched = coverage_mask(total), weighted_mean(weighted, total)
+    covered, stitched = coverage_mask(total), weighted_mean(weighted, total)
     touched = covered_by_any_patch(corners)
-    assert (lit <= touched).all()
-    assert lit.sum() > 0.9 * touched.sum()
-    torch.testing.assert_close(stitched[lit], torch.full_like(stitched[lit], value), rtol=1e-5, atol=0)
-    assert (stitched[~lit] == 1).all()
+    assert (covered <= touched).all()
+    assert covered.sum() > 0.9 * touched.sum()
+    torch.testing.assert_close(stitched[covered], torch.full_like(stitched[covered], value), rtol=1e-5, atol=0)
+    assert (stitched[~covered] == 1).all()
 
 
 def covered_by_any_patch(corners):
@@ -52,8 +52,8 @@ def test_patches_cut_from_an_object_stitch_back_to_it(seed):
     corners, _, weights = scene(seed)
     truth = torch.randn((2, HEIGHT, WIDTH), dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
     weighted, total = stitch(extract_patches(truth, corners, SIZE), weights, corners, HEIGHT, WIDTH)
-    lit = coverage_mask(total)
-    torch.testing.assert_close(weighted_mean(weighted, total)[lit], truth[lit], rtol=1e-4, atol=1e-5)
+    covered = coverage_mask(total)
+    torch.testing.assert_close(weighted_mean(weighted, total)[covered], truth[covered], rtol=1e-4, atol=1e-5)
 
 
 @given(SEEDS)

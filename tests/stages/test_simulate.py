@@ -10,10 +10,10 @@ import torch
 from scipy.spatial import cKDTree
 
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
 from ptypinn.physics.optics import equivalent_diameter
-from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.stages.simulate import simulate
 
 SMALL = SimulateConfig(object_size=(96, 80), size=32, n_patterns=30, pupil_radius=0.5, defocus_waves=0.6)

@@ -105,12 +105,12 @@ def test_threads_and_device_may_differ_on_resuming(scan, trained, tmp_path):
     assert_equal_weights(resumed, trained)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
-def test_damaged_checkpoint_is_named_in_one_line(scan, trained, tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.999])
+def test_damaged_checkpoint_is_named_in_one_line(scan, trained, tmp_path, fraction):
     checkpoint = tmp_path / CHECKPOINTS / LAST
     checkpoint.parent.mkdir()
     whole = (trained.parent / CHECKPOINTS / LAST).read_bytes()
-    checkpoint.write_bytes(whole[: int(share * len(whole))])
+    checkpoint.write_bytes(whole[: int(fraction * len(whole))])
     with pytest.raises(InputError, match=r"last\.ckpt.*damaged.*train afresh"):
         train(scan, TrainConfig(**TINY), output_dir=tmp_path, resume=True)
     torch.save({"weights": torch.ones(2)}, checkpoint)
@@ -182,14 +182,14 @@ def test_training_stops_early_when_validation_no_longer_gains(scan, tmp_path):
 
 
 def test_the_bundle_holds_the_epoch_that_validates_best(scan, tmp_path):
-    bundle = load_patch_model(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
+    model = load_patch_model(train(scan, TrainConfig(**{**TINY, "learning_rate": 0.3}), output_dir=tmp_path))
     validated = losses(tmp_path, column=2)
     assert validated[-1] > min(validated)
-    kept = (tmp_path / CHECKPOINTS / name for name in (BEST, LAST))
-    best, last = (torch.load(path, weights_only=True) for path in kept)
+    paths = (tmp_path / CHECKPOINTS / name for name in (BEST, LAST))
+    best, last = (torch.load(path, weights_only=True) for path in paths)
     assert last["epoch"] == len(validated) - 1
     assert best["epoch"] == validated.index(min(validated))
-    assert all(torch.equal(best["state_dict"][f"predictor.network.{n}"], w) for n, w in bundle.weights.items())
+    assert all(torch.equal(best["state_dict"][f"predictor.network.{n}"], w) for n, w in model.weights.items())
 
 
 def test_gradients_are_clipped(scan, tmp_path):

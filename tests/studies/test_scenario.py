@@ -112,14 +112,17 @@ def test_errors_of_a_stage_name_options_of_the_study(option, expected):
     assert str(error_info.value) == f"{expected}: found 0, expected at least 1 for {expected}"
 
 
-def test_overrides_are_recorded_with_old_and_new_value_and_reason():
-    config = SimLinesConfig(scenario="gs2_ideal", photons=1e5, epochs=5, groups_per_pattern=2, reason="low dose")
-    scenario = resolve_scenario(config, {"photons": "flag", "epochs": "flag", "groups_per_pattern": "config file"})
-    resolved = {override.parameter: override for override in scenario.overrides}
-    assert set(resolved) == {"photons", "groups_per_pattern"}, "the same value is no override"
-    dose = resolved["photons"]
+def test_overrides_are_recorded_with_old_and_new_value_and_reason(tmp_path):
+    np.save(tmp_path / "probe.npy", np.ones((1, 64, 64), np.complex64))
+    changes = {"photons": 1e5, "epochs": 5, "groups_per_pattern": 2, "probe_file": str(tmp_path / "probe.npy")}
+    config = SimLinesConfig(scenario="gs2_custom", reason="low dose", **changes)
+    scenario = resolve_scenario(config, {**dict.fromkeys(changes, "flag"), "groups_per_pattern": "config file"})
+    overrides = {override.parameter: override for override in scenario.overrides}
+    assert set(overrides) == {"photons", "groups_per_pattern", "probe_file"}, "the same value is no override"
+    dose, groups = overrides["photons"], overrides["groups_per_pattern"]
     assert (dose.profile, dose.value, dose.origin, dose.reason) == (1e9, 1e5, "flag", "low dose")
-    assert resolved["groups_per_pattern"].profile is None
+    assert (groups.profile, groups.value, groups.origin) == (4, 2, "config file")
+    assert overrides["probe_file"].profile is None
     assert scenario.parameters["epochs"].origin == "flag"
     assert scenario.parameters["model"].origin == "profile"
     assert scenario.reconstruct.groups_per_pattern == 2

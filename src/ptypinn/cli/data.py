@@ -148,11 +148,11 @@ def run_convert(
         to: Format: native, cxi, ptyd, ptyr, ptychodus, npz, tiff; by the suffix of the target by default.
         overwrite: Replace an existing file.
     """
-    from ptypinn.io.load_save import FORMATS
+    from ptypinn.io.load_save import find_format
     from ptypinn.runs.folder import reconstruction_file
     from ptypinn.stages.convert import convert
 
     done = convert(reconstruction_file(Path(source)), target, to or "", loading, overwrite=overwrite)
-    title = FORMATS[done.format].title
+    title = find_format(done.format).title
     lines = [f"{done.kind} in {done.path} ({title})", *(f"! left out: {lost}" for lost in done.lost)]
     session.print_result({"stage": "convert", **dataclasses.asdict(done)}, lines)

@@ -43,19 +43,21 @@ def run_refine(
         split_half: Solve two halves of the scan too: their agreement is the resolution.
         figures: Write figures for publications too.
     """
+    from ptypinn.io.load_save import load
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.refine import refine
 
+    data = load(scan, loading)
     start = load_reconstruction(initial) if initial else None
 
-    def solve(data: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        return refine(data, config, initial=start, progress=progress, watch=Snapshots(folder, scan))
+    def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
+        return refine(whole, config, initial=start, progress=progress, watch=Snapshots(folder, scan))
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
 
     halves = solve_half if split_half else None
-    run_solver_stage(session, "refine", scan, output, loading, config, solve, solve_half=halves, figures=figures)
+    run_solver_stage(session, "refine", (scan, data), output, loading, config, solve, solve_half=halves, figures=figures)
 
 
 def run_reconstruct(
@@ -77,10 +79,12 @@ def run_reconstruct(
         model: Run folder of a training, or its model file; the weights of the package by default.
         figures: Write figures for publications too.
     """
+    from ptypinn.io.load_save import load
     from ptypinn.models.model_file import PatchModel
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
+    data = load(scan, loading)
     network = load_model(None if model is None else _model_in(Path(model)))
     config: ReconstructConfig | PatchNetworkConfig
     if isinstance(network, PatchModel):
@@ -90,11 +94,11 @@ def run_reconstruct(
         _refuse_others(session, ReconstructConfig, PatchNetworkConfig, "the unrolled solver")
         config = session.config(ReconstructConfig)
 
-    def solve(data: ScanData, progress: Progress, folder: Path) -> Reconstruction:
+    def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         watch = Snapshots(folder, scan)
-        return reconstruct(data, network, config, folder=folder, progress=progress, watch=watch)
+        return reconstruct(whole, network, config, folder=folder, progress=progress, watch=watch)
 
-    run_solver_stage(session, "reconstruct", scan, output, loading, config, solve, figures=figures)
+    run_solver_stage(session, "reconstruct", (scan, data), output, loading, config, solve, figures=figures)
 
 
 def _refuse_others(session: Session, chosen: type, other: type, user: str) -> None:
@@ -105,7 +109,7 @@ def _refuse_others(session: Session, chosen: type, other: type, user: str) -> No
 def run_solver_stage(
     session: Session,
     stage: str,
-    path: str,
+    source: tuple[str, ScanData],
     output: OutputOptions,
     loading: LoadConfig,
     config: Any,
@@ -114,12 +118,12 @@ def run_solver_stage(
     solve_half: Solver | None = None,
     figures: bool = False,
 ) -> None:
-    """Load a scan, solve it, evaluate, write and print the result.
+    """Solve a scan, evaluate, write and print the result.
 
     Args:
         session: The call.
         stage: Name of the stage.
-        path: Scan file.
+        source: Scan file, and the scan.
         output: Run folder.
         loading: Reading of the scan.
         config: Configuration of the stage.
@@ -128,10 +132,9 @@ def run_solver_stage(
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-    from ptypinn.io.load_save import load
     from ptypinn.stages.evaluate import evaluate, split_half
 
-    scan = load(path, loading)
+    path, scan = source
     with session.run(stage, output, loading, config) as (run, progress):
         with run.timed(stage):
             recon = solve(scan, progress, run.path)

@@ -9,22 +9,6 @@ from ptypinn.config.checks import Config, require, require_min, require_positive
 from ptypinn.config.shared import BatchConfig
 from ptypinn.errors import InputError
 
-FormatName = Literal[
-    "auto",
-    "native",
-    "cxi",
-    "nxcxi",
-    "ptyd",
-    "ptyr",
-    "ptychodus",
-    "npz",
-    "ptychonn",
-    "ptylab",
-    "shelves",
-    "eiger",
-    "stem4d",
-]
-"""Names of the file formats that are read, those of `ptypinn.io.load_save.FORMATS`."""
 Flip = Literal["none", "y", "x", "yx"]
 """Axes along which the order is reversed."""
 MAX_CANVAS_PIXELS = 16384**2
@@ -39,8 +23,8 @@ class LoadConfig(Config):
     'p99'
     """
 
-    format: FormatName = "auto"
-    """File format; auto detects it from the content."""
+    format: str = "auto"
+    """File format by name, as `ptypinn convert` has them; auto detects it from the content."""
     domain: Literal["auto", "counts", "amplitude"] = "auto"
     """Quantity of floating-point patterns in an NPZ file: counts, or amplitudes (square roots of counts)."""
     axis_order: Literal["nhw", "hwn"] = "nhw"
@@ -71,6 +55,10 @@ class LoadConfig(Config):
     """File with the patterns, for formats that store them apart from positions and probe."""
     positions_file: str = ""
     """File with the positions, for formats without: CSV with a column each for y and x, one line per pattern."""
+    mask: str = ""
+    """Mask that supplies or extends the scan's own: an .npy or .npz file, or FILE.h5:DATASET; with --mask-convention."""
+    mask_convention: Literal["", "good", "bad"] = ""
+    """Meaning of values other than 0 in the mask of --mask, or in an NPZ file's own `mask`: good or bad pixels."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
     """Unit of positions that the file does not state: object pixels, metres, micrometres or nanometres."""
     scan_step_m: float | None = None
@@ -103,6 +91,8 @@ class LoadConfig(Config):
         require_positive(self, "detector_gain", "scan_step_m", "crop_px", "memory_budget_gib", "max_canvas_pixels")
         if self.calibration == "none" and self.photons is not None:
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
+        if self.mask and not self.mask_convention:
+            raise InputError("--mask-convention", "", f"none beside --mask {self.mask}", "good or bad")
         require(self, "crop_px", self.crop_px is None or self.crop_px % 2 == 0, "an even number")
         if self.truth and (self.crop_px is not None or self.centre_px is not None):
             expected = "whole patterns, for the pixels of a true object are smaller than those of cut ones"

@@ -22,8 +22,9 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe
 from ptypinn.io.crop import CUT_FROM, coarser
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
+from ptypinn.io.mask_file import apply_mask_file
 from ptypinn.io.optics import NAMES, Optics
-from ptypinn.io.registry import FORMATS, detect_format
+from ptypinn.io.registry import detect_format, find_format
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
 from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.npz import map_npy
@@ -43,6 +44,8 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         calibrate: Give a probe of arbitrary scale its photons.
     """
     scan = _set_numbers(scan, config)
+    if config.mask:
+        scan = apply_mask_file(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)
     scan = derive(scan, patterns, positions, config.detector_gain)
@@ -98,7 +101,7 @@ def read_probe(path: Path) -> GivenProbe:
     external = _from_hdf5(path) if h5py.is_hdf5(path) else _from_npz(path) if zipfile.is_zipfile(path) else None
     if external is not None:
         return external
-    read_reconstruction = FORMATS[detect_format(path)].read_reconstruction
+    read_reconstruction = find_format(detect_format(path)).read_reconstruction
     if read_reconstruction is None:
         raise InputError(str(path), "probe", "none", "a .npy or .npz file, a scan or a reconstruction with a probe")
     recon = read_reconstruction(path, LoadConfig())

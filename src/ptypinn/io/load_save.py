@@ -11,9 +11,10 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
-from ptypinn.io.registry import FORMATS, detect_format
+from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
 from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
+from ptypinn.io.unread import UNREAD, list_unread_arrays
 from ptypinn.utils.files import atomic_path
 
 DEFAULTS = LoadConfig()
@@ -51,7 +52,10 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
         raise InputError(str(path), "file", f"a reconstruction ({file_format.title})", "a scan")
     _require_wanted(str(path), file_format, config)
     with external_files(config.allow_external):
-        return finish(file_format.read(path, config), config, calibrate=calibrate)
+        scan = file_format.read(path, config)
+        if unread := list_unread_arrays(path, file_format, config):
+            scan = scan.replace(provenance={**scan.provenance, UNREAD: unread})
+        return finish(scan, config, calibrate=calibrate)
 
 
 def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reconstruction:
@@ -83,7 +87,7 @@ def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "nati
     Raises:
         InputError: Where the format cannot be written, or not without what is missing.
     """
-    path, target = Path(path), FORMATS[format]
+    path, target = Path(path), find_format(format)
     require_writable(target, thing, path)
     with atomic_path(path) as temporary:
         if isinstance(thing, ScanData) and target.write is not None:
@@ -96,12 +100,13 @@ def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "nati
 def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     """Return the format of an existing file: the one that `config` names, or else by its content."""
     require_file(path)
-    readable = {name: f for name, f in FORMATS.items() if f.read or f.read_reconstruction}
     with external_files(config.allow_external):
         name = detect_format(path) if config.format == "auto" else config.format
-    if name not in readable:
+    file_format = find_format(name)
+    if file_format.read is None and file_format.read_reconstruction is None:
+        readable = [name for name, f in list_formats().items() if f.read or f.read_reconstruction]
         raise InputError("--format", "", name, f"one of {', '.join(readable)}")
-    return readable[name]
+    return file_format
 
 
 def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> None:
@@ -130,8 +135,10 @@ __all__ = [
     "Format",
     "MissingField",
     "detect_format",
+    "find_format",
     "format_of",
     "holds_scan",
+    "list_formats",
     "load",
     "load_reconstruction",
     "read_scan",

@@ -76,7 +76,9 @@ class Optics:
         pixel = config.pixel_size_m or self.pixel_size_m(size)
         if pixel is None:
             name = next(name for name in NAMES if getattr(self, name) is None)
-            raise InputError(source, places[name], "nothing here", f"a value, or {option_name(name)} (or --pixel-size-m)")
+            raise InputError(
+                source, places[name], "nothing here", f"a value, or {option_name(name)} (or --pixel-size-m)"
+            )
         return pixel
 
     def fields(self) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def find_format(name: str, option: str = "--format") -> Format:
     entries = list(entry_points(group=ENTRY_POINTS, name=name))
     if not entries:
         names = sorted({*FORMATS, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
-        raise InputError(option, "", repr(name), f"one of {', '.join(names)}; is the package installed that provides it?")
+        raise InputError(
+            option, "", repr(name), f"one of {', '.join(names)}; is the package installed that provides it?"
+        )
     return _load(entries[0])
 
 
@@ -88,7 +90,9 @@ def detect_format(path: Path) -> str:
     require_file(path)
     formats = list_formats()
     for generic in (False, True):
-        names = [name for name, candidate in formats.items() if candidate.generic is generic and candidate.recognises(path)]
+        names = [
+            name for name, candidate in formats.items() if candidate.generic is generic and candidate.recognises(path)
+        ]
         if len(names) > 1:
             titles = " and of ".join(formats[name].title for name in names)
             expected = f"that of one format; {' or '.join(f'--format {name}' for name in names)} chooses"

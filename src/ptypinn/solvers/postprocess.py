@@ -55,9 +55,6 @@ def finalise(
         model_card: Card of the network's weights, with the range of their training; None where no network took part.
         run_entries: Ledger entries that only the run could measure, from the data fit.
         whole_scan: The scan of which `scan` is a part; None where it is the whole.
-
-    Returns:
-        The reconstruction; `fit_to` gives its data fit without another pass over the counts.
     """
     entries: list[LedgerEntry] = []
     if match_flux:
@@ -65,10 +62,8 @@ def finalise(
     if prediction_scale is not None:
         scale = _estimate_scale(reconstruction, scan, prediction_scale, recorded_gauge, batch, device)
         reconstruction = apply_prediction_scale(reconstruction, scale)
-    arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
-    fit = compute_data_fit(scan, *arrays, batch=batch, device=device)
-    if run_entries is not None:
-        entries += run_entries(fit)
+    fit = compute_data_fit(scan, *_arrays(reconstruction), batch=batch, device=device)
+    entries += [] if run_entries is None else run_entries(fit)
     whole_scan = whole_scan or scan
     reconstruction = add_uncertainty(reconstruction.with_fit(fit, whole_scan), scan, fit, model_card)
     return attach_ledger(reconstruction, whole_scan, entries, fit, scan)
@@ -88,8 +83,7 @@ def normalise_flux(
     Returns:
         The reconstruction, its object scaled where it was illuminated, and the ledger entry for the factor, in a list.
     """
-    arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
-    measured, predicted = sum_photons(scan, *arrays, batch=batch, device=device)
+    measured, predicted = sum_photons(scan, *_arrays(reconstruction), batch=batch, device=device)
     factor = compute_flux_factor(1.0, predicted / measured) ** 0.5
     scaled = _scale_illuminated(reconstruction, factor)
     entry = LedgerEntry("closing factor", 1.0, factor, FLUX_SOURCE, on_path=False, stats=compute_stats(scaled))
@@ -103,6 +97,10 @@ def apply_prediction_scale(reconstruction: Reconstruction, scale: PredictionScal
         return replace(reconstruction, prediction_scale=record)
     scaled = _scale_illuminated(reconstruction, scale.factor)
     return replace(reconstruction, object=scaled, unscaled=reconstruction.object, prediction_scale=record)
+
+
+def _arrays(reconstruction: Reconstruction) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return reconstruction.object, reconstruction.probe, reconstruction.positions_px
 
 
 def _scale_illuminated(reconstruction: Reconstruction, factor: float) -> np.ndarray:
@@ -123,7 +121,6 @@ def _estimate_scale(
     if source == "recorded":
         return load_recorded_scale(recorded_gauge)
     if source == "flux":
-        arrays = reconstruction.object, reconstruction.probe, reconstruction.positions_px
-        return estimate_flux_scale(*sum_photons(scan, *arrays, batch=batch, device=device))
+        return estimate_flux_scale(*sum_photons(scan, *_arrays(reconstruction), batch=batch, device=device))
     truth = truth_on_canvas(reconstruction, scan)
     return estimate_least_squares_scale(reconstruction.object, truth, reconstruction.well_lit())

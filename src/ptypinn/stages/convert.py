@@ -5,30 +5,38 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import h5py
 
 from ptypinn.config.checks import option_name
-from ptypinn.config.load import FormatName, LoadConfig
+from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.format import WORDS, Field, fields_of, require_writable
-from ptypinn.io.load_save import FORMATS, detect_format, holds_scan, load_reconstruction, read_scan, save
+from ptypinn.io.load_save import (
+    detect_format,
+    find_format,
+    holds_scan,
+    list_formats,
+    load_reconstruction,
+    read_scan,
+    save,
+)
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import optics_record
 from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
+from ptypinn.io.unread import UNREAD
 
 DEFAULTS = LoadConfig()
 IN_MEMORY_GIB = 0.06
 """Counts that take more stay on disk while they are copied."""
 INCIDENTAL = ("format", "memory_budget_gib")
-"""Options that say how a file was read, not what is in it."""
+"""Options of the reading itself, which do not change the content."""
 SAME_PIXEL = 1e-9
-"""Object pixels that differ by a smaller share are the same."""
+"""Maximum relative difference of equal object pixels."""
 DERIVED: tuple[Field, ...] = ("illumination",)
 """Fields that follow from others, so that nothing is lost with them."""
 
@@ -79,35 +87,36 @@ def convert(
     name = format_for(target, to)
     with external_files(config.allow_external):
         if config.format == "auto":
-            config = dataclasses.replace(config, format=cast(FormatName, detect_format(source)))
+            config = dataclasses.replace(config, format=detect_format(source))
         thing = _read(source, config)
-    require_writable(FORMATS[name], thing, target)
-    lost = [*lost_in(thing, name), *_left_behind(thing), *_not_known(thing, name)]
+    require_writable(find_format(name), thing, target)
+    lost = [*list_lost_fields(thing, name), *_fields_not_read(thing), *_unknown_fields(thing, name)]
     save(thing, target, name)
     return Conversion(target, "scan" if isinstance(thing, ScanData) else "reconstruction", config.format, name, lost)
 
 
 def format_for(target: Path, to: str = "") -> str:
-    """Name of the format to write: the one that is named, or the one that is most used to the suffix.
+    """Return the name of the format to write: the one that is named, or the most common one of the suffix.
 
     Raises:
-        InputError: Where neither tells.
+        InputError: Where neither determines it.
     """
-    writable = {name: f for name, f in FORMATS.items() if f.write or f.write_reconstruction}
+    writable = {name: f for name, f in list_formats().items() if f.write or f.write_reconstruction}
     if to:
         if to not in writable:
             raise InputError("--to", "", to, f"one of {', '.join(writable)}")
         return to
     suffix = target.suffix.lower()
-    usual = {name: f.suffixes.index(suffix) for name, f in writable.items() if suffix in f.suffixes}
-    if usual:
-        return min(usual, key=lambda name: usual[name])
+    ranks = {name: f.suffixes.index(suffix) for name, f in writable.items() if suffix in f.suffixes}
+    if ranks:
+        return min(ranks, key=lambda name: ranks[name])
     raise InputError(str(target), "suffix", repr(target.suffix), f"--to with one of {', '.join(writable)}")
 
 
-def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
-    """What a scan or a reconstruction has that a format does not hold, a few words each."""
-    holds = FORMATS[name].fields.union(() if isinstance(thing, ScanData) else FORMATS[name].reconstruction_fields)
+def list_lost_fields(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """List what a scan or a reconstruction has that a format does not hold, a few words each."""
+    target = find_format(name)
+    holds = target.fields.union(() if isinstance(thing, ScanData) else target.reconstruction_fields)
     missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
     if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
         optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)
@@ -118,17 +127,22 @@ def lost_in(thing: ScanData | Reconstruction, name: str) -> list[str]:
     return missing
 
 
-def _left_behind(thing: ScanData | Reconstruction) -> list[str]:
-    """What was not read of the source, and objects in it that may be the true one and were not asked for."""
-    told = thing.provenance
-    ignored = (f"{name} of the source, unless --truth {name} takes it along" for name in told.get("ignored", []))
-    return [*told.get(LEFT_OUT, []), *ignored]
+def _fields_not_read(thing: ScanData | Reconstruction) -> list[str]:
+    """List what was not read of the source, and objects in it that may be the true one."""
+    provenance = thing.provenance
+    ignored = (f"{name} of the source, unless --truth {name} reads it" for name in provenance.get("ignored", []))
+    unread = (f"{array}, an array that was not read" for array in provenance.get(UNREAD, []))
+    return [*provenance.get(LEFT_OUT, []), *ignored, *unread]
 
 
-def _not_known(thing: ScanData | Reconstruction, name: str) -> list[str]:
-    """What other programs expect in a file of the format, and neither the source nor an option tells."""
-    known = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
-    return [f"{WORDS[field]}, which {option_name(field)} supplies" for field in FORMATS[name].recommended if field not in known]
+def _unknown_fields(thing: ScanData | Reconstruction, name: str) -> list[str]:
+    """List what other programs expect in a file of the format, and neither the source nor an option has."""
+    available = optics_record(thing) if isinstance(thing, Reconstruction) else fields_of(thing)
+    return [
+        f"{WORDS[field]}, which {option_name(field)} supplies"
+        for field in find_format(name).recommended
+        if field not in available
+    ]
 
 
 def _read(source: Path, config: LoadConfig) -> ScanData | Reconstruction:

@@ -94,17 +94,13 @@ def evaluate(
     part = None if scan is None else recon.scan_part(scan)
     if not np.isfinite(recon.object).all():
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
-    metrics, notes = (
-        {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))},
-        dict[str, str](),
-    )
+    notes: dict[str, str] = {}
+    metrics = {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))}
     comparison = compare(recon, part, reference, config)
-    if comparison is not None:
-        metrics |= reference_metrics(comparison)
+    metrics |= {} if comparison is None else reference_metrics(comparison)
     frc = _add_resolution(metrics, notes, comparison, halves, config)
     fit = _fit(recon, scan, part, config)
-    if fit is not None:
-        metrics |= fit_metrics(fit)
+    metrics |= {} if fit is None else fit_metrics(fit)
     metrics |= uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
     warnings = [*recorded_warnings(recon, with_fit=fit is None), *metric_warnings(metrics, fit)]

@@ -89,18 +89,30 @@ def finetune(
     checkpoint = find_checkpoint(folder, CHECKPOINT_KEYS) if resume else None
     lightning.seed_everything(config.seed, verbose=False)
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
-    rounds = config.rounds or default_rounds(estimate_dose(scan))
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
-        network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
-        scan = _with_probe(scan, parts, None if start is None else start.network, config, progress or silent)
-        options = UnrolledOptions(refine_probe=False, loss=config.loss)
-        supervision = SelfSupervision(scan, options, parts, config.held_out_period, pick_device(config.device))
-        identity = _identify(scan, parts, network)
-        epoch_watch = map_callback(watch, partial(_reconstruction, scan, parts))
-        task = FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
+        scan, task = _prepare_task(scan, config, parts, start, progress or silent, watch)
         trainer = _trainer(config, folder, progress or silent)
-        trainer.fit(task, list(range(rounds)), ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(task, list(range(task.rounds)), ckpt_path=checkpoint, weights_only=True)
     return _write_best(task, folder, scan, parts, start)
+
+
+def _prepare_task(
+    scan: ScanData,
+    config: FinetuneConfig,
+    parts: PatternSplit,
+    start: Weights | None,
+    report: Progress,
+    watch: SnapshotCallback | None,
+) -> tuple[ScanData, FinetuneModule]:
+    """Return the scan with its probe, refined where that is requested, and the module that trains on it."""
+    rounds = config.rounds or default_rounds(estimate_dose(scan))
+    network = UnrolledCorrection(CHANNELS, widths=config.widths) if start is None else copy.deepcopy(start.network)
+    scan = _with_probe(scan, parts, None if start is None else start.network, config, report)
+    options = UnrolledOptions(refine_probe=False, loss=config.loss)
+    supervision = SelfSupervision(scan, options, parts, config.held_out_period, pick_device(config.device))
+    identity = _identify(scan, parts, network)
+    epoch_watch = map_callback(watch, partial(_reconstruction, scan, parts))
+    return scan, FinetuneModule(network, supervision, config, rounds, identity, epoch_watch)
 
 
 def _reconstruction(scan: ScanData, parts: PatternSplit, solution: UnrolledResult) -> Reconstruction:

@@ -47,9 +47,8 @@ def refine(
     Raises:
         InputError: Where the scan has no probe, is near-field, or does not fit the initial reconstruction.
     """
-    config, report = config or RefineConfig(), progress or silent
     require_far_field(scan)
-    scan = calibrate_probe(scan)
+    config, report, scan = config or RefineConfig(), progress or silent, calibrate_probe(scan)
     if initial is not None:
         _check_initial(scan, initial)
     device, options = pick_device(config.device), _solver_options(config)

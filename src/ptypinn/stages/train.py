@@ -46,7 +46,7 @@ from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import to_plain
 
-BUNDLE = "model.safetensors"
+MODEL_FILE = "model.safetensors"
 CHECKPOINT_KEYS = frozenset({"config", "scale", "flow"})
 """Entries of a checkpoint of this training besides its state."""
 
@@ -59,18 +59,18 @@ def train(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Path:
-    """Train a network on a scan, without ground truth, and write it as a bundle.
+    """Train a network on a scan, without ground truth, and write it as a model file.
 
     Args:
         scan: The scan; needs a probe, calibrated or relative.
         config: Network, data and optimiser.
-        output_dir: Folder for the bundle, the checkpoints and the learning curve.
+        output_dir: Folder for the model file, the checkpoints and the learning curve.
         progress: Called after every step.
         resume: Continue from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run,
             bit for bit on a CPU.
 
     Returns:
-        Path of the bundle.
+        Path of the model file.
 
     Raises:
         InputError: Where the scan cannot be trained on, the loss is not finite, or there is nothing to resume.
@@ -86,7 +86,7 @@ def train(
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         trainer = _trainer(config, folder, progress or silent, has_validation=data.val_windows is not None)
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    return _bundle(task, scan, config, energy, data).save(folder / BUNDLE)
+    return _make_model(task, scan, config, energy, data).save(folder / MODEL_FILE)
 
 
 def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
@@ -154,7 +154,7 @@ def _trainer(config: TrainConfig, folder: Path, progress: Progress, has_validati
     )
 
 
-def _bundle(
+def _make_model(
     task: PatchNetworkModule, scan: ScanData, config: TrainConfig, energy: float, data: ScanDataModule
 ) -> PatchModel:
     best = load_checkpoint(Path(task.trainer.default_root_dir) / CHECKPOINTS / BEST, CHECKPOINT_KEYS)

@@ -196,7 +196,7 @@ def _scenario(metadata: Mapping[str, Any]) -> str:
 
 
 def _parameter(metadata: Mapping[str, Any], *names: str) -> Any:
-    """Return the value of a parameter of the run, with or without its origin; the first of the names that is recorded."""
+    """Return the value of a parameter of the run, with or without its origin, by the first of its names."""
     for part in ("parameters", "config"):
         values = _part(metadata, part)
         for name in names:

@@ -14,7 +14,7 @@ import yaml
 
 from ptypinn.config.checks import default_of
 from ptypinn.config.reconstruct import PatchNetworkConfig
-from ptypinn.config.simulate import MAX_PHOTONS, SimulateConfig
+from ptypinn.config.simulate import MAX_PHOTONS, PROBE_FIELDS, SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError

@@ -27,7 +27,7 @@ from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import prepare_probe, simulate
-from ptypinn.stages.train import BUNDLE, train
+from ptypinn.stages.train import MODEL_FILE, train
 from ptypinn.studies.metadata import build_metadata
 from ptypinn.studies.scenario import MAX_PHOTONS, Scenario, resolve_scenario, write_probe_file
 from ptypinn.studies.schema import StudyMetadata
@@ -166,11 +166,11 @@ def _simulate_once(plan: StudyPlan, steps: StepCache, folder: Path, progress: Pr
 def _train_once(
     scenario: Scenario, scan: ScanData, steps: StepCache, input_digest: str, folder: Path, progress: Progress | None
 ) -> tuple[Path, str]:
-    digest, path = hash_values(input_digest, _without_machine(scenario.train)), folder / BUNDLE
+    digest, path = hash_values(input_digest, _without_machine(scenario.train)), folder / MODEL_FILE
 
     def remove_old_files() -> None:
         # Files of earlier parameters are removed before these are recorded as started: see `make`.
-        for name in (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}", CURVE, BUNDLE):
+        for name in (f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}", CURVE, MODEL_FILE):
             (folder / name).unlink(missing_ok=True)
         steps.begin("train", digest)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.errors import InputError
 from ptypinn.metrics import align, complex_error
-from ptypinn.solvers.unrolled import downsample as coarse
+from ptypinn.solvers.unrolled import downsample
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.round_schedule import (
@@ -53,9 +53,9 @@ def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
 
 
 @pytest.mark.parametrize("factor", [2, 8, 64])
-def test_light_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
+def test_the_dose_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
     fine, pixels = estimate_dose(scan), scan.truth.size
-    monkeypatch.setattr(coarse, "COARSE_PIXELS", pixels // factor**2 + 1)
+    monkeypatch.setattr(downsample, "MAX_FINE_PIXELS", pixels // factor**2 + 1)
     grid = coarse.coarser(torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape)
     assert grid.factor == factor
     assert float(grid.probe.abs().square().sum()) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)

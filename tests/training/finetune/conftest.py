@@ -32,9 +32,9 @@ def scan():
 @pytest.fixture(scope="session")
 def network():
     torch.manual_seed(0)
-    made = UnrolledCorrection(CHANNELS, widths=(8, 8, 8, 8)).eval()
-    nn.init.normal_(made.head.weight, std=0.06)
-    return made.requires_grad_(False)
+    network = UnrolledCorrection(CHANNELS, widths=(8, 8, 8, 8)).eval()
+    nn.init.normal_(network.head.weight, std=0.06)
+    return network.requires_grad_(False)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,13 @@ RECIPE = Path(__file__).parents[3] / "configs" / "finetune.yaml"
 @pytest.fixture(scope="module")
 def config(weights_file):
     return FinetuneConfig(
-        init_weights=str(weights_file), rounds=3, refine_probe=False, epochs=3, val_fraction=0.2, device="cpu", threads=1
+        init_weights=str(weights_file),
+        rounds=3,
+        refine_probe=False,
+        epochs=3,
+        val_fraction=0.2,
+        device="cpu",
+        threads=1,
     )
 
 
@@ -71,38 +77,49 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(scan, config, tune
     with pytest.raises(KeyError):
         finetune(scan, config, output_dir=tmp_path, progress=interrupt)
     assert not (tmp_path / WEIGHTS).exists()
-    told = []
+    reports = []
 
     def note(stage, done, total, /, **figures):
-        told.append((stage, done, total))
+        reports.append((stage, done, total))
 
     resumed = finetune(scan, config, output_dir=tmp_path, resume=True, progress=note)
-    assert told[0] == ("finetune", 4, 9)
+    assert reports[0] == ("finetune", 4, 9)
     assert_equal_weights(resumed, tuned)
     assert (tmp_path / CURVE).read_text() == (tuned.parent / CURVE).read_text()
     assert load_weights(resumed).card["validation"] == load_weights(tuned).card["validation"]
 
 
 def test_the_epoch_that_validates_best_is_kept(scan, config, tmp_path, monkeypatch):
-    told = iter([5.0, 4.0, 3.0, 3.5])
-    monkeypatch.setattr(SelfSupervision, "validate", lambda *_: next(told))
+    values = iter([5.0, 4.0, 3.0, 3.5])
+    monkeypatch.setattr(SelfSupervision, "validate", lambda *_: next(values))
     weights = finetune(scan, config, output_dir=tmp_path)
     card = load_weights(weights).card
     assert card["validation"]["best"] == pytest.approx(3.0)
     assert card["trained"]["epochs"] == 2
     best, last = (torch.load(tmp_path / CHECKPOINTS / name, weights_only=True)["state_dict"] for name in (BEST, LAST))
-    kept = load_file(weights)
-    assert all(torch.equal(best[f"average.module.{name}"], value) for name, value in kept.items())
-    assert not all(torch.equal(last[f"average.module.{name}"], value) for name, value in kept.items())
+    tuned = load_file(weights)
+    assert all(torch.equal(best[f"average.module.{name}"], value) for name, value in tuned.items())
+    assert not all(torch.equal(last[f"average.module.{name}"], value) for name, value in tuned.items())
 
 
 def test_where_nothing_is_gained_the_start_is_kept_and_said_to_be_and_the_run_ends_early(
     scan, weights_file, tmp_path, capsys, monkeypatch
 ):
-    told = iter([1.0, 1.5, 1.6, 0.9])
-    monkeypatch.setattr(SelfSupervision, "validate", lambda *_: next(told))
+    values = iter([1.0, 1.5, 1.6, 0.9])
+    monkeypatch.setattr(SelfSupervision, "validate", lambda *_: next(values))
     pp.save(scan, tmp_path / "scan.h5")
-    options = ["--init-weights", str(weights_file), "--rounds", "1", "--epochs", "4", "--patience", "1", "--device", "cpu"]
+    options = [
+        "--init-weights",
+        str(weights_file),
+        "--rounds",
+        "1",
+        "--epochs",
+        "4",
+        "--patience",
+        "1",
+        "--device",
+        "cpu",
+    ]
     assert main(["finetune", str(tmp_path / "scan.h5"), "--output-dir", str(tmp_path / "out"), *options]) == 0
     assert "the weights it started from are kept" in capsys.readouterr().out
     assert_equal_weights(tmp_path / "out" / WEIGHTS, weights_file)
@@ -111,14 +128,16 @@ def test_where_nothing_is_gained_the_start_is_kept_and_said_to_be_and_the_run_en
 
 
 def test_the_solution_of_every_epoch_can_be_watched(scan, config, tmp_path):
-    seen = []
-    finetune(scan, replace(config, epochs=2), output_dir=tmp_path, watch=lambda look: seen.append(look()))
-    assert len(seen) == 2
-    assert len(seen[0].positions_px) == len(seen[0].patterns) < scan.n_patterns
-    np.testing.assert_allclose(seen[0].positions_px + seen[0].origin_px, scan.positions_px[seen[0].patterns], atol=1e-6)
-    lit = seen[0].illumination > 0
-    assert (seen[0].object[~lit] == 1).all()
-    assert not np.array_equal(seen[0].object[lit], seen[1].object[lit])
+    snapshots = []
+    finetune(scan, replace(config, epochs=2), output_dir=tmp_path, watch=lambda look: snapshots.append(look()))
+    assert len(snapshots) == 2
+    assert len(snapshots[0].positions_px) == len(snapshots[0].patterns) < scan.n_patterns
+    np.testing.assert_allclose(
+        snapshots[0].positions_px + snapshots[0].origin_px, scan.positions_px[snapshots[0].patterns], atol=1e-6
+    )
+    illuminated = snapshots[0].illumination > 0
+    assert (snapshots[0].object[~illuminated] == 1).all()
+    assert not np.array_equal(snapshots[0].object[illuminated], snapshots[1].object[illuminated])
 
 
 def test_from_scratch_begins_with_the_physical_steps_alone(scan, config, tmp_path):
@@ -132,18 +151,21 @@ def test_from_scratch_begins_with_the_physical_steps_alone(scan, config, tmp_pat
 
 def test_a_guessed_probe_is_found_first(scan, config, tmp_path):
     ramp = np.exp(0.2j * np.arange(32, dtype=np.float32)).astype(np.complex64)
-    guess, told = scan.replace(probe=scan.probe * ramp), []
+    guess, reports = scan.replace(probe=scan.probe * ramp), []
     config = replace(config, refine_probe=True, epochs=1)
     weights = finetune(
-        guess, config, output_dir=tmp_path / "a", progress=lambda stage, *_, **figures: told.append((stage, *figures))
+        guess,
+        config,
+        output_dir=tmp_path / "a",
+        progress=lambda stage, *_, **figures: reports.append((stage, *figures)),
     )
     assert load_weights(weights).card["trained"]["rounds"] == 3
-    assert told.count(("reconstruct", "probe_loss")) == PROBE_ROUNDS
+    assert reports.count(("reconstruct", "probe_loss")) == PROBE_ROUNDS
     fits = scan.subset(split_patterns(scan, config.patterns, config.val_fraction, config.seed).train)
     network = load_weights(config.init_weights).network
-    found = find_probe(fits.replace(probe=guess.probe), network, UnrolledOptions(), torch.device("cpu")).probe
-    known = finetune(scan.replace(probe=found), replace(config, refine_probe=False), output_dir=tmp_path / "b")
-    assert load_weights(known).digest == load_weights(weights).digest
+    probe = find_probe(fits.replace(probe=guess.probe), network, UnrolledOptions(), torch.device("cpu")).probe
+    fixed = finetune(scan.replace(probe=probe), replace(config, refine_probe=False), output_dir=tmp_path / "b")
+    assert load_weights(fixed).digest == load_weights(weights).digest
 
 
 @pytest.mark.parametrize("change", ["learning_rate", "scan", "start", "seed"])
@@ -173,22 +195,25 @@ def test_the_card_says_where_the_weights_come_from_and_widens_what_they_saw(scan
 
 
 def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_path, capsys):
-    kept = yaml.safe_load(RECIPE.read_text())
-    assert FinetuneConfig(**kept) == FinetuneConfig()
+    recipe = yaml.safe_load(RECIPE.read_text())
+    assert FinetuneConfig(**recipe) == FinetuneConfig()
     pp.save(scan, tmp_path / "scan.h5")
     short = ["--init-weights", str(weights_file), "--epochs", "1", "--rounds", "1", "--device", "cpu", "--json"]
     folder = tmp_path / "out"
-    given = ["finetune", str(tmp_path / "scan.h5"), "--config", str(RECIPE), "--output-dir", str(folder), *short]
-    assert main(given) == 0
+    command = ["finetune", str(tmp_path / "scan.h5"), "--config", str(RECIPE), "--output-dir", str(folder), *short]
+    assert main(command) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["kept"] in ("tuned", "start")
     assert "finetune 1/1" in shown.err
     written = {entry.name for entry in folder.iterdir()}
     assert written >= {"config.yaml", "run_metadata.json", "log.txt", CURVE, "learning_curve.png", WEIGHTS, CHECKPOINTS}
     assert "report.html" in written
-    assert main([*given, "--resume"]) == 0
+    assert main([*command, "--resume"]) == 0
     assert (
-        main(["finetune", str(tmp_path / "scan.h5"), "--init-weights", "none.file", "--output-dir", str(tmp_path / "b")]) == 1
+        main(
+            ["finetune", str(tmp_path / "scan.h5"), "--init-weights", "none.file", "--output-dir", str(tmp_path / "b")]
+        )
+        == 1
     )
     assert "none.file: found no such file" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

@@ -133,14 +133,14 @@ def test_the_command_on_the_card_repeats_the_training():
 
 def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp_path):
     further = replace(tiny, start=str(trained), epochs=1, seed=1, learning_rate=1e-9)
-    found = load_weights(pretrain(further, output_dir=tmp_path / "further"))
+    weights = load_weights(pretrain(further, output_dir=tmp_path / "further"))
     first = load_weights(trained)
-    assert found.card["start"]["sha256"] == first.digest
-    assert found.card["start"]["card"] == first.card
-    assert len(found.card["retrain"]) == 2
-    assert found.card["retrain"][0] == first.card["retrain"][0]
+    assert weights.card["start"]["sha256"] == first.digest
+    assert weights.card["start"]["card"] == first.card
+    assert len(weights.card["retrain"]) == 2
+    assert weights.card["retrain"][0] == first.card["retrain"][0]
     for name, value in first.network.state_dict().items():  # the rate is too low to move them
-        torch.testing.assert_close(found.network.state_dict()[name], value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(weights.network.state_dict()[name], value, rtol=0, atol=1e-6)
     with pytest.raises(InputError, match=r"--init-weights: found a network of widths .* expected --widths"):
         pretrain(replace(further, widths=(8, 8, 8, 8)), output_dir=tmp_path / "other")
     with pytest.raises(InputError, match="no such file"):
@@ -170,14 +170,16 @@ def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(
     assert_equal_weights(bare, trained)
     assert load_weights(bare).card == load_weights(whole).card
     with pytest.raises(InputError, match=r"bare\.ckpt: state_dict"):
-        export_weights(tmp_path / "bare.ckpt", tmp_path / "w.safetensors", replace(tiny, widths=(8, 8, 8, 8)), figures=figures)
+        export_weights(
+            tmp_path / "bare.ckpt", tmp_path / "w.safetensors", replace(tiny, widths=(8, 8, 8, 8)), figures=figures
+        )
     with pytest.raises(InputError, match="no such file"):
         export_weights(tmp_path / "none.ckpt", tmp_path / "w.safetensors")
 
 
 def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, capsys):
-    kept = yaml.safe_load(RECIPE.read_text())
-    assert PretrainConfig(**{n: tuple(v) if isinstance(v, list) else v for n, v in kept.items()}) == PretrainConfig()
+    recipe = yaml.safe_load(RECIPE.read_text())
+    assert PretrainConfig(**{n: tuple(v) if isinstance(v, list) else v for n, v in recipe.items()}) == PretrainConfig()
     short = {**TINY, "epochs": 1, "scans_per_epoch": 2, "replays": 0, "card_checks": 1, "widths": "[4,4,4,4]"}
     options = [f"--{name}={value}" for name, value in short.items()]
     folder = tmp_path / "run"

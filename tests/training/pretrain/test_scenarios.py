@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.physics.optics import probe_photons
 from ptypinn.data.simulation import draw_object, draw_probe
+from ptypinn.physics.optics import probe_photons
 from ptypinn.training import scenarios
 from ptypinn.training.scenarios import HELD_OUT_IMAGES, IMAGES, MAX_PATTERNS, SIZES, draw_random_scan
 

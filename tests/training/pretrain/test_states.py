@@ -20,9 +20,9 @@ from ptypinn.training.solver_states import IMAGINARY, align_truth, draw_states, 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    made = UnrolledCorrection(CHANNELS, widths=(4, 4, 4, 4))
-    nn.init.normal_(made.head.weight, std=0.05)
-    return made.eval()
+    network = UnrolledCorrection(CHANNELS, widths=(4, 4, 4, 4))
+    nn.init.normal_(network.head.weight, std=0.05)
+    return network.eval()
 
 
 def noise(*shape, seed=0):
@@ -50,11 +50,11 @@ def test_a_state_that_is_lost_weighs_nothing(tiny, network, monkeypatch):
     monkeypatch.setattr(states, "align_truth", lambda truth, *_, **__: truth * torch.nan)
     batch = draw_states((0, 0, 4), network, tiny)
     assert all(not torch.count_nonzero(batch[name]) for name in ("maps", "unit", "missing", "weight"))
-    answer = torch.ones(1, 2, 64, 64, requires_grad=True)
-    gain = compute_gain(answer * batch["unit"], batch, 0.5)
+    output = torch.ones(1, 2, 64, 64, requires_grad=True)
+    gain = compute_gain(output * batch["unit"], batch, 0.5)
     gain.sum().backward()
     assert float(gain.detach()) == pytest.approx(1.0)
-    assert not torch.count_nonzero(answer.grad)
+    assert not torch.count_nonzero(output.grad)
 
 
 @given(st.floats(-3.0, 3.0), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.booleans())
@@ -70,30 +70,35 @@ def test_aligning_takes_the_phase_and_where_asked_the_ramp_of_the_image(phase, s
 def test_aligning_leaves_a_ramp_alone_where_it_is_not_asked_to():
     truth = 1 + 0.2 * noise(32, 32)
     ramp = torch.polar(torch.ones(32, 32), 0.3 * torch.arange(32.0).expand(32, 32))
-    found = align_truth(truth, truth * ramp, torch.ones(32, 32), ramp=False)
-    torch.testing.assert_close((found / truth).angle().std(), torch.tensor(0.0), rtol=0, atol=1e-4)
+    aligned = align_truth(truth, truth * ramp, torch.ones(32, 32), ramp=False)
+    torch.testing.assert_close((aligned / truth).angle().std(), torch.tensor(0.0), rtol=0, atol=1e-4)
 
 
-def stacked(canvas, descent, velocity, light, missing):
-    seen = compute_canvas_features(canvas, descent, velocity, light, 3.0, 1.1)
-    parts = [seen.maps[0], seen.unit[None], torch.view_as_real(missing).movedim(-1, 0), (light / (light + 1))[None]]
+def stacked(canvas, descent, velocity, illumination, missing):
+    features = compute_canvas_features(canvas, descent, velocity, illumination, 3.0, 1.1)
+    parts = [
+        features.maps[0],
+        features.unit[None],
+        torch.view_as_real(missing).movedim(-1, 0),
+        (illumination / (illumination + 1))[None],
+    ]
     return torch.cat(parts)
 
 
 @given(st.integers(0, 3), st.booleans(), st.booleans())
 def test_turned_states_are_the_states_of_the_turned_scan(turns, flips, conjugates):
     fields = [noise(2 * STRIDE, 2 * STRIDE, seed=seed) for seed in range(4)]
-    light = 10 * noise(2 * STRIDE, 2 * STRIDE, seed=9).abs().square()
+    illumination = 10 * noise(2 * STRIDE, 2 * STRIDE, seed=9).abs().square()
 
     def moved(image):
         image = torch.rot90(image, turns, (-2, -1))
         image = image.flip(-1) if flips else image
         return image.conj().resolve_conj() if conjugates and image.is_complex() else image
 
-    *seen, missing = fields
-    found = transform_maps(stacked(*seen, light, missing), turns, flipped=flips, conjugated=conjugates)
-    expected = stacked(*map(moved, seen), moved(light), moved(missing))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    *features, missing = fields
+    transformed = transform_maps(stacked(*features, illumination, missing), turns, flipped=flips, conjugated=conjugates)
+    expected = stacked(*map(moved, features), moved(illumination), moved(missing))
+    torch.testing.assert_close(transformed, expected, rtol=1e-4, atol=1e-4)
     assert len(IMAGINARY) == len(expected)
 
 
@@ -137,12 +142,12 @@ def test_every_fresh_batch_is_followed_by_states_seen_in_the_epoch(replays, batc
     sampler.set_epoch(epoch)
     fresh = [rows(2 * number + 1, 2 * number + 2) for number in range(batches)]
     loader = ReplayLoader(fresh, sampler, replays, seed=0)
-    found, again = list(loader), list(loader)
-    assert len(found) == len(loader) == batches * (1 + replays)
-    for number, (batch, same) in enumerate(zip(found, again, strict=True)):
+    drawn, again = list(loader), list(loader)
+    assert len(drawn) == len(loader) == batches * (1 + replays)
+    for number, (batch, same) in enumerate(zip(drawn, again, strict=True)):
         assert all(torch.equal(batch[name], same[name]) for name in batch)
         newest, is_fresh = number // (1 + replays), number % (1 + replays) == 0
-        seen = set(batch["power"].tolist())
-        assert seen == set(fresh[newest]["power"].tolist()) if is_fresh else seen <= set(range(1, 2 * newest + 3))
+        powers = set(batch["power"].tolist())
+        assert powers == set(fresh[newest]["power"].tolist()) if is_fresh else powers <= set(range(1, 2 * newest + 3))
         for name in ("maps", "unit", "missing", "weight"):
             assert torch.equal(batch[name].abs().amax((1, 2, 3)), batch["power"]), name

@@ -19,10 +19,12 @@ from ptypinn.io.counts import require_counts, take_counts, take_mask, without_fl
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, recognise_hdf5
 from ptypinn.io.formats.cxi_layout import (
+    AXES,
     DETECTOR,
     LABORATORY,
     SOURCE,
     TRANSLATION,
+    names_nxcxi,
     probe_positions,
     read_basis,
     read_translation,
@@ -173,6 +175,7 @@ ENTRIES = (
     Entry(
         f"{SOURCE}/illumination@units", "probe_gauge", "", "", "sqrt(photons) where the scale is not arbitrary", True
     ),
+    Entry(AXES, None, "", "", "axes of the default plot", True),
     Entry(IMAGE, "object", "(H, W)", "", "object of a reconstruction; true object only where --truth names it", True),
     Entry(EXTENT, None, "(3,)", "m", "reconstruction: (x, y, z) of the image's edges, so W and H object pixels", True),
     Entry(MIDDLE, None, "(3,)", "m", "reconstruction: (x, y, z) of its middle, as translation counts", True),

@@ -16,6 +16,9 @@ from ptypinn.io.safe.hdf5_limits import read_array
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
 GEOMETRY = "entry_1/sample_1/geometry_1"
+NXCXI_DEFINITIONS = ("NXcxi_ptycho", "NXptycho")
+AXES = "entry_1/data_1/pattern, entry_1/data_1/y, entry_1/data_1/x"
+"""Axes of the default plot."""
 
 
 def write_layout(file: h5py.File, scan: ScanData) -> h5py.Group:
@@ -125,3 +128,11 @@ def read_translation(file: h5py.File, source: str) -> np.ndarray:
     """Motion of the sample (x, y, z), metres, (M, 3)."""
     dataset = require_dataset(file, source, *TRANSLATION)
     return as_positions(source, dataset.name, read_array(dataset, source), "x, y, z in metres")
+
+
+def names_nxcxi(file: h5py.File) -> bool:
+    """Return True if a file names the definition in its entry."""
+    named = find_dataset(file, "entry_1/definition")
+    value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text in NXCXI_DEFINITIONS

@@ -21,7 +21,7 @@ from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import take_counts
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, recognise_hdf5
-from ptypinn.io.formats.cxi_layout import DETECTOR, write_layout
+from ptypinn.io.formats.cxi_layout import AXES, DETECTOR, write_layout
 from ptypinn.io.provenance import describe_source, succeed
 from ptypinn.io.reconstruction_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
 from ptypinn.io.safe.hdf5 import (
@@ -116,6 +116,7 @@ ENTRIES = (
     Entry(f"{DETECTOR}/basis_vectors", None, "(3, 2)", "m", "(x, y, z) of one row step and one column step", True),
     Entry("entry_1/sample_1/geometry_1/translation", None, "(M, 3)", "m", "sample motion (x, y, z)", True),
     Entry("entry_1/instrument_1/source_1/energy", None, "", "J", "of one photon, for other readers", True),
+    Entry(AXES, None, "", "", "axes of the default plot", True),
     Entry(PLACES, "positions_px", "(M, 2)", "pixel", "(y, x) of the probe's pixel (0, 0)"),
     Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),

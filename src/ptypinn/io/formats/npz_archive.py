@@ -61,7 +61,7 @@ def text_in(arrays: Archive, name: str) -> str:
 
 
 def domain_of(source: str, name: str, dtype: np.dtype, declared: str, config: LoadConfig) -> str:
-    """Return the domain of patterns, `counts` or `amplitude`, by the option, the file, or their type; see `to_counts`."""
+    """Return the domain of patterns, `counts` or `amplitude`, by option, file or type; see `to_counts`."""
     if dtype.kind not in "uif":
         raise InputError(source, name, f"type {dtype}", "real numbers")
     default = declared if declared in ("counts", "amplitude") else "counts" if dtype.kind in "ui" else "auto"

@@ -20,13 +20,12 @@ from ptypinn.io.counts import require_counts, take_counts, take_mask, without_fl
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField, recognise_hdf5
 from ptypinn.io.formats.cxi import read_mask
-from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, probe_positions
+from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, names_nxcxi, probe_positions
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_dataset
 from ptypinn.io.safe.hdf5_limits import read_array
 
-DEFINITIONS = ("NXcxi_ptycho", "NXptycho")
 BEAM = "entry_1/instrument_1/beam_1"
 ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
@@ -93,18 +92,10 @@ def _translation(file: h5py.File, source: str) -> np.ndarray:
     return as_positions(source, dataset.name, values, "x, y, z") * factor_of(source, dataset.name, unit, LENGTHS)
 
 
-def _is_nxcxi(file: h5py.File) -> bool:
-    """Return True if a file names the definition in its entry."""
-    named = find_dataset(file, "entry_1/definition")
-    value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text in DEFINITIONS
-
-
 NXCXI = Format(
     "NXcxi_ptycho",
     (".nxs", ".cxi", ".h5"),
-    recognises=recognise_hdf5(_is_nxcxi),
+    recognises=recognise_hdf5(names_nxcxi),
     entries=(
         Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
         Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),

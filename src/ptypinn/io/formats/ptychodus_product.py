@@ -124,7 +124,7 @@ def _pixel(pixel_size_m: float | None) -> float:
 
 
 def _object_of(scan: ScanData) -> tuple[np.ndarray, np.ndarray]:
-    """Return the true object, or a flat one on the smallest canvas, and the position (y, x) of its pixel (0, 0), pixels."""
+    """Return the true object, or a flat one on the smallest canvas, and the position (y, x) of its corner, pixels."""
     if scan.truth is not None:
         return scan.truth, np.zeros(2)
     origin, shape = bounding_canvas(scan.positions_px, scan.size)

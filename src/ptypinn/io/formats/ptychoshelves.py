@@ -78,7 +78,7 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Sca
 
 
 def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...], bool]:
-    """Return patterns, their crop, rows and columns of their raster (or their number), and True if axes are exchanged."""
+    """Return patterns, crop, rows and columns of the raster (or their number), and True if axes are exchanged."""
     for name in RAW:
         dataset, values = variables.dataset(name), None
         if dataset is not None:

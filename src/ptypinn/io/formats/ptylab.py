@@ -91,7 +91,10 @@ PTYLAB = Format(
         Entry("entrancePupilDiameter", "probe", "", "m", "diameter of the disk that the probe starts from", True),
         Entry("orientation", None, "", "", "0 to 7: 4 transposes; then 1 turns columns round, 2 rows", True),
     ),
-    missing=(MissingField("probe", "probe"), MissingField("scale of the counts, where frames were normalised", "detector_gain")),
+    missing=(
+        MissingField("probe", "probe"),
+        MissingField("scale of the counts, where frames were normalised", "detector_gain"),
+    ),
     notes="PtyLab keeps no probe beside the measurement, only the diameter that its own start has: a disk with a flat "
     "phase. Files of Fourier ptychography (with `zled`) are refused. Background in `emptyBeam`, several wavelengths "
     "in `spectralDensity` and a tilt in `theta` are left aside.",

@@ -24,6 +24,8 @@ from ptypinn.io.safe.hdf5_limits import read_array
 OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""
 
+STORAGES = ("content/obj", "content/probe")
+
 
 def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
     """Read object, probe and positions of the only scan in the file.
@@ -92,7 +94,9 @@ def _grid(file: h5py.File, source: str, storage: str) -> tuple[np.ndarray, np.nd
 PTYR = Format(
     "PtyPy reconstruction",
     (".ptyr",),
-    recognises=recognise_hdf5(lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))),
+    recognises=recognise_hdf5(
+        lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))
+    ),
     entries=(
         Entry("content/obj/ID/data", "object", "(1, H, W)"),
         Entry("content/obj/ID/_psize", "pixel_size_m", "(2,)", "m", "(y, x)"),

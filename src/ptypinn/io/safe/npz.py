@@ -75,6 +75,16 @@ class Archive:
         member = self._members.get(name)
         return None if member is None else self[name]
 
+    def describe(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
+        """Return shape and type of an array from its header; no type where it holds Python objects or is damaged."""
+        member = self._members[name]
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(member) as file:
+                shape, _, dtype = _require_whole(file, member.file_size)
+        except DAMAGE:
+            return (0,), None
+        return shape, dtype
+
     def mapped(self, name: str) -> np.ndarray | None:
         """Return an uncompressed array as a memory map; None where it is compressed."""
         member = self._members[name]

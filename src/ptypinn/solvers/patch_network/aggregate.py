@@ -54,7 +54,7 @@ class PatchAggregator:
         add_patches(self.illumination, intensity[None], corners[None])
 
     def merge(self, factor: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Return the object times a factor, and the result of the same merge for the constant 1, each (height, width)."""
+        """Return the object times a factor, and the same merge of the constant 1, each (height, width)."""
         response = weighted_mean(self.constant.to(self.weighted.dtype), self.weights)
         return weighted_mean(self.weighted * factor, self.weights)[0], response[0].real
 

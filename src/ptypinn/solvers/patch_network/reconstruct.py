@@ -78,7 +78,9 @@ class _MergedPatches:
     recorder: StatsRecorder
     device: torch.device
 
-    def ledger_entries(self, bundle: PatchModel, scan: ScanData, well_lit: np.ndarray, fit: DataFit) -> list[LedgerEntry]:
+    def ledger_entries(
+        self, bundle: PatchModel, scan: ScanData, well_lit: np.ndarray, fit: DataFit
+    ) -> list[LedgerEntry]:
         """Return the ledger entries that only this run could measure: of the network, and of the merge."""
         sums = self.aggregator
         photons = float(fit.measured_map[scan.good].sum()) / scan.n_patterns

@@ -63,7 +63,7 @@ def compute_deflections(
     Args:
         stack: Patterns of the scan.
         probe: Modes, (mode, y, x), sqrt(photons).
-        raw: `raw_moments` of the stack; computed here where None.
+        raw: `sum_moments` of the stack; computed here where None.
     """
     own = stack.good * far_field(probe).abs().square().sum(0)
     vacuum = _pattern_moments(own[None])[0]

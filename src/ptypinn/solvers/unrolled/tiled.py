@@ -89,16 +89,9 @@ def solve_tiled(
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
+    origin, bare = canvas_frame(scan)[0], scan.replace(truth=None)
     with _tile_folder(folder) as place:
-        inputs = SharedInputs(
-            folder=place,
-            scan=scan.replace(truth=None),
-            origin=canvas_frame(scan)[0],
-            options=options,
-            rounds=rounds,
-            device=str(device),
-            has_network=network is not None,
-        )
+        inputs = SharedInputs(place, bare, origin, options, rounds, str(device), has_network=network is not None)
         return _solve_all(inputs, network, layout, jobs, progress or silent, watch)
 
 
