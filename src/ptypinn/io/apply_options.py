@@ -22,7 +22,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe
 from ptypinn.io.crop import CUT_FROM, coarser
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
-from ptypinn.io.mask_file import apply_mask_file
+from ptypinn.io.mask_file import apply_mask_file, require_mask_read
 from ptypinn.io.optics import NAMES, Optics
 from ptypinn.io.registry import detect_format, find_format
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
@@ -44,6 +44,7 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         calibrate: Give a probe of arbitrary scale its photons.
     """
     scan = _set_numbers(scan, config)
+    require_mask_read(scan, config)
     if config.mask:
         scan = apply_mask_file(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)

@@ -15,6 +15,8 @@ from ptypinn.io.crop import cut, window_of
 from ptypinn.io.safe.hdf5 import open_hdf5, require_array, require_file
 from ptypinn.io.safe.npz import Archive, map_npy
 
+MASK_READ = "mask_array"
+"""Key of the array of a scan file that was read as its mask by the declared convention."""
 NAMES = ("mask", "bad_pixels", "good_pixels")
 """Names of a mask in an NPZ file of several arrays."""
 
@@ -38,6 +40,13 @@ def apply_mask_file(scan: ScanData, config: LoadConfig) -> ScanData:
         raise InputError(config.mask, "mask", "no good pixel", "the other --mask-convention, or another mask")
     record = {"file": Path(config.mask.partition(":")[0]).name, "bad_pixels": int((~good).sum())}
     return scan.replace(mask=good & scan.good, provenance={**scan.provenance, "mask_file": record})
+
+
+def require_mask_read(scan: ScanData, config: LoadConfig) -> None:
+    """Raise `InputError` where `--mask-convention` is set and no mask was read by it."""
+    if config.mask_convention and not config.mask and MASK_READ not in scan.provenance:
+        expected = "none without --mask, for files without an array `mask`"
+        raise InputError(scan.source, "--mask-convention", config.mask_convention, expected)
 
 
 def as_mask(source: str, values: np.ndarray, config: LoadConfig) -> Bool[np.ndarray, "y x"]:

@@ -57,10 +57,11 @@ def declared_names(file_format: Format, config: LoadConfig) -> set[str]:
     levels separated by a slash or a dot.
     """
     names = {config.truth} - {""}
+    undeclared = {"mask"} if not config.mask_convention or config.mask else set()
     for entry in file_format.entries:
         for name in re.split(r",| or ", entry.path):
             names.add(name.split("@")[0].strip().removesuffix("...").strip())
-    return {_pattern(name) for name in names if name}
+    return {_pattern(name) for name in names - undeclared if name}
 
 
 def _pattern(name: str) -> str:

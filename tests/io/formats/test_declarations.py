@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from ptypinn.config.load import FormatName, LoadConfig
+from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.format import WORDS, Field
-from ptypinn.io.load_save import FORMATS, detect_format
+from ptypinn.io.load_save import FORMATS, detect_format, load, save
 from ptypinn.report.text.format_tables import update_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -21,9 +21,11 @@ def test_the_page_has_the_tables_that_the_formats_declare():
     assert all(f"### {candidate.title}" in page for candidate in FORMATS.values())
 
 
-def test_the_option_offers_the_formats_that_are_read():
-    readable = {name for name, f in FORMATS.items() if f.read or f.read_reconstruction}
-    assert readable | {"auto"} <= set(get_args(FormatName))
+@pytest.mark.parametrize("name", ["cxy", "tiff"])
+def test_a_format_that_cannot_be_read_is_refused_with_the_names_of_those_that_can(name, make_scan, tmp_path):
+    path = save(make_scan(), tmp_path / "scan.h5")
+    with pytest.raises(InputError, match=f"--format: found '?{name}'?, expected one of .*cxi.*ptyd"):
+        load(path, LoadConfig(format=name))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -9,7 +9,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.format import fields_of
 from ptypinn.io.load_save import FORMATS, holds_scan, save
-from ptypinn.stages.convert import lost_in
+from ptypinn.stages.convert import list_lost_fields
 
 EXACT = {"native", "npz"}
 """Formats with places for positions in pixels and for the object pixel; the others hold metres."""
@@ -124,9 +124,9 @@ def test_a_reconstruction_comes_back(make_recon, tmp_path_factory, name, n, size
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_declaration_says_what_is_lost(make_scan, tmp_path, name):
     scan = make_scan()
-    lost = lost_in(scan, name)
+    lost = list_lost_fields(scan, name)
     assert ("probe" in lost) == (back(scan, tmp_path, name).probe is None)
     assert ("object" in lost) == (back(scan, tmp_path, name).truth is None)
     assert not any("pixel" in word for word in lost)
-    elsewhere = lost_in(make_scan(pixel_size_m=1e-9), name)
+    elsewhere = list_lost_fields(make_scan(pixel_size_m=1e-9), name)
     assert any("pixel" in word for word in elsewhere) == ("pixel_size_m" not in FORMATS[name].fields)

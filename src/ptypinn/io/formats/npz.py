@@ -35,6 +35,7 @@ from ptypinn.io.formats.npz_archive import (
     write_flat_npz_reconstruction,
 )
 from ptypinn.io.lazy_counts import MappedCounts
+from ptypinn.io.mask_file import MASK_READ, as_mask
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5_limits import limit_of
@@ -74,7 +75,7 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
         truth=_read_truth(source, arrays, config),
         pixel_size_m=pixel,
         provenance=describe_source(
-            path, "npz", config, domain=domain, positions=place, ignored=ignored, **crop.notes()
+            path, "npz", config, domain=domain, positions=place, ignored=ignored, **_mask_note(arrays, config), **crop.notes()
         ),
         **optics.fields(),
     )
@@ -173,9 +174,20 @@ def _require_one_object(source: str, arrays: Archive) -> None:
 
 
 def _read_mask(source: str, arrays: Archive, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
-    if "bad_pixels" not in arrays:
-        return None
-    return take_mask(arrays["bad_pixels"], source, "bad_pixels", shape, config)
+    """Read `bad_pixels`, and `mask` where an option declares its meaning; good pixels of the crop, or None."""
+    images = [arrays["bad_pixels"]] if "bad_pixels" in arrays else []
+    if _has_declared_mask(arrays, config):
+        images.append(~as_mask(source, arrays["mask"], config))
+    masks = [take_mask(bad, source, "mask", shape, config) for bad in images]
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def _mask_note(arrays: Archive, config: LoadConfig) -> dict[str, str]:
+    return {MASK_READ: "mask"} if _has_declared_mask(arrays, config) else {}
+
+
+def _has_declared_mask(arrays: Archive, config: LoadConfig) -> bool:
+    return "mask" in arrays and config.mask_convention != "" and not config.mask
 
 
 def _numbers(source: str, arrays: Archive) -> dict[str, float | None]:
@@ -232,6 +244,7 @@ NPZ = Format(
         Entry("probe_gauge", "probe_gauge", "", "", "text: calibrated where the probe is in sqrt(photons)", True),
         Entry("objectGuess or object_guess", "object", "(H, W)", "", "true object only where --truth names it", True),
         Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
+        Entry("mask", "mask", "(N, N)", "", "read where --mask-convention declares its meaning", True),
         Entry("photon_energy_eV or probe_energy_ev", "energy_eV", "", "eV", "", True),
         Entry("detector_distance_m", "detector_distance_m", "", "m", "", True),
         Entry("detector_pixel_size_m", "detector_pixel_m", "", "m", "", True),
