@@ -13,11 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tensors import tensor_of
 from ptypinn.errors import InputError
+from ptypinn.io.lazy_counts import LazyCounts
 
 SIZES = st.integers(1, 20)
 PIXELS = st.none() | st.floats(1e-12, 1e-6)

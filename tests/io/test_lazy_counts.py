@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.errors import InputError
+from ptypinn.io.lazy_counts import LazyCounts
 
 COUNTS = np.random.default_rng(0).integers(0, 60000, (40, 8, 8)).astype(np.uint16)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.formats.cxi import read_cxi
 from ptypinn.io.formats.native import read_native
+from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.load_save import load, save
 
 ARRAYS = ("counts", "positions_px", "probe", "mask", "truth")

@@ -11,7 +11,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import detect_format, find_format, list_formats, load, save
 
-MODULE = '''
+MODULE = """
 from pathlib import Path
 
 import h5py
@@ -34,7 +34,7 @@ TOY = Format(
     entries=(Entry("dp", "counts", "(M, N, N)"), Entry("where", "positions_px", "(M, 2)")),
     read=read,
 )
-'''
+"""
 
 
 def install(folder, module, text, *names):

@@ -9,7 +9,7 @@ import yaml
 from ptypinn.config.simulate import DemoConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
-from ptypinn.stages.demo import demo, configure_demo_solver, configure_demo_scan
+from ptypinn.stages.demo import configure_demo_scan, configure_demo_solver, demo
 
 
 def test_the_shipped_configuration_is_the_default():

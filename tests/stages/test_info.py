@@ -146,3 +146,14 @@ def test_pixels_are_used_where_metres_are_not_known_and_that_is_said():
     known = info(scan.replace(energy_eV=None)).missing
     assert [entry["option"] for entry in known] == ["--energy-eV"]
     assert "pixels meanwhile" not in known[0]["needed_for"]
+
+
+def test_info_of_a_file_needs_no_torch(tmp_path):
+    path = save(
+        simulate(SimulateConfig(size=16, object_size=(32, 32), n_patterns=9, photons=1e4)), tmp_path / "scan.h5"
+    )
+    code = (
+        "import sys; from ptypinn.cli.main import main; code = main(['info', sys.argv[1]]); "
+        "sys.exit(code or 'torch' in sys.modules or 'lightning' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, stdout=subprocess.DEVNULL)

@@ -132,7 +132,9 @@ def test_ledger_multiplies_to_the_ratio_with_the_truth_or_to_the_flux_closure(sc
     total = found.metrics["flux_closure"] ** 0.5
     if known:
         total = evaluate(found, scan).metrics["output_vs_truth_ratio"]
-    assert multiply_discrepancies(LedgerEntry.from_json(entry) for entry in found.scale) == pytest.approx(total, rel=1e-6)
+    assert multiply_discrepancies(LedgerEntry.from_json(entry) for entry in found.scale) == pytest.approx(
+        total, rel=1e-6
+    )
     json.dumps([dict(found.provenance), found.scale, dict(found.metrics)], allow_nan=False)
 
 

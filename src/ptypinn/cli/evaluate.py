@@ -49,11 +49,10 @@ def run_evaluate(
     if output_dir is None:
         session.refuse(("overwrite", "figures"), "`ptypinn evaluate` without --output-dir")
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-    from ptypinn.io.load_save import load
     from ptypinn.stages.evaluate import evaluate
 
     reconstruction = load_reconstruction(recon)
-    data = load(scan, loading) if scan else None
+    data = session.load_scan(scan, loading) if scan else None
     other = load_reconstruction(reference) if reference else None
     with session.progress():
         evaluation = evaluate(reconstruction, data, other, config)

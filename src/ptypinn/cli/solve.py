@@ -43,11 +43,10 @@ def run_refine(
         split_half: Solve two halves of the scan too: their agreement is the resolution.
         figures: Write figures for publications too.
     """
-    from ptypinn.io.load_save import load
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.refine import refine
 
-    data = load(scan, loading)
+    data = session.load_scan(scan, loading)
     start = load_reconstruction(initial) if initial else None
 
     def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
@@ -57,7 +56,9 @@ def run_refine(
         return refine(half, config, progress=progress)
 
     halves = solve_half if split_half else None
-    run_solver_stage(session, "refine", (scan, data), output, loading, config, solve, solve_half=halves, figures=figures)
+    run_solver_stage(
+        session, "refine", (scan, data), output, loading, config, solve, solve_half=halves, figures=figures
+    )
 
 
 def run_reconstruct(
@@ -79,12 +80,11 @@ def run_reconstruct(
         model: Run folder of a training, or its model file; the weights of the package by default.
         figures: Write figures for publications too.
     """
-    from ptypinn.io.load_save import load
     from ptypinn.models.model_file import PatchModel
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
-    data = load(scan, loading)
+    data = session.load_scan(scan, loading)
     network = load_model(None if model is None else _model_in(Path(model)))
     config: ReconstructConfig | PatchNetworkConfig
     if isinstance(network, PatchModel):
@@ -136,6 +136,7 @@ def run_solver_stage(
 
     path, scan = source
     with session.run(stage, output, loading, config) as (run, progress):
+        session.report_unread(run, scan)
         with run.timed(stage):
             recon = solve(scan, progress, run.path)
         halves = None

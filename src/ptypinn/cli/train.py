@@ -38,13 +38,13 @@ def run_train(
         resume: Continue an interrupted run.
     """
     from ptypinn.cli.outputs import input_record, write_training
-    from ptypinn.io.load_save import load
 
-    data = load(scan, loading)
+    data = session.load_scan(scan, loading)
     from ptypinn.stages.train import train
     from ptypinn.training.callbacks import CURVE
 
     with session.run("train", output, loading, config, resume=resume) as (run, progress):
+        session.report_unread(run, data)
         with run.timed("train"), resume_hint(RESUME_HINT):
             model = train(data, config, output_dir=run.path, progress=progress, resume=resume)
         inputs = {"scan": input_record(data, scan)}
@@ -124,15 +124,15 @@ def run_finetune(
         resume: Continue an interrupted run.
     """
     from ptypinn.cli.outputs import input_record, write_training
-    from ptypinn.io.load_save import load
 
-    data = load(scan, loading)
+    data = session.load_scan(scan, loading)
     from ptypinn.models.model_file import load_weights
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.finetune import COLUMNS, finetune
     from ptypinn.training.callbacks import CURVE
 
     with session.run("finetune", output, loading, config, resume=resume) as (run, progress):
+        session.report_unread(run, data)
         with run.timed("finetune"), resume_hint(RESUME_HINT):
             watch = Snapshots(run.path, scan)
             weights = finetune(data, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)

@@ -73,6 +73,8 @@ class Entry:
     """Sign, order of axes, orientation, and other conventions, in a few words."""
     optional: bool = False
     """True if files without it can be read."""
+    option: str = ""
+    """Field of `LoadConfig` without which it is not read; empty where it always is."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Format:
     holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
     """True if a file holds counts, and not only a reconstruction, where the format has both."""
     required: tuple[Field, ...] = ()
-    """Fields without which no scan can be written, nor a reconstruction where `reconstruction_needs` is None."""
+    """Fields without which no scan can be written, nor a reconstruction where `reconstruction_required` is None."""
     reconstruction_required: tuple[Field, ...] | None = None
     """Fields without which no reconstruction can be written."""
     reconstruction_fields: tuple[Field, ...] = ()
@@ -143,13 +145,13 @@ class Format:
 def recognise_hdf5(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
     """Return a recogniser of HDF5 files by their content."""
 
-    def sniff(path: Path) -> bool:
+    def recognise_file(path: Path) -> bool:
         if not h5py.is_hdf5(path):
             return False
         with open_hdf5(path) as file:
             return recognise(file)
 
-    return sniff
+    return recognise_file
 
 
 def fields_of(thing: ScanData | Reconstruction) -> list[Field]:

@@ -17,7 +17,19 @@ from ptypinn.data.validation import check_canvas
 from ptypinn.errors import InputError
 from ptypinn.io.crop import CUT_FROM, LEFT_OUT
 
-EARLIER = ("file", "format", "sha256", "options", "ignored", "unread", "mask_file", "mask_array", CUT_FROM, LEFT_OUT, "converted_from")
+EARLIER = (
+    "file",
+    "format",
+    "sha256",
+    "options",
+    "ignored",
+    "unread",
+    "mask_file",
+    "mask_array",
+    CUT_FROM,
+    LEFT_OUT,
+    "converted_from",
+)
 """Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24

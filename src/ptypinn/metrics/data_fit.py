@@ -14,8 +14,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.shot_noise import amplitude_variance
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.propagation import to_centred, to_fft_order
 from ptypinn.physics.patches import split_positions
+from ptypinn.physics.propagation import to_centred, to_fft_order
 
 Canvas = Complex[np.ndarray, "height width"]
 Modes = Complex[np.ndarray, "mode y x"]

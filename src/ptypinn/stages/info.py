@@ -14,6 +14,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.optics import NAMES
+from ptypinn.io.unread import UNREAD
+from ptypinn.io.unread import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
 DEFAULTS = InfoConfig()
@@ -92,10 +94,11 @@ class ScanInfo:
     def warnings(self) -> list[str]:
         """One sentence for everything about the scan that deserves a second look."""
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
-        return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
+        unread = [f"array not read: {what}" for what in self.scan.provenance.get(UNREAD, [])]
+        return [*left_out, *unread, *(sentence for wrong, sentence in self._doubts() if wrong)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
+        """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
         return {**self._scan_dict(), **self._measured_dict(), "missing": self.missing, "warnings": self.warnings}
 
     def _scan_dict(self) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class ScanInfo:
         return {
             "file": scan.source,
             "format": scan.provenance.get("format"),
+            "unread_arrays": list(scan.provenance.get(UNREAD, [])),
             "n_patterns": scan.n_patterns,
             "size_px": scan.size,
             "dtype": str(scan.counts.dtype),
@@ -111,6 +115,7 @@ class ScanInfo:
             "probe_gauge": None if scan.probe is None else scan.probe_gauge,
             "probe_calibration": scan.provenance.get("probe_calibration"),
             "truth_px": None if scan.truth is None else list(scan.truth.shape),
+            "unread": list(scan.provenance.get(UNREAD, [])),
         }
 
     def _measured_dict(self) -> dict[str, Any]:

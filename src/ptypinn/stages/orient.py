@@ -32,6 +32,7 @@ DEFAULTS = InfoConfig()
 SURE, LIKELY = 1.3, 1.1
 """Residual of the next best over that of the best from which the best is taken as sure, and as likely."""
 
+
 @dataclass(frozen=True)
 class Candidate:
     """One relative orientation and how well the patterns are explained in it."""

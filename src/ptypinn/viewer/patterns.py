@@ -17,7 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import open_hdf5, read_json, require_dataset
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP
-from ptypinn.runs.record import find_scan, load_options_from_record, as_mapping, read_scan_record
+from ptypinn.runs.record import as_mapping, find_scan, load_options_from_record, read_scan_record
 from ptypinn.viewer.picture_file import OBJECT, FileChangedError, PictureFile, file_version
 from ptypinn.viewer.tiles import encode_scalar_png
 

@@ -26,7 +26,9 @@ def _make_scan(
     n: int = 5, size: int = 8, dtype: str = "uint16", modes: int = 2, seed: int = 0, **changes: Any
 ) -> ScanData:
     rng = np.random.default_rng(seed)
-    pixel = compute_wavelength(OPTICS["energy_eV"]) * OPTICS["detector_distance_m"] / (size * OPTICS["detector_pixel_m"])
+    pixel = (
+        compute_wavelength(OPTICS["energy_eV"]) * OPTICS["detector_distance_m"] / (size * OPTICS["detector_pixel_m"])
+    )
     fields: dict[str, Any] = {
         "counts": (rng.random((n, size, size)) * 60000).astype(dtype),
         "positions_px": rng.uniform(0, 9, (n, 2)),

@@ -12,9 +12,9 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import FORMATS, detect_format, load, load_reconstruction, save
+from ptypinn.physics.optics import compute_wavelength
 from ptypinn.stages.convert import convert, format_for
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate

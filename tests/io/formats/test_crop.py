@@ -11,10 +11,10 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, read_scan, save
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 from ptypinn.stages.convert import convert
 from ptypinn.stages.info import info
 from ptypinn.stages.refine import refine

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.errors import InputError
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.load_save import load
 from ptypinn.io.safe.npz import Archive
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import JoinedCounts, LazyCounts, join
 from ptypinn.data.orientation import Orientation
-from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
+from ptypinn.io.lazy_counts import JoinedCounts, LazyCounts, join
 from ptypinn.io.load_save import FORMATS, load, save
+from ptypinn.physics.optics import compute_wavelength
 
 FLIPS = st.sampled_from(["none", "y", "x", "yx"])
 

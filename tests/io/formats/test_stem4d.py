@@ -8,10 +8,10 @@ import pytest
 from scipy import constants
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.lazy_counts import MappedCounts
-from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
+from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.load_save import detect_format, load
+from ptypinn.physics.optics import compute_wavelength
 
 PIXEL_M = 2.0e-11
 PER_PIXEL = 1 / (16 * PIXEL_M)  # reciprocal metres per detector pixel

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.physics.optics import compute_wavelength
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
+from ptypinn.physics.optics import compute_wavelength
 
 SOURCE, DETECTOR = "entry_1/instrument_1/source_1", "entry_1/instrument_1/detector_1"
 

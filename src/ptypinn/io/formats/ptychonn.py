@@ -80,7 +80,6 @@ PTYCHONN = Format(
         Entry("reciprocal", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
         Entry("scan", "positions_px", "(M, 2)", "by option", "(y, x) of the patches", True),
         Entry(RASTER, "counts", "(rows, columns, N, N)", "counts", "a raster, in place of the two above"),
-        Entry("real", None, "(M, N, N)", "", "patches of the object to learn from; not read", True),
     ),
     missing=(
         MissingField("whether floating-point patterns are counts", "domain"),

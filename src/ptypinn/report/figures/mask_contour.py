@@ -23,7 +23,7 @@ def contour_path(mask: Bool[np.ndarray, "y x"]) -> str:
     'M0 0.5 0.5 0 1 0.5 0.5 1Z'
     """
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)
-    rings = [np.asarray(line) for line in sorted(lines, key=len, reverse=True)[:MAX_RINGS]]
+    rings = sorted((np.asarray(line) for line in lines), key=len, reverse=True)[:MAX_RINGS]
     polygons: list[Polygon] = []
     for tolerance in TOLERANCES_PX:
         polygons = [simplify(ring, tolerance) for ring in rings]

@@ -17,9 +17,10 @@ from ptypinn.data import repr_text
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.figures.display import choose_binning, find_visible_region, view_object
-from ptypinn.report.figures.images import ScaledImage, mode_photons, object_images, probe_images
+from ptypinn.report.figures.images import ScaledImage, object_images, probe_images
 from ptypinn.report.figures.panels import Panel, Titled, describe_extent, make_panel
 from ptypinn.report.html.page import TEMPLATES, templates
 

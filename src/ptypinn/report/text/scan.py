@@ -8,6 +8,7 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.io.crop import LEFT_OUT
+from ptypinn.io.unread import UNREAD
 from ptypinn.physics.optics import probe_photons
 from ptypinn.utils.number_format import format_length
 
@@ -28,6 +29,8 @@ def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
         "Scan": _scan_rows(info),
         "Probe": _probe_rows(info),
     }
+    if unread := info.scan.provenance.get(UNREAD):
+        table["Not read"] = [("array", str(array)) for array in unread]
     if info.missing:
         table["Missing"] = [(entry["name"], f"{entry['option']}, for {entry['needed_for']}") for entry in info.missing]
     return table
