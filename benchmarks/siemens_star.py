@@ -105,7 +105,7 @@ def draw(
     (folder / "siemens_star.png").write_bytes(png_bytes(object_figure(best), dpi=80))
     figure = new_figure(10.0, 5.0)
     left, right = figure.subplots(1, 2)
-    illuminated = reference.well_lit()
+    illuminated = reference.well_illuminated()
     phase = np.angle(reference.object * np.exp(-1j * np.angle(reference.object[illuminated].mean())))
     scale = phase_scale(phase[illuminated])
     show_image(left, np.where(illuminated, phase, np.nan), "refine: phase", scale)
@@ -115,7 +115,7 @@ def draw(
     for recon, (y, x) in zip(parts.values(), offsets, strict=True):
         height, width = recon.object.shape
         region = np.s_[y : y + height, x : x + width]
-        both = recon.well_lit() & illuminated[region]
+        both = recon.well_illuminated() & illuminated[region]
         aligned = align(recon.object, reference.object[region], both, ramp=True).image
         image = np.where(both, np.angle(aligned * np.exp(-1j * np.angle(reference.object[illuminated].mean()))), np.nan)
         rows = np.arange(y, y + height)[:, None]

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.physics.patches import split_positions
@@ -100,7 +100,7 @@ def peak_memory_MB(restart: bool = False) -> float | None:
 def passes(scan: ScanData) -> dict[str, Callable[[], object]]:
     """Return the timed functions: the bound, and passes with a known probe, a probe, or sub-pixel positions."""
     cpu = torch.device("cpu")
-    stack = PatternStack(scan, cpu)
+    stack = PatternBatches(scan, cpu)
     corners, _ = split_positions(torch.from_numpy(scan.positions_px))
     probe, canvas = torch.from_numpy(scan.require_probe()), torch.from_numpy(scan.truth)
     shifts = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)) - 0.5

@@ -145,7 +145,7 @@ METHODS: dict[str, Callable[[pp.ScanData, bool, Path | None], pp.Reconstruction]
 
 def make_sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: bool) -> Sample:
     """Return errors and parts of the variance on the illuminated pixels."""
-    illuminated = recon.well_lit()
+    illuminated = recon.well_illuminated()
     aligned = align(recon.object, scan.truth, illuminated, ramp=not known, shift=not known)
     mask = aligned.mask & illuminated
     _, noise, misfit = variance_parts(

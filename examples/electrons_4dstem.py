@@ -38,9 +38,9 @@ def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, fl
     scan = pp.load(raster, config)
     print(scan)
     recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds))
-    photons_per_pixel = float(np.median(recon.illumination[recon.well_lit()]))
+    photons_per_pixel = float(np.median(recon.illumination[recon.well_illuminated()]))
     dose = photons_per_pixel / (PIXEL_M * 1e10) ** 2
-    phase = np.angle(recon.object[recon.well_lit()])
+    phase = np.angle(recon.object[recon.well_illuminated()])
     print(f"dose {dose:.3g} electrons per square ångström; phase varies by {phase.std():.2g} rad")
     recon.plot(title=f"{dose:.3g} e/Å²").savefig(folder / "object.png", dpi=150)
     return recon, dose

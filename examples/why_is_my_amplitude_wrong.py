@@ -27,7 +27,7 @@ def main(folder: Path, iterations: int) -> dict[str, pp.Diagnosis]:
         scan = pp.load(path, pp.LoadConfig(domain=domain, photons=1e5))
         recon = pp.refine(scan, pp.RefineConfig(iterations=iterations, refine_probe=False))
         diagnosis = diagnoses[domain] = pp.diagnose(recon, scan)
-        illuminated = recon.well_lit()
+        illuminated = recon.well_illuminated()
         print(f"patterns taken for {domain}: mean amplitude {np.abs(recon.object[illuminated]).mean():.4g}")
         print(f"  {diagnosis.verdict}")
         for finding in diagnosis.findings:

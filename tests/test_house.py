@@ -73,6 +73,15 @@ def test_the_package_has_few_rooms():
     assert len([entry for entry in ROOT.iterdir() if entry.name != "__pycache__"]) <= 26
 
 
+def test_the_map_in_contributing_shows_every_room_and_no_other_file():
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    drawing = page.split("src/ptypinn/\n", 1)[1].split("```", 1)[0]
+    rooms = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith("_")} - {"py.typed"}
+    assert [room for room in rooms if not re.search(rf"^(\w+\.py )?{room}\b", drawing, re.MULTILINE)] == []
+    files = {path.name for path in MODULES}
+    assert [name for name in re.findall(r"\w+\.py\b", drawing) if name not in files] == []
+
+
 @pytest.mark.parametrize("key", ["cff-version", "message", "title", "authors", "abstract", "license", "keywords"])
 def test_the_citation_has_every_field(key):
     assert citation()[key]

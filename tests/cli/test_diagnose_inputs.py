@@ -46,14 +46,14 @@ def run(tmp_path):
 
 
 def case(folder: Any, options: Any = (), **loading: Any) -> Any:
-    (found,) = find_diagnose_inputs([str(folder)], LoadConfig(**loading), options)
-    return found
+    (subject,) = find_diagnose_inputs([str(folder)], LoadConfig(**loading), options)
+    return subject
 
 
 def test_an_intact_record_leads_to_the_scan_without_a_note(run):
-    found = case(run())
-    assert found.scan is not None
-    assert found.notes == []
+    subject = case(run())
+    assert subject.scan is not None
+    assert subject.notes == []
 
 
 NOTED = {
@@ -76,9 +76,9 @@ NOTED = {
 @pytest.mark.parametrize("name", NOTED)
 def test_what_cannot_be_read_is_noted_and_left_out(name, run):
     provenance, said = NOTED[name]
-    found = case(run(**provenance))
-    assert found.scan is not None
-    assert any(said in note for note in found.notes), found.notes
+    subject = case(run(**provenance))
+    assert subject.scan is not None
+    assert any(said in note for note in subject.notes), subject.notes
 
 
 SILENT = {
@@ -96,8 +96,8 @@ SILENT = {
 
 @pytest.mark.parametrize("name", SILENT)
 def test_a_damaged_record_of_the_run_finds_the_scan_or_notes_that_it_is_gone(name, run):
-    found = case(run(SILENT[name]))
-    assert (found.scan is not None) != any("not where it was" in note for note in found.notes)
+    subject = case(run(SILENT[name]))
+    assert (subject.scan is not None) != any("not where it was" in note for note in subject.notes)
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null", "{", "\udcff", "[" * 10**5])
@@ -113,8 +113,8 @@ def test_a_damaged_record_of_the_model_finds_no_model(model, run):
 
 
 def test_entries_of_the_ledger_that_cannot_be_read_are_counted(run):
-    found = case(run(scale=[ENTRY, {**ENTRY, "stage": 5}, {}]))
-    assert "2 entries of the ledger cannot be read" in found.notes
+    subject = case(run(scale=[ENTRY, {**ENTRY, "stage": 5}, {}]))
+    assert "2 entries of the ledger cannot be read" in subject.notes
     assert "1 entry of the ledger cannot be read" in case(run(scale=[ENTRY, {**ENTRY, "measured": "x"}])).notes
 
 

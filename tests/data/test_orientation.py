@@ -32,7 +32,7 @@ def simulated(**changes):
 
 
 def options_of(ranking, what):
-    return ranking.ways(ranking.best)[what]
+    return ranking.load_options(ranking.best)[what]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def test_orientations_compose_as_they_act_on_images_and_positions(first, then):
 def test_every_way_to_mount_the_camera_is_recovered(scan, mounted):
     scrambled = derive(scan, mounted, PLAIN, None)
     counts = scrambled.counts.copy()
-    found = orient(scrambled, FEW)
+    ranking = orient(scrambled, FEW)
     np.testing.assert_array_equal(scrambled.counts, counts, "nothing is applied")
-    assert found.margin >= SURE
-    assert found.verdict(found.rival) == found.verdict(found.twin) == "sure"
-    options = options_of(found, "camera")
+    assert ranking.margin >= SURE
+    assert ranking.verdict(ranking.runner_up) == ranking.verdict(ranking.twin) == "sure"
+    options = options_of(ranking, "camera")
     straight = derive(scrambled, Orientation(*options.values()), PLAIN, None)
     np.testing.assert_array_equal(straight.counts, scan.counts)
 
@@ -92,37 +92,37 @@ def test_a_scan_in_a_mirror_is_as_good_as_the_scan(scan, ranking):
 def test_only_a_probe_that_differs_from_its_twin_tells_twins_apart(ranking):
     assert ranking.verdict(ranking.twin) == "sure"
     symmetric = orient(simulated(probe="disk", probe_diameter_px=12.0), FEW)
-    assert {symmetric.best.turn, symmetric.twin.turn} == {PLAIN, PLAIN.half_turn}
+    assert {symmetric.best.orientation, symmetric.twin.orientation} == {PLAIN, PLAIN.half_turn}
     assert symmetric.verdict(symmetric.twin) == "open"
-    assert symmetric.verdict(symmetric.rival) == "sure"
+    assert symmetric.verdict(symmetric.runner_up) == "sure"
     assert any("not ruled out" in line for line in orient_lines(symmetric))
 
 
 def test_the_conjugate_probe_makes_the_twin_win(scan):
-    found = orient(scan.replace(probe=scan.probe.conj()), FEW)
-    assert found.best.turn == PLAIN.half_turn
+    ranking = orient(scan.replace(probe=scan.probe.conj()), FEW)
+    assert ranking.best.orientation == PLAIN.half_turn
 
 
 def test_without_a_probe_patterns_in_focus_still_tell_all_but_the_twin():
     scan = simulated(probe="gaussian", probe_diameter_px=8.0)
-    found = orient(scan.replace(probe=None, probe_gauge="relative"), FEW)
-    assert {found.best.turn, found.twin.turn} == {PLAIN, PLAIN.half_turn}
-    assert (found.verdict(found.rival), found.verdict(found.twin)) == ("sure", "open")
+    ranking = orient(scan.replace(probe=None, probe_gauge="relative"), FEW)
+    assert {ranking.best.orientation, ranking.twin.orientation} == {PLAIN, PLAIN.half_turn}
+    assert (ranking.verdict(ranking.runner_up), ranking.verdict(ranking.twin)) == ("sure", "open")
 
 
 def test_nothing_is_sure_about_patterns_that_do_not_overlap():
     rng = np.random.default_rng(0)
     scan = simulated()
     shuffled = scan.replace(positions_px=scan.positions_px[rng.permutation(scan.n_patterns)])
-    found = orient(shuffled, FEW)
-    assert found.verdict(found.rival) == "open"
+    ranking = orient(shuffled, FEW)
+    assert ranking.verdict(ranking.runner_up) == "open"
 
 
 def test_the_words_say_what_to_set(ranking):
     assert any("Nothing to set" in line for line in orient_lines(ranking))
     read = ranking.scan.replace(provenance={"options": {"transpose_patterns": True, "flip_patterns": "x"}})
     second = dataclasses.replace(ranking, scan=read, candidates=ranking.candidates[::-1])
-    best, text = second.best.turn, "\n".join(orient_lines(second))
+    best, text = second.best.orientation, "\n".join(orient_lines(second))
     patterns = best.inverse.after(Orientation(True, "x"))
     for kind, turn in zip(KINDS, (patterns, best), strict=True):
         assert f"{format_option(f'transpose_{kind}', turn.transpose)} --flip-{kind} {turn.flip} (" in text
@@ -131,7 +131,7 @@ def test_the_words_say_what_to_set(ranking):
 
 def test_positions_that_index_a_true_object_are_not_turned(ranking):
     truthful = dataclasses.replace(ranking, scan=simulate(SimulateConfig(**SMALL)))
-    assert list(truthful.ways(truthful.candidates[1])) == ["camera"]
+    assert list(truthful.load_options(truthful.candidates[1])) == ["camera"]
 
 
 def test_the_ranking_is_json_and_a_picture(ranking):
@@ -153,7 +153,7 @@ def test_too_few_patterns_are_refused(scan):
 
 
 def test_the_real_star_is_stored_the_right_way_round(star):
-    found = orient(load(star))
-    assert found.best.is_as_read
-    assert found.margin >= SURE
-    assert found.share_for_best(found.candidates[1]) > 0.95
+    ranking = orient(load(star))
+    assert ranking.best.is_as_read
+    assert ranking.margin >= SURE
+    assert ranking.fraction_for_best(ranking.candidates[1]) > 0.95

@@ -12,11 +12,11 @@ from ptypinn.errors import InputError
 from ptypinn.runs.folder import FINISHED
 
 TINY = {
+    "scenario": "gs2_custom",
     "size": 32,
     "object_size": 90,
     "base_patterns": 12,
     "buffer_px": 2,
-    "probe_diameter_px": 16.0,
     "width": 16,
     "n_groups": 8,
     "epochs": 1,
@@ -36,18 +36,8 @@ def tiny(tmp_path):
 
 def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path):
     done = ptypinn_process(
-        *(
-            "study",
-            "sim-lines",
-            "--scenario",
-            "gs2_custom",
-            "--output-dir",
-            "out",
-            "--config",
-            tiny,
-            "--cluster-size",
-            2,
-        ),
+        *("study", "sim-lines", "--scenario", "gs2_custom", "--output-dir", "out"),
+        *("--config", tiny, "--cluster-size", 2),
         *("--prediction-scale-source", "least_squares", "--reason", "smoke test"),
         cwd=tmp_path,
     )
@@ -75,7 +65,7 @@ def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path
 
 
 @pytest.mark.usefixtures("quick_pictures")
-def test_finished_runs_are_kept_resumed_or_replaced(ptypinn, tiny, tmp_path):
+def test_finished_runs_are_resumed_or_replaced(ptypinn, tiny, tmp_path):
     command = ("study", "sim-lines", "--config", tiny, "--output-dir", tmp_path / "out", "--json", "--quiet")
     first = ptypinn(*command)
     assert first.code == 0, first.err

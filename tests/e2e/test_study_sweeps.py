@@ -48,26 +48,26 @@ def test_finished_runs_of_other_stages_are_left_alone(command, ptypinn, scan_fil
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [("--solver", "magic", "refine, cnn"), ("--seeds", "0", "at least 1"), ("--scheduler", "tcp://127.0.0.1:9", "")],
 )
-def test_bad_choices_are_one_line(option, value, said, ptypinn, tmp_path, monkeypatch):
+def test_bad_choices_are_one_line(option, value, message, ptypinn, tmp_path, monkeypatch):
     monkeypatch.setattr("ptypinn.runs.jobs.workers.CONNECT_S", 0.3)
     done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *TINY, option, value, "--quiet")
     assert done.code == 1
     assert done.err.count("\n") == 1
-    assert option in done.err and said in done.err
+    assert option in done.err and message in done.err
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_study_says_how_to_go_on(ptypinn, tmp_path, monkeypatch):
+def test_an_interrupted_study_says_how_to_resume(ptypinn, tmp_path, monkeypatch):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ptypinn.studies.dose.run_jobs", interrupt)
     done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *TINY, "--quiet")
     assert done.code == 1
-    assert done.err == "ptypinn: error: interrupted; the same command goes on with the jobs that are not finished\n"
+    assert done.err == "ptypinn: error: interrupted; the same command continues with the jobs that are not finished\n"
 
 
 @pytest.mark.usefixtures("quick_pictures")

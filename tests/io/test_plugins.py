@@ -79,13 +79,13 @@ def test_a_format_of_an_installed_package_is_detected_read_and_described(site, t
 def test_without_the_package_the_file_is_no_known_format_and_never_one_that_shares_a_name(toy):
     with pytest.raises(InputError, match="content of no supported format"):
         detect_format(toy)
-    with pytest.raises(InputError, match="--format: found 'toy', expected one of .*is the package installed"):
+    with pytest.raises(InputError, match=r"--format: found 'toy', expected one of .*is the package installed"):
         find_format("toy")
 
 
 def test_two_formats_that_recognise_a_file_are_both_named(site, toy):
     install(site, "toy_formats", MODULE, "toy = toy_formats:TOY", "tame = toy_formats:TOY")
-    with pytest.raises(InputError, match="toy file and of toy file.*--format toy or --format tame") as error:
+    with pytest.raises(InputError, match=r"toy file and of toy file.*--format toy or --format tame") as error:
         detect_format(toy)
     assert "\n" not in str(error.value)
     assert load(toy, LoadConfig(format="tame")).n_patterns == 4

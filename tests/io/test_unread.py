@@ -44,7 +44,8 @@ def test_an_undeclared_mask_and_a_dark_are_listed_by_info_convert_and_runs(flat,
     assert main(["info", str(flat), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unread"] == expected
     assert main(["convert", str(flat), str(tmp_path / "scan.cxi")]) == 0
-    assert all(array in capsys.readouterr().out for array in expected)
+    printed = capsys.readouterr().out
+    assert all(array in printed for array in expected)
     folder = tmp_path / "run"
     assert main(["refine", str(flat), "--output-dir", str(folder), "--iterations", "1", "--quiet"]) == 0
     assert all(array in (folder / "log.txt").read_text() for array in expected)
@@ -89,7 +90,7 @@ def test_a_mask_file_extends_the_mask_of_every_format(name, kind, make_scan, tmp
 
 
 def test_a_mask_of_the_whole_detector_is_cropped_as_the_patterns_are(make_scan, tmp_path):
-    scan = make_scan()
+    scan = make_scan(size=16)
     path = save(scan, tmp_path / "scan.h5")
     whole = np.zeros((scan.size, scan.size), bool)
     whole[scan.size // 2, scan.size // 2] = whole[0, 0] = True
@@ -105,7 +106,7 @@ def test_a_mask_of_the_whole_detector_is_cropped_as_the_patterns_are(make_scan, 
     [
         ({"mask": "small.npy", "mask_convention": "bad"}, r"mask: found shape \(3, 3\), expected shape"),
         ({"mask": "ones.npy", "mask_convention": "bad"}, "mask: found no good pixel"),
-        ({"mask": "none.npy", "mask_convention": "bad"}, "no such file"),
+        ({"mask": "none.npy", "mask_convention": "bad"}, r"none.npy: file: found nothing under this name"),
         ({"mask_convention": "bad"}, "--mask-convention: found bad, expected none without --mask"),
     ],
 )
@@ -120,5 +121,5 @@ def test_a_mask_that_cannot_be_used_is_refused_by_name(options, message, make_sc
 
 
 def test_a_mask_without_a_convention_is_refused():
-    with pytest.raises(InputError, match="--mask-convention: found none beside --mask bad.npy, expected good or bad"):
+    with pytest.raises(InputError, match=r"--mask-convention: found none beside --mask bad.npy, expected good or bad"):
         LoadConfig(mask="bad.npy")

@@ -16,7 +16,7 @@ from ptypinn.stages.diagnose import diagnose
 
 
 def mean_ratio(recon, reference):
-    mask = reference.well_lit()
+    mask = reference.well_illuminated()
     return float(np.abs(recon.object[mask]).mean() / np.abs(reference.object[mask]).mean())
 
 
@@ -90,7 +90,7 @@ def test_truth_in_another_gauge_is_named_although_the_object_is_right(good, good
 
 def test_clamped_weights_are_named_by_their_effect_on_the_edges(good, good_recon, faults, monkeypatch):
     recon, diagnosis = reconstruct_and_diagnose(faults["stitching_clamped_at_the_edges"](good, monkeypatch))
-    edges = (good_recon.illumination > 1e-9 * good_recon.illumination.max()) & ~good_recon.well_lit()
+    edges = (good_recon.illumination > 1e-9 * good_recon.illumination.max()) & ~good_recon.well_illuminated()
     lost = np.abs(recon.object[edges]).mean() / np.abs(good_recon.object[edges]).mean()
     assert factors_by_stage(diagnosis) == {"stitching, edges": pytest.approx(lost, rel=0.02)}
     assert lost < 0.8

@@ -138,18 +138,18 @@ def test_a_network_compares_with_a_refined_object_where_both_are_lit(scan):
     low = np.round(part.positions_px).min(0).astype(int)
     shape = np.round(part.positions_px).max(0).astype(int) + scan.size - low
     network = reconstruction(part, spoiled(scan, level=0.3), tuple(low.tolist()), tuple(shape.tolist()))
-    network.object[~network.well_lit()] = 9j
+    network.object[~network.well_illuminated()] = 9j
     plain = replace(reconstruction(scan), provenance={"config": {"refine_probe": True}})
     turned = replace(plain, object=(-1j * add_ramp(scan.truth, (0.3, 0.02))).astype(np.complex64))
     expected, outcome, truth = (evaluate(network, part, reference) for reference in (plain, turned, None))
-    assert outcome.comparison.alignment.mask.sum() < 0.7 * plain.well_lit().sum()
+    assert outcome.comparison.alignment.mask.sum() < 0.7 * plain.well_illuminated().sum()
     assert outcome.metrics["object_contrast"] == expected.metrics["object_contrast"]
     assert outcome.metrics == pytest.approx(expected.metrics, rel=1e-2, abs=1e-3)
     for name in ("complex_error", "pearson_r_phase", "pearson_r_amplitude", "output_vs_truth_ratio"):
         assert outcome.metrics[name] == pytest.approx(truth.metrics[name], rel=0.05), name
 
 
-def test_without_a_truth_counts_and_halves_still_judge(scan):
+def test_without_a_truth_counts_and_halves_still_give_metrics(scan):
     blind = scan.replace(truth=None)
     recon = reconstruction(scan, spoiled(scan))
     halves = tuple(

@@ -86,7 +86,7 @@ def test_object_keeps_when_probe_and_dose_change_together_and_grows_with_dose_al
     # Tolerances cover float32 noise in the dark.
     np.testing.assert_allclose(reconstruct(together, bundle, PatchNetworkConfig(**CPU)).object, reference, atol=2e-3)
     alone = reconstruct(brighter, bundle, PatchNetworkConfig(**CPU)).object
-    lit = reconstruct(scan, bundle, PatchNetworkConfig(**CPU)).well_lit()
+    lit = reconstruct(scan, bundle, PatchNetworkConfig(**CPU)).well_illuminated()
     np.testing.assert_allclose(alone[lit], reference[lit] * dose**0.5, atol=2e-3 * dose**0.5)
 
 
@@ -118,7 +118,7 @@ def test_uncovered_pixels_hold_vacuum_and_are_dark():
 
 def test_learned_scale_moves_the_object_and_the_ledger_names_it(scan):
     plain, learned = (reconstruct(scan, make_bundle(scan, drift=d), PatchNetworkConfig(**CPU)) for d in (1.0, 1.2))
-    lit = plain.well_lit()
+    lit = plain.well_illuminated()
     np.testing.assert_allclose(learned.object[lit], plain.object[lit] * 1.2, rtol=1e-2)
     worst = {entry["stage"]: entry["discrepancy"] for entry in learned.scale}
     assert worst["intensity scaler"] == pytest.approx(1.2, rel=1e-4)

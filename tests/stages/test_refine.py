@@ -18,7 +18,7 @@ def solve(scan, **options):
 
 
 def error_and_ratio(recon, truth, ramp=False, shift=False):
-    illuminated = recon.well_lit(0.3)
+    illuminated = recon.well_illuminated(0.3)
     aligned = align(recon.object, truth, illuminated, ramp=ramp, shift=shift)
     return complex_error(aligned.image, truth, aligned.mask), output_vs_truth_ratio(recon.object, truth, illuminated)
 
@@ -70,14 +70,14 @@ def test_probe_of_arbitrary_scale_is_calibrated_once_and_said_so(scan):
     recon = solve(scan.replace(probe=scan.probe * np.float32(0.01), probe_gauge="relative"), iterations=15)
     assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
     assert recon.provenance["scan"]["probe_calibration"]["rule"] == "mean"
-    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+    assert np.mean(np.abs(recon.object[recon.well_illuminated(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
 
 
 def test_photons_behind_a_beamstop_are_counted_when_the_probe_is_calibrated(scan):
     mask = np.ones((32, 32), bool)
     mask[13:19, 13:19] = False
     recon = solve(scan.replace(mask=mask, probe_gauge="relative"), refine_probe=False, iterations=15)
-    assert np.mean(np.abs(recon.object[recon.well_lit(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
+    assert np.mean(np.abs(recon.object[recon.well_illuminated(0.3)]) ** 2) == pytest.approx(1, abs=0.1)
     with pytest.raises(InputError, match=r"mask: .*--photons"):
         solve(scan.replace(mask=scan.counts.sum(0) < 1, probe_gauge="relative"))
 
@@ -183,7 +183,7 @@ def test_the_object_can_be_watched_while_it_comes(scan):
     assert last.provenance["stage"] == "refine"
 
 
-def test_a_scan_without_a_probe_says_how_to_give_one(scan):
+def test_a_scan_without_a_probe_is_refused_with_the_option_for_one(scan):
     with pytest.raises(InputError, match="--probe"):
         refine(ScanData(scan.counts, scan.positions_px))
 
@@ -206,7 +206,7 @@ def test_solver_stops_before_it_fits_the_noise_of_a_dim_scan():
     assert error_and_ratio(stopped, obj)[1] == pytest.approx(1, abs=0.02)
 
 
-def test_modes_of_the_probe_are_kept_unless_told_otherwise():
+def test_modes_of_the_probe_stay_by_default():
     obj = textured_object()
     scan = make_scan(obj, curved_probe(modes=2), raster(obj.shape, 32, 5), seed=4)
     assert len(solve(scan, iterations=2).probe) == 2

@@ -1,4 +1,4 @@
-"""A run of another make costs its own row at most, never the report."""
+"""A run of another program may lose its own row, never the report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("fields", [[name] for name in FOREIGN] + [list(FOREIGN)], ids="-".join)
-def test_what_a_record_says_wrongly_is_none_and_the_rest_is_shown(fields, make_run, tmp_path):
+def test_invalid_values_of_a_record_are_none_and_the_rest_is_shown(fields, make_run, tmp_path):
     make_run(tmp_path / "runs" / "good")
     make_run(tmp_path / "runs" / "odd $x", **{name: FOREIGN[name] for name in fields})
     good, odd = (summary := aggregate([tmp_path / "runs"])).rows

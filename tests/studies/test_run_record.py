@@ -1,4 +1,4 @@
-"""Runs are found wherever they lie, each once."""
+"""Runs at any depth are listed, each once."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_every_figure_without_a_value_is_named_with_its_cause(model, curve, name
 def test_a_scan_without_truth_says_so(finished, tmp_path):
     record = changed_record(finished, tmp_path, None, "epoch,train_loss\n0,1\n", truth=None)
     assert not unnamed(record)
-    assert record["missing"]["training_labels.mean_amplitude"] == "no truth is known"
+    assert record["missing"]["training_labels.mean_amplitude"] == "the scan has no truth"
 
 
 def test_a_dark_half_is_named(finished):
@@ -319,16 +319,16 @@ def test_what_is_damaged_is_made_again(file, redone, damage, finished, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
-def test_a_damaged_checkpoint_lets_the_training_begin_afresh(name, finished, tmp_path):
+def test_a_damaged_checkpoint_lets_the_training_start_anew(name, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[1], folder)
     checkpoint = folder / "model" / "checkpoints" / name
     checkpoint.write_bytes(checkpoint.read_bytes()[:999])
     (folder / "model" / "model.safetensors").unlink()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         again = sim_lines(TINY, output_dir=folder)
-    assert any("begins afresh" in str(warning.message) and name in str(warning.message) for warning in said)
+    assert any("starts anew" in str(warning.message) and name in str(warning.message) for warning in caught)
     np.testing.assert_array_equal(again.recon.object, finished[0].recon.object)
 
 
@@ -367,19 +367,19 @@ def test_the_twin_limits_a_symmetric_probe_only(finished):
     assert twin_bound(one, np.arange(1), mask) < 0.95
 
 
-@pytest.mark.parametrize(("share", "expected"), [(1.0, "own"), (0.5, "both"), (0.0, "twin")])
-def test_patches_are_told_from_their_mirror_images(share, expected, finished, monkeypatch):
+@pytest.mark.parametrize(("fraction", "expected"), [(1.0, "own"), (0.5, "both"), (0.0, "twin")])
+def test_patches_differ_from_their_mirror_images(fraction, expected, finished, monkeypatch):
     run = finished[0]
     patterns = run.recon.patterns[:7]
     corners = np.round(run.scan.positions_px[patterns]).astype(int)
     patches = np.abs(np.stack([run.scan.truth[y : y + 32, x : x + 32] for y, x in corners]))
     mirrored = patches.copy()
     mirrored[:, 1:, 1:] = patches[:, :0:-1, :0:-1]
-    mixed = torch.from_numpy(share * patches + (1 - share) * mirrored).to(torch.complex64)
+    mixed = torch.from_numpy(fraction * patches + (1 - fraction) * mirrored).to(torch.complex64)
     monkeypatch.setattr(PatchModel, "predictor", lambda *_: SimpleNamespace(patches=lambda counts: mixed[:, None]))
     correlation = compare_patches(run.scan, load_patch_model(run.model), patterns)
     assert getattr(correlation, expected) == pytest.approx(1, abs=1e-5)
-    assert (correlation.own == pytest.approx(correlation.twin)) == (share == 0.5)
+    assert (correlation.own == pytest.approx(correlation.twin)) == (fraction == 0.5)
 
 
 def test_the_scan_is_kept_with_its_truth(finished):

@@ -45,7 +45,7 @@ def sigma_of(scan, recon):
         ("dead_leaves", 1e7, True),
     ],
 )
-def test_errors_are_as_large_as_the_map_says(kind, photons, determined):
+def test_errors_are_as_large_as_in_the_map(kind, photons, determined):
     config = dataclasses.replace(SMALL, object=kind, photons=photons, seed=31)
     scan = simulate(config)
     given_scan = scan
@@ -53,7 +53,7 @@ def test_errors_are_as_large_as_the_map_says(kind, photons, determined):
         guess = simulate(dataclasses.replace(config, probe_diameter_px=10.5, curvature_rad=2.6)).probe
         given_scan = scan.replace(probe=guess, probe_gauge="calibrated")
     recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not determined, threads=1, device="cpu"))
-    illuminated = recon.well_lit()
+    illuminated = recon.well_illuminated()
     aligned = align(recon.object, scan.truth, illuminated, ramp=not determined, shift=not determined)
     error, sigma = np.abs(aligned.image - scan.truth)[aligned.mask], recon.uncertainty[aligned.mask]
     assert 0.7 <= np.sqrt(np.mean((error / sigma) ** 2)) <= 1.4
@@ -62,7 +62,7 @@ def test_errors_are_as_large_as_the_map_says(kind, photons, determined):
     assert np.corrcoef(error, sigma)[0, 1] > 0.1
 
 
-def test_twice_the_light_halves_the_variance_and_no_light_leaves_the_amplitude():
+def test_twice_the_dose_halves_the_variance_and_none_leaves_the_amplitude():
     sigmas = []
     for photons in (1e6, 4e6):
         scan = simulate(dataclasses.replace(SMALL, object="dead_leaves", photons=photons))
@@ -72,7 +72,7 @@ def test_twice_the_light_halves_the_variance_and_no_light_leaves_the_amplitude()
         rms = np.sqrt(np.mean(np.abs(recon.object[~dark]) ** 2))
         np.testing.assert_allclose(sigmas[-1][dark], rms, rtol=1e-5)
         assert sigmas[-1].max() <= rms * 1.00001
-    illuminated = recon.well_lit()
+    illuminated = recon.well_illuminated()
     assert np.median(sigmas[0][illuminated] / sigmas[1][illuminated]) == pytest.approx(2, rel=0.15)
 
 
@@ -107,12 +107,12 @@ def test_tiles_cover_the_canvas(height, width):
     assert snapshots.all()
 
 
-def test_masked_pixels_take_their_light_away():
+def test_photons_on_masked_pixels_do_not_count():
     scan = simulate(dataclasses.replace(SMALL, object="dead_leaves", photons=1e7))
     mask = np.ones((scan.size, scan.size), bool)
     mask[: scan.size // 2] = False
     recon = reconstruction_of(scan)
-    illuminated, half = recon.well_lit(), scan.replace(mask=mask)
+    illuminated, half = recon.well_illuminated(), scan.replace(mask=mask)
     fits = [compute_data_fit(some, recon.object, recon.probe, recon.positions_px) for some in (scan, half)]
     assert good_pixel_fraction(scan, fits[0]) == pytest.approx(1)
     assert good_pixel_fraction(half, fits[1]) == pytest.approx(0.5, abs=0.1)

@@ -86,7 +86,7 @@ def test_no_card_is_too_odd_to_read(saw):
             assert sentence.startswith("Outside what the network was trained on")
 
 
-def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path):
+def test_a_saved_file_still_warns_and_an_evaluation_warns_once(scan, tmp_path):
     recon = reconstruction_of(scan)
     fit = compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
     card = {"saw": {"photons": [1e6, 1e8]}}
@@ -98,7 +98,7 @@ def test_a_saved_file_still_warns_and_an_evaluation_says_it_once(scan, tmp_path)
         assert len(result.warnings) == len(set(result.warnings))
 
 
-def test_what_the_counts_say_is_told_once_with_the_scan_and_kept_without_it(scan):
+def test_warnings_on_the_fit_appear_once_with_the_scan_and_stay_without_it(scan):
     recon = reconstruction_of(scan)
     dim = dataclasses.replace(recon, object=(0.6 * recon.object).astype(np.complex64))
     messages = add_uncertainty(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
@@ -106,7 +106,7 @@ def test_what_the_counts_say_is_told_once_with_the_scan_and_kept_without_it(scan
         assert sum("times the measured photons" in text for text in result.warnings) == 1
 
 
-def test_a_harmful_correction_is_told_and_one_within_the_noise_is_not(scan):
+def test_a_harmful_correction_is_reported_and_one_within_the_noise_is_not(scan):
     recon = reconstruction_of(scan)
     wrong = dataclasses.replace(
         recon, object=(recon.object * np.exp(0.3j * np.angle(recon.object))).astype(np.complex64)

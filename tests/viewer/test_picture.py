@@ -58,7 +58,7 @@ def test_tiles_of_level_0_make_up_the_full_picture(picture, layer):
 
 
 def test_a_tile_shows_the_amplitude_of_the_object(picture, recon):
-    display, mask = DisplayRange(0.5, 1.5, "gray"), recon.well_lit(0.05)
+    display, mask = DisplayRange(0.5, 1.5, "gray"), recon.well_illuminated(0.05)
     tile = pixels(picture.tile("amplitude", 0, 0, 1, display))
     expected = encode_scalar_png(np.abs(recon.object)[:256, 256:], mask[:256, 256:], (0.5, 1.5), "gray")
     assert (np.abs(tile.astype(int) - pixels(expected)).max(axis=-1) <= 1).mean() > 0.999
@@ -99,14 +99,14 @@ def test_phases_are_relative_to_their_mean_over_illuminated_pixels(recon, tmp_pa
         recon.object * np.complex64(np.exp(2.5j)), recon.illumination, recon.probe, recon.positions_px
     )
     picture = open_layers(open_picture(rotated.save(tmp_path / "rotated.h5")))
-    mask = recon.well_lit(0.05)
+    mask = recon.well_illuminated(0.05)
     shown = np.abs(rotated.object) * np.exp(1j * picture.values("phase", 0, ALL, ALL))
     assert abs(np.angle(shown[mask].sum())) < 1e-3
     assert picture.describe()["phase_rad"] == pytest.approx(np.angle(rotated.object[mask].sum()), abs=1e-4)
 
 
 def test_default_limits_leave_out_half_a_per_cent(picture, recon):
-    mask = recon.well_lit(0.05)
+    mask = recon.well_illuminated(0.05)
     display = picture.require("amplitude").display
     assert (display.low, display.high) == pytest.approx(
         tuple(np.percentile(np.abs(recon.object)[mask], [0.5, 99.5])), rel=1e-3
@@ -134,7 +134,7 @@ def test_tiles_that_do_not_exist_are_refused(picture, place):
 
 def test_histogram_counts_every_well_illuminated_pixel(picture, recon):
     result = layer_histogram(picture, "amplitude")
-    assert sum(result["counts"]) == int(recon.well_lit(0.05).sum())
+    assert sum(result["counts"]) == int(recon.well_illuminated(0.05).sum())
     display = picture.require("amplitude").display
     assert result["low"] <= display.low < display.high <= result["high"]
 

@@ -80,11 +80,11 @@ def run_info(
 def _show_scan(
     session: Session, path: Path, loading: LoadConfig, config: InfoConfig, plot: str | None, orientations: bool
 ) -> None:
-    from ptypinn.io.load_save import read_scan
+    from ptypinn.io.load_save import load
     from ptypinn.report.text.scan import info_lines
     from ptypinn.stages.info import info
 
-    scan = read_scan(path, loading)
+    scan = load(path, loading)
     summary = info(scan, config)
     lines, result, draw = info_lines(summary), {"stage": "info", **summary.to_dict()}, partial(_draw_scan, summary)
     if orientations:

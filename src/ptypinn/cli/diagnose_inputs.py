@@ -1,4 +1,4 @@
-"""What `ptypinn diagnose` is given: run folders, or reconstruction, scan and model in any order, known by content."""
+"""Inputs of `ptypinn diagnose`: run folders, or reconstruction, scan and model in any order, sorted by content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAFETENSORS_HEADER = 9
 
 @dataclass(frozen=True)
 class DiagnoseInput:
-    """One reconstruction with everything that was found to judge it by."""
+    """One reconstruction, and the scan and the model that belong to it."""
 
     name: str
     """Path of its run folder or file."""
@@ -41,16 +41,16 @@ class DiagnoseInput:
     scan: ScanData | None = None
     """The scan that it was made from."""
     scan_file: Path | None = None
-    """Where that was read from."""
-    bundle: PatchModel | None = None
-    """The model that made it, where the reconstruction does not tell all about it."""
+    """File of the scan."""
+    model: PatchModel | None = None
+    """The model that made it, if the reconstruction does not record everything about it."""
     notes: list[str] = field(default_factory=list)
-    """What a reader should know, such as a scan that is gone."""
+    """Remarks for the reader, such as a scan that is gone."""
 
 
 @dataclass(frozen=True)
 class SortedPaths:
-    """Paths by what they hold."""
+    """Paths by the kind of their content."""
 
     recons: list[Path]
     """Run folders with a reconstruction, and reconstruction files."""
@@ -63,42 +63,42 @@ class SortedPaths:
 def find_diagnose_inputs(
     paths: Sequence[str], loading: LoadConfig, options: Collection[str] = ()
 ) -> Iterator[DiagnoseInput]:
-    """Reconstructions one after another, each with its scan and its model.
+    """Find the reconstructions one after another, each with its scan and its model.
 
-    A scan or a model that is given belongs to all of them; otherwise they are looked for where the run has recorded
-    them, and in its folder.
+    A scan or a model among the paths belongs to all of them; otherwise it is searched for where the run has recorded
+    it, and in the folder of the run.
 
     Args:
         paths: Run folders and files.
         loading: Options of reading.
-        options: Names of those that were given; the others yield to the ones that the run has used.
+        options: Names of those set on the command line; for the others, the run's own values are used.
 
     Raises:
-        InputError: Where a path holds none of these, or files do not belong together.
+        InputError: If a path holds none of these, or files do not belong together.
     """
-    given = sort_paths([Path(path) for path in paths])
-    for path in given.recons:
-        yield _find_input(path, given, loading, options)
+    sorted_paths = sort_paths([Path(path) for path in paths])
+    for path in sorted_paths.recons:
+        yield _find_input(path, sorted_paths, loading, options)
 
 
 def sort_paths(paths: Sequence[Path]) -> SortedPaths:
-    """Tell what paths hold by their content.
+    """Sort paths by the kind of their content.
 
     Raises:
-        InputError: Where one holds nothing of use, there is no reconstruction, or more than one scan or model.
+        InputError: If one holds nothing of use, there is no reconstruction, or more than one scan or model.
     """
-    found: dict[str, list[Path]] = {"reconstruction": [], "scan": [], "model": []}
+    by_kind: dict[str, list[Path]] = {"reconstruction": [], "scan": [], "model": []}
     for path in paths:
         kind = _kind(path)
-        found[kind].append(_model_in(path) or path if kind == "model" else path)
+        by_kind[kind].append(_model_in(path) or path if kind == "model" else path)
     for kind in ("scan", "model"):
-        if len(found[kind]) > 1:
-            raise InputError(str(found[kind][1]), "", f"a second {kind} beside {found[kind][0]}", f"one {kind}")
-    if not found["reconstruction"]:
-        what = " and ".join(f"a {kind}" for kind, files in found.items() if files)
-        raise InputError(str(paths[0]), "", f"{what} only", "a run folder or a reconstruction as well")
-    scan, model = (next(iter(found[kind]), None) for kind in ("scan", "model"))
-    return SortedPaths(found["reconstruction"], scan, model)
+        if len(by_kind[kind]) > 1:
+            raise InputError(str(by_kind[kind][1]), "", f"a second {kind} beside {by_kind[kind][0]}", f"one {kind}")
+    if not by_kind["reconstruction"]:
+        kinds = " and ".join(f"a {kind}" for kind, files in by_kind.items() if files)
+        raise InputError(str(paths[0]), "", f"{kinds} only", "a run folder or a reconstruction as well")
+    scan, model = (next(iter(by_kind[kind]), None) for kind in ("scan", "model"))
+    return SortedPaths(by_kind["reconstruction"], scan, model)
 
 
 def _kind(path: Path) -> str:
@@ -127,63 +127,65 @@ def _model_in(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.safetensors"))), None) if folder.is_dir() else None
 
 
-def _find_input(path: Path, given: SortedPaths, loading: LoadConfig, options: Collection[str]) -> DiagnoseInput:
+def _find_input(path: Path, sorted_paths: SortedPaths, loading: LoadConfig, options: Collection[str]) -> DiagnoseInput:
     notes: list[str] = []
     recon = drop_unreadable(Reconstruction.load(reconstruction_file(path)), notes)
     record = read_scan_record(path if path.is_dir() else path.parent, recon.provenance)
     loading = load_options_from_record(loading, record["options"], options, notes)
-    place, scan = _scan(path, record, given.scan, loading, notes)
-    bundle = _bundle(path, recon, given.model)
-    if bundle is not None:
-        notes += unreadable_notes("model's ledger", bundle.header.scale)
-    return DiagnoseInput(str(path), recon, scan, place, bundle, notes)
+    scan_file, scan = _scan(path, record, sorted_paths.scan, loading, notes)
+    model = _model(path, recon, sorted_paths.model)
+    if model is not None:
+        notes += unreadable_notes("model's ledger", model.header.scale)
+    return DiagnoseInput(str(path), recon, scan, scan_file, model, notes)
 
 
 def _scan(
-    path: Path, record: Mapping[str, Any], given: Path | None, loading: LoadConfig, notes: list[str]
+    path: Path, record: Mapping[str, Any], scan_path: Path | None, loading: LoadConfig, notes: list[str]
 ) -> tuple[Path | None, ScanData | None]:
-    if given is not None:
-        scan = load(given, loading)
+    if scan_path is not None:
+        scan = load(scan_path, loading)
         if record.get("sha256") not in (None, scan.provenance.get("sha256")):
-            notes.append(f"{given} is not the file that the reconstruction names: its content differs")
-        return given, scan
-    place, name = find_scan(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
-    if place is None:
-        notes.append(f"{name} is not where it was, or has changed: the ledger is taken as the run has recorded it")
+            notes.append(f"{scan_path} is not the file that the reconstruction names: its content differs")
+        return scan_path, scan
+    scan_file, name = find_scan(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
+    if scan_file is None:
+        notes.append(f"{name} is not where it was, or has changed: the ledger is that of the run's record")
         return None, None
     try:
-        return place, load(place, loading)
+        return scan_file, load(scan_file, loading)
     except InputError as error:
-        notes.append(f"the scan cannot be read again ({error}): the ledger is taken as the run has recorded it")
+        notes.append(f"the scan cannot be read again ({error}): the ledger is that of the run's record")
         return None, None
 
 
-def _bundle(path: Path, recon: Reconstruction, given: Path | None) -> PatchModel | None:
-    """The model that is given, or one found beside a reconstruction that does not tell about its model's training."""
+def _model(path: Path, recon: Reconstruction, model_path: Path | None) -> PatchModel | None:
+    """Load the model, or one beside a reconstruction that does not record the training of its model."""
     record = as_mapping(recon.provenance.get("model"))
-    if given is not None:
-        bundle = load_patch_model(given)
-        if not _made(bundle, record):
-            found = f"{bundle.header.model}, which did not make {path}"
-            raise InputError(str(given), "model", found, f"the model of the reconstruction, {record.get('model')}")
-        return bundle
+    if model_path is not None:
+        model = load_patch_model(model_path)
+        if not _matches(model, record):
+            actual = f"{model.header.model}, which did not make {path}"
+            raise InputError(
+                str(model_path), "model", actual, f"the model of the reconstruction, {record.get('model')}"
+            )
+        return model
     if not record or record.get("scale"):
         return None
     folder = path if path.is_dir() else path.parent
-    places = [
+    candidates = [
         Path(str(record.get("file"))),
         *sorted(folder.glob("*.safetensors")),
         *sorted(folder.glob("*/*.safetensors")),
     ]
-    for place in places:
+    for candidate in candidates:
         with contextlib.suppress(InputError, OSError, ValueError):
-            if _made(bundle := load_patch_model(place), record):
-                return bundle
+            if _matches(model := load_patch_model(candidate), record):
+                return model
     return None
 
 
-def _made(bundle: PatchModel, record: Mapping[str, Any]) -> bool:
+def _matches(model: PatchModel, record: Mapping[str, Any]) -> bool:
     """Return True if a model is of the kind that a reconstruction has on record."""
-    header = bundle.header
+    header = model.header
     kind = (header.model, dict(as_mapping(header.hyperparameters)))
     return kind == (record.get("model"), dict(as_mapping(record.get("hyperparameters"))))

@@ -49,10 +49,11 @@ def run_evaluate(
     if output_dir is None:
         session.refuse(("overwrite", "figures"), "`ptypinn evaluate` without --output-dir")
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
+    from ptypinn.io.load_save import load
     from ptypinn.stages.evaluate import evaluate
 
     reconstruction = load_reconstruction(recon)
-    data = session.load_scan(scan, loading) if scan else None
+    data = load(scan, loading) if scan else None
     other = load_reconstruction(reference) if reference else None
     with session.progress():
         evaluation = evaluate(reconstruction, data, other, config)
@@ -103,7 +104,7 @@ def run_diagnose(
         for option, value in (("--plot", plot), ("--output-dir", output_dir)):
             if value and len(subjects) > 1:
                 raise InputError(option, "", f"{len(subjects)} reconstructions", "one at a time")
-        diagnoses = [(each, diagnose(each.recon, each.scan, each.bundle, config)) for each in subjects]
+        diagnoses = [(each, diagnose(each.recon, each.scan, each.model, config)) for each in subjects]
     lines, result = list[str](), {"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}
     for subject, diagnosis in diagnoses:
         separator = [""] if lines else []

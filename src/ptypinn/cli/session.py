@@ -53,20 +53,6 @@ class Session:
     """Names of the options that the command line sets, itself or in the file of `--config`."""
     flags: Collection[str] = field(default_factory=frozenset)
     """Names of those that stand on the command line itself."""
-    notes: list[str] = field(default_factory=list)
-    """Warnings from reading the input, which the log of the run repeats."""
-
-    def load_scan(self, path: str | Path, loading: LoadConfig) -> ScanData:
-        """Read a scan; print warnings about it on standard error, and note them for the log of the run."""
-        from ptypinn.io.load_save import load
-
-        with warnings.catch_warnings(record=True) as raised:
-            warnings.simplefilter("always")
-            scan = load(path, loading)
-        for warning in raised:
-            self.notes.append(" ".join(str(warning.message).split()))
-            print(f"ptypinn: warning: {self.notes[-1]}", file=sys.stderr)
-        return scan
 
     def config(self, kind: type[AnyConfig]) -> AnyConfig:
         """Return the configuration of one kind that the options describe.
@@ -130,8 +116,6 @@ class Session:
             output.output_dir, stage, merged, command=list(self.command), overwrite=output.overwrite, resume=resume
         )
         with folder, self.progress(folder.progress) as progress:
-            for note in self.notes:
-                folder.log(f"warning: {note}")
             yield folder, progress
 
     def report_unread(self, run: RunFolder, scan: ScanData) -> None:
@@ -151,9 +135,7 @@ class Session:
 
 def load_reconstruction(path: str) -> Reconstruction:
     """Read a reconstruction file, or the one in a run folder."""
-    from ptypinn.config.load import LoadConfig
     from ptypinn.data.reconstruction import Reconstruction
-    from ptypinn.data.scan import ScanData
     from ptypinn.runs.folder import reconstruction_file
 
     return Reconstruction.load(reconstruction_file(Path(path)))

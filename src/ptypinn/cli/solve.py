@@ -43,10 +43,11 @@ def run_refine(
         split_half: Solve two halves of the scan too: their agreement is the resolution.
         figures: Write figures for publications too.
     """
+    from ptypinn.io.load_save import load
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.refine import refine
 
-    data = session.load_scan(scan, loading)
+    data = load(scan, loading)
     start = load_reconstruction(initial) if initial else None
 
     def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
@@ -80,11 +81,12 @@ def run_reconstruct(
         model: Run folder of a training, or its model file; the weights of the package by default.
         figures: Write figures for publications too.
     """
+    from ptypinn.io.load_save import load
     from ptypinn.models.model_file import PatchModel
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
-    data = session.load_scan(scan, loading)
+    data = load(scan, loading)
     network = load_model(None if model is None else _model_in(Path(model)))
     config: ReconstructConfig | PatchNetworkConfig
     if isinstance(network, PatchModel):

@@ -38,8 +38,9 @@ def run_train(
         resume: Continue an interrupted run.
     """
     from ptypinn.cli.outputs import input_record, write_training
+    from ptypinn.io.load_save import load
 
-    data = session.load_scan(scan, loading)
+    data = load(scan, loading)
     from ptypinn.stages.train import train
     from ptypinn.training.callbacks import CURVE
 
@@ -124,8 +125,9 @@ def run_finetune(
         resume: Continue an interrupted run.
     """
     from ptypinn.cli.outputs import input_record, write_training
+    from ptypinn.io.load_save import load
 
-    data = session.load_scan(scan, loading)
+    data = load(scan, loading)
     from ptypinn.models.model_file import load_weights
     from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.finetune import COLUMNS, finetune

@@ -56,7 +56,7 @@ class LoadConfig(Config):
     positions_file: str = ""
     """File with the positions, for formats without: CSV with a column each for y and x, one line per pattern."""
     mask: str = ""
-    """Mask that supplies or extends the scan's own: an .npy or .npz file, or FILE.h5:DATASET; with --mask-convention."""
+    """Mask that supplies or extends the scan's own: .npy, .npz, or FILE.h5:DATASET; needs --mask-convention."""
     mask_convention: Literal["", "good", "bad"] = ""
     """Meaning of values other than 0 in the mask of --mask, or in an NPZ file's own `mask`: good or bad pixels."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"

@@ -13,14 +13,14 @@ from ptypinn.data.scan import ScanData
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Patterns
 
-Share = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
+BatchSequence = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
 """Batches as (slice of the patterns, counts in FFT order)."""
 CPU_BATCH_PIXELS = 2**17
 """Pixels per batch on the CPU: 32 patterns at N=64, so that a batch of waves stays in the cache of a core."""
 CUDA_BATCH_PIXELS = 2**25
 
 
-class PatternStack:
+class PatternBatches:
     """Counts of a scan in batches, shifted to FFT order once where they fit a memory budget, else on every pass."""
 
     def __init__(self, scan: ScanData, device: torch.device, modes: int = 1, budget_bytes: int = 4 * 2**30) -> None:
@@ -38,17 +38,17 @@ class PatternStack:
         self.good: Bool[Tensor, "y x"] = to_fft_order(torch.from_numpy(np.ascontiguousarray(scan.good))).to(device)
         self.all_good = bool(scan.good.all())
         fits = 4 * scan.n_patterns * scan.size**2 <= budget_bytes
-        self._kept = list(self._read()) if fits else None
+        self._stored = list(self._read()) if fits else None
 
     def __iter__(self) -> Iterator[tuple[slice, Patterns]]:
         """Iterate over (slice of the patterns, counts in FFT order); bad pixels read 0."""
-        return iter(self._kept) if self._kept is not None else self._read()
+        return iter(self._stored) if self._stored is not None else self._read()
 
-    def shares(self, workers: int) -> list[Share]:
+    def split(self, workers: int) -> list[BatchSequence]:
         """Split the batches for at most so many workers; one part where patterns are read on every pass."""
-        if self._kept is None:
+        if self._stored is None:
             return [self]
-        return [self._kept[first::workers] for first in range(min(workers, len(self._kept)))]
+        return [self._stored[first::workers] for first in range(min(workers, len(self._stored)))]
 
     def _read(self) -> Iterator[tuple[slice, Patterns]]:
         for part, counts in self.scan.batches(self.batch_size):

@@ -163,7 +163,7 @@ class Reconstruction:
         source, factor = self.prediction_scale.get("source", "none"), self.prediction_scale.get("factor", 1.0)
         return "" if source == "none" else f"amplitude scaled by {factor:.4g} ({str(source).replace('_', ' ')})"
 
-    def well_lit(self, fraction: float = WELL_ILLUMINATED_FRACTION) -> np.ndarray:
+    def well_illuminated(self, fraction: float = WELL_ILLUMINATED_FRACTION) -> np.ndarray:
         """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""
         return illumination_mask(self.illumination, fraction)
 

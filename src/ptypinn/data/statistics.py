@@ -29,7 +29,7 @@ class PatternSurvey:
     """Good pixels that read zero in every pattern."""
     dead: Bool[np.ndarray, "y x"]
     """Silent pixels amid others that counted: among 25 neighbours the median counted at least 10 in all."""
-    zero_share: float
+    zero_fraction: float
     """Fraction of the good pixels' readings that are zero."""
 
 

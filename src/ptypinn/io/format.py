@@ -73,8 +73,6 @@ class Entry:
     """Sign, order of axes, orientation, and other conventions, in a few words."""
     optional: bool = False
     """True if files without it can be read."""
-    option: str = ""
-    """Field of `LoadConfig` without which it is not read; empty where it always is."""
 
 
 @dataclass(frozen=True)

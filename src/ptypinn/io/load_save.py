@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from ptypinn.config.checks import option_name
@@ -19,16 +18,16 @@ from ptypinn.io.unread import UNREAD, list_unread_arrays
 from ptypinn.utils.files import atomic_path
 
 DEFAULTS = LoadConfig()
-SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order", "mask_convention")
+SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")
 """Options for quantities that only files of some formats lack; the other formats do not read them."""
 
 
 def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
-    """Read a scan and bring it into the conventions of the package; a warning lists arrays that were not read.
+    """Read a scan and bring it into the conventions of the package.
 
     Args:
         path: The scan file.
-        config: Facts that the file does not state.
+        config: What the file does not say.
 
     Returns:
         The scan; a probe of arbitrary scale is calibrated by the rule that `config` names.
@@ -36,20 +35,15 @@ def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
     Raises:
         InputError: Where the file or an option is at fault; one line that names the file and the field.
     """
-    scan = read_scan(path, config)
-    if unread := scan.provenance.get(UNREAD):
-        warnings.warn(f"{path}: arrays that were not read: {'; '.join(unread)}", stacklevel=2)
-    return scan
+    return read_scan(path, config)
 
 
 def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: bool = True) -> ScanData:
-    """Read a scan as `load` does, without the warning, and optionally without calibrating its probe.
-
-    Arrays of the file that were not read are listed in the provenance.
+    """Read a scan as `load` does, optionally without calibrating its probe.
 
     Args:
         path: The scan file.
-        config: Facts that the file does not state.
+        config: What the file does not say.
         calibrate: Calibrate a probe of arbitrary scale.
     """
     path = Path(path)
@@ -69,7 +63,7 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
 
     Args:
         path: The file.
-        config: Facts that the file does not state.
+        config: What the file does not say.
 
     Raises:
         InputError: Where the file or an option is at fault; one line that names the file and the field.
@@ -119,8 +113,6 @@ def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> Non
     """Raise `InputError` where an option supplies a quantity that files of the format hold: it would be ignored."""
     for name in SUPPLYING:
         value = getattr(config, name)
-        if name == "mask_convention" and config.mask:
-            continue
         if value != getattr(DEFAULTS, name) and name not in {lack.option for lack in file_format.missing}:
             expected = f"nothing, for files of this format ({file_format.title})"
             raise InputError(source, option_name(name), str(value), expected)

@@ -10,9 +10,8 @@ from pathlib import Path
 import h5py
 from h5py import h5o
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
-from ptypinn.io.format import Entry, Format
+from ptypinn.io.format import Format
 from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.matlab import names_in
 from ptypinn.io.safe.matlab5 import is_mat5
@@ -39,21 +38,16 @@ def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig) -> l
     """
     declared = declared_names(file_format, config)
     if h5py.is_hdf5(path):
-        unread = dict(_unread_in_hdf5(path, declared))
+        unread = list(_unread_in_hdf5(path, declared))
     elif zipfile.is_zipfile(path):
-        unread = dict(_unread_in_npz(path, declared))
+        unread = list(_unread_in_npz(path, declared))
     elif is_mat5(path):
         top_level = {name.split("[./]")[0] for name in declared}
-        unread = {name: "" for name in sorted(names_in(path)) if not _matches(name, top_level)}
+        unread = sorted(name for name in names_in(path) if not _matches(name, top_level))
     else:
-        unread = {}
-    options = {entry.path: option_name(entry.option) for entry in file_format.entries if entry.option}
-    lines = [
-        f"{name}{': ' * bool(text)}{text}{f', which {options[name]} reads' if name in options else ''}"
-        for name, text in unread.items()
-    ]
-    more = len(lines) - MAX_LISTED
-    return lines if more <= 0 else [*lines[:MAX_LISTED], f"and {more} more"]
+        unread = []
+    more = len(unread) - MAX_LISTED
+    return unread if more <= 0 else [*unread[:MAX_LISTED], f"and {more} more"]
 
 
 def declared_names(file_format: Format, config: LoadConfig) -> set[str]:
@@ -65,16 +59,9 @@ def declared_names(file_format: Format, config: LoadConfig) -> set[str]:
     names = {config.truth} - {""}
     undeclared = {"mask"} if not config.mask_convention or config.mask else set()
     for entry in file_format.entries:
-        if not is_read(entry, config):
-            continue
         for name in re.split(r",| or ", entry.path):
             names.add(name.split("@")[0].strip().removesuffix("...").strip())
     return {_pattern(name) for name in names - undeclared if name}
-
-
-def is_read(entry: Entry, config: LoadConfig) -> bool:
-    """Return True if an entry is read with these options; `--mask-convention` belongs to `--mask` where both are set."""
-    return not entry.option or bool(getattr(config, entry.option) and not (entry.option == "mask_convention" and config.mask))
 
 
 def _pattern(name: str) -> str:
@@ -86,7 +73,7 @@ def _matches(name: str, patterns: Collection[str]) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
-def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[tuple[str, str]]:
+def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[str]:
     with open_hdf5(path) as file:
         arrays: dict[str, h5py.Dataset] = {}
 
@@ -99,7 +86,7 @@ def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[tuple[str
         for name, array in arrays.items():
             internal = name.startswith("#")  # where MATLAB keeps the elements of cells
             if not internal and not _matches(name, declared) and _address(array) not in places:
-                yield name, f"{array.dtype} {array.shape}"
+                yield f"{name}: {array.dtype} {array.shape}"
 
 
 def _existing(file: h5py.File, declared: Collection[str]) -> Iterator[str]:
@@ -114,10 +101,10 @@ def _address(item: h5py.Dataset | h5py.Group) -> int:
     return int(h5o.get_info(item.id).addr)
 
 
-def _unread_in_npz(path: Path, declared: Collection[str]) -> Iterator[tuple[str, str]]:
+def _unread_in_npz(path: Path, declared: Collection[str]) -> Iterator[str]:
     archive = Archive(path)
     for name in archive:
         if not _matches(name, declared):
             shape, dtype = archive.describe(name)
             if shape != () and (dtype is None or dtype.kind in NUMERIC):
-                yield name, "Python objects" if dtype is None else f"{dtype} {shape}"
+                yield f"{name}: {'Python objects' if dtype is None else f'{dtype} {shape}'}"

@@ -72,7 +72,7 @@ def illuminated_pixels(recon: Reconstruction, config: EvaluateConfig) -> np.ndar
     Raises:
         InputError: Where there are none.
     """
-    pixels = recon.well_lit(config.illumination_threshold)
+    pixels = recon.well_illuminated(config.illumination_threshold)
     if not pixels.any():
         raise InputError("reconstruction", "illumination", "no illuminated pixel", "at least one pixel under the probe")
     return pixels

@@ -165,7 +165,7 @@ def weight_by_illumination(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _comparison_mask(recon: Reconstruction, truth: np.ndarray) -> np.ndarray:
-    return recon.well_lit() & np.isfinite(truth) & np.isfinite(recon.object)
+    return recon.well_illuminated() & np.isfinite(truth) & np.isfinite(recon.object)
 
 
 def _mean_amplitude(image: np.ndarray, pixels: np.ndarray) -> float:

@@ -123,4 +123,4 @@ def _estimate_scale(
     if source == "flux":
         return estimate_flux_scale(*sum_photons(scan, *_arrays(reconstruction), batch=batch, device=device))
     truth = truth_on_canvas(reconstruction, scan)
-    return estimate_least_squares_scale(reconstruction.object, truth, reconstruction.well_lit())
+    return estimate_least_squares_scale(reconstruction.object, truth, reconstruction.well_illuminated())

@@ -71,7 +71,7 @@ class Diagnosis:
 def diagnose(
     recon: Reconstruction,
     scan: ScanData | None = None,
-    bundle: PatchModel | None = None,
+    model: PatchModel | None = None,
     config: DiagnoseConfig | None = None,
 ) -> Diagnosis:
     """Find the stages between counts and object that change the amplitude scale, and by how much.
@@ -79,7 +79,7 @@ def diagnose(
     Args:
         recon: The reconstruction, with the entries that only its own run could measure.
         scan: The scan that it was made from; without it, the ledger in the reconstruction is used.
-        bundle: The model that made it; without it, the model's record in the reconstruction is used.
+        model: The model that made it; without it, the model's record in the reconstruction is used.
         config: Tolerance of the findings.
 
     Raises:
@@ -88,9 +88,9 @@ def diagnose(
     config = config or DiagnoseConfig()
     whole = replace(recon, object=np.where(np.isfinite(recon.object), recon.object, 1.0).astype(np.complex64))
     ledger = _recorded_ledger(whole) if scan is None else build_ledger(whole, _calibrate_as_recorded(recon, scan))
-    model = recon.provenance.get("model")
-    records = model.get("scale") if bundle is None and isinstance(model, dict) else None
-    training = parse_entries(records if bundle is None else bundle.header.scale)
+    recorded = recon.provenance.get("model")
+    records = recorded.get("scale") if model is None and isinstance(recorded, dict) else None
+    training = parse_entries(records if model is None else model.header.scale)
     entries, findings = derive_findings(ledger, training, config.tolerance)
     findings = [*_not_finite(recon), *([] if scan is not None else _object_changed(whole)), *findings]
     verdict = _verdict(findings, ledger, config.tolerance)

@@ -15,7 +15,6 @@ from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patter
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.optics import NAMES
 from ptypinn.io.unread import UNREAD
-from ptypinn.io.unread import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
 DEFAULTS = InfoConfig()
@@ -94,8 +93,7 @@ class ScanInfo:
     def warnings(self) -> list[str]:
         """One sentence for everything about the scan that deserves a second look."""
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
-        unread = [f"array not read: {what}" for what in self.scan.provenance.get(UNREAD, [])]
-        return [*left_out, *unread, *(sentence for wrong, sentence in self._doubts() if wrong)]
+        return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
@@ -106,7 +104,6 @@ class ScanInfo:
         return {
             "file": scan.source,
             "format": scan.provenance.get("format"),
-            "unread_arrays": list(scan.provenance.get(UNREAD, [])),
             "n_patterns": scan.n_patterns,
             "size_px": scan.size,
             "dtype": str(scan.counts.dtype),
@@ -128,7 +125,7 @@ class ScanInfo:
             },
             "largest_count": float(patterns.peaks.max()),
             "saturated_patterns": self.saturated_patterns,
-            "zero_share": patterns.zero_share,
+            "zero_fraction": patterns.zero_fraction,
             "masked_pixels": int(np.sum(~self.scan.good)),
             "silent_pixels": int(patterns.silent.sum()),
             "dead_pixels": int(patterns.dead.sum()),

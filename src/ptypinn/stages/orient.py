@@ -37,7 +37,7 @@ SURE, LIKELY = 1.3, 1.1
 class Candidate:
     """One relative orientation and how well the patterns are explained in it."""
 
-    turn: Orientation
+    orientation: Orientation
     """What was done to the positions as they were read."""
     residual: float
     """Amplitude residual, `sum (sqrt I - sqrt I_pred)^2 / sum I`."""
@@ -49,7 +49,7 @@ class Candidate:
     @property
     def is_as_read(self) -> bool:
         """True if nothing was turned."""
-        return self.turn.is_identity
+        return self.orientation.is_identity
 
 
 @dataclass(frozen=True)
@@ -71,40 +71,40 @@ class Ranking:
     @property
     def twin(self) -> Candidate:
         """The best turned by 180 degrees, which only the probe tells from it."""
-        return next(one for one in self.candidates if one.turn == self.best.turn.half_turn)
+        return next(one for one in self.candidates if one.orientation == self.best.orientation.half_turn)
 
     @property
-    def rival(self) -> Candidate:
+    def runner_up(self) -> Candidate:
         """The best of those that are not the twin, which the patterns themselves tell from it."""
         return next(one for one in self.candidates[1:] if one is not self.twin)
 
     @property
     def margin(self) -> float:
         """Residual of the second over that of the first."""
-        return self.over_best(self.candidates[1])
+        return self.ratio_to_best(self.candidates[1])
 
-    def over_best(self, other: Candidate) -> float:
+    def ratio_to_best(self, other: Candidate) -> float:
         """Residual of a candidate over that of the best, at least 1."""
         return other.residual / max(self.best.residual, 1e-12)
 
-    def share_for_best(self, other: Candidate) -> float:
+    def fraction_for_best(self, other: Candidate) -> float:
         """Share of the patterns that the best explains better than another."""
         return float(np.mean(self.best.per_pattern < other.per_pattern))
 
     def verdict(self, other: Candidate) -> str:
         """How sure it is that the best is right and another wrong: sure, likely or open."""
-        ratio = self.over_best(other)
+        ratio = self.ratio_to_best(other)
         return "sure" if ratio >= SURE else "likely" if ratio >= LIKELY else "open"
 
     def positions_turned(self, candidate: Candidate) -> Orientation:
         """How the file's positions are to be turned for a candidate, while its patterns stay as they were read."""
-        return candidate.turn.after(_read_with(self.scan, "positions"))
+        return candidate.orientation.after(_read_with(self.scan, "positions"))
 
     def patterns_turned(self, candidate: Candidate) -> Orientation:
         """How patterns, mask and probe are to be turned instead: the same residual, and the object in a mirror."""
-        return candidate.turn.inverse.after(_read_with(self.scan, "patterns"))
+        return candidate.orientation.inverse.after(_read_with(self.scan, "patterns"))
 
-    def ways(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+    def load_options(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
         """Options that read the scan in a candidate's orientation, either of the stage or of the camera.
 
         The positions of a scan with a true object index that object, and cannot be turned.
@@ -122,17 +122,17 @@ class Ranking:
             "probe": "estimated" if self.scan.probe is None else "of the scan",
             "stored_orientation_is_best": self.best.is_as_read,
             "margin": self.margin,
-            "verdict": self.verdict(self.rival),
-            "margin_over_rival": self.over_best(self.rival),
+            "verdict": self.verdict(self.runner_up),
+            "margin_over_rival": self.ratio_to_best(self.runner_up),
             "twin_verdict": self.verdict(self.twin),
-            "margin_over_twin": self.over_best(self.twin),
+            "margin_over_twin": self.ratio_to_best(self.twin),
             "ranking": [
                 {
                     "residual": one.residual,
-                    "over_best": self.over_best(one),
+                    "over_best": self.ratio_to_best(one),
                     "as_read": one.is_as_read,
                     "twin_of_best": one is self.twin,
-                    "options": self.ways(one),
+                    "options": self.load_options(one),
                 }
                 for one in self.candidates
             ],

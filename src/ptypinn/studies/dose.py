@@ -86,7 +86,7 @@ def dose_study(
 ) -> DoseStudy:
     """Simulate and solve scans of every dose in both arms, and sum up.
 
-    Jobs that are finished in the folder are not repeated, so that an interrupted study goes on.
+    Jobs that are finished in the folder are not repeated, so that an interrupted study resumes.
 
     Args:
         config: Doses, scenarios, solver.

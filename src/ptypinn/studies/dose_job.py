@@ -89,7 +89,7 @@ def run_dose_job(job: DoseJob, folder: Path) -> dict[str, Any]:
     recon = solve_scan(scan, scenario, job, folder)
     metrics = evaluate(recon, scan, config=EVALUATION).metrics
     recon.save(folder / RECONSTRUCTION)
-    illuminated = recon.well_lit(EVALUATION.lit_fraction)
+    illuminated = recon.well_illuminated(EVALUATION.illumination_threshold)
     assert truth.truth is not None
     return {
         **{name: metrics[name] for name in METRICS if name in metrics},

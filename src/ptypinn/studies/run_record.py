@@ -62,7 +62,7 @@ def find_runs(places: Sequence[str | Path], leave_out: Path | None = None) -> li
     return list(folders.values())
 
 
-def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
+def read_run(folder: Path, illumination_threshold: float = 0.1) -> RunRecord:
     """Read a finished run and compare it with the truth of its scan.
 
     Raises:
@@ -78,7 +78,7 @@ def read_run(folder: Path, lit_fraction: float = 0.1) -> RunRecord:
         illumination=np.where(finite, recon.illumination, np.float32(0)),
     )
     scan = _scan_of(folder, metadata)
-    config = EvaluateConfig(illumination_threshold=lit_fraction, compare_counts=False)
+    config = EvaluateConfig(illumination_threshold=illumination_threshold, compare_counts=False)
     return RunRecord(folder, metadata, clean, evaluate(clean, scan, config=config), int((~finite).sum()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set, Sized
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 

@@ -22,7 +22,7 @@ MAX_DEPTH = 6
 """Depth of the search in folders."""
 MAX_FOLDERS = 20_000
 """Maximum number of folders that one search reads."""
-SKIPPED_FOLDERS = {"windows", "checkpoints"}
+SKIPPED_FOLDERS = {"tiles", "windows", "checkpoints"}
 """Folders inside a run that contain no runs."""
 MIN_INTERVAL_S = 1.0
 """Minimum time between two searches, seconds."""

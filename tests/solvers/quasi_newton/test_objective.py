@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
@@ -30,7 +30,7 @@ def random_problem(seed, modes, shifted, term, held_out):
     mask = rng.random((SIZE, SIZE)) > 0.1
     positions = rng.integers(0, 5, (5, 2)).astype(float)
     scan = ScanData(counts, positions, mask=mask)
-    stack = PatternStack(scan, CPU, modes)
+    stack = PatternBatches(scan, CPU, modes)
     shifts = torch.from_numpy(rng.uniform(-0.5, 0.5, (5, 2))) if shifted else None
     corners = torch.from_numpy(positions).long()[None]
     objective = Objective(
@@ -106,19 +106,19 @@ def test_bad_pixels_carry_no_information(seed, held_out):
     objective, at = random_problem(seed, 1, False, "poisson", held_out)
     scan = objective.stack.scan
     altered = scan.replace(counts=np.where(scan.good, scan.counts, 60000).astype(np.uint16))
-    same = dataclasses.replace(objective, stack=PatternStack(altered, CPU))
+    same = dataclasses.replace(objective, stack=PatternBatches(altered, CPU))
     ours, theirs = objective(at), same(at)
     assert ours.loss == theirs.loss
     assert ours.held_out_loss == theirs.held_out_loss
     assert torch.equal(ours.gradient.object, theirs.gradient.object)
 
 
-def test_held_out_pixels_carry_no_information_and_are_judged():
+def test_held_out_pixels_carry_no_information_and_have_a_loss_of_their_own():
     objective, at = random_problem(3, 1, False, "poisson", True)
     scan = objective.stack.scan
     held = np.fft.fftshift(held_out_images(objective.held_out, 5), axes=(1, 2))
     counts = scan.counts + (held * 50).astype(np.uint16)
-    altered = dataclasses.replace(objective, stack=PatternStack(scan.replace(counts=counts), CPU))
+    altered = dataclasses.replace(objective, stack=PatternBatches(scan.replace(counts=counts), CPU))
     ours, theirs = objective(at), altered(at)
     assert torch.equal(ours.gradient.object, theirs.gradient.object)
     assert ours.loss == theirs.loss
@@ -142,7 +142,7 @@ def test_every_good_pixel_is_held_out_once_in_a_period(seed, period):
 def test_loss_and_gradient_do_not_depend_on_how_patterns_are_batched_or_kept():
     objective, at = random_problem(1, 2, True, "poisson", True)
     scan = objective.stack.scan
-    streamed = PatternStack(scan, CPU, budget_bytes=0)
+    streamed = PatternBatches(scan, CPU, budget_bytes=0)
     streamed.batch_size = 2
     ours, theirs = objective(at), dataclasses.replace(objective, stack=streamed)(at)
     assert ours.loss == pytest.approx(theirs.loss)

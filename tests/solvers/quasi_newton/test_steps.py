@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
@@ -88,7 +88,7 @@ def test_a_loss_is_as_good_as_the_best_within_the_tolerance(losses, tolerance):
     assert rule.holds(Trace(held_out_loss=[*losses, min(losses)]))
 
 
-def test_solver_says_when_it_has_converged():
+def test_solver_stops_when_it_has_converged():
     trace = Trace(loss=[10.0, 5.0, 4.0, 3.99999, 3.99999, 3.99999, 3.99999, 3.99999])
     assert StopRule(tolerance=1e-4).reason(trace) == "converged"
     assert StopRule(tolerance=0.0).reason(trace) is None
@@ -111,7 +111,7 @@ def test_deflection_sees_a_slow_phase_that_the_flux_cannot():
     obj = np.exp(4j * np.cos(np.pi * y) * np.cos(np.pi * x)).astype(np.complex64)
     probe = curved_probe()
     scan = make_scan(obj, probe, raster(obj.shape, 32, 4))
-    stack, corners = PatternStack(scan, CPU), torch.from_numpy(scan.positions_px).long()[None]
+    stack, corners = PatternBatches(scan, CPU), torch.from_numpy(scan.positions_px).long()[None]
     light = compute_illumination(torch.from_numpy(probe), corners, *obj.shape)
     illuminated = light > 0.3 * light.max()
     errors = []
@@ -126,7 +126,7 @@ def test_flux_start_has_the_transmitted_amplitude():
     obj = np.full((72, 76), 1.7, np.complex64)
     scan = make_scan(obj, curved_probe(), raster(obj.shape, 32, 5))
     result = flux_start(
-        PatternStack(scan, CPU),
+        PatternBatches(scan, CPU),
         torch.from_numpy(scan.probe),
         torch.from_numpy(scan.positions_px).long()[None],
         obj.shape,
@@ -166,7 +166,7 @@ def test_holding_the_power_changes_no_prediction(seed, photons):
 
 
 @given(st.integers(0, 99), st.integers(3, 30))
-def test_evenness_is_that_of_bands_together(seed, rows):
+def test_uniformity_is_that_of_bands_together(seed, rows):
     light = torch.from_numpy(np.random.default_rng(seed).uniform(0, 2, (31, 24)).astype(np.float32))
     whole = torch.stack(sum_uniformity(light, 1.5))
     bands = [
@@ -176,7 +176,7 @@ def test_evenness_is_that_of_bands_together(seed, rows):
     torch.testing.assert_close(torch.stack(bands).sum(0), whole)
 
 
-def test_even_light_lets_slow_phases_take_long_steps():
+def test_uniform_illumination_lets_slow_phases_take_long_steps():
     """Close positions: up to the cap that is asked for. Sparse ones: no more than every scan bears."""
     probe, result = torch.from_numpy(curved_probe()), []
     for step in (3, 24):

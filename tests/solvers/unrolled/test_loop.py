@@ -205,7 +205,7 @@ def test_final_rounds_take_all_pixels_in(make_scan):
     assert apart[1] < 0.85 * apart[0]
 
 
-def test_solution_that_is_not_finite_is_told_in_one_line(scan):
+def test_solution_that_is_not_finite_is_refused_in_one_line(scan):
     endless = scan.replace(probe=scan.probe * np.float32(1e18), probe_gauge="calibrated")
     with pytest.raises(InputError, match="finite loss"):
         solve_scan(endless, None, KNOWN, 2, CPU)

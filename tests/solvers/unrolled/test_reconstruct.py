@@ -142,7 +142,7 @@ def test_tiles_give_what_the_whole_canvas_gives(make_scan):
     config = ReconstructConfig(rounds=3, **KNOWN)
     whole = reconstruct(scan, None, config)
     tiled = reconstruct(scan, None, replace(config, tile_px=64, halo_px=64))
-    illuminated = whole.well_lit(0.3)
+    illuminated = whole.well_illuminated(0.3)
     apart = complex_error(tiled.object, whole.object, illuminated)
     assert apart < 0.3 * figures_of(whole, scan)["complex_error"]
 

@@ -29,23 +29,23 @@ KNOWN = UnrolledOptions(refine_probe=False)
 
 
 @given(st.floats(0, 1e12), st.floats(1, 100))
-def test_more_light_takes_no_fewer_rounds(light, more):
-    assert MIN_ROUNDS <= default_rounds(light) <= default_rounds(more * light) <= MAX_ROUNDS
+def test_a_higher_dose_takes_no_fewer_rounds(dose, more):
+    assert MIN_ROUNDS <= default_rounds(dose) <= default_rounds(more * dose) <= MAX_ROUNDS
 
 
 @pytest.mark.parametrize(
-    ("light", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20), (float("nan"), 6), (float("inf"), 20)]
+    ("dose", "rounds"), [(1.0, 6), (100.0, 6), (1e4, 12), (1e9, 20), (float("nan"), 6), (float("inf"), 20)]
 )
-def test_usual_rounds_are_those_that_were_measured(light, rounds):
-    assert default_rounds(light) == rounds
+def test_default_rounds_are_those_that_were_measured(dose, rounds):
+    assert default_rounds(dose) == rounds
 
 
-@pytest.mark.parametrize(("light", "rounds"), [(0.0, 3), (1e3, 3), (1e4, 2), (1e9, 2)])
-def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(light, rounds):
-    assert count_averaged_rounds(light) == rounds
+@pytest.mark.parametrize(("dose", "rounds"), [(0.0, 3), (1e3, 3), (1e4, 2), (1e9, 2)])
+def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(dose, rounds):
+    assert count_averaged_rounds(dose) == rounds
 
 
-def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
+def test_the_dose_is_that_of_the_solver_and_grows_with_the_probe(scan):
     problem = build_problem(scan, None, KNOWN, CPU)
     assert estimate_dose(scan) == pytest.approx(problem.solver.preconditioner.stats.mean, rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
@@ -56,7 +56,9 @@ def test_light_is_what_the_solver_finds_and_grows_with_the_probe(scan):
 def test_the_dose_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
     fine, pixels = estimate_dose(scan), scan.truth.size
     monkeypatch.setattr(downsample, "MAX_FINE_PIXELS", pixels // factor**2 + 1)
-    grid = coarse.coarser(torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape)
+    grid = downsample.downsample_probe(
+        torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape
+    )
     assert grid.factor == factor
     assert float(grid.probe.abs().square().sum()) == pytest.approx(np.sum(np.abs(scan.probe) ** 2), rel=1e-4)
     assert estimate_dose(scan) == pytest.approx(fine, rel=0.5)
@@ -67,7 +69,7 @@ def test_a_canvas_beyond_the_memory_is_refused_in_one_line(make_scan):
     scan = make_scan(size=24, object_size=(64, 64)).replace(truth=None)
     positions = scan.positions_px.copy()
     positions[-1] += 1.2e4
-    with pytest.raises(InputError, match="memory_gib"):
+    with pytest.raises(InputError, match="--memory-gib"):
         reconstruct(scan.replace(positions_px=positions), None, ReconstructConfig(refine_probe=False, device="cpu"))
 
 
@@ -118,7 +120,7 @@ def test_an_object_that_begins_anew_has_less_noise(make_scan):
     bare = solve_scan(guess, None, UnrolledOptions(), result.provenance["rounds"], CPU)
 
     def error(image):
-        aligned = align(image, scan.truth, result.well_lit(), ramp=True)
+        aligned = align(image, scan.truth, result.well_illuminated(), ramp=True)
         return complex_error(aligned.image, scan.truth, aligned.mask)
 
     errors = [error(one.object) for one in (result, bare, joint)]

@@ -35,7 +35,6 @@ from ptypinn.io.formats.npz_archive import (
     write_flat_npz_reconstruction,
 )
 from ptypinn.io.lazy_counts import MappedCounts
-from ptypinn.io.mask_file import as_mask
 from ptypinn.io.mask_file import MASK_READ, as_mask
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
@@ -43,7 +42,6 @@ from ptypinn.io.safe.hdf5_limits import limit_of
 from ptypinn.io.safe.npz import Archive
 
 PATTERN_NAMES = ("diffraction", "diff3d")
-MASK = "mask"
 OBJECT_NAMES = ("objectGuess", "object_guess")
 COORDINATES = (("ycoords", "xcoords"), ("ycoords_start", "xcoords_start"))
 FILE_ONLY = LoadConfig()
@@ -253,7 +251,6 @@ NPZ = Format(
         Entry("probe_gauge", "probe_gauge", "", "", "text: calibrated where the probe is in sqrt(photons)", True),
         Entry("objectGuess or object_guess", "object", "(H, W)", "", "true object only where --truth names it", True),
         Entry("bad_pixels", "mask", "(N, N)", "", "True = bad", True),
-        Entry(MASK, "mask", "(N, N)", "", "read where --mask-convention declares its meaning", True, "mask_convention"),
         Entry("mask", "mask", "(N, N)", "", "read where --mask-convention declares its meaning", True),
         Entry("photon_energy_eV or probe_energy_ev", "energy_eV", "", "eV", "", True),
         Entry("detector_distance_m", "detector_distance_m", "", "m", "", True),
@@ -266,7 +263,6 @@ NPZ = Format(
         MissingField("whether floating-point patterns are counts", "domain"),
         MissingField("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
         MissingField("positions that are no pixels", "positions_unit"),
-        MissingField("meaning of `mask`", "mask_convention"),
         TRUTH,
     ),
     notes="Files of SLAC have the patterns' axis last, which needs `--axis-order hwn`. ptypinn writes the names of the "

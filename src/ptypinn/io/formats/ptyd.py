@@ -191,11 +191,13 @@ PTYD = Format(
         Entry(
             "chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at meta/center, or N//2; K counts from 0"
         ),
+        Entry("chunks/K/indices", None, "(M,)", "", "numbers of the patterns; not needed", True),
         Entry("chunks/K/positions", "positions_px", "(M, 2)", "m", "(y, x) of the probe on the sample"),
         Entry("chunks/K/weights", "mask", "(M, N, N)", "", "good where positive in every pattern", True),
         Entry("meta/weight2d", "mask", "(N, N)", "", "good where positive; or in info", True),
         Entry("meta/energy", "energy_eV", "", "keV"),
         Entry("meta/distance", "detector_distance_m", "", "m"),
+        Entry("meta/shape", None, "(2,)", "pixel", "shape of the patterns; not needed", True),
         Entry("meta/psize", "detector_pixel_m", "() or (2,)", "m", "after rebinning"),
         Entry("meta/center", None, "(2,)", "pixel", "zero frequency (y, x), where not within a pixel of N/2", True),
         Entry("info/orientation", None, "", "", "has been applied to the patterns already", True),

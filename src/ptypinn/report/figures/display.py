@@ -54,7 +54,7 @@ class ObjectView:
 
 def find_visible_region(recon: Reconstruction) -> VisibleRegion:
     """Return the illuminated part of the object; the whole canvas where nothing was illuminated."""
-    visible = recon.well_lit(VISIBLE_FRACTION)
+    visible = recon.well_illuminated(VISIBLE_FRACTION)
     if not visible.any():
         visible = np.ones(recon.object.shape, bool)
     binning = choose_binning(visible.shape, MAX_PX)
@@ -65,7 +65,7 @@ def find_visible_region(recon: Reconstruction) -> VisibleRegion:
         slice(rows.start * binning, min(rows.stop * binning, height)),
         slice(columns.start * binning, min(columns.stop * binning, width)),
     )
-    return VisibleRegion(box, visible[box], recon.well_lit()[box])
+    return VisibleRegion(box, visible[box], recon.well_illuminated()[box])
 
 
 def view_object(recon: Reconstruction, region: VisibleRegion, max_px: int = MAX_PX) -> ObjectView:

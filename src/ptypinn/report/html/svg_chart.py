@@ -103,7 +103,7 @@ def line_chart(x: Axis, y: Axis, curves: Sequence[Curve], width: float = 345.0, 
     parts.append(text_element(x.label, (box.left + box.right) / 2, height - PADDING + 1, "middle"))
     if y.label:
         middle = (box.top + box.bottom) / 2
-        parts.append(text_element(y.label, PADDING + 4, middle, "middle", turn=True))
+        parts.append(text_element(y.label, PADDING + 4, middle, "middle", orientation=True))
     return svg_element(width, height, parts)
 
 

@@ -37,16 +37,16 @@ def options_to_set(ranking: Ranking) -> str:
     """Return the options that bring the scan into the best orientation, as on the command line."""
     if ranking.best.is_as_read:
         return "Nothing to set: the scan as it was read ranks first."
-    alternatives = [f"{_format_options(options)} ({what})" for what, options in ranking.ways(ranking.best).items()]
+    alternatives = [f"{_format_options(options)} ({what})" for what, options in ranking.load_options(ranking.best).items()]
     return f"To set: {' or '.join(alternatives)}{CHOICE if len(alternatives) > 1 else ''}. Nothing has been applied."
 
 
 def certainty_lines(ranking: Ranking) -> list[str]:
     """Return the certainty of the best against the runner-up, and against its twin."""
-    rival, twin = ranking.rival, ranking.twin
-    first = CERTAINTY[ranking.verdict(rival)].format(ratio=ranking.over_best(rival))
-    fraction = f"; {ranking.share_for_best(rival):.0%} of the patterns agree."
-    second = TWINS[ranking.verdict(twin)].format(ratio=ranking.over_best(twin))
+    rival, twin = ranking.runner_up, ranking.twin
+    first = CERTAINTY[ranking.verdict(rival)].format(ratio=ranking.ratio_to_best(rival))
+    fraction = f"; {ranking.fraction_for_best(rival):.0%} of the patterns agree."
+    second = TWINS[ranking.verdict(twin)].format(ratio=ranking.ratio_to_best(twin))
     return [first + fraction, f"Its twin, turned by 180 degrees, is {second}.{_advice(ranking)}"]
 
 
@@ -66,7 +66,7 @@ def _row(number: int, one: Candidate, ranking: Ranking) -> str:
     note = "  (as read)" if one.is_as_read else "  (twin of the first)" if one is ranking.twin else ""
     turns = ranking.positions_turned(one), ranking.patterns_turned(one)
     positions, patterns = (describe_orientation(turn) for turn in turns)
-    return f"  {number:<5}{one.residual:<10.4g}{ranking.over_best(one):<11.2f}{positions:<28}{patterns}{note}"
+    return f"  {number:<5}{one.residual:<10.4g}{ranking.ratio_to_best(one):<11.2f}{positions:<28}{patterns}{note}"
 
 
 def _format_options(options: Mapping[str, Any]) -> str:

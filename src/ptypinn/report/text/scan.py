@@ -79,7 +79,7 @@ def _dose_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("photons per pattern", f"{sums.mean():.4g} mean, {sums.min():.4g} to {sums.max():.4g}"),
         ("spread", f"{sums.std():.3g} standard deviation{spread}"),
         ("largest count", f"{info.patterns.peaks.max():g}{ties}"),
-        ("readings of zero", f"{info.patterns.zero_share:.1%}"),
+        ("readings of zero", f"{info.patterns.zero_fraction:.1%}"),
     ]
 
 
@@ -128,7 +128,7 @@ def _length(pixels: float | None, pixel_size_m: float | None) -> str:
 
 def recon_dict(recon: Reconstruction) -> dict[str, Any]:
     """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
-    mask = recon.well_lit()
+    mask = recon.well_illuminated()
     amplitude = np.abs(recon.object[mask]) if mask.any() else np.abs(recon.object)
     return {
         "kind": "reconstruction",

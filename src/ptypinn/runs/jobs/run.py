@@ -13,7 +13,7 @@ from typing import Any
 from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.job import Job, JobFunction, Task, clean_up, load_result
-from ptypinn.runs.jobs.workers import choose_backend
+from ptypinn.runs.jobs.workers import Outcomes, choose_backend
 from ptypinn.utils.progress import Progress, silent
 from ptypinn.utils.serialise import number
 
@@ -77,21 +77,27 @@ def run_jobs(
     tasks = [Task(function, job, folder, config.threads) for job in jobs if job.name not in results]
     skipped, failures = len(results), dict[str, str]()
     report("jobs", skipped, len(jobs))
+    with closing(_run_tasks(tasks, folder, config)) as outcomes:
+        for name, outcome in outcomes:
+            missing = _list_missing(outcome.result, required)
+            if outcome.failure or missing:
+                failures[name] = outcome.failure or f"its result has no finite {', '.join(missing)}"
+                warnings.warn(f"job {name} failed: {failures[name]}", stacklevel=2)
+            else:
+                results[name] = outcome.result
+            figures = {"failed": float(len(failures))} if failures else {}
+            report("jobs", len(results) + len(failures), len(jobs), **figures)
+    return JobResults({job.name: results[job.name] for job in jobs if job.name in results}, failures, skipped)
+
+
+def _run_tasks(tasks: Sequence[Task], folder: Path, config: JobsConfig) -> Outcomes:
+    """Run tasks, and yield the name and outcome of each when it ends; closing it ends all of them."""
     if tasks:
         run_tasks = choose_backend(config)
         folder.mkdir(parents=True, exist_ok=True)
         clean_up(folder, [task.job.name for task in tasks])
         with closing(run_tasks(tasks)) as outcomes:
-            for name, outcome in outcomes:
-                missing = _list_missing(outcome.result, required)
-                if outcome.failure or missing:
-                    failures[name] = outcome.failure or f"its result has no finite {', '.join(missing)}"
-                    warnings.warn(f"job {name} failed: {failures[name]}", stacklevel=2)
-                else:
-                    results[name] = outcome.result
-                figures = {"failed": float(len(failures))} if failures else {}
-                report("jobs", len(results) + len(failures), len(jobs), **figures)
-    return JobResults({job.name: results[job.name] for job in jobs if job.name in results}, failures, skipped)
+            yield from outcomes
 
 
 def _load_results(jobs: Sequence[Job], folder: Path, required: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -60,7 +60,7 @@ def reconstruct_patches(
         batch=config.batch_size,
         prediction_scale=config.prediction_scale,
         recorded_gauge=bundle.header.gauge,
-        run_entries=lambda fit: merged.ledger_entries(bundle, part, reconstruction.well_lit(), fit),
+        run_entries=lambda fit: merged.ledger_entries(bundle, part, reconstruction.well_illuminated(), fit),
         whole_scan=scan,
     )
 

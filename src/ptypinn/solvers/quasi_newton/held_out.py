@@ -15,7 +15,7 @@ class HeldOutPixels:
 
     >>> pixels, weights = HeldOutPixels(torch.ones(4, 4, dtype=torch.bool), period=4).select(slice(0, 2))
     >>> pixels.tolist()
-    [[0, 5, 10, 15], [3, 4, 9, 14]]
+    [[0, 7, 10, 13], [3, 6, 9, 12]]
     >>> weights.sum().item()
     8.0
     """

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import add_patches
 from ptypinn.physics.propagation import far_field
 from ptypinn.types import Corners, Object, Patterns, Probe
 
 
-def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
+def flux_start(stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
     """Return the smooth amplitude that transmits each pattern's photons, with phase zero.
 
     Args:
@@ -25,7 +25,7 @@ def flux_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tupl
     return scatter_mean(compute_deflections(stack, probe)[:, :1].float(), probe, corners, extent)[0].to(torch.complex64)
 
 
-def dpc_start(stack: PatternStack, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
+def dpc_start(stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
     """Return `flux_start` with the slow phase that the deflection of each pattern implies.
 
     The centre of mass of a pattern is the phase gradient averaged over the probe's power (Ehrenfest's theorem; Waddell
@@ -40,9 +40,10 @@ def integrate_slopes(
 ) -> Float[Tensor, "height width"]:
     """Integrate slopes to a surface by least squares, radians per pixel; mirrored, so that edges do not wrap.
 
-    >>> surface = integrate_slopes(torch.full((8, 8), 0.1), torch.zeros(8, 8))
-    >>> round(float(surface[5, 4] - surface[4, 4]), 3)
-    0.1
+    >>> y = torch.pi * (torch.arange(32) + 0.5)[:, None] / 32
+    >>> slope = -torch.pi / 32 * torch.sin(y).expand(32, 32)
+    >>> bool(torch.allclose(integrate_slopes(slope, torch.zeros(32, 32)), torch.cos(y).expand(32, 32), atol=1e-3))
+    True
     """
     height, width = slope_y.shape
     spectrum_y = torch.fft.rfft2(_mirror(slope_y, sign_y=-1, sign_x=1))
@@ -56,7 +57,7 @@ def integrate_slopes(
 
 
 def compute_deflections(
-    stack: PatternStack, probe: Probe, raw: Float[Tensor, "positions 3"] | None = None
+    stack: PatternBatches, probe: Probe, raw: Float[Tensor, "positions 3"] | None = None
 ) -> Float[Tensor, "positions 3"]:
     """Compute transmitted amplitude and mean deflection (y, x; radians per pixel, less the probe's own) per pattern.
 
@@ -72,7 +73,7 @@ def compute_deflections(
     return torch.cat([torch.sqrt(flux / vacuum[0]), rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]], 1)
 
 
-def sum_moments(stack: PatternStack) -> Float[Tensor, "positions 3"]:
+def sum_moments(stack: PatternBatches) -> Float[Tensor, "positions 3"]:
     """Sum the counts of every pattern, and the counts times wave number (y, x; radians per pixel)."""
     return torch.cat([_pattern_moments(counts) for _, counts in stack])
 

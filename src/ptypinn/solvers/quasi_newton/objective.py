@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternStack, Share
+from ptypinn.data.pattern_batches import PatternBatches, BatchSequence
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
 from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, detect
 from ptypinn.physics.patches import add_patches, extract_patches
@@ -45,7 +45,7 @@ class ObjectiveValue:
 class Objective:
     """The data term of a scan as a function of the unknowns."""
 
-    stack: PatternStack
+    stack: PatternBatches
     corners: Corners
     likelihood: Likelihood
     probe: Probe
@@ -75,14 +75,14 @@ class Objective:
     def _pass(self, at: Unknowns, add: Callable[[_Totals, _Batch, slice, Patterns], None]) -> _Totals:
         spectrum, device = self._spectrum(at), self.stack.device
 
-        def work(share: Share) -> _Totals:
+        def work(share: BatchSequence) -> _Totals:
             totals = _Totals(at)
             for part, counts in share:
                 add(totals, self._forward(at, spectrum, part), part, counts)
             return totals
 
-        shares = self.stack.shares(torch.get_num_threads() if device.type == "cpu" else 1)
-        first, *others = map_threads(work, shares)
+        parts = self.stack.split(torch.get_num_threads() if device.type == "cpu" else 1)
+        first, *others = map_threads(work, parts)
         for totals in others:
             first.add(totals)
         return first

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ptypinn.data.canvas import canvas_frame, canvas_positions
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
@@ -92,7 +92,7 @@ class QuasiNewtonProblem:
         probe = scan_probe if initial is None else torch.from_numpy(initial.probe).to(device)
         modes = options.probe_modes if options.refine_probe else None
         self.probe = probe if modes is None else extend_modes(probe, modes)
-        self.stack = PatternStack(scan, device, len(self.probe))
+        self.stack = PatternBatches(scan, device, len(self.probe))
         self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
         self.period = DEFAULT_PERIOD if initial is None else held_out_period
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.physics.illumination import compute_illumination
@@ -91,7 +91,7 @@ class GlobalStart:
 
 def measure_moments(scan: ScanData, device: torch.device) -> Moments:
     """Return `sum_moments` of all patterns of a scan; the counts are read once and not kept."""
-    return sum_moments(PatternStack(scan, device, budget_bytes=0))
+    return sum_moments(PatternBatches(scan, device, budget_bytes=0))
 
 
 def digest_scan(scan: ScanData, moments: Moments) -> str:
@@ -127,7 +127,7 @@ def compute_global_start(
     probe = torch.from_numpy(scan.require_probe()).to(device)
     positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners = split_positions(positions)[0].to(device)
-    deflections = compute_deflections(PatternStack(scan, device, budget_bytes=0), probe, moments)
+    deflections = compute_deflections(PatternBatches(scan, device, budget_bytes=0), probe, moments)
     start = _coarse_start(deflections, probe, corners, layout.extent)
     start = _better_start(scan, start, probe, layout, options, origin)
     illumination = compute_illumination(probe, corners, *layout.extent).cpu().numpy()

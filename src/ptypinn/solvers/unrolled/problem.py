@@ -10,7 +10,7 @@ from jaxtyping import Complex64, Int64
 from torch import nn
 
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.data.pattern_batches import PatternStack
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
@@ -155,7 +155,7 @@ def build_objective(
     """
     positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners, shifts = (part.to(probe.device) for part in split_positions(positions))
-    stack = PatternStack(scan, probe.device, len(probe))
+    stack = PatternBatches(scan, probe.device, len(probe))
     index = None if pattern_index is None else torch.from_numpy(pattern_index).to(probe.device)
     held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, index) if options.hold_out else None
     fractions = shifts if bool(shifts.abs().max() > MIN_SHIFT_PX) else None
