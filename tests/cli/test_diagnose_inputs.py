@@ -109,7 +109,7 @@ def test_run_metadata_that_are_none_are_no_obstacle(content, run):
 
 @pytest.mark.parametrize("model", [{"file": 5}, {"file": "\0"}, {"hyperparameters": [1]}, {"model": []}, []])
 def test_a_damaged_record_of_the_model_finds_no_model(model, run):
-    assert case(run(model=model)).bundle is None
+    assert case(run(model=model)).model is None
 
 
 def test_entries_of_the_ledger_that_cannot_be_read_are_counted(run):

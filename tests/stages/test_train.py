@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 import ptypinn.stages.train as training
+from ptypinn.config.checks import option_name
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError
@@ -73,7 +74,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(scan, trained, tmp
 
     with pytest.raises(KeyError):
         train(scan, TrainConfig(**TINY), output_dir=tmp_path, progress=interrupt)
-    assert not (tmp_path / training.BUNDLE).exists()
+    assert not (tmp_path / training.MODEL_FILE).exists()
     steps = []
     resumed = train(
         scan,
@@ -219,7 +220,7 @@ def test_scan_without_truth_refuses_the_real_space_term(scan, tmp_path):
     [("gridsize", 0), ("epochs", 0), ("learning_rate", 0.0), ("width", 24), ("val_fraction", 1.0), ("n_groups", 0)],
 )
 def test_contradictions_name_their_flag(flag, value):
-    with pytest.raises(InputError, match=f"--{flag}"):
+    with pytest.raises(InputError, match=option_name(flag)):
         TrainConfig(**{flag: value})
 
 

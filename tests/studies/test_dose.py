@@ -110,12 +110,12 @@ def test_scans_of_another_profile_are_not_taken_for_the_same(study, folder, monk
 def test_a_failed_job_is_named_after_the_others_were_summed_up(tmp_path, monkeypatch):
     def fail_for_one(job, place):
         if (job.photons, job.arm) == (1e6, "held"):
-            raise InputError("solver", "", "no light", "some")
+            raise InputError("solver", "", "no photons", "some")
         return run_dose_job(job, place)
 
     monkeypatch.setattr("ptypinn.studies.dose.run_dose_job", fail_for_one)
     config = dataclasses.replace(SMALL, seeds=1, iterations=2)
-    with pytest.warns(UserWarning, match=r"1e\+06"), pytest.raises(InputError, match=r"1 of 4 that failed.*no light"):
+    with pytest.warns(UserWarning, match=r"1e\+06"), pytest.raises(InputError, match=r"1 of 4 that failed.*no photons"):
         dose_study(config, HERE, output_dir=tmp_path)
     content = json.loads((tmp_path / RESULT).read_text())
     assert len(content["jobs"]) == 3
@@ -170,11 +170,11 @@ def test_a_job_whose_mark_has_no_ratio_is_done_again(wrong, tmp_path, monkeypatc
     monkeypatch.setattr("ptypinn.studies.dose.run_dose_job", work)
     config = dataclasses.replace(SMALL, seeds=1)
     first = dose_study(config, HERE, output_dir=tmp_path)
-    mark = tmp_path / "jobs" / calls[0] / "job.json"
-    content = json.loads(mark.read_text())
+    record = tmp_path / "jobs" / calls[0] / "job.json"
+    content = json.loads(record.read_text())
     del content["result"]["output_vs_truth_ratio"]
     content["result"].update(wrong)
-    mark.write_text(json.dumps(content))
+    record.write_text(json.dumps(content))
     again = dose_study(config, HERE, output_dir=tmp_path)
     assert calls[4:] == calls[:1]
     assert again.skipped == 3
@@ -207,5 +207,5 @@ def test_a_job_without_a_ratio_fails_by_name(tmp_path, monkeypatch):
     ],
 )
 def test_contradictions_are_refused_by_flag(options):
-    with pytest.raises(InputError, match=f"--{next(iter(options))}"):
+    with pytest.raises(InputError, match="--" + next(iter(options)).replace("_", "-")):
         DoseConfig(**options)

@@ -28,21 +28,21 @@ def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
 def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: float | None = None) -> ScanData:
     """Scale a relative probe to sqrt(photons); a calibrated probe is unchanged unless `photons` is given.
 
-    Rules for the photons per pattern through vacuum, which a file with a relative probe does not know:
-    `mean` takes the mean pattern sum (the object's mean transmitted intensity becomes 1), `p99` their 99th
-    percentile of the pattern sums (the brightest places become vacuum). Either is what the good pixels see; what the
-    bad ones miss is added by the share of the probe's own far field that falls on them.
+    Rules for the photons per pattern through vacuum, which a file with a relative probe does not state: `mean` takes
+    the mean of the pattern sums (the object's mean transmitted intensity becomes 1), `p99` their 99th percentile (the
+    most transparent places become vacuum). Both are sums over good pixels; they are divided by the fraction of the
+    probe's own far field that falls on good pixels.
 
     Args:
         scan: A scan with a probe.
-        rule: Which of the two rules to use.
+        rule: Rule to use.
         photons: Known photons per pattern through vacuum, instead of a rule.
 
     Returns:
         The scan with a calibrated probe and the rule and factor in `provenance["probe_calibration"]`.
 
     Raises:
-        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the probe's light; and
+        InputError: Where the scan has no probe, its patterns hold no photons, or the mask hides the direct beam; and
             where the photons are beyond anything that can be computed.
     """
     probe = scan.require_probe()

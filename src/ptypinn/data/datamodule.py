@@ -104,7 +104,7 @@ class ScanDataModule(lightning.LightningDataModule):
         cluster_size: Groups in a window.
         n_groups: Training groups; None for one per training pattern.
         batch_size: Windows per batch.
-        val_fraction: Share of `patterns` set aside, in whole windows.
+        val_fraction: Fraction of `patterns` set aside, in whole windows.
         seed: Seed of the split, the groups and the order.
 
     Raises:
@@ -147,10 +147,10 @@ class ScanDataModule(lightning.LightningDataModule):
         return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
     def mean_pattern_energy(self) -> float:
-        """Mean photons per training pattern on good pixels, E, float64."""
+        """Return the mean photons per training pattern on good pixels, E, float64."""
         energy = float(pattern_sums(self._scan)[self.train_patterns].mean())
         if not energy > 0:
-            raise InputError(self._scan.source, "counts", "no photon in the training patterns", "patterns with light")
+            raise InputError(self._scan.source, "counts", "no photon in the training patterns", "patterns with photons")
         return energy
 
     def train_dataloader(self) -> DataLoader[WindowBatch]:

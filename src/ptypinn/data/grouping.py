@@ -89,11 +89,15 @@ def split_parts(
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).
         axis: `y` or `x` to cut across, `none` to keep everything in the first part.
-        fraction: Share of patterns in the first part, those of the smallest coordinate.
+        fraction: Fraction of patterns in the first part, those of the smallest coordinate.
         gap_px: Patterns closer than this to the cut are left out of the first part, pixels.
 
     Returns:
         Sorted indices of the first part (training) and of the second (held out).
+
+    >>> positions = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    >>> [part.tolist() for part in split_parts(positions, "y", 0.5)]
+    [[0, 1], [2, 3]]
     """
     if axis == "none":
         return np.arange(len(positions)), np.arange(0)

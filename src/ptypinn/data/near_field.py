@@ -3,7 +3,7 @@
 In a projection the detector shows a magnified shadow of the sample, which moves across it with the scan. A far-field
 pattern from a curved probe does so too, inside its bright field: its cone of C detector pixels is a shadow of the
 probe's footprint of w object pixels, so it moves by C / w detector pixels per object pixel of motion. Sampling in the
-far field has room for a footprint of N object pixels and no more. A shadow whose motion tells of a much larger one is
+far field has room for a footprint of N object pixels and no more. A shadow whose motion implies a much larger one is
 therefore a projection, whatever the file calls it.
 """
 
@@ -57,8 +57,8 @@ class ShadowMotion:
     def chance(self) -> float:
         """Return the probability that displacements unrelated to the motion of the probe give this `r_squared` or more.
 
-        Two components of n random displacements, each fitted by two numbers, leave a share of their sum of squares that
-        is beta distributed with parameters n - 2 and 2.
+        Two components of n random displacements, each fitted by two numbers, leave a fraction of their sum of squares
+        that is beta distributed with parameters n - 2 and 2.
         """
         rest, free = 1 - self.r_squared, self.steps - 2
         return 1.0 if free < 1 else (free + 1) * rest**free - free * rest ** (free + 1)

@@ -15,7 +15,13 @@ from ptypinn.errors import InputError
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight orientations of a square: transposed first, then flipped along axes."""
+    """One of the eight orientations of a square: transposed first, then flipped along axes.
+
+    >>> Orientation(flip="y").images(np.arange(4)[:, None]).ravel().tolist()
+    [0, 3, 2, 1]
+    >>> Orientation(transpose=True).positions(np.array([[1.0, 2.0]])).tolist()
+    [[2.0, 1.0]]
+    """
 
     transpose: bool = False
     """Exchange rows and columns."""
@@ -81,8 +87,8 @@ class DerivedCounts:
 
     Args:
         counts: The patterns as they are stored.
-        orientation: How they are turned.
-        gain: What they are divided by; None leaves their number type alone.
+        orientation: Orientation of the result.
+        gain: Divisor; None leaves their number type unchanged.
     """
 
     def __init__(self, counts: Counts, orientation: Orientation, gain: float | None = None) -> None:

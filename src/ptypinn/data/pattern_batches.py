@@ -14,7 +14,7 @@ from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Patterns
 
 BatchSequence = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
-"""Batches as (slice of the patterns, counts in FFT order)."""
+"""Batches as pairs (slice of the patterns, counts in FFT order)."""
 CPU_BATCH_PIXELS = 2**17
 """Pixels per batch on the CPU: 32 patterns at N=64, so that a batch of waves stays in the cache of a core."""
 CUDA_BATCH_PIXELS = 2**25
@@ -27,10 +27,10 @@ class PatternBatches:
         """Prepare the batches.
 
         Args:
-            scan: Where the counts come from.
-            device: Where the batches go.
+            scan: Scan with the counts.
+            device: Device of the batches.
             modes: Probe modes that a batch of waves will hold, which makes batches smaller.
-            budget_bytes: Keep the float32 stack when it is at most this large.
+            budget_bytes: Maximum size of a float32 stack that stays in memory.
         """
         self.scan, self.device = scan, device
         pixels = CUDA_BATCH_PIXELS if device.type == "cuda" else CPU_BATCH_PIXELS

@@ -72,7 +72,7 @@ class Reconstruction:
     object: Complex64[np.ndarray, "height width"]
     """Transmission, dimensionless."""
     illumination: Float32[np.ndarray, "height width"]
-    """Sum of `abs(probe)**2` over positions and modes, photons per object pixel: where the data speak."""
+    """Sum of `abs(probe)**2` over positions and modes, photons per object pixel."""
     probe: Complex64[np.ndarray, "mode y x"]
     """Probe modes used or refined, sqrt(photons)."""
     positions_px: Float64[np.ndarray, "patterns 2"]
@@ -88,7 +88,7 @@ class Reconstruction:
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
-    """Prediction scaling: source, factor, and how it came about."""
+    """Prediction scaling: source, factor, and derivation."""
     scale: list[dict[str, Any]] = field(default_factory=list)
     """Scale ledger: one entry per stage, with expected and measured factor."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Reconstruction:
         return ptypinn.load_reconstruction(path)
 
     def scan_part(self, scan: ScanData) -> ScanData:
-        """The patterns of a scan that this reconstruction was made from.
+        """Return the patterns of a scan that this reconstruction was computed from.
 
         Args:
             scan: The whole scan, or the part itself.
@@ -164,11 +164,11 @@ class Reconstruction:
         return "" if source == "none" else f"amplitude scaled by {factor:.4g} ({str(source).replace('_', ' ')})"
 
     def well_illuminated(self, fraction: float = WELL_ILLUMINATED_FRACTION) -> np.ndarray:
-        """Canvas pixels whose illumination exceeds `fraction` of its 95th percentile: where metrics are taken."""
+        """Return the pixels, used by metrics, whose illumination exceeds `fraction` of its 95th percentile."""
         return illumination_mask(self.illumination, fraction)
 
     def plot(self, title: str = "") -> Figure:
-        """Draw amplitude and phase of the lit part, with colour bars and scale bars in metres or in pixels.
+        """Draw amplitude and phase of the illuminated part, with colour bars and scale bars in metres or in pixels.
 
         Args:
             title: Text above both.
@@ -188,11 +188,11 @@ class Reconstruction:
         return ptypinn.html_card(self)
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
-        """The object, so that numpy takes a reconstruction for it."""
+        """Return the object, so that numpy functions accept a reconstruction."""
         return np.array(self.object, dtype, copy=copy)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Object, illumination, uncertainty, probe and positions with their axes and units, without copying.
+        """Return object, illumination, uncertainty, probe and positions with their axes and units, without copying.
 
         Raises:
             InputError: Where the package xarray is not installed.
@@ -202,7 +202,7 @@ class Reconstruction:
         return recon_dataset(self)
 
     def to_torch(self) -> ReconstructionTensors:
-        """The arrays as tensors on the CPU, in the same number types, sharing memory where that is possible."""
+        """Return the arrays as tensors on the CPU, in the same number types, sharing memory where that is possible."""
         from ptypinn.data.tensors import recon_tensors
 
         return recon_tensors(self)
@@ -213,7 +213,7 @@ class SolverResult:
     """Result of a solver, on the host."""
 
     object: Complex64[np.ndarray, "height width"]
-    """Transmission; 1 or the start where no light falls."""
+    """Transmission; 1 or the initial object outside the illumination."""
     illumination: Float32[np.ndarray, "height width"]
     """Photons on every object pixel over the scan."""
     probe: Complex64[np.ndarray, "mode y x"]
@@ -228,12 +228,12 @@ class SolverResult:
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
     ) -> Reconstruction:
-        """A reconstruction of a scan.
+        """Return the reconstruction of a scan.
 
         Args:
             scan: The scan.
-            provenance: How it came about; the scan's record is added.
-            patterns: Which patterns of the scan it was made from; None for all.
+            provenance: Record of its origin; that of the scan is added.
+            patterns: Indices of its patterns in the scan; None for all.
         """
         return Reconstruction(
             object=self.object,

@@ -41,6 +41,10 @@ class Counts(Protocol):
 class ScanData:
     """One ptychography scan in the conventions of the package.
 
+    >>> scan = ScanData(counts=np.ones((3, 8, 8), np.uint16), positions_px=np.zeros((3, 2)))
+    >>> scan.n_patterns, scan.size, scan.replace(energy_eV=6200.0).wavelength_m is None
+    (3, 8, False)
+
     Raises:
         InputError: When built from arrays that contradict each other or the conventions.
     """
@@ -54,7 +58,7 @@ class ScanData:
     mask: Bool[np.ndarray, "y x"] | None = None
     """True = good pixel, zero frequency at N//2; None means that all are good."""
     pixel_size_m: float | None = None
-    """Object pixel, metres; None where the file does not say."""
+    """Object pixel, metres; None where unknown."""
     energy_eV: float | None = None
     """Energy of the photons, kinetic energy of the electrons, electron volts."""
     detector_distance_m: float | None = None
@@ -84,7 +88,7 @@ class ScanData:
         return str(self.provenance.get("file", "scan"))
 
     def option(self, name: str, default: Any) -> Any:
-        """An option that the scan was read with, or `default` where it was left alone."""
+        """Return an option that the scan was read with, or `default` where it was not set."""
         return self.provenance.get("options", {}).get(name, default)
 
     @property
@@ -116,7 +120,7 @@ class ScanData:
         return {**self.provenance, **optics}
 
     def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:
-        """The probe, or an error that says how to supply one."""
+        """Return the probe; raise `InputError`, naming the option that supplies one, if there is none."""
         if self.probe is None:
             raise InputError(self.source, "probe", "none", "a probe in the file or one given with --probe")
         return self.probe
@@ -128,13 +132,13 @@ class ScanData:
             yield part, self.counts[part]
 
     def subset(self, index: np.ndarray) -> ScanData:
-        """The scan restricted to the patterns in `index` (sorted integers); read into memory."""
+        """Return the scan restricted to the patterns in `index` (sorted integers), read into memory."""
         index = np.asarray(index)
-        noted = {**self.provenance, "subset": f"{len(index)} of {self.n_patterns} patterns"}
-        return self.replace(counts=self.counts[index], positions_px=self.positions_px[index], provenance=noted)
+        provenance = {**self.provenance, "subset": f"{len(index)} of {self.n_patterns} patterns"}
+        return self.replace(counts=self.counts[index], positions_px=self.positions_px[index], provenance=provenance)
 
     def replace(self, **changes: Any) -> ScanData:
-        """A copy with some fields changed, validated again."""
+        """Return a copy with some fields changed, validated again."""
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
@@ -148,7 +152,7 @@ class ScanData:
         return ptypinn.html_card(self)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Counts, positions, mask, probe and truth with their axes and units; counts on disk stay there until used.
+        """Return counts, positions, mask, probe and truth with axes and units; counts on disk stay there until used.
 
         Raises:
             InputError: Where the package xarray is not installed.
@@ -158,7 +162,7 @@ class ScanData:
         return scan_dataset(self)
 
     def to_torch(self) -> ScanTensors:
-        """The arrays as tensors on the CPU, in the same number types, sharing memory where that is possible.
+        """Return the arrays as tensors on the CPU, in the same number types, sharing memory where that is possible.
 
         Counts on disk are read as a whole; `subset` chooses some first.
         """

@@ -89,6 +89,10 @@ def mean_spacing(positions_px: Float64[np.ndarray, "patterns 2"]) -> float:
 
     Pick's theorem gives the area `A = s^2 (n - P / 2s - 1)` of a raster's outline with perimeter P, so a raster's own
     step comes out exactly, and that of a line scan too.
+
+    >>> y, x = np.mgrid[:4, :5]
+    >>> round(mean_spacing(np.stack([y.ravel(), x.ravel()], 1) * 2.5), 9)
+    2.5
     """
     from scipy.spatial import ConvexHull, QhullError
 

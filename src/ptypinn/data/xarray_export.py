@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xarray.backends import BackendArray
-from xarray.core import indexing
-
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
@@ -72,20 +70,17 @@ def scan_dataset(scan: ScanData) -> xarray.Dataset:
     return xarray.Dataset(variables, coordinates, {**attributes, **_texts({"provenance": scan.provenance})})
 
 
-def _xarray(asked: str) -> Any:
+def _xarray(method: str) -> Any:
     try:
         import xarray
     except ImportError as error:
-        raise InputError(asked, "", "no package xarray", "it; pip install 'ptypinn[xarray]'") from error
+        raise InputError(method, "", "no package xarray", "it; pip install 'ptypinn[xarray]'") from error
     return xarray
 
 
 def _lazy(counts: Counts) -> Any:
     """Wrap counts for xarray: arrays as they are, others to be read on demand."""
-    if isinstance(counts, np.ndarray):
-        return counts
-
-    return lazily(counts)
+    return counts if isinstance(counts, np.ndarray) else lazily(counts)
 
 
 def _variable(axes: tuple[str, ...], values: Any, unit: str, name: str) -> Variable:
@@ -137,21 +132,23 @@ def _texts(values: dict[str, Any]) -> dict[str, str]:
     return {name: json.dumps(value, default=str) for name, value in values.items() if value}
 
 
-class _Unread(BackendArray):  # type: ignore[misc, unused-ignore] # xarray may be missing where types are checked
-    def __init__(self, counts: Counts) -> None:
-        self._counts, self.shape, self.dtype = counts, counts.shape, np.dtype(counts.dtype)
-
-    def __getitem__(self, key: Any) -> Any:
-        support = indexing.IndexingSupport.OUTER_1VECTOR
-        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
-
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        patterns, *pixels = key
-        if isinstance(patterns, int | np.integer):
-            return np.asarray(self._counts[np.array([patterns])][(0, *pixels)])
-        return np.asarray(self._counts[patterns][(slice(None), *pixels)])
-
-
 def lazily(counts: Counts) -> Any:
-    """Counts whose patterns are read when their values are requested."""
-    return indexing.LazilyIndexedArray(_Unread(counts))
+    """Return counts whose patterns are read when their values are requested."""
+    from xarray.backends import BackendArray
+    from xarray.core import indexing
+
+    class DiskCounts(BackendArray):  # type: ignore[misc, unused-ignore] # xarray may be missing where types are checked
+        shape, dtype = counts.shape, np.dtype(counts.dtype)
+
+        def __getitem__(self, key: Any) -> Any:
+            support = indexing.IndexingSupport.OUTER_1VECTOR
+            return indexing.explicit_indexing_adapter(key, self.shape, support, partial(_read_counts, counts))
+
+    return indexing.LazilyIndexedArray(DiskCounts())
+
+
+def _read_counts(counts: Counts, key: tuple[Any, ...]) -> np.ndarray:
+    patterns, *pixels = key
+    if isinstance(patterns, int | np.integer):
+        return np.asarray(counts[np.array([patterns])][(0, *pixels)])
+    return np.asarray(counts[patterns][(slice(None), *pixels)])

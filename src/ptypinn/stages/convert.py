@@ -43,7 +43,7 @@ DERIVED: tuple[Field, ...] = ("illumination",)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a file."""
+    """Result of a conversion."""
 
     path: Path
     """The new file."""
@@ -54,7 +54,7 @@ class Conversion:
     format: str
     """Name of the format that was written."""
     lost: list[str]
-    """What is left out, a few words each."""
+    """Contents that are left out, a few words each."""
 
 
 def convert(
@@ -68,13 +68,13 @@ def convert(
     """Read a scan or a reconstruction of any format and write it in another.
 
     Counts in HDF5 are copied a few patterns at a time. A probe of arbitrary scale stays so, unless `photons` or a rule
-    other than the usual one is asked for.
+    other than the default is set.
 
     Args:
         source: File to read.
         target: File to write, atomically.
-        to: Name of its format; the one that its suffix usually has where empty.
-        config: What the source does not say.
+        to: Name of its format; the most common one of its suffix where empty.
+        config: Facts that the source does not state.
         overwrite: Replace an existing file.
 
     Raises:

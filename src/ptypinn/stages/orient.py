@@ -1,9 +1,9 @@
-"""Which way round patterns and positions belong: solve a few patterns in every orientation and compare residuals.
+"""Relative orientation of patterns and positions: solve a few patterns in every orientation and compare residuals.
 
-Patterns, positions and probe turned together are the same scan in a mirror, so that counts tell the orientation of the
-patterns relative to the positions at most: one of eight. Of these, two and two are twins: conjugate waves give the
-pattern of a wave turned by 180 degrees, `|F[conj(P O)](q)|^2 = |F[P O](-q)|^2` at the same positions. Only what is
-known of the probe tells twins apart, such as the sign of its defocus.
+A scan whose patterns, positions and probe are all turned alike is its own mirror image, so counts determine at most the
+orientation of the patterns relative to the positions: one of eight. These form four pairs of twins: conjugate waves
+give the pattern of a wave turned by 180 degrees, `|F[conj(P O)](q)|^2 = |F[P O](-q)|^2` at the same positions. Only a
+property of the probe, such as the sign of its defocus, distinguishes twins.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from ptypinn.utils.progress import Progress, silent
 
 DEFAULTS = InfoConfig()
 SURE, LIKELY = 1.3, 1.1
-"""Residual of the next best over that of the best from which the best is taken as sure, and as likely."""
+"""Ratio of another orientation's residual to the best's from which the best is sure, and likely."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One relative orientation and how well the patterns are explained in it."""
+    """One relative orientation and the fit to the patterns in it."""
 
     orientation: Orientation
-    """What was done to the positions as they were read."""
+    """Orientation applied to the positions as they were read."""
     residual: float
     """Amplitude residual, `sum (sqrt I - sqrt I_pred)^2 / sum I`."""
     per_pattern: Float64[np.ndarray, " patterns"]
-    """The same of every pattern."""
+    """Amplitude residual of every pattern."""
     object: Complex64[np.ndarray, "height width"]
-    """What the patterns were solved to, where light fell."""
+    """Object of the solve, inside the illuminated box."""
 
     @property
     def is_as_read(self) -> bool:
-        """True if nothing was turned."""
+        """True if it is the orientation of the scan as it was read."""
         return self.orientation.is_identity
 
 
@@ -59,53 +59,53 @@ class Ranking:
     scan: ScanData
     """The scan as it was read."""
     config: InfoConfig
-    """How it was tried."""
+    """Number of patterns and iterations."""
     candidates: tuple[Candidate, ...]
-    """By residual."""
+    """Candidates by residual, the smallest first."""
 
     @property
     def best(self) -> Candidate:
-        """The one with the least residual."""
+        """Candidate of the smallest residual."""
         return self.candidates[0]
 
     @property
     def twin(self) -> Candidate:
-        """The best turned by 180 degrees, which only the probe tells from it."""
+        """The best turned by 180 degrees, which only the probe distinguishes from it."""
         return next(one for one in self.candidates if one.orientation == self.best.orientation.half_turn)
 
     @property
     def runner_up(self) -> Candidate:
-        """The best of those that are not the twin, which the patterns themselves tell from it."""
+        """The next best apart from the twin; patterns alone distinguish it from the best."""
         return next(one for one in self.candidates[1:] if one is not self.twin)
 
     @property
     def margin(self) -> float:
-        """Residual of the second over that of the first."""
+        """Ratio of the second residual to the first."""
         return self.ratio_to_best(self.candidates[1])
 
     def ratio_to_best(self, other: Candidate) -> float:
-        """Residual of a candidate over that of the best, at least 1."""
+        """Return the ratio of a candidate's residual to the best's, at least 1."""
         return other.residual / max(self.best.residual, 1e-12)
 
     def fraction_for_best(self, other: Candidate) -> float:
-        """Share of the patterns that the best explains better than another."""
+        """Return the fraction of the patterns that the best fits better than another does."""
         return float(np.mean(self.best.per_pattern < other.per_pattern))
 
     def verdict(self, other: Candidate) -> str:
-        """How sure it is that the best is right and another wrong: sure, likely or open."""
+        """Return the certainty that the best is right and another wrong: sure, likely or open."""
         ratio = self.ratio_to_best(other)
         return "sure" if ratio >= SURE else "likely" if ratio >= LIKELY else "open"
 
     def positions_turned(self, candidate: Candidate) -> Orientation:
-        """How the file's positions are to be turned for a candidate, while its patterns stay as they were read."""
+        """Return the orientation of the file's positions for a candidate, with the patterns as they were read."""
         return candidate.orientation.after(_read_with(self.scan, "positions"))
 
     def patterns_turned(self, candidate: Candidate) -> Orientation:
-        """How patterns, mask and probe are to be turned instead: the same residual, and the object in a mirror."""
+        """Return the orientation of patterns, mask and probe instead: same residual, mirrored object."""
         return candidate.orientation.inverse.after(_read_with(self.scan, "patterns"))
 
     def load_options(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
-        """Options that read the scan in a candidate's orientation, either of the stage or of the camera.
+        """Return options that read the scan in a candidate's orientation, either of the stage or of the camera.
 
         The positions of a scan with a true object index that object, and cannot be turned.
         """
@@ -115,7 +115,7 @@ class Ranking:
         return {**stage, "camera": _options("patterns", self.patterns_turned(candidate))}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts for JSON."""
+        """Return plain numbers and texts for JSON."""
         return {
             "patterns": len(self.best.per_pattern),
             "iterations": self.config.orient_iterations,
@@ -129,7 +129,7 @@ class Ranking:
             "ranking": [
                 {
                     "residual": one.residual,
-                    "over_best": self.ratio_to_best(one),
+                    "ratio_to_best": self.ratio_to_best(one),
                     "as_read": one.is_as_read,
                     "twin_of_best": one is self.twin,
                     "options": self.load_options(one),
@@ -146,67 +146,67 @@ def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress 
 
     Args:
         scan: A far-field scan. Its probe is the start; without one, the mean pattern gives a probe in focus.
-        config: How many patterns and iterations.
+        config: Number of patterns and iterations.
         progress: Called as `progress("orient", orientations_done, 8, residual=...)`.
 
     Raises:
         InputError: Where the scan has too few patterns or is near-field.
     """
     if scan.n_patterns < MIN_PATTERNS:
-        found, expected = f"{scan.n_patterns} patterns", f"at least {MIN_PATTERNS} to tell the orientation by"
-        raise InputError(scan.source, "--orient", found, expected)
+        expected = f"at least {MIN_PATTERNS} to determine the orientation"
+        raise InputError(scan.source, "--orient", f"{scan.n_patterns} patterns", expected)
     require_far_field(scan)
-    some = _middle(scan, config.orient_patterns)
-    tried: list[Candidate] = []
-    for number, turn in enumerate(ORIENTATIONS, 1):
-        tried.append(_try(some, turn, config.orient_iterations))
-        (progress or silent)("orient", number, len(ORIENTATIONS), residual=tried[-1].residual)
-    return Ranking(scan, config, tuple(sorted(tried, key=lambda one: one.residual)))
+    part = _select_middle(scan, config.orient_patterns)
+    candidates: list[Candidate] = []
+    for number, orientation in enumerate(ORIENTATIONS, 1):
+        candidates.append(_solve(part, orientation, config.orient_iterations))
+        (progress or silent)("orient", number, len(ORIENTATIONS), residual=candidates[-1].residual)
+    return Ranking(scan, config, tuple(sorted(candidates, key=lambda one: one.residual)))
 
 
-def _middle(scan: ScanData, count: int) -> ScanData:
-    """The patterns nearest to the middle of the scan, with a calibrated probe of one mode."""
+def _select_middle(scan: ScanData, count: int) -> ScanData:
+    """Return the patterns nearest to the middle of the scan, with a calibrated probe of one mode."""
     index = np.sort(nearest(scan.positions_px, np.median(scan.positions_px, 0)[None], count)[0])
-    some = scan.subset(index).replace(truth=None)
-    probe = _focus(some) if scan.probe is None else _strongest(scan.probe)
+    part = scan.subset(index).replace(truth=None)
+    probe = _focused_probe(part) if scan.probe is None else _strongest_mode(scan.probe)
     gauge = "relative" if scan.probe is None else scan.probe_gauge
-    return calibrate_probe(some.replace(probe=probe, probe_gauge=gauge))
+    return calibrate_probe(part.replace(probe=probe, probe_gauge=gauge))
 
 
-def _strongest(probe: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.ndarray, "1 y x"]:
-    """The strongest mode with the power of all."""
+def _strongest_mode(probe: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.ndarray, "1 y x"]:
+    """Return the strongest mode, scaled to the photons of all."""
     powers = mode_photons(probe)
     best = int(powers.argmax())
     return np.asarray(probe[best : best + 1] * np.sqrt(powers.sum() / powers[best]), np.complex64)
 
 
-def _focus(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
-    """The probe in focus whose far field is as bright as the mean pattern, of arbitrary scale."""
+def _focused_probe(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
+    """Return the probe in focus, of arbitrary scale, whose far field has the intensity of the mean pattern."""
     mean = np.where(scan.good, scan.counts[:].mean(0, dtype=np.float64), 0.0)
     field = np.fft.ifft2(np.fft.ifftshift(np.sqrt(mean)))
     return np.fft.fftshift(field)[None].astype(np.complex64)
 
 
-def _try(scan: ScanData, turn: Orientation, iterations: int) -> Candidate:
-    scan = scan.replace(positions_px=turn.positions(scan.positions_px))
+def _solve(scan: ScanData, orientation: Orientation, iterations: int) -> Candidate:
+    scan = scan.replace(positions_px=orientation.positions(scan.positions_px))
     options = QuasiNewtonOptions(
         iterations=iterations, probe_modes=1, loss="amplitude", early_stop=False, tolerance=0.0
     )
     with torch.no_grad():
         result = solve_problem(QuasiNewtonProblem(scan, options, torch.device("cpu")), silent)
     fit = compute_data_fit(scan, result.object, result.probe, result.positions_px)
-    return Candidate(turn, fit.amplitude_residual, fit.per_pattern_residual, _lit(result))
+    return Candidate(orientation, fit.amplitude_residual, fit.per_pattern_residual, _illuminated_box(result))
 
 
-def _lit(result: QuasiNewtonResult) -> Complex64[np.ndarray, "height width"]:
-    """The object inside the box where light fell."""
+def _illuminated_box(result: QuasiNewtonResult) -> Complex64[np.ndarray, "height width"]:
+    """Return the object inside the bounding box of its illuminated pixels."""
     illuminated = illumination_mask(result.illumination)
     box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(illuminated))
     return np.ascontiguousarray(result.object[box])
 
 
 def _read_with(scan: ScanData, what: str) -> Orientation:
-    """How the options that a scan was read with turned its patterns or positions."""
+    """Return the orientation that the reading options gave to patterns or positions."""
     return Orientation(bool(scan.option(f"transpose_{what}", False)), str(scan.option(f"flip_{what}", "none")))
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.random import Generator
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.config.simulate import SimulateConfig
+from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.data.simulation import draw_probe, simulate_scan
 from ptypinn.physics.objects import NATURAL_IMAGES
@@ -93,7 +93,9 @@ def draw_random_scan(seed: tuple[int, ...], config: PretrainConfig) -> RandomSca
     guess = _guess(rng, drawn) if rng.random() < config.guessed_probe_fraction else None
     if guess is not None:
         drawn = replace(drawn, overlap=float(rng.uniform(MIN_OVERLAP_GUESSED, OVERLAPS[1])))
-    drawn = replace(drawn, phase_image=str(rng.choice(IMAGES)))
+    photograph = str(rng.choice(IMAGES))
+    if "phase_image" not in drawn.unread():
+        drawn = replace(drawn, phase_image=photograph)
     return RandomScan(replace(drawn, overlap=_affordable(drawn)), guess)
 
 
@@ -117,8 +119,7 @@ def _sample(rng: Generator) -> dict[str, Any]:
 
 def _probe(rng: Generator, size: int) -> dict[str, Any]:
     kind = _choice(rng, PROBES)
-    return {
-        "probe": kind,
+    values: dict[str, Any] = {
         "probe_diameter_px": float(rng.uniform(*DIAMETER_FRACTION) * size),
         "curvature_rad": 0.0 if kind == "zone_plate" else float(rng.uniform(-CURVATURE_RAD, CURVATURE_RAD)),
         "pupil_radius": float(rng.uniform(*PUPIL)),
@@ -126,20 +127,26 @@ def _probe(rng: Generator, size: int) -> dict[str, Any]:
         "defocus_waves": float(rng.uniform(*DEFOCUS_WAVES) * rng.choice([-1, 1])),
         "astigmatism_waves": float(rng.uniform(*ASTIGMATISM_WAVES)),
     }
+    return {"probe": kind, **_read_by(kind, values)}
+
+
+def _read_by(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that a kind of probe reads; all are drawn, so that the other draws do not depend on the kind."""
+    return {name: value for name, value in values.items() if name in PROBE_FIELDS[kind]}
 
 
 def _guess(rng: Generator, drawn: SimulateConfig) -> SimulateConfig:
     """Return the same kind of probe with errors of width, defocus and astigmatism of up to a quarter."""
     off = rng.uniform(1 - MAX_GUESS_ERROR, 1 + MAX_GUESS_ERROR, 3)
-    return replace(
-        drawn,
-        probe_diameter_px=min(drawn.probe_diameter_px * off[0], 0.5 * drawn.size),
-        curvature_rad=drawn.curvature_rad * off[1],
-        pupil_radius=float(np.clip(drawn.pupil_radius / off[0], 0.1, 0.6)),
-        defocus_waves=drawn.defocus_waves * off[1],
-        astigmatism_waves=drawn.astigmatism_waves * off[2],
-        mode_fractions=drawn.mode_fractions if rng.random() < 0.5 else (1.0,),
-    )
+    values = {
+        "probe_diameter_px": min(drawn.probe_diameter_px * off[0], 0.5 * drawn.size),
+        "curvature_rad": drawn.curvature_rad * off[1],
+        "pupil_radius": float(np.clip(drawn.pupil_radius / off[0], 0.1, 0.6)),
+        "defocus_waves": drawn.defocus_waves * off[1],
+        "astigmatism_waves": drawn.astigmatism_waves * off[2],
+    }
+    modes = drawn.mode_fractions if rng.random() < 0.5 else (1.0,)
+    return replace(drawn, **_read_by(drawn.probe, values), mode_fractions=modes)
 
 
 def _affordable(drawn: SimulateConfig) -> float:

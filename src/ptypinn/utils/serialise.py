@@ -12,7 +12,7 @@ import numpy as np
 
 
 def to_plain(value: Any) -> Any:
-    """Plain dictionaries, lists, texts and numbers; a float that is not finite becomes None.
+    """Return plain dictionaries, lists, texts and numbers; a float that is not finite becomes None.
 
     Args:
         value: Dataclasses, mappings, sequences, paths, numpy or torch scalars and arrays, to any depth.
@@ -45,7 +45,11 @@ def _plain_number(value: Any) -> Any:
 
 
 def number(value: Any) -> int | float | None:
-    """A finite number; None for anything else."""
+    """Return a finite number as it is; None for anything else.
+
+    >>> number(3.5), number("3.5"), number(float("nan"))
+    (3.5, None, None)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -55,16 +59,20 @@ def number(value: Any) -> int | float | None:
 
 
 def count(value: Any) -> int | None:
-    """A whole number of at least 0; None for anything else."""
-    found = number(value)
-    return int(found) if found is not None and found >= 0 and float(found).is_integer() else None
+    """Return a whole number of at least 0; None for anything else.
+
+    >>> count(4.0), count(-1), count(2.5)
+    (4, None, None)
+    """
+    finite = number(value)
+    return int(finite) if finite is not None and finite >= 0 and float(finite).is_integer() else None
 
 
 def flag(value: Any) -> bool | None:
-    """True or false; None for anything else."""
+    """Return a truth value as it is; None for anything else."""
     return value if isinstance(value, bool) else None
 
 
 def text(value: Any) -> str | None:
-    """A text on one line; None for anything else."""
+    """Return a text on one line; None for anything else."""
     return " ".join(value.split()) if isinstance(value, str) else None

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import ptypinn as pp
 from ptypinn.cli.main import main
+from ptypinn.config.checks import option_name
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
@@ -141,7 +142,7 @@ def test_the_solution_of_every_epoch_can_be_watched(scan, config, tmp_path):
 
 
 def test_from_scratch_begins_with_the_physical_steps_alone(scan, config, tmp_path):
-    scratch = replace(config, start="none", epochs=1, widths=(4, 4, 4, 4), learning_rate=1e-12)
+    scratch = replace(config, init_weights="none", epochs=1, widths=(4, 4, 4, 4), learning_rate=1e-12)
     weights = load_weights(finetune(scan, scratch, output_dir=tmp_path))
     assert weights.network.widths == (4, 4, 4, 4)
     assert weights.card["start"] is None
@@ -168,11 +169,11 @@ def test_a_guessed_probe_is_found_first(scan, config, tmp_path):
     assert load_weights(fixed).digest == load_weights(weights).digest
 
 
-@pytest.mark.parametrize("change", ["learning_rate", "scan", "start", "seed"])
+@pytest.mark.parametrize("change", ["learning_rate", "scan", "init_weights", "seed"])
 def test_another_run_is_not_resumed(scan, config, tuned, tmp_path, change):
     shutil.copytree(tuned.parent, tmp_path / "run")
     other = scan.replace(counts=scan.counts + 1) if change == "scan" else scan
-    changed = {"learning_rate": 1e-5, "seed": 3, "start": "none"}
+    changed = {"learning_rate": 1e-5, "seed": 3, "init_weights": "none"}
     options = replace(config, **{change: changed[change]}) if change in changed else config
     with pytest.raises(InputError, match="--resume") as failure:
         finetune(other, options, output_dir=tmp_path / "run", resume=True)
@@ -224,16 +225,16 @@ def test_the_shipped_recipe_tunes_from_the_command_line(scan, weights_file, tmp_
     [
         ("epochs", 0),
         ("rounds", 0),
-        ("start", ""),
+        ("init_weights", ""),
         ("patterns", 4),
         ("val_fraction", 0.0),
-        ("period", 1),
-        ("period", 9),
+        ("held_out_period", 1),
+        ("held_out_period", 9),
         ("learning_rate", 0.0),
-        ("average", 1.0),
+        ("ema_decay", 1.0),
         ("widths", (8, 8, 8, 0)),
     ],
 )
 def test_contradictions_name_their_flag(flag, value):
-    with pytest.raises(InputError, match=f"--{flag}"):
+    with pytest.raises(InputError, match=option_name(flag)):
         FinetuneConfig(**{flag: value})

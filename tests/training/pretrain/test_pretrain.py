@@ -14,6 +14,7 @@ from tests.training.pretrain.conftest import TINY
 import ptypinn.training.pretrain_module as task_module
 from ptypinn.cli.main import main
 from ptypinn.cli.options import parse
+from ptypinn.config.checks import option_name
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
@@ -92,7 +93,7 @@ def test_a_finished_run_goes_on_for_more_epochs_and_for_no_fewer(tiny, trained, 
 
 @pytest.mark.parametrize(("option", "value"), [("learning_rate", 1e-3), ("photons_log10", (3.0, 8.0)), ("seed", 1)])
 def test_run_with_other_options_is_not_resumed(tiny, trained, option, value):
-    with pytest.raises(InputError, match=rf"--resume: found --{option} .* \(was ") as failure:
+    with pytest.raises(InputError, match=rf"--resume: found {option_name(option)} .* \(was ") as failure:
         pretrain(replace(tiny, **{option: value}), output_dir=trained.parent, resume=True)
     assert "\n" not in str(failure.value)
 
@@ -132,7 +133,7 @@ def test_the_command_on_the_card_repeats_the_training():
 
 
 def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp_path):
-    further = replace(tiny, start=str(trained), epochs=1, seed=1, learning_rate=1e-9)
+    further = replace(tiny, init_weights=str(trained), epochs=1, seed=1, learning_rate=1e-9)
     weights = load_weights(pretrain(further, output_dir=tmp_path / "further"))
     first = load_weights(trained)
     assert weights.card["start"]["sha256"] == first.digest
@@ -144,7 +145,7 @@ def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp
     with pytest.raises(InputError, match=r"--init-weights: found a network of widths .* expected --widths"):
         pretrain(replace(further, widths=(8, 8, 8, 8)), output_dir=tmp_path / "other")
     with pytest.raises(InputError, match="no such file"):
-        pretrain(replace(further, start=str(tmp_path / "none.safetensors")), output_dir=tmp_path / "none")
+        pretrain(replace(further, init_weights=str(tmp_path / "none.safetensors")), output_dir=tmp_path / "none")
 
 
 @pytest.mark.parametrize("before", ["ptypinn pretrain", ["ptypinn pretrain"]])
@@ -180,7 +181,7 @@ def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(
 def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, capsys):
     recipe = yaml.safe_load(RECIPE.read_text())
     assert PretrainConfig(**{n: tuple(v) if isinstance(v, list) else v for n, v in recipe.items()}) == PretrainConfig()
-    short = {**TINY, "epochs": 1, "scans_per_epoch": 2, "replays": 0, "card_checks": 1, "widths": "[4,4,4,4]"}
+    short = {**TINY, "epochs": 1, "scans_per_epoch": 2, "replay_steps": 0, "card_scans": 1, "widths": "[4,4,4,4]"}
     options = [f"--{name}={value}" for name, value in short.items()]
     folder = tmp_path / "run"
     assert main(["pretrain", "--config", str(RECIPE), "--output-dir", str(folder), *options, "--json"]) == 0
@@ -207,16 +208,16 @@ def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, c
     [
         ("epochs", 0),
         ("scans_per_epoch", 3),
-        ("rounds_known", 1),
-        ("unknown_share", 1.5),
-        ("window", 72),
+        ("max_rounds_known_probe", 1),
+        ("guessed_probe_fraction", 1.5),
+        ("window_px", 72),
         ("photons_log10", (5.0, 4.0)),
         ("widths", (8, 0, 8, 8)),
         ("learning_rate", 0.0),
-        ("average", 1.0),
+        ("ema_decay", 1.0),
         ("workers", -1),
     ],
 )
 def test_contradictions_name_their_flag(flag, value):
-    with pytest.raises(InputError, match=f"--{flag}"):
+    with pytest.raises(InputError, match=option_name(flag)):
         PretrainConfig(**{flag: value})

@@ -32,7 +32,7 @@ def noise(*shape, seed=0):
 
 @pytest.mark.parametrize("unknown_share", [0.0, 1.0])
 def test_states_are_finite_and_a_pure_function_of_seed_and_weights(tiny, network, unknown_share):
-    config = replace(tiny, states_per_scan=2, rounds_known=3, rounds_unknown=3, unknown_share=unknown_share)
+    config = replace(tiny, states_per_scan=2, max_rounds_known_probe=3, max_rounds_guessed_probe=3, guessed_probe_fraction=guessed)
     first, again, other = (draw_states(seed, network, config) for seed in ((0, 0, 4), (0, 0, 4), (0, 0, 5)))
     assert first["maps"].shape == (2, CHANNELS, 64, 64)
     assert first["missing"].shape == (2, 2, 64, 64)

@@ -37,15 +37,17 @@ def options_to_set(ranking: Ranking) -> str:
     """Return the options that bring the scan into the best orientation, as on the command line."""
     if ranking.best.is_as_read:
         return "Nothing to set: the scan as it was read ranks first."
-    alternatives = [f"{_format_options(options)} ({what})" for what, options in ranking.load_options(ranking.best).items()]
+    alternatives = [
+        f"{_format_options(options)} ({what})" for what, options in ranking.load_options(ranking.best).items()
+    ]
     return f"To set: {' or '.join(alternatives)}{CHOICE if len(alternatives) > 1 else ''}. Nothing has been applied."
 
 
 def certainty_lines(ranking: Ranking) -> list[str]:
     """Return the certainty of the best against the runner-up, and against its twin."""
-    rival, twin = ranking.runner_up, ranking.twin
-    first = CERTAINTY[ranking.verdict(rival)].format(ratio=ranking.ratio_to_best(rival))
-    fraction = f"; {ranking.fraction_for_best(rival):.0%} of the patterns agree."
+    runner_up, twin = ranking.runner_up, ranking.twin
+    first = CERTAINTY[ranking.verdict(runner_up)].format(ratio=ranking.ratio_to_best(runner_up))
+    fraction = f"; {ranking.fraction_for_best(runner_up):.0%} of the patterns agree."
     second = TWINS[ranking.verdict(twin)].format(ratio=ranking.ratio_to_best(twin))
     return [first + fraction, f"Its twin, turned by 180 degrees, is {second}.{_advice(ranking)}"]
 
