@@ -131,7 +131,7 @@ def _probe(rng: Generator, size: int) -> dict[str, Any]:
 
 
 def _read_by(kind: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that a kind of probe reads; all are drawn, so that the other draws do not depend on the kind."""
+    """Return the values that a kind of probe reads; all are drawn, so that later draws do not depend on the kind."""
     return {name: value for name, value in values.items() if name in PROBE_FIELDS[kind]}
 
 

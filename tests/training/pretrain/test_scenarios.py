@@ -25,15 +25,15 @@ def test_a_scenario_is_a_pure_function_of_its_seed(seed):
 
 
 @given(SEEDS, st.floats(0.5, 6.0), st.floats(0.0, 5.0), st.floats(0.0, 1.0))
-def test_scenarios_stay_inside_what_is_asked_for(seed, low, span, unknown_share):
-    config = PretrainConfig(photons_log10=(low, low + span), guessed_probe_fraction=unknown_share)
+def test_scenarios_stay_inside_what_is_asked_for(seed, low, span, guessed):
+    config = PretrainConfig(photons_log10=(low, low + span), guessed_probe_fraction=guessed)
     drawn = draw_random_scan(seed, config)
     assert drawn.config.object_size == (SIZES[drawn.config.size],) * 2
     assert 10**low * (1 - 1e-9) <= drawn.config.photons <= 10 ** (low + span) * (1 + 1e-9)
     assert 0 <= drawn.config.overlap <= scenarios.OVERLAPS[1]
     if drawn.guess is not None:
         assert drawn.guess.probe == drawn.config.probe
-        assert unknown_share > 0
+        assert guessed > 0
 
 
 @pytest.mark.parametrize("number", range(4))

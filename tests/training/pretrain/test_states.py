@@ -30,9 +30,11 @@ def noise(*shape, seed=0):
     return torch.complex(torch.randn(*shape, generator=generator), torch.randn(*shape, generator=generator))
 
 
-@pytest.mark.parametrize("unknown_share", [0.0, 1.0])
-def test_states_are_finite_and_a_pure_function_of_seed_and_weights(tiny, network, unknown_share):
-    config = replace(tiny, states_per_scan=2, max_rounds_known_probe=3, max_rounds_guessed_probe=3, guessed_probe_fraction=guessed)
+@pytest.mark.parametrize("guessed", [0.0, 1.0])
+def test_states_are_finite_and_a_pure_function_of_seed_and_weights(tiny, network, guessed):
+    config = replace(
+        tiny, states_per_scan=2, max_rounds_known_probe=3, max_rounds_guessed_probe=3, guessed_probe_fraction=guessed
+    )
     first, again, other = (draw_states(seed, network, config) for seed in ((0, 0, 4), (0, 0, 4), (0, 0, 5)))
     assert first["maps"].shape == (2, CHANNELS, 64, 64)
     assert first["missing"].shape == (2, 2, 64, 64)
@@ -112,17 +114,17 @@ def test_windows_begin_at_multiples_of_the_stride(seed):
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 2.0))
-def test_gain_is_1_for_no_correction_and_the_floor_for_the_perfect_one(seed, detail_share):
+def test_gain_is_1_for_no_correction_and_the_floor_for_the_perfect_one(seed, detail_weight):
     missing = torch.view_as_real(noise(3, 32, 32, seed=seed)).movedim(-1, 1) * torch.tensor([0.01, 0.1, 1.0]).view(
         3, 1, 1, 1
     )
     unit, weight = torch.full((3, 1, 32, 32), 0.3), torch.rand(3, 1, 32, 32)
     batch = {"maps": missing, "unit": unit, "missing": missing, "weight": weight, "power": torch.ones(3)}
-    torch.testing.assert_close(compute_gain(torch.zeros_like(missing), batch, detail_share), torch.ones(3))
-    perfect = compute_gain(missing, batch, detail_share)
+    torch.testing.assert_close(compute_gain(torch.zeros_like(missing), batch, detail_weight), torch.ones(3))
+    perfect = compute_gain(missing, batch, detail_weight)
     assert (perfect < 2 * FLOOR / torch.tensor([0.01, 0.1, 1.0])).all()
     assert (perfect > 0).all()
-    half, worse = (compute_gain(factor * missing, batch, detail_share) for factor in (0.5, -1.0))
+    half, worse = (compute_gain(factor * missing, batch, detail_weight) for factor in (0.5, -1.0))
     assert (half > perfect).all()
     assert (half < 0.6).all()
     assert (worse > 1.9).all()
