@@ -64,7 +64,7 @@ def test_shipped_weights_are_of_the_recipe_that_comes_with_them():
         assert {option: recorded[option] for option in decisive} == {option: recipe[option] for option in decisive}
     first, further = card["retrain"]
     assert first == "ptypinn pretrain --output-dir pretrained"
-    assert further.endswith("--init-weights pretrained/weights.safetensors")
+    assert further.endswith("--start pretrained/weights.safetensors")  # an option of version 0.1, as recorded
 
 
 def test_weights_of_a_file_take_the_place_of_those_of_the_package(scan, make_weights, tmp_path):

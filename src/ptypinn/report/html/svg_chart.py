@@ -103,7 +103,7 @@ def line_chart(x: Axis, y: Axis, curves: Sequence[Curve], width: float = 345.0, 
     parts.append(text_element(x.label, (box.left + box.right) / 2, height - PADDING + 1, "middle"))
     if y.label:
         middle = (box.top + box.bottom) / 2
-        parts.append(text_element(y.label, PADDING + 4, middle, "middle", orientation=True))
+        parts.append(text_element(y.label, PADDING + 4, middle, "middle", upwards=True))
     return svg_element(width, height, parts)
 
 
@@ -139,10 +139,10 @@ def stroke_path(path: str, colour: str, width: float, dash: str = "", opacity: f
 
 
 def text_element(
-    text: str, x: float, y: float, anchor: str = "start", size: float = FONT_PX, style: str = "", turn: bool = False
+    text: str, x: float, y: float, anchor: str = "start", size: float = FONT_PX, style: str = "", upwards: bool = False
 ) -> str:
-    """Return a line of text; `anchor` is start, middle or end, and `turn` writes it upwards."""
-    rotation = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
+    """Return a line of text; `anchor` is start, middle or end, and `upwards` writes it upwards."""
+    rotation = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if upwards else ""
     style = f"font: {size:g}px system-ui, sans-serif; text-anchor: {anchor}{'; ' if style else ''}{style}"
     return f'<text x="{x:.1f}" y="{y:.1f}"{rotation} style="{style}">{escape(text)}</text>'
 

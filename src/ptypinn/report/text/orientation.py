@@ -37,9 +37,8 @@ def options_to_set(ranking: Ranking) -> str:
     """Return the options that bring the scan into the best orientation, as on the command line."""
     if ranking.best.is_as_read:
         return "Nothing to set: the scan as it was read ranks first."
-    alternatives = [
-        f"{_format_options(options)} ({what})" for what, options in ranking.load_options(ranking.best).items()
-    ]
+    load_options = ranking.load_options(ranking.best)
+    alternatives = [f"{_format_options(options)} ({kind})" for kind, options in load_options.items()]
     return f"To set: {' or '.join(alternatives)}{CHOICE if len(alternatives) > 1 else ''}. Nothing has been applied."
 
 
