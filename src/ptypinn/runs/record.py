@@ -164,7 +164,7 @@ def load_options_from_record(
         if name not in hints or name in void:
             continue
         try:
-            recorded[name] = _to_field(value, hints[name])
+            recorded[name] = _to_scan_format(value) if name == "format" else _to_field(value, hints[name])
         except (TypeError, OverflowError):
             notes.append(f"the option {name} on record, {value!r}, cannot be read")
     try:
@@ -172,6 +172,20 @@ def load_options_from_record(
     except InputError as error:
         notes.append(f"the options on record that the scan was read with do not go together ({error})")
         return loading
+
+
+def _to_scan_format(value: object) -> str:
+    """Return the name of a format that scans are read from.
+
+    Raises:
+        TypeError: If there is none of that name.
+    """
+    from ptypinn.io.registry import list_formats
+
+    formats = list_formats()
+    if value == "auto" or (isinstance(value, str) and value in formats and formats[value].read is not None):
+        return str(value)
+    raise TypeError
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:

@@ -27,14 +27,14 @@ FLOOR = 1e-3
 
 
 def compute_gain(
-    change: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_share: float
+    change: Float[Tensor, "state 2 height width"], batch: StateBatch, detail_weight: float
 ) -> Float[Tensor, " state"]:
     """Compute the error after the correction over the error before, of the whole object and of its detail.
 
     Args:
         change: Correction of the objects, real and imaginary part, transmission.
         batch: The states.
-        detail_share: Weight of the detail beside that of the whole.
+        detail_weight: Weight of the detail beside that of the whole.
 
     Returns:
         0 for a perfect correction, up to `FLOOR`; 1 for none.
@@ -43,7 +43,7 @@ def compute_gain(
     floor = FLOOR**2 * batch["power"]
     whole = _ratio(left, batch["missing"], batch["weight"], floor)
     fine = _ratio(_detail(left), _detail(batch["missing"]), batch["weight"], floor)
-    return (whole + detail_share * fine) / (1 + detail_share)
+    return (whole + detail_weight * fine) / (1 + detail_weight)
 
 
 def _ratio(after: Tensor, before: Tensor, weight: Tensor, floor: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def test_where_nothing_is_gained_the_start_is_kept_and_said_to_be_and_the_run_en
         "cpu",
     ]
     assert main(["finetune", str(tmp_path / "scan.h5"), "--output-dir", str(tmp_path / "out"), *options]) == 0
-    assert "the weights it started from are kept" in capsys.readouterr().out
+    assert "the initial weights are written" in capsys.readouterr().out
     assert_equal_weights(tmp_path / "out" / WEIGHTS, weights_file)
     assert load_weights(tmp_path / "out" / WEIGHTS).card["kept"] == "start"
     assert len((tmp_path / "out" / CURVE).read_text().splitlines()) == 3
