@@ -25,7 +25,7 @@ ANSCOMBE = 0.375
 DARK_PHOTONS = 0.1
 """Added to measured and expected counts alike: bounds the residual where the model is dark, and is unbiased."""
 MIN_RESIDUAL = -1 + 2**-23
-"""Where no photon came and millions are expected, float32 rounds the residual to -1, of which there is no logarithm."""
+"""Minimum residual: float32 rounds it to -1, which has no logarithm, for no photon where millions are expected."""
 POISSON_FLOOR, POISSON_FLOOR_COUNTS = 1e-4, 1e-2
 """Added to both sides of the Poisson pattern loss to bound its gradient: a fraction of the pattern's mean count, and at
 most so many counts."""

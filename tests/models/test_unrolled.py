@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.models.canvas_features import CHANNELS, compute_canvas_features, to_object_update
-from ptypinn.models.unrolled import STRIDE, UnrolledCorrection
+from ptypinn.models.unrolled import EARLIER_LAYERS, STRIDE, UnrolledCorrection
 
 WIDTHS = (8, 8, 8, 8)
 
@@ -105,3 +105,20 @@ def test_more_light_means_a_smaller_unit():
             ).unit
         )
     torch.testing.assert_close(units[0] / units[1], torch.full_like(units[0], 10.0), rtol=1e-3, atol=0)
+
+
+def test_layers_of_earlier_names_are_loaded_alone_and_inside_a_module():
+    network = restless()
+    earlier = {new: old for old, new in EARLIER_LAYERS.items()}
+    state = {}
+    for name, value in network.state_dict().items():
+        layer, _, rest = name.partition(".")
+        state[f"{earlier.get(layer, layer)}.{rest}"] = value
+    assert any(name.startswith("enter.") for name in state)
+    other = restless(seed=1)
+    other.load_state_dict(dict(state))
+    nested = torch.nn.ModuleDict({"module": restless(seed=2)})
+    nested.load_state_dict({f"module.{name}": value for name, value in state.items()})
+    for name, value in network.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+        assert torch.equal(nested["module"].state_dict()[name], value)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ptypinn.cli.main import main
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, ColourScale
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.object import write_figures
@@ -82,6 +83,15 @@ def test_figures_for_publications_are_pdf_files(recon, scan, tmp_path):
     paths = write_figures(recon, evaluate(recon, scan).comparison, tmp_path / "figures")
     assert sorted(path.stem for path in paths) == NAMES
     assert all(path.read_bytes().startswith(b"%PDF") for path in paths)
+
+
+@pytest.mark.parametrize("options", [[], ["--figures"]])
+def test_the_command_line_writes_figures_on_request(recon, tmp_path, options):
+    recon.save(tmp_path / "recon.h5")
+    out = tmp_path / "out"
+    assert main(["evaluate", str(tmp_path / "recon.h5"), "--output-dir", str(out), "--quiet", *options]) == 0
+    assert (out / "object.png").exists()
+    assert (out / "figures" / "object.pdf").exists() == bool(options)
 
 
 def test_outputs_are_written_without_matplotlib(recon, scan, tmp_path):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePath
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
 from ptypinn.utils.number_format import format_length, format_number
+
+if TYPE_CHECKING:
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.data.scan import ScanData
 
 HEADLINES = ("output_vs_truth_ratio", "residual_over_noise", "flux_closure")
 """Metrics of a line: the first two that are available."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Complex64, Float32, Float64, Shaped
 from torch import Tensor
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
+if TYPE_CHECKING:
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.data.scan import ScanData
 
 
 class ScanTensors(NamedTuple):

@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import Counts, ScanData
+
 from ptypinn.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
+
+    from ptypinn.data.reconstruction import Reconstruction
+    from ptypinn.data.scan import Counts, ScanData
 
 
 Variable = tuple[tuple[str, ...], Any, dict[str, str]]

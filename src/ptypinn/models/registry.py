@@ -64,7 +64,7 @@ def _load(entry: EntryPoint, source: str, field: str) -> Network:
         raise InputError(source, field, reason, "a package that can be imported") from None
     if not callable(network):
         raise InputError(source, field, f"{entry.value}, which is no class", "a network class")
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def list_options(name: str) -> dict[str, Any]:

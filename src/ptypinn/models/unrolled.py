@@ -44,7 +44,7 @@ class UnrolledCorrection(nn.Module):
         self.head = nn.Conv2d(widths[0], 4 * outputs, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        self.register_load_state_dict_pre_hook(_rename_earlier_layers)
+        self.register_load_state_dict_pre_hook(_rename_earlier_layers)  # type: ignore[no-untyped-call]  # in torch
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch output height width"]:

@@ -64,24 +64,22 @@ def finetune(
     """Fine-tune the network of the unrolled solver on a scan, without ground truth.
 
     Every epoch solves the scan once more with other held-out pixels, whose counts score every correction. The deviance
-    of validation patterns, which are never fitted, decides when to stop. The weights of its minimum are returned; the
-    initial ones, where none are better (`kept` in the model card).
+    of validation patterns, never fitted, decides when to stop. The weights of its minimum are written, or the initial
+    ones (`kept` in the model card).
 
     Args:
         scan: The scan; needs a probe, which may be a guess.
         config: Initial weights, data, optimiser.
         output_dir: Folder for the weights, the checkpoints and the learning curve.
         progress: Called after every step.
-        resume: Continue from the last checkpoint in `output_dir`; the result equals that of an uninterrupted run,
-            bit for bit on a CPU.
+        resume: Continue from the last checkpoint in `output_dir`; on a CPU bit for bit as an uninterrupted run.
         watch: Called after every epoch with a function that returns its reconstruction.
 
     Returns:
         Path of the weights, for `reconstruct(scan, model=...)`.
 
     Raises:
-        InputError: Where the scan cannot be solved, the loss is not finite, the initial weights cannot be read,
-            or there is nothing to resume.
+        InputError: If the scan cannot be solved, the loss is not finite, or weights or checkpoint cannot be read.
     """
     config, folder = config or FinetuneConfig(), Path(output_dir)
     require_far_field(scan)
@@ -91,8 +89,8 @@ def finetune(
     parts = split_patterns(scan, config.patterns, config.val_fraction, config.seed)
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         scan, task = _prepare_task(scan, config, parts, start, progress or silent, watch)
-        trainer = _trainer(config, folder, progress or silent)
-        trainer.fit(task, list(range(task.rounds)), ckpt_path=checkpoint, weights_only=True)
+        trainer, batches = _trainer(config, folder, progress or silent), list(range(task.rounds))
+        trainer.fit(task, batches, ckpt_path=checkpoint, weights_only=True)
     return _write_best(task, folder, scan, parts, start)
 
 
