@@ -9,6 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
+
+import ptypinn as pp
 
 N, M = 16, 6
 
@@ -172,3 +175,53 @@ def test_a_folder_that_cannot_be_made_ends_in_one_line(ptypinn, scan_file, tmp_p
     assert done.code == 1
     assert str(tmp_path / "file" / "out") in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def patch_network(scan_file, tmp_path_factory):
+    """A patch network, trained for an epoch."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = pp.TrainConfig(width=16, epochs=1, n_groups=4, cluster_size=4, device="cpu", threads=1)
+    return pp.train(pp.load(scan_file), config, output_dir=folder)
+
+
+UNREAD = [("--polish", 20), ("--rounds", 9), ("--probe-modes", 3), ("--refine-positions",), ("--workers", 2)]
+
+
+@pytest.mark.usefixtures("quick_pictures")
+def test_options_that_a_patch_network_does_not_read_are_refused_and_not_recorded(
+    ptypinn, scan_file, patch_network, tmp_path
+):
+    command = ("reconstruct", scan_file, "--model", patch_network, "--quiet", "--output-dir", tmp_path / "out")
+    for option in UNREAD:
+        done = ptypinn(*command, *option)
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert f"{option[0]}: found " in done.err
+    (tmp_path / "options.yaml").write_text("polish: 20\n")
+    assert "--polish: found 20" in ptypinn(*command, "--config", tmp_path / "options.yaml").err
+    assert not (tmp_path / "out").exists()
+    assert ptypinn(*command).code == 0
+    recorded = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert recorded["subset"] == "all"
+    assert not {"polish", "rounds", "probe_modes", "refine_positions", "workers"} & recorded.keys()
+    again = ptypinn(*command[:6], "--output-dir", tmp_path / "again", "--config", tmp_path / "out" / "config.yaml")
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("reconstruct", "--output-dir", "out", "--subset", "train"), "--subset"),
+        (("reconstruct", "--output-dir", "out", "--no-refine-probe", "--probe-rounds", 4), "--probe-rounds"),
+        (("refine", "--output-dir", "out", "--engine", "ptychi", "--tolerance", 0.1), "--tolerance"),
+        (("train", "--output-dir", "out", "--split-fraction", 0.5), "--split-fraction"),
+        (("finetune", "--output-dir", "out", "--widths", "4,4,4,4"), "--widths"),
+        (("info", "--orient-iterations", 3), "--orient-iterations"),
+    ],
+)
+def test_options_that_others_leave_unread_are_refused(command, option, ptypinn, scan_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ptypinn(command[0], scan_file, *command[1:])
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert done.err.startswith(f"ptypinn: error: {option}: found ")
+    assert list(tmp_path.iterdir()) == []

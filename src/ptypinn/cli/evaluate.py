@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,7 @@ def run_evaluate(
         overwrite: Replace the results of an earlier run.
         figures: Write figures for publications too.
     """
-    if scan is None:
-        session.refuse_of(LoadConfig, "`ptypinn evaluate` without --scan")
-        session.refuse(("compare_counts", "batch_size", "device"), "`ptypinn evaluate` without --scan")
-    if output_dir is None:
-        session.refuse(("overwrite", "figures"), "`ptypinn evaluate` without --output-dir")
+    _refuse_without(session, scan, output_dir)
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
     from ptypinn.io.load_save import load
     from ptypinn.stages.evaluate import evaluate
@@ -61,13 +58,22 @@ def run_evaluate(
     if output_dir is None:
         session.print_result({"stage": "evaluate", **evaluation.as_json()}, lines)
         return
-    with session.run("evaluate", OutputOptions(output_dir, overwrite), loading, config) as (run, _):
-        inputs: dict[str, Any] = {"recon": {"file": recon}}
+    output, inputs = OutputOptions(output_dir, overwrite), dict[str, Any](recon={"file": recon})
+    with session.run("evaluate", output, *([loading] if scan else []), config) as (run, _):
         inputs |= {"reference": {"file": reference}} if reference else {}
         inputs |= {"scan": input_record(data, scan)} if data is not None and scan else {}
         write_outputs(run, reconstruction, data, evaluation, inputs, figures=figures)
         run.finish(evaluation.as_json(), inputs)
     session.print_result(result_record(run, evaluation), [*lines, f"results in {run.path}"])
+
+
+def _refuse_without(session: Session, scan: str | None, output_dir: str | None) -> None:
+    """Raise `InputError` for options that are not read without a scan, or without a run folder."""
+    if scan is None:
+        session.refuse_of(LoadConfig, "`ptypinn evaluate` without --scan")
+        session.refuse(("compare_counts", "batch_size", "device"), "`ptypinn evaluate` without --scan")
+    if output_dir is None:
+        session.refuse(("overwrite", "figures"), "`ptypinn evaluate` without --output-dir")
 
 
 def run_diagnose(
@@ -101,20 +107,24 @@ def run_diagnose(
 
     with session.progress():
         subjects = list(find_diagnose_inputs(run_or_files, loading, session.set_options))
-        for option, value in (("--plot", plot), ("--output-dir", output_dir)):
-            if value and len(subjects) > 1:
-                raise InputError(option, "", f"{len(subjects)} reconstructions", "one at a time")
+        _require_one(subjects, plot, output_dir)
         diagnoses = [(each, diagnose(each.recon, each.scan, each.model, config)) for each in subjects]
-    lines, result = list[str](), {"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}
-    for subject, diagnosis in diagnoses:
-        separator = [""] if lines else []
-        lines += [*separator, *diagnosis_lines(diagnosis, subject.name, subject.notes, stats)]
+    result = {"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}
+    blocks = [diagnosis_lines(diagnosis, each.name, each.notes, stats) for each, diagnosis in diagnoses]
+    lines = [line for block in blocks for line in ["", *block]][1:]
     if plot:
         lines.append(f"picture in {_draw(diagnoses[0][1], plot)}")
     if output_dir:
         output = OutputOptions(output_dir, overwrite)
         lines.append(f"results in {_write(session, output, loading, config, *diagnoses[0])}")
     session.print_result(result, lines)
+
+
+def _require_one(subjects: Sequence[DiagnoseInput], plot: str | None, output_dir: str | None) -> None:
+    """Raise `InputError` where results of several reconstructions would go to one place."""
+    for option, value in (("--plot", plot), ("--output-dir", output_dir)):
+        if value and len(subjects) > 1:
+            raise InputError(option, "", f"{len(subjects)} reconstructions", "one at a time")
 
 
 def _record(subject: DiagnoseInput, diagnosis: Diagnosis) -> dict[str, Any]:

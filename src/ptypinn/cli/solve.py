@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,25 +135,32 @@ def run_solver_stage(
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-    from ptypinn.stages.evaluate import evaluate, split_half
+    from ptypinn.stages.evaluate import evaluate
 
     path, scan = source
     with session.run(stage, output, loading, config) as (run, progress):
         session.report_unread(run, scan)
         with run.timed(stage):
             recon = solve(scan, progress, run.path)
-        halves = None
-        if solve_half is not None:
-            with run.timed("split half"):
-                solved = scan.replace(probe=recon.probe, probe_gauge="calibrated")
-                first, second = (solve_half(half, progress, run.path) for half in split_half(solved))
-                halves = (first, second)
+        with run.timed("split half") if solve_half else contextlib.nullcontext():
+            halves = _solve_halves(scan, recon, solve_half, progress, run.path) if solve_half else None
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
         inputs, seed = {"scan": input_record(scan, path)}, config.seed
         write_outputs(run, recon, scan, evaluation, inputs, seed, figures)
         run.finish(evaluation.as_json(), inputs, seed)
     session.print_result(result_record(run, evaluation), [*headline(evaluation), f"results in {run.path}"])
+
+
+def _solve_halves(
+    scan: ScanData, recon: Reconstruction, solve_half: Solver, progress: Progress, folder: Path
+) -> tuple[Reconstruction, Reconstruction]:
+    """Solve two halves of a scan from the probe of the whole."""
+    from ptypinn.stages.evaluate import split_half
+
+    solved = scan.replace(probe=recon.probe, probe_gauge="calibrated")
+    first, second = (solve_half(half, progress, folder) for half in split_half(solved))
+    return first, second
 
 
 def _model_in(path: Path) -> Path:

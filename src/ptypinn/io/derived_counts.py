@@ -46,9 +46,9 @@ class UnmarkedCounts:
         if len(wrong):
             j, y, x = (int(i) for i in wrong[0])
             number = int(np.atleast_1d(np.arange(self.shape[0])[key])[j])
-            found = f"an overflow at pattern {number}, pixel ({y}, {x})"
+            overflow = f"an overflow at pattern {number}, pixel ({y}, {x})"
             expected = "none at good pixels; a larger --memory-budget-gib masks what overflows in any frame"
-            raise InputError(self._source, "counts", found, expected)
+            raise InputError(self._source, "counts", overflow, expected)
         return np.where(marked, patterns.dtype.type(0), patterns)
 
 

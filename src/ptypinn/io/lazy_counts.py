@@ -43,8 +43,8 @@ class LazyCounts:
         self._process = -1
         data = self._open()
         self._dtype = np.dtype(data.dtype)
-        kept = [len(range(*part.indices(n))) for part, n in zip(self._window, data.shape[-2:], strict=True)]
-        self._shape = (math.prod(data.shape[:-2]), *kept)
+        edges = [len(range(*part.indices(n))) for part, n in zip(self._window, data.shape[-2:], strict=True)]
+        self._shape = (math.prod(data.shape[:-2]), *edges)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ class Optics:
         cls,
         source: str,
         config: LoadConfig,
-        found: Mapping[str, float | None],
+        file_numbers: Mapping[str, float | None],
         places: Mapping[str, str],
         particle: Particle = "photon",
     ) -> Optics:
@@ -43,14 +43,14 @@ class Optics:
         Args:
             source: Name of the file for messages.
             config: Reading options.
-            found: Numbers of the file by their names here.
+            file_numbers: Numbers of the file by their names here.
             places: Where in the file each of them lies.
             particle: What files of the format usually hold.
 
         Raises:
             InputError: Where a number is not positive.
         """
-        numbers = {name: getattr(config, name) or found.get(name) for name in NAMES}
+        numbers = {name: getattr(config, name) or file_numbers.get(name) for name in NAMES}
         for name, value in numbers.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(source, places[name], str(value), "a positive number")

@@ -1,4 +1,4 @@
-"""What a scientist wants to know about a scan before anything else."""
+"""The `info` stage: optics, sampling, dose, overlap and doubtful entries of a scan, before anything else."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class ScanInfo:
 
     @property
     def missing(self) -> list[dict[str, str]]:
-        """What the file does not say: name, the option that supplies it, and what it is for."""
+        """Numbers that the file lacks: name, the option that supplies it, and its use."""
         absent = [name for name in MISSING if getattr(self.scan, name) is None]
-        known = {} if self.scan.pixel_size_m is None else dict.fromkeys(NAMES, "the record; the object pixel is known")
+        record = {} if self.scan.pixel_size_m is None else dict.fromkeys(NAMES, "the record; the object pixel is known")
         return [
-            {"name": name, "option": MISSING[name][0], "needed_for": known.get(name, MISSING[name][1])}
+            {"name": name, "option": MISSING[name][0], "needed_for": record.get(name, MISSING[name][1])}
             for name in absent
         ]
 
