@@ -73,7 +73,7 @@ def test_a_study_runs_with_another_network(tmp_path):
 def test_another_network_is_chosen_on_the_command_line(tmp_path, monkeypatch):
     from ptypinn.cli.main import main
 
-    monkeypatch.setattr("ptypinn.cli.study.write_outputs", lambda *_: None)
+    monkeypatch.setattr("ptypinn.cli.outputs.write_outputs", lambda *_: None)
     flags = [f"--{name}={value}" for name, value in vars(TINY).items() if value is not None and name != "reason"]
     main(["study", "sim-lines", "--output-dir", str(tmp_path / "out"), *flags, "--model", "one_layer", "--quiet"])
     record = json.loads((tmp_path / "out" / "run_metadata.json").read_text())

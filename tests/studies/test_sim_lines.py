@@ -143,7 +143,7 @@ def test_a_held_out_half_of_another_dose_is_warned_of(finished):
     alike = measures.measure_split(run.scan, run.scenario.train)
     values = measures.measure_split(run.scan.replace(counts=run.scan.counts * bright), run.scenario.train)
     assert 1 + values.deviation == pytest.approx(math.sqrt(2) * (1 + alike.deviation), rel=1e-6)
-    assert f"departs from the one that trains by {values.deviation:+.1%}" in values.warning
+    assert f"departs from the training half by {values.deviation:+.1%}" in values.warning
 
 
 def test_a_wrong_scale_raises_the_flag(finished):
@@ -306,15 +306,15 @@ def test_bad_input_to_a_step_costs_nothing_of_the_run_before(finished, monkeypat
 @pytest.mark.parametrize(
     "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-9] + bytes(255 - value for value in data[-9:])]
 )
-def test_what_is_damaged_is_made_again(file, redone, damage, finished, tmp_path):
+def test_damaged_products_are_made_again(file, redone, damage, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[1], folder)
     (folder / file).write_bytes(damage((folder / file).read_bytes()))
-    with pytest.warns(UserWarning, match=f"{file} is not as the step '{redone}' left it"):
+    with pytest.warns(UserWarning, match=f"{file} differs from what the step '{redone}' wrote"):
         again = sim_lines(TINY, output_dir=folder)
-    made_again = {name for name, step in again.steps.items() if not step.reused}
+    repeated = {name for name, step in again.steps.items() if not step.reused}
     # The same model may be another file, since its header has no order: then the reconstruction is made from it again.
-    assert {redone} <= made_again <= {redone, *(["reconstruct"] if redone == "train" else [])}
+    assert {redone} <= repeated <= {redone, *(["reconstruct"] if redone == "train" else [])}
     np.testing.assert_array_equal(again.recon.object, finished[0].recon.object)
 
 

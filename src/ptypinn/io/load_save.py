@@ -27,7 +27,7 @@ def load(path: str | Path, config: LoadConfig = DEFAULTS) -> ScanData:
 
     Args:
         path: The scan file.
-        config: What the file does not say.
+        config: Facts that the file does not state.
 
     Returns:
         The scan; a probe of arbitrary scale is calibrated by the rule that `config` names.
@@ -43,7 +43,7 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
 
     Args:
         path: The scan file.
-        config: What the file does not say.
+        config: Facts that the file does not state.
         calibrate: Calibrate a probe of arbitrary scale.
     """
     path = Path(path)
@@ -63,7 +63,7 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
 
     Args:
         path: The file.
-        config: What the file does not say.
+        config: Facts that the file does not state.
 
     Raises:
         InputError: Where the file or an option is at fault; one line that names the file and the field.

@@ -2,7 +2,7 @@
 
 The first line names the columns with their units, such as `y_um, x_um` or `x (nm); y (nm)`; others are left aside. One
 line follows per pattern: where the *probe* is on the sample, y along the detector's rows and x along its columns.
-Pixels are object pixels of whole patterns where those are square, else of what is kept of them.
+Pixels are object pixels of whole patterns where those are square, else of the cropped ones.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def read_positions(
 
     Args:
         path: The table.
-        config: Reading options; `positions_unit` says what a header without units does not.
-        patterns: How many lines there have to be.
+        config: Reading options; `positions_unit` for a header without units.
+        patterns: Number of lines that the table must have.
         pixel_m: Object pixel, metres; needed where positions are lengths.
         pixel_scale: Object pixels of the scan per pixel of the table, where positions are pixels.
 

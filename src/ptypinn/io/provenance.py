@@ -130,7 +130,7 @@ def _check(source: str, image: np.ndarray, probe: np.ndarray, positions_px: np.n
 def optics_record(recon: Reconstruction) -> Mapping[str, Any]:
     """Energy, distance and detector pixel that go with a reconstruction, as its provenance has them.
 
-    They lie under `optics`, or in the record of the scan; a number that neither tells is absent.
+    They lie under `optics`, or in the record of the scan; a number that neither has is absent.
     """
     records = [recon.provenance.get("optics"), recon.provenance.get("scan")]
     optics: dict[str, Any] = {}

@@ -60,15 +60,15 @@ def raster_positions(
     """Return positions (y, x), object pixels: those of `positions_file`, or else a raster's.
 
     Args:
-        crop: What is kept of the patterns.
+        crop: Crop of the patterns.
         config: Reading options; `scan_step_m` replaces the file's step.
-        raster: Rows and columns of the raster; the number of patterns where the file does not say.
+        raster: Rows and columns of the raster; the number of patterns where the file states none.
         step_m: Step (y, x) by the file, metres.
         pixel_m: Object pixel, metres.
         fast: Coordinate that changes from one pattern to the next.
 
     Raises:
-        InputError: Where neither file nor options say enough, naming the option that does.
+        InputError: Where file and options leave something open; names the option that supplies it.
     """
     if config.positions_file:
         return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m, crop.table_scale)
@@ -83,7 +83,7 @@ def raster_positions(
         raise InputError(source, "scan step", "none" if step is None else str(step), "a value, or --scan-step-m")
     if pixel_m is None:
         expected = "--energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
-        raise InputError(source, "object pixel", "too little to know it", expected)
+        raise InputError(source, "object pixel", "too few numbers for it", expected)
     y, x = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in raster), indexing="ij")
     y, x = (y, x) if fast == "x" else (y.T, x.T)
     return np.stack([y.ravel() * step[0], x.ravel() * step[1]], axis=1) / pixel_m

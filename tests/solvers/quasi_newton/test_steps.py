@@ -84,14 +84,14 @@ def test_solver_stops_when_held_out_pixels_get_worse_and_returns_the_best_point(
 @given(st.lists(st.floats(1.0, 2.0), min_size=1, max_size=9), st.floats(0.0, 0.1))
 def test_a_loss_is_as_good_as_the_best_within_the_tolerance(losses, tolerance):
     rule = StopRule(as_good=tolerance)
-    assert rule.holds(Trace(held_out_loss=losses)) == (losses[-1] <= (1 + tolerance) * min(losses))
-    assert rule.holds(Trace(held_out_loss=[*losses, min(losses)]))
+    assert rule.is_best(Trace(held_out_loss=losses)) == (losses[-1] <= (1 + tolerance) * min(losses))
+    assert rule.is_best(Trace(held_out_loss=[*losses, min(losses)]))
 
 
 def test_solver_stops_when_it_has_converged():
     trace = Trace(loss=[10.0, 5.0, 4.0, 3.99999, 3.99999, 3.99999, 3.99999, 3.99999])
-    assert StopRule(tolerance=1e-4).reason(trace) == "converged"
-    assert StopRule(tolerance=0.0).reason(trace) is None
+    assert StopRule(tolerance=1e-4).stop_reason(trace) == "converged"
+    assert StopRule(tolerance=0.0).stop_reason(trace) is None
 
 
 @given(st.integers(0, 999))

@@ -94,7 +94,7 @@ def probe_positions(translation: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 
 def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.ndarray | None, bool]:
-    """Steps (x, y, z) along rows and columns of the detector, metres, (3, 2), and whether the file declares them.
+    """Steps (x, y, z) along rows and columns of the detector, metres, (3, 2), and True if the file declares them.
 
     Without basis vectors, rows run along -y and columns along -x; None where the pixel is not known either.
     """

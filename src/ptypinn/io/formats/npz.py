@@ -260,7 +260,7 @@ NPZ = Format(
     ),
     missing=(
         *OPTICS,
-        MissingField("whether floating-point patterns are counts", "domain"),
+        MissingField("quantity of floating-point patterns", "domain"),
         MissingField("which axis counts the patterns (the last in files of SLAC)", "axis_order"),
         MissingField("positions that are no pixels", "positions_unit"),
         TRUTH,

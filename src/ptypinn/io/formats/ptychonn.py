@@ -1,8 +1,8 @@
 """NPZ files of PtychoNN.
 
 Patterns are `reciprocal`, (M, N, N), with positions in `scan`, (y, x) of each patch; or the only array of the file is a
-raster of patterns, (rows, columns, N, N), without positions. Patterns are intensities or amplitudes, which the files do
-not say. `real`, one complex patch of the object per pattern, is what the network learns, and no object.
+raster of patterns, (rows, columns, N, N), without positions. Patterns are intensities or amplitudes; the files do not
+declare which. `real`, one complex patch of the object per pattern for training, is not an object and is not read.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ PTYCHONN = Format(
         Entry(RASTER, "counts", "(rows, columns, N, N)", "counts", "a raster, in place of the two above"),
     ),
     missing=(
-        MissingField("whether floating-point patterns are counts", "domain"),
+        MissingField("quantity of floating-point patterns", "domain"),
         MissingField("unit of the positions", "positions_unit"),
         MissingField("step of a raster", "scan_step_m"),
         MissingField("positions of a list without", "positions_file"),

@@ -95,7 +95,7 @@ class Archive:
             header = file.read(LOCAL_HEADER.size)
             signature, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
             if signature != LOCAL_SIGNATURE:
-                raise ValueError("no member where the archive says that one is")
+                raise ValueError("no member at the offset that the archive gives")
             first = file.tell() + name_bytes + extra_bytes
             file.seek(first)
             shape, fortran, dtype = _require_whole(file, first + member.file_size)
