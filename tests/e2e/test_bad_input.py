@@ -204,7 +204,7 @@ def test_options_that_a_patch_network_does_not_read_are_refused_and_not_recorded
     recorded = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert recorded["subset"] == "all"
     assert not {"polish", "rounds", "probe_modes", "refine_positions", "workers"} & recorded.keys()
-    again = ptypinn(*command[:6], "--output-dir", tmp_path / "again", "--config", tmp_path / "out" / "config.yaml")
+    again = ptypinn(*command[:5], "--output-dir", tmp_path / "again", "--config", tmp_path / "out" / "config.yaml")
     assert again.code == 0, again.err
 
 

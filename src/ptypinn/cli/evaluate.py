@@ -99,8 +99,7 @@ def run_diagnose(
         output_dir: Run folder for report.html, diagnosis.json and waterfall.png.
         overwrite: Replace the results of an earlier run.
     """
-    if output_dir is None:
-        session.refuse(("overwrite",), "`ptypinn diagnose` without --output-dir")
+    session.refuse(() if output_dir else ("overwrite",), "`ptypinn diagnose` without --output-dir")
     from ptypinn.cli.diagnose_inputs import find_diagnose_inputs
     from ptypinn.report.text.diagnosis import diagnosis_lines
     from ptypinn.stages.diagnose import diagnose
@@ -109,15 +108,14 @@ def run_diagnose(
         subjects = list(find_diagnose_inputs(run_or_files, loading, session.set_options))
         _require_one(subjects, plot, output_dir)
         diagnoses = [(each, diagnose(each.recon, each.scan, each.model, config)) for each in subjects]
-    result = {"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}
     blocks = [diagnosis_lines(diagnosis, each.name, each.notes, stats) for each, diagnosis in diagnoses]
     lines = [line for block in blocks for line in ["", *block]][1:]
     if plot:
         lines.append(f"picture in {_draw(diagnoses[0][1], plot)}")
     if output_dir:
-        output = OutputOptions(output_dir, overwrite)
-        lines.append(f"results in {_write(session, output, loading, config, *diagnoses[0])}")
-    session.print_result(result, lines)
+        folder = _write(session, OutputOptions(output_dir, overwrite), loading, config, *diagnoses[0])
+        lines.append(f"results in {folder}")
+    session.print_result({"stage": "diagnose", "diagnoses": [_record(*each) for each in diagnoses]}, lines)
 
 
 def _require_one(subjects: Sequence[DiagnoseInput], plot: str | None, output_dir: str | None) -> None:

@@ -131,7 +131,7 @@ def run_solver_stage(
         loading: Reading of the scan.
         config: Configuration of the stage.
         solve: Makes the reconstruction.
-        solve_half: Solves a half of the scan from the probe of the whole; None for no comparison of halves.
+        solve_half: Solves a half of the scan from the probe of the whole; None to compare no halves.
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
@@ -146,9 +146,9 @@ def run_solver_stage(
             halves = _solve_halves(scan, recon, solve_half, progress, run.path) if solve_half else None
         with run.timed("evaluate"):
             evaluation = evaluate(recon, scan, halves=halves)
-        inputs, seed = {"scan": input_record(scan, path)}, config.seed
-        write_outputs(run, recon, scan, evaluation, inputs, seed, figures)
-        run.finish(evaluation.as_json(), inputs, seed)
+        inputs = {"scan": input_record(scan, path)}
+        write_outputs(run, recon, scan, evaluation, inputs, config.seed, figures)
+        run.finish(evaluation.as_json(), inputs, config.seed)
     session.print_result(result_record(run, evaluation), [*headline(evaluation), f"results in {run.path}"])
 
 
