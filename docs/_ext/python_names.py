@@ -23,6 +23,7 @@ TORCH = "https://docs.pytorch.org/docs/stable"
 H5PY = "https://docs.h5py.org/en/stable/high"
 LIGHTNING = "https://lightning.ai/docs/pytorch/stable"
 MATPLOTLIB = "https://matplotlib.org/stable/api"
+PILLOW = "https://pillow.readthedocs.io/en/stable/reference"
 JAXTYPING = "https://docs.kidger.site/jaxtyping/api/array/"
 
 ELSEWHERE = {
@@ -31,6 +32,15 @@ ELSEWHERE = {
     "h5py._hl.dataset.Dataset": f"{H5PY}/dataset.html#h5py.Dataset",
     "lightning.pytorch.core.module.LightningModule": f"{LIGHTNING}/common/lightning_module.html",
     "lightning.pytorch.trainer.trainer.Trainer": f"{LIGHTNING}/common/trainer.html",
+    "lightning.pytorch.callbacks.callback.Callback": f"{LIGHTNING}/extensions/callbacks.html",
+    "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint": f"{LIGHTNING}/common/checkpointing.html",
+    "torch.utils.data.sampler.Sampler": f"{TORCH}/data.html#torch.utils.data.Sampler",
+    "numpy.floating": f"{NUMPY}/arrays.scalars.html#numpy.floating",
+    "np.ndarray": f"{NUMPY}/generated/numpy.ndarray.html",
+    "markupsafe.Markup": "https://markupsafe.palletsprojects.com/en/stable/escaping/#markupsafe.Markup",
+    "jinja2.environment.Environment": "https://jinja.palletsprojects.com/en/stable/api/#jinja2.Environment",
+    "PIL.ImageFont.ImageFont": f"{PILLOW}/ImageFont.html#PIL.ImageFont.ImageFont",
+    "PIL.ImageFont.FreeTypeFont": f"{PILLOW}/ImageFont.html#PIL.ImageFont.FreeTypeFont",
     "matplotlib.axes._axes.Axes": f"{MATPLOTLIB}/axes_api.html#matplotlib.axes.Axes",
     "matplotlib.image.AxesImage": f"{MATPLOTLIB}/image_api.html#matplotlib.image.AxesImage",
     "numpy.ndarray": f"{NUMPY}/generated/numpy.ndarray.html",
@@ -46,11 +56,14 @@ ELSEWHERE = {
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
 }
 """Pages of other projects by the names that annotations use; nothing is fetched during the build."""
-ABSTRACT = ("Callable", "Collection", "Generator", "Iterable", "Iterator", "Mapping", "Sequence", "Set")
+ABSTRACT = ("Callable", "Collection", "Container", "Generator", "Iterable", "Iterator", "Mapping", "Sequence", "Set")
 ELSEWHERE |= {f"collections.abc.{name}": f"{PYTHON}/collections.abc.html#collections.abc.{name}" for name in ABSTRACT}
 BITS = ("Complex", "Complex64", "Complex128", "Float", "Float32", "Float64", "Int", "Int64", "UInt")
 NUMBERS = (*BITS, "Bool", "Inexact", "Num", "Real", "Shaped")
 ELSEWHERE |= {f"jaxtyping.{name}": JAXTYPING for name in NUMBERS}
+
+WITHOUT_PAGE = ("ptypinn.config.", "ptypinn.studies.", "DoseStudy")
+"""Names of packages that have no page of modules."""
 
 CODE = re.compile(r"(``.*?``|`[^`]*`)", re.S)
 MARKUP = re.compile(r"(?<!\\)([*|]|_(?=\W|$))")
@@ -91,12 +104,14 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nod
     if len(matches) == 1 and "." not in target:
         name, entry, *_ = matches[0]
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
-    return content if not matches and _is_alias(node.get("py:module"), target) else None
+    unlinked = target.startswith(WITHOUT_PAGE) or _is_alias(node.get("py:module"), target)
+    return content if not matches and unlinked else None
 
 
 def _is_alias(module: str | None, name: str) -> bool:
     """Return True for a name of a module that stands for an annotation and is no class, which needs no link."""
-    value = getattr(sys.modules.get(module or ""), name, None)
+    home, _, name = name.rpartition(".")
+    value = getattr(sys.modules.get(home or module or ""), name, None)
     return value is not None and (not isinstance(value, type) or value.__module__.startswith("jaxtyping"))
 
 

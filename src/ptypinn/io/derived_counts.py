@@ -64,7 +64,7 @@ def without_marked(
         source: Name of the data for messages.
 
     Returns:
-        The frames, and the pixels that are never marked: by all frames that are in memory, or by some of those that
+        The frames, and the pixels that are never marked by all frames that are in memory, or by some of those that
         are not.
     """
     if mark is None:

@@ -34,7 +34,7 @@ def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig) -> l
         config: Reading options, which may name further arrays.
 
     Returns:
-        Descriptions such as `dark: uint16 (64, 64)`, at most `MAX_LISTED` and a count of the others.
+        Descriptions with name, type and shape, at most `MAX_LISTED` of them and a count of the others.
     """
     declared = declared_names(file_format, config)
     if h5py.is_hdf5(path):

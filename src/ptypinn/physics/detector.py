@@ -25,8 +25,8 @@ def sample_counts(expected: Real[Tensor, "*batch y x"], generator: torch.Generat
 def saturate(counts: Real[Tensor, "*batch y x"], full_well: float) -> Real[Tensor, "*batch y x"]:
     """Clip counts at the maximum that a pixel can record.
 
-    >>> saturate(torch.tensor([3.0, 70000.0]), 65535.0).tolist()
-    [3.0, 65535.0]
+    >>> saturate(torch.tensor([[3.0, 70000.0]]), 65535.0).tolist()
+    [[3.0, 65535.0]]
     """
     return counts.clamp(max=full_well)
 

@@ -27,7 +27,7 @@ MAPS = (AMPLITUDE_MAP, PHASE_MAP, CYCLIC_MAP, DIFFERENCE_MAP, COUNTS_MAP)
 TABLES = "colour_tables.json"
 """Colours of every map as in matplotlib, hexadecimal, so that matplotlib need not be loaded."""
 GRADIENT_STOPS = 17
-MAX_LABEL_CHARACTERS = 20
+MAX_LABEL_CHARACTERS = 15
 """Characters of all labels of a colour bar on a phone."""
 MIN_PHASE_SPAN = 0.02
 """Span of a phase scale at least, radians, so that rounding does not look like structure."""

@@ -71,7 +71,7 @@ def probe_images(probe: np.ndarray) -> list[tuple[ScaledImage, ScaledImage]]:
 def mode_fractions(probe: np.ndarray) -> np.ndarray:
     """Return the fraction of the probe's photons in every mode.
 
-    >>> mode_fractions(np.array([[[3.0]], [[1.0]]])).tolist()
+    >>> mode_fractions(np.array([[[3.0 + 0j]], [[1.0]]])).tolist()
     [0.9, 0.1]
     """
     photons = mode_photons(probe)

@@ -198,7 +198,7 @@ def describe_field(view: ObjectView, pixel_size_m: float | None) -> str:
 def describe_extent(height_px: float, width_px: float, pixel_size_m: float | None) -> str:
     """Return width times height of a region, in metres where the pixel size is given.
 
-    >>> describe_extent(20, 30, None), describe_extent(20, 30, 1e-7)
+    >>> describe_extent(20.0, 30.0, None), describe_extent(20.0, 30.0, 1e-7)
     ('30 × 20 px', '3 µm × 2 µm')
     """
     if pixel_size_m is None:

@@ -19,7 +19,7 @@ class HeldOutSelector:
 
     >>> from ptypinn.solvers.quasi_newton.unknowns import Unknowns
     >>> import torch
-    >>> point, selector = Unknowns(torch.ones(2, 2)), HeldOutSelector()
+    >>> point, selector = Unknowns(torch.ones(2, 2) + 0j), HeldOutSelector()
     >>> for rounds, loss in enumerate([9.0, 3.0, 5.0, 4.0], MIN_ROUNDS):
     ...     selector.update([Iterate(point, rounds=rounds)], loss)
     >>> selector.best[-1].rounds - MIN_ROUNDS, selector.history

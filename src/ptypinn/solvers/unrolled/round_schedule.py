@@ -30,7 +30,7 @@ def default_rounds(dose: float) -> int:
     Args:
         dose: Mean photons per object pixel, from `estimate_dose`.
 
-    >>> [default_rounds(dose) for dose in (10, 100, 1e4, 1e6)]
+    >>> [default_rounds(dose) for dose in (10.0, 100.0, 1e4, 1e6)]
     [6, 6, 12, 20]
     """
     dose = dose if dose > LOW_DOSE else LOW_DOSE
@@ -60,7 +60,7 @@ def count_averaged_rounds(dose: float) -> int:
     Args:
         dose: Mean photons per object pixel.
 
-    >>> count_averaged_rounds(500), count_averaged_rounds(1e5)
+    >>> count_averaged_rounds(500.0), count_averaged_rounds(1e5)
     (3, 2)
     """
     return 3 if dose < HIGH_DOSE else 2
