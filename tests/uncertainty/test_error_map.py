@@ -45,16 +45,16 @@ def sigma_of(scan, recon):
         ("dead_leaves", 1e7, True),
     ],
 )
-def test_errors_are_as_large_as_in_the_map(kind, photons, determined):
+def test_errors_are_as_large_as_in_the_map(kind, photons, known_probe):
     config = dataclasses.replace(SMALL, object=kind, photons=photons, seed=31)
     scan = simulate(config)
     given_scan = scan
-    if not determined:
+    if not known_probe:
         guess = simulate(dataclasses.replace(config, probe_diameter_px=10.5, curvature_rad=2.6)).probe
         given_scan = scan.replace(probe=guess, probe_gauge="calibrated")
-    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not determined, threads=1, device="cpu"))
+    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not known_probe, threads=1, device="cpu"))
     illuminated = recon.well_illuminated()
-    aligned = align(recon.object, scan.truth, illuminated, ramp=not determined, shift=not determined)
+    aligned = align(recon.object, scan.truth, illuminated, ramp=not known_probe, shift=not known_probe)
     error, sigma = np.abs(aligned.image - scan.truth)[aligned.mask], recon.uncertainty[aligned.mask]
     assert 0.7 <= np.sqrt(np.mean((error / sigma) ** 2)) <= 1.4
     assert 0.5 <= np.mean(error < sigma) <= 0.9

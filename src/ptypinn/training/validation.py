@@ -87,7 +87,8 @@ def measure_card_scans(
         progress: Called after every scan, as the stage `check`.
 
     Returns:
-        Per group the number of `scans`, and geometric means of `error`, of `error_without_network` and of their ratio, `gain`.
+        Per group the number of `scans`, and geometric means of `error`, of `error_without_network` and of their
+        ratio, `gain`.
     """
     report, scores = progress or silent, []
     for number in range(config.card_scans):
