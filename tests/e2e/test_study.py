@@ -53,13 +53,13 @@ def test_a_tiny_scenario_in_a_process_of_its_own(ptypinn_process, tiny, tmp_path
     assert set(record) > COMMON | {"schema", "forward_pass_diagnostics", "intensity_scaler_state", "ledger"}
     assert (record["schema_version"], record["stage"], record["scenario"]) == (1, "study sim-lines", "gs2_custom")
     assert record["prediction_scale"]["source"] == "least_squares"
-    assert record["parameters"]["batch"] == {"value": 2, "origin": "flag"}
+    assert record["parameters"]["cluster_size"] == {"value": 2, "origin": "flag"}
     assert record["parameters"]["size"] == {"value": 32, "origin": "config file"}
     assert record["parameters"]["gridsize"] == {"value": 2, "origin": "profile"}
     assert record["parameters"]["scenario"] == {"value": "gs2_custom", "origin": "flag"}
     assert record["parameters"]["prediction_scale_source"] == {"value": "least_squares", "origin": "flag"}
     assert record["parameters"]["threads"] == {"value": 1, "origin": "config file"}
-    batch = next(override for override in record["overrides"] if override["parameter"] == "batch")
+    batch = next(override for override in record["overrides"] if override["parameter"] == "cluster_size")
     assert (batch["profile"], batch["reason"]) == (4, "smoke test")
     assert record["photons_per_pattern"]["measured"] == pytest.approx(1e6, rel=0.01)
 

@@ -36,7 +36,7 @@ def sigma_of(scan, recon):
 
 
 @pytest.mark.parametrize(
-    ("kind", "photons", "known"),
+    ("kind", "photons", "known_probe"),
     [
         ("natural", 1e3, False),
         ("lines", 1e4, True),

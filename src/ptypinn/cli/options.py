@@ -83,7 +83,7 @@ def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
         formatter_class=_formatter(),
     )
     for parameter in positionals:
-        several = {"nargs": "+"} if parameter.kind == list[str] else {}
+        several: dict[str, Any] = {"nargs": "+"} if parameter.kind == list[str] else {}
         parser.add_argument(parameter.name, type=str, help=documents[parameter.name], **several)
     shown = None if full else {*SHOWN, *command.common}
     parser.add_argument("--help-all", action=_HelpAll, command=name, help="Show all options and exit.")
@@ -104,7 +104,7 @@ def _add_fields(parser: Any, kind: type, shown: set[str] | None, added: set[str]
     title = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".:")
     group, hints, documents = parser.add_argument_group(title), get_type_hints(kind), field_help(kind)
     own = vars(kind).get("__annotations__", {})
-    for field in sorted(fields(kind), key=lambda field: field.name not in own):  # type: ignore[arg-type]
+    for field in sorted(fields(kind), key=lambda field: field.name not in own):
         if field.name not in added:
             added.add(field.name)
             _add_option(group, field.name, hints[field.name], _default(field), documents[field.name], shown)

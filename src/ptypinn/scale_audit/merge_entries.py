@@ -16,7 +16,7 @@ MAX_ROUNDING = 1e-6
 
 
 def build_merge_entries(
-    object_: Tensor, response: Tensor, constant: Tensor, weights: Tensor, illumination: Tensor, well_lit: np.ndarray
+    object_: Tensor, response: Tensor, constant: Tensor, weights: Tensor, illumination: Tensor, well_illuminated: np.ndarray
 ) -> list[LedgerEntry]:
     """Build the entries of merge and stitching from their effect on an object that is 1 everywhere.
 
@@ -31,7 +31,7 @@ def build_merge_entries(
     mask = coverage_mask(weights[None])[0] & (illumination > 0)
     merged = torch.where(mask, constant / torch.where(mask, weights, 1.0), 1.0)
     moduli = torch.where(mask, object_.abs(), 0.0)
-    clear = torch.from_numpy(well_lit).to(mask.device)
+    clear = torch.from_numpy(well_illuminated).to(mask.device)
     inner, edges, weight = mask & clear, mask & ~clear, torch.where(mask, illumination, 0.0)
     off = torch.where(mask, torch.maximum((response - 1).abs(), (merged - 1).abs()), 0.0).max()
     corrected = moduli if off < MAX_ROUNDING else _divide_by_response(moduli, response, mask)

@@ -29,7 +29,7 @@ from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import prepare_probe, simulate
 from ptypinn.stages.train import MODEL_FILE, train
 from ptypinn.studies.metadata import build_metadata
-from ptypinn.studies.scenario import MAX_PHOTONS, Scenario, resolve_scenario, write_probe_file
+from ptypinn.studies.scenario import Scenario, resolve_scenario, write_probe_file
 from ptypinn.studies.schema import StudyMetadata
 from ptypinn.studies.stage_configs import RECONSTRUCT, TRAIN, rename_errors
 from ptypinn.studies.step_cache import Step, StepCache, hash_values

@@ -79,13 +79,13 @@ class _MergedPatches:
     device: torch.device
 
     def ledger_entries(
-        self, bundle: PatchModel, scan: ScanData, well_lit: np.ndarray, fit: DataFit
+        self, bundle: PatchModel, scan: ScanData, well_illuminated: np.ndarray, fit: DataFit
     ) -> list[LedgerEntry]:
         """Return the ledger entries that only this run could measure: of the network, and of the merge."""
         sums = self.aggregator
         photons = float(fit.measured_map[scan.good].sum()) / scan.n_patterns
         merge = build_merge_entries(
-            self.object, self.constant_response, sums.constant[0], sums.weights[0], sums.illumination[0], well_lit
+            self.object, self.constant_response, sums.constant[0], sums.weights[0], sums.illumination[0], well_illuminated
         )
         return [*build_network_entries(self.recorder.collect(), self.predictor, bundle.header, photons), *merge]
 

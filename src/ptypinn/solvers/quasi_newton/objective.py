@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternBatches, BatchSequence
+from ptypinn.data.pattern_batches import BatchSequence, PatternBatches
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
 from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, detect
 from ptypinn.physics.patches import add_patches, extract_patches
