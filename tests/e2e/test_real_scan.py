@@ -21,10 +21,10 @@ def test_siemens_star_is_explained_from_an_analytic_probe_guess():
     recon = pp.refine(scan, pp.RefineConfig(iterations=40, device="cpu"))
     assert recon.metrics["amplitude_residual"] < 0.016
     assert recon.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
-    lit = recon.well_illuminated(0.3)
-    phase = np.angle(recon.object[lit] * np.exp(-1j * np.angle(recon.object[lit].mean())))
+    illuminated = recon.well_illuminated(0.3)
+    phase = np.angle(recon.object[illuminated] * np.exp(-1j * np.angle(recon.object[illuminated].mean())))
     assert np.ptp(np.percentile(phase, [5, 95])) > 0.7
-    assert np.abs(recon.object[lit]).std() < 0.15
+    assert np.abs(recon.object[illuminated]).std() < 0.15
 
 
 @pytest.mark.skipif(not PROJECTION.exists(), reason="the real near-field scan is not beside the checkout")

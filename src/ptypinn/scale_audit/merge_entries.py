@@ -26,7 +26,7 @@ def build_merge_entries(
         constant: Sum of weight times 1 as the merge gathered it, (height, width).
         weights: Sum of weights, (height, width).
         illumination: Sum of probe intensities over positions, (height, width).
-        well_lit: Well-illuminated pixels, on which objects are compared, (height, width).
+        well_illuminated: Well-illuminated pixels, on which objects are compared, (height, width).
     """
     mask = coverage_mask(weights[None])[0] & (illumination > 0)
     merged = torch.where(mask, constant / torch.where(mask, weights, 1.0), 1.0)

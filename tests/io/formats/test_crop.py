@@ -168,11 +168,11 @@ def test_a_reconstruction_of_cut_patterns_lies_where_the_sample_is(tmp_path):
     cut = load(path, LoadConfig(crop_px=16))
     found = refine(cut, RefineConfig(iterations=60, refine_probe=False))
     y, x = (2 * (np.arange(n) + start) for n, start in zip(found.object.shape, found.origin_px, strict=True))
-    lit = found.well_illuminated(0.3)
-    image, truth = found.object[lit], sample(y[:, None], x[None])[lit]
+    illuminated = found.well_illuminated(0.3)
+    image, truth = found.object[illuminated], sample(y[:, None], x[None])[illuminated]
     factor = np.vdot(image, truth) / np.vdot(image, image)
     assert np.linalg.norm(factor * image - truth) / np.linalg.norm(truth) < 0.05
-    aside = sample(y[:, None] + 4, x[None])[lit]
+    aside = sample(y[:, None] + 4, x[None])[illuminated]
     assert np.linalg.norm(factor * image - aside) / np.linalg.norm(truth) > 0.1
 
 
