@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ptypinn.config.simulate import SimulateConfig
+from ptypinn.config.simulate import MAX_PHOTONS, SimulateConfig
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
