@@ -16,7 +16,12 @@ MAX_ROUNDING = 1e-6
 
 
 def build_merge_entries(
-    object_: Tensor, response: Tensor, constant: Tensor, weights: Tensor, illumination: Tensor, well_illuminated: np.ndarray
+    object_: Tensor,
+    response: Tensor,
+    constant: Tensor,
+    weights: Tensor,
+    illumination: Tensor,
+    well_illuminated: np.ndarray,
 ) -> list[LedgerEntry]:
     """Build the entries of merge and stitching from their effect on an object that is 1 everywhere.
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,8 +128,8 @@ def test_the_card_tells_what_the_weights_saw_and_what_not(tiny, trained):
 
 def test_the_command_on_the_card_repeats_the_training():
     config = PretrainConfig(scans_per_batch=2, photons_log10=(3.0, 7.0), widths=(8, 8, 8, 8), learning_rate=1e-3)
-    _, options = parse(retrain_command(config, "out").split()[1:])
-    assert PretrainConfig(**{field.name: options[field.name] for field in fields(PretrainConfig)}) == config
+    _, session = parse(retrain_command(config, "out").split()[1:])
+    assert session.config(PretrainConfig) == config
 
 
 def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp_path):

@@ -85,7 +85,12 @@ class _MergedPatches:
         sums = self.aggregator
         photons = float(fit.measured_map[scan.good].sum()) / scan.n_patterns
         merge = build_merge_entries(
-            self.object, self.constant_response, sums.constant[0], sums.weights[0], sums.illumination[0], well_illuminated
+            self.object,
+            self.constant_response,
+            sums.constant[0],
+            sums.weights[0],
+            sums.illumination[0],
+            well_illuminated,
         )
         return [*build_network_entries(self.recorder.collect(), self.predictor, bundle.header, photons), *merge]
 
