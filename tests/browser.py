@@ -22,12 +22,12 @@ OpenPage = Callable[..., Any]
 def chromium() -> Iterator[Any]:
     """The browser; closed with its module, as its event loop is in the way of others."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    result = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if result is None:
         pytest.skip("no Chromium found: install one, or name it in the environment variable CHROMIUM")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=found, args=sandbox)
+        browser = running.chromium.launch(executable_path=result, args=sandbox)
         yield browser
         browser.close()
 

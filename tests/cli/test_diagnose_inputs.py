@@ -75,10 +75,10 @@ NOTED = {
 
 @pytest.mark.parametrize("name", NOTED)
 def test_what_cannot_be_read_is_noted_and_left_out(name, run):
-    provenance, said = NOTED[name]
+    provenance, text = NOTED[name]
     subject = case(run(**provenance))
     assert subject.scan is not None
-    assert any(said in note for note in subject.notes), subject.notes
+    assert any(text in note for note in subject.notes), subject.notes
 
 
 SILENT = {
@@ -130,8 +130,8 @@ def test_records_of_another_kind_become_empty_ones(name, value, run):
 
 def test_options_given_now_replace_those_on_record_even_with_their_default():
     record = {"calibration": "p99", "domain": "amplitude", "unknown": 1}
-    kept = load_options_from_record(LoadConfig(), record, (), [])
-    assert (kept.calibration, kept.domain) == ("p99", "amplitude")
+    stored = load_options_from_record(LoadConfig(), record, (), [])
+    assert (stored.calibration, stored.domain) == ("p99", "amplitude")
     now = load_options_from_record(LoadConfig(), record, {"calibration"}, [])
     assert (now.calibration, now.domain) == ("mean", "amplitude")
     now = load_options_from_record(LoadConfig(domain="counts"), record, {"domain"}, [])

@@ -99,8 +99,8 @@ def test_window_batches_hold_the_counts_and_positions_of_their_patterns():
     flat = windows[[2, 0]].reshape(-1)
     expected = to_fft_order(torch.from_numpy(scan.counts[flat].astype(np.float32)))
     assert torch.equal(batch["counts"].reshape(-1, 16, 16), expected)
-    found = batch["corners"] + batch["origins"][:, None] + batch["fractions"].view(2, 6, 2)
-    np.testing.assert_allclose(found.reshape(-1, 2), scan.positions_px[flat], atol=1e-5)
+    result = batch["corners"] + batch["origins"][:, None] + batch["fractions"].view(2, 6, 2)
+    np.testing.assert_allclose(result.reshape(-1, 2), scan.positions_px[flat], atol=1e-5)
     assert batch["fractions"].abs().max() <= 0.5
     assert batch["corners"].min() == 0
     assert (batch["corners"] + 16 <= torch.tensor(data.shape)).all()

@@ -111,8 +111,8 @@ def test_the_chance_is_how_often_unrelated_motion_agrees_as_well(n, seed):
     draw = np.random.default_rng(seed)
     steps = draw.normal(size=(n, 2))
     moved = draw.normal(size=(2000, n, 2))
-    kept = np.linalg.qr(steps)[0]
-    shares = np.square(np.swapaxes(kept, 0, 1) @ moved).sum((1, 2)) / np.square(moved).sum((1, 2))
+    stored = np.linalg.qr(steps)[0]
+    shares = np.square(np.swapaxes(stored, 0, 1) @ moved).sum((1, 2)) / np.square(moved).sum((1, 2))
     level = float(np.quantile(shares, 0.9))
     assert ShadowMotion(0.1, level, 500.0, 64, None, steps=n).chance == pytest.approx(0.1, abs=0.03)
 

@@ -20,5 +20,5 @@ class Snippet(NamedTuple):
 
 def snippets_of(page: str) -> list[Snippet]:
     """The `bash` and `python` blocks of a page in order, without those under a `not run` comment."""
-    found = [match for match in FENCE.finditer(page) if not match["skip"]]
-    return [Snippet(m["language"], m["text"], page[: m.start("text")].count("\n") + 1) for m in found]
+    result = [match for match in FENCE.finditer(page) if not match["skip"]]
+    return [Snippet(m["language"], m["text"], page[: m.start("text")].count("\n") + 1) for m in result]

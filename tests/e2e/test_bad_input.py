@@ -106,7 +106,7 @@ def snapshot(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_bad_scans_end_in_one_line_and_leave_nothing(case, ptypinn, tmp_path, monkeypatch):
-    make, said = CASES[case]
+    make, text = CASES[case]
     monkeypatch.chdir(tmp_path)
     scan = make(tmp_path)
     before = snapshot(tmp_path)
@@ -116,7 +116,7 @@ def test_bad_scans_end_in_one_line_and_leave_nothing(case, ptypinn, tmp_path, mo
     assert done.out == ""
     assert done.err.count("\n") == 1, done.err
     assert done.err.startswith("ptypinn: error: ")
-    assert all(words in done.err for words in said), done.err
+    assert all(words in done.err for words in text), done.err
     assert snapshot(tmp_path) == before
 
 

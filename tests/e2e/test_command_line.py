@@ -111,8 +111,8 @@ def test_a_config_file_holds_the_same_options_and_flags_override_it(ptypinn, sca
     )
     assert done.code == 0, done.err
     assert done.err == ""
-    kept = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
-    assert (kept["iterations"], kept["probe_modes"], kept["refine_positions"]) == (2, 1, True)
+    stored = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert (stored["iterations"], stored["probe_modes"], stored["refine_positions"]) == (2, 1, True)
 
 
 @pytest.mark.usefixtures("quick_pictures")
@@ -138,9 +138,9 @@ def test_refine_continues_from_a_run_folder_and_evaluate_compares_two(ptypinn, s
     inputs = json.loads((tmp_path / "compared" / FINISHED).read_text())["inputs"]
     assert inputs == {"recon": {"file": str(tmp_path / "a")}, "reference": {"file": str(tmp_path / "b")}}
     assert 0 < json.loads(compared.out)["metrics"]["complex_error"] < 1
-    judged = ptypinn("evaluate", tmp_path / "a", "--scan", scan_file, "--output-dir", tmp_path / "judged", "--json")
-    assert judged.code == 0, judged.err
-    assert json.loads(judged.out)["metrics"]["complex_error"] == pytest.approx(errors[0])
+    scores = ptypinn("evaluate", tmp_path / "a", "--scan", scan_file, "--output-dir", tmp_path / "judged", "--json")
+    assert scores.code == 0, scores.err
+    assert json.loads(scores.out)["metrics"]["complex_error"] == pytest.approx(errors[0])
     inputs = json.loads((tmp_path / "judged" / FINISHED).read_text())["inputs"]
     assert inputs["recon"] == {"file": str(tmp_path / "a")}
     assert inputs["scan"]["sha256"]
@@ -177,13 +177,13 @@ def test_a_finished_run_is_not_replaced_without_overwrite(ptypinn, scan_file, tm
     ids=lambda command: command[0],
 )
 def test_a_run_can_be_watched_in_progress(command, ptypinn, scan_file, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr("ptypinn.runs.snapshots.Snapshots._write", lambda watch, recon: seen.append((watch, recon)))
+    records = []
+    monkeypatch.setattr("ptypinn.runs.snapshots.Snapshots._write", lambda watch, recon: records.append((watch, recon)))
     stage, *options = command
     scan = [] if stage == "demo" else [scan_file]
     done = ptypinn(stage, *scan, *options, "--device", "cpu", "--output-dir", tmp_path / "out", "--quiet")
     assert done.code == 0, done.err
-    watch, recon = seen[0]
+    watch, recon = records[0]
     assert watch._path == tmp_path / "out" / SNAPSHOT
     assert watch._scan_path == ({"path": str(scan_file)} if scan else {})
     assert recon.illumination.any()
@@ -249,10 +249,10 @@ def test_termination_ends_in_one_line_without_half_files(scan_file, tmp_path):
     assert running.stderr is not None
     assert "refine" in running.stderr.readline()
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
+    _, text = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert said.splitlines()[-1].startswith("ptypinn: error: interrupted")
-    assert "Traceback" not in said
+    assert text.splitlines()[-1].startswith("ptypinn: error: interrupted")
+    assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
 
 

@@ -76,7 +76,7 @@ def test_every_option_of_a_command_is_listed_there_or_under_a_group_that_is_name
 
 def test_every_writable_format_is_listed():
     (option,) = (action for action in command_parser("convert", full=True)._actions if action.dest == "to")
-    writable = [name for name, known in FORMATS.items() if known.write or known.write_reconstruction]
+    writable = [name for name, reference in FORMATS.items() if reference.write or reference.write_reconstruction]
     assert f"Format: {', '.join(writable)};" in option.help
 
 

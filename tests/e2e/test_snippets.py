@@ -67,8 +67,8 @@ def test_every_snippet_of_a_page_runs(page, desk, ptypinn):
 
 def test_snippets_are_found():
     page = "```bash\na\n```\n<!-- not run: b -->\n```bash\nb\n```\n```text\nc\n```\n```python\nd = 1\n```\n"
-    found = snippets_of(page)
-    assert [(snippet.language, snippet.text, snippet.line) for snippet in found] == [
+    result = snippets_of(page)
+    assert [(snippet.language, snippet.text, snippet.line) for snippet in result] == [
         ("bash", "a\n", 2),
         ("python", "d = 1\n", 12),
     ]
@@ -104,8 +104,8 @@ def test_a_simulated_scan_is_refined_on_the_true_scale(elsewhere):
 
 
 def test_a_network_reconstructs_a_scan_that_it_has_not_seen(elsewhere):
-    found = example("train_and_reconstruct")
-    assert found["flux_closure"] == pytest.approx(1, abs=0.2)
+    result = example("train_and_reconstruct")
+    assert result["flux_closure"] == pytest.approx(1, abs=0.2)
     assert (elsewhere / "model" / "new_scan.h5").exists()
 
 
@@ -118,8 +118,8 @@ def test_arrays_of_any_origin_become_a_scan_file(elsewhere):
 def test_a_measured_scan_becomes_picture_report_and_file(elsewhere):
     result = example("picture_and_report")
     assert result.metrics["output_vs_truth_ratio"] == pytest.approx(1, abs=0.1)
-    made = {path.name for path in (elsewhere / "run").iterdir()}
-    assert made == {"scan.h5", "reconstruction.h5", "object.png", "report.html"}
+    product = {path.name for path in (elsewhere / "run").iterdir()}
+    assert product == {"scan.h5", "reconstruction.h5", "object.png", "report.html"}
 
 
 def test_more_dose_leaves_less_error(elsewhere, capsys):
@@ -136,9 +136,9 @@ def test_dose_is_in_electrons(elsewhere):
 
 
 def test_lost_amplitude_is_found(elsewhere):
-    found = example("why_is_my_amplitude_wrong")
-    assert [finding.stage for finding in found["counts"].findings] == ["loading"]
-    assert found["amplitude"].healthy
+    result = example("why_is_my_amplitude_wrong")
+    assert [finding.stage for finding in result["counts"].findings] == ["loading"]
+    assert result["amplitude"].healthy
 
 
 def test_every_example_is_tested():

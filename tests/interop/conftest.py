@@ -15,13 +15,13 @@ PEERS = ("cdtools-py", "ptychi", "ptychodus", "ptylab")
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Versions of the other programs, where they are installed."""
-    found = {}
+    result = {}
     for name in PEERS:
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return "peers: " + ", ".join(f"{name} {release}" for name, release in found.items())
+            result[name] = "not installed"
+    return "peers: " + ", ".join(f"{name} {release}" for name, release in result.items())
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_it_finds_our_object(tmp_path):
     config = SimulateConfig(size=32, object_size=(80, 88), n_patterns=64, photons=1e7)
     scan = simulate(config)
     with np.load(save(scan, tmp_path / "scan.npz", "npz")) as arrays:
-        found = solve(arrays, scan.size)
+        result = solve(arrays, scan.size)
     middle = np.s_[20:-20, 20:-20]
     truth = scan.truth[middle]
 
@@ -49,7 +49,7 @@ def test_it_finds_our_object(tmp_path):
         factor = np.vdot(inside, truth) / np.vdot(inside, inside)
         return np.linalg.norm(factor * inside - truth) / np.linalg.norm(truth)
 
-    assert found.shape == scan.truth.shape
-    assert error(found) < 0.1
-    others = [found.conj(), found[::-1], found[:, ::-1], found[::-1, ::-1]]
-    assert min(error(image) for image in others) > 2 * error(found)
+    assert result.shape == scan.truth.shape
+    assert error(result) < 0.1
+    others = [result.conj(), result[::-1], result[:, ::-1], result[::-1, ::-1]]
+    assert min(error(image) for image in others) > 2 * error(result)

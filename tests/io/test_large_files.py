@@ -50,9 +50,9 @@ def large(tmp_path_factory):
 
 
 def test_opening_reads_no_frame(large):
-    begun = time.process_time()
+    start = time.process_time()
     scan = load(large)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - start < 2
     assert isinstance(scan.counts, LazyCounts)
     assert scan.counts.shape == (FRAMES, SIZE, SIZE)
     np.testing.assert_array_equal(scan.counts[np.array([19_999])], scan.counts[:1])

@@ -52,8 +52,8 @@ def test_round_trip_is_exact(tmp_path_factory, shape, modes, pixel, origin):
 def test_the_uncertainty_comes_back_and_is_an_image_of_its_own(tmp_path):
     recon = make_recon()
     sigma = np.linspace(0, 1, recon.object.size, dtype=np.float32).reshape(recon.object.shape)
-    known = dataclasses.replace(recon, uncertainty=sigma)
-    back = Reconstruction.load(known.save(tmp_path / "r.h5"))
+    reference = dataclasses.replace(recon, uncertainty=sigma)
+    back = Reconstruction.load(reference.save(tmp_path / "r.h5"))
     assert back.uncertainty.dtype == np.float32
     assert back.uncertainty.tobytes() == sigma.tobytes()
     with h5py.File(tmp_path / "r.h5") as file:

@@ -26,17 +26,19 @@ def test_what_the_configuration_says_reaches_the_stages():
 
 
 def test_a_small_demonstration_keeps_its_scan_and_its_scale(tmp_path):
-    told, seen = [], []
+    reports, records = [], []
     config = DemoConfig(object_size=96, size=48, photons=1e5, device="cpu")
-    made = demo(config, output_dir=tmp_path, progress=lambda stage, *_, **__: told.append(stage), watch=seen.append)
-    assert {"simulate", "reconstruct"} <= set(told)
-    assert len(seen) == made.recon.provenance["rounds"]
-    kept = load(tmp_path / "scan.h5")
-    np.testing.assert_array_equal(np.asarray(kept.counts), np.asarray(made.scan.counts))
-    assert made.recon.object.shape == (96, 96)
-    assert made.evaluation.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
-    assert made.evaluation.metrics["output_vs_truth_ratio"] == pytest.approx(1, abs=0.01)
-    assert made.evaluation.metrics["complex_error"] < 0.06
+    product = demo(
+        config, output_dir=tmp_path, progress=lambda stage, *_, **__: reports.append(stage), watch=records.append
+    )
+    assert {"simulate", "reconstruct"} <= set(reports)
+    assert len(records) == product.recon.provenance["rounds"]
+    stored = load(tmp_path / "scan.h5")
+    np.testing.assert_array_equal(np.asarray(stored.counts), np.asarray(product.scan.counts))
+    assert product.recon.object.shape == (96, 96)
+    assert product.evaluation.metrics["flux_closure"] == pytest.approx(1, abs=1e-3)
+    assert product.evaluation.metrics["output_vs_truth_ratio"] == pytest.approx(1, abs=0.01)
+    assert product.evaluation.metrics["complex_error"] < 0.06
 
 
 @pytest.mark.parametrize(("field", "value"), [("object_size", 16), ("threads", 0)])

@@ -145,9 +145,9 @@ def test_pixels_are_used_where_metres_are_not_known_and_that_is_said():
     missing = {entry["option"]: entry["needed_for"] for entry in info(scan.replace(**unknown)).missing}
     assert set(missing) == {"--energy-eV", "--detector-distance-m", "--detector-pixel-m"}
     assert all("pixels meanwhile" in why for why in missing.values())
-    known = info(scan.replace(energy_eV=None)).missing
-    assert [entry["option"] for entry in known] == ["--energy-eV"]
-    assert "pixels meanwhile" not in known[0]["needed_for"]
+    reference = info(scan.replace(energy_eV=None)).missing
+    assert [entry["option"] for entry in reference] == ["--energy-eV"]
+    assert "pixels meanwhile" not in reference[0]["needed_for"]
 
 
 def test_info_of_a_file_needs_no_torch(tmp_path):

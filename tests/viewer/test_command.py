@@ -29,15 +29,15 @@ def test_a_viewer_serves_until_interrupted(home):
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    told = json.loads(running.stdout.readline())
-    assert told["runs"] == 5
-    assert told["url"].startswith("http://127.0.0.1:")
+    reports = json.loads(running.stdout.readline())
+    assert reports["runs"] == 5
+    assert reports["url"].startswith("http://127.0.0.1:")
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with opener.open(told["url"], timeout=30) as page:
+    with opener.open(reports["url"], timeout=30) as page:
         assert b"<title>Runs - ptypinn" in page.read()
         assert "key" not in page.url
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(told["url"].split("?")[0], timeout=30)
+        urllib.request.urlopen(reports["url"].split("?")[0], timeout=30)
     assert refused.value.code == 403
     refused.value.close()
     running.send_signal(signal.SIGINT)
@@ -59,8 +59,8 @@ def test_one_run_is_opened_at_once(home, capsys, monkeypatch):
 
 
 def test_what_is_missing_is_named(capsys, monkeypatch, home):
-    found = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else found(name))
+    result = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else result(name))
     code, out, err = said(capsys, home)
     assert (code, out) == (1, "")
     assert "uvicorn" in err and "pip install 'ptypinn[view]'" in err

@@ -170,10 +170,10 @@ def test_coherent_modes_are_not_left_out_in_silence(by_hand, scene, tmp_path, ki
     getattr(by_hand, f"product_{kind}")(path, scene)
     add_coherent_mode(path)
     by_hand.patterns_hdf5(data, scene)
-    told = ["1 further coherent modes, which vary the probe over the scan"]
-    assert load(path, LoadConfig(patterns_file=str(data))).provenance["left_out"] == told
-    assert told[0] in convert(path, tmp_path / "r.cxi").lost
-    assert f"! left out: {told[0]}" in recon_lines(load_reconstruction(path))
+    reports = ["1 further coherent modes, which vary the probe over the scan"]
+    assert load(path, LoadConfig(patterns_file=str(data))).provenance["left_out"] == reports
+    assert reports[0] in convert(path, tmp_path / "r.cxi").lost
+    assert f"! left out: {reports[0]}" in recon_lines(load_reconstruction(path))
 
 
 def test_patterns_that_do_not_belong_to_a_product(by_hand, scene, tmp_path):

@@ -93,8 +93,8 @@ def test_options_give_a_reconstruction_its_pixel(make_recon, tmp_path, source):
     wavelength = compute_wavelength(8000.0)
     far_field = load_reconstruction(convert(bare, tmp_path / "b.cxi", config=LoadConfig(**optics)).path)
     assert far_field.pixel_size_m == pytest.approx(wavelength * 2.0 / (8 * 5e-5))
-    given = load_reconstruction(bare, LoadConfig(pixel_size_m=1e-8, **optics))
-    assert given.pixel_size_m == 1e-8
+    arguments = load_reconstruction(bare, LoadConfig(pixel_size_m=1e-8, **optics))
+    assert arguments.pixel_size_m == 1e-8
     whole = make_recon(provenance={"optics": {**optics, "energy_eV": 8000}}, pixel_size_m=None)
     recorded = load_reconstruction(save(whole, tmp_path / "whole.h5"))
     assert recorded.pixel_size_m == far_field.pixel_size_m
@@ -133,12 +133,14 @@ def test_the_suffix_says_the_format_where_the_option_does_not(tmp_path):
 def test_a_relative_probe_stays_relative_unless_photons_are_given(make_scan, tmp_path):
     scan = make_scan(probe_gauge="relative")
     path = file_of(scan, tmp_path, "native")
-    kept = FORMATS["npz"].read(convert(path, tmp_path / "a.npz").path, LoadConfig())
-    assert kept.probe_gauge == "relative"
-    np.testing.assert_array_equal(kept.probe, scan.probe)
-    known = FORMATS["npz"].read(convert(path, tmp_path / "b.npz", config=LoadConfig(photons=1e6)).path, LoadConfig())
-    assert known.probe_gauge == "calibrated"
-    assert np.sum(np.abs(known.probe) ** 2) == pytest.approx(1e6, rel=1e-5)
+    stored = FORMATS["npz"].read(convert(path, tmp_path / "a.npz").path, LoadConfig())
+    assert stored.probe_gauge == "relative"
+    np.testing.assert_array_equal(stored.probe, scan.probe)
+    reference = FORMATS["npz"].read(
+        convert(path, tmp_path / "b.npz", config=LoadConfig(photons=1e6)).path, LoadConfig()
+    )
+    assert reference.probe_gauge == "calibrated"
+    assert np.sum(np.abs(reference.probe) ** 2) == pytest.approx(1e6, rel=1e-5)
 
 
 def test_nothing_is_overwritten_unless_asked_and_nothing_is_half_written(make_scan, tmp_path):

@@ -166,10 +166,10 @@ def on_canvas(scan, ratio=2):
 def test_a_reconstruction_of_cut_patterns_lies_where_the_sample_is(tmp_path):
     path, _ = write("native", wide_scan(n=60), tmp_path)
     cut = load(path, LoadConfig(crop_px=16))
-    found = refine(cut, RefineConfig(iterations=60, refine_probe=False))
-    y, x = (2 * (np.arange(n) + start) for n, start in zip(found.object.shape, found.origin_px, strict=True))
-    illuminated = found.well_illuminated(0.3)
-    image, truth = found.object[illuminated], sample(y[:, None], x[None])[illuminated]
+    result = refine(cut, RefineConfig(iterations=60, refine_probe=False))
+    y, x = (2 * (np.arange(n) + start) for n, start in zip(result.object.shape, result.origin_px, strict=True))
+    illuminated = result.well_illuminated(0.3)
+    image, truth = result.object[illuminated], sample(y[:, None], x[None])[illuminated]
     factor = np.vdot(image, truth) / np.vdot(image, image)
     assert np.linalg.norm(factor * image - truth) / np.linalg.norm(truth) < 0.05
     aside = sample(y[:, None] + 4, x[None])[illuminated]

@@ -128,9 +128,9 @@ def test_cut_patterns_of_a_file_with_pixels_keep_the_probe_in_its_place(tmp_path
 def test_the_object_pixel_can_be_given(make_scan, tmp_path):
     scan = make_scan(truth=None)
     path = save(scan, tmp_path / "scan.cxi", "cxi")
-    given = load(path, LoadConfig(pixel_size_m=1e-8))
-    assert given.pixel_size_m == 1e-8
-    np.testing.assert_allclose(given.positions_px * 1e-8, scan.positions_px * scan.pixel_size_m, rtol=1e-9)
+    arguments = load(path, LoadConfig(pixel_size_m=1e-8))
+    assert arguments.pixel_size_m == 1e-8
+    np.testing.assert_allclose(arguments.positions_px * 1e-8, scan.positions_px * scan.pixel_size_m, rtol=1e-9)
 
 
 def test_electrons_have_another_wavelength():

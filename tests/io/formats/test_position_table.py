@@ -26,8 +26,8 @@ def test_any_spelling_reads_the_same(tmp_path_factory, unit, style, separator, c
     names = ["frame", style.format(axis="x", unit=unit), style.format(axis="Y", unit=unit)]
     lines = [separator.join([str(n), repr(x), repr(y)]) for n, (y, x) in enumerate(values)]
     path.write_text("\n".join([comment + separator.join(names), *lines, ""]), encoding="utf-8")
-    found = read_positions(path, DEFAULTS, len(values), 2e-8)
-    np.testing.assert_allclose(found, np.array(values) * FACTORS[unit] / 2e-8, rtol=1e-12, atol=1e-300)
+    result = read_positions(path, DEFAULTS, len(values), 2e-8)
+    np.testing.assert_allclose(result, np.array(values) * FACTORS[unit] / 2e-8, rtol=1e-12, atol=1e-300)
 
 
 def test_pixels_need_no_pixel_size_and_spaces_separate(tmp_path):

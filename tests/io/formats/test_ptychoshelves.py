@@ -173,12 +173,12 @@ def test_reconstructions(tmp_path, experiment, version, layout):
 def test_variations_of_the_probe_are_not_left_out_in_silence(tmp_path, experiment, version):
     entries = prepared(experiment)
     entries["probe"] = np.stack([entries["probe"], 0.1 * entries["probe"], 0.2 * entries["probe"]], -1)
-    path, told = tmp_path / "scan.mat", ["2 variations of the probe over the scan"]
+    path, reports = tmp_path / "scan.mat", ["2 variations of the probe over the scan"]
     scan = load(write(path, entries, version))
-    assert (len(scan.probe), scan.provenance["left_out"]) == (2, told)
+    assert (len(scan.probe), scan.provenance["left_out"]) == (2, reports)
     del entries["p"]["fmag"], entries["p"]["fmask"]
     recon = load_reconstruction(write(path, {**entries, "object": experiment.object}, version))
-    assert (len(recon.probe), recon.provenance["left_out"]) == (2, told)
+    assert (len(recon.probe), recon.provenance["left_out"]) == (2, reports)
 
 
 def test_several_layers_are_refused(tmp_path, experiment):

@@ -34,8 +34,8 @@ def test_scan_and_reconstruction_share_positions(make_recon, make_scan, tmp_path
         h5py.File(save(scan, tmp_path / "scan.ptyd", "ptyd")) as data,
         h5py.File(save(recon, tmp_path / "recon.ptyr", "ptyr")) as result,
     ):
-        (found,) = result["content/positions"].values()
-        np.testing.assert_allclose(found[()], data["chunks/0/positions"][()], rtol=1e-12)
+        (outcome,) = result["content/positions"].values()
+        np.testing.assert_allclose(outcome[()], data["chunks/0/positions"][()], rtol=1e-12)
 
 
 def test_the_suffix_chooses_the_format(make_recon, tmp_path):

@@ -170,9 +170,9 @@ def test_stacks_need_a_table(tmp_path, experiment):
 
 @pytest.mark.parametrize(("missing", "option"), [("scan_step_m", "--scan-step-m"), ("pixel_size_m", "--pixel-size-m")])
 def test_what_npy_files_lack_is_asked_by_option(tmp_path, experiment, missing, option):
-    given = {name: value for name, value in TOLD.items() if name != missing}
+    arguments = {name: value for name, value in TOLD.items() if name != missing}
     with pytest.raises(InputError, match=rf"cube\.npy: .*{option}"):
-        load(write_npy(tmp_path / "cube.npy", experiment), LoadConfig(**ELECTRONS, **given))
+        load(write_npy(tmp_path / "cube.npy", experiment), LoadConfig(**ELECTRONS, **arguments))
 
 
 def test_mapped_patterns_read_what_an_array_gives(tmp_path, experiment):
@@ -196,8 +196,8 @@ def test_the_angle_of_a_pixel_is_that_of_the_particle(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         data = file.create_dataset("root/cube/data", data=np.full((2, 3, 16, 16), 5, np.uint16))
         data.parent.attrs["emd_group_type"] = "array"
-        told = {"R_pixel_size": 1.0, "R_pixel_units": "nm", "Q_pixel_size": 1e-3, "Q_pixel_units": "A^-1"}
-        for name, value in {**told, "convergence_semiangle_mrad": 5.0}.items():
+        reports = {"R_pixel_size": 1.0, "R_pixel_units": "nm", "Q_pixel_size": 1e-3, "Q_pixel_units": "A^-1"}
+        for name, value in {**reports, "convergence_semiangle_mrad": 5.0}.items():
             file[f"root/metadatabundle/calibration/{name}"] = value
     scan = load(tmp_path / "x.h5", LoadConfig(particle="photon", energy_eV=10e3))
     far_field = np.fft.fftshift(np.abs(np.fft.fft2(scan.probe[0])) ** 2)

@@ -28,9 +28,9 @@ def test_pages_are_the_object_and_tags_its_pixel(make_recon, tmp_path_factory, h
         for page, name in zip(file.pages, ("amplitude", "phase"), strict=True):
             assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
             np.testing.assert_allclose(page.resolution, 0.01 / 10**exponent, rtol=1e-6)
-            told = json.loads(page.description)
-            assert (told["image"], told["pixel_size_m"]) == (name, 10**exponent)
-            assert told["origin_px"] == [-3, 5]
+            reports = json.loads(page.description)
+            assert (reports["image"], reports["pixel_size_m"]) == (name, 10**exponent)
+            assert reports["origin_px"] == [-3, 5]
 
 
 @pytest.mark.parametrize("size", [None, 1e-13])

@@ -1,6 +1,5 @@
 """What is drawn to learn from: valid, reproducible, and never what is held out."""
 
-
 import numpy as np
 import pytest
 import skimage.data
