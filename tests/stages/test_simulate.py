@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from ptypinn.config.simulate import SimulateConfig
+from ptypinn.config.checks import default_of
+from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
@@ -20,6 +21,9 @@ SMALL = SimulateConfig(object_size=(96, 80), size=32, n_patterns=30, pupil_radiu
 
 
 def small(**changes):
+    """The small scan with changes; the shape of its zone plate goes with another kind of probe."""
+    if changes.get("probe", SMALL.probe) != SMALL.probe:
+        changes = {**{name: default_of(SimulateConfig, name) for name in PROBE_FIELDS[SMALL.probe]}, **changes}
     return dataclasses.replace(SMALL, **changes)
 
 
@@ -91,7 +95,7 @@ def test_counts_take_the_smallest_type_that_holds_them(photons):
 
 def test_batches_do_not_change_the_counts(monkeypatch):
     whole = simulate(SMALL)
-    monkeypatch.setattr(importlib.import_module("ptypinn.stages.simulate"), "BATCH_PIXELS", 7 * 32**2)
+    monkeypatch.setattr(importlib.import_module("ptypinn.data.simulation"), "BATCH_PIXELS", 7 * 32**2)
     reports = []
     parts = simulate(SMALL, progress=lambda stage, done, total, **figures: reports.append((stage, done, total)))
     np.testing.assert_array_equal(whole.counts, parts.counts)
