@@ -37,7 +37,7 @@ def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, fl
     )
     scan = pp.load(raster, config)
     print(scan)
-    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds))
+    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds, probe_rounds=rounds))
     photons_per_pixel = float(np.median(recon.illumination[recon.well_illuminated()]))
     dose = photons_per_pixel / (PIXEL_M * 1e10) ** 2
     phase = np.angle(recon.object[recon.well_illuminated()])
@@ -49,6 +49,6 @@ def main(folder: Path, rounds: int | None = None) -> tuple[pp.Reconstruction, fl
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("runs/electrons_4dstem"))
-    parser.add_argument("--rounds", type=int, help="of the solver; default: by dose")
+    parser.add_argument("--rounds", type=int, help="of the solver, for the probe and for the object; default: by dose")
     options = parser.parse_args()
     main(options.output_dir, options.rounds)

@@ -20,7 +20,7 @@ def main(scan_file: Path | None, folder: Path, rounds: int | None = None) -> pp.
     for warning in pp.info(scan).warnings:
         print("note:", warning)
 
-    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds))
+    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=rounds, probe_rounds=rounds))
     result = pp.evaluate(recon, scan)
     recon.save(folder / "reconstruction.h5")
     recon.plot(title=scan_file.name).savefig(folder / "object.png", dpi=150)
@@ -35,6 +35,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scan_file", type=Path, nargs="?", help="CXI, HDF5, NPZ and others; default: a simulated one")
     parser.add_argument("--output-dir", type=Path, default=Path("runs/picture_and_report"))
-    parser.add_argument("--rounds", type=int, help="of the solver; default: by dose")
+    parser.add_argument("--rounds", type=int, help="of the solver, for the probe and for the object; default: by dose")
     options = parser.parse_args()
     main(options.scan_file, options.output_dir, options.rounds)
