@@ -13,7 +13,8 @@ from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.runs.folder import FINISHED
 
-TINY = ("--photons", "1e4,1e6", "--seeds", 1, "--object-size", 100, "--base-patterns", 30, "--iterations", 6)
+SMALL = ("--photons", "1e4,1e6", "--seeds", 1, "--object-size", 100, "--base-patterns", 30)
+TINY = (*SMALL, "--iterations", 6)
 SHIPPED = Path(__file__).parents[2] / "configs" / "dose.yaml"
 
 
@@ -53,7 +54,7 @@ def test_finished_runs_of_other_stages_are_left_alone(command, ptypinn, scan_fil
 )
 def test_bad_choices_are_one_line(option, value, message, ptypinn, tmp_path, monkeypatch):
     monkeypatch.setattr("ptypinn.runs.jobs.workers.CONNECT_S", 0.3)
-    done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *TINY, option, value, "--quiet")
+    done = ptypinn("study", "dose", "--output-dir", tmp_path / "out", *SMALL, option, value, "--quiet")
     assert done.code == 1
     assert done.err.count("\n") == 1
     assert option in done.err and message in done.err
@@ -103,7 +104,7 @@ def test_the_shipped_configuration_runs_the_documented_study(ptypinn, tmp_path):
         *JobsConfig.__dataclass_fields__,
     }
     parser.parse_path(SHIPPED)
-    smaller = (*TINY, "--epochs", 1, "--photons", "[1e5]", "--scenarios", "[gs1_custom]", "--workers", 0, "--quiet")
+    smaller = (*SMALL, "--epochs", 1, "--photons", "[1e5]", "--scenarios", "[gs1_custom]", "--workers", 0, "--quiet")
     done = ptypinn("study", "dose", "--config", SHIPPED, "--output-dir", tmp_path / "out", *smaller)
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "out" / "dose_study.json").read_text())["jobs"]

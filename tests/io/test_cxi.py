@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
@@ -143,7 +144,7 @@ def test_what_is_missing_is_asked_for_by_the_option_that_supplies_it(tmp_path, n
     for name in names:
         del entries[name]
     path = write(tmp_path / "scan.cxi", entries)
-    with pytest.raises(InputError, match=rf"scan\.cxi: .*--{option}"):
+    with pytest.raises(InputError, match=rf"scan\.cxi: .*{option_name(option)}"):
         load(path)
     scan = load(path, LoadConfig(**{option: value}))
     np.testing.assert_allclose(scan.positions_px, complete.positions_px, rtol=1e-6)

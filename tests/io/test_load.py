@@ -123,7 +123,7 @@ def test_format_is_found_by_content_not_by_name(make_scan, star, petra, tmp_path
 
 def test_a_canvas_cap_can_be_raised(make_scan, tmp_path):
     path = save(make_scan(truth=None), tmp_path / "scan.h5")
-    with pytest.raises(InputError, match="max_canvas_pixels"):
+    with pytest.raises(InputError, match="--max-canvas-pixels"):
         load(path, LoadConfig(max_canvas_pixels=100))
     change(path, f"{OWN}/positions_px", np.array([[0.0, 0.0]] * 4 + [[20000.0, 20000.0]]))
     assert load(path, LoadConfig(max_canvas_pixels=10**9)).n_patterns == 5

@@ -77,7 +77,7 @@ def test_a_format_of_an_installed_package_is_detected_read_and_described(site, t
 
 
 def test_without_the_package_the_file_is_no_known_format_and_never_one_that_shares_a_name(toy):
-    with pytest.raises(InputError, match="content of no supported format"):
+    with pytest.raises(InputError, match="content of no format"):
         detect_format(toy)
     with pytest.raises(InputError, match=r"--format: found 'toy', expected one of .*is the package installed"):
         find_format("toy")

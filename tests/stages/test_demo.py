@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.simulate import DemoConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
@@ -43,5 +44,5 @@ def test_a_small_demonstration_keeps_its_scan_and_its_scale(tmp_path):
 
 @pytest.mark.parametrize(("field", "value"), [("object_size", 16), ("threads", 0)])
 def test_impossible_demonstrations_are_refused(field, value):
-    with pytest.raises(InputError, match=f"--{field}"):
+    with pytest.raises(InputError, match=option_name(field)):
         DemoConfig(**{field: value})

@@ -211,11 +211,11 @@ def test_what_does_not_belong_together_is_refused(scan):
             recon,
             reference=Reconstruction(recon.object, recon.illumination, recon.probe, recon.positions_px, (9999, 0)),
         )
-    with pytest.raises(InputError, match="lit"):
+    with pytest.raises(InputError, match="no illuminated pixel"):
         evaluate(Reconstruction(recon.object, 0 * recon.illumination, recon.probe, recon.positions_px), scan)
     broken = recon.object.copy()
     broken[3, 3] = np.nan
     with pytest.raises(InputError, match="finite"):
         evaluate(Reconstruction(broken, recon.illumination, recon.probe, recon.positions_px), scan)
-    with pytest.raises(InputError, match="lit_fraction"):
+    with pytest.raises(InputError, match="--illumination-threshold"):
         EvaluateConfig(illumination_threshold=1.5)

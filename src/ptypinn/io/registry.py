@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from ptypinn.errors import InputError
 from ptypinn.io.format import Format
@@ -100,10 +101,10 @@ def detect_format(path: Path) -> str:
         if names:
             return names[0]
     expected = f"one of {', '.join(formats)}, or --format to choose"
-    raise InputError(str(path), "file", "content of no supported format", expected)
+    raise InputError(str(path), "file", "content of no format that ptypinn reads", expected)
 
 
-def _load(entry: EntryPoint) -> Format:
+def _load(entry: Any) -> Format:
     plug_in = f"the plug-in {entry.name} ({entry.value})"
     try:
         candidate = entry.load()

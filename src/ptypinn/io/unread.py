@@ -82,19 +82,20 @@ def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[str]:
                 arrays[name] = item
 
         file.visititems(collect)
-        places = {_address(file[name]) for name in _existing(file, declared)}
+        places = {_address(item) for item in _declared_items(file, declared)}
         for name, array in arrays.items():
             internal = name.startswith("#")  # where MATLAB keeps the elements of cells
             if not internal and not _matches(name, declared) and _address(array) not in places:
                 yield f"{name}: {array.dtype} {array.shape}"
 
 
-def _existing(file: h5py.File, declared: Collection[str]) -> Iterator[str]:
-    """Iterate over declared names without placeholders that a file has, under whichever link."""
+def _declared_items(file: h5py.File, declared: Collection[str]) -> Iterator[h5py.Dataset | h5py.Group]:
+    """Iterate over what a file has under declared names without placeholders; dangling links are skipped."""
     for pattern in declared:
         name = pattern.replace(r"[./]", "/").replace("\\", "")
-        if "[" not in name and name in file:
-            yield name
+        item = None if "[" in name else file.get(name)
+        if item is not None:
+            yield item
 
 
 def _address(item: h5py.Dataset | h5py.Group) -> int:

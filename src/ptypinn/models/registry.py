@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 from torch import nn
@@ -56,7 +56,7 @@ def find_model(name: str, source: str = "--model", field: str = "") -> Network:
     return _load(entries[0], source, field)
 
 
-def _load(entry: EntryPoint, source: str, field: str) -> Network:
+def _load(entry: Any, source: str, field: str) -> Network:
     try:
         network = entry.load()
     except Exception as error:  # a package from outside may raise anything

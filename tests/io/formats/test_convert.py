@@ -113,7 +113,7 @@ def test_an_object_that_was_not_asked_for_is_not_left_behind_in_silence(make_sca
     name = {"cxi": "entry_1/image_1/data", "ptychodus": "object", "npz": "objectGuess"}[source]
     path = file_of(make_scan(), tmp_path, source)
     left = convert(path, tmp_path / "a.hdf5").lost
-    assert left == [f"{name} of the source, unless --truth {name} takes it along"]
+    assert left == [f"{name} of the source, unless --truth {name} reads it"]
     assert convert(tmp_path / "a.hdf5", tmp_path / "again.hdf5").lost == []
     taken = convert(path, tmp_path / "b.hdf5", config=LoadConfig(truth=name))
     assert taken.lost == []

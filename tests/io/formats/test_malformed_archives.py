@@ -208,16 +208,16 @@ WATCHED = """
 import sys
 from pathlib import Path
 from ptypinn.config.load import LoadConfig
-from ptypinn.data import storage
-from ptypinn.data.formats import load
+from ptypinn.io.load_save import load
+from ptypinn.io.safe import hdf5_limits
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-storage.MAX_ARRAY_BYTES = 1e8
+hdf5_limits.MAX_ARRAY_BYTES = 1e8
 before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     step = {} if path.suffix == ".npz" else {"scan_step_m": 1e-10}
     try:
-        load(path, LoadConfig(memory_budget_gib=100, detector_gain=1, pixel_size_m=1e-11, **step))
+        load(path, LoadConfig(memory_budget_gib=0.1, detector_gain=1, pixel_size_m=1e-11, **step))
     except ValueError as error:
         print(error)
 print((peak() - before) // 1024)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation
 from ptypinn.errors import InputError
@@ -75,7 +76,7 @@ SUPPLIED = {
 def test_what_a_format_does_not_leave_open_is_not_supplied_in_vain(make_scan, tmp_path, name, options):
     path = save(make_scan(), tmp_path / f"scan{FORMATS[name].suffixes[0]}", name)
     for option in options:
-        with pytest.raises(InputError, match=f"--{option}: found {SUPPLIED[option]}, expected nothing"):
+        with pytest.raises(InputError, match=f"{option_name(option)}: found {SUPPLIED[option]}, expected nothing"):
             load(path, LoadConfig(**{option: SUPPLIED[option]}))
 
 

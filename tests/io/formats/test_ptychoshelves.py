@@ -147,7 +147,7 @@ def test_large_files_of_version_5_need_a_larger_budget(tmp_path, experiment, mon
     monkeypatch.setattr("ptypinn.io.safe.hdf5_limits.MAX_ARRAY_BYTES", 1e3)
     path = write(tmp_path / "scan.mat", raw(experiment), 5)
     with pytest.raises(InputError, match="--memory-budget-gib"):
-        load(path, LoadConfig(memory_budget_gib=0.01, scan_step_m=STEP_M))
+        load(path, LoadConfig(memory_budget_gib=1e-6, scan_step_m=STEP_M))
     load(path, LoadConfig(memory_budget_gib=1.0, scan_step_m=STEP_M))
 
 

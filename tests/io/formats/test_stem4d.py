@@ -103,7 +103,7 @@ def test_angles_need_the_accelerating_voltage(tmp_path, experiment):
     mrad = 1e3 * PER_PIXEL * wavelength
     calibration = {"R_pixel_size": STEP_M * 1e9, "R_pixel_units": "nm", "Q_pixel_size": mrad, "Q_pixel_units": "mrad"}
     path = write_emd1(tmp_path / "cube.emd", experiment, calibration)
-    with pytest.raises(InputError, match=r"object pixel: found too little.*--energy-eV"):
+    with pytest.raises(InputError, match=r"object pixel: found too few numbers.*--energy-eV"):
         load(path, LoadConfig(**ELECTRONS))
     scan = load(path, LoadConfig(**ELECTRONS, energy_eV=300e3))
     assert experiment.explains(scan)

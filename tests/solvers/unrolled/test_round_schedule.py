@@ -127,10 +127,10 @@ def test_an_object_that_begins_anew_has_less_noise(make_scan):
     assert errors[0] < errors[1] < 0.9 * errors[2]
 
 
-@pytest.mark.parametrize(("asked", "rounds", "probe_rounds"), [(None, 8, 36), (4, 4, 4), (9, 8, 9)])
+@pytest.mark.parametrize(("asked", "rounds", "probe_rounds"), [(None, 8, 36), (4, 4, 4), (9, 9, 9)])
 def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan, asked, rounds, probe_rounds):
     scan = make_scan(photons=1e4, size=24, object_size=(64, 64))
     assert default_rounds(estimate_dose(scan)) == 8
-    result = reconstruct(scan, None, ReconstructConfig(rounds=asked, device="cpu"))
+    result = reconstruct(scan, None, ReconstructConfig(rounds=asked, probe_rounds=asked, device="cpu"))
     assert result.provenance["rounds"] == rounds
     assert [len(result.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]
