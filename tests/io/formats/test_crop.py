@@ -223,7 +223,5 @@ def test_a_probe_too_small_for_the_window_is_refused(tmp_path):
     path = save(wide_scan(probe=None), tmp_path / "scan.cxi", "cxi")
     with h5py.File(path, "r+") as file:
         file["entry_1/instrument_1/source_1/illumination"] = np.ones((8, 8), np.complex64)
-    with pytest.raises(
-        InputError, match=r"probe: found shape \(1, 8, 8\), expected .* at least 16 pixels"
-    ):
+    with pytest.raises(InputError, match=r"probe: found shape \(1, 8, 8\), expected .* at least 16 pixels"):
         load(path, LoadConfig(crop_px=16))
