@@ -103,3 +103,14 @@ def test_a_broken_plug_in_is_one_line_and_hides_no_other_format(site, text, reas
         assert detect_format(path) == "native"
     with pytest.warns(UserWarning, match=reason):
         assert "broken" not in list_formats()
+
+
+def test_a_recogniser_that_fails_and_a_name_that_is_taken_are_warned_of(site, make_scan, tmp_path):
+    failing = MODULE.replace('recognise_hdf5(lambda file: "where" in file)', "lambda path: 1 / 0")
+    install(site, "toy_formats", failing, "toy = toy_formats:TOY", "cxi = toy_formats:TOY")
+    path = save(make_scan(), tmp_path / "scan.cxi", "cxi")
+    with pytest.warns(UserWarning, match="plug-in") as warned:
+        assert detect_format(path) == "cxi"
+    messages = [str(warning.message) for warning in warned]
+    assert any("cxi (toy_formats:TOY) has the name of a format of ptypinn" in message for message in messages)
+    assert any("the plug-in toy fails to recognise it with ZeroDivisionError" in message for message in messages)

@@ -52,6 +52,9 @@ def list_formats() -> dict[str, Format]:
     """
     formats = dict(FORMATS)
     for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name in FORMATS:
+            warnings.warn(f"the plug-in {entry.name} ({entry.value}) has the name of a format of ptypinn", stacklevel=2)
+            continue
         try:
             formats.setdefault(entry.name, _load(entry))
         except InputError as error:
@@ -91,9 +94,8 @@ def detect_format(path: Path) -> str:
     require_file(path)
     formats = list_formats()
     for generic in (False, True):
-        names = [
-            name for name, candidate in formats.items() if candidate.generic is generic and candidate.recognises(path)
-        ]
+        candidates = [(name, candidate) for name, candidate in formats.items() if candidate.generic is generic]
+        names = [name for name, candidate in candidates if _recognises(name, candidate, path)]
         if len(names) > 1:
             titles = " and of ".join(formats[name].title for name in names)
             expected = f"that of one format; {' or '.join(f'--format {name}' for name in names)} chooses"
@@ -102,6 +104,17 @@ def detect_format(path: Path) -> str:
             return names[0]
     expected = f"one of {', '.join(formats)}, or --format to choose"
     raise InputError(str(path), "file", "content of no format that ptypinn reads", expected)
+
+
+def _recognises(name: str, candidate: Format, path: Path) -> bool:
+    if name in FORMATS:
+        return candidate.recognises(path)
+    try:
+        return bool(candidate.recognises(path))
+    except Exception as error:  # a package from outside may raise anything
+        reason = " ".join(f"the plug-in {name} fails to recognise it with {type(error).__name__}: {error}".split())
+        warnings.warn(f"{path}: {reason}", stacklevel=3)
+        return False
 
 
 def _load(entry: Any) -> Format:
