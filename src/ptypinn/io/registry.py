@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def list_formats() -> dict[str, Format]:
     True
     """
     formats = dict(FORMATS)
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _find_plug_ins(tuple(sys.path)):
         if entry.name in FORMATS:
             warnings.warn(f"the plug-in {entry.name} ({entry.value}) has the name of a format of ptypinn", stacklevel=2)
             continue
@@ -74,9 +76,10 @@ def find_format(name: str, option: str = "--format") -> Format:
     """
     if name in FORMATS:
         return FORMATS[name]
-    entries = list(entry_points(group=ENTRY_POINTS, name=name))
+    plug_ins = _find_plug_ins(tuple(sys.path))
+    entries = [entry for entry in plug_ins if entry.name == name]
     if not entries:
-        names = sorted({*FORMATS, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
+        names = sorted({*FORMATS, *(entry.name for entry in plug_ins)})
         raise InputError(
             option, "", repr(name), f"one of {', '.join(names)}; is the package installed that provides it?"
         )
@@ -104,6 +107,12 @@ def detect_format(path: Path) -> str:
             return names[0]
     expected = f"one of {', '.join(formats)}, or --format to choose"
     raise InputError(str(path), "file", "content of no format that ptypinn reads", expected)
+
+
+@lru_cache(maxsize=1)
+def _find_plug_ins(search_path: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the entry points of plug-ins; looking through all installed packages takes longer than opening a file."""
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def _recognises(name: str, candidate: Format, path: Path) -> bool:
