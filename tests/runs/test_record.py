@@ -12,9 +12,16 @@ from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.config.train import TrainConfig
+from ptypinn.io.registry import FORMATS
 from ptypinn.models.model_file import load_weights
 from ptypinn.runs.folder import FINISHED
-from ptypinn.runs.record import RENAMED_OPTIONS, load_options_from_record, read_scan_record, rename_options
+from ptypinn.runs.record import (
+    RENAMED_OPTIONS,
+    RENAMED_VALUES,
+    load_options_from_record,
+    read_scan_record,
+    rename_options,
+)
 from ptypinn.training.checkpoints import require_same_options
 
 METADATA = """{
@@ -118,3 +125,8 @@ def test_renamed_options_are_fields_of_today_only(kind):
     renamed = RENAMED_OPTIONS[kind.__name__]
     assert set(renamed.values()) <= names
     assert not renamed.keys() & names
+
+
+def test_formats_of_earlier_records_lead_to_formats_that_exist():
+    assert set(RENAMED_VALUES["format"].values()) <= set(FORMATS)
+    assert not set(RENAMED_VALUES["format"]) & set(FORMATS)

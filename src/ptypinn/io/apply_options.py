@@ -69,7 +69,7 @@ class GivenProbe:
     modes: Complex64[np.ndarray, "mode y x"]
     """Incoherent modes."""
     gauge: ProbeGauge = "relative"
-    """True if they are in sqrt(photons)."""
+    """`calibrated` where the modes are in sqrt(photons), else `relative`."""
     pixel_size_m: float | None = None
     """Their pixel, metres; None where unknown."""
 

@@ -36,7 +36,7 @@ FORMATS: dict[str, Format] = {
     "ptychonn": PTYCHONN,
     "npz": NPZ,
     "ptylab": PTYLAB,
-    "shelves": SHELVES,
+    "ptychoshelves": SHELVES,
     "eiger": EIGER,
     "stem4d": STEM4D,
     "tiff": TIFF,

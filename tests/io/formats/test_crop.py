@@ -105,10 +105,10 @@ FILES = {
         {"domain": "counts", "positions_unit": "m", **SI},
     ),
     "ptylab": (ptylab, {}),
-    "shelves": (prepared, {}),
+    "ptychoshelves": (prepared, {}),
     "stack with a table": (stack, {"positions_file": "table.txt", "detector_gain": 1.0, "particle": "photon", **SI}),
 }
-WITH_PROBE = ("native", "cxi", "ptychodus", "npz", "flat pixels", "shelves")
+WITH_PROBE = ("native", "cxi", "ptychodus", "npz", "flat pixels", "ptychoshelves")
 
 
 def write(name, scan, folder):

@@ -73,7 +73,7 @@ def _write_group(group, entries):
 @pytest.mark.parametrize("version", [5, 7.3])
 def test_raw_patterns_are_electrons_on_a_raster(tmp_path, experiment, version):
     path = write(tmp_path / "scan.mat", raw(experiment), version)
-    assert detect_format(path) == "shelves"
+    assert detect_format(path) == "ptychoshelves"
     scan = load(path, LoadConfig(scan_step_m=STEP_M))
     assert experiment.explains(_in_order(scan, experiment))
     assert scan.particle == "electron"

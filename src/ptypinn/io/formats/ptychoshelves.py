@@ -67,7 +67,7 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Sca
         pixel_size_m=pixel,
         energy_eV=energy,
         particle=particle,
-        provenance=describe_source(path, "shelves", config, layout="raw", **crop.notes()),
+        provenance=describe_source(path, "ptychoshelves", config, layout="raw", **crop.notes()),
     )
     gain = number(variables, "ADU") if config.detector_gain is None else None
     if gain is None and config.detector_gain is None and counts.dtype.kind == "f":
@@ -113,7 +113,7 @@ def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> tupl
         counts=counts,
         positions_px=crop.positions(np.ascontiguousarray(positions, np.float64)),
         mask=None if good is None else cut(good, window),
-        provenance=describe_source(path, "shelves", config, layout="prepared", **crop.notes()),
+        provenance=describe_source(path, "ptychoshelves", config, layout="prepared", **crop.notes()),
         **{**optics, "pixel_size_m": crop.pixel_size_m(optics["pixel_size_m"])},
     )
     return scan, crop

@@ -38,7 +38,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
             modes,
             _corners(variables, source, image.shape[:2], modes.shape[-1]),
             pixel_size_m=optics.pop("pixel_size_m"),
-            provenance=describe_source(path, "shelves", config, left_out=varied, optics=optics),
+            provenance=describe_source(path, "ptychoshelves", config, left_out=varied, optics=optics),
         )
 
 
