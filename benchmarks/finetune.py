@@ -19,7 +19,7 @@ import torch
 
 import ptypinn as pp
 from ptypinn.models.model_file import load_weights
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
+from ptypinn.solvers.unrolled.rounds import default_rounds, estimate_dose
 from scenes import Scene
 from truth_comparison import TruthComparison
 

@@ -26,7 +26,7 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights, load_weights
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
+from ptypinn.solvers.unrolled.rounds import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import solve_scan
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.refine import refine

@@ -1,4 +1,4 @@
-"""Shape checks for every jaxtyping annotation, one thread, fixed seeds for the whole suite, and a browser."""
+"""Shape checks for every jaxtyping annotation, one thread, fixed seeds for the whole suite, a browser and plug-ins."""
 
 import os
 
@@ -6,7 +6,7 @@ import hypothesis
 import torch
 from jaxtyping import install_import_hook
 
-pytest_plugins = ["browser", "scan_fixtures"]
+pytest_plugins = ["browser", "plug_ins", "scan_fixtures"]
 
 install_import_hook("ptypinn", "beartype.beartype")
 

@@ -1,11 +1,10 @@
 """File formats of other packages by entry point, and files that more than one format recognises."""
 
-import sys
-
 import h5py
 import numpy as np
 import pytest
 
+from plug_ins import install_plug_in
 from ptypinn.cli.main import main
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
@@ -37,24 +36,6 @@ TOY = Format(
 """
 
 
-def install(folder, module, text, *names):
-    (folder / f"{module}.py").write_text(text)
-    info = folder / f"{module}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[ptypinn.formats]\n" + "\n".join(names) + "\n")
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    yield folder
-    for name in ("toy_formats", "broken_formats"):
-        sys.modules.pop(name, None)
-
-
 @pytest.fixture
 def toy(tmp_path):
     rng = np.random.default_rng(1)
@@ -67,7 +48,7 @@ def toy(tmp_path):
 
 
 def test_a_format_of_an_installed_package_is_detected_read_and_described(site, toy, capsys):
-    install(site, "toy_formats", MODULE, "toy = toy_formats:TOY")
+    install_plug_in(site, "ptypinn.formats", "toy_formats", MODULE, "toy = toy_formats:TOY")
     assert detect_format(toy) == "toy"
     scan = load(toy)
     assert scan.n_patterns == 4
@@ -84,7 +65,7 @@ def test_without_the_package_the_file_is_no_known_format_and_never_one_that_shar
 
 
 def test_two_formats_that_recognise_a_file_are_both_named(site, toy):
-    install(site, "toy_formats", MODULE, "toy = toy_formats:TOY", "tame = toy_formats:TOY")
+    install_plug_in(site, "ptypinn.formats", "toy_formats", MODULE, "toy = toy_formats:TOY", "tame = toy_formats:TOY")
     with pytest.raises(InputError, match=r"toy file and of toy file.*--format toy or --format tame") as error:
         detect_format(toy)
     assert "\n" not in str(error.value)
@@ -95,7 +76,7 @@ def test_two_formats_that_recognise_a_file_are_both_named(site, toy):
     ("text", "reason"), [("raise OSError('no libfoo')", "OSError: no libfoo"), ("TOY = 3", "a int, expected")]
 )
 def test_a_broken_plug_in_is_one_line_and_hides_no_other_format(site, text, reason, make_scan, tmp_path):
-    install(site, "broken_formats", text, "broken = broken_formats:TOY")
+    install_plug_in(site, "ptypinn.formats", "broken_formats", text, "broken = broken_formats:TOY")
     with pytest.raises(InputError, match=f"the plug-in broken .*{reason}"):
         find_format("broken")
     path = save(make_scan(), tmp_path / "scan.h5")
@@ -107,7 +88,7 @@ def test_a_broken_plug_in_is_one_line_and_hides_no_other_format(site, text, reas
 
 def test_a_recogniser_that_fails_and_a_name_that_is_taken_are_warned_of(site, make_scan, tmp_path):
     failing = MODULE.replace('recognise_hdf5(lambda file: "where" in file)', "lambda path: 1 / 0")
-    install(site, "toy_formats", failing, "toy = toy_formats:TOY", "cxi = toy_formats:TOY")
+    install_plug_in(site, "ptypinn.formats", "toy_formats", failing, "toy = toy_formats:TOY", "cxi = toy_formats:TOY")
     path = save(make_scan(), tmp_path / "scan.cxi", "cxi")
     with pytest.warns(UserWarning, match="plug-in") as warned:
         assert detect_format(path) == "cxi"

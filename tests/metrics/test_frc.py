@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.metrics import fourier_ring_correlation, half_bit_threshold
-from ptypinn.metrics.split import soft_window
+from ptypinn.metrics.image import soft_window
 
 SEEDS = st.integers(0, 2**12)
 

@@ -1,10 +1,9 @@
 """Networks of other packages: provided by entry point, with options of their own that the model file carries."""
 
-import sys
-
 import pytest
 import torch
 
+from plug_ins import install_plug_in
 from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
@@ -35,28 +34,9 @@ class Stack(nn.Module):
 TINY = {"epochs": 1, "cluster_size": 4, "batch_size": 2, "device": "cpu", "model": "stack"}
 
 
-def install(folder, module, text, names):
-    """Write a package as pip leaves it: a module and the entry points of its distribution."""
-    (folder / f"{module}.py").write_text(text)
-    info = folder / f"{module}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[ptypinn.models]\n" + "\n".join(names) + "\n")
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    yield folder
-    for name in ("tiny_networks", "broken_networks"):
-        sys.modules.pop(name, None)
-
-
 @pytest.fixture
 def stack(site):
-    install(site, "tiny_networks", MODULE, ["stack = tiny_networks:Stack"])
+    install_plug_in(site, "ptypinn.models", "tiny_networks", MODULE, "stack = tiny_networks:Stack")
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +83,13 @@ def test_network_of_a_package_that_is_not_installed_is_refused_with_the_names_of
 
 
 def test_package_that_fails_to_import_and_two_of_one_name_give_one_line(site, stack):
-    install(site, "broken_networks", "raise OSError('no libfoo\\nmore')", ["broken = broken_networks:Net"])
+    install_plug_in(
+        site, "ptypinn.models", "broken_networks", "raise OSError('no libfoo\\nmore')", "broken = broken_networks:Net"
+    )
     with pytest.raises(InputError, match=r"the plug-in broken .*OSError: no libfoo more") as failure:
         find_model("broken")
     assert "\n" not in str(failure.value)
-    install(site, "other_networks", MODULE, ["stack = other_networks:Stack"])
+    install_plug_in(site, "ptypinn.models", "other_networks", MODULE, "stack = other_networks:Stack")
     with pytest.raises(InputError, match=r"'stack' in several packages \(other_networks:Stack, tiny_networks:Stack\)"):
         find_model("stack")
 

@@ -5,8 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.models.canvas_features import CHANNELS, compute_canvas_features, to_object_update
-from ptypinn.models.unrolled import EARLIER_LAYERS, STRIDE, UnrolledCorrection
+from ptypinn.models.unrolled import (
+    CHANNELS,
+    EARLIER_LAYERS,
+    STRIDE,
+    UnrolledCorrection,
+    compute_canvas_features,
+    to_object_update,
+)
 
 WIDTHS = (8, 8, 8, 8)
 

@@ -13,7 +13,7 @@ from ptypinn.report.figures.curves import convergence_figure, history_panels
 from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
 from ptypinn.report.figures.style import png_bytes, svg_of
 from ptypinn.report.html.curve_sections import frc_chart
-from ptypinn.report.html.page_elements import Drawing
+from ptypinn.report.html.page import Drawing
 from ptypinn.stages.evaluate import evaluate
 
 HISTORY = {"loss": [9.0, 3.0, 1.0], "held_out_loss": [9.5, 3.5, 1.5], "step": [1.0, 1.0, 1.0]}

@@ -22,9 +22,16 @@ from ptypinn.report.figures.colours import (
     robust_limits,
     turn_scale,
 )
-from ptypinn.report.figures.display import MAX_PX, bin_image, choose_binning, find_visible_region, view_object
+from ptypinn.report.figures.display import (
+    MAX_POINTS,
+    MAX_PX,
+    bin_image,
+    choose_binning,
+    contour_path,
+    find_visible_region,
+    view_object,
+)
 from ptypinn.report.figures.images import ScaledImage
-from ptypinn.report.figures.mask_contour import MAX_POINTS, contour_path
 from ptypinn.report.figures.panels import encode_png, make_panel
 from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.html.patterns_section import position_map

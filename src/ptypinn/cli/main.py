@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ptypinn.cli.errors import report_errors
 from ptypinn.cli.options import parse
+from ptypinn.cli.session import report_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,15 +1,19 @@
-"""One call of the command line: typed options, refused ones, progress, the run folder and the printed result."""
+"""One call of the command line: typed options, progress, run folder, printed result, and failures in one line."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptypinn.config.checks import Config, default_of, option_name, read_values, show_value
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
     from ptypinn.runs.folder import RunFolder
     from ptypinn.utils.progress import Progress
+
 
 AnyConfig = TypeVar("AnyConfig")
 
@@ -153,3 +158,70 @@ def warnings_as_lines() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+@dataclass
+class Outcome:
+    """End of a command."""
+
+    code: int = 0
+    """Exit code."""
+
+
+@contextlib.contextmanager
+def report_errors() -> Iterator[Outcome]:
+    """Run a command; bad input, a full disk, lack of memory and interruptions end in one line and exit code 1.
+
+    Anything else is a defect of the program and passes through with its traceback.
+    """
+    outcome = Outcome()
+    try:
+        with _termination_as_interrupt():
+            yield outcome
+    except BrokenPipeError:  # the reader of our output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        outcome.code = 1
+    except (InputError, OSError, MemoryError, RuntimeError, KeyboardInterrupt, SystemExit) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        print(f"ptypinn: error: {reason}", file=sys.stderr)
+        outcome.code = 1
+
+
+@contextlib.contextmanager
+def resume_hint(hint: str) -> Iterator[None]:
+    """While the context lasts, an interruption ends with a hint how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(hint) from None
+
+
+def _reason(error: BaseException) -> str | None:
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "; ".join(["interrupted", *(str(hint) for hint in error.args if isinstance(hint, str))])
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "not enough memory" in str(error):
+        return "out of memory; try a smaller --batch-size, or another device with --device"
+    if isinstance(error, OSError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    return None
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """While the context lasts, SIGTERM (batch systems send it) unwinds like Ctrl-C: half-written files are removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ptypinn.cli.errors import resume_hint
-from ptypinn.cli.session import OutputOptions, Session
+from ptypinn.cli.session import OutputOptions, Session, resume_hint
 from ptypinn.config.shared import JobsConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, DoseConfig, SimLinesConfig, StudyReportConfig
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptypinn.cli.errors import resume_hint
-from ptypinn.cli.session import OutputOptions, Session
+from ptypinn.cli.session import OutputOptions, Session, resume_hint
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.pretrain import PretrainConfig

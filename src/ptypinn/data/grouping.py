@@ -1,16 +1,20 @@
-"""Groups of neighbouring patterns, windows of neighbouring groups, and the split of a scan into parts."""
+"""Groups of neighbouring patterns, windows of neighbouring groups, and splits of a scan: parts, checkerboard halves."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 Index = Int64[np.ndarray, "_"]
 Groups = Int64[np.ndarray, "groups channels"]
 SplitAxis = Literal["none", "y", "x"]
+N_NEIGHBOURS = 8
+"""Nearest neighbours of a position that the spanning tree may join it to."""
 
 
 def group_neighbours(
@@ -130,3 +134,29 @@ def hold_out_clusters(
         near = nearest(positions[index], positions[index[centre]][None], cluster)[0]
         held[near[~held[near]][:missing]] = True
     return index[~held], index[held]
+
+
+def checkerboard_split(positions_px: Float64[np.ndarray, "patterns 2"]) -> Bool[np.ndarray, " patterns"]:
+    """Mark every other position, so that the nearest neighbour of each is in the other half, in any scan order.
+
+    The minimum spanning tree of the positions joins each to its nearest neighbour; its nodes are marked by the parity
+    of their depth. A raster becomes a checkerboard.
+
+    Args:
+        positions_px: Positions (y, x), (patterns, 2), pixels.
+
+    >>> checkerboard_split(np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])).tolist()
+    [False, True, False]
+    """
+    count = len(positions_px)
+    if count < 2:
+        return np.zeros(count, bool)
+    distance, neighbour = cKDTree(positions_px).query(positions_px, min(N_NEIGHBOURS + 1, count))
+    first = np.repeat(np.arange(count), neighbour.shape[1])
+    # equal positions have distance zero, which a sparse graph would read as no edge
+    edges = csr_array(((distance + 1e-9).ravel(), (first, neighbour.ravel())), shape=(count, count))
+    tree = minimum_spanning_tree(edges.maximum(edges.T))
+    _, component = connected_components(tree, directed=False)
+    _, roots = np.unique(component, return_index=True)
+    depth = dijkstra(tree, directed=False, indices=roots, unweighted=True, min_only=True)
+    return (depth + component) % 2 == 1

@@ -20,13 +20,12 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe
+from ptypinn.io.counts import apply_mask_file, require_mask_read
 from ptypinn.io.crop import CUT_FROM, coarser
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
-from ptypinn.io.mask_file import apply_mask_file, require_mask_read
 from ptypinn.io.optics import NAMES, Optics
 from ptypinn.io.registry import detect_format, find_format
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_file
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar, require_file
 from ptypinn.io.safe.npz import map_npy
 from ptypinn.utils.serialise import number
 
@@ -49,7 +48,8 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         scan = apply_mask_file(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)
-    scan = derive(scan, patterns, positions, config.detector_gain)
+    if config.detector_gain is not None or not patterns == positions == Orientation():
+        scan = derive(scan, patterns, positions, config.detector_gain)
     if config.probe:
         probe, gauge = _fitting(read_probe(Path(config.probe)), scan, config)
         scan = scan.replace(probe=probe, probe_gauge=gauge)

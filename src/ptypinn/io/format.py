@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import open_hdf5
+from ptypinn.io.safe.hdf5 import find_item, open_hdf5
 
 Field = Literal[
     "counts",
@@ -140,8 +141,60 @@ class Format:
         return frozenset(entry.field for entry in self.entries if entry.field is not None)
 
 
+@dataclass(frozen=True)
+class Signature:
+    """Content of an HDF5 file or NPZ archive by which a format recognises it, declared instead of programmed."""
+
+    present: tuple[str, ...]
+    """Datasets or arrays that the file holds, by their paths; a path that ends with a slash is a group."""
+    absent: tuple[str, ...] = ()
+    """Paths that it does not hold."""
+    others: frozenset[str] | None = None
+    """Names that may stand beside `present` at its top level; None for any."""
+    archive: bool = False
+    """True for NPZ archives, False for HDF5 files."""
+    check: Callable[[Path], bool] | None = None
+    """Further condition on a file that holds all this."""
+
+    def __call__(self, path: Path) -> bool:
+        """Return True if a file has this content."""
+        if self.archive:
+            return zipfile.is_zipfile(path) and self._fits_archive(path)
+        if not h5py.is_hdf5(path):
+            return False
+        with open_hdf5(path) as file:
+            fits = all(self._holds(file, name) for name in self.present)
+            fits = fits and not any(name in file for name in self.absent)
+            fits = fits and (self.others is None or set(file) <= {*self.present, *self.others})
+        return fits and (self.check is None or self.check(path))
+
+    def _fits_archive(self, path: Path) -> bool:
+        from ptypinn.io.safe.npz import names_in_archive
+
+        names = names_in_archive(path)
+        return set(self.present) <= names and (self.others is None or names <= {*self.present, *self.others})
+
+    @staticmethod
+    def _holds(file: h5py.File, name: str) -> bool:
+        if name.endswith("/"):
+            return isinstance(find_item(file, name[:-1]), h5py.Group)
+        return name in file and not isinstance(find_item(file, name), h5py.Group)
+
+
+@dataclass(frozen=True)
+class FirstBytes:
+    """Bytes at the start of a file that make it one of a format."""
+
+    magic: bytes
+
+    def __call__(self, path: Path) -> bool:
+        """Return True if a file starts with them."""
+        with path.open("rb") as file:
+            return file.read(len(self.magic)) == self.magic
+
+
 def recognise_hdf5(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], bool]:
-    """Return a recogniser of HDF5 files by their content."""
+    """Return a recogniser of HDF5 files by a condition on their content."""
 
     def recognise_file(path: Path) -> bool:
         if not h5py.is_hdf5(path):
@@ -150,6 +203,16 @@ def recognise_hdf5(recognise: Callable[[h5py.File], bool]) -> Callable[[Path], b
             return recognise(file)
 
     return recognise_file
+
+
+def recognise_any(*recognisers: Callable[[Path], bool]) -> Callable[[Path], bool]:
+    """Return a recogniser of files that one of several recognises."""
+    return lambda path: any(recognise(path) for recognise in recognisers)
+
+
+def recognise_none(path: Path) -> bool:
+    """Recognise no file: the recogniser of a format that is only written, or read by its name."""
+    return False
 
 
 def fields_of(thing: ScanData | Reconstruction) -> list[Field]:

@@ -19,12 +19,12 @@ from ptypinn.io.safe.hdf5 import (
     add_group,
     find_dataset,
     open_hdf5,
+    read_array,
     read_json,
     read_scalar,
     require_array,
     write_json,
 )
-from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.utils.files import atomic_path
 
 GROUP = "entry/reconstruction"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
 
 from ptypinn.errors import InputError
 from ptypinn.io.format import Format
@@ -25,6 +24,7 @@ from ptypinn.io.formats.ptyr import PTYR
 from ptypinn.io.formats.stem4d import STEM4D
 from ptypinn.io.formats.tiff import TIFF
 from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.utils.plug_ins import describe_plug_in, load_plug_in
 
 FORMATS: dict[str, Format] = {
     "native": NATIVE,
@@ -110,7 +110,7 @@ def detect_format(path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _find_plug_ins(search_path: tuple[str, ...]) -> tuple[Any, ...]:
+def _find_plug_ins(search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Return the entry points of plug-ins; looking through all installed packages takes longer than opening a file."""
     return tuple(entry_points(group=ENTRY_POINTS))
 
@@ -126,13 +126,9 @@ def _recognises(name: str, candidate: Format, path: Path) -> bool:
         return False
 
 
-def _load(entry: Any) -> Format:
-    plug_in = f"the plug-in {entry.name} ({entry.value})"
-    try:
-        candidate = entry.load()
-    except Exception as error:  # a package from outside may raise anything
-        reason = " ".join(f"{plug_in}, which fails with {type(error).__name__}: {error}".split())
-        raise InputError("--format", "", reason, "a package that can be imported") from None
+def _load(entry: EntryPoint) -> Format:
+    candidate = load_plug_in(entry, "--format")
     if not isinstance(candidate, Format):
-        raise InputError("--format", "", f"{plug_in}, a {type(candidate).__name__}", "a ptypinn.io.format.Format")
+        actual = f"{describe_plug_in(entry)}, a {type(candidate).__name__}"
+        raise InputError("--format", "", actual, "a ptypinn.io.format.Format")
     return candidate

@@ -75,15 +75,12 @@ def _matches(name: str, patterns: Collection[str]) -> bool:
 
 def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[str]:
     with open_hdf5(path) as file:
-        arrays: dict[str, h5py.Dataset] = {}
-
-        def collect(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in NUMERIC and item.size > 1:
-                arrays[name] = item
-
-        file.visititems(collect)
+        items: dict[str, h5py.Dataset | h5py.Group] = {}
+        file.visititems(items.__setitem__)
         places = {_address(item) for item in _declared_items(file, declared)}
-        for name, array in arrays.items():
+        for name, array in items.items():
+            if not (isinstance(array, h5py.Dataset) and array.dtype.kind in NUMERIC and array.size > 1):
+                continue
             internal = name.startswith("#")  # where MATLAB keeps the elements of cells
             if not internal and not _matches(name, declared) and _address(array) not in places:
                 yield f"{name}: {array.dtype} {array.shape}"

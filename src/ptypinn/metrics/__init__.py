@@ -15,7 +15,6 @@ from ptypinn.metrics.image import (
     structural_similarity,
 )
 from ptypinn.metrics.shot_noise import amplitude_variance, expected_amplitude_residual
-from ptypinn.metrics.split import checkerboard_split
 from ptypinn.metrics.summary import metric_warnings
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "align",
     "amplitude_metrics",
     "amplitude_variance",
-    "checkerboard_split",
     "complex_error",
     "compute_data_fit",
     "expected_amplitude_residual",

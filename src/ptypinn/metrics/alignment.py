@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex128
 from scipy import fft, ndimage
 
-from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, soft_window, validate_pair
+from ptypinn.metrics.image import MIN_EDGE_PX, Image, Mask, bounding_box, soft_window, validate_pair
 
 MARGIN_PX = 16
 """Pixels around the mask that take part in the Fourier shift, so that the edge of the crop stays away from it."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import fft
 
-from ptypinn.metrics.split import MIN_EDGE_PX, Image, Mask, bounding_box, soft_window, validate_pair
+from ptypinn.metrics.image import MIN_EDGE_PX, Image, Mask, bounding_box, soft_window, validate_pair
 
 NYQUIST_PX = 2.0
 """Finest period that the pixels resolve."""

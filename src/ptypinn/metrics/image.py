@@ -1,4 +1,4 @@
-"""Metrics of a complex image against a reference, on a mask, in double precision.
+"""Metrics of a complex image against a reference, on a mask, in double precision; masks and windows of all metrics.
 
 `output_vs_truth_ratio` and `complex_error` never fit an amplitude: the absolute scale is part of the comparison.
 Phases are compared as wrapped differences, so a jump of a full turn is no error.
@@ -7,12 +7,43 @@ Phases are compared as wrapped differences, so a jump of a full turn is no error
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Complex, Complex128, Float64
+from scipy import ndimage
 
-from ptypinn.metrics.split import Image, Mask, bounding_box, validate_pair
+MIN_EDGE_PX = 4.0
+"""Narrowest soft edge of a window."""
 
+Image = Complex[np.ndarray, "height width"]
+Mask = Bool[np.ndarray, "height width"]
+Pair = tuple[Complex128[np.ndarray, "height width"], Complex128[np.ndarray, "height width"], Mask]
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
 """Width and radius of the 11 x 11 Gaussian window of Wang et al. 2004, pixels."""
+
+
+def validate_pair(image: Image, reference: Image, mask: Mask | None = None) -> Pair:
+    """Return both images in complex128, and the mask, all pixels if it is None.
+
+    Raises:
+        ValueError: If shapes differ, or the mask holds no pixel.
+    """
+    if image.shape != reference.shape:
+        raise ValueError(f"images of {image.shape} and {reference.shape} pixels cannot be compared")
+    mask = np.ones(image.shape, bool) if mask is None else mask
+    if mask.shape != image.shape or not mask.any():
+        raise ValueError(f"a mask of shape {mask.shape} with {int(mask.sum())} pixels cannot select from {image.shape}")
+    return image.astype(np.complex128), reference.astype(np.complex128), mask
+
+
+def bounding_box(mask: Mask) -> tuple[slice, slice]:
+    """Return the smallest rectangle around all pixels of the mask, as slices (y, x)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def soft_window(mask: Mask, edge_px: float) -> Float64[np.ndarray, "height width"]:
+    """Return a window: one inside the mask, zero outside, with a raised-cosine edge of `edge_px` inside it."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(depth / edge_px, 1.0))
 
 
 def output_vs_truth_ratio(image: Image, reference: Image, mask: Mask | None = None) -> float:

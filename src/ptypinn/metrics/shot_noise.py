@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
-from ptypinn.metrics.split import Mask
+from ptypinn.metrics.image import Mask
 
 MAX_ROOT = 8.0
 NODES_PER_ROOT = 256

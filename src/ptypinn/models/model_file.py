@@ -20,10 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ptypinn.errors import InputError
-from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.models.registry import find_model
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler
 from ptypinn.utils.files import atomic_path

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
 
 from torch import nn
 
 from ptypinn.errors import InputError
 from ptypinn.models.cnn import PtychoCNN
+from ptypinn.utils.plug_ins import load_plug_in
 
 Network = Callable[..., nn.Module]
 
@@ -56,15 +57,11 @@ def find_model(name: str, source: str = "--model", field: str = "") -> Network:
     return _load(entries[0], source, field)
 
 
-def _load(entry: Any, source: str, field: str) -> Network:
-    try:
-        network = entry.load()
-    except Exception as error:  # a package from outside may raise anything
-        reason = f"the plug-in {entry.name} ({entry.value}), which fails with {type(error).__name__}: {error}"
-        raise InputError(source, field, reason, "a package that can be imported") from None
+def _load(entry: EntryPoint, source: str, field: str) -> Network:
+    network = load_plug_in(entry, source, field)
     if not callable(network):
         raise InputError(source, field, f"{entry.value}, which is no class", "a network class")
-    return network
+    return cast("Network", network)
 
 
 def list_options(name: str) -> dict[str, Any]:

@@ -11,18 +11,13 @@ from torch import Tensor
 
 from ptypinn.physics.patches import place_patches
 from ptypinn.physics.shift import shift_images
-from ptypinn.types import Canvases, Corners, Patches, Probes
+from ptypinn.types import Canvases, Corners, Patches
 
 Weights = Float[Tensor, "window batch y x"]
 WeightSums = Float[Tensor, "window height width"]
 
 MIN_COVERAGE = 1e-9
 """Fraction of the largest weight below which a canvas pixel counts as uncovered."""
-
-
-def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
-    """Photons per object pixel of the probes, summed over incoherent modes, (batch, y, x)."""
-    return (probes.real.square() + probes.imag.square()).sum(1)
 
 
 def shift_patches(patches: Patches, fractions: Float[Tensor, "position 2"] | None) -> Patches:

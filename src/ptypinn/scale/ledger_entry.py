@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -163,13 +164,10 @@ def _read_fields(kind: type, record: object) -> dict[str, Any]:
     return values
 
 
-def _require_type(kind: type) -> Callable[[object], Any]:
-    def read(value: object) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"found {type(value).__name__}, expected {kind.__name__}")
-        return value
-
-    return read
+def _require_type(kind: type, value: object) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"found {type(value).__name__}, expected {kind.__name__}")
+    return value
 
 
 def _number(value: object) -> float:
@@ -181,16 +179,28 @@ def _number(value: object) -> float:
 def _lengths(value: object) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError(f"found {type(value).__name__}, expected whole numbers")
-    return tuple(_require_type(int)(length) for length in value)
+    return tuple(_require_type(int, length) for length in value)
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
-    "str": _require_type(str),
-    "bool": _require_type(bool),
-    "int": _require_type(int),
+    "str": functools.partial(_require_type, str),
+    "bool": functools.partial(_require_type, bool),
+    "int": functools.partial(_require_type, int),
     "float": lambda value: math.nan if value is None else _number(value),
     "float | None": lambda value: None if value is None else _number(value),
     "tuple[int, ...]": _lengths,
     "Stats | None": lambda value: None if value is None else Stats.from_json(value),
 }
 """Reader of a value, by the annotation of its field."""
+
+
+def parse_entries(records: object) -> dict[str, LedgerEntry]:
+    """Return the entries of a recorded ledger by stage; records of another form are left out."""
+    entries: dict[str, LedgerEntry] = {}
+    for record in records if isinstance(records, list | tuple) else ():
+        try:
+            entry = LedgerEntry.from_json(record)
+        except (KeyError, TypeError, ValueError):
+            continue
+        entries[entry.stage] = entry
+    return entries

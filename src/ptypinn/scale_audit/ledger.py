@@ -19,8 +19,8 @@ from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import LedgerEntry, compute_stats
+from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.scale_audit.count_checks import sample_patterns
-from ptypinn.scale_audit.network_entries import parse_entries
 from ptypinn.scale_audit.photon_budget import PhotonBudget, compute_photon_budget, rms_transmission
 
 BEFORE_NETWORK = ("grouping", "input normalisation", "intensity scaler", "transmitted amplitude")

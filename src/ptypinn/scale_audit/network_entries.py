@@ -10,21 +10,10 @@ import numpy as np
 from ptypinn.models.model_file import PatchModelHeader
 from ptypinn.models.patch_predictor import COUNTS, INPUT, PHOTONS, TEXTURE, TRANSMITTED, PatchPredictor
 from ptypinn.scale import LedgerEntry, Stats, compute_input_scale, compute_stats
+from ptypinn.scale.ledger_entry import parse_entries
 
 CONDITIONING = "the network does not depend on the scale of its input"
 """Remark on entries that do not reach the object."""
-
-
-def parse_entries(records: object) -> dict[str, LedgerEntry]:
-    """Return the entries of a recorded ledger by stage; records of another form are left out."""
-    entries: dict[str, LedgerEntry] = {}
-    for record in records if isinstance(records, list | tuple) else ():
-        try:
-            entry = LedgerEntry.from_json(record)
-        except (KeyError, TypeError, ValueError):
-            continue
-        entries[entry.stage] = entry
-    return entries
 
 
 def build_conditioning_entries(

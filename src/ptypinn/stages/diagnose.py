@@ -15,9 +15,9 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import PatchModel
 from ptypinn.scale import LedgerEntry, multiply_discrepancies
+from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.scale_audit.findings import COMPARISON, Finding, derive_findings
 from ptypinn.scale_audit.ledger import SOLVER_ENTRY, Ledger, build_ledger, weight_by_illumination
-from ptypinn.scale_audit.network_entries import parse_entries
 from ptypinn.scale_audit.photon_budget import rms_transmission
 from ptypinn.utils.serialise import to_plain
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.data.grouping import checkerboard_split
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics import RingCorrelation, checkerboard_split, compute_data_fit, object_contrast
+from ptypinn.metrics import RingCorrelation, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
 from ptypinn.metrics.summary import (
     correlate_rings,
@@ -21,7 +22,7 @@ from ptypinn.metrics.summary import (
     resolution_metrics,
     uncertainty_metrics,
 )
-from ptypinn.scale_audit.network_entries import parse_entries
+from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device

@@ -15,12 +15,11 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
+from ptypinn.solvers.unrolled.rounds import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult, find_probe
 from ptypinn.training.callbacks import (
     LearningCurve,

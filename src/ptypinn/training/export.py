@@ -9,9 +9,8 @@ from typing import Any
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights, load_weights, save_weights
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.runs.record import rename_options
 from ptypinn.training.checkpoints import load_checkpoint
 from ptypinn.training.model_card import TrainingProgress, make_pretrained_card

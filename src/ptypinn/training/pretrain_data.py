@@ -12,8 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.models.canvas_features import CHANNELS
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.training.solver_states import StateBatch, draw_states, join_states, transform_maps
 
 TRAIN, CHECK, CARD = 0, 1, 3

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.errors import InputError
-from ptypinn.models.canvas_features import CHANNELS, band_limited
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection, band_limited
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS, require_same_options
 from ptypinn.training.ema import EMAModule
 from ptypinn.training.solver_states import StateBatch

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import HELD_OUT_DEVIANCE
-from ptypinn.models.canvas_features import CanvasFeatures, to_object_update
-from ptypinn.models.unrolled import Maps
+from ptypinn.models.unrolled import CanvasFeatures, Maps, to_object_update
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.solvers.unrolled.loop import Iterate, apply_correction, apply_network

@@ -10,7 +10,7 @@ from torch import nn
 
 from ptypinn.config.pretrain import PretrainConfig
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import default_rounds, estimate_dose
+from ptypinn.solvers.unrolled.rounds import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import solve_scan
 from ptypinn.training.pretrain_data import CARD, CHECK
 from ptypinn.training.scenarios import KINDS, RandomScan, draw_random_scan

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.metrics.split import bounding_box
+from ptypinn.metrics.image import bounding_box
 from ptypinn.physics.optics import typical_illumination
 from ptypinn.viewer.layers import (
     COMPLEX,

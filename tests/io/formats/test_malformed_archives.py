@@ -209,10 +209,10 @@ import sys
 from pathlib import Path
 from ptypinn.config.load import LoadConfig
 from ptypinn.io.load_save import load
-from ptypinn.io.safe import hdf5_limits
+from ptypinn.io.safe import hdf5
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-hdf5_limits.MAX_ARRAY_BYTES = 1e8
+hdf5.MAX_ARRAY_BYTES = 1e8
 before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     step = {} if path.suffix == ".npz" else {"scan_step_m": 1e-10}

@@ -10,7 +10,7 @@ import pytest
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.io.load_save import load
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import read_array
 
 N, M = 16, 6
 IN_OPEN, IN_NONBLOCK = 0x20, 0x800
@@ -190,7 +190,7 @@ def test_probe_files_are_held_to_the_same(inside, outside, refused):
 
 
 def test_arrays_that_are_really_there_are_read_however_well_they_pack(tmp_path, monkeypatch):
-    monkeypatch.setattr("ptypinn.io.safe.hdf5_limits.HARMLESS_BYTES", 1e6)
+    monkeypatch.setattr("ptypinn.io.safe.hdf5.HARMLESS_BYTES", 1e6)
     with h5py.File(tmp_path / "zeros.h5", "w") as file:
         file.create_dataset("zeros", (2**22,), "u2", chunks=(2**20,), compression="gzip", data=np.zeros(2**22, "u2"))
         assert not read_array(file["zeros"]).any()

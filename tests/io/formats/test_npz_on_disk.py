@@ -51,7 +51,7 @@ def test_compressed_patterns_are_read_within_the_limit(tmp_path, monkeypatch):
     path = tmp_path / "scan.npz"
     counts = write(path, save=np.savez_compressed)
     np.testing.assert_array_equal(load(path, LoadConfig(memory_budget_gib=1e-9)).counts, counts)
-    monkeypatch.setattr("ptypinn.io.safe.hdf5_limits.MAX_ARRAY_BYTES", 2000.0)
+    monkeypatch.setattr("ptypinn.io.safe.hdf5.MAX_ARRAY_BYTES", 2000.0)
     with pytest.raises(InputError, match=r"diffraction: found an array of 4\.\d+ kB.*--memory-budget-gib"):
         load(path, LoadConfig(memory_budget_gib=1e-9))
     write(path)

@@ -144,7 +144,7 @@ def test_the_step_of_a_raster_is_asked_for(tmp_path, experiment):
 
 
 def test_large_files_of_version_5_need_a_larger_budget(tmp_path, experiment, monkeypatch):
-    monkeypatch.setattr("ptypinn.io.safe.hdf5_limits.MAX_ARRAY_BYTES", 1e3)
+    monkeypatch.setattr("ptypinn.io.safe.hdf5.MAX_ARRAY_BYTES", 1e3)
     path = write(tmp_path / "scan.mat", raw(experiment), 5)
     with pytest.raises(InputError, match="--memory-budget-gib"):
         load(path, LoadConfig(memory_budget_gib=1e-6, scan_step_m=STEP_M))

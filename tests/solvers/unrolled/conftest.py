@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import Weights
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.stages.simulate import simulate
 
 

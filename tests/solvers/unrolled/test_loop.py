@@ -9,8 +9,8 @@ import torch
 from ptypinn.errors import InputError
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.metrics import align, complex_error, output_vs_truth_ratio
-from ptypinn.models.canvas_features import to_object_update
 from ptypinn.models.model_file import load_weights
+from ptypinn.models.unrolled import to_object_update
 from ptypinn.solvers.unrolled.loop import KNOWN_PROBE_STEPS, MAX_CORRECTION, apply_network
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.solver import solve_scan

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.models.canvas_features import CHANNELS
 from ptypinn.models.model_file import save_weights
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.stages.simulate import simulate
 
 

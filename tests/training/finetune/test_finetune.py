@@ -18,7 +18,7 @@ from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS
+from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
 from ptypinn.solvers.unrolled.solver import find_probe
 from ptypinn.stages.finetune import WEIGHTS, finetune
 from ptypinn.training.callbacks import CURVE

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.models.canvas_features import to_object_update
-from ptypinn.models.unrolled import UnrolledCorrection
+from ptypinn.models.unrolled import UnrolledCorrection, to_object_update
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.training.self_supervision import FittedPixels, SelfSupervision, split_patterns

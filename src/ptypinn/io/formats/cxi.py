@@ -17,17 +17,17 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, as_image, as_probe, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, recognise_hdf5
+from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Signature
 from ptypinn.io.formats.cxi_layout import (
     AXES,
     DETECTOR,
     LABORATORY,
     SOURCE,
     TRANSLATION,
-    names_nxcxi,
     probe_positions,
     read_basis,
     read_translation,
+    recognise_nxcxi,
     write_layout,
 )
 from ptypinn.io.formats.cxi_reconstruction import (
@@ -40,8 +40,15 @@ from ptypinn.io.formats.cxi_reconstruction import (
 from ptypinn.io.formats.native import OWN
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, open_hdf5, require_array, require_dataset
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import (
+    add_dataset,
+    add_group,
+    find_dataset,
+    open_hdf5,
+    read_array,
+    require_array,
+    require_dataset,
+)
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
@@ -183,7 +190,7 @@ ENTRIES = (
 CXI = Format(
     "CXI",
     (".cxi",),
-    recognises=recognise_hdf5(lambda file: "entry_1" in file and OWN not in file and not names_nxcxi(file)),
+    recognises=Signature(("entry_1/",), absent=(OWN,), check=lambda path: not recognise_nxcxi(path)),
     entries=ENTRIES,
     notes="Files of the Coherent X-ray Imaging data bank, version 1.x, as beamlines, cdtools and SHARP write them. "
     "Units are SI. The sample moves by `translation`, so the probe moves the other way; `basis_vectors` are "

@@ -10,8 +10,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import JOULES_PER_EV, LENGTHS, as_positions, read_quantity
 from ptypinn.io.counts import write_counts
-from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, require_dataset
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.format import recognise_hdf5
+from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, read_array, require_dataset
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
@@ -136,3 +136,7 @@ def names_nxcxi(file: h5py.File) -> bool:
     value = None if named is None or named.size != 1 else read_array(named).ravel()[0]
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text in NXCXI_DEFINITIONS
+
+
+recognise_nxcxi = recognise_hdf5(names_nxcxi)
+"""Return True if a file names the definition of NXcxi_ptycho."""

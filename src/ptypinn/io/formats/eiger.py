@@ -15,13 +15,12 @@ from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.derived_counts import without_marked
-from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
+from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 DETECTOR = "entry/instrument/detector"
@@ -137,7 +136,7 @@ def _detector_pixel(file: h5py.File, source: str) -> float | None:
 EIGER = Format(
     "Dectris Eiger master file (NeXus) with a table of positions",
     (".h5",),
-    recognises=recognise_hdf5(lambda file: isinstance(file.get(SPECIFIC), h5py.Group)),
+    recognises=Signature((f"{SPECIFIC}/",)),
     entries=(
         Entry("entry/data/data_000001 ...", "counts", "(frames, rows, columns)", "counts", "linked data files, joined"),
         Entry(MASKS[0], "mask", "(rows, columns)", "", "0 = good; or entry/instrument/detector/pixel_mask", True),

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ptypinn.io.arrays import LENGTHS, unit_of
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import read_array
 
 CALIBRATION = "metadatabundle/calibration"
 RECIPROCAL = {

@@ -20,7 +20,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import take_counts
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import Entry, Format, recognise_hdf5
+from ptypinn.io.format import Entry, Format, Signature, recognise_any
 from ptypinn.io.formats.cxi_layout import AXES, DETECTOR, write_layout
 from ptypinn.io.provenance import describe_source, succeed
 from ptypinn.io.reconstruction_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
@@ -29,13 +29,13 @@ from ptypinn.io.safe.hdf5 import (
     add_group,
     find_dataset,
     open_hdf5,
+    read_array,
     read_json,
     read_scalar,
     require_array,
     require_dataset,
     write_json,
 )
-from ptypinn.io.safe.hdf5_limits import read_array
 
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
@@ -143,7 +143,7 @@ ENTRIES = (
 NATIVE = Format(
     "ptypinn HDF5",
     (".h5", ".hdf5"),
-    recognises=recognise_hdf5(lambda file: OWN in file or is_reconstruction(file)),
+    recognises=recognise_any(Signature((f"{OWN}/",)), Signature((f"{GROUP}/",))),
     entries=ENTRIES,
     notes="Our own files. Any CXI reader opens a scan by its standard paths, in SI units; `entry_1/ptypinn_1` repeats "
     "everything to the bit and is all that ptypinn itself reads beside counts and mask. A reconstruction opens "

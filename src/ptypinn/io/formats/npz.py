@@ -19,13 +19,12 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import LENGTHS, as_image, as_positions, as_probe
-from ptypinn.io.counts import take_mask
+from ptypinn.io.counts import MASK_READ, as_mask, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
 from ptypinn.io.formats.npz_archive import (
     PROBE_NAMES,
     domain_of,
-    npz_names,
     number_in,
     open_npz,
     pick,
@@ -35,11 +34,10 @@ from ptypinn.io.formats.npz_archive import (
     write_flat_npz_reconstruction,
 )
 from ptypinn.io.lazy_counts import MappedCounts
-from ptypinn.io.mask_file import MASK_READ, as_mask
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5_limits import limit_of
-from ptypinn.io.safe.npz import Archive
+from ptypinn.io.safe.hdf5 import limit_of
+from ptypinn.io.safe.npz import Archive, names_in_archive
 
 PATTERN_NAMES = ("diffraction", "diff3d")
 OBJECT_NAMES = ("objectGuess", "object_guess")
@@ -232,7 +230,7 @@ def is_npz(path: Path) -> bool:
 
 
 def _holds_scan(path: Path, config: LoadConfig) -> bool:
-    return not npz_names(path).isdisjoint(PATTERN_NAMES)
+    return not names_in_archive(path).isdisjoint(PATTERN_NAMES)
 
 
 NPZ = Format(

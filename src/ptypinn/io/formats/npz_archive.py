@@ -12,8 +12,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.provenance import optics_record
-from ptypinn.io.safe.hdf5 import require_file
-from ptypinn.io.safe.hdf5_limits import MAX_ARRAY_BYTES
+from ptypinn.io.safe.hdf5 import MAX_ARRAY_BYTES, require_file
 from ptypinn.io.safe.npz import Archive, write_npz
 
 PROBE_NAMES = ("probeGuess", "probe_guess", "probe")
@@ -36,14 +35,6 @@ def open_npz(path: Path, limit_bytes: float = MAX_ARRAY_BYTES) -> Archive:
 def pick(arrays: Archive, names: tuple[str, ...]) -> str | None:
     """The first of several names that the archive holds."""
     return next((name for name in names if name in arrays), None)
-
-
-def npz_names(path: Path) -> set[str]:
-    """Names of the arrays in an NPZ archive; empty for any other file."""
-    try:
-        return set(Archive(path))
-    except InputError:
-        return set()
 
 
 def number_in(source: str, arrays: Archive, name: str) -> float | None:

@@ -18,13 +18,12 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import ENERGIES, LENGTHS, as_positions, factor_of, read_quantity, unit_of
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, Entry, Format, MissingField, recognise_hdf5
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField
 from ptypinn.io.formats.cxi import read_mask
-from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, names_nxcxi, probe_positions
+from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, probe_positions, recognise_nxcxi
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_dataset
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_dataset
 
 BEAM = "entry_1/instrument_1/beam_1"
 ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
@@ -95,7 +94,7 @@ def _translation(file: h5py.File, source: str) -> np.ndarray:
 NXCXI = Format(
     "NXcxi_ptycho",
     (".nxs", ".cxi", ".h5"),
-    recognises=recognise_hdf5(names_nxcxi),
+    recognises=recognise_nxcxi,
     entries=(
         Entry("entry_1/definition", None, "", "", "text: NXcxi_ptycho or NXptycho"),
         Entry(f"{DETECTOR}/data", "counts", "(M, N, N) or (rows, columns, N, N)", "counts", "zero frequency at N//2"),

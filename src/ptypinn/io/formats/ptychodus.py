@@ -20,8 +20,8 @@ from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.derived_counts import PickedCounts
-from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
-from ptypinn.io.formats.npz_archive import npz_names, open_npz
+from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField, Signature, recognise_any
+from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.formats.ptychodus_product import (
     DETECTOR_PIXEL,
     POSITIONS,
@@ -33,8 +33,8 @@ from ptypinn.io.formats.ptychodus_product import (
 )
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5 import open_hdf5, require_array, require_dataset, require_file
-from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.io.safe.hdf5 import limit_of, open_hdf5, require_array, require_dataset, require_file
+from ptypinn.io.safe.npz import names_in_archive
 from ptypinn.physics.optics import probe_photons
 
 PLACES = {
@@ -43,6 +43,8 @@ PLACES = {
     "detector_pixel_m": "patterns@detector_pixel_width_m",
 }
 INDEXES = "probe_position_indexes"
+PRODUCT, PATTERNS = (*POSITIONS, "probe", "object"), ("patterns", "indexes")
+"""Arrays that make a file a product, or one of patterns."""
 SAME = 1e-6
 """Maximum relative difference of equal powers."""
 
@@ -197,20 +199,11 @@ def _picked(counts: Counts, rows: np.ndarray) -> Counts:
     return counts[rows] if isinstance(counts, np.ndarray) else PickedCounts(counts, rows)
 
 
-def is_ptychodus(path: Path) -> bool:
-    """Return True if a file is HDF5 or NPZ with positions, probe and object of a product, or with its patterns."""
-    names = npz_names(path)
-    if h5py.is_hdf5(path):
-        with open_hdf5(path) as file:
-            names = set(file)
-    return {*POSITIONS, "probe", "object"} <= names or {"patterns", "indexes"} <= names
-
-
 def _holds_scan(path: Path, config: LoadConfig) -> bool:
     if config.patterns_file:
         return True
     if not h5py.is_hdf5(path):
-        return "patterns" in npz_names(path)
+        return "patterns" in names_in_archive(path)
     with open_hdf5(path) as file:
         return "patterns" in file
 
@@ -218,7 +211,9 @@ def _holds_scan(path: Path, config: LoadConfig) -> bool:
 PTYCHODUS = Format(
     "Ptychodus product",
     (".h5", ".hdf5", ".npz"),
-    recognises=is_ptychodus,
+    recognises=recognise_any(
+        *(Signature(names, archive=archive) for names in (PRODUCT, PATTERNS) for archive in (False, True))
+    ),
     entries=(
         Entry(
             "probe_position_y_m, probe_position_x_m", "positions_px", "(M,)", "m", "middle of the probe in the world"

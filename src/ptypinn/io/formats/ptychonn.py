@@ -16,12 +16,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.format import OPTICS, Entry, Format, MissingField
-from ptypinn.io.formats.npz_archive import npz_names, open_npz, to_counts
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField, Signature, recognise_any
+from ptypinn.io.formats.npz_archive import open_npz, to_counts
 from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import raster_positions
-from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.io.safe.hdf5 import limit_of
 
 RASTER = "arr_0"
 PLACES = {"energy_eV": "energy", "detector_distance_m": "distance", "detector_pixel_m": "detector pixel"}
@@ -66,16 +66,13 @@ def _positions(source: str, values: np.ndarray, pixel_m: float | None, config: L
     return values * position_unit_px(source, config, pixel_m)
 
 
-def is_ptychonn(path: Path) -> bool:
-    """Return True if a file is NPZ with patterns by PtychoNN's name, or with nothing but one array without a name."""
-    names = npz_names(path)
-    return "reciprocal" in names or names == {RASTER}
-
-
 PTYCHONN = Format(
     "PtychoNN NPZ",
     (".npz",),
-    recognises=is_ptychonn,
+    recognises=recognise_any(
+        Signature(("reciprocal",), archive=True),
+        Signature((RASTER,), others=frozenset(), archive=True),
+    ),
     entries=(
         Entry("reciprocal", "counts", "(M, N, N)", "counts", "or amplitudes; zero frequency at N//2"),
         Entry("scan", "positions_px", "(M, 2)", "by option", "(y, x) of the patches", True),

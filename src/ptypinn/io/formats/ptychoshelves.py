@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
@@ -18,14 +17,13 @@ from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
-from ptypinn.io.format import Entry, Format, MissingField
+from ptypinn.io.format import Entry, FirstBytes, Format, MissingField, Signature, recognise_any
 from ptypinn.io.formats.ptychoshelves_reconstruction import modes_of, optics_of, read_shelves_reconstruction
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5
-from ptypinn.io.safe.hdf5_limits import limit_of
+from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.matlab import Variables, is_mat73, names_in, number, open_mat
-from ptypinn.io.safe.matlab5 import is_mat5
+from ptypinn.io.safe.matlab5 import SIGNATURE
 from ptypinn.physics.optics import Particle
 
 RAW = ("dp", "cbed")
@@ -138,25 +136,15 @@ def holds_scan(path: Path, config: LoadConfig) -> bool:
     return not names.isdisjoint(RAW) or "object" not in names
 
 
-def is_shelves(path: Path) -> bool:
-    """Return True for a MATLAB 5 file, and for HDF5 with the structure `p`, or with raw patterns of fold_slice.
-
-    Raw patterns are named `dp` or `cbed`; they count in a file that MATLAB wrote, or beside nothing but numbers of the
-    format.
-    """
-    if not h5py.is_hdf5(path):
-        return is_mat5(path)
-    with open_hdf5(path) as file:
-        if any(find_dataset(file, name) is not None for name in ("p/fmag", "p/dx_spec")):
-            return True
-        raw = any(find_dataset(file, name) is not None for name in RAW)
-        return raw and (is_mat73(path) or set(file) <= {*RAW, *NUMBERS, "probe", "object"})
-
-
 SHELVES = Format(
     "PtychoShelves / fold_slice file",
     (".mat",),
-    recognises=is_shelves,
+    recognises=recognise_any(
+        *(Signature((name,)) for name in ("p/fmag", "p/dx_spec")),
+        *(Signature((name,), check=is_mat73) for name in RAW),
+        *(Signature((name,), others=frozenset((*RAW, *NUMBERS, "probe", "object"))) for name in RAW),
+        FirstBytes(SIGNATURE),
+    ),
     entries=(
         Entry("dp or cbed", "counts", "(ky, kx, y, x) or (ky, kx, M)", "detector units", "raw: zero frequency at N//2"),
         Entry("ADU", "counts", "", "", "raw: detector units per electron", True),

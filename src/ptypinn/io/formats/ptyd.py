@@ -20,12 +20,11 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts, take_mask, write_counts
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import OPTICS, Entry, Format, MissingField, recognise_hdf5
+from ptypinn.io.format import OPTICS, Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_array, require_dataset
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_array, require_dataset
 
 EV_PER_KEV = 1000.0
 PLACES = {"energy_eV": "meta/energy", "detector_distance_m": "meta/distance", "detector_pixel_m": "meta/psize"}
@@ -186,7 +185,7 @@ def leaf(group: h5py.Group, name: str, value: Any) -> None:
 PTYD = Format(
     "PtyPy data",
     (".ptyd",),
-    recognises=recognise_hdf5(lambda file: all(isinstance(file.get(name), h5py.Group) for name in ("chunks", "meta"))),
+    recognises=Signature(("chunks/", "meta/")),
     entries=(
         Entry(
             "chunks/K/data", "counts", "(M, N, N)", "counts", "zero frequency at meta/center, or N//2; K counts from 0"

@@ -14,10 +14,10 @@ from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop
-from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
+from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_scalar, require_array, require_dataset
+from ptypinn.io.safe.hdf5 import open_hdf5, read_scalar, require_array, require_dataset
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}
@@ -81,7 +81,7 @@ def _read_orientation(file: h5py.File, source: str) -> int:
 PTYLAB = Format(
     "PtyLab scan",
     (".hdf5", ".h5"),
-    recognises=recognise_hdf5(lambda file: find_dataset(file, "ptychogram") is not None and "encoder" in file),
+    recognises=Signature(("ptychogram", "encoder")),
     entries=(
         Entry("ptychogram", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
         Entry("encoder", "positions_px", "(M, 2)", "m", "motion (y, x) of the probe over the sample"),

@@ -15,11 +15,10 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
-from ptypinn.io.format import Entry, Format, MissingField, recognise_hdf5
+from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.formats.ptyd import branch, leaf
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, require_array
-from ptypinn.io.safe.hdf5_limits import read_array
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_array
 
 OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""
@@ -94,9 +93,7 @@ def _grid(file: h5py.File, source: str, storage: str) -> tuple[np.ndarray, np.nd
 PTYR = Format(
     "PtyPy reconstruction",
     (".ptyr",),
-    recognises=recognise_hdf5(
-        lambda file: all(isinstance(file.get(f"content/{kind}"), h5py.Group) for kind in ("obj", "probe"))
-    ),
+    recognises=Signature(("content/obj/", "content/probe/")),
     entries=(
         Entry("content/obj/ID/data", "object", "(1, H, W)"),
         Entry("content/obj/ID/_psize", "pixel_size_m", "(2,)", "m", "(y, x)"),

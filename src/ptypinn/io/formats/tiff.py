@@ -9,7 +9,7 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.format import Entry, Format
+from ptypinn.io.format import Entry, Format, recognise_none
 
 CENTIMETRES_PER_METRE = 100.0
 MIN_PIXEL_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
@@ -47,7 +47,7 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
 TIFF = Format(
     "TIFF images of the object",
     (".tif", ".tiff"),
-    recognises=lambda path: False,
+    recognises=recognise_none,
     entries=(
         Entry("page 0", "object", "(H, W)", "", "amplitude of the transmission, float32"),
         Entry("page 1", "object", "(H, W)", "rad", "phase in [-pi, pi], float32"),

@@ -1,9 +1,11 @@
-"""Read HDF5 with one-line errors, and JSON stored in it."""
+"""Read HDF5 with one-line errors and within limits of memory, and JSON stored in it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,99 @@ from typing import Any
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 import numpy as np
+from h5py import h5d, h5z
 
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5_limits import read_array
 from ptypinn.io.safe.hdf5_links import require_contained
 
+MAX_ARRAY_BYTES = 4.0 * 2**30
+"""Maximum read in one piece; counts in HDF5 are read lazily long before."""
+MAX_CHUNK_BYTES = 2**30
+HARMLESS_BYTES = 2**26
+"""Arrays below this size are exempt from the ratio of declared to stored size."""
+MAX_RATIO = 2000
+"""Declared over stored size; deflate reaches 1032, and what is stored nowhere reaches infinity."""
+CHUNK_SLACK = 1.02, 4096
+"""Maximum ratio of a stored chunk to the chunk itself: filters without gain add headers."""
+INFLATE_CHECK_BYTES = 2**22
+"""Deflated chunks above this could grow beyond the largest array, so their true size is found first."""
 DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
 """Errors of h5py and NumPy for damaged files."""
+
+
+def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
+    """Read a whole dataset that is no stack of patterns.
+
+    Args:
+        dataset: The dataset.
+        source: Name of its file for the message; that of the dataset itself where not given.
+
+    Raises:
+        InputError: Where it declares far more than it stores, or more than anybody needs.
+    """
+    source, size = source or dataset.file.filename, _nbytes(dataset)
+    if size > HARMLESS_BYTES and not size <= MAX_RATIO * dataset.id.get_storage_size():
+        actual = f"{human_size(size)} declared in {human_size(dataset.id.get_storage_size())} of file"
+        raise InputError(source, str(dataset.name), actual, "data that is really there")
+    if size > MAX_ARRAY_BYTES:
+        raise InputError(source, str(dataset.name), human_size(size), f"at most {human_size(MAX_ARRAY_BYTES)}")
+    require_sound_chunks(dataset, source)
+    return np.asarray(dataset[()])
+
+
+def limit_of(memory_budget_gib: float) -> float:
+    """Return the maximum bytes of a file that is read whole; only a larger memory budget changes it."""
+    return max(MAX_ARRAY_BYTES, memory_budget_gib * 2**30)
+
+
+def require_sound_chunks(dataset: h5py.Dataset, source: str | Path) -> None:
+    """Raise `InputError` where a chunk is too large, or its stored form larger than the chunk itself.
+
+    A compressed chunk may decompress to anything: HDF5 finds that out only after it has done so.
+    """
+    if dataset.chunks is None:
+        return
+    whole = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
+    name = str(dataset.name)
+    if whole > MAX_CHUNK_BYTES:
+        raise InputError(str(source), name, f"chunks of {human_size(whole)}", f"at most {human_size(MAX_CHUNK_BYTES)}")
+    filters = dataset.id.get_create_plist()
+    if not filters.get_nfilters():
+        return
+    deflated = filters.get_filter(filters.get_nfilters() - 1)[0] == h5z.FILTER_DEFLATE
+    limit = CHUNK_SLACK[0] * whole + CHUNK_SLACK[1]
+
+    def at_chunk(chunk: h5d.StoreInfo) -> bool | None:
+        if chunk.size > limit:
+            return True
+        inflate = deflated and chunk.size > INFLATE_CHECK_BYTES
+        return True if inflate and _inflates_beyond(dataset, chunk.chunk_offset, limit) else None
+
+    if dataset.id.chunk_iter(at_chunk):
+        raise InputError(
+            str(source), name, f"a chunk that decompresses to more than its {human_size(whole)}", "its size"
+        )
+
+
+def _inflates_beyond(dataset: h5py.Dataset, offset: tuple[int, ...], limit: float) -> bool:
+    stream, total = zlib.decompressobj(), 0
+    _, waiting = dataset.id.read_direct_chunk(offset)
+    while waiting and not stream.eof:
+        total += len(stream.decompress(waiting, 2**20))
+        if total > limit:
+            return True
+        waiting = stream.unconsumed_tail
+    return False
+
+
+def _nbytes(dataset: h5py.Dataset) -> int:
+    return int(np.prod(dataset.shape or (1,), dtype=object)) * dataset.dtype.itemsize
+
+
+def human_size(size: float | int) -> str:
+    """Format a number of bytes."""
+    power = 0 if size < 1 else min(4, int(math.log(size, 1000)))
+    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 @contextlib.contextmanager
@@ -49,9 +137,17 @@ def require_file(path: Path) -> None:
         raise InputError(str(path), "file", "a folder" if path.is_dir() else "a device or pipe", "a file")
 
 
+def find_item(file: h5py.File, name: str) -> Any:
+    """Return the dataset or group under a name; dangling and circular links count as absent."""
+    try:
+        return file.get(name)
+    except RuntimeError:
+        return None
+
+
 def find_dataset(file: h5py.File, *names: str) -> h5py.Dataset | None:
     """Return the first of several datasets that exists; dangling and circular links count as absent."""
-    return next((dataset for name in names if isinstance(dataset := _follow(file, name), h5py.Dataset)), None)
+    return next((dataset for name in names if isinstance(dataset := find_item(file, name), h5py.Dataset)), None)
 
 
 def require_dataset(file: h5py.File, source: str, *names: str) -> h5py.Dataset:
@@ -109,13 +205,6 @@ def read_json(file: h5py.File, source: str, name: str) -> Any:
         return json.loads(bytes(read_array(dataset, source)[()]))
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(source, name, "something else", "a JSON string") from error
-
-
-def _follow(file: h5py.File, name: str) -> Any:
-    try:
-        return file.get(name)
-    except RuntimeError:
-        return None
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5_limits import HARMLESS_BYTES, human_size
+from ptypinn.io.safe.hdf5 import HARMLESS_BYTES, human_size
 
 LOCAL_HEADER, LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
 """Header before the name, extra field and content of a member."""
@@ -113,6 +113,14 @@ class Archive:
                 array = npy.read_array(file, allow_pickle=False)
                 file.read()  # checks the sum over the last bytes
         return array
+
+
+def names_in_archive(path: Path) -> set[str]:
+    """Return the names of the arrays in an NPZ archive; none for any other file."""
+    try:
+        return set(Archive(path))
+    except InputError:
+        return set()
 
 
 def map_npy(path: Path, field: str = "file") -> np.ndarray:

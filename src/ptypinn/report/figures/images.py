@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import phase_difference
 from ptypinn.metrics.comparison import Comparison
-from ptypinn.metrics.split import bounding_box
+from ptypinn.metrics.image import bounding_box
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import (
     AMPLITUDE_MAP,

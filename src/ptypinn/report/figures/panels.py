@@ -17,7 +17,7 @@ from PIL import Image
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.comparison import Comparison
-from ptypinn.metrics.split import bounding_box
+from ptypinn.metrics.image import bounding_box
 from ptypinn.report.figures.colours import ColourScale
 from ptypinn.report.figures.display import (
     MAX_PX,
@@ -25,6 +25,7 @@ from ptypinn.report.figures.display import (
     VisibleRegion,
     bin_image,
     choose_binning,
+    contour_path,
     find_visible_region,
     view_object,
 )
@@ -37,7 +38,6 @@ from ptypinn.report.figures.images import (
     probe_images,
     uncertainty_image,
 )
-from ptypinn.report.figures.mask_contour import contour_path
 from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.utils.number_format import format_length
 

@@ -11,6 +11,8 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Distances of neighbouring round numbers, times a power of ten."""
 ROUNDING = 1e-9
 """Fraction of the span by which a round number may lie outside through rounding."""
+NEAR_ONE = (0.98, 1.02, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.5, 0.6)
+"""Ticks of an axis of factors beside powers of ten, the most welcome first."""
 MAX_PLAIN_DECADE = 2
 """Logarithms up to this size are labelled by the number itself, larger ones by a power of ten."""
 
@@ -98,3 +100,19 @@ def scale_bar(width_px: int, pixel_size_m: float | None) -> tuple[float, str]:
     if pixel_size_m is None:
         return float(max(length, 1.0)), f"{max(length, 1.0):.0f} px"
     return float(length / pixel), format_length(length)
+
+
+def factor_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two ends, at least a twelfth of the axis apart; 1 is always among them.
+
+    >>> factor_ticks(0.4, 3.0)
+    [0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0]
+    """
+    min_gap = math.log(high / low) / 12
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    numbers = [base * 10.0**decade for base in (1.0, 2.0, 5.0) for decade in sorted(decades, key=abs)]
+    ticks = [1.0]
+    for number in [*numbers, *NEAR_ONE]:
+        if low <= number <= high and all(abs(math.log(number / tick)) >= min_gap for tick in ticks):
+            ticks.append(number)
+    return sorted(ticks)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.style import ACCENT, ASIDE, INK, MUTED, escape_mathtext, new_figure
+from ptypinn.report.figures.ticks import factor_ticks
+from ptypinn.report.text.diagnosis import TOTAL, Bar, bar_label, factor_limits, waterfall_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,51 +19,8 @@ if TYPE_CHECKING:
 
 LOST = LIGHT_THEME["second"]
 """Colour of a stage that does not preserve the scale: it differs from the others in lightness as well as in hue."""
-MIN_REACH = 1.12
-"""The axis reaches at least this factor to either side of 1, so that a healthy run looks healthy."""
-NEAR_ONE = (0.98, 1.02, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.5, 0.6)
 TITLE_WIDTH = 112
-TOTAL = "total"
-"""Name of the last bar."""
 AXIS_LABEL = "amplitude so far, relative to its expected value"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One step of the waterfall."""
-
-    stage: str
-    """Name of the stage."""
-    start: float
-    """Product of the factors of the stages before it."""
-    stop: float
-    """Product up to and including it: `start` times its factor."""
-    on_path: bool
-    """True if the next bar starts where this one stops."""
-    lost: bool
-    """True if the diagnosis names it."""
-
-    @property
-    def factor(self) -> float:
-        """Factor of the stage."""
-        return self.stop / self.start
-
-    @property
-    def drawable(self) -> bool:
-        """True if both ends lie on a logarithmic axis."""
-        return all(math.isfinite(end) and end > 0 for end in (self.start, self.stop))
-
-
-def waterfall_bars(diagnosis: Diagnosis) -> list[Bar]:
-    """Return the steps from 1 to the total; those of stages off the path lead nowhere."""
-    named = {finding.stage for finding in diagnosis.findings}
-    bars, level = [], 1.0
-    for entry in diagnosis.ledger:
-        bar = Bar(entry.stage, level, level * entry.discrepancy, entry.on_path, entry.stage in named)
-        bars.append(bar)
-        if entry.on_path and bar.drawable:
-            level = bar.stop
-    return bars
 
 
 def waterfall_figure(diagnosis: Diagnosis, title: bool = True) -> Figure:
@@ -140,32 +97,3 @@ def _finish(axes: Axes, bars: Sequence[Bar], total_name: str) -> None:
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", alpha=0.25, lw=0.6)
-
-
-def factor_limits(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Return the smallest and the largest amplitude that the axis must hold."""
-    ends = [end for bar in bars if bar.drawable for end in (bar.start, bar.stop)]
-    return min([1 / MIN_REACH, *ends]), max([MIN_REACH, *ends])
-
-
-def bar_label(bar: Bar, total_name: str) -> str:
-    """Return the label of a bar; stages off the path stand in parentheses."""
-    if bar.stage == TOTAL:
-        return total_name
-    return bar.stage if bar.on_path else f"({bar.stage})"
-
-
-def factor_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two ends, at least a twelfth of the axis apart; 1 is always among them.
-
-    >>> factor_ticks(0.4, 3.0)
-    [0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0]
-    """
-    min_gap = math.log(high / low) / 12
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    numbers = [base * 10.0**decade for base in (1.0, 2.0, 5.0) for decade in sorted(decades, key=abs)]
-    ticks = [1.0]
-    for number in [*numbers, *NEAR_ONE]:
-        if low <= number <= high and all(abs(math.log(number / tick)) >= min_gap for tick in ticks):
-            ticks.append(number)
-    return sorted(ticks)

@@ -16,7 +16,7 @@ from ptypinn.report.figures.curves import (
     needs_log_scale,
     resolution_text,
 )
-from ptypinn.report.html.page_elements import Drawing, Figures, Section
+from ptypinn.report.html.page import Drawing, Figures, Section
 from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
 from ptypinn.stages.evaluate import Evaluation
 

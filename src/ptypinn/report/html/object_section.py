@@ -10,7 +10,7 @@ from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_e
 from ptypinn.report.figures.display import ObjectView
 from ptypinn.report.figures.images import MAX_MODES, mode_fractions
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field
-from ptypinn.report.html.page_elements import Block, Cell, Facts, Figures, Section, Table, cell_of
+from ptypinn.report.html.page import Block, Cell, Facts, Figures, Section, Table, cell_of
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.utils.number_format import format_length
 

@@ -15,7 +15,7 @@ from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourSca
 from ptypinn.report.figures.display import Box, VisibleRegion, choose_binning
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import draw_panels
-from ptypinn.report.html.page_elements import Block, Figures, Points, Section
+from ptypinn.report.html.page import Block, Figures, Points, Section
 from ptypinn.utils.number_format import format_number
 
 KEY, TITLE = "patterns", "Measured and predicted patterns"

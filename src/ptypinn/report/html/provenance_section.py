@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ptypinn.report.html.page_elements import Block, Cell, Code, Facts, Fold, Points, Section, Table
+from ptypinn.report.html.page import Block, Cell, Code, Facts, Fold, Points, Section, Table
 from ptypinn.utils.number_format import format_number
 from ptypinn.utils.serialise import to_plain
 

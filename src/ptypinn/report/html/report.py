@@ -12,11 +12,9 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.report.figures.panels import ReconstructionPanels, make_panels
 from ptypinn.report.html.curve_sections import convergence_section, resolution_section
-from ptypinn.report.html.dose_section import dose_section
-from ptypinn.report.html.metrics_section import key_metrics, metrics_section
+from ptypinn.report.html.metrics_section import dose_section, key_metrics, metrics_section
 from ptypinn.report.html.object_section import comparison_section, object_figures, probe_section
-from ptypinn.report.html.page import render_page
-from ptypinn.report.html.page_elements import Cell, Page, cell_of
+from ptypinn.report.html.page import Cell, Page, cell_of, render_page
 from ptypinn.report.html.patterns_section import patterns_section
 from ptypinn.report.html.provenance_section import provenance_section
 from ptypinn.report.html.scale_section import scale_section

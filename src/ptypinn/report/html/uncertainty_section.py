@@ -8,7 +8,7 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.summary import BELOW_NOISE, FAR_ABOVE_NOISE
 from ptypinn.report.figures.display import VisibleRegion
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, draw_panels
-from ptypinn.report.html.page_elements import Block, Figures, Points, Section
+from ptypinn.report.html.page import Block, Figures, Points, Section
 from ptypinn.report.html.patterns_section import fit_images
 from ptypinn.report.text.verdict import EXPLAINED
 from ptypinn.stages.evaluate import Evaluation

@@ -1,4 +1,4 @@
-"""A diagnosis in words: the table from counts to object, the verdict, and what to do."""
+"""A diagnosis in words: the table from counts to object, the verdict, what to do; and the bars of its chart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shutil
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ptypinn.scale import LedgerEntry, multiply_discrepancies
@@ -20,6 +20,10 @@ EXACT = 1.02
 """Factor up to which a stage of the training is taken to preserve the scale."""
 COLUMNS = ("expected", "measured", "factor", "product")
 STATISTICS = ("minimum", "mean", "maximum", "std")
+MIN_REACH = 1.12
+"""The axis reaches at least this factor to either side of 1, so that a healthy run looks healthy."""
+TOTAL = "total"
+"""Name of the last bar."""
 
 
 def diagnosis_lines(diagnosis: Diagnosis, name: str, notes: Sequence[str] = (), stats: bool = False) -> list[str]:
@@ -109,3 +113,54 @@ def number(value: float | None, form: str = ".5g") -> str:
     ('0.12346', '-')
     """
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One step of the waterfall."""
+
+    stage: str
+    """Name of the stage."""
+    start: float
+    """Product of the factors of the stages before it."""
+    stop: float
+    """Product up to and including it: `start` times its factor."""
+    on_path: bool
+    """True if the next bar starts where this one stops."""
+    lost: bool
+    """True if the diagnosis names it."""
+
+    @property
+    def factor(self) -> float:
+        """Factor of the stage."""
+        return self.stop / self.start
+
+    @property
+    def drawable(self) -> bool:
+        """True if both ends lie on a logarithmic axis."""
+        return all(math.isfinite(end) and end > 0 for end in (self.start, self.stop))
+
+
+def waterfall_bars(diagnosis: Diagnosis) -> list[Bar]:
+    """Return the steps from 1 to the total; those of stages off the path lead nowhere."""
+    named = {finding.stage for finding in diagnosis.findings}
+    bars, level = [], 1.0
+    for entry in diagnosis.ledger:
+        bar = Bar(entry.stage, level, level * entry.discrepancy, entry.on_path, entry.stage in named)
+        bars.append(bar)
+        if entry.on_path and bar.drawable:
+            level = bar.stop
+    return bars
+
+
+def bar_label(bar: Bar, total_name: str) -> str:
+    """Return the label of a bar; stages off the path stand in parentheses."""
+    if bar.stage == TOTAL:
+        return total_name
+    return bar.stage if bar.on_path else f"({bar.stage})"
+
+
+def factor_limits(bars: Sequence[Bar]) -> tuple[float, float]:
+    """Return the smallest and the largest amplitude that the axis must hold."""
+    ends = [end for bar in bars if bar.drawable for end in (bar.start, bar.stop)]
+    return min([1 / MIN_REACH, *ends]), max([MIN_REACH, *ends])

@@ -8,6 +8,7 @@ adjoint, where the probe or the positions are solved for, another.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,35 +58,39 @@ class Objective:
 
     def __call__(self, at: Unknowns, *, loss: bool = True) -> ObjectiveValue:
         """Evaluate the gradient, and the loss where asked for, at one point."""
-
-        def add(totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
-            residual = self._residual(totals, batch.diffraction.fields, counts, part, loss)
-            self._descend(totals, batch, residual, part)
-
-        return self._pass(at, add).evaluation()
+        return self._pass(at, functools.partial(self._add_descent, with_loss=loss)).evaluation()
 
     def loss(self, at: Unknowns) -> float:
         """The loss alone, for half the work."""
+        return float(self._pass(at, self._add_loss).loss)
 
-        def add(totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
-            self._residual(totals, batch.diffraction.fields, counts, part, True)
+    def _add_descent(
+        self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns, *, with_loss: bool = True
+    ) -> None:
+        residual = self._residual(totals, batch.diffraction.fields, counts, part, with_loss)
+        self._descend(totals, batch, residual, part)
 
-        return float(self._pass(at, add).loss)
+    def _add_loss(self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
+        self._residual(totals, batch.diffraction.fields, counts, part, True)
 
     def _pass(self, at: Unknowns, add: Callable[[_Totals, _Batch, slice, Patterns], None]) -> _Totals:
-        spectrum, device = self._spectrum(at), self.stack.device
-
-        def work(share: BatchSequence) -> _Totals:
-            totals = _Totals(at)
-            for part, counts in share:
-                add(totals, self._forward(at, spectrum, part), part, counts)
-            return totals
-
-        parts = self.stack.split(torch.get_num_threads() if device.type == "cpu" else 1)
-        first, *others = map_threads(work, parts)
+        parts = self.stack.split(torch.get_num_threads() if self.stack.device.type == "cpu" else 1)
+        first, *others = map_threads(functools.partial(self._sum, at, self._spectrum(at), add), parts)
         for totals in others:
             first.add(totals)
         return first
+
+    def _sum(
+        self,
+        at: Unknowns,
+        spectrum: Probes | None,
+        add: Callable[[_Totals, _Batch, slice, Patterns], None],
+        batches: BatchSequence,
+    ) -> _Totals:
+        totals = _Totals(at)
+        for part, counts in batches:
+            add(totals, self._forward(at, spectrum, part), part, counts)
+        return totals
 
     def _spectrum(self, at: Unknowns) -> Probes | None:
         if at.shifts is None and self.shifts is None:

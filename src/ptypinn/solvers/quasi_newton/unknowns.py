@@ -46,12 +46,9 @@ class Unknowns:
         return self._join(self, lambda a, _: a * factor)
 
     def _join(self, other: Unknowns, function: Callable[[Tensor, Tensor], Tensor]) -> Unknowns:
-        def join(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-            return None if a is None or b is None else function(a, b)
-
-        joined = join(self.object, other.object)
-        assert joined is not None
-        return Unknowns(joined, join(self.probe, other.probe), join(self.shifts, other.shifts))
+        pairs = ((self.probe, other.probe), (self.shifts, other.shifts))
+        probe, shifts = (None if a is None or b is None else function(a, b) for a, b in pairs)
+        return Unknowns(function(self.object, other.object), probe, shifts)
 
 
 NEW_MODE_FRACTION = 0.02

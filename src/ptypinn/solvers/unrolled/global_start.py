@@ -14,12 +14,11 @@ from torch import Tensor
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.io.derived_counts import PickedCounts
-from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.illumination import compute_illumination, downsample_probe
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.initial_object import compute_deflections, integrate_slopes, scatter_mean, sum_moments
 from ptypinn.solvers.quasi_newton.preconditioner import WELL_ILLUMINATED, IlluminationStats, sum_uniformity
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.solvers.unrolled.downsample import downsample_probe
 from ptypinn.solvers.unrolled.loop import with_amplitude_loss
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, build_objective
 from ptypinn.solvers.unrolled.tiling import Box, TileLayout

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptypinn.losses import Amplitude
-from ptypinn.models.canvas_features import CanvasFeatures, compute_canvas_features, to_object_update
-from ptypinn.models.unrolled import Maps
+from ptypinn.models.unrolled import CanvasFeatures, Maps, compute_canvas_features, to_object_update
 from ptypinn.physics.optics import probe_photons
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import FLOOR, Preconditioner

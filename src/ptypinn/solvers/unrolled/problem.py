@@ -22,7 +22,7 @@ from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, 
 from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes
 from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, rms_amplitude, with_amplitude_loss
-from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS
+from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
 from ptypinn.types import Probe
 
 EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)

@@ -19,7 +19,7 @@ from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
-from ptypinn.solvers.unrolled.round_schedule import PROBE_ROUNDS, default_rounds, estimate_dose
+from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult
 from ptypinn.solvers.unrolled.tiled import solve_tiled
 from ptypinn.utils.device import pick_device

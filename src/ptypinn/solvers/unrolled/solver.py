@@ -15,10 +15,9 @@ from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
-from ptypinn.solvers.unrolled.held_out_selector import HeldOutSelector
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
-from ptypinn.solvers.unrolled.round_schedule import MIN_ROUNDS, count_averaged_rounds
+from ptypinn.solvers.unrolled.rounds import MIN_ROUNDS, HeldOutSelector, count_averaged_rounds
 from ptypinn.utils.progress import IterateCallback, Progress, silent
 
 

@@ -12,12 +12,11 @@ import torch
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import load_weights
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.preconditioner import IlluminationStats
 from ptypinn.solvers.unrolled.global_start import CoarseStart, GlobalStart, select_patterns
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.solver import find_probe, solve_scan
-from ptypinn.solvers.unrolled.tiling import Box
+from ptypinn.solvers.unrolled.tiling import Box, patch_corners
 
 NETWORK, AMPLITUDE, PHASE = "network.safetensors", "start_amplitude.npy", "start_phase.npy"
 """Files that all tiles share, in the folder that theirs lie in: weights, and the start of the whole canvas."""
@@ -73,11 +72,6 @@ def solve_probe(job: TileJob, folder: Path, *, inputs: SharedInputs) -> dict[str
     result = find_probe(part, _network(inputs), inputs.options, device)
     np.save(folder / PROBE, result.probe)
     return {"loss": result.history["loss"], "passes": result.passes}
-
-
-def patch_corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
-    """Return the integer patch corners (y, x) on the whole canvas."""
-    return split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, float)))[0][0].numpy()
 
 
 def _network(inputs: SharedInputs) -> UnrolledCorrection | None:

@@ -42,12 +42,11 @@ from ptypinn.solvers.unrolled.tile_jobs import (
     PROBE,
     SharedInputs,
     TileJob,
-    patch_corners,
     solve_probe,
     solve_tile,
 )
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
-from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, plan_tiles
+from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, patch_corners, plan_tiles
 from ptypinn.utils.files import atomic_path
 from ptypinn.utils.progress import IterateCallback, Progress, silent
 

@@ -8,13 +8,15 @@ from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float64, Int64
 
 from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import STRIDE
-from ptypinn.solvers.unrolled.downsample import MAX_FINE_PIXELS
+from ptypinn.physics.illumination import MAX_FINE_PIXELS
+from ptypinn.physics.patches import split_positions
 
 HALO_WIDTHS = 20.0
 """Width of the halo, in rms half-widths of the probe's power."""
@@ -228,3 +230,8 @@ def canvas_bytes(extent: tuple[int, int]) -> int:
     """Return the memory that a process takes for arrays of the size of the whole canvas."""
     pixels = extent[0] * extent[1]
     return PROCESS_BYTES + WHOLE_PIXEL_BYTES * pixels + START_PIXEL_BYTES * min(pixels, MAX_FINE_PIXELS)
+
+
+def patch_corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
+    """Return the integer patch corners (y, x) on the whole canvas."""
+    return split_positions(torch.from_numpy(scan.positions_px - np.asarray(origin, float)))[0][0].numpy()

@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from ptypinn.cli.errors import report_errors
+from ptypinn.cli.session import report_errors
 from ptypinn.errors import InputError
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from ptypinn.metrics import checkerboard_split
+from ptypinn.data.grouping import checkerboard_split
 
 
 @given(st.integers(0, 2**12), st.integers(2, 120))

@@ -1,16 +1,19 @@
-"""Number of rounds by default: the higher the dose, the more rounds still gain."""
+"""Number of rounds, the higher the dose the more, and selection of the round whose result is returned."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.illumination import compute_illumination, downsample_probe
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.preconditioner import mean_illumination
-from ptypinn.solvers.unrolled.downsample import downsample_probe
+from ptypinn.solvers.unrolled.loop import Iterate
 
 PROBE_ROUNDS = 36
 """Rounds that solve for object and probe together, to find the probe."""
@@ -22,6 +25,8 @@ Measured on structured objects: with 100 photons per pixel errors are least afte
 after 11 to 20, with 1e5 they still fall after 17."""
 HIGH_DOSE = 5000.0
 """Photons per object pixel from which a mean over many rounds lags behind more than it gains."""
+PATIENCE = 6
+"""Rounds without a better iterate, after which none is to be expected."""
 
 
 def default_rounds(dose: float) -> int:
@@ -64,3 +69,40 @@ def count_averaged_rounds(dose: float) -> int:
     (3, 2)
     """
     return 3 if dose < HIGH_DOSE else 2
+
+
+class HeldOutSelector:
+    """Select the iterate of least held-out loss from round `MIN_ROUNDS` on, with those before it; or the last before.
+
+    With few counts, chance would decide among the first rounds.
+
+    >>> from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+    >>> import torch
+    >>> point, selector = Unknowns(torch.ones(2, 2) + 0j), HeldOutSelector()
+    >>> for rounds, loss in enumerate([9.0, 3.0, 5.0, 4.0], MIN_ROUNDS):
+    ...     selector.update([Iterate(point, rounds=rounds)], loss)
+    >>> selector.best[-1].rounds - MIN_ROUNDS, selector.history
+    (1, [9.0, 3.0, 5.0, 4.0])
+    """
+
+    def __init__(self) -> None:
+        self.best, self.history = list[Iterate](), list[float]()
+        self._min_loss = math.inf
+
+    def update(self, iterates: Iterable[Iterate], held_out_loss: float) -> None:
+        """Compare an iterate with the best so far.
+
+        Args:
+            iterates: The iterate, after some that led to it.
+            held_out_loss: Its loss on the held-out pixels.
+        """
+        iterates = list(iterates)
+        self.history.append(held_out_loss)
+        if iterates[-1].rounds < MIN_ROUNDS:
+            self.best = iterates
+        elif held_out_loss < self._min_loss:
+            self.best, self._min_loss = iterates, held_out_loss
+
+    def should_stop(self, iterate: Iterate) -> bool:
+        """Return True if the best iterate lies `PATIENCE` rounds back."""
+        return iterate.rounds - self.best[-1].rounds >= PATIENCE
