@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from ptypinn.errors import InputError
 from ptypinn.io.format import Format
@@ -110,7 +111,7 @@ def detect_format(path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _find_plug_ins(search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+def _find_plug_ins(search_path: tuple[str, ...]) -> tuple[Any, ...]:
     """Return the entry points of plug-ins; looking through all installed packages takes longer than opening a file."""
     return tuple(entry_points(group=ENTRY_POINTS))
 
@@ -126,7 +127,7 @@ def _recognises(name: str, candidate: Format, path: Path) -> bool:
         return False
 
 
-def _load(entry: EntryPoint) -> Format:
+def _load(entry: Any) -> Format:
     candidate = load_plug_in(entry, "--format")
     if not isinstance(candidate, Format):
         actual = f"{describe_plug_in(entry)}, a {type(candidate).__name__}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, cast
 
 from torch import nn
@@ -57,7 +57,7 @@ def find_model(name: str, source: str = "--model", field: str = "") -> Network:
     return _load(entries[0], source, field)
 
 
-def _load(entry: EntryPoint, source: str, field: str) -> Network:
+def _load(entry: Any, source: str, field: str) -> Network:
     network = load_plug_in(entry, source, field)
     if not callable(network):
         raise InputError(source, field, f"{entry.value}, which is no class", "a network class")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from typing import Any
 
 from ptypinn.errors import InputError
 
 
-def load_plug_in(entry: EntryPoint, source: str, field: str = "") -> Any:
+def load_plug_in(entry: Any, source: str, field: str = "") -> Any:
     """Return the object of an entry point.
 
     Args:
-        entry: The entry point.
+        entry: The entry point, of `importlib.metadata` or of its backport.
         source: Option or file that names it, for messages.
         field: Its field there.
 
@@ -26,6 +25,6 @@ def load_plug_in(entry: EntryPoint, source: str, field: str = "") -> Any:
         raise InputError(source, field, " ".join(reason.split()), "a package that can be imported") from None
 
 
-def describe_plug_in(entry: EntryPoint) -> str:
+def describe_plug_in(entry: Any) -> str:
     """Return the name of a plug-in for messages, with the object that it provides."""
     return f"the plug-in {entry.name} ({entry.value})"
