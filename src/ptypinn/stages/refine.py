@@ -10,6 +10,7 @@ import torch
 
 from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
+from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -51,18 +52,20 @@ def refine(
     config, report, scan = config or RefineConfig(), progress or silent, calibrate_probe(scan)
     if initial is not None:
         _check_initial(scan, initial)
-    device, options = pick_device(config.device), _solver_options(config)
+    device, options, offset = pick_device(config.device), _solver_options(config), estimate_ramp(scan)
+    centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
+    to_reconstruction = partial(_to_reconstruction, scan, config, offset)
     native = config.engine == "native"
     with cpu_threads(config.threads):
         if native:
-            snapshot = map_callback(watch, partial(_to_reconstruction, scan, config))
+            problem = QuasiNewtonProblem(centred, options, device, start)
             with torch.no_grad():
-                result = solve_problem(QuasiNewtonProblem(scan, options, device, initial), report, snapshot)
+                result = solve_problem(problem, report, map_callback(watch, to_reconstruction))
         else:
             from ptypinn.solvers.lsqml import refine_lsqml
 
-            result = refine_lsqml(scan, options, device, seed=config.seed, progress=report, initial=initial)
-        return finalise(_to_reconstruction(scan, config, result), scan, device=device, match_flux=native)
+            result = refine_lsqml(centred, options, device, seed=config.seed, progress=report, initial=start)
+        return finalise(to_reconstruction(result), scan, device=device, match_flux=native)
 
 
 def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:
@@ -90,6 +93,8 @@ def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
         raise InputError("--initial", "positions", mismatch, expected)
 
 
-def _to_reconstruction(scan: ScanData, config: RefineConfig, result: QuasiNewtonResult) -> Reconstruction:
+def _to_reconstruction(
+    scan: ScanData, config: RefineConfig, offset: BeamOffset, result: QuasiNewtonResult
+) -> Reconstruction:
     record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
-    return result.reconstruction(scan, record)
+    return restore_ramp(result.reconstruction(scan, record), offset)

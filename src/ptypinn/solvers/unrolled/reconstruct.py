@@ -11,6 +11,7 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig
+from ptypinn.data.beam_centre import estimate_ramp, move_ramp_to_probe, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -49,11 +50,13 @@ def reconstruct_unrolled(
         InputError: Where the scan has no probe.
     """
     scan, device = calibrate_probe(scan), pick_device(config.device)
-    reconstruction = _solve(scan, weights, config, device, progress, folder, watch)
+    offset = estimate_ramp(scan)
+    centred, watch = move_ramp_to_probe(scan, offset), map_callback(watch, partial(restore_ramp, offset=offset))
+    reconstruction = _solve(centred, weights, config, device, progress, folder, watch)
     if config.polish:
-        reconstruction = polish(reconstruction, scan, weights.network, config, device, progress, watch)
+        reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, watch)
     return finalise(
-        reconstruction,
+        restore_ramp(reconstruction, offset),
         scan,
         device=device,
         batch=config.batch_size,

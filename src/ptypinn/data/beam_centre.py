@@ -1,0 +1,135 @@
+"""Beam centre: the offset of the patterns against the far field of the probe.
+
+An offset of the detector, or a wedge-shaped sample, multiplies every exit wave by a phase ramp. It is an exact freedom
+of the problem: `(P exp(i k r), O)` and `(P, O exp(i k r))` predict the same counts. Solvers and networks see the object
+without the ramp, on a probe that holds it; the ramp is returned to the object afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Complex64, Float64
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+
+MAX_PATTERNS = 1024
+"""Patterns of which the mean is taken: evenly spaced over the scan."""
+MIN_OFFSET_PX = 0.25
+"""Smaller offsets are left in the object: slow phases of the sample and counting noise move the centre as far."""
+
+
+@dataclass(frozen=True)
+class BeamOffset:
+    """Displacement of the patterns against the far field of the probe, and the phase ramp that explains it."""
+
+    y_px: float = 0.0
+    """Along the rows, detector pixels."""
+    x_px: float = 0.0
+    """Along the columns, detector pixels."""
+    size: int = 1
+    """Edge N of a pattern, pixels."""
+
+    @property
+    def distance_px(self) -> float:
+        """Length of the displacement, detector pixels."""
+        return float(np.hypot(self.y_px, self.x_px))
+
+    @property
+    def ramp(self) -> tuple[float, float]:
+        """Slope (y, x) of the phase ramp, radians per object pixel."""
+        return 2 * np.pi * self.y_px / self.size, 2 * np.pi * self.x_px / self.size
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the displacement as plain values for the provenance."""
+        return {"beam_offset_px": [self.y_px, self.x_px], "phase_ramp_rad_per_px": list(self.ramp)}
+
+
+def measure_beam_offset(scan: ScanData) -> BeamOffset:
+    """Return the displacement of the mean pattern against the far field of the probe, or of the zero frequency.
+
+    Centres are circular means, which follow a cyclic shift of the patterns exactly, however large: the phase of the
+    first Fourier coefficient. Without a probe the reference is the zero frequency at N//2.
+
+    Args:
+        scan: The scan; its probe may be of any scale.
+    """
+    centre = _circular_centre(_mean_pattern(scan))
+    if scan.probe is None:
+        reference = np.full(2, float(scan.size // 2))
+    else:
+        fields = np.fft.fftshift(np.fft.fft2(scan.probe.astype(np.complex128)), axes=(-2, -1))
+        reference = _circular_centre(np.where(scan.good, np.square(np.abs(fields)).sum(0), 0.0))
+    y, x = (float((d + scan.size / 2) % scan.size - scan.size / 2) for d in centre - reference)
+    return BeamOffset(y, x, scan.size)
+
+
+def estimate_ramp(scan: ScanData) -> BeamOffset:
+    """Return the displacement that a solver takes out of the object: none below `MIN_OFFSET_PX`."""
+    offset = measure_beam_offset(scan)
+    return offset if offset.distance_px >= MIN_OFFSET_PX else BeamOffset(size=scan.size)
+
+
+def move_ramp_to_probe(scan: ScanData, offset: BeamOffset) -> ScanData:
+    """Return a scan whose probe holds the phase ramp of the patterns, so that its object has none.
+
+    Args:
+        scan: Scan with a probe.
+        offset: Displacement of its patterns.
+    """
+    if not offset.distance_px:
+        return scan
+    return scan.replace(probe=add_phase_ramp(scan.require_probe(), offset.ramp))
+
+
+def remove_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
+    """Return a reconstruction without the phase ramp in its object; its probe holds it."""
+    return _with_ramp(recon, tuple(-slope for slope in offset.ramp)) if offset.distance_px else recon
+
+
+def restore_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
+    """Return a reconstruction with the phase ramp in its object, and on record; the inverse of `remove_ramp`."""
+    if not offset.distance_px:
+        return recon
+    restored = _with_ramp(recon, offset.ramp)
+    return replace(restored, provenance={**recon.provenance, "experiment": offset.to_record()})
+
+
+def add_phase_ramp(
+    fields: Complex64[np.ndarray, "*batch y x"], slope: tuple[float, float]
+) -> Complex64[np.ndarray, "*batch y x"]:
+    """Multiply fields by `exp(i slope . r)`, r counted from pixel (0, 0).
+
+    Args:
+        fields: Fields, (..., y, x).
+        slope: Slope (y, x), radians per pixel.
+
+    >>> add_phase_ramp(np.ones((1, 3), np.complex64), (0.0, np.pi / 2)).round(3).tolist()
+    [[(1+0j), 1j, (-1+0j)]]
+    """
+    y, x = (np.exp(1j * s * np.arange(n)) for s, n in zip(slope, fields.shape[-2:], strict=True))
+    return (fields * y[:, None] * x).astype(np.complex64)
+
+
+def _with_ramp(recon: Reconstruction, slope: tuple[float, ...]) -> Reconstruction:
+    """Add a ramp to the illuminated object, and take it from the probe."""
+    canvas = np.where(recon.illumination > 0, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
+    return replace(recon, object=canvas, probe=add_phase_ramp(recon.probe, (-slope[0], -slope[1])))
+
+
+def _mean_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_PATTERNS)).astype(int))
+    total = np.zeros((scan.size, scan.size))
+    for part in np.array_split(index, -(-len(index) // 64)):
+        total += np.asarray(scan.counts[part]).sum(0, dtype=np.float64)
+    return np.where(scan.good, total, 0.0) / len(index)
+
+
+def _circular_centre(image: Float64[np.ndarray, "y x"]) -> Float64[np.ndarray, " 2"]:
+    """Return the centre (y, x) of an image whose edges meet: the phase of its first Fourier coefficients, pixels."""
+    turn = np.exp(2j * np.pi * np.arange(len(image)) / len(image))
+    coefficients = np.array([(image.sum(1) * turn).sum(), (image.sum(0) * turn).sum()])
+    return np.angle(coefficients) % (2 * np.pi) * len(image) / (2 * np.pi)
