@@ -96,7 +96,7 @@ COMMANDS: dict[str, Command] = {
         run_simulate,
         (
             *("object", "object_size", "amplitude_range", "phase_range", "probe", "size", "photons", "scan", "overlap"),
-            *("n_patterns", "seed"),
+            *("n_patterns", "faults", "seed"),
         ),
     ),
     "info": Command(run_info, ("plot", "orient", "format", "domain", "memory_budget_gib")),

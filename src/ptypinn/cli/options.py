@@ -120,7 +120,8 @@ def _add_option(group: Any, name: str, kind: Any, default: Any, text: str, shown
         group.add_argument(option_name(name), action=action, default=default, help=text)
     else:
         required = {"required": True} if default is MISSING else {"default": default}
-        group.add_argument(option_name(name), type=kind, help=text, **required)
+        words: dict[str, Any] = {"type": str, "nargs": "+"} if kind == Sequence[str] else {"type": kind}
+        group.add_argument(option_name(name), help=text, **words, **required)
 
 
 def _default(field: Field[Any]) -> Any:

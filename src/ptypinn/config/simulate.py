@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ptypinn.config.checks import option_name, require, require_fraction, require_min, require_positive
+from ptypinn.config.faults import Faults, parse_faults
 from ptypinn.config.shared import DeviceConfig, SeedConfig
 from ptypinn.errors import InputError
 
@@ -97,6 +98,9 @@ class SimulateConfig(SeedConfig):
     """Sample to detector, metres."""
     detector_pixel_m: float = 75e-6
     """Detector pixel, metres."""
+    faults: Sequence[str] = ()
+    """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
+    flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
     object_seed: int | None = None
     """Seed of the sample, if it is to differ from `--seed`."""
     noise_seed: int | None = None
@@ -104,10 +108,12 @@ class SimulateConfig(SeedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "faults", tuple([self.faults] if isinstance(self.faults, str) else self.faults))
         self._check_object()
         self._check_probe()
         self._check_scan()
         self._check_detector()
+        self._check_faults()
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that nothing reads with this kind of object and of probe."""
@@ -161,6 +167,26 @@ class SimulateConfig(SeedConfig):
         require(self, "dead_pixels", dead, f"at least 0, below {self.size**2}")
         require_min(self, 1, "saturation")
         require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m")
+
+    def _check_faults(self) -> None:
+        sizes, named = self.fault_sizes, f"--faults {' '.join(self.faults)}"
+        if sizes.probe_guess and self.probe != "zone_plate":
+            raise InputError("--faults", "", f"probe-guess with --probe {self.probe}", "--probe zone_plate as well")
+        pairs = {
+            "position_error_px": (sizes.positions, self.position_error_px),
+            "mode_fractions": (sizes.coherence, len(self.mode_fractions) > 1),
+            "saturation": (sizes.saturation, self.saturation),
+        }
+        for name, (fault, option) in pairs.items():
+            if fault and option:
+                raise InputError(option_name(name), "", f"together with {named}", "one of them")
+        if sizes.hot_pixels >= self.size**2:
+            raise InputError("--faults", "", f"hot-pixels:{sizes.hot_pixels}", f"fewer than {self.size**2} pixels")
+
+    @property
+    def fault_sizes(self) -> Faults:
+        """Sizes of the faults that `faults` names."""
+        return parse_faults(self.faults)
 
     @property
     def margin_px(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Complex64, Float64, Num
 
+from ptypinn.data.true_experiment import TrueExperiment
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import Particle, compute_wavelength
 
@@ -69,6 +70,8 @@ class ScanData:
     """`calibrated`: the probe is in sqrt(photons); `relative`: its scale is arbitrary until `calibrate_probe`."""
     truth: Complex64[np.ndarray, "height width"] | None = None
     """True object for simulated scans, transmission."""
+    experiment: TrueExperiment | None = None
+    """True values of a simulated experiment with faults, one per pattern; None for other scans."""
     particle: Particle = "photon"
     """Diffracted particle."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -81,6 +84,8 @@ class ScanData:
         if self.mask is None:
             object.__setattr__(self, "mask", np.ones(self.counts.shape[-2:], bool))
         validate_scan(self)
+        if self.experiment is not None and len(self.experiment.positions_px) != self.n_patterns:
+            object.__setattr__(self, "experiment", None)
 
     @property
     def source(self) -> str:
@@ -135,7 +140,12 @@ class ScanData:
         """Return the scan restricted to the patterns in `index` (sorted integers), read into memory."""
         index = np.asarray(index)
         provenance = {**self.provenance, "subset": f"{len(index)} of {self.n_patterns} patterns"}
-        return self.replace(counts=self.counts[index], positions_px=self.positions_px[index], provenance=provenance)
+        return self.replace(
+            counts=self.counts[index],
+            positions_px=self.positions_px[index],
+            experiment=None if self.experiment is None else self.experiment.subset(index),
+            provenance=provenance,
+        )
 
     def replace(self, **changes: Any) -> ScanData:
         """Return a copy with some fields changed, validated again."""

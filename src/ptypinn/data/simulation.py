@@ -14,9 +14,11 @@ from torch import Tensor
 from ptypinn._version import __version__
 from ptypinn.config.checks import option_name
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
+from ptypinn.physics.experiment import expose_frames
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.optics import (
@@ -37,7 +39,7 @@ from ptypinn.physics.probes import (
     scale_to_photons,
     zone_plate_probe,
 )
-from ptypinn.physics.propagation import to_centred
+from ptypinn.physics.propagation import to_centred, to_fft_order
 from ptypinn.physics.scan_patterns import SCANS, jitter, positions_by_number, typical_step
 from ptypinn.types import Mask, Object, Probe
 from ptypinn.utils.progress import Progress
@@ -61,18 +63,18 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
 
     Returns:
         Counts with the true object in `truth`, the calibrated probe that made them, and in `provenance` the
-        configuration and what was measured. Positions are the recorded ones (see `draw_positions`).
+        configuration and what was measured. Positions are the recorded ones (see `draw_positions`). With faults,
+        positions and probe are what the experiment records, and `experiment` has the true values.
     """
-    probe = draw_probe(config, field)
-    truth = draw_object(config)
-    true_positions, recorded = draw_positions(config, probe)
+    plan = _plan(config, field)
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
-    counts, figures = _expose(config, truth, probe, true_positions, mask, progress)
+    counts, figures = _expose(config, plan, mask, progress)
+    probe = _recorded_probe(config, plan.truth.probe, field)
     wavelength = compute_wavelength(config.energy_eV)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
     return ScanData(
         counts=counts,
-        positions_px=recorded.numpy(),
+        positions_px=plan.recorded.numpy(),
         probe=probe.numpy(),
         mask=mask.numpy(),
         pixel_size_m=pixel,
@@ -80,8 +82,9 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         detector_distance_m=config.detector_distance_m,
         detector_pixel_m=config.detector_pixel_m,
         probe_gauge="calibrated",
-        truth=truth.numpy(),
-        provenance={**_provenance(config, probe, len(recorded), figures), **_optics(config, wavelength, pixel)},
+        truth=plan.canvas.numpy(),
+        experiment=plan.truth if config.faults else None,
+        provenance={**_provenance(config, probe, len(counts), figures), **_optics(config, wavelength, pixel)},
     )
 
 
@@ -168,40 +171,65 @@ def _step(config: SimulateConfig, probe: Probe | None) -> float:
     return (1 - (0.65 if config.overlap is None else config.overlap)) * diameter
 
 
+def _plan(config: SimulateConfig, field: Probe | None) -> FaultyExperiment:
+    """Return the true experiment: the configuration's, with its faults."""
+    probe, canvas = draw_probe(config, field), draw_object(config)
+    return plan_experiment(config.fault_sizes, config.seed, canvas, probe, *draw_positions(config, probe))
+
+
+def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | None) -> Probe:
+    """Return the probe that the scan records: the true one, unless a fault says otherwise."""
+    sizes = config.fault_sizes
+    if sizes.probe_guess:
+        guess = config.defocus_waves * (1 + sizes.probe_guess)
+        return draw_probe(dataclasses.replace(config, defocus_waves=guess, astigmatism_waves=0.0))
+    return draw_probe(config, field) if sizes.coherence else torch.from_numpy(true)
+
+
 def _expose(
-    config: SimulateConfig, truth: Object, probe: Probe, positions: Tensor, mask: Mask, progress: Progress | None
+    config: SimulateConfig, plan: FaultyExperiment, mask: Mask, progress: Progress | None
 ) -> tuple[UInt[np.ndarray, "patterns y x"], dict[str, float]]:
     """Return the centred counts in the smallest unsigned type that holds them, and their statistics."""
     generator = _torch_generator(config.seed if config.noise_seed is None else config.noise_seed, _NOISE)
-    counts = np.empty((len(positions), config.size, config.size), np.uint16)
+    number, of_bright = len(plan.positions), bright_generator(config.seed)
+    counts = np.empty((number, config.size, config.size), np.uint16)
+    limit = config.saturation or config.fault_sizes.saturation
     expected_sum, saturated, done = 0.0, 0, 0
-    for expected in _expected_batches(truth, probe, positions):
+    for expected in _expected_batches(plan):
         drawn = sample_counts(to_centred(expected), generator)
-        if config.saturation is not None:
-            saturated += int((drawn > config.saturation).sum())
-            drawn = saturate(drawn, float(int(config.saturation)))
+        if plan.bright is not None:
+            drawn = plan.bright.add(drawn, done, of_bright)
+        if limit:
+            saturated += int((drawn > limit).sum())
+            drawn = saturate(drawn, float(int(limit)))
         drawn = zero_dead_pixels(drawn, mask)
         counts = _with_room_for(counts, float(drawn.max()))
         counts[done : done + len(drawn)] = drawn.numpy()
         expected_sum, done = expected_sum + float(expected.sum()), done + len(drawn)
         if progress is not None:
-            progress("simulate", done, len(positions))
+            progress("simulate", done, number)
+    plan.spoil_frames(counts)
     return counts, {
-        "photons_expected": expected_sum / len(positions),
+        "photons_expected": expected_sum / number,
         "photons_measured": float(counts.sum((1, 2), dtype=np.float64).mean()),
         "brightest_pixel": float(counts.max()),
         "saturated_fraction": saturated / counts.size,
     }
 
 
-def _expected_batches(truth: Object, probe: Probe, positions: Tensor) -> Iterator[Tensor]:
+def _expected_batches(plan: FaultyExperiment) -> Iterator[Tensor]:
+    """Yield the expected counts, FFT order, a batch of patterns at a time."""
+    canvas, modes = plan.canvas.to(torch.complex128), torch.from_numpy(plan.truth.probe).to(torch.complex128)
+    positions, exposure = plan.positions, plan.exposure
     corners, fractions = split_positions(positions)
-    canvases, modes = truth[None].to(torch.complex128), probe.to(torch.complex128)
     rest = None if not fractions.any() else (positions - positions.round())
-    size = max(1, BATCH_PIXELS // probe.numel())
+    size = max(1, BATCH_PIXELS // (modes.numel() * exposure.steps))
     for start in range(0, len(positions), size):
         part = slice(start, start + size)
-        yield FAR_FIELD.predict_scan(canvases, modes, corners[:, part], None if rest is None else rest[part])
+        if plan.ideal_exposure:
+            yield FAR_FIELD.predict_scan(canvas[None], modes, corners[:, part], None if rest is None else rest[part])
+        else:
+            yield to_fft_order(expose_frames(canvas, modes, positions[part], exposure.take(part)))
 
 
 def _with_room_for(counts: np.ndarray, largest: float) -> np.ndarray:
@@ -218,6 +246,7 @@ def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: 
         "source": "simulation",
         "ptypinn_version": __version__,
         "config": dataclasses.asdict(config),
+        **({"faults": config.fault_sizes.listed()} if config.faults else {}),
         "seed": config.seed,
         "photons_requested": config.photons,
         "photons_probe": float(probe_photons(probe)),

@@ -112,6 +112,7 @@ class ScanInfo:
             "probe_gauge": None if scan.probe is None else scan.probe_gauge,
             "probe_calibration": scan.provenance.get("probe_calibration"),
             "truth_px": None if scan.truth is None else list(scan.truth.shape),
+            "simulated_faults": scan.provenance.get("faults"),
             "unread": list(scan.provenance.get(UNREAD, [])),
         }
 

@@ -16,6 +16,7 @@ import h5py
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.true_experiment import UNITS, TrueExperiment
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import take_counts
@@ -40,6 +41,7 @@ from ptypinn.io.safe.hdf5 import (
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
 PLACES = f"{OWN}/positions_px"
+TRUE = f"{OWN}/true_experiment"
 NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
 
 
@@ -74,6 +76,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             positions_px=crop.positions(as_positions(source, PLACES, require_array(file, source, PLACES))),
             probe=None if probe is None else crop.probe(probe),
             truth=crop.truth(truth),
+            experiment=None if crop.window is not None else _read_experiment(file, source),
             mask=good,
             probe_gauge=gauge,
             particle=particle,
@@ -94,7 +97,25 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
         add_dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
     if scan.truth is not None:
         add_dataset(group, "truth", scan.truth, "")
+    if scan.experiment is not None:
+        true = add_group(group, "true_experiment", "NXcollection")
+        write_json(true, "faults", dict(scan.experiment.faults))
+        for name, values in scan.experiment.arrays().items():
+            add_dataset(true, name, values, UNITS[name])
     write_json(group, "provenance", dict(scan.provenance))
+
+
+def _read_experiment(file: h5py.File, source: str) -> TrueExperiment | None:
+    """Read the true values of a simulated experiment; None where the file has none."""
+    if f"{TRUE}/faults" not in file:
+        return None
+    require_array(file, source, f"{TRUE}/positions_px")
+    require_array(file, source, f"{TRUE}/probe")
+    stored = {name: find_dataset(file, f"{TRUE}/{name}") for name in UNITS}
+    arrays: dict[str, Any] = {name: read_array(data, source) for name, data in stored.items() if data is not None}
+    faults = read_json(file, source, f"{TRUE}/faults")
+    sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in faults.items()}
+    return TrueExperiment(sizes, **arrays)
 
 
 def _holds_scan(path: Path, config: LoadConfig) -> bool:
@@ -121,6 +142,9 @@ ENTRIES = (
     Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
     Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
+    Entry(
+        f"{TRUE}/K", "experiment", "", "", "true values K of a simulated experiment; faults: JSON, their sizes", True
+    ),
     Entry(f"{OWN}/pixel_size_m", "pixel_size_m", "", "m", "", True),
     Entry(f"{OWN}/energy_eV", "energy_eV", "", "eV", "", True),
     Entry(f"{OWN}/detector_distance_m", "detector_distance_m", "", "m", "", True),

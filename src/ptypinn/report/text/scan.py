@@ -54,7 +54,14 @@ def _file_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("format", str(scan.provenance.get("format", "in memory"))),
         ("patterns", f"{size}, {scan.counts.dtype}, {place}"),
         *truth,
+        *([("simulated faults", _fault_text(faults))] if (faults := scan.provenance.get("faults")) else []),
     ]
+
+
+def _fault_text(faults: dict[str, Any]) -> str:
+    """Return the sizes of simulated faults in a line."""
+    sizes = {name: size if isinstance(size, list | tuple) else [size] for name, size in faults.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {' '.join(f'{x:.6g}' for x in size)}" for name, size in sizes.items())
 
 
 def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
