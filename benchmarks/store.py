@@ -59,7 +59,7 @@ class Store:
             "repeats_s": [round(seconds, 3) for seconds in run.repeats_s],
             "trace": to_columns(run.trace),
         }
-        with _locked(self.path.parent):
+        with locked(self.path.parent):
             entries = self._read() | {f"{method}: {scene.key}": entry}
             lines = (f"{json.dumps(key)}: {json.dumps(entries[key], allow_nan=False)}" for key in sorted(entries))
             part = self.path.with_suffix(".part")
@@ -71,7 +71,7 @@ class Store:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Allow one command at a time to write: several may run."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -19,3 +20,32 @@ def test_benchmarks_import(name, monkeypatch):
         for module in set(sys.modules) - before:
             if str(FOLDER) in str(getattr(sys.modules[module], "__file__", "")):
                 del sys.modules[module]
+
+
+@pytest.fixture
+def experiments(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("experiment_cases"), importlib.import_module("experiment_scores")
+
+
+def test_every_fault_of_the_experiments_can_be_simulated(experiments):
+    cases, _ = experiments
+    for name, fault in cases.FAULTS.items():
+        config = cases.Case(name, 1e6, seed=1).config()
+        assert set(fault.entries) < set(config.faults) and config.size == fault.size
+        assert cases.FAULTS[fault.base].entries == () and cases.FAULTS[fault.base].size == fault.size
+
+
+def test_the_affine_part_of_position_errors_is_measured(experiments):
+    _, scores = experiments
+    rng = np.random.default_rng(0)
+    true, angle = rng.uniform(0, 200, (300, 2)), 0.03
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    stretch, noise = np.array([[1.04, 0.005], [0.005, 0.98]]), rng.standard_normal((300, 2))
+    errors = scores.position_errors(true @ (turn @ stretch).T + noise + 17.0, true)
+    assert errors["rotation_error_rad"] == pytest.approx(angle, abs=2e-3)
+    assert errors["scale_error_y"] == pytest.approx(0.04, abs=3e-3)
+    assert errors["scale_error_x"] == pytest.approx(-0.02, abs=3e-3)
+    assert errors["shear_error"] == pytest.approx(0.01, abs=4e-3)
+    assert errors["position_rms_px_beside_affine"] == pytest.approx(2**0.5, rel=0.1)
+    assert errors["position_rms_px"] > 2

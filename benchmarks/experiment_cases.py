@@ -1,0 +1,124 @@
+"""Faults of experiments that the solvers have to find and correct, and the simulated scans that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.scan import ScanData
+from ptypinn.stages.simulate import simulate
+
+FIRST_SEED = 7000
+"""Seed of the scans: this plus the seed of the case; the pre-training draws from other streams."""
+GUESS = "probe-guess:0.15"
+"""Every scan records a probe with 15 % wrong defocus and no astigmatism."""
+OVERLAP = 0.75
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the comparison."""
+
+    title: str
+    """Title for tables and figures."""
+    entries: tuple[str, ...] = ()
+    """Faults and their sizes, as `simulate --faults` takes them."""
+    limit: float = 1.5
+    """Maximum error over that of the same scan without the fault."""
+    size: int = 64
+    """Edge of the patterns, pixels."""
+    base: str = "none"
+    """Row of the same scan without the fault."""
+
+
+NEAR_DEGENERATE = 3.0
+"""Limit where the counts hardly fix the fault's effect on the object."""
+TOGETHER = (
+    *("positions:1", "drift:4", "affine:1.01:1.005:0.7:0.005", "flux:0.05", "probe-variation:0.3", "background:0.02"),
+    *("beam-offset:1:-1", "point-spread:0.3", "hot-pixels:4", "cosmic-rays:10", "empty-frames:0.005"),
+)
+FAULTS: dict[str, Fault] = {
+    "none": Fault("none", limit=1.0),
+    "positions": Fault("positions: independent, 2 px", ("positions:2",)),
+    "positions-wide": Fault("positions: independent, 6 px", ("positions:6",)),
+    "affine": Fault("positions: 4 % / 2 % too wide, 3°, shear 2 %", ("affine:1.04:1.02:3:0.02",), NEAR_DEGENERATE),
+    "rotation": Fault("scan turned by 20°", ("rotation:20",)),
+    "drift": Fault("drift by 14 px in all", ("drift:14",), NEAR_DEGENERATE),
+    "motion": Fault("motion, 5 px per frame", ("motion:5",)),
+    "flux": Fault("flux: 15 %, independent", ("flux:0.15",)),
+    "flux-drift": Fault("flux: 15 %, slow", ("flux-drift:0.15",)),
+    "varying-probe": Fault("probe varies by 1 rad", ("probe-variation:1",), NEAR_DEGENERATE),
+    "coherence": Fault("partially coherent, 70 / 20 / 10 %", ("coherence:0.7:0.2:0.1",)),
+    "background": Fault("background, 10 % of the photons", ("background:0.1",), NEAR_DEGENERATE),
+    "point-spread": Fault("point spread, 0.6 px", ("point-spread:0.6",)),
+    "beam-offset": Fault("beam 3 px beside the centre", ("beam-offset:3:0",)),
+    "wedge": Fault("wedge, 8 px", ("ramp:8:0",)),
+    "descan": Fault("beam drifts by 4 px", ("descan:4",)),
+    "saturation": Fault("counters saturate at 2,000", ("saturation:2000",)),
+    "bright-pixels": Fault("12 hot pixels, 30 cosmic rays", ("hot-pixels:12", "cosmic-rays:30")),
+    "bad-frames": Fault("2 % empty, 1 % repeated frames", ("empty-frames:0.02", "repeated-frames:0.01")),
+    "together": Fault("all together, smaller", TOGETHER, 4.0),
+    "none-128": Fault("none, N=128", limit=1.0, size=128, base="none-128"),
+    "together-128": Fault("all together, smaller, N=128", TOGETHER, 4.0, size=128, base="none-128"),
+}
+"""Rows of the comparison by name."""
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    {"object": "natural", "image": "chelsea", "pupil_radius": 0.36, "defocus_waves": 1.1, "astigmatism_waves": 0.08},
+    {"object": "dead_leaves", "pupil_radius": 0.32, "defocus_waves": 1.3, "astigmatism_waves": -0.06},
+    {"object": "natural", "image": "coins", "pupil_radius": 0.4, "defocus_waves": 0.9, "astigmatism_waves": 0.1},
+)
+"""Sample and zone plate by seed: photographs that the pre-training excludes, and parameters fixed here."""
+SEEDS = range(len(SAMPLES))
+DOSES = (1e6, 1e5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan of the comparison."""
+
+    fault: str
+    """Key of `FAULTS`."""
+    photons: float
+    """Photons per pattern through vacuum."""
+    seed: int
+    """Seed of sample, probe, positions, faults and noise."""
+    full: bool = False
+    """About a thousand patterns instead of about three hundred; a quarter of both for N=128."""
+
+    @property
+    def key(self) -> str:
+        """Name in stored results."""
+        return f"{self.fault} {self.photons:.0e} seed {self.seed}{' full' if self.full else ''}"
+
+    @property
+    def base(self) -> Case:
+        """The same scan without the fault."""
+        return Case(FAULTS[self.fault].base, self.photons, self.seed, self.full)
+
+    def config(self) -> SimulateConfig:
+        """Return the configuration of the simulation."""
+        fault = FAULTS[self.fault]
+        edge = 272 if self.full else 176
+        return SimulateConfig(
+            **SAMPLES[self.seed % len(SAMPLES)],
+            amplitude_range=(1.0, 0.6),
+            phase_range=(0.0, 1.2),
+            size=fault.size,
+            object_size=(edge * fault.size // 64 * 3 // 4,) * 2 if fault.size > 64 else (edge, edge),
+            overlap=OVERLAP,
+            photons=self.photons,
+            faults=(GUESS, *fault.entries),
+            seed=FIRST_SEED + self.seed,
+        )
+
+    def scan(self) -> ScanData:
+        """Return the scan with its truth."""
+        return simulate(self.config())
+
+
+def without_truth(scan: ScanData) -> ScanData:
+    """Return a scan as an experiment leaves it: recorded values only."""
+    provenance = {name: value for name, value in scan.provenance.items() if name == "source"}
+    return scan.replace(truth=None, experiment=None, provenance=provenance)
