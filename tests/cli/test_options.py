@@ -104,3 +104,16 @@ def test_help_and_parsing_import_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["faults: [drift:3, 'ramp:1:-2']", "faults: {drift: 3, ramp: [1, -2]}", "words: drift:3 ramp:1:-2"]
+)
+def test_an_option_of_several_words_is_a_list_or_a_mapping(text, tmp_path):
+    path = tmp_path / "simulate.yaml"
+    path.write_text(text if text.startswith("faults") else "n_patterns: 9")
+    words = ["--faults", *text.split()[1:]] if text.startswith("words") else []
+    _, session = parse(["simulate", "--config", str(path), *words, "--output", "s.h5"])
+    config = session.config(SimulateConfig)
+    assert config.fault_sizes.listed() == {"drift": 3.0, "ramp": (1.0, -2.0)}
+    assert session.options["output"] == "s.h5"

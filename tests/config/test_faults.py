@@ -70,5 +70,8 @@ def test_a_fault_and_an_option_of_the_same_kind_exclude_each_other(faults, optio
         SimulateConfig(faults=(faults,), **options)
 
 
-def test_a_list_from_a_file_is_taken_as_a_tuple():
+def test_a_list_a_mapping_and_a_single_fault_are_the_same():
     assert SimulateConfig(faults=["drift:3"]) == SimulateConfig(faults=("drift:3",)) == SimulateConfig(faults="drift:3")
+    assert SimulateConfig(faults={"drift": 3, "beam_offset": [1, -2.5]}).fault_sizes.beam_offset == (1.0, -2.5)
+    with pytest.raises(InputError, match="number"):
+        SimulateConfig(faults={"drift": None})

@@ -9,6 +9,7 @@ import pytest
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.true_experiment import PER_FRAME, UNITS, TrueExperiment
+from ptypinn.io.formats.native import read_native
 from ptypinn.io.load_save import load, save
 from ptypinn.physics.experiment_draws import position_matrix
 from ptypinn.stages.info import info
@@ -176,13 +177,18 @@ def assert_same_experiment(one: TrueExperiment, other: TrueExperiment):
 def test_true_values_are_read_back_to_the_bit(tmp_path):
     scan = faulty(*EVERY)
     assert set(scan.experiment.arrays()) == set(UNITS)
-    back = load(save(scan, tmp_path / "scan.h5"))
+    back = read_native(save(scan, tmp_path / "scan.h5"), LoadConfig())
     assert_same_experiment(back.experiment, scan.experiment)
-    assert not back.provenance.get("unread")
-    again = load(save(back, tmp_path / "again.h5"), LoadConfig(memory_budget_gib=1e-9))
+    again = read_native(save(back, tmp_path / "again.h5"), LoadConfig(memory_budget_gib=1e-9))
     assert_same_experiment(again.experiment, scan.experiment)
     assert load(save(CLEAN, tmp_path / "clean.h5")).experiment is None
-    assert load(tmp_path / "scan.h5", LoadConfig(crop_px=16)).experiment is None
+    assert read_native(tmp_path / "scan.h5", LoadConfig(crop_px=16)).experiment is None
+
+
+def test_all_arrays_of_the_true_values_are_declared(tmp_path):
+    scan = load(save(faulty("drift:3", "flux:0.1", "background:0.1"), tmp_path / "scan.h5"))
+    assert scan.experiment is not None and scan.experiment.flux is not None
+    assert not scan.provenance.get("unread")
 
 
 def test_a_part_of_the_scan_has_its_part_of_the_true_values():

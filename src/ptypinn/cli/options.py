@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, fields
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
 EPILOG = "`ptypinn COMMAND --help` lists the main options. Start with `ptypinn demo --output-dir demo`."
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+WORDS = str | tuple[str, ...] | dict[str, Any]
+"""Options of several words: on the command line all until the next option, in a file a list or a mapping."""
 SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "help", "help_all")
 """Options that every `--help` shows."""
 
@@ -40,7 +43,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, Session]:
     if name is None:
         _overview(argv).parse_args(argv)
         raise SystemExit(2)  # unreachable: without a command, the overview ends in help, version or an error
-    words = [_normalise(word) for word in argv[len(name.split()) :]]
+    words = _join_words([_normalise(word) for word in argv[len(name.split()) :]], COMMANDS[name])
     parser = command_parser(name)
     options = parser.parse_args(words)
     set_options = parser.parse_args(words, defaults=False)
@@ -120,8 +123,8 @@ def _add_option(group: Any, name: str, kind: Any, default: Any, text: str, shown
         group.add_argument(option_name(name), action=action, default=default, help=text)
     else:
         required = {"required": True} if default is MISSING else {"default": default}
-        words: dict[str, Any] = {"type": str, "nargs": "+"} if kind == Sequence[str] else {"type": kind}
-        group.add_argument(option_name(name), help=text, **words, **required)
+        several: dict[str, Any] = {"type": WORDS, "metavar": name.upper()} if takes_words(kind) else {"type": kind}
+        group.add_argument(option_name(name), help=text, **several, **required)
 
 
 def _default(field: Field[Any]) -> Any:
@@ -226,6 +229,31 @@ def _normalise(word: str) -> str:
     word = re.sub(r"^--[A-Za-z][\w-]*", lambda name: name[0].replace("_", "-"), word)
     word = re.sub(r"^--print-config", "--print_config", word)  # the one name that the parser's library fixes
     return re.sub(rf"^(--[\w-]+=)?({NUMBER}(,{NUMBER})+)$", r"\1[\2]", word)
+
+
+def takes_words(kind: Any) -> bool:
+    """Return True for the type of an option that takes several words."""
+    return Sequence[str] in get_args(kind)
+
+
+def _join_words(words: Sequence[str], command: Command) -> list[str]:
+    """Return a command line on which several words of one option are one list."""
+    several = {
+        option_name(name)
+        for kind in command.configs
+        for name, hint in get_type_hints(kind).items()
+        if takes_words(hint)
+    }
+    joined: list[str] = []
+    position = 0
+    while position < len(words):
+        joined.append(words[position])
+        position += 1
+        if joined[-1] in several:
+            end = next((i for i in range(position, len(words)) if words[i].startswith("--")), len(words))
+            joined += [json.dumps(list(words[position:end]))] if end > position + 1 else words[position:end]
+            position = end
+    return joined
 
 
 def _flags(words: Sequence[str]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import Any, get_args, get_type_hints
 from ptypinn.errors import InputError
 
 SizeValue = float | int | tuple[float, ...]
+FaultList = Sequence[str] | Mapping[str, Any]
+"""Faults as they are given: a list of `NAME:SIZE`, or sizes (a number, or several) by name."""
 MAX_PIXELS = 1000
 """Maximum displacement, pixels."""
 
@@ -115,6 +117,20 @@ def parse_faults(entries: Sequence[str]) -> Faults:
             raise InputError("--faults", "", f"{_spell(key)} twice", "every fault once")
         sizes[key] = _parse_size(entry, key, words, hints[key])
     return Faults(**sizes)  # type: ignore[arg-type]
+
+
+def list_faults(faults: FaultList) -> tuple[str, ...]:
+    """Return faults as a list of `NAME:SIZE`.
+
+    >>> list_faults({"drift": 14, "beam-offset": [3, -1.5]})
+    ('drift:14', 'beam-offset:3:-1.5')
+    """
+    if isinstance(faults, str):
+        return (faults,)
+    if not isinstance(faults, Mapping):
+        return tuple(faults)
+    sizes = {name: size if isinstance(size, list | tuple) else (size,) for name, size in faults.items()}
+    return tuple(":".join([str(name), *map(str, size)]) for name, size in sizes.items())
 
 
 def format_fault(name: str, size: SizeValue) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ptypinn.config.checks import option_name, require, require_fraction, require_min, require_positive
-from ptypinn.config.faults import Faults, parse_faults
+from ptypinn.config.faults import FaultList, Faults, list_faults, parse_faults
 from ptypinn.config.shared import DeviceConfig, SeedConfig
 from ptypinn.errors import InputError
 
@@ -98,7 +98,7 @@ class SimulateConfig(SeedConfig):
     """Sample to detector, metres."""
     detector_pixel_m: float = 75e-6
     """Detector pixel, metres."""
-    faults: Sequence[str] = ()
+    faults: FaultList = ()
     """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
     flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
     object_seed: int | None = None
@@ -108,7 +108,7 @@ class SimulateConfig(SeedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "faults", tuple([self.faults] if isinstance(self.faults, str) else self.faults))
+        object.__setattr__(self, "faults", list_faults(self.faults))
         self._check_object()
         self._check_probe()
         self._check_scan()
@@ -169,7 +169,7 @@ class SimulateConfig(SeedConfig):
         require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m")
 
     def _check_faults(self) -> None:
-        sizes, named = self.fault_sizes, f"--faults {' '.join(self.faults)}"
+        sizes, named = self.fault_sizes, f"--faults {' '.join(list_faults(self.faults))}"
         if sizes.probe_guess and self.probe != "zone_plate":
             raise InputError("--faults", "", f"probe-guess with --probe {self.probe}", "--probe zone_plate as well")
         pairs = {
@@ -186,7 +186,7 @@ class SimulateConfig(SeedConfig):
     @property
     def fault_sizes(self) -> Faults:
         """Sizes of the faults that `faults` names."""
-        return parse_faults(self.faults)
+        return parse_faults(list_faults(self.faults))
 
     @property
     def margin_px(self) -> int:
