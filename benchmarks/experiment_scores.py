@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ CONFIDENT = 3.0
 """Errors beyond this many stated uncertainties need a warning."""
 
 
-def object_error(recon: Reconstruction, scan: ScanData) -> float:
-    """Return the complex error after one factor, ramp and shift, where true and recorded beam lit the sample.
+def object_errors(recon: Reconstruction, scan: ScanData) -> dict[str, float]:
+    """Return complex errors after one factor, ramp and shift, where true and recorded beam lit the sample.
+
+    `error_beside_curvature` is the error without a quadratic phase: a beam that moves over the detector in proportion
+    to the position gives the counts of a sample and of a probe with such phases, so that counts do not fix it.
 
     Args:
         recon: Reconstruction of the scan without its truth.
@@ -30,13 +34,43 @@ def object_error(recon: Reconstruction, scan: ScanData) -> float:
     """
     assert scan.truth is not None
     assert scan.experiment is not None
-    comparison = compare(recon, scan, None, FREE)
-    assert comparison is not None
     light = compute_illumination_at(scan.experiment.positions_px, scan.experiment.probe, scan.truth.shape)
     lit = light > FREE.illumination_threshold * np.percentile(light[light > 0], 95)
+    flat = recon
+    for _ in range(2):
+        flat = dataclasses.replace(flat, object=_without_curvature(flat, scan, lit))
+    return {"error": _error(recon, scan, lit), "error_beside_curvature": _error(flat, scan, lit)}
+
+
+def _error(recon: Reconstruction, scan: ScanData, lit: np.ndarray) -> float:
+    comparison = compare(recon, scan, None, FREE)
+    assert comparison is not None
     frame = tuple(slice(o, o + n) for o, n in zip(comparison.origin_px, comparison.reference.shape, strict=True))
     mask = comparison.alignment.mask & lit[frame]
     return complex_error(comparison.alignment.image, comparison.reference, mask, fit_factor=True)
+
+
+def _without_curvature(recon: Reconstruction, scan: ScanData, lit: np.ndarray) -> np.ndarray:
+    """Return an object without the quadratic phase that it has beside the truth, from the slopes of their phases."""
+    comparison = compare(recon, scan, None, FREE)
+    assert comparison is not None
+    image, reference = comparison.alignment.image, comparison.reference
+    start = comparison.origin_px
+    mask = comparison.alignment.mask & lit[tuple(slice(o, o + n) for o, n in zip(start, image.shape, strict=True))]
+    product = np.where(mask, image.conj() * reference, 0)
+    y, x = np.indices(image.shape) + np.reshape(np.subtract(start, recon.origin_px), (2, 1, 1))
+    rows, slopes = [], []
+    for axis, terms in enumerate(((y, x, 0 * x, 1 + 0 * x, 0 * x), (0 * x, y, x, 0 * x, 1 + 0 * x))):
+        steps = np.diff(product, axis=axis, append=0) + product  # the next pixel, 0 beyond the edge
+        steps = steps * product.conj()
+        weight = np.sqrt(np.abs(steps)).ravel()
+        rows.append(np.stack([term.ravel() * weight for term in terms], 1))
+        slopes.append(np.angle(steps).ravel() * weight)
+    curvature = np.linalg.lstsq(np.concatenate(rows), np.concatenate(slopes), rcond=None)[0]
+    y, x = np.indices(recon.object.shape)
+    phase = curvature[0] * y**2 / 2 + curvature[1] * x * y + curvature[2] * x**2 / 2
+    phase = phase + curvature[3] * y + curvature[4] * x
+    return (recon.object * np.exp(1j * phase)).astype(np.complex64)
 
 
 def position_errors(positions_px: np.ndarray, true_px: np.ndarray) -> dict[str, float]:
@@ -75,12 +109,12 @@ def score(recon: Reconstruction, scan: ScanData, blind: ScanData) -> dict[str, A
     assert scan.experiment is not None
     evaluation = evaluate(recon, blind, config=FREE)
     verdict = trust_verdict(evaluation, True)
-    error, uncertainty = object_error(recon, scan), evaluation.metrics.get("typical_uncertainty")
+    errors, uncertainty = object_errors(recon, scan), evaluation.metrics.get("typical_uncertainty")
     warned = verdict.level == "warn"
     patterns = slice(None) if recon.patterns is None else recon.patterns
     places = position_errors(recon.positions_px + recon.origin_px, scan.experiment.positions_px[patterns])
     figures = {
-        "error": error,
+        **errors,
         "residual_over_noise": evaluation.metrics.get("residual_over_noise"),
         "typical_uncertainty": uncertainty,
         **places,
@@ -90,5 +124,5 @@ def score(recon: Reconstruction, scan: ScanData, blind: ScanData) -> dict[str, A
         "verdict": verdict.statement,
         "level": verdict.level,
         "warnings": list(evaluation.warnings),
-        "sure_and_wrong": bool(uncertainty is not None and error > CONFIDENT * uncertainty and not warned),
+        "sure_and_wrong": bool(uncertainty is not None and errors["error"] > CONFIDENT * uncertainty and not warned),
     }
