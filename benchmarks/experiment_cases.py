@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import ptypinn as pp
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
+from ptypinn.data.simulation import draw_probe
+from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.stages.simulate import simulate
 
 FIRST_SEED = 7000
@@ -70,6 +75,8 @@ SAMPLES: tuple[dict[str, Any], ...] = (
     {"object": "natural", "image": "coins", "pupil_radius": 0.4, "defocus_waves": 0.9, "astigmatism_waves": 0.1},
 )
 """Sample and zone plate by seed: photographs that the pre-training excludes, and parameters fixed here."""
+READING = pp.LoadConfig(memory_budget_gib=16.0)
+"""All counts in memory, as the file does not last."""
 SEEDS = range(len(SAMPLES))
 DOSES = (1e6, 1e5)
 
@@ -85,7 +92,7 @@ class Case:
     seed: int
     """Seed of sample, probe, positions, faults and noise."""
     full: bool = False
-    """About a thousand patterns instead of about three hundred; a quarter of both for N=128."""
+    """1,002 patterns instead of 300; a quarter of both for N=128."""
 
     @property
     def key(self) -> str:
@@ -98,27 +105,32 @@ class Case:
         return Case(FAULTS[self.fault].base, self.photons, self.seed, self.full)
 
     def config(self) -> SimulateConfig:
-        """Return the configuration of the simulation."""
+        """Return the configuration of the simulation: the object is as large as the patterns need at the overlap."""
         fault = FAULTS[self.fault]
-        edge = 272 if self.full else 176
+        number = round((1002 if self.full else 300) * (64 / fault.size) ** 2)
+        optics = SAMPLES[self.seed % len(SAMPLES)]
+        smallest = SimulateConfig(**optics, size=fault.size, object_size=(fault.size,) * 2)
+        step = (1 - OVERLAP) * equivalent_diameter(draw_probe(smallest))
+        edge = fault.size + round(step * number**0.5)
         return SimulateConfig(
-            **SAMPLES[self.seed % len(SAMPLES)],
+            **optics,
             amplitude_range=(1.0, 0.6),
             phase_range=(0.0, 1.2),
             size=fault.size,
-            object_size=(edge * fault.size // 64 * 3 // 4,) * 2 if fault.size > 64 else (edge, edge),
-            overlap=OVERLAP,
+            object_size=(edge, edge),
+            n_patterns=number,
             photons=self.photons,
             faults=(GUESS, *fault.entries),
             seed=FIRST_SEED + self.seed,
         )
 
     def scan(self) -> ScanData:
-        """Return the scan with its truth."""
-        return simulate(self.config())
+        """Return the scan with its truth, as it is read from a file."""
+        with TemporaryDirectory() as folder:
+            return pp.load(pp.save(simulate(self.config()), Path(folder) / "scan.h5"), READING)
 
 
 def without_truth(scan: ScanData) -> ScanData:
     """Return a scan as an experiment leaves it: recorded values only."""
-    provenance = {name: value for name, value in scan.provenance.items() if name == "source"}
+    provenance = {name: value for name, value in scan.provenance.items() if name not in ("config", "faults")}
     return scan.replace(truth=None, experiment=None, provenance=provenance)

@@ -16,6 +16,8 @@ from experiment_cases import FAULTS, Case
 
 SERIES = (("reconstruct", "ptypinn reconstruct", "#1b6ca8"), ("lsqml", "LSQ-ML", "#d08b2c"))
 """Method, label and colour."""
+LOWEST = 0.003
+"""Error at the left edge of the panels."""
 BASE_COLOUR = "#b5bcc4"
 
 
@@ -38,6 +40,8 @@ def draw_bars(cases: Sequence[Case], results: dict[str, dict[str, Any]], path: P
             axes.barh(np.arange(len(names)) + place * width, values, width, color=colour, label=label)
         axes.set_yticks(np.arange(len(names)) + 0.4 - width / 2, [FAULTS[name].title for name in names])
         axes.set_xscale("log")
+        axes.set_xlim(left=LOWEST)
+        axes.margins(y=0.01)
         axes.invert_yaxis()
         axes.set_xlabel("complex error after one factor, ramp and shift")
         axes.set_title(f"{photons:.0e} photons per pattern")
