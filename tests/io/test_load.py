@@ -41,7 +41,11 @@ BAD_ENTRIES = {
         lambda scan: with_value(scan.counts, -1),
         r"counts: found -1.0 at pattern 1",
     ),
-    "fewer positions": (f"{OWN}/positions_px", lambda scan: scan.positions_px[:-1], "positions: .*4, 2.*5 patterns"),
+    "fewer positions": (
+        f"{OWN}/positions_px",
+        lambda scan: scan.positions_px[:-1],
+        "positions: found 4 positions for 5 patterns",
+    ),
     "probe of another size": (f"{OWN}/probe", lambda scan: scan.probe[:, :-2, :-2], "probe: .*2, 6, 6"),
     "non-square patterns": (f"{DETECTOR}/data", lambda scan: scan.counts[:, :, :-2], "counts: .*8 x 6"),
     "giant canvas": (f"{OWN}/positions_px", lambda scan: scan.positions_px * 1e6, "positions: .*--max-canvas-pixels"),

@@ -13,7 +13,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import holds_scan, load
-from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.models.model_file import PatchModel, load_patch_model
 from ptypinn.runs.folder import RECONSTRUCTION, reconstruction_file
 from ptypinn.runs.record import (

@@ -8,9 +8,12 @@ from typing import Literal
 from ptypinn.config.checks import Config, require, require_min, require_positive
 from ptypinn.config.shared import BatchConfig
 from ptypinn.errors import InputError
+from ptypinn.utils.ranges import SYNTAX, is_range_text
 
 Flip = Literal["none", "y", "x", "yx"]
 """Axes along which the order is reversed."""
+CORNER = (0, 0)
+"""Value of `centre_px` for patterns whose zero frequency is in their corner."""
 MAX_CANVAS_PIXELS = 16384**2
 """Default maximum size of the canvas; a larger one is mostly a mistaken unit of the positions."""
 
@@ -26,7 +29,8 @@ class LoadConfig(Config):
     format: str = "auto"
     """File format by name, as `ptypinn convert` has them; auto detects it from the content."""
     domain: Literal["auto", "counts", "amplitude"] = "auto"
-    """Quantity of floating-point patterns in an NPZ file: counts, or amplitudes (square roots of counts)."""
+    """Quantity of the patterns: counts, or amplitudes (square roots of counts); needed for floating-point patterns in
+    NPZ files, and in others where their squares are whole numbers."""
     axis_order: Literal["nhw", "hwn"] = "nhw"
     """Axes of the patterns in an NPZ file: patterns first (nhw) or patterns last (hwn)."""
     truth: str = ""
@@ -60,11 +64,16 @@ class LoadConfig(Config):
     mask_convention: Literal["", "good", "bad"] = ""
     """Meaning of values other than 0 in the mask of --mask, or in an NPZ file's own `mask`: good or bad pixels."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
-    """Unit of positions that the file does not state: object pixels, metres, micrometres or nanometres."""
+    """Unit of positions that the file does not state, or states wrongly: object pixels, metres, micrometres or
+    nanometres."""
     scan_step_m: float | None = None
     """Step in metres of a raster of patterns that comes without positions."""
+    select: str = ""
+    """Patterns to read, with their positions, by number from 0: "0-195", "3-", "0-:4" (every fourth) or "~5,77" (all
+    but these); of unequal numbers of patterns and positions, those that belong together."""
     centre_px: tuple[int, int] | None = None
-    """Row and column of the zero frequency in the stored patterns; their middle (N//2) by default."""
+    """Row and column of the zero frequency in the stored patterns; their middle (N//2) by default. [0,0] is the corner:
+    such patterns are rolled by half their size."""
     crop_px: int | None = None
     """Edge of the square around the zero frequency that each pattern is cropped to; the whole pattern by default."""
     transpose_patterns: bool = False
@@ -93,8 +102,9 @@ class LoadConfig(Config):
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
         if self.mask and not self.mask_convention:
             raise InputError("--mask-convention", "", f"none beside --mask {self.mask}", "good or bad")
+        require(self, "select", not self.select or is_range_text(self.select), SYNTAX)
         require(self, "crop_px", self.crop_px is None or self.crop_px % 2 == 0, "an even number")
-        if self.truth and (self.crop_px is not None or self.centre_px is not None):
+        if self.truth and (self.crop_px is not None or self.centre_px not in (None, CORNER)):
             expected = "whole patterns, for the pixels of a true object are smaller than those of cut ones"
             raise InputError("--truth", "", f"{self.truth} together with --crop-px or --centre-px", expected)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ptypinn.config.load import MAX_CANVAS_PIXELS
 from ptypinn.errors import InputError
+from ptypinn.utils.ranges import advise_selection, list_ranges
 
 if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
@@ -42,7 +43,11 @@ def check_shape(source: str, shape: tuple[int, ...]) -> None:
 
 
 def check_patterns(
-    source: str, patterns: np.ndarray, good: np.ndarray | None = None, numbers: np.ndarray | None = None
+    source: str,
+    patterns: np.ndarray,
+    good: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
+    total: int | None = None,
 ) -> None:
     """Raise `InputError` where counts of good pixels are not finite or negative.
 
@@ -51,6 +56,7 @@ def check_patterns(
         patterns: Counts, (patterns, y, x).
         good: Good pixels, (y, x); bad ones may hold anything.
         numbers: Index of each pattern in the scan for the message; counted from 0 where None.
+        total: Count of the patterns in the file; None where these are a part of those that are read.
     """
     if patterns.dtype.kind == "u":
         return
@@ -59,10 +65,15 @@ def check_patterns(
         bad &= good
     if bad.any():
         j, y, x = (int(i) for i in np.argwhere(bad)[0])
-        value, number = patterns[j, y, x], j if numbers is None else int(numbers[j])
-        raise InputError(
-            source, "counts", f"{value} at pattern {number}, pixel ({y}, {x})", "finite, non-negative counts"
-        )
+        numbers = np.arange(len(patterns)) if numbers is None else numbers
+        actual = f"{patterns[j, y, x]} at pattern {numbers[j]}, pixel ({y}, {x})"
+        faulty = numbers[bad.any((1, 2))]
+        if len(faulty) > 1:
+            actual += f", and alike in patterns {list_ranges(faulty)}" + (f" of {total}" if total else "")
+        advice = "--select leaves patterns out, --mask pixels"
+        if total is not None and 2 * len(faulty) < len(numbers):
+            advice = advise_selection(faulty, numbers, total)
+        raise InputError(source, "counts", actual, f"finite, non-negative counts; {advice}")
 
 
 def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: int = MAX_CANVAS_PIXELS) -> None:
@@ -92,7 +103,9 @@ def _check_positions(scan: ScanData) -> None:
     if positions.dtype != np.float64:
         raise InputError(scan.source, "positions", f"type {positions.dtype}", "float64")
     if not np.isfinite(positions).all():
-        raise InputError(scan.source, "positions", "a value that is not finite", "finite coordinates")
+        bad = np.flatnonzero(~np.isfinite(positions).all(1))
+        actual = f"values that are not finite in positions {list_ranges(bad)} of {len(positions)}"
+        raise InputError(scan.source, "positions", actual, "finite coordinates")
     check_canvas(scan.source, positions, scan.size, scan.option("max_canvas_pixels", MAX_CANVAS_PIXELS))
 
 

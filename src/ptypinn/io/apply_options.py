@@ -21,12 +21,14 @@ from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe
 from ptypinn.io.counts import apply_mask_file, require_mask_read
-from ptypinn.io.crop import CUT_FROM, coarser
+from ptypinn.io.crop import CUT_FROM, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.io.optics import NAMES, Optics
 from ptypinn.io.registry import detect_format, find_format
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar, require_file
+from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.safe.npz import map_npy
+from ptypinn.io.selection import select_patterns
 from ptypinn.utils.serialise import number
 
 SAME_PIXEL = 0.02
@@ -42,10 +44,11 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         config: Reading options.
         calibrate: Give a probe of arbitrary scale its photons.
     """
-    scan = _set_numbers(scan, config)
+    scan = _set_numbers(select_patterns(scan, config), config)
     require_mask_read(scan, config)
     if config.mask:
         scan = apply_mask_file(scan, config)
+    scan = note_corner_beam(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)
     if config.detector_gain is not None or not patterns == positions == Orientation():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import h5py
 import numpy as np
 from jaxtyping import Complex64, Float64
 
+from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import find_dataset, read_scalar
+from ptypinn.io.units import Kind, convert_unit, length_in_m, unit_text
 
 
 def as_probe(source: str, name: str, values: np.ndarray) -> Complex64[np.ndarray, "mode y x"]:
@@ -57,57 +57,53 @@ def as_positions(
     return np.ascontiguousarray(values, np.float64)
 
 
-JOULES_PER_EV = 1.602176634e-19
-LENGTHS = {
-    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1.0),
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e-3),
-    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1e-6),
-    **dict.fromkeys(("nm", "[n_m]", "n_m", "nanometer", "nanometre"), 1e-9),
-    **dict.fromkeys(("a", "å", "angstrom", "angstroms", "ang"), 1e-10),
-    **dict.fromkeys(("pm", "picometer"), 1e-12),
-}
-"""Metres by the names of units that files use, lower case."""
-ENERGIES = {"ev": 1.0, "kev": 1e3, "MeV": 1e6, "meV": 1e-3, "j": 1 / JOULES_PER_EV}
-"""Electron volts by the names of units, lower case but where that would confuse mega with milli."""
-
-
-def unit_of(attributes: Any, default: str = "") -> str:
-    """Return the attribute `units` as text; `default` where there is none, or an empty one."""
-    value = attributes.get("units", "")
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text.strip() or default
-
-
-def factor_of(source: str, name: str, unit: str, factors: dict[str, float]) -> float:
-    """Return the factor from a unit to the unit whose factor is 1.
+def in_metres(
+    source: str, dataset: h5py.Dataset, values: Float64[np.ndarray, "patterns axes"], config: LoadConfig
+) -> Float64[np.ndarray, "patterns axes"]:
+    """Return positions of a dataset in metres: by `positions_unit`, else by its attribute `units`, else metres.
 
     Args:
         source: Name of the file for messages.
-        name: Dataset that names the unit.
-        unit: Its name, in lower or upper case.
-        factors: Units by name.
+        dataset: The dataset.
+        values: Its coordinates, one line per pattern.
+        config: Reading options.
+
+    Raises:
+        InputError: Where the unit is no length.
     """
-    factor = factors.get(unit, factors.get(unit.lower()))
-    if factor is None:
-        raise InputError(source, f"{name}@units", repr(unit[:40]), f"one of {', '.join(factors)}")
-    return factor
+    if config.positions_unit == "px":
+        raise InputError(source, "--positions-unit", "px", f"a unit of length, m, um or nm, for {dataset.name}")
+    if config.positions_unit != "auto":
+        return values * (length_in_m(config.positions_unit) or 1.0)
+    text = unit_text(dataset.attrs.get("units")) or "m"
+    return values * convert_unit(source, str(dataset.name), text, "positions_unit", "length").factor
 
 
-def read_quantity(file: h5py.File, source: str, factors: dict[str, float], default: str, *names: str) -> float | None:
-    """Return the first of several numbers that is more than 0, in the unit whose factor is 1; None where there is none.
+def read_quantity(
+    file: h5py.File, source: str, config: LoadConfig, option: str, kind: Kind, default: str, *names: str
+) -> float | None:
+    """Return the first of several numbers that is more than 0, in metres, radians or eV; None where there is none.
 
-    Detector software writes 0 for unknown numbers.
+    Detector software writes 0 for unknown numbers. Nothing is read where an option replaces the number.
 
     Args:
         file: The file.
         source: Its name for messages.
-        factors: Units by name.
+        config: Reading options.
+        option: Field of `config` that replaces the number.
+        kind: Quantity.
         default: Unit of a dataset that names none.
         names: Datasets, in order of preference.
+
+    Raises:
+        InputError: Where a unit is of another quantity, or cannot be read.
     """
+    if getattr(config, option) is not None:
+        return None
     for name in names:
         dataset, value = find_dataset(file, name), read_scalar(file, source, name)
         if dataset is None or not value:
             continue
-        return value * factor_of(source, name, unit_of(dataset.attrs, default), factors)
+        text = unit_text(dataset.attrs.get("units")) or default
+        return value * convert_unit(source, name, text, option, kind).factor
     return None

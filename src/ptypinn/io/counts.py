@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -11,15 +12,22 @@ import numpy as np
 from jaxtyping import Bool
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.pattern_form import are_square_roots
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.crop import Window, cut, window_of
+from ptypinn.io.crop import Window, cut, read_cut, window_of
+from ptypinn.io.derived_counts import SquaredCounts, square
 from ptypinn.io.lazy_counts import LazyCounts
-from ptypinn.io.safe.hdf5 import open_hdf5, require_array, require_file, require_sound_chunks
+from ptypinn.io.safe.hdf5 import open_hdf5, require_array
+from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.safe.hdf5_storage import require_readable
 from ptypinn.io.safe.npz import Archive, map_npy
+from ptypinn.io.units import unit_text
 
 FLAG_SAMPLE = 32
-"""Number of frames searched for flagged pixels."""
+"""Number of frames searched for flagged pixels and for amplitudes."""
+COUNT_UNITS = ("counts", "count", "photons", "electrons")
+"""Attributes `units`, lower case, that declare patterns as counts."""
 CHUNK_BYTES = 2**17
 BATCH_BYTES = 2**24
 MASK_READ = "mask_array"
@@ -42,22 +50,66 @@ def take_counts(dataset: h5py.Dataset, path: Path, good: np.ndarray | None, conf
             is read line by line.
         path: File that holds it.
         good: Good pixels of the cropped patterns, (N, N), or None.
-        config: Reading options, among them the window.
+        config: Reading options, among them the window and the domain; amplitudes are squared.
 
     Raises:
-        InputError: Where the dataset is no stack of numbers.
+        InputError: Where the dataset is no stack of numbers, or holds amplitudes as far as its values say.
     """
     if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "uif":
         actual = f"{dataset.dtype} of shape {dataset.shape}"
         raise InputError(str(path), dataset.name, f"counts: {actual}", "counts of shape (patterns, N, N)")
     window = window_of(str(path), dataset.shape, config)
     rows, columns = dataset.shape[-2:] if window is None else [w.stop - w.start for w in window]
-    require_sound_chunks(dataset, path)
+    require_readable(dataset, path)
     stack = math.prod(dataset.shape[:-2])
+    if dataset.dtype.kind == "f" and unit_text(dataset.attrs.get("units")).lower() not in COUNT_UNITS:
+        frames = (cut(frame, window) for frame in sample_frames(dataset))
+        require_domain(str(path), str(dataset.name), frames, good, config)
     if stack * rows * columns * dataset.dtype.itemsize > config.memory_budget_gib * 2**30:
-        return LazyCounts(Path(dataset.file.filename), dataset.name, good, window)
-    whole = dataset[()] if window is None else dataset[(..., *window)]
-    return np.asarray(whole).reshape(stack, rows, columns)
+        lazy = LazyCounts(Path(dataset.file.filename), dataset.name, good, window)
+        return SquaredCounts(lazy) if config.domain == "amplitude" else lazy
+    whole = read_cut(dataset, (slice(None),) * (dataset.ndim - 2), window).reshape(stack, rows, columns)
+    return to_domain(str(path), str(dataset.name), whole, config)
+
+
+def sample_frames(dataset: h5py.Dataset | np.ndarray) -> Iterator[np.ndarray]:
+    """Read at most `FLAG_SAMPLE` frames from all over a stack or raster, one after another."""
+    stack = math.prod(dataset.shape[:-2])
+    for number in np.unique(np.linspace(0, stack - 1, min(stack, FLAG_SAMPLE)).astype(int)):
+        yield np.asarray(dataset[tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2]))])
+
+
+def require_domain(
+    source: str, name: str, frames: Iterator[np.ndarray], good: np.ndarray | None, config: LoadConfig
+) -> None:
+    """Raise `InputError` where numbers of undeclared domain are square roots of whole numbers.
+
+    Args:
+        source: Name of the file for messages.
+        name: Place of the patterns in it.
+        frames: Some of the patterns.
+        good: Good pixels, (N, N), or None.
+        config: Reading options; a `domain` other than auto passes.
+    """
+    if config.domain != "auto":
+        return
+    for frame in frames:
+        if frame.dtype.kind != "f":
+            return
+        if are_square_roots(frame if good is None else frame[good]):
+            actual = f"{frame.dtype} values whose squares are whole numbers, as amplitudes have"
+            raise InputError(
+                source, name, actual, "--domain amplitude, or --domain counts if they are counts all the same"
+            )
+
+
+def to_domain(source: str, name: str, values: np.ndarray, config: LoadConfig) -> np.ndarray:
+    """Return the counts of patterns in memory: themselves, or their squares where they are declared amplitudes."""
+    if config.domain != "amplitude":
+        return values
+    if np.nanmin(values, initial=0) < 0:
+        raise InputError(source, name, f"an amplitude of {np.nanmin(values)}", "non-negative amplitudes")
+    return square(values)
 
 
 def take_mask(bad: np.ndarray, source: str, name: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray:
@@ -90,8 +142,8 @@ def without_flags(dataset: h5py.Dataset, good: np.ndarray | None, window: Window
     if dataset.dtype.kind != "i" or dataset.ndim < 3 or not stack:
         return good
     flagged: np.ndarray | None = None
-    for number in np.unique(np.linspace(0, stack - 1, min(stack, FLAG_SAMPLE)).astype(int)):
-        negative = cut(dataset[tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2]))] < 0, window)
+    for frame in sample_frames(dataset):
+        negative = cut(frame < 0, window)
         flagged = negative if flagged is None else flagged & negative
         if not flagged.any():
             return good

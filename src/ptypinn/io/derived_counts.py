@@ -106,3 +106,33 @@ class PickedCounts:
     def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
         """Read patterns by slice or by index array."""
         return self._counts[self._index[key]]
+
+
+class SquaredCounts:
+    """Counts of amplitudes, squared when they are read.
+
+    Args:
+        amplitudes: Square roots of counts, lazy.
+    """
+
+    def __init__(self, amplitudes: Counts) -> None:
+        self._amplitudes = amplitudes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of patterns, rows, columns."""
+        return self._amplitudes.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of squares, float32."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
+        """Read patterns by slice or by index array."""
+        return square(self._amplitudes[key])
+
+
+def square(amplitudes: Num[np.ndarray, "*axes"]) -> Num[np.ndarray, "*axes"]:
+    """Return the counts of amplitudes, float32, squared in double precision."""
+    return np.square(amplitudes, dtype=np.float64).astype(np.float32)

@@ -15,7 +15,9 @@ from jaxtyping import Num
 from ptypinn.data.scan import Counts
 from ptypinn.data.validation import check_patterns
 from ptypinn.errors import InputError
+from ptypinn.io.crop import Window, read_cut
 from ptypinn.io.safe.hdf5 import DAMAGE
+from ptypinn.io.safe.hdf5_open import open_for_reading
 from ptypinn.io.safe.npz import Archive, map_npy
 
 MAX_GAP = 4
@@ -34,16 +36,14 @@ class LazyCounts:
         window: Rows and columns of the patterns that are kept; None keeps all.
     """
 
-    def __init__(
-        self, path: Path, dataset: str, good: np.ndarray | None = None, window: tuple[slice, slice] | None = None
-    ) -> None:
+    def __init__(self, path: Path, dataset: str, good: np.ndarray | None = None, window: Window | None = None) -> None:
         self._path, self._name, self._good = Path(path).resolve(), dataset, good
-        self._window = window or (slice(None), slice(None))
+        self._window = window
         self._file: h5py.File | None = None
         self._process = -1
         data = self._open()
         self._dtype = np.dtype(data.dtype)
-        edges = [len(range(*part.indices(n))) for part, n in zip(self._window, data.shape[-2:], strict=True)]
+        edges = data.shape[-2:] if window is None else [part.stop - part.start for part in window]
         self._shape = (math.prod(data.shape[:-2]), *edges)
 
     @property
@@ -80,7 +80,9 @@ class LazyCounts:
     def _open(self) -> h5py.Dataset:
         if self._file is None or self._process != os.getpid():
             try:
-                self._file, self._process = h5py.File(self._path, "r"), os.getpid()
+                self._file, self._process = open_for_reading(self._path), os.getpid()
+            except InputError:
+                raise
             except DAMAGE as error:
                 raise InputError(
                     str(self._path), "file", f"{error}", "the HDF5 file that the scan came from"
@@ -103,10 +105,10 @@ class LazyCounts:
     def _between(self, data: h5py.Dataset, first: int, stop: int) -> np.ndarray:
         """Read patterns `first` to `stop`, of a raster by whole lines."""
         if data.ndim == 3:
-            return data[(slice(first, stop), *self._window)]
+            return read_cut(data, (slice(first, stop),), self._window)
         columns = data.shape[1]
         line = first // columns
-        lines = data[(slice(line, -(-stop // columns)), slice(None), *self._window)]
+        lines = read_cut(data, (slice(line, -(-stop // columns)), slice(None)), self._window)
         return lines.reshape(-1, *self._shape[1:])[first - line * columns : stop - line * columns]
 
 
@@ -169,21 +171,22 @@ class MappedCounts:
     def __init__(
         self,
         path: Path,
-        window: tuple[slice, slice] | None = None,
+        window: Window | None = None,
         member: str = "",
         *,
         patterns_last: bool = False,
         squared: bool = False,
         good: np.ndarray | None = None,
     ) -> None:
-        self._path, self._window = Path(path).resolve(), window or (slice(None), slice(None))
+        self._path, self._window = Path(path).resolve(), window
         self._member, self._last, self._squared, self._good = member, patterns_last, squared, good
         self._map()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of patterns, rows, columns."""
-        return self._patterns.shape
+        edges = self._patterns.shape[1:] if self._window is None else [w.stop - w.start for w in self._window]
+        return (len(self._patterns), *edges)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -197,7 +200,7 @@ class MappedCounts:
             InputError: Where patterns hold negative or non-finite counts.
         """
         wanted = np.atleast_1d(np.arange(self.shape[0])[key])
-        patterns = np.array(self._patterns[wanted])
+        patterns = np.array(read_cut(self._patterns, (wanted,), self._window))
         check_patterns(str(self._path), patterns, self._good, wanted)
         return np.square(patterns, dtype=np.float64).astype(np.float32) if self._squared else patterns
 
@@ -211,5 +214,4 @@ class MappedCounts:
     def _map(self) -> None:
         whole = Archive(self._path).mapped(self._member) if self._member else map_npy(self._path)
         assert whole is not None, "a member without compression"
-        stack = np.moveaxis(whole, -1, 0) if self._last else whole.reshape(-1, *whole.shape[-2:])
-        self._patterns = stack[(slice(None), *self._window)]
+        self._patterns = np.moveaxis(whole, -1, 0) if self._last else whole.reshape(-1, *whole.shape[-2:])

@@ -12,8 +12,8 @@ from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
-from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.unread import UNREAD, list_unread_arrays
 from ptypinn.utils.files import atomic_path
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import LENGTHS
-from ptypinn.physics.optics import Particle, compute_wavelength
+from ptypinn.io.units import length_in_m
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, Particle, compute_wavelength
 
+Pair = Sequence[float | None] | np.ndarray
+"""Numbers along y and x; None where one is not known."""
 NAMES = ("energy_eV", "detector_distance_m", "detector_pixel_m")
+PLAUSIBLE = {
+    "energy_eV": (1e-4, 1e7, "eV"),
+    "detector_distance_m": (1e-7, 1e4, "m"),
+    "detector_pixel_m": (1e-9, 1e-1, "m"),
+}
+"""Limits of the numbers of diffraction experiments, terahertz waves to electrons: beyond, their unit is another one."""
+SAME_EDGE = 1e-3
+"""Maximum relative difference of the edges of a square pixel."""
+WORDS = {"energy_eV": "an energy", "detector_distance_m": "a distance", "detector_pixel_m": "a detector pixel"}
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,17 @@ class Optics:
             particle: What files of the format usually hold.
 
         Raises:
-            InputError: Where a number is not positive.
+            InputError: Where a number is not positive, or so far from any experiment that its unit must be wrong.
         """
         numbers = {name: getattr(config, name) or file_numbers.get(name) for name in NAMES}
         for name, value in numbers.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(source, places[name], str(value), "a positive number")
+            low, high, unit = PLAUSIBLE[name]
+            if value is not None and getattr(config, name) is None and not low <= value <= high:
+                actual = f"{WORDS[name]} of {value:.3g} {unit}{_wavelength_text(name, value)}"
+                expected = f"{low:g} to {high:g} {unit}; the file states another unit than its number has"
+                raise InputError(source, places[name], actual, f"{expected}: {option_name(name)} replaces it")
         return cls(**numbers, particle=particle if config.particle == "auto" else config.particle)
 
     def pixel_size_m(self, size: int) -> float | None:
@@ -86,6 +104,27 @@ class Optics:
         return {**{name: getattr(self, name) for name in NAMES}, "particle": self.particle}
 
 
+def require_square(source: str, place: str, what: str, sizes: Pair, unit: str, option: str) -> None:
+    """Raise `InputError` where pixels differ along rows and columns.
+
+    Args:
+        source: Name of the file for messages.
+        place: Where their size lies.
+        what: Name of the pixels, such as `detector pixels`.
+        sizes: Size along y and x; a single one, or one that is not a positive number, passes.
+        unit: Unit of the sizes for messages.
+        option: Field of `LoadConfig` that replaces the sizes by a single one.
+    """
+    y, x = (float(sizes[0] or 0), float(sizes[1] or 0)) if len(sizes) > 1 else (0.0, 0.0)
+    if y > 0 and x > 0 and abs(y / x - 1) > SAME_EDGE:
+        expected = f"square {what}; {option_name(option)} takes them as square"
+        raise InputError(source, place, f"{what} of {y:.4g} x {x:.4g} {unit} (y, x)", expected)
+
+
+def _wavelength_text(name: str, value: float) -> str:
+    return f" (a wavelength of {PLANCK_TIMES_C_EV_M / value:.3g} m)" if name == "energy_eV" else ""
+
+
 def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> float:
     """Return the unit of positions that `positions_unit` names, object pixels; 1 where it names none.
 
@@ -97,9 +136,10 @@ def position_unit_px(source: str, config: LoadConfig, pixel_m: float | None) -> 
     Raises:
         InputError: Where positions are lengths and the object pixel is not known.
     """
-    if config.positions_unit not in LENGTHS:
+    metres = length_in_m(config.positions_unit)
+    if metres is None:
         return 1.0
     if pixel_m is None:
         expected = "--energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
         raise InputError(source, "object pixel", f"none for positions in {config.positions_unit}", expected)
-    return LENGTHS[config.positions_unit] / pixel_m
+    return metres / pixel_m

@@ -2,13 +2,17 @@
 
 The first line names the columns with their units, such as `y_um, x_um` or `x (nm); y (nm)`; others are left aside. One
 line follows per pattern: where the *probe* is on the sample, y along the detector's rows and x along its columns.
-Pixels are object pixels of whole patterns where those are square, else of the cropped ones.
+Pixels are object pixels of whole patterns where those are square, else of the cropped ones. Columns between semicolons,
+tabs or spaces may have decimal commas, as programs write them in many countries.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +20,41 @@ from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import LENGTHS
-from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.units import EXAMPLES, length_in_m
 
 PIXELS = ("px", "pixel", "pixels")
 COLUMN = re.compile(r"^(?P<axis>[xy])(?:[\s_/]*[(\[]?\s*(?P<unit>[^\W\d_]+)\s*[)\]]?)?$", re.IGNORECASE)
-SEPARATOR = re.compile(r"[,;\t]")
+SEPARATORS = (";", "\t", ",")
+"""Signs between columns, in order of preference: a comma beside one of the others is a decimal sign."""
+DIRECTIVE = re.compile(r"sep=.?", re.IGNORECASE)
+"""First line of spreadsheets that names the separator."""
 MAX_LINE = 10_000
 """Maximum length of a line of a table."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a table by its first line."""
+
+    y: int
+    """Column of y."""
+    x: int
+    """Column of x."""
+    count: int
+    """Number of all columns."""
+    unit: str
+    """Unit of y and x, as it is written."""
+
+
 def read_positions(
-    path: Path, config: LoadConfig, patterns: int, pixel_m: float | None, pixel_scale: float = 1.0
+    path: Path, config: LoadConfig, pixel_m: float | None, pixel_scale: float = 1.0
 ) -> Float64[np.ndarray, "patterns 2"]:
-    """Read positions (y, x), object pixels.
+    """Read positions (y, x), object pixels, one per line; NaN where the table has it.
 
     Args:
         path: The table.
         config: Reading options; `positions_unit` for a header without units.
-        patterns: Number of lines that the table must have.
         pixel_m: Object pixel, metres; needed where positions are lengths.
         pixel_scale: Object pixels of the scan per pixel of the table, where positions are pixels.
 
@@ -43,21 +63,18 @@ def read_positions(
     """
     lines = _lines(path)
     number, header = next(lines, (1, ""))
-    columns, unit = _columns(path, number, header, config)
-    values = np.empty((patterns, 2))
-    count = 0
-    for number, line in lines:
-        if count < patterns:
-            values[count] = _numbers(path, number, line, columns)
-        count += 1
-    if count != patterns:
-        raise InputError(str(path), "positions", f"{count} lines of numbers", f"{patterns}, one per pattern")
-    if unit in PIXELS:
-        return values * pixel_scale
-    if pixel_m is None:
+    if DIRECTIVE.fullmatch(header):
+        number, header = next(lines, (number, ""))
+    layout = _read_header(path, number, header, config)
+    metres = length_in_m(layout.unit)
+    if metres is not None and pixel_m is None:
         expected = "the object pixel: --energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
-        raise InputError(str(path), "positions", f"lengths in {unit}", expected)
-    return values * (LENGTHS[unit] / pixel_m)
+        raise InputError(str(path), "positions", f"lengths in {layout.unit}", expected)
+    values, signs = array("d"), set[str]()
+    for number, line in lines:
+        values.extend(_read_numbers(path, number, line, layout, signs))
+    positions = np.array(values, np.float64).reshape(-1, 2)
+    return positions * (pixel_scale if metres is None or pixel_m is None else metres / pixel_m)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -68,48 +85,64 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         while raw := file.readline(MAX_LINE):
             number += 1
             try:
-                line = raw.decode("utf-8-sig").strip()
+                line = raw.decode("utf-8-sig").strip(" \r\n")
             except UnicodeDecodeError as error:
                 raise InputError(str(path), f"line {number}", "something else", "text (UTF-8)") from error
             if len(raw) == MAX_LINE:
                 raise InputError(str(path), f"line {number}", f"more than {MAX_LINE} characters", "a few numbers")
-            if line and (not started or not line.startswith("#")):
+            if line.strip() and (not started or not line.startswith("#")):
                 started = True
                 yield number, line
 
 
-def _columns(path: Path, number: int, header: str, config: LoadConfig) -> tuple[tuple[int, int], str]:
-    """Return the columns of y and x, and their unit."""
+def _read_header(path: Path, number: int, header: str, config: LoadConfig) -> Layout:
     columns: dict[str, int] = {}
     units: set[str] = set()
-    for column, name in enumerate(_split(header.lstrip("# "))):
+    names = _split(unicodedata.normalize("NFKC", header).lstrip("# "))
+    for column, name in enumerate(names):
         match = COLUMN.match(name)
         if match:
             columns.setdefault(match["axis"].lower(), column)
-            units.add((match["unit"] or config.positions_unit).lower())
+            units.add(match["unit"] or config.positions_unit)
     if len(columns) != 2:
         raise InputError(str(path), f"line {number}", repr(header[:60]), "names of columns, such as y_um, x_um")
-    if len(units) != 1:
+    if len({unit.lower() for unit in units}) != 1:
         raise InputError(str(path), f"line {number}", f"units {' and '.join(sorted(units))}", "the same for x and y")
     unit = units.pop()
     if unit == "auto":
         raise InputError(str(path), f"line {number}", "columns without units", "y_um, x_um, or --positions-unit")
-    if unit not in LENGTHS and unit not in PIXELS:
-        raise InputError(str(path), f"line {number}", f"unit {unit}", f"one of {', '.join([*LENGTHS, 'px'])}")
-    return (columns["y"], columns["x"]), unit
+    if length_in_m(unit) is None and unit.lower() not in PIXELS:
+        raise InputError(str(path), f"line {number}", f"unit {unit}", f"{EXAMPLES['length']}, or px")
+    return Layout(columns["y"], columns["x"], len(names), unit)
 
 
-def _numbers(path: Path, number: int, line: str, columns: tuple[int, int]) -> tuple[float, float]:
-    words = _split(line)
+def _read_numbers(path: Path, number: int, line: str, layout: Layout, signs: set[str]) -> tuple[float, float]:
+    """Return y and x of a line, and add its decimal signs to those of the lines before."""
+    cells = _split(line, layout.count)
+    while len(cells) > layout.count and not cells[-1]:
+        cells.pop()
+    if len(cells) != layout.count:
+        actual = f"{len(cells)} cells in {line[:60]!r}"
+        raise InputError(str(path), f"line {number}", actual, f"{layout.count}, as the first line has names")
+    y, x = cells[layout.y], cells[layout.x]
+    signs.update(sign for sign in ".," if sign in y + x)
+    if len(signs) > 1:
+        raise InputError(str(path), f"line {number}", f"{line[:60]!r}", "the decimal sign of the lines before, . or ,")
     try:
-        y, x = (float(words[column]) for column in columns)
-    except (IndexError, ValueError):
+        return float(y.replace(",", ".")), float(x.replace(",", "."))
+    except ValueError:
         raise InputError(str(path), f"line {number}", repr(line[:60]), "numbers in the columns y and x") from None
-    if not np.isfinite([y, x]).all():
-        raise InputError(str(path), f"line {number}", repr(line[:60]), "finite numbers")
-    return y, x
 
 
-def _split(line: str) -> list[str]:
-    """Cells of a line, between commas, semicolons or tabs where it has them and else between spaces."""
-    return [cell.strip() for cell in SEPARATOR.split(line)] if SEPARATOR.search(line) else line.split()
+def _split(line: str, count: int = 0) -> list[str]:
+    """Cells of a line: between semicolons or tabs where it has them; else between commas, or spaces where these fit.
+
+    Args:
+        line: The line.
+        count: Number of cells by the first line; 0 for that line itself.
+    """
+    separator = next((sign for sign in SEPARATORS if sign in line), None)
+    words = line.split()
+    if separator is None or (separator == "," and count == len(words) and line.count(",") != count - 1):
+        return words
+    return [cell.strip() for cell in line.split(separator)]

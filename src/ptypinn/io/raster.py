@@ -71,7 +71,7 @@ def raster_positions(
         InputError: Where file and options leave something open; names the option that supplies it.
     """
     if config.positions_file:
-        return read_positions(Path(config.positions_file), config, math.prod(raster), pixel_m, crop.table_scale)
+        return read_positions(Path(config.positions_file), config, pixel_m, crop.table_scale)
     source = crop.source
     if len(raster) != 2:
         actual = f"{raster[0]} patterns without positions" if raster else "one pattern"

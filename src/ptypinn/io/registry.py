@@ -24,7 +24,7 @@ from ptypinn.io.formats.ptylab import PTYLAB
 from ptypinn.io.formats.ptyr import PTYR
 from ptypinn.io.formats.stem4d import STEM4D
 from ptypinn.io.formats.tiff import TIFF
-from ptypinn.io.safe.hdf5 import require_file
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.utils.plug_ins import describe_plug_in, load_plug_in
 
 FORMATS: dict[str, Format] = {

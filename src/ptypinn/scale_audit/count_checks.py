@@ -13,19 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptypinn.data.pattern_form import are_square_roots
 from ptypinn.data.scan import ScanData
 
 MIN_PIXELS = 64
 """Pixels of value 2 or more that a check needs."""
-ROUNDING, RELATIVE_ROUNDING = 1e-3, 3e-7
-"""Distance from an integer that single precision explains: absolute, and relative to the number."""
 HALF_ULP, MAX_SQUARE = 2.0**-24, 1e12
 """Relative rounding of a square in single precision, and the largest number at which the check for squares has power:
 below it, at most 6 % of all integers are that close to a square, so that MIN_PIXELS of them tell the two apart."""
 N_SAMPLE = 16
 """Patterns that are checked."""
-MAX_AMPLITUDE = 500.0
-"""Largest amplitude that is checked; above, rounding hides if the square is an integer."""
 AMPLITUDES = "amplitudes are read as counts"
 SQUARES = "counts are read as amplitudes, and squared"
 OVERFLOW = "integers overflow where amplitudes are squared"
@@ -73,7 +70,7 @@ def detect_count_fault(scan: ScanData) -> CountFault | None:
     'amplitudes are read as counts'
     """
     values = sample_patterns(scan).astype(np.float64)[:, scan.good]
-    if _are_roots(values):
+    if are_square_roots(values):
         return CountFault(AMPLITUDES, np.square)
     large = values[values >= 2]
     if len(large) < MIN_PIXELS or (np.abs(large - np.round(large)) > 0).any():
@@ -91,14 +88,6 @@ def sample_patterns(scan: ScanData) -> np.ndarray:
     """Return a few patterns from all over a scan, as they are stored, (patterns, N, N)."""
     index = np.unique(np.linspace(0, scan.n_patterns - 1, N_SAMPLE).astype(np.int64))
     return np.asarray(scan.counts[index])
-
-
-def _are_roots(values: np.ndarray) -> bool:
-    roots = values[(values > 1) & (values < MAX_AMPLITUDE)]
-    fractional = np.abs(roots - np.round(roots)) > ROUNDING
-    squares = roots**2
-    off = np.abs(squares - np.round(squares)) > ROUNDING + RELATIVE_ROUNDING * squares
-    return len(roots) >= MIN_PIXELS and bool(fractional.mean() > 0.5) and bool(off.mean() < 0.01)
 
 
 def _are_squares(values: np.ndarray) -> bool:

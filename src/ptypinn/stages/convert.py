@@ -26,8 +26,8 @@ from ptypinn.io.load_save import (
 )
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import optics_record
-from ptypinn.io.safe.hdf5 import require_file
 from ptypinn.io.safe.hdf5_links import external_files
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.unread import UNREAD
 
 DEFAULTS = LoadConfig()

@@ -12,7 +12,7 @@ from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
-from ptypinn.io.crop import LEFT_OUT
+from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
 from ptypinn.io.unread import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
@@ -93,6 +93,7 @@ class ScanInfo:
     def warnings(self) -> list[str]:
         """One sentence for everything about the scan that deserves a second look."""
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
+        left_out += self.scan.provenance.get(DOUBTS, [])
         return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
 
     def to_dict(self) -> dict[str, Any]:

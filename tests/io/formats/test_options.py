@@ -9,6 +9,7 @@ from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation
 from ptypinn.errors import InputError
+from ptypinn.io.crop import Window
 from ptypinn.io.lazy_counts import JoinedCounts, LazyCounts, join
 from ptypinn.io.load_save import FORMATS, load, save
 from ptypinn.physics.optics import compute_wavelength
@@ -169,7 +170,8 @@ def test_a_raster_is_read_by_lines_as_a_list(tmp_path_factory, rows, columns, da
     path = tmp_path_factory.mktemp("raster") / "raster.h5"
     with h5py.File(path, "w") as file:
         file["counts"] = values
-    lazy, flat = LazyCounts(path, "counts", None, (slice(0, 8), slice(2, 10))), values.reshape(-1, 9, 10)[:, :8, 2:]
+    window, flat = Window(slice(0, 8), slice(2, 10)), values.reshape(-1, 9, 10)[:, :8, 2:]
+    lazy = LazyCounts(path, "counts", None, window)
     assert lazy.shape == flat.shape
     key = data.draw(st.lists(st.integers(0, rows * columns - 1)).map(lambda v: np.array(v, int)))
     np.testing.assert_array_equal(lazy[key], flat[key])

@@ -26,7 +26,7 @@ def test_any_spelling_reads_the_same(tmp_path_factory, unit, style, separator, c
     names = ["frame", style.format(axis="x", unit=unit), style.format(axis="Y", unit=unit)]
     lines = [separator.join([str(n), repr(x), repr(y)]) for n, (y, x) in enumerate(values)]
     path.write_text("\n".join([comment + separator.join(names), *lines, ""]), encoding="utf-8")
-    result = read_positions(path, DEFAULTS, len(values), 2e-8)
+    result = read_positions(path, DEFAULTS, 2e-8)
     np.testing.assert_allclose(result, np.array(values) * FACTORS[unit] / 2e-8, rtol=1e-12, atol=1e-300)
 
 
@@ -34,22 +34,22 @@ def test_pixels_need_no_pixel_size_and_spaces_separate(tmp_path):
     path = tmp_path / "positions.txt"
     path.write_text("y x\n1 2\n\n# a remark\n3   4.5\n")
     expected = [[1, 2], [3, 4.5]]
-    np.testing.assert_array_equal(read_positions(path, LoadConfig(positions_unit="px"), 2, None), expected)
-    np.testing.assert_allclose(read_positions(path, LoadConfig(positions_unit="nm"), 2, 1e-9), expected)
+    np.testing.assert_array_equal(read_positions(path, LoadConfig(positions_unit="px"), None), expected)
+    np.testing.assert_allclose(read_positions(path, LoadConfig(positions_unit="nm"), 1e-9), expected)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("y_um,x_um\n1,2\n3,four\n", r"line 3: found '3,four', expected numbers in the columns y and x"),
-        ("y_um,x_um\n1,2\n\n3\n", r"line 4: found '3'"),
-        ("y_um,x_um\n1,nan\n1,2\n", r"line 2: found '1,nan', expected finite numbers"),
+        ("y_um,x_um\n1,2\n\n3\n", r"line 4: found 1 cells in '3', expected 2, as the first line has names"),
         ("y_um,x_nm\n1,2\n1,2\n", r"line 1: found units nm and um"),
         ("y,x\n1,2\n1,2\n", r"line 1: found columns without units.*--positions-unit"),
         ("y_furlong,x_furlong\n1,2\n1,2\n", r"line 1: found unit furlong"),
         ("1,2\n3,4\n", r"line 1: found '1,2', expected names of columns"),
-        ("y_um,x_um\n1,2\n", r"positions: found 1 lines of numbers, expected 2"),
-        ("y_um,x_um\n1,2\n1,2\n1,2\n", r"positions: found 3 lines of numbers, expected 2"),
+        ("x_um;y_um\n1,5;2\n1.5;2\n", r"line 3: found '1.5;2', expected the decimal sign of the lines before"),
+        ("x_um,y_um\n0,4,1,2\n", r"line 2: found 4 cells in '0,4,1,2', expected 2"),
+        ("x_um;y_um\n0,4;1,2;3\n", r"line 2: found 3 cells"),
         ("", r"line 1: found ''"),
         ("y_um,x_um\n" + "1" * 20000, r"line 2: found more than 10000 characters"),
     ],
@@ -58,11 +58,11 @@ def test_errors_name_the_line(tmp_path, text, message):
     path = tmp_path / "positions.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=rf"positions\.csv: {message}"):
-        read_positions(path, DEFAULTS, 2, 1e-8)
+        read_positions(path, DEFAULTS, 1e-8)
 
 
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "positions.csv"
     path.write_bytes(b"y_um,x_um\n\xff\xfe\n")
     with pytest.raises(InputError, match=r"line 2: found something else, expected text"):
-        read_positions(path, DEFAULTS, 1, 1e-8)
+        read_positions(path, DEFAULTS, 1e-8)

@@ -9,6 +9,7 @@ from scipy import constants
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
+from ptypinn.io.crop import Window
 from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.load_save import detect_format, load
 from ptypinn.physics.optics import compute_wavelength
@@ -177,7 +178,7 @@ def test_what_npy_files_lack_is_asked_by_option(tmp_path, experiment, missing, o
 
 def test_mapped_patterns_read_what_an_array_gives(tmp_path, experiment):
     path = write_npy(tmp_path / "cube.npy", experiment)
-    mapped = pickle.loads(pickle.dumps(MappedCounts(path, (slice(2, 14), slice(4, 16)))))
+    mapped = pickle.loads(pickle.dumps(MappedCounts(path, Window(slice(2, 14), slice(4, 16)))))
     whole = experiment.counts[:, 2:14, 4:16]
     for key in (slice(3, 9), np.array([7, 1, 7]), np.arange(12) % 3 == 0):
         np.testing.assert_array_equal(mapped[key], whole[key])

@@ -14,8 +14,8 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import ENERGIES, LENGTHS, as_image, as_probe, read_quantity
-from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
+from ptypinn.io.arrays import as_image, as_probe, read_quantity
+from ptypinn.io.counts import take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Signature
 from ptypinn.io.formats.cxi_layout import (
@@ -49,6 +49,7 @@ from ptypinn.io.safe.hdf5 import (
     require_array,
     require_dataset,
 )
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
@@ -70,7 +71,6 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where a dataset is missing or contradicts the format, or the geometry is incomplete.
     """
     source = str(path)
-    require_counts(source, config, "CXI files")
     with open_hdf5(path) as file:
         data = require_dataset(file, source, *DATA)
         crop = Crop.of(source, data.shape, config)
@@ -79,18 +79,21 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         basis, declared = read_basis(file, source, config)
         numbers = {
             "energy_eV": read_energy(file, source, config),
-            "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
+            "detector_distance_m": read_quantity(
+                file, source, config, "detector_distance_m", "length", "m", f"{DETECTOR}/distance"
+            ),
             "detector_pixel_m": None if basis is None else float(np.linalg.norm(basis[:, 0])),
         }
         optics = Optics.read(source, config, numbers, PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
-        probe = find_dataset(file, f"{SOURCE}/illumination")
+        probe, translation = find_dataset(file, f"{SOURCE}/illumination"), read_translation(file, source, config)
         ignored = [IMAGE] if IMAGE in file and config.truth != IMAGE else []
         notes = {"basis_vectors": "file" if declared else "assumed", "ignored": ignored, **crop.notes()}
         calibrated = probe is not None and probe.attrs.get("units") == "sqrt(photons)"
-        return ScanData(
+        return build_scan(
+            config,
             counts=counts,
-            positions_px=probe_positions(read_translation(file, source), LABORATORY if basis is None else basis) / size,
+            positions_px=probe_positions(translation, LABORATORY if basis is None else basis) / size,
             probe=None if probe is None else crop.probe(as_probe(source, probe.name, read_array(probe, source))),
             probe_gauge="calibrated" if calibrated else "relative",
             truth=read_truth(file, source, config),
@@ -118,9 +121,9 @@ def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | Non
     Raises:
         InputError: Where the two contradict each other, as they do where the energy is that of the ring.
     """
-    energy = read_quantity(file, source, ENERGIES, "J", f"{SOURCE}/energy")
-    wavelength = read_quantity(file, source, LENGTHS, "m", f"{SOURCE}/wavelength")
-    if energy is None or wavelength is None or config.energy_eV is not None:
+    energy = read_quantity(file, source, config, "energy_eV", "energy", "J", f"{SOURCE}/energy")
+    wavelength = read_quantity(file, source, config, "energy_eV", "length", "m", f"{SOURCE}/wavelength")
+    if energy is None or wavelength is None:
         return energy if wavelength is None or energy is not None else PLANCK_TIMES_C_EV_M / wavelength
     implied = compute_wavelength(energy, "photon" if config.particle == "auto" else config.particle)
     if abs(implied / wavelength - 1) > SAME_WAVELENGTH:

@@ -8,10 +8,12 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import JOULES_PER_EV, LENGTHS, as_positions, read_quantity
+from ptypinn.io.arrays import as_positions, in_metres, read_quantity
 from ptypinn.io.counts import write_counts
 from ptypinn.io.format import recognise_hdf5
+from ptypinn.io.optics import require_square
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, read_array, require_dataset
+from ptypinn.io.units import JOULES_PER_EV, convert_unit, unit_text
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
@@ -100,11 +102,14 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
     """
     dataset = find_dataset(file, f"{DETECTOR}/basis_vectors")
     if dataset is not None:
-        basis, name = _columns(read_array(dataset, source).astype(np.float64)), dataset.name
+        basis, name = _columns(read_array(dataset, source).astype(np.float64)), str(dataset.name)
+        if (text := unit_text(dataset.attrs.get("units"))) and config.detector_pixel_m is None:
+            basis = basis * convert_unit(source, name, text, "detector_pixel_m", "length").factor
         if basis.shape != (3, 2) or not np.linalg.norm(basis, axis=0).all():
             raise InputError(source, name, f"shape {basis.shape}", "two columns (x, y, z): a row step, a column step")
     else:
-        x, y = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+        option, names = "detector_pixel_m", [f"{DETECTOR}/{axis}_pixel_size" for axis in "xy"]
+        x, y = (read_quantity(file, source, config, option, "length", "m", name) for name in names)
         x, y = x or y or config.detector_pixel_m, y or x or config.detector_pixel_m
         if x is None or y is None:
             return None, False
@@ -112,8 +117,8 @@ def read_basis(file: h5py.File, source: str, config: LoadConfig) -> tuple[np.nda
     steps = np.linalg.norm(basis, axis=0)
     if config.detector_pixel_m is not None:
         basis *= config.detector_pixel_m / steps
-    elif abs(steps[0] / steps[1] - 1) > 1e-3:
-        raise InputError(source, name, f"pixels of {steps[0]:.4g} x {steps[1]:.4g} m", "square detector pixels")
+    else:
+        require_square(source, name, "detector pixels", steps, "m", "detector_pixel_m")
     return basis, dataset is not None
 
 
@@ -124,10 +129,20 @@ def _columns(basis: np.ndarray) -> np.ndarray:
     return basis.T if basis.shape == (2, 3) else basis
 
 
-def read_translation(file: h5py.File, source: str) -> np.ndarray:
-    """Motion of the sample (x, y, z), metres, (M, 3)."""
-    dataset = require_dataset(file, source, *TRANSLATION)
-    return as_positions(source, dataset.name, read_array(dataset, source), "x, y, z in metres")
+def read_translation(file: h5py.File, source: str, config: LoadConfig, *names: str) -> np.ndarray:
+    """Motion of the sample (x, y, z), metres, (M, 3), listed or as a raster of the same order.
+
+    Args:
+        file: The file.
+        source: Its name for messages.
+        config: Reading options; `positions_unit` replaces the attribute `units`.
+        names: Datasets, in order of preference; those of CXI by default.
+    """
+    dataset = require_dataset(file, source, *(names or TRANSLATION))
+    values = read_array(dataset, source)
+    values = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values
+    places = as_positions(source, dataset.name, values, "x, y, z in metres")
+    return in_metres(source, dataset, places, config)
 
 
 def names_nxcxi(file: h5py.File) -> bool:

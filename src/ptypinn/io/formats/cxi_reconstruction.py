@@ -14,11 +14,12 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import ENERGIES, JOULES_PER_EV, LENGTHS, as_probe, read_quantity
+from ptypinn.io.arrays import as_probe, read_quantity
 from ptypinn.io.formats.cxi_layout import DETECTOR, SOURCE, read_translation, sample_translation
 from ptypinn.io.provenance import describe_source, foreign_reconstruction, optics_record
 from ptypinn.io.reconstruction_file import write_plots
-from ptypinn.io.safe.hdf5 import add_dataset, add_group, open_hdf5, require_array
+from ptypinn.io.safe.hdf5 import add_dataset, add_group, open_hdf5, read_array, require_array, require_dataset
+from ptypinn.io.units import JOULES_PER_EV, Kind, convert_unit, unit_text
 from ptypinn.physics.optics import compute_wavelength
 
 IMAGE = "entry_1/image_1/data"
@@ -62,6 +63,14 @@ def _write_optics(recon: Reconstruction, instrument: h5py.Group) -> None:
             add_dataset(detector, f"{axis}_pixel_size", optics["detector_pixel_m"], "m")
 
 
+NUMBERS: tuple[tuple[str, Kind, str, str], ...] = (
+    ("energy_eV", "energy", "J", f"{SOURCE}/energy"),
+    ("detector_distance_m", "length", "m", f"{DETECTOR}/distance"),
+    ("detector_pixel_m", "length", "m", f"{DETECTOR}/x_pixel_size"),
+)
+"""Numbers of the optics: field, kind, unit where the file names none, and place."""
+
+
 def read_cxi_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     """Read an image with its probe and its place.
 
@@ -73,11 +82,9 @@ def read_cxi_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
         image = require_array(file, source, IMAGE)
         probe = as_probe(source, f"{SOURCE}/illumination", require_array(file, source, f"{SOURCE}/illumination"))
         pixel, origin = _grid(file, source, image.shape)
-        places = read_translation(file, source)
+        places = read_translation(file, source, config)
         optics = {
-            "energy_eV": read_quantity(file, source, ENERGIES, "J", f"{SOURCE}/energy"),
-            "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
-            "detector_pixel_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/x_pixel_size"),
+            name: read_quantity(file, source, config, name, kind, unit, place) for name, kind, unit, place in NUMBERS
         }
     return foreign_reconstruction(
         source,
@@ -92,13 +99,20 @@ def read_cxi_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
 
 def _grid(file: h5py.File, source: str, shape: tuple[int, ...]) -> tuple[float, np.ndarray]:
     """Object pixel, metres, and where the image's pixel (0, 0) lies, (y, x) whole pixels."""
-    extent, middle = (require_array(file, source, name) for name in (EXTENT, MIDDLE))
-    for name, values in ((EXTENT, extent), (MIDDLE, middle)):
-        if values.shape != (3,) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
-            raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "three lengths: x, y, z")
+    extent, middle = (_lengths(file, source, name) for name in (EXTENT, MIDDLE))
     if len(shape) != 2:
         raise InputError(source, IMAGE, f"shape {shape}", "one image (H, W)")
     pixel = extent[1::-1] / np.array(shape)
     if not (pixel.min() > 0 and abs(pixel[0] / pixel[1] - 1) < 1e-3):
         raise InputError(source, EXTENT, f"{extent.tolist()} m", "square pixels of a positive size")
     return float(pixel[0]), np.round(middle[1::-1] / pixel[0] - np.array(shape) / 2)
+
+
+def _lengths(file: h5py.File, source: str, name: str) -> np.ndarray:
+    """Three lengths (x, y, z), metres."""
+    dataset = require_dataset(file, source, name)
+    values = read_array(dataset, source)
+    if values.shape != (3,) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
+        raise InputError(source, name, f"{values.dtype} of shape {values.shape}", "three lengths: x, y, z")
+    text = unit_text(dataset.attrs.get("units")) or "m"
+    return values * convert_unit(source, name, text, "", "length").factor

@@ -11,16 +11,17 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import ENERGIES, LENGTHS, read_quantity
+from ptypinn.io.arrays import read_quantity
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.derived_counts import without_marked
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
-from ptypinn.io.optics import Optics
+from ptypinn.io.optics import Optics, require_square
 from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 DETECTOR = "entry/instrument/detector"
@@ -56,17 +57,20 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         good = good if (left := without_flags(stacks[0], good, crop.window)) is None else left
         counts, good = without_marked(frames, _invalid(file, source, frames.dtype), good, source)
         numbers = {
-            "energy_eV": _energy(file, source),
-            "detector_distance_m": read_quantity(file, source, LENGTHS, "m", *DISTANCES),
-            "detector_pixel_m": _detector_pixel(file, source),
+            "energy_eV": _energy(file, source, config),
+            "detector_distance_m": read_quantity(
+                file, source, config, "detector_distance_m", "length", "m", *DISTANCES
+            ),
+            "detector_pixel_m": _detector_pixel(file, source, config),
         }
     optics = Optics.read(source, config, numbers, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
     table = Path(config.positions_file)
     notes = {"positions": table.name, "centre_px": inner.centre_px, **crop.notes()}
-    return ScanData(
+    return build_scan(
+        config,
         counts=counts,
-        positions_px=read_positions(table, config, counts.shape[0], size, crop.table_scale),
+        positions_px=read_positions(table, config, size, crop.table_scale),
         mask=good,
         pixel_size_m=size,
         provenance=describe_source(path, "eiger", config, **notes),
@@ -118,18 +122,19 @@ def _invalid(file: h5py.File, source: str, dtype: np.dtype) -> int | None:
     return 2 ** int(bits) - 1 if dtype.kind == "u" else None
 
 
-def _energy(file: h5py.File, source: str) -> float | None:
-    energy = read_quantity(file, source, ENERGIES, "eV", ENERGY, "entry/instrument/beam/incident_energy")
+def _energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    names = (ENERGY, "entry/instrument/beam/incident_energy")
+    energy = read_quantity(file, source, config, "energy_eV", "energy", "eV", *names)
     if energy is not None:
         return energy
-    wavelength = read_quantity(file, source, LENGTHS, "angstrom", *WAVELENGTHS)
+    wavelength = read_quantity(file, source, config, "energy_eV", "length", "angstrom", *WAVELENGTHS)
     return None if wavelength is None else PLANCK_TIMES_C_EV_M / wavelength
 
 
-def _detector_pixel(file: h5py.File, source: str) -> float | None:
-    y, x = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "yx")
-    if x and y and abs(x / y - 1) > 1e-3:
-        raise InputError(source, PLACES["detector_pixel_m"], f"pixels of {y:.4g} x {x:.4g} m", "square pixels")
+def _detector_pixel(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    names = [f"{DETECTOR}/{axis}_pixel_size" for axis in "yx"]
+    y, x = (read_quantity(file, source, config, "detector_pixel_m", "length", "m", name) for name in names)
+    require_square(source, PLACES["detector_pixel_m"], "detector pixels", (y, x), "m", "detector_pixel_m")
     return x or y
 
 

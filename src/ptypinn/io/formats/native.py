@@ -19,7 +19,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.true_experiment import UNITS, TrueExperiment
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
-from ptypinn.io.counts import take_counts
+from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, Signature, recognise_any
 from ptypinn.io.formats.cxi_layout import AXES, DETECTOR, write_layout
@@ -37,6 +37,7 @@ from ptypinn.io.safe.hdf5 import (
     require_dataset,
     write_json,
 )
+from ptypinn.io.selection import build_scan
 
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
@@ -55,6 +56,7 @@ def write_native(scan: ScanData, path: Path) -> None:
 def read_native(path: Path, config: LoadConfig) -> ScanData:
     """Read what `write_native` wrote, every field to the bit."""
     source = str(path)
+    require_counts(source, config, "files of ptypinn")
     with open_hdf5(path) as file:
         version = file[OWN].attrs.get("format_version") if OWN in file else None
         if version is None:
@@ -71,7 +73,8 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         probe, truth = (None if array is None else read_array(array, source) for array in arrays)
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
-        return ScanData(
+        return build_scan(
+            config,
             counts=counts,
             positions_px=crop.positions(as_positions(source, PLACES, require_array(file, source, PLACES))),
             probe=None if probe is None else crop.probe(probe),

@@ -18,7 +18,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import LENGTHS, as_image, as_positions, as_probe
+from ptypinn.io.arrays import as_image, as_positions, as_probe
 from ptypinn.io.counts import MASK_READ, as_mask, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
@@ -38,6 +38,8 @@ from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.npz import Archive, names_in_archive
+from ptypinn.io.selection import build_scan
+from ptypinn.io.units import length_in_m
 
 PATTERN_NAMES = ("diffraction", "diff3d")
 OBJECT_NAMES = ("objectGuess", "object_guess")
@@ -64,7 +66,8 @@ def read_npz(path: Path, config: LoadConfig) -> ScanData:
     optics = Optics.read(source, config, _numbers(source, arrays), PLACES)
     corners, pixel = _corners(source, arrays, positions, place, crop, optics, config)
     ignored = [name for name in OBJECT_NAMES if name in arrays and name != config.truth]
-    return ScanData(
+    return build_scan(
+        config,
         counts=counts,
         positions_px=corners,
         probe=None if probe is None else crop.probe(probe),
@@ -118,11 +121,10 @@ def _stored_patterns(source: str, arrays: Archive, n_positions: int, config: Loa
         patterns = np.moveaxis(patterns, -1, 0)
     if len(patterns) != n_positions:
         other = "nhw" if config.axis_order == "hwn" else "hwn"
-        wanted = f"{n_positions} patterns, one per position"
         shape = patterns.shape if config.axis_order == "nhw" else (*patterns.shape[1:], len(patterns))
         if shape[-1 if other == "hwn" else 0] == n_positions:
-            wanted += f"; set --axis-order {other}"
-        raise InputError(source, name, f"shape {shape} read as {config.axis_order}", wanted)
+            wanted = f"{n_positions} patterns, one per position; set --axis-order {other}"
+            raise InputError(source, name, f"shape {shape} read as {config.axis_order}", wanted)
     return name, patterns
 
 
@@ -132,7 +134,8 @@ def _take(
     """Return the cropped counts, in memory or on disk, and the crop."""
     source, declared = str(path), text_in(arrays, "domain")
     window = window_of(source, stored.shape, config)
-    if cut(stored, window).nbytes <= config.memory_budget_gib * 2**30 or arrays.mapped(name) is None:
+    size = len(stored) * cut(stored[:1], window).nbytes
+    if size <= config.memory_budget_gib * 2**30 or arrays.mapped(name) is None:
         return to_counts(source, name, np.ascontiguousarray(cut(stored, window)), declared, config)
     domain, last = domain_of(source, name, stored.dtype, declared, config), config.axis_order == "hwn"
     squared = domain == "amplitude"
@@ -161,7 +164,7 @@ def _corners(
     config: LoadConfig,
 ) -> tuple[np.ndarray, float | None]:
     """Return positions of the probe's pixel (0, 0) in object pixels of the cropped patterns, and that pixel, metres."""
-    if place == CENTRE and config.positions_unit in LENGTHS:
+    if place == CENTRE and length_in_m(config.positions_unit) is not None:
         pixel = config.pixel_size_m or crop.pixel_size_m(number_in(source, arrays, "pixel_size_m"))
         pixel = pixel or optics.pixel_size_m(crop.size)
         return positions * position_unit_px(source, config, pixel) - crop.size // 2, pixel

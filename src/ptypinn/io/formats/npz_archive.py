@@ -12,7 +12,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.provenance import optics_record
-from ptypinn.io.safe.hdf5 import MAX_ARRAY_BYTES, require_file
+from ptypinn.io.safe.hdf5 import MAX_ARRAY_BYTES
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.safe.npz import Archive, write_npz
 
 PROBE_NAMES = ("probeGuess", "probe_guess", "probe")

@@ -14,16 +14,23 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.errors import InputError
-from ptypinn.io.arrays import ENERGIES, LENGTHS, as_positions, factor_of, read_quantity, unit_of
-from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
+from ptypinn.io.arrays import read_quantity
+from ptypinn.io.counts import take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField
 from ptypinn.io.formats.cxi import read_mask
-from ptypinn.io.formats.cxi_layout import DETECTOR, GEOMETRY, LABORATORY, probe_positions, recognise_nxcxi
-from ptypinn.io.optics import Optics
+from ptypinn.io.formats.cxi_layout import (
+    DETECTOR,
+    GEOMETRY,
+    LABORATORY,
+    probe_positions,
+    read_translation,
+    recognise_nxcxi,
+)
+from ptypinn.io.optics import Optics, require_square
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_dataset
+from ptypinn.io.selection import build_scan
 
 BEAM = "entry_1/instrument_1/beam_1"
 ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
@@ -43,7 +50,6 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where a dataset is missing, has an unknown unit, or the geometry is incomplete.
     """
     source = str(path)
-    require_counts(source, config, "NXcxi_ptycho files")
     with open_hdf5(path) as file:
         data = require_dataset(file, source, *DATA)
         crop = Crop.of(source, data.shape, config)
@@ -52,9 +58,10 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
         optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
         notes = {"stored_as": "raster" if data.ndim == 4 else "list", **crop.notes()}
-        return ScanData(
+        return build_scan(
+            config,
             counts=counts,
-            positions_px=probe_positions(_translation(file, source), LABORATORY) / size,
+            positions_px=probe_positions(read_translation(file, source, config, *TRANSLATION), LABORATORY) / size,
             mask=good,
             pixel_size_m=size,
             provenance=describe_source(path, "nxcxi", config, **notes),
@@ -63,13 +70,15 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
 
 
 def _numbers(file: h5py.File, source: str, config: LoadConfig) -> dict[str, float | None]:
-    x, y = (read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    pixels = [f"{DETECTOR}/{axis}_pixel_size" for axis in "xy"]
+    x, y = (read_quantity(file, source, config, "detector_pixel_m", "length", "m", name) for name in pixels)
     pixel = x or y
-    if config.detector_pixel_m is None and x and y and abs(x / y - 1) > 1e-3:
-        raise InputError(source, f"{DETECTOR}/x_pixel_size", f"pixels of {y:.4g} x {x:.4g} m", "square detector pixels")
+    require_square(source, pixels[0], "detector pixels", (y, x), "m", "detector_pixel_m")
     return {
-        "energy_eV": read_quantity(file, source, ENERGIES, "J", *ENERGY),
-        "detector_distance_m": read_quantity(file, source, LENGTHS, "m", f"{DETECTOR}/distance"),
+        "energy_eV": read_quantity(file, source, config, "energy_eV", "energy", "J", *ENERGY),
+        "detector_distance_m": read_quantity(
+            file, source, config, "detector_distance_m", "length", "m", f"{DETECTOR}/distance"
+        ),
         "detector_pixel_m": pixel,
     }
 
@@ -80,15 +89,6 @@ def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: Loa
     if pixels is None or find_dataset(file, f"{DETECTOR}/mask") is not None:
         return read_mask(file, source, shape, config)
     return take_mask(read_array(pixels) != 0, source, pixels.name, shape, config)
-
-
-def _translation(file: h5py.File, source: str) -> np.ndarray:
-    """Motion of the sample (x, y, z), metres, (M, 3)."""
-    dataset = require_dataset(file, source, *TRANSLATION)
-    unit = unit_of(dataset.attrs, "m")
-    values = read_array(dataset, source)
-    values = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values
-    return as_positions(source, dataset.name, values, "x, y, z") * factor_of(source, dataset.name, unit, LENGTHS)
 
 
 NXCXI = Format(

@@ -17,7 +17,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.counts import require_counts, take_counts, take_mask
+from ptypinn.io.counts import require_domain, sample_frames, take_counts, take_mask, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField, Signature, recognise_any
@@ -33,8 +33,10 @@ from ptypinn.io.formats.ptychodus_product import (
 )
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5 import limit_of, open_hdf5, require_array, require_dataset, require_file
+from ptypinn.io.safe.hdf5 import limit_of, open_hdf5, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.safe.npz import names_in_archive
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import probe_photons
 
 PLACES = {
@@ -56,7 +58,6 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where the patterns are in no file that is named, or do not belong to the product.
     """
     source, fields = str(path), read_fields(path)
-    require_counts(source, config, "patterns of Ptychodus")
     place = Path(config.patterns_file) if config.patterns_file else path
     counts, indexes, good, detector_pixel, shape = _read_patterns(place, config)
     rows, row_index = _joined(source, fields, _indexes(str(place), "indexes", indexes, counts.shape[0]))
@@ -70,7 +71,8 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
         "ignored": [] if config.truth == "object" else ["object"],
         **crop.notes(),
     }
-    return ScanData(
+    return build_scan(
+        config,
         counts=_picked(counts, rows),
         positions_px=crop.positions(corners[row_index]),
         probe=crop.probe(probe),
@@ -159,7 +161,9 @@ def _read_patterns(
         patterns = arrays["patterns"]
         bad, indexes = arrays.get("bad_pixels"), arrays.get("indexes")
         good = None if bad is None else take_mask(bad, source, "bad_pixels", patterns.shape, config)
-        cropped = cut(patterns, window_of(source, patterns.shape, config))
+        cropped = np.asarray(cut(patterns, window_of(source, patterns.shape, config)))
+        require_domain(source, "patterns", sample_frames(cropped), good, config)
+        cropped = to_domain(source, "patterns", cropped, config)
         indexes = np.arange(len(patterns)) if indexes is None else indexes
         pixel = number({name: arrays[name] for name in DETECTOR_PIXEL if name in arrays}, *DETECTOR_PIXEL)
         return cropped, indexes, good, pixel, patterns.shape

@@ -22,6 +22,7 @@ from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import raster_positions
 from ptypinn.io.safe.hdf5 import limit_of
+from ptypinn.io.selection import build_scan
 
 RASTER = "arr_0"
 PLACES = {"energy_eV": "energy", "detector_distance_m": "distance", "detector_pixel_m": "detector pixel"}
@@ -48,7 +49,8 @@ def read_ptychonn(path: Path, config: LoadConfig) -> ScanData:
         positions = _positions(source, arrays["scan"], pixel, config, crop)
     else:
         positions = raster_positions(crop, config, stored.shape[:-2], None, pixel)
-    return ScanData(
+    return build_scan(
+        config,
         counts=counts,
         positions_px=positions,
         pixel_size_m=pixel,

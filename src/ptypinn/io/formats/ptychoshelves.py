@@ -15,7 +15,8 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.counts import require_counts, take_counts
+from ptypinn.io.arrays import as_positions
+from ptypinn.io.counts import require_counts, require_domain, sample_frames, take_counts, to_domain
 from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
 from ptypinn.io.format import Entry, FirstBytes, Format, MissingField, Signature, recognise_any
 from ptypinn.io.formats.ptychoshelves_reconstruction import modes_of, optics_of, read_shelves_reconstruction
@@ -24,6 +25,7 @@ from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.matlab import Variables, is_mat73, names_in, number, open_mat
 from ptypinn.io.safe.matlab5 import SIGNATURE
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import Particle
 
 RAW = ("dp", "cbed")
@@ -39,7 +41,6 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where the file holds no patterns, or leaves the step or the scale of a raster open.
     """
     source = str(path)
-    require_counts(source, config, "PtychoShelves files")
     with open_mat(path, (*RAW, *NUMBERS, "p", "probe"), limit_of(config.memory_budget_gib)) as variables:
         prepared = variables.array("p.fmag") is not None
         scan, crop = (_read_prepared if prepared else _read_raw)(variables, path, config)
@@ -59,7 +60,8 @@ def _read_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Sca
     per_pixel = None if angle is None or not radius else 1e-3 * angle / radius
     particle: Particle = "electron" if config.particle == "auto" else config.particle
     pixel = angular_pixel(source, config, counts.shape[-1], energy, per_pixel, particle)
-    scan = ScanData(
+    scan = build_scan(
+        config,
         counts=counts,
         positions_px=raster_positions(crop, config, raster, None, pixel, fast="y"),
         pixel_size_m=pixel,
@@ -90,26 +92,30 @@ def _take_raw(variables: Variables, path: Path, config: LoadConfig) -> tuple[Cou
                 raise InputError(str(path), name, actual, "real numbers of shape (ky, kx, y, x) or (ky, kx, patterns)")
             stack = np.moveaxis(values.reshape(*values.shape[:2], -1, order="F"), -1, 0)
             cropped = np.ascontiguousarray(cut(stack, window_of(str(path), stack.shape, config)))
+            require_domain(str(path), name, sample_frames(cropped), None, config)
+            cropped = to_domain(str(path), name, cropped, config)
             return cropped, Crop.of(str(path), stack.shape, config), values.shape[2:], False
     raise InputError(str(path), "dp", "no patterns", "them in dp, cbed or p.fmag")
 
 
 def _read_prepared(variables: Variables, path: Path, config: LoadConfig) -> tuple[ScanData, Crop]:
     source = str(path)
+    require_counts(source, config, "p.fmag after division and squares")
     amplitudes, renorm = variables.array("p.fmag"), number(variables, "p.renorm")
     positions = variables.array("p.positions")
     if amplitudes is None or amplitudes.ndim != 3 or amplitudes.dtype.kind != "f" or not renorm:
         raise InputError(source, "p.fmag", "something else", "amplitudes of shape (N, N, patterns), and p.renorm")
-    if positions is None or positions.shape != (amplitudes.shape[-1], 2):
-        actual = "nothing here" if positions is None else f"shape {positions.shape}"
-        raise InputError(source, "p.positions", actual, f"({amplitudes.shape[-1]}, 2), one line per pattern")
+    if positions is None:
+        raise InputError(source, "p.positions", "nothing here", "positions, one line per pattern")
+    positions = as_positions(source, "p.positions", positions)
     counts = np.moveaxis(np.square(_centred(amplitudes) / renorm), -1, 0).astype(np.float32)
     window, crop = window_of(source, counts.shape, config), Crop.of(source, counts.shape, config)
     counts, good = np.ascontiguousarray(cut(counts, window)), _good(variables, source, amplitudes.shape)
-    optics = optics_of(variables)
-    scan = ScanData(
+    optics = optics_of(variables, source, config)
+    scan = build_scan(
+        config,
         counts=counts,
-        positions_px=crop.positions(np.ascontiguousarray(positions, np.float64)),
+        positions_px=crop.positions(positions),
         mask=None if good is None else cut(good, window),
         provenance=describe_source(path, "ptychoshelves", config, layout="prepared", **crop.notes()),
         **{**optics, "pixel_size_m": crop.pixel_size_m(optics["pixel_size_m"])},

@@ -11,6 +11,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions, as_probe
+from ptypinn.io.optics import require_square
 from ptypinn.io.provenance import describe_source, foreign_reconstruction
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.matlab import Variables, number, open_mat
@@ -31,7 +32,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")
         modes, varied = modes_of(source, probe)
-        optics = optics_of(variables)
+        optics = optics_of(variables, source, config)
         return foreign_reconstruction(
             source,
             image if image.ndim == 2 else np.moveaxis(image, -1, 0),
@@ -53,9 +54,15 @@ def _corners(variables: Variables, source: str, shape: tuple[int, ...], size: in
     return as_positions(source, "p.positions", corners)
 
 
-def optics_of(variables: Variables) -> dict[str, Any]:
-    """Numbers of prepared data: SI units for photons; electrons have their object pixel in angstroms, and no more."""
+def optics_of(variables: Variables, source: str, config: LoadConfig) -> dict[str, Any]:
+    """Numbers of prepared data: SI units for photons; electrons have their object pixel in angstroms, and no more.
+
+    Raises:
+        InputError: Where object pixels are not square, unless an option gives their size.
+    """
     pixel, keV = variables.array("p.dx_spec"), number(variables, "p.energy")
+    if pixel is not None and config.pixel_size_m is None:
+        require_square(source, "p.dx_spec", "object pixels", pixel.ravel(), "m or angstrom", "pixel_size_m")
     size = None if pixel is None or not pixel.flat[0] > 0 else float(pixel.flat[0])
     if "electron" in variables.text("p.beam_source"):
         size = None if size is None else size * ANGSTROM

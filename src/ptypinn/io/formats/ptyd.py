@@ -18,13 +18,14 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
-from ptypinn.io.counts import require_counts, take_counts, take_mask, write_counts
+from ptypinn.io.counts import take_counts, take_mask, write_counts
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_array, require_dataset
+from ptypinn.io.selection import build_scan
 
 EV_PER_KEV = 1000.0
 PLACES = {"energy_eV": "meta/energy", "detector_distance_m": "meta/distance", "detector_pixel_m": "meta/psize"}
@@ -38,7 +39,6 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where chunks, positions or the geometry are missing or contradict each other.
     """
     source = str(path)
-    require_counts(source, config, ".ptyd files")
     with open_hdf5(path) as file:
         chunks = _chunks(file, source)
         stacks = _stacks(file, source, chunks)
@@ -50,7 +50,8 @@ def read_ptyd(path: Path, config: LoadConfig) -> ScanData:
         prepared = _stored(find_dataset(file, "info/orientation"))
         notes = {"centre_px": inner.centre_px, **Crop.of(source, stacks[0].shape, inner).notes()}
         notes |= {} if prepared is None else {"prepared_with_orientation": np.asarray(prepared).tolist()}
-        return ScanData(
+        return build_scan(
+            config,
             counts=counts,
             positions_px=_positions(file, source, chunks) / size,
             mask=good,

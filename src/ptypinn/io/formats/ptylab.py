@@ -12,12 +12,13 @@ from ptypinn.data.orientation import Orientation, derive
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions
-from ptypinn.io.counts import require_counts, take_counts
+from ptypinn.io.counts import take_counts
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import open_hdf5, read_scalar, require_array, require_dataset
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}
@@ -32,7 +33,6 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where a dataset is missing, or the file is of Fourier ptychography.
     """
     source = str(path)
-    require_counts(source, config, "PtyLab files")
     with open_hdf5(path) as file:
         if "zled" in file:
             raise InputError(source, "zled", "Fourier ptychography", "conventional ptychography, with zo")
@@ -49,7 +49,8 @@ def read_ptylab(path: Path, config: LoadConfig) -> ScanData:
         orientation = _read_orientation(file, source)
         diameter = read_scalar(file, source, "entrancePupilDiameter")
         notes = {"probe": "entrancePupilDiameter" if diameter else "none", "orientation": orientation, **crop.notes()}
-        scan = ScanData(
+        scan = build_scan(
+            config,
             counts=counts,
             positions_px=as_positions(source, "encoder", require_array(file, source, "encoder"), "y, x in metres")
             / size,

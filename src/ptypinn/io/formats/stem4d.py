@@ -13,7 +13,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.counts import require_counts, take_counts
+from ptypinn.io.counts import require_domain, sample_frames, take_counts, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, MissingField
 from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
@@ -22,6 +22,7 @@ from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import open_hdf5
 from ptypinn.io.safe.npz import map_npy
+from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import Particle, compute_wavelength
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -34,7 +35,6 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
         InputError: Where step, object pixel or electrons per detector unit stay open, naming the option for each.
     """
     source = str(path)
-    require_counts(source, config, "4D-STEM files")
     counts, crop, raster, calibration = _take(path, config)
     if counts.dtype.kind == "f" and config.detector_gain is None:
         actual = f"{counts.dtype}, which may be electrons or detector units"
@@ -51,7 +51,8 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
         "raster": list(raster),
     }
     notes |= crop.notes()
-    return ScanData(
+    return build_scan(
+        config,
         counts=counts,
         positions_px=positions if config.positions_file else _to_detector(positions, calibration),
         probe=_probe(size, calibration, _pixel_rad(calibration, energy, particle)),
@@ -76,7 +77,7 @@ def _take(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, ...]
             names = ", ".join(data.name for data in rasters[:4])
             raise InputError(str(path), "file", f"several rasters: {names}", "a single one")
         dataset = rasters[0]
-        calibration = read_calibration(dataset, str(path))
+        calibration = read_calibration(dataset, str(path), config)
         inner = replace(config, centre_px=config.centre_px or calibration.centre_px)
         crop = Crop.of(str(path), dataset.shape, inner)
         return take_counts(dataset, path, None, inner), crop, dataset.shape[:2], calibration
@@ -89,9 +90,10 @@ def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, 
         raise InputError(str(path), "file", actual, "a raster of patterns (y, x, rows, columns), or a stack of them")
     window, crop = window_of(str(path), patterns.shape, config), Crop.of(str(path), patterns.shape, config)
     if patterns.nbytes > config.memory_budget_gib * 2**30 and patterns.flags.c_contiguous:
-        return MappedCounts(path, window), crop, patterns.shape[:-2]
-    stack = patterns.reshape(-1, *patterns.shape[-2:])
-    return np.array(cut(stack, window)), crop, patterns.shape[:-2]
+        return MappedCounts(path, window, squared=config.domain == "amplitude"), crop, patterns.shape[:-2]
+    stack = np.array(cut(patterns.reshape(-1, *patterns.shape[-2:]), window))
+    require_domain(str(path), "patterns", sample_frames(stack), None, config)
+    return to_domain(str(path), "patterns", stack, config), crop, patterns.shape[:-2]
 
 
 def _to_detector(positions: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,18 @@ from typing import Any
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 import numpy as np
-from h5py import h5d, h5z
 
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5_links import require_contained
+from ptypinn.io.safe.hdf5_open import UNFINISHED, open_for_reading, require_file
+from ptypinn.io.safe.hdf5_storage import human_size, require_readable
 
 MAX_ARRAY_BYTES = 4.0 * 2**30
 """Maximum read in one piece; counts in HDF5 are read lazily long before."""
-MAX_CHUNK_BYTES = 2**30
 HARMLESS_BYTES = 2**26
 """Arrays below this size are exempt from the ratio of declared to stored size."""
 MAX_RATIO = 2000
 """Declared over stored size; deflate reaches 1032, and what is stored nowhere reaches infinity."""
-CHUNK_SLACK = 1.02, 4096
-"""Maximum ratio of a stored chunk to the chunk itself: filters without gain add headers."""
-INFLATE_CHECK_BYTES = 2**22
-"""Deflated chunks above this could grow beyond the largest array, so their true size is found first."""
 DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
 """Errors of h5py and NumPy for damaged files."""
 
@@ -49,7 +43,7 @@ def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
         raise InputError(source, str(dataset.name), actual, "data that is really there")
     if size > MAX_ARRAY_BYTES:
         raise InputError(source, str(dataset.name), human_size(size), f"at most {human_size(MAX_ARRAY_BYTES)}")
-    require_sound_chunks(dataset, source)
+    require_readable(dataset, source)
     return np.asarray(dataset[()])
 
 
@@ -58,83 +52,33 @@ def limit_of(memory_budget_gib: float) -> float:
     return max(MAX_ARRAY_BYTES, memory_budget_gib * 2**30)
 
 
-def require_sound_chunks(dataset: h5py.Dataset, source: str | Path) -> None:
-    """Raise `InputError` where a chunk is too large, or its stored form larger than the chunk itself.
-
-    A compressed chunk may decompress to anything: HDF5 finds that out only after it has done so.
-    """
-    if dataset.chunks is None:
-        return
-    whole = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-    name = str(dataset.name)
-    if whole > MAX_CHUNK_BYTES:
-        raise InputError(str(source), name, f"chunks of {human_size(whole)}", f"at most {human_size(MAX_CHUNK_BYTES)}")
-    filters = dataset.id.get_create_plist()
-    if not filters.get_nfilters():
-        return
-    deflated = filters.get_filter(filters.get_nfilters() - 1)[0] == h5z.FILTER_DEFLATE
-    limit = CHUNK_SLACK[0] * whole + CHUNK_SLACK[1]
-
-    def at_chunk(chunk: h5d.StoreInfo) -> bool | None:
-        if chunk.size > limit:
-            return True
-        inflate = deflated and chunk.size > INFLATE_CHECK_BYTES
-        return True if inflate and _inflates_beyond(dataset, chunk.chunk_offset, limit) else None
-
-    if dataset.id.chunk_iter(at_chunk):
-        raise InputError(
-            str(source), name, f"a chunk that decompresses to more than its {human_size(whole)}", "its size"
-        )
-
-
-def _inflates_beyond(dataset: h5py.Dataset, offset: tuple[int, ...], limit: float) -> bool:
-    stream, total = zlib.decompressobj(), 0
-    _, waiting = dataset.id.read_direct_chunk(offset)
-    while waiting and not stream.eof:
-        total += len(stream.decompress(waiting, 2**20))
-        if total > limit:
-            return True
-        waiting = stream.unconsumed_tail
-    return False
-
-
 def _nbytes(dataset: h5py.Dataset) -> int:
     return int(np.prod(dataset.shape or (1,), dtype=object)) * dataset.dtype.itemsize
 
 
-def human_size(size: float | int) -> str:
-    """Format a number of bytes."""
-    power = 0 if size < 1 else min(4, int(math.log(size, 1000)))
-    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
-
-
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading.
+    """Open a file for reading, also one that is being written for readers beside the writer (SWMR).
 
     Raises:
-        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read; or where it leads out
-            of its folder outside of `external_files(True)`.
+        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read; where its writer has it
+            open for itself; or where it leads out of its folder outside of `external_files(True)`.
     """
     require_file(path)
     if not h5py.is_hdf5(path):
         raise InputError(str(path), "file", "something else", "an HDF5 file")
+    unfinished = False
     try:
         require_contained(path)
-        with h5py.File(path, "r") as file:
+        with open_for_reading(path) as file:
+            unfinished = bool(file.swmr_mode)
             yield file
-    except InputError:
+    except InputError as error:
+        if unfinished and UNFINISHED not in error.expected:
+            raise InputError(error.source, error.field, error.actual, f"{error.expected}; {UNFINISHED}") from error
         raise
     except DAMAGE as error:
         raise InputError(str(path), "file", f"a truncated or damaged HDF5 file ({error})", "a complete one") from error
-
-
-def require_file(path: Path) -> None:
-    """Raise `InputError` where `path` is not a file that can be read."""
-    if not path.exists():
-        raise InputError(str(path), "file", "nothing under this name", "a file")
-    if not path.is_file():
-        raise InputError(str(path), "file", "a folder" if path.is_dir() else "a device or pipe", "a file")
 
 
 def find_item(file: h5py.File, name: str) -> Any:

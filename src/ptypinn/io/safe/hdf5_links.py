@@ -17,6 +17,7 @@ import h5py
 from h5py import h5d, h5l, h5o
 
 from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5_open import open_for_reading
 
 MAX_OBJECTS = 500_000
 """Maximum number of links of all files together; a scan has at most a few per frame."""
@@ -103,7 +104,7 @@ def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...
         if info.type == h5o.TYPE_DATASET:
             references.extend(_storage(name, h5d.open(file.id, name).get_create_plist()))
 
-    with h5py.File(path, "r") as file:
+    with open_for_reading(path) as file:
         if file.id.links.visit(at_link, info=True):
             raise InputError(str(path), "file", f"more than {MAX_OBJECTS} objects", "a scan")
         h5o.visit(file.id, at_object, info=True)

@@ -1,0 +1,124 @@
+"""Pair patterns with positions, select those of `--select`, and name the ones that cannot be used.
+
+All formats pass here: readers call `build_scan` in place of `ScanData`. Patterns and positions are numbered from 0 as
+they are in the file. Where the file has unequal numbers of them, a selection counts by the longer of the two. The
+shorter is selected by the same numbers, or, where it has not that many, used whole if it is as long as the selection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from ptypinn.config.load import LoadConfig
+from ptypinn.data.scan import Counts, ScanData
+from ptypinn.data.validation import check_patterns, check_shape
+from ptypinn.errors import InputError
+from ptypinn.io.derived_counts import PickedCounts
+from ptypinn.utils.ranges import advise_selection, format_ranges, list_ranges, parse_ranges
+
+SELECTED = "selected"
+"""Key of the record of the patterns that were selected."""
+
+
+def build_scan(
+    config: LoadConfig,
+    *,
+    counts: Counts,
+    positions_px: Float64[np.ndarray, "positions 2"],
+    provenance: dict[str, Any],
+    **fields: Any,
+) -> ScanData:
+    """Return a scan of the selected patterns and their positions.
+
+    Args:
+        config: Reading options with `select`.
+        counts: All patterns of the file, (M, N, N).
+        positions_px: All positions of the file, (y, x) object pixels.
+        provenance: Records of the file.
+        fields: Further fields of `ScanData`; those with a value per pattern and a method `subset` are selected too.
+
+    Raises:
+        InputError: Where patterns and positions do not match, or a selected one is not finite; it names their numbers
+            and the selection without them.
+    """
+    source = str(provenance.get("file", "scan"))
+    check_shape(source, tuple(counts.shape))
+    patterns, positions = _pair(source, int(counts.shape[0]), len(positions_px), config)
+    total = max(int(counts.shape[0]), len(positions_px))
+    numbers = patterns if int(counts.shape[0]) == total else positions
+    if config.select:
+        counts, positions_px = _select_counts(counts, patterns, config), positions_px[positions]
+        fields = {name: v.subset(patterns) if hasattr(v, "subset") else v for name, v in fields.items()}
+        provenance = {**provenance, SELECTED: {"patterns": format_ranges(numbers), "of": total}}
+    _require_finite_positions(source, positions_px, numbers, total)
+    if isinstance(counts, np.ndarray) and counts.dtype.kind in "if":
+        check_patterns(source, counts, fields.get("mask"), numbers, total)
+    return ScanData(counts=counts, positions_px=positions_px, provenance=provenance, **fields)
+
+
+def select_patterns(scan: ScanData, config: LoadConfig) -> ScanData:
+    """Return the selected part of a scan whose reader did not use `build_scan`, as those of other packages."""
+    if not config.select or SELECTED in scan.provenance:
+        return scan
+    fields = {name: getattr(scan, name) for name in scan.__dataclass_fields__}
+    return build_scan(config, **{**fields, "provenance": dict(scan.provenance)})
+
+
+def _pair(source: str, patterns: int, positions: int, config: LoadConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indexes of the patterns and of the positions that belong together."""
+    shorter, total = min(patterns, positions), max(patterns, positions)
+    if not config.select:
+        if patterns != positions:
+            actual = f"{positions} positions for {patterns} patterns"
+            raise InputError(source, "positions", actual, f"as many of both; {_advise_pairing(patterns, positions)}")
+        return np.arange(total), np.arange(total)
+    numbers = _parse(source, config.select, total)
+    if numbers[-1] < shorter:
+        return numbers, numbers
+    if len(numbers) != shorter:
+        actual = f"{len(numbers)} numbers up to {numbers[-1]}, for {patterns} patterns and {positions} positions"
+        expected = f"numbers below {shorter}, or {shorter} numbers in all"
+        raise InputError(source, "--select", actual, expected)
+    whole = np.arange(shorter)
+    return (whole, numbers) if patterns < positions else (numbers, whole)
+
+
+def _parse(source: str, text: str, total: int) -> Int64[np.ndarray, " numbers"]:
+    try:
+        numbers = parse_ranges(text, total)
+    except ValueError as error:
+        raise InputError(source, "--select", f"{error} in {text}", f"numbers from 0 to {total - 1}") from None
+    if not len(numbers):
+        raise InputError(source, "--select", f"no pattern in {text}", f"some of {total}")
+    return numbers
+
+
+def _advise_pairing(patterns: int, positions: int) -> str:
+    shorter, total = min(patterns, positions), max(patterns, positions)
+    longer = "patterns" if patterns > positions else "positions"
+    if not shorter:
+        return f"there are no {'positions' if patterns > positions else 'patterns'} at all"
+    first, last = format_ranges(range(shorter)), format_ranges(range(total - shorter, total))
+    return f'--select "{first}" takes the first {longer}, --select "{last}" the last'
+
+
+def _select_counts(counts: Counts, index: np.ndarray, config: LoadConfig) -> Counts:
+    """Selected patterns: in memory where all are, or where they fit into the memory budget."""
+    if isinstance(counts, np.ndarray):
+        return counts[index]
+    picked = PickedCounts(counts, index)
+    size = float(np.prod(picked.shape, dtype=object)) * picked.dtype.itemsize
+    return picked[:] if size <= config.memory_budget_gib * 2**30 else picked
+
+
+def _require_finite_positions(source: str, positions_px: np.ndarray, numbers: np.ndarray, total: int) -> None:
+    bad = ~np.isfinite(positions_px).all(1)
+    if not bad.any():
+        return
+    of = numbers[bad]
+    actual = f"positions {list_ranges(of)} of {total}" if len(of) > 1 else f"position {of[0]} of {total}"
+    verb = "that are not finite" if len(of) > 1 else "that is not finite"
+    raise InputError(source, "positions", f"{actual} {verb}", f"finite ones; {advise_selection(of, numbers, total)}")
