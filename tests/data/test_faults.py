@@ -124,6 +124,20 @@ def test_a_wedge_moves_the_beam_and_belongs_to_the_sample():
     assert turns[0, 1] == pytest.approx(-2 * np.pi / 32, abs=1e-4)
 
 
+def test_motion_is_recorded_and_keeps_the_photons():
+    scan, still = faulty("motion:4", photons=1e8), faulty(photons=1e8)
+    np.testing.assert_allclose(np.linalg.norm(scan.experiment.motion_px, axis=1), 4)
+    assert scan.counts.mean() == pytest.approx(still.counts.mean(), rel=0.01)
+    assert np.abs(scan.counts.astype(float) - still.counts).mean() > 0.015 * still.counts.mean()
+
+
+def test_a_point_spread_blurs_every_frame():
+    scan = faulty("point-spread:1")
+    steps = [np.abs(np.diff(each.counts.astype(float), axis=2)).sum() for each in (scan, CLEAN)]
+    assert steps[0] < 0.9 * steps[1]
+    assert scan.counts.mean() == pytest.approx(CLEAN.counts.mean(), rel=0.02)
+
+
 def test_bright_pixels_are_where_the_record_has_them():
     scan = faulty("hot-pixels:6", "cosmic-rays:9")
     extra = scan.counts.astype(float) - CLEAN.counts

@@ -103,7 +103,7 @@ def plan_experiment(
         recorded: Positions that the scan records without faults, (M, 2).
     """
     size = probe.shape[-1]
-    positions, recorded, places = _misplace(sizes, seed, positions, recorded)
+    recorded, places = _misplace(sizes, seed, recorded)
     path = scan_path(positions, sizes.motion) if sizes.motion else None
     canvas, shift = _make_room(canvas, size, recorded, positions, sizes.motion / 2)
     positions, recorded = positions + shift, recorded + shift
@@ -111,26 +111,9 @@ def plan_experiment(
     modes = incoherent_modes(probe[:1], sizes.coherence) if sizes.coherence else probe
     exposure = _draw_exposure(sizes, seed, canvas, modes, positions, path)
     bright = _draw_bright(sizes, seed, len(positions), modes)
-    empty, repeated = draw_bad_frames(
-        len(positions), sizes.empty_frames, sizes.repeated_frames, _generator(seed, "empty_frames")
-    )
-    truth = TrueExperiment(
-        faults=sizes.listed(),
-        positions_px=positions.numpy(),
-        probe=modes.numpy(),
-        **_to_arrays(
-            **places,
-            motion_px=path,
-            flux=exposure.flux,
-            aberrations_rad=exposure.aberrations_rad,
-            beam_px=exposure.beam_px,
-            background=exposure.background,
-            hot_pixels=bright.hot if bright is not None and sizes.hot_pixels else None,
-            cosmic_rays=bright.hits if bright is not None and sizes.cosmic_rays else None,
-            empty_frames=empty if sizes.empty_frames else None,
-            repeated_frames=repeated if sizes.repeated_frames else None,
-        ),
-    )
+    values = {**places, "motion_px": path, **_exposed(exposure), **_bad_data(sizes, seed, len(positions), bright)}
+    arrays: dict[str, Any] = {name: None if value is None else value.numpy() for name, value in values.items()}
+    truth = TrueExperiment(sizes.listed(), positions.numpy(), modes.numpy(), **arrays)
     return FaultyExperiment(canvas, positions, recorded, exposure, bright, truth)
 
 
@@ -139,22 +122,20 @@ def bright_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(_generator(seed, "bright_noise").integers(2**62)))
 
 
-def _misplace(
-    sizes: Faults, seed: int, positions: Tensor, recorded: Tensor
-) -> tuple[Tensor, Tensor, dict[str, Tensor | None]]:
-    """Return true and recorded positions, matrix and drift."""
+def _misplace(sizes: Faults, seed: int, recorded: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
+    """Return the recorded positions with their errors, and matrix and drift."""
     matrix = position_matrix(rotation_deg=sizes.rotation) @ position_matrix(*sizes.affine)
     turned = bool((matrix != torch.eye(2)).any())
     drift = None
     if sizes.drift:
-        drift = scale_excursion(smooth_curve(len(positions), 2, _generator(seed, "drift")), sizes.drift)
+        drift = scale_excursion(smooth_curve(len(recorded), 2, _generator(seed, "drift")), sizes.drift)
         recorded = recorded - drift
     if turned:
         recorded = transform_positions(recorded, matrix)
     if sizes.positions:
         errors = _generator(seed, "positions").standard_normal(tuple(recorded.shape))
         recorded = recorded + sizes.positions * torch.from_numpy(errors)
-    return positions, recorded, {"position_matrix": matrix if turned else None, "drift_px": drift}
+    return recorded, {"position_matrix": matrix if turned else None, "drift_px": drift}
 
 
 def _make_room(canvas: Object, size: int, recorded: Tensor, positions: Tensor, reach: float) -> tuple[Tensor, Tensor]:
@@ -204,8 +185,22 @@ def _draw_bright(sizes: Faults, seed: int, frames: int, probe: Probe) -> BrightP
     return BrightPixels(*hot, *rays)
 
 
-def _to_arrays(**tensors: Tensor | None) -> dict[str, Any]:
-    return {name: None if tensor is None else tensor.numpy() for name, tensor in tensors.items()}
+def _exposed(exposure: Exposure) -> dict[str, Tensor | None]:
+    """Return the true values of the exposures."""
+    return {name: getattr(exposure, name) for name in ("flux", "aberrations_rad", "beam_px", "background")}
+
+
+def _bad_data(sizes: Faults, seed: int, frames: int, bright: BrightPixels | None) -> dict[str, Tensor | None]:
+    """Return bright pixels, and the frames without light or with that of the frame before."""
+    empty, repeated = draw_bad_frames(
+        frames, sizes.empty_frames, sizes.repeated_frames, _generator(seed, "empty_frames")
+    )
+    return {
+        "hot_pixels": bright.hot if bright is not None and sizes.hot_pixels else None,
+        "cosmic_rays": bright.hits if bright is not None and sizes.cosmic_rays else None,
+        "empty_frames": empty if sizes.empty_frames else None,
+        "repeated_frames": repeated if sizes.repeated_frames else None,
+    }
 
 
 def _generator(seed: int, fault: str) -> np.random.Generator:
