@@ -18,8 +18,9 @@ ROUNDING, RELATIVE_ROUNDING = 1e-3, 3e-7
 CORNER_SHARE = 0.75
 """Share of the photons in the corners, each a quarter of the edge wide, from which the direct beam is there; an even
 pattern has a quarter of them there."""
-EACH_CORNER_SHARE = 0.08
-"""Share of the photons in every single corner, from which the direct beam is spread over all of them."""
+EACH_CORNER_SHARE = 0.02
+"""Share of the photons in every single corner, from which the direct beam is spread over all of them; the zero
+frequency itself belongs to one of them, so that they are unequal where the beam is narrow."""
 
 
 def are_square_roots(values: Num[np.ndarray, "*pixels"]) -> bool:

@@ -66,3 +66,29 @@ def test_bytes_that_are_no_text(tmp_path):
     path.write_bytes(b"y_um,x_um\n\xff\xfe\n")
     with pytest.raises(InputError, match=r"line 2: found something else, expected text"):
         read_positions(path, DEFAULTS, 1e-8)
+
+
+@given(
+    separators=st.sampled_from([(";", ";"), ("\t", "\t"), (" ", " "), (";", "\t"), (",", " ")]),
+    values=st.lists(st.tuples(*[st.floats(-1e3, 1e3, allow_subnormal=False)] * 2), min_size=1, max_size=9),
+    digits=st.integers(1, 6),
+    directive=st.booleans(),
+)
+def test_decimal_commas_mean_what_points_mean(tmp_path_factory, separators, values, digits, directive):
+    path = tmp_path_factory.mktemp("table") / "positions.csv"
+    head, between = separators
+    lines = [between.join(f"{value:.{digits}f}" for value in (x, y)) for y, x in values]
+    header = head.join(["x_um", "y_um"])
+    path.write_text("\n".join([header, *lines]), encoding="utf-8")
+    points = read_positions(path, DEFAULTS, 2e-8)
+    start = [f"sep={head}"] if directive and head == between == ";" else []
+    path.write_text("\n".join([*start, header, *(line.replace(".", ",") for line in lines)]), encoding="utf-8")
+    np.testing.assert_array_equal(read_positions(path, DEFAULTS, 2e-8), points)
+    np.testing.assert_allclose(points * 2e-8, np.array(values) * 1e-6, atol=10.0**-digits * 1e-6)
+
+
+def test_positions_that_are_no_numbers_are_for_the_selection(tmp_path):
+    path = tmp_path / "positions.csv"
+    path.write_text("y_px;x_px\n1;2\nnan;3\n")
+    positions = read_positions(path, DEFAULTS, None)
+    np.testing.assert_array_equal(positions, [[1, 2], [np.nan, 3]])
