@@ -38,7 +38,8 @@ class Fault:
 
 
 NEAR_DEGENERATE = 3.0
-"""Limit where the counts hardly fix the fault's effect on the object."""
+"""Limit where the counts hardly fix the fault's effect on the object. With a free probe, flux that is exponential in the
+position is an amplitude `exp(a r)` of the sample, and a beam that moves in proportion to it a quadratic phase."""
 TOGETHER = (
     *("positions:1", "drift:4", "affine:1.01:1.005:0.7:0.005", "flux:0.05", "probe-variation:0.3", "background:0.02"),
     *("beam-offset:1:-1", "point-spread:0.3", "hot-pixels:4", "cosmic-rays:10", "empty-frames:0.005"),
@@ -52,14 +53,14 @@ FAULTS: dict[str, Fault] = {
     "drift": Fault("drift by 14 px in all", ("drift:14",), NEAR_DEGENERATE),
     "motion": Fault("motion, 5 px per frame", ("motion:5",)),
     "flux": Fault("flux: 15 %, independent", ("flux:0.15",)),
-    "flux-drift": Fault("flux: 15 %, slow", ("flux-drift:0.15",)),
+    "flux-drift": Fault("flux: 15 %, slow", ("flux-drift:0.15",), NEAR_DEGENERATE),
     "varying-probe": Fault("probe varies by 1 rad", ("probe-variation:1",), NEAR_DEGENERATE),
     "coherence": Fault("partially coherent, 70 / 20 / 10 %", ("coherence:0.7:0.2:0.1",)),
     "background": Fault("background, 10 % of the photons", ("background:0.1",), NEAR_DEGENERATE),
     "point-spread": Fault("point spread, 0.6 px", ("point-spread:0.6",)),
     "beam-offset": Fault("beam 3 px beside the centre", ("beam-offset:3:0",)),
     "wedge": Fault("wedge, 8 px", ("ramp:8:0",)),
-    "descan": Fault("beam drifts by 4 px", ("descan:4",)),
+    "descan": Fault("beam drifts by 4 px", ("descan:4",), NEAR_DEGENERATE),
     "saturation": Fault("counters saturate at 2,000", ("saturation:2000",)),
     "bright-pixels": Fault("12 hot pixels, 30 cosmic rays", ("hot-pixels:12", "cosmic-rays:30")),
     "bad-frames": Fault("2 % empty, 1 % repeated frames", ("empty-frames:0.02", "repeated-frames:0.01")),
