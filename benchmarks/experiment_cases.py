@@ -38,8 +38,8 @@ class Fault:
 
 
 NEAR_DEGENERATE = 3.0
-"""Limit where the counts hardly fix the fault's effect on the object. With a free probe, flux that is exponential in the
-position is an amplitude `exp(a r)` of the sample, and a beam that moves in proportion to it a quadratic phase."""
+"""Limit where the counts hardly fix the fault's effect on the object. With a free probe, flux that is exponential in
+the position is an amplitude `exp(a r)` of the sample, and a beam that moves in proportion to it a quadratic phase."""
 TOGETHER = (
     *("positions:1", "drift:4", "affine:1.01:1.005:0.7:0.005", "flux:0.05", "probe-variation:0.3", "background:0.02"),
     *("beam-offset:1:-1", "point-spread:0.3", "hot-pixels:4", "cosmic-rays:10", "empty-frames:0.005"),
