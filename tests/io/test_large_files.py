@@ -1,4 +1,4 @@
-"""A file of 20 000 frames is opened without reading them, and looked at a few at a time."""
+"""A file of 20 000 frames is opened without reading them, if asked for, and looked at a few at a time."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ptypinn.config.load import LoadConfig
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.load_save import load
 
@@ -49,9 +50,9 @@ def large(tmp_path_factory):
     return write(tmp_path_factory.mktemp("large") / "large.h5", FRAMES, SIZE)
 
 
-def test_opening_reads_no_frame(large):
+def test_opening_without_a_survey_reads_no_frame(large):
     start = time.process_time()
-    scan = load(large)
+    scan = load(large, LoadConfig(survey=False))
     assert time.process_time() - start < 2
     assert isinstance(scan.counts, LazyCounts)
     assert scan.counts.shape == (FRAMES, SIZE, SIZE)

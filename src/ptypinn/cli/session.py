@@ -123,12 +123,15 @@ class Session:
         with folder, self.progress(folder.progress) as progress:
             yield folder, progress
 
-    def report_unread(self, run: RunFolder, scan: ScanData) -> None:
-        """Write the arrays of the scan file that were not read to the log of a run, and to standard error."""
-        for array in scan.provenance.get("unread", []):
-            run.log(f"not read: {array}")
+    def report_reading(self, run: RunFolder, scan: ScanData) -> None:
+        """Write to the log of a run, and to standard error, what of the scan file was not read, masked or left out."""
+        from ptypinn.data.survey_record import SURVEY, describe_survey
+
+        unread = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
+        for line in [*unread, *describe_survey(scan.provenance.get(SURVEY, {}))]:
+            run.log(line)
             if not self.options["quiet"]:
-                print(f"ptypinn: not read: {array}", file=sys.stderr)
+                print(f"ptypinn: {line}", file=sys.stderr)
 
     def print_result(self, result: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: as one JSON object with `--json`, as lines for people otherwise."""

@@ -139,7 +139,7 @@ def run_solver_stage(
 
     path, scan = source
     with session.run(stage, output, loading, config) as (run, progress):
-        session.report_unread(run, scan)
+        session.report_reading(run, scan)
         with run.timed(stage):
             recon = solve(scan, progress, run.path)
         with run.timed("split half") if solve_half else contextlib.nullcontext():

@@ -44,7 +44,7 @@ def run_train(
     from ptypinn.training.callbacks import CURVE
 
     with session.run("train", output, loading, config, resume=resume) as (run, progress):
-        session.report_unread(run, data)
+        session.report_reading(run, data)
         with run.timed("train"), resume_hint(RESUME_HINT):
             model = train(data, config, output_dir=run.path, progress=progress, resume=resume)
         inputs = {"scan": input_record(data, scan)}
@@ -133,7 +133,7 @@ def run_finetune(
     from ptypinn.training.callbacks import CURVE
 
     with session.run("finetune", output, loading, config, resume=resume) as (run, progress):
-        session.report_unread(run, data)
+        session.report_reading(run, data)
         with run.timed("finetune"), resume_hint(RESUME_HINT):
             watch = Snapshots(run.path, scan)
             weights = finetune(data, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)

@@ -88,6 +88,9 @@ class LoadConfig(Config):
     """Follow links to files outside the folder of the scan file."""
     geometry: Literal["auto", "far-field"] = "auto"
     """auto refuses patterns that are recognised as near-field (projection) images; far-field takes them anyway."""
+    survey: bool = True
+    """Mask bad pixels and leave out bad frames and stray positions that a look at all counts reveals; `ptypinn info`
+    and the log list them."""
     memory_budget_gib: float = 1.0
     """Patterns larger than this, GiB, stay on disk and are read in pieces, where the file allows it: HDF5, NPY, and
     flat NPZ without compression. Other files are read whole, up to this or to 4 GiB, whichever is more."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from ptypinn.data.position_clusters import gap_width, label_islands
 from ptypinn.data.scan import ScanData
 
 DEAD_PATTERNS = 10
@@ -40,8 +41,8 @@ class PositionSurvey:
     extent_px: tuple[float, float]
     """Span (y, x) of the positions, object pixels."""
     spacing_px: float | None
-    """Mean spacing: the step of the square raster with as many positions in the same outline, object pixels; None for
-    a single position."""
+    """Mean spacing of neighbours: the step of the square raster with as many positions in the same outline, object
+    pixels; None for a single position."""
     nearest_px: float | None
     """Median distance of each position to the nearest other one, object pixels; None for a single position."""
     coincident: int
@@ -88,12 +89,20 @@ def mean_spacing(positions_px: Float64[np.ndarray, "patterns 2"]) -> float:
     """Return the step of the square raster with as many points in the same outline, object pixels.
 
     Pick's theorem gives the area `A = s^2 (n - P / 2s - 1)` of a raster's outline with perimeter P, so a raster's own
-    step comes out exactly, and that of a line scan too.
+    step comes out exactly, and that of a line scan too. Islands far from each other have outlines of their own, and
+    single positions far from all others none: the mean is one over neighbours.
 
     >>> y, x = np.mgrid[:4, :5]
     >>> round(mean_spacing(np.stack([y.ravel(), x.ravel()], 1) * 2.5), 9)
     2.5
     """
+    islands = label_islands(positions_px, gap_width(positions_px))
+    parts = [positions_px[islands == number] for number in range(islands.max() + 1)]
+    parts = [part for part in parts if len(part) > 1] or [positions_px]
+    return float(np.sqrt(np.average([_raster_step(part) ** 2 for part in parts], weights=[len(p) for p in parts])))
+
+
+def _raster_step(positions_px: np.ndarray) -> float:
     from scipy.spatial import ConvexHull, QhullError
 
     n = len(positions_px)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +18,18 @@ if TYPE_CHECKING:
 
 SQUARE = "square patterns; --crop-px cuts them so"
 EVEN = "an even edge of at least 8 pixels; --crop-px cuts it so"
+
+_deferred: ContextVar[bool] = ContextVar("checks_deferred", default=False)
+
+
+@contextlib.contextmanager
+def deferred_checks(deferred: bool = True) -> Iterator[None]:
+    """Accept values that are no counts, and far positions, within the context: a survey masks or leaves them out."""
+    token = _deferred.set(deferred)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
 
 
 def validate_scan(scan: ScanData) -> None:
@@ -58,7 +73,7 @@ def check_patterns(
         numbers: Index of each pattern in the scan for the message; counted from 0 where None.
         total: Count of the patterns in the file; None where these are a part of those that are read.
     """
-    if patterns.dtype.kind == "u":
+    if patterns.dtype.kind == "u" or _deferred.get():
         return
     bad = ~np.isfinite(patterns) | (patterns < 0)
     if good is not None:
@@ -79,7 +94,7 @@ def check_patterns(
 def check_canvas(source: str, positions_px: np.ndarray, size: int, max_pixels: int = MAX_CANVAS_PIXELS) -> None:
     """Raise `InputError` where positions span a canvas of more than `max_pixels` pixels."""
     height, width = (np.ptp(positions_px, axis=0) + size).tolist()
-    if height * width > max_pixels:
+    if height * width > max_pixels and not _deferred.get():
         raise InputError(
             source,
             "positions",

@@ -18,6 +18,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.orientation import Orientation, derive
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
+from ptypinn.data.survey import apply_survey, survey_scan
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe
 from ptypinn.io.counts import apply_mask_file, require_mask_read
@@ -48,6 +49,8 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     require_mask_read(scan, config)
     if config.mask:
         scan = apply_mask_file(scan, config)
+    if config.survey:
+        scan = apply_survey(scan, survey_scan(scan))
     scan = note_corner_beam(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)

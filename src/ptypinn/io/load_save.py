@@ -8,6 +8,7 @@ from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.validation import deferred_checks
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
@@ -51,7 +52,7 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     if file_format.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({file_format.title})", "a scan")
     _require_wanted(str(path), file_format, config)
-    with external_files(config.allow_external):
+    with external_files(config.allow_external), deferred_checks(config.survey):
         scan = file_format.read(path, config)
         if unread := list_unread_arrays(path, file_format, config):
             scan = scan.replace(provenance={**scan.provenance, UNREAD: unread})

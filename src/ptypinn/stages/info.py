@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
+from ptypinn.data.survey_record import SURVEY, describe_survey
 from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
 from ptypinn.io.unread import UNREAD
@@ -94,7 +96,15 @@ class ScanInfo:
         """One sentence for everything about the scan that deserves a second look."""
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
         left_out += self.scan.provenance.get(DOUBTS, [])
-        return [*left_out, *(sentence for wrong, sentence in self._doubts() if wrong)]
+        survey = describe_survey(self.survey)
+        return [*left_out, *survey, *(sentence for wrong, sentence in self._doubts() if wrong)]
+
+    @property
+    def survey(self) -> Mapping[str, Any]:
+        """Record of the pixels that were masked and the frames that were left out when the scan was read."""
+        record = self.scan.provenance.get(SURVEY, {})
+        assert isinstance(record, Mapping)
+        return record
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
@@ -115,6 +125,7 @@ class ScanInfo:
             "truth_px": None if scan.truth is None else list(scan.truth.shape),
             "simulated_faults": scan.provenance.get("faults"),
             "unread": list(scan.provenance.get(UNREAD, [])),
+            "survey": dict(self.survey),
         }
 
     def _measured_dict(self) -> dict[str, Any]:
