@@ -81,7 +81,7 @@ ARCHIVES = {
     ),
     "a bare pickle": (lambda p, trace: p.write_bytes(pickle.dumps(Trap(trace))), "no format"),
     "NaN counts": (lambda p, trace: np.savez(p, **{**NPZ, "diffraction": COUNTS * np.nan}), "--domain|nan"),
-    "mismatched lengths": (lambda p, trace: np.savez(p, **{**NPZ, "positions_px": np.zeros((2, 2))}), "diffraction"),
+    "mismatched lengths": (lambda p, trace: np.savez(p, **{**NPZ, "positions_px": np.zeros((2, 2))}), "positions"),
     "complex counts": (lambda p, trace: np.savez(p, **{**NPZ, "diffraction": COUNTS * 1j}), "real numbers"),
 }
 
