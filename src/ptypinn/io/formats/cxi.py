@@ -165,7 +165,11 @@ ENTRIES = (
         f"{DETECTOR}/mask", "mask", "(N, N) or (M, N, N)", "", "bits; a pixel is bad where any but 0x1000 is set", True
     ),
     Entry(
-        TRANSLATION[0], "positions_px", "(M, 3)", "m", "motion (x, y, z) of the sample, against which the probe moves; @units rules"
+        TRANSLATION[0],
+        "positions_px",
+        "(M, 3)",
+        "m",
+        "motion (x, y, z) of the sample, against which the probe moves; @units rules",
     ),
     Entry(
         f"{DETECTOR}/basis_vectors",
