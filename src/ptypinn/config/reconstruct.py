@@ -53,6 +53,11 @@ class ReconstructConfig(
     """Maximum number of iterations of the iterative solver after the rounds; it stops before noise is fitted."""
     refine_positions: bool = False
     """Solve for the scan positions too, while polishing."""
+    assume: Literal["measured", "ideal"] = "measured"
+    """Assumption about the experiment: terms beside the ideal one are taken in where the counts demand them, or the
+    experiment is taken to be ideal whatever they say."""
+    flux: Literal["auto", "solve", "constant"] = "auto"
+    """Flux of the frames: solved for where the counts demand it, always, or the same in all."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -67,6 +72,11 @@ class ReconstructConfig(
         if self.prediction_scale == "recorded":
             expected = "none, flux or least_squares: only a model of `train` records a scale"
             raise InputError("--prediction-scale", "", "recorded", expected)
+
+    @property
+    def solves_flux(self) -> bool:
+        """True if the flux of the frames may be solved for."""
+        return self.flux == "solve" or (self.flux == "auto" and self.assume == "measured")
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that nothing reads with a fixed probe."""

@@ -7,6 +7,7 @@ without the ramp, on a probe that holds it; the ramp is returned to the object a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,7 +96,12 @@ def restore_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
     if not offset.distance_px:
         return recon
     restored = _with_ramp(recon, offset.ramp)
-    return replace(restored, provenance={**recon.provenance, "experiment": offset.to_record()})
+    return replace(restored, provenance=record_experiment(recon, offset.to_record()))
+
+
+def record_experiment(recon: Reconstruction, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a reconstruction with more on record about the experiment."""
+    return {**recon.provenance, "experiment": {**recon.provenance.get("experiment", {}), **record}}
 
 
 def add_phase_ramp(

@@ -85,6 +85,8 @@ class Reconstruction:
     """Indices of its patterns in the scan file, one per position; None for all."""
     unscaled: Complex64[np.ndarray, "height width"] | None = None
     """The object before prediction scaling; None where none was asked for."""
+    flux: Float64[np.ndarray, " patterns"] | None = None
+    """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -127,11 +129,14 @@ class Reconstruction:
             InputError: Where the scan has other patterns.
         """
         if scan.n_patterns == len(self.positions_px):
-            return scan
+            return self._with_flux(scan)
         if self.patterns is None or self.patterns.max() >= scan.n_patterns:
             actual = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
-        return scan.subset(self.patterns)
+        return self._with_flux(scan.subset(self.patterns))
+
+    def _with_flux(self, scan: ScanData) -> ScanData:
+        return scan if self.flux is None or scan.flux is self.flux else scan.replace(flux=self.flux)
 
     def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:
         """Return the reconstruction with its agreement with the counts, and the metrics of that.
@@ -155,7 +160,7 @@ class Reconstruction:
         return measured.fit if same else None
 
     def _fitted_arrays(self, scan: ScanData) -> tuple[Any, ...]:
-        return self.object, self.probe, self.positions_px, scan.counts, scan.mask
+        return self.object, self.probe, self.positions_px, self.flux, scan.counts, scan.mask
 
     @property
     def scale_note(self) -> str:
@@ -224,6 +229,8 @@ class SolverResult:
     """Origin of the canvas in the coordinates of the scan's positions."""
     history: dict[str, list[float]] = field(default_factory=dict)
     """Losses on the way; empty where they are not at hand."""
+    flux: Float64[np.ndarray, " patterns"] | None = None
+    """Flux of every frame, mean 1; None where it is not solved for."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
@@ -243,6 +250,7 @@ class SolverResult:
             origin_px=self.origin_px,
             pixel_size_m=scan.pixel_size_m,
             patterns=patterns,
+            flux=scan.flux if self.flux is None else self.flux,
             history=self.history,
             provenance=to_plain({**provenance, "scan": scan.record}),
         )

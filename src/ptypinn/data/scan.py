@@ -74,6 +74,8 @@ class ScanData:
     """True values of a simulated experiment with faults, one per pattern; None for other scans."""
     particle: Particle = "photon"
     """Diffracted particle."""
+    flux: Float64[np.ndarray, " patterns"] | None = None
+    """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 
@@ -144,6 +146,7 @@ class ScanData:
             counts=self.counts[index],
             positions_px=self.positions_px[index],
             experiment=None if self.experiment is None else self.experiment.subset(index),
+            flux=None if self.flux is None else self.flux[index],
             provenance=provenance,
         )
 

@@ -40,6 +40,7 @@ def validate_scan(scan: ScanData) -> None:
     _check_probe(scan)
     _check_truth(scan)
     _check_numbers(scan)
+    _check_flux(scan)
 
 
 def check_shape(source: str, shape: tuple[int, ...]) -> None:
@@ -164,3 +165,11 @@ def _check_numbers(scan: ScanData) -> None:
         value = getattr(scan, name)
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(scan.source, name, str(value), "a positive number")
+
+
+def _check_flux(scan: ScanData) -> None:
+    if scan.flux is None:
+        return
+    if scan.flux.shape != (scan.n_patterns,) or not (np.isfinite(scan.flux) & (scan.flux > 0)).all():
+        actual = f"{scan.flux.dtype} of shape {scan.flux.shape}"
+        raise InputError(scan.source, "flux", actual, f"{scan.n_patterns} positive numbers, one per frame")

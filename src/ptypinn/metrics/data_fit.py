@@ -34,7 +34,7 @@ def compute_data_fit(
     """Compare the counts that an object and a probe predict with those of a scan.
 
     Args:
-        scan: Measured counts and mask, read `batch` patterns at a time.
+        scan: Measured counts, mask and flux, read `batch` patterns at a time.
         object_: Transmission on its canvas, (height, width).
         probe: Incoherent modes, (mode, y, x), sqrt(photons).
         positions_px: Canvas coordinates (y, x) of the probe array's pixel (0, 0), one row per pattern of the scan.
@@ -46,7 +46,7 @@ def compute_data_fit(
     """
     good = _good_pixels(scan, device)
     sums, maps = np.empty((4, scan.n_patterns)), torch.zeros((2, *good.shape), dtype=torch.float64, device=device)
-    for part, measured, predicted in _batches(scan, object_, probe, positions_px, batch, device):
+    for part, measured, predicted in predict_batches(scan, object_, probe, positions_px, batch, device):
         squared = (measured.sqrt() - predicted.sqrt()).square()
         terms = torch.stack([squared, measured, predicted, amplitude_variance(predicted)])
         sums[:, part] = _sum_patterns(terms, good)
@@ -68,7 +68,7 @@ def sum_photons(
     The arguments and errors are those of `compute_data_fit`, and so is the order of the sums.
     """
     good, sums = _good_pixels(scan, device), np.empty((2, scan.n_patterns))
-    for part, measured, predicted in _batches(scan, object_, probe, positions_px, batch, device):
+    for part, measured, predicted in predict_batches(scan, object_, probe, positions_px, batch, device):
         sums[:, part] = _sum_patterns(torch.stack([measured, predicted]), good)
     measured_total, predicted_total = (float(row.sum()) for row in sums)
     _require_photons(scan.source, measured_total)
@@ -92,7 +92,7 @@ def _good_pixels(scan: ScanData, device: str | torch.device) -> Bool[Tensor, "y 
     return to_fft_order(torch.from_numpy(scan.good)).to(device)
 
 
-def _batches(
+def predict_batches(
     scan: ScanData, object_: Canvas, probe: Modes, positions_px: Positions, batch: int, device: str | torch.device
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Measured and predicted counts of some patterns at a time, each (batch, y, x) in FFT order."""
@@ -101,6 +101,9 @@ def _batches(
     modes = torch.from_numpy(np.ascontiguousarray(probe)).to(device)
     for part, counts in scan.batches(batch):
         predicted = predict(canvas, modes, positions_px[part])
+        if scan.flux is not None:
+            flux = torch.from_numpy(scan.flux[part].astype(np.float32))
+            predicted *= flux.to(predicted.device)[:, None, None]
         yield part, to_fft_order(torch.from_numpy(counts.astype(np.float32))).to(device), predicted
 
 

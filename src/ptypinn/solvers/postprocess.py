@@ -57,6 +57,7 @@ def finalise(
         whole_scan: The scan of which `scan` is a part; None where it is the whole.
     """
     entries: list[LedgerEntry] = []
+    scan = reconstruction.scan_part(scan)
     if match_flux:
         reconstruction, entries = normalise_flux(reconstruction, scan, batch=batch, device=device)
     if prediction_scale is not None:

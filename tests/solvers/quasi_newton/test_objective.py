@@ -24,7 +24,7 @@ def draw(shape, seed, dtype=torch.complex128):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def random_problem(seed, modes, shifted, term, held_out):
+def random_problem(seed, modes, shifted, term, held_out, flux=False):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(3.0, (5, SIZE, SIZE)).astype(np.uint16)
     mask = rng.random((SIZE, SIZE)) > 0.1
@@ -39,9 +39,10 @@ def random_problem(seed, modes, shifted, term, held_out):
         LIKELIHOODS[term],
         draw((modes, SIZE, SIZE), seed),
         shifts,
-        HeldOutPixels(stack.good, 4) if held_out else None,
+        held_out=HeldOutPixels(stack.good, 4) if held_out else None,
     )
-    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts)
+    log_flux = draw(5, seed + 6, torch.float64) if flux else None
+    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, log_flux)
 
 
 of_any_kind = given(
@@ -53,13 +54,15 @@ of_any_kind = given(
 )
 
 
+@pytest.mark.parametrize("flux", [False, True])
 @of_any_kind
-def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, shifted, term, held_out):
-    objective, at = random_problem(seed, modes, shifted, term, held_out)
+def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, shifted, term, held_out, flux):
+    objective, at = random_problem(seed, modes, shifted, term, held_out, flux)
     step = Unknowns(
         draw(EXTENT, seed + 3),
         draw((modes, SIZE, SIZE), seed + 4),
         draw((5, 2), seed + 5, torch.float64) if shifted else None,
+        draw(5, seed + 7, torch.float64) if flux else None,
     )
     h = 1e-5
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)

@@ -28,6 +28,7 @@ from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 from ptypinn.utils.device import map_threads
 
 Ramps = Complex[Tensor, "batch 1 y x"]
+LogFlux = Float[Tensor, " positions"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Objective:
     """Used where the probe is not among the unknowns."""
     shifts: Fractions | None = None
     """Used where the shifts are not among the unknowns; None for integer positions."""
+    log_flux: LogFlux | None = None
+    """Used where the flux is not among the unknowns; None for the same flux in every frame."""
     held_out: HeldOutPixels | None = None
     model: ForwardModel = FAR_FIELD
 
@@ -108,7 +111,13 @@ class Objective:
             assert shifts is not None
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(spectrum * ramps)
-        return _Batch(self.model.diffract(patches, probes), spectrum, ramps)
+        diffraction = self.model.diffract(patches, probes)
+        log_flux = self.log_flux if at.log_flux is None else at.log_flux
+        if log_flux is None:
+            return _Batch(diffraction, spectrum, ramps, None)
+        roots = torch.exp(log_flux[part] / 2)[:, None, None]
+        diffraction.fields.mul_(roots[:, None])
+        return _Batch(diffraction, spectrum, ramps, roots)
 
     def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
         expected = detect(fields)
@@ -124,10 +133,14 @@ class Objective:
             residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
         if with_loss:
             totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
+        if totals.log_flux is not None:
+            totals.log_flux[part] = (residual * expected).sum((1, 2)) / 2
         return residual
 
     def _descend(self, totals: _Totals, batch: _Batch, residual: Patterns, part: slice) -> None:
         """Add a batch's part of the descent direction; the detector fields are overwritten."""
+        if batch.roots is not None:
+            residual = residual * batch.roots
         waves = self.model.exit_residual(batch.diffraction, residual)
         add_patches(totals.object, self.model.object_adjoint(batch.diffraction, waves)[None], self.corners[:, part])
         if totals.probe is not None or totals.shifts is not None:
@@ -142,6 +155,8 @@ class _Batch(NamedTuple):
     spectrum: Probes | None
     """Of the probe, where it is shifted; and the ramps that shift it."""
     ramps: Ramps | None
+    roots: Float[Tensor, "batch 1 1"] | None
+    """Square root of the flux of every frame, which multiplies its fields."""
 
 
 class _Totals:
@@ -154,6 +169,7 @@ class _Totals:
         self.object = torch.zeros_like(at.object)[None]
         self.probe = None if at.probe is None else torch.zeros_like(at.probe)
         self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
+        self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
         self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
@@ -172,7 +188,7 @@ class _Totals:
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""
-        for name in ("object", "probe", "shifts", "probe_spectrum", "loss", "held_out"):
+        for name in ("object", "probe", "shifts", "log_flux", "probe_spectrum", "loss", "held_out"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 mine += theirs
@@ -182,7 +198,7 @@ class _Totals:
         probe = self.probe
         if probe is not None and self.probe_spectrum is not None:
             probe = probe + torch.fft.ifft2(self.probe_spectrum)
-        descent = Unknowns(self.object[0], probe, self.shifts)
+        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 

@@ -11,7 +11,7 @@ inverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex, Float
@@ -19,6 +19,8 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Object, Probe
 
@@ -36,7 +38,12 @@ WELL_ILLUMINATED = 0.3
 mean is the dose, not its faint rim."""
 
 
+FLUX_BATCH = 256
+"""Patches in memory at once while values of frames are spread over the canvas."""
+
+
 Illumination = Float[Tensor, "height width"]
+LogFlux = Float[Tensor, " positions"]
 
 
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:
@@ -165,16 +172,46 @@ class Preconditioner:
         self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
         self._shift_inverse = 1 / (self._slope_power(probe) * stats.object_power)
+        self._flux_inverse = 1 / (probe_photons(probe).float() * stats.object_power)
+        self._profile = (power / power.sum())[None]
 
     def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
         step = self._damp(gradient.object * self._root) * self._root
-        phase = self._smooth((point.object.conj() * gradient.object).imag)
-        return Unknowns(
+        relative = point.object.conj() * gradient.object
+        phase = self._smooth(relative.imag)
+        move = Unknowns(
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
         )
+        return move if gradient.log_flux is None else self._add_flux(move, gradient.log_flux, relative.real, point)
+
+    def _add_flux(
+        self, move: Unknowns, gradient: LogFlux, relative: Float[Tensor, "height width"], point: Unknowns
+    ) -> Unknowns:
+        """Add the step of the flux, and the one along the valley in which slow flux and slow amplitude compensate.
+
+        Where the logarithm of the flux is a smooth function of the position, an object with minus half of it in its
+        log-amplitude predicts nearly the same counts: their curvature falls as that of slow phases.
+        """
+        density = self._spread(gradient)
+        slow = self._smooth(density - relative / 2)
+        flux = gradient * self._flux_inverse + self._gather(slow)
+        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
+
+    def _spread(self, values: LogFlux) -> Float[Tensor, "height width"]:
+        """Return one value per position as a density on the canvas, with the profile of the probe's power."""
+        density = values.new_zeros((1, *self.extent))
+        for part in torch.split(torch.arange(len(values), device=values.device), FLUX_BATCH):
+            add_patches(density, (values[part, None, None] * self._profile)[None], self.corners[:, part])
+        return density[0]
+
+    def _gather(self, image: Float[Tensor, "height width"]) -> LogFlux:
+        """Return the mean of an image under the probe at every position: the adjoint of `_spread`."""
+        parts = torch.split(self.corners, FLUX_BATCH, dim=1)
+        patches = (extract_patches(image[None], part, self._profile.shape[-1])[0] for part in parts)
+        return torch.cat([(patch * self._profile).sum((1, 2)) for patch in patches])
 
     def _damp(self, image: Complex[Tensor, "height width"]) -> Complex[Tensor, "height width"]:
         height, width = self.extent

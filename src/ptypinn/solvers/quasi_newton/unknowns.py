@@ -1,9 +1,9 @@
-"""Unknowns of a solve (object, probe modes, positions), the vector arithmetic on them, and operations on modes."""
+"""Unknowns of a solve (object, probe modes, positions, flux), their vector arithmetic, and operations on modes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Complex, Float
@@ -23,10 +23,12 @@ class Unknowns:
     """Incoherent modes, sqrt(photons)."""
     shifts: Float[Tensor, "positions 2"] | None = None
     """Sub-pixel shift (y, x) of every position from its integer corner, pixels."""
+    log_flux: Float[Tensor, " positions"] | None = None
+    """Natural logarithm of the flux of every frame, relative to that of the scan."""
 
     def blocks(self) -> list[Tensor]:
         """Return the blocks that are present."""
-        return [block for block in (self.object, self.probe, self.shifts) if block is not None]
+        return [block for block in (self.object, self.probe, self.shifts, self.log_flux) if block is not None]
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""
@@ -46,9 +48,9 @@ class Unknowns:
         return self._join(self, lambda a, _: a * factor)
 
     def _join(self, other: Unknowns, function: Callable[[Tensor, Tensor], Tensor]) -> Unknowns:
-        pairs = ((self.probe, other.probe), (self.shifts, other.shifts))
-        probe, shifts = (None if a is None or b is None else function(a, b) for a, b in pairs)
-        return Unknowns(function(self.object, other.object), probe, shifts)
+        pairs = ((self.probe, other.probe), (self.shifts, other.shifts), (self.log_flux, other.log_flux))
+        optional = (None if a is None or b is None else function(a, b) for a, b in pairs)
+        return Unknowns(function(self.object, other.object), *optional)
 
 
 NEW_MODE_FRACTION = 0.02
@@ -99,4 +101,17 @@ def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
     if point.probe is None:
         return point
     factor = float(torch.sqrt(photons / probe_photons(point.probe)))
-    return Unknowns(point.object / factor, point.probe * factor, point.shifts)
+    return replace(point, object=point.object / factor, probe=point.probe * factor)
+
+
+def centre_flux(point: Unknowns) -> Unknowns:
+    """Scale the flux to a mean of 1 over the frames and the object to compensate: the counts stay the same.
+
+    >>> point = centre_flux(Unknowns(torch.ones(1, 1) + 0j, log_flux=torch.full((2,), 4.0).log()))
+    >>> point.log_flux.tolist(), point.object.real.tolist()
+    ([0.0, 0.0], [[2.0]])
+    """
+    if point.log_flux is None:
+        return point
+    mean = point.log_flux.double().exp().mean()
+    return replace(point, object=point.object * mean.sqrt().float(), log_flux=point.log_flux - mean.log().float())

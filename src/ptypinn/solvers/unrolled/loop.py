@@ -14,7 +14,7 @@ from ptypinn.models.unrolled import CanvasFeatures, Maps, compute_canvas_feature
 from ptypinn.physics.optics import probe_photons
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import FLOOR, Preconditioner
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, scale_to_power
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, centre_flux, scale_to_power
 from ptypinn.types import Object, Probe
 
 PASSES = 2
@@ -46,6 +46,8 @@ class StepSchedule:
 
 KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule(0.8, 0.9, 9)
 """Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
+UNKNOWN_FLUX_STEPS = StepSchedule(0.7, 0.8, 2)
+"""Flux and object explain the same excess of photons, so that a whole step of both would be twice too long."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Iterate:
     @property
     def schedule(self) -> StepSchedule:
         """Length of the data steps from here."""
-        return KNOWN_PROBE_STEPS if self.point.probe is None else UNKNOWN_PROBE_STEPS
+        if self.point.probe is not None:
+            return UNKNOWN_PROBE_STEPS
+        return KNOWN_PROBE_STEPS if self.point.log_flux is None else UNKNOWN_FLUX_STEPS
 
 
 class UnrolledSolver:
@@ -144,8 +148,9 @@ class UnrolledSolver:
             velocity = velocity.plus(iterate.velocity, schedule.momentum)
         end = point.plus(self._clip(velocity))
         if end.probe is not None:
-            end = Unknowns(end.object, scale_to_power(end.probe, self.photons), end.shifts)
-        velocity = Unknowns(end.object - point.object, velocity.probe, velocity.shifts)
+            end = replace(end, probe=scale_to_power(end.probe, self.photons))
+        end = centre_flux(end)
+        velocity = replace(velocity, object=end.object - point.object)
         floor = FLOOR * self.preconditioner.stats.peak
         descent = value.gradient.object / -(self.preconditioner.illumination + floor)
         return Iterate(end, velocity, iterate.rounds, value.loss, value.held_out_loss), descent
@@ -157,7 +162,7 @@ class UnrolledSolver:
         if probe is not None:
             length = torch.sqrt(probe_photons(probe) / self.photons)
             probe = probe * (MAX_MOVE / length.clamp(min=MAX_MOVE)).float()
-        return Unknowns(move, probe, velocity.shifts)
+        return replace(velocity, object=move, probe=probe)
 
 
 def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
@@ -193,7 +198,7 @@ def apply_correction(iterate: Iterate, features: CanvasFeatures, output: Maps, a
     """
     point = iterate.point
     change = clip_modulus(to_object_update(output, features.unit), MAX_CORRECTION * amplitude)
-    return replace(iterate, point=Unknowns(point.object + change, point.probe, point.shifts))
+    return replace(iterate, point=replace(point, object=point.object + change))
 
 
 def clip_modulus(change: Object, limit: float) -> Object:

@@ -17,7 +17,7 @@ from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
-from ptypinn.solvers.quasi_newton.objective import Objective
+from ptypinn.solvers.quasi_newton.objective import LogFlux, Objective
 from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes
@@ -42,6 +42,8 @@ class UnrolledOptions:
     """Solve for the probe too."""
     probe_rounds: int = PROBE_ROUNDS
     """Rounds for object and probe together, where the probe is solved for, before those for the object."""
+    solve_flux: bool = False
+    """Solve for the flux of every frame too."""
     probe_modes: int | None = None
     """Incoherent modes to solve for; None for those of the probe."""
     loss: str = "poisson"
@@ -122,7 +124,8 @@ def build_problem(
         preconditioner.refresh(start, probe, context.stats)
         amplitude = context.amplitude
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
-    iterate = Iterate(replace(start, probe=probe) if options.refine_probe else start)
+    log_flux = initial_log_flux(scan, device) if options.solve_flux else None
+    iterate = Iterate(replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux))
     if options.warm_start:
         iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
     return UnrolledProblem(solver, iterate, origin, extent)
@@ -159,4 +162,11 @@ def build_objective(
     index = None if pattern_index is None else torch.from_numpy(pattern_index).to(probe.device)
     held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, index) if options.hold_out else None
     fractions = shifts if bool(shifts.abs().max() > MIN_SHIFT_PX) else None
-    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, held_out)
+    log_flux = None if scan.flux is None else initial_log_flux(scan, probe.device)
+    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, log_flux, held_out)
+
+
+def initial_log_flux(scan: ScanData, device: torch.device) -> LogFlux:
+    """Return the logarithm of a scan's flux, 0 where it has none."""
+    flux = np.ones(scan.n_patterns) if scan.flux is None else scan.flux
+    return torch.from_numpy(np.log(flux).astype(np.float32)).to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig
-from ptypinn.data.beam_centre import estimate_ramp, move_ramp_to_probe, restore_ramp
+from ptypinn.data.beam_centre import estimate_ramp, move_ramp_to_probe, record_experiment, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
 from ptypinn.runs.snapshots import SnapshotCallback
+from ptypinn.solvers.experiment import solve_flux
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -53,6 +54,9 @@ def reconstruct_unrolled(
     offset = estimate_ramp(scan)
     centred, watch = move_ramp_to_probe(scan, offset), map_callback(watch, partial(restore_ramp, offset=offset))
     reconstruction = _solve(centred, weights, config, device, progress, folder, watch)
+    if config.solves_flux:
+        reconstruction = _solve_flux(reconstruction, centred, weights, config, device, progress, folder, watch)
+        centred = reconstruction.scan_part(centred)
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, watch)
     return finalise(
@@ -66,7 +70,8 @@ def reconstruct_unrolled(
     )
 
 
-def _solve(
+def _solve_flux(
+    reconstruction: Reconstruction,
     scan: ScanData,
     weights: Weights,
     config: ReconstructConfig,
@@ -75,6 +80,29 @@ def _solve(
     folder: Path | None,
     watch: SnapshotCallback | None,
 ) -> Reconstruction:
+    """Solve again with a flux per frame where the counts demand it; put on record what was found."""
+
+    def solve(scan: ScanData, with_flux: bool) -> Reconstruction:
+        again = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None) if with_flux else config
+        return _solve(scan, weights, again, device, progress, folder, watch, with_flux=with_flux)
+
+    force = config.flux == "solve"
+    result, term = solve_flux(scan, reconstruction, solve, force=force, batch=config.batch_size, device=device)
+    record = {} if term is None else {term.name: term.to_record()}
+    return replace(result, provenance=record_experiment(result, record)) if record else result
+
+
+def _solve(
+    scan: ScanData,
+    weights: Weights,
+    config: ReconstructConfig,
+    device: torch.device,
+    progress: Progress,
+    folder: Path | None,
+    watch: SnapshotCallback | None,
+    *,
+    with_flux: bool = False,
+) -> Reconstruction:
     """Run the rounds, in tiles where the memory demands it."""
     default = default_rounds(estimate_dose(scan))
     rounds = config.rounds or default
@@ -82,7 +110,7 @@ def _solve(
     result = solve_tiled(
         scan,
         weights.network,
-        _unrolled_options(config, hold_out=config.polish > 0 or rounds > default),
+        _unrolled_options(config, hold_out=config.polish > 0 or rounds > default, solve_flux=with_flux),
         rounds,
         device,
         tiling=config,
@@ -94,9 +122,10 @@ def _solve(
     return to_reconstruction(result)
 
 
-def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
+def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, solve_flux: bool = False) -> UnrolledOptions:
     return UnrolledOptions(
         refine_probe=config.refine_probe,
+        solve_flux=solve_flux,
         probe_rounds=config.probe_rounds or PROBE_ROUNDS,
         probe_modes=config.probe_modes,
         loss=config.loss,

@@ -70,7 +70,8 @@ def solve_scan(
     first = find_probe(scan, network, options, device, report=report, watch=watch)
     report = _offset_progress(progress or silent, options.probe_rounds, total)
     held_probe = replace(options, refine_probe=False)
-    result = _solve(scan.replace(probe=first.probe), network, held_probe, rounds, device, report=report)
+    start = scan.replace(probe=first.probe, flux=scan.flux if first.flux is None else first.flux)
+    result = _solve(start, network, held_probe, rounds, device, report=report)
     history = {"probe_loss": first.history["loss"], **result.history}
     return replace(result, history=history, passes=first.passes + result.passes)
 
@@ -104,6 +105,7 @@ def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> Unr
         orthogonalise_modes(probe).cpu().numpy(),
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
+        flux=None if point.log_flux is None else point.log_flux.double().exp().cpu().numpy(),
     )
 
 

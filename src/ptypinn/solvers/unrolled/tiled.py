@@ -83,8 +83,12 @@ def solve_tiled(
 
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
+
+    The flux of the frames is solved for only in a scan that is not cut into tiles.
     """
     layout = _plan(scan, tiling or TilingConfig())
+    if len(layout.tiles) > 1:
+        options = replace(options, solve_flux=False)
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
@@ -206,7 +210,16 @@ def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) ->
 def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
     weights = "" if network is None else compute_digest(network.state_dict())
     boxes = [(tile.core, tile.canvas) for tile in layout.tiles]
-    content = (digest_scan(inputs.scan, moments), weights, asdict(inputs.options), inputs.rounds, boxes, layout.halo)
+    flux = None if inputs.scan.flux is None else inputs.scan.flux.tolist()
+    content = (
+        digest_scan(inputs.scan, moments),
+        flux,
+        weights,
+        asdict(inputs.options),
+        inputs.rounds,
+        boxes,
+        layout.halo,
+    )
     return sha256(repr(content).encode()).hexdigest()
 
 

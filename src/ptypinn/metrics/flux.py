@@ -1,0 +1,67 @@
+"""Flux of the frames: photons of every frame over those that a reconstruction predicts for it, and their evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics.data_fit import predict_batches
+from ptypinn.physics.propagation import to_fft_order
+
+
+@dataclass(frozen=True)
+class FluxEvidence:
+    """Comparison of one flux per frame with the same flux in all, each on pixels that the other did not use."""
+
+    ratio: Float64[np.ndarray, " patterns"]
+    """Measured over predicted photons of every frame."""
+    gain: float
+    """Mean gain of log-likelihood per frame on the half of the pixels that did not set its flux."""
+    significance: float
+    """The gain over its standard error."""
+    variation: float
+    """Standard deviation of the logarithm of the flux over the frames, without that of counting noise."""
+
+
+def measure_flux(
+    scan: ScanData, recon: Reconstruction, *, batch: int = 128, device: str | torch.device = "cpu"
+) -> FluxEvidence:
+    """Compare measured with predicted photons, frame by frame, on two halves of the pixels.
+
+    The flux of each half predicts the counts of the other: a gain there is no fit of noise. The covariance of both is
+    the variance of the flux alone, because their noise is independent.
+
+    Args:
+        scan: The patterns of the reconstruction.
+        recon: Object, probe and positions.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+    """
+    y, x = np.indices((scan.size, scan.size))
+    even = to_fft_order(torch.from_numpy(scan.good & ((y + x) % 2 == 0))).to(device)
+    odd = to_fft_order(torch.from_numpy(scan.good & ((y + x) % 2 == 1))).to(device)
+    sums = np.empty((2, 2, scan.n_patterns))
+    for part, measured, predicted in predict_batches(
+        scan, recon.object, recon.probe, recon.positions_px, batch, device
+    ):
+        for half, pixels in enumerate((even, odd)):
+            both = torch.stack([measured, predicted]) * pixels
+            sums[half, :, part] = both.sum((-2, -1), dtype=torch.float64).cpu().numpy()
+    sums = np.maximum(sums, 1e-3)
+    logarithms = np.log(sums[:, 0] / sums[:, 1])
+    gains = sum(
+        logarithms[1 - half] * sums[half, 0] - np.expm1(logarithms[1 - half]) * sums[half, 1] for half in (0, 1)
+    )
+    variance = float(np.cov(logarithms)[0, 1]) if scan.n_patterns > 1 else 0.0
+    error = float(np.std(gains) / np.sqrt(len(gains)))
+    return FluxEvidence(
+        ratio=sums[:, 0].sum(0) / sums[:, 1].sum(0),
+        gain=float(np.mean(gains)),
+        significance=float(np.mean(gains)) / error if error > 0 else 0.0,
+        variation=float(np.sqrt(max(variance, 0.0))),
+    )
