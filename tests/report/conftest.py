@@ -35,9 +35,18 @@ def recon(scan):
             {"stage": "of another make", "expected": None},
         ],
         history={"loss": [3.0, 2.0, 0.1], "held_out_loss": [3.0, 2.2, 1.0], "step": [1.0, 1.0, 1.0]},
-        provenance={"config": {"note": "<script>alert(1)</script>"}, "seed": 7, "worst": float("nan")},
+        provenance={
+            "config": {"note": "<script>alert(1)</script>"},
+            "seed": 7,
+            "worst": float("nan"),
+            "experiment": {
+                "flux": {"size": 0.07, "misfit_before": 3.0, "misfit_after": 1.05, "corrected": True},
+                "beam_offset_px": [0.0, 1.04],
+            },
+        },
     )
-    return add_uncertainty(recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px))
+    part = recon.scan_part(scan)
+    return add_uncertainty(recon, part, compute_data_fit(part, recon.object, recon.probe, recon.positions_px))
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,14 @@ import pytest
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.html.report import render_report, write_report
+from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.report.text.metric_labels import KEY_METRICS, METRIC_LABELS
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.utils.serialise import to_plain
 
 SECTIONS = (
-    *("uncertainty", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale", "metrics"),
-    "provenance",
+    *("uncertainty", "experiment", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale"),
+    *("metrics", "provenance"),
 )
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -94,6 +95,7 @@ def test_every_section_of_a_full_run_is_there_with_something_to_show(page):
 def test_sections_that_lack_data_say_why(bare, read):
     page = read(render_report(bare))
     reasons = {
+        "experiment": "No departure",
         "comparison": "it was not evaluated",
         "resolution": "two halves",
         "patterns": "the patterns were not at hand",
@@ -110,6 +112,29 @@ def test_sections_that_lack_data_say_why(bare, read):
     assert "unknown size" in page.words() and " px" in page.words()
     assert len(page.all("img")) == 2 + 2 + 1
     assert "Undecided" in page.words()
+
+
+def test_departures_of_the_experiment_have_their_size_and_their_course(page, recon, read):
+    words = page.words(page.section("experiment"))
+    assert "varies by 7 % from frame to frame" in words
+    assert "from 3 to 1.05 times counting noise" in words
+    assert "1 detector pixels beside the zero frequency, at row" in words
+    flux = 1 + 0.1 * np.sin(np.arange(len(recon.positions_px)))
+    section = read(render_report(dataclasses.replace(recon, flux=flux))).section("experiment")
+    assert len(list(section.iter(f"{SVG}svg"))) == 1 + len(list(page.section("experiment").iter(f"{SVG}svg")))
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"flux": 3}, {"flux": {"size": "large"}, "beam_offset_px": [1.0]}, "text", None]
+)
+def test_records_of_another_form_are_no_departures(recon, record):
+    assert experiment_sentences(dataclasses.replace(recon, provenance={"experiment": record})) == []
+
+
+def test_a_term_that_explains_little_is_said_to_be_left_out(recon):
+    term = {"size": 0.04, "misfit_before": 8.7, "misfit_after": 8.5, "corrected": False}
+    (sentence,) = experiment_sentences(dataclasses.replace(recon, provenance={"experiment": {"flux": term}}))
+    assert "not taken in" in sentence
 
 
 def test_numbers_are_those_of_the_metrics(page, result):

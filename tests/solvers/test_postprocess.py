@@ -47,7 +47,7 @@ def fitted_patterns(monkeypatch):
     return batches
 
 
-@pytest.mark.parametrize("command", [("reconstruct", "--rounds", "1"), ("refine", "--iterations", "2")])
+@pytest.mark.parametrize("command", [("reconstruct",), ("refine", "--iterations", "2")])
 def test_a_command_computes_the_fit_to_the_counts_once(command, scan, fitted_patterns, tmp_path):
     file = save(scan, tmp_path / "scan.h5")
     stage, *options = command

@@ -135,6 +135,7 @@ def run_solver_stage(
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
+    from ptypinn.report.text.experiment import experiment_record, experiment_sentences
     from ptypinn.stages.evaluate import evaluate
 
     path, scan = source
@@ -149,7 +150,9 @@ def run_solver_stage(
         inputs = {"scan": input_record(scan, path)}
         write_outputs(run, recon, scan, evaluation, inputs, config.seed, figures)
         run.finish(evaluation.as_json(), inputs, config.seed)
-    session.print_result(result_record(run, evaluation), [*headline(evaluation), f"results in {run.path}"])
+    departures = experiment_sentences(recon)
+    result = {**result_record(run, evaluation), "experiment": dict(experiment_record(recon))}
+    session.print_result(result, [*headline(evaluation), *departures, f"results in {run.path}"])
 
 
 def _solve_halves(

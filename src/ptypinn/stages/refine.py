@@ -21,7 +21,7 @@ from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
-from ptypinn.utils.progress import Progress, map_callback, silent
+from ptypinn.utils.progress import IterateCallback, Progress, map_callback, silent
 
 
 def refine(
@@ -52,20 +52,30 @@ def refine(
     config, report, scan = config or RefineConfig(), progress or silent, calibrate_probe(scan)
     if initial is not None:
         _check_initial(scan, initial)
-    device, options, offset = pick_device(config.device), _solver_options(config), estimate_ramp(scan)
+    device, offset = pick_device(config.device), estimate_ramp(scan)
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
     to_reconstruction = partial(_to_reconstruction, scan, config, offset)
-    native = config.engine == "native"
     with cpu_threads(config.threads):
-        if native:
-            problem = QuasiNewtonProblem(centred, options, device, start)
-            with torch.no_grad():
-                result = solve_problem(problem, report, map_callback(watch, to_reconstruction))
-        else:
-            from ptypinn.solvers.lsqml import refine_lsqml
+        result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
+        return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
 
-            result = refine_lsqml(centred, options, device, seed=config.seed, progress=report, initial=start)
-        return finalise(to_reconstruction(result), scan, device=device, match_flux=native)
+
+def _solve(
+    scan: ScanData,
+    config: RefineConfig,
+    device: torch.device,
+    initial: Reconstruction | None,
+    report: Progress,
+    watch: IterateCallback[QuasiNewtonResult] | None,
+) -> QuasiNewtonResult:
+    """Run the engine of the configuration."""
+    options = _solver_options(config)
+    if config.engine == "native":
+        with torch.no_grad():
+            return solve_problem(QuasiNewtonProblem(scan, options, device, initial), report, watch)
+    from ptypinn.solvers.lsqml import refine_lsqml
+
+    return refine_lsqml(scan, options, device, seed=config.seed, progress=report, initial=initial)
 
 
 def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:

@@ -43,6 +43,8 @@ class PatternReader:
     """Modes, (mode, y, x), sqrt(photons)."""
     indices: np.ndarray
     """Index of every pattern in the scan file."""
+    flux: np.ndarray
+    """Flux of every frame, mean 1, (patterns,)."""
     scan: ScanData | None
     """The scan; None where it is not available."""
     note: str
@@ -122,11 +124,12 @@ class PatternReader:
         return to_centred(counts)[0].numpy()
 
     def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the part of the object below the probe, and the subpixel position on it."""
+        """Return the object below the probe, times the root of the flux, and the sub-pixel position on it."""
         position, size = self.positions_px[number], self.probe.shape[-1]
         corner = np.round(position).astype(int)
         rows, columns = (slice(int(start), int(start) + size) for start in corner)
-        return np.ascontiguousarray(self.file.read(OBJECT, rows, columns)), position - corner
+        patch = self.file.read(OBJECT, rows, columns) * np.float32(np.sqrt(self.flux[number]))
+        return np.ascontiguousarray(patch), position - corner
 
     def _require(self, number: int) -> None:
         if not 0 <= number < len(self.positions_px):
@@ -170,10 +173,12 @@ class PatternReaderCache:
             positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
             subset = content.get(file.group + "patterns")
             indices = np.arange(len(positions)) if subset is None else subset[()].astype(np.int64)
+            stored = content.get(file.group + "flux")
+            flux = np.ones(len(positions)) if stored is None else np.resize(stored[()].astype(float), len(positions))
             provenance = as_mapping(read_json(content, source, f"{file.group}provenance"))
         _check_positions(file, positions, probe, indices)
         scan, note = self._find_scan(folder, provenance, indices, probe.shape[-1])
-        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, scan, note)
+        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, flux, scan, note)
 
     def _find_scan(
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int

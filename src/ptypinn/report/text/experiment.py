@@ -1,0 +1,57 @@
+"""Departures of an experiment from the ideal one in words: term, size, and whether it was corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.utils.number_format import format_number
+from ptypinn.utils.serialise import number
+
+RECORD = "experiment"
+"""Key of the record in the provenance of a reconstruction."""
+
+
+def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
+    """Return what a reconstruction has on record about its experiment; empty where that is nothing."""
+    record = recon.provenance.get(RECORD)
+    return record if isinstance(record, Mapping) else {}
+
+
+def experiment_sentences(recon: Reconstruction) -> list[str]:
+    """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
+    record = experiment_record(recon)
+    return [*_flux_sentences(record.get("flux")), *_offset_sentences(record.get("beam_offset_px"), recon)]
+
+
+def _flux_sentences(record: Any) -> list[str]:
+    values = {key: number(value) for key, value in record.items()} if isinstance(record, Mapping) else {}
+    size, before, after = (values.get(key) for key in ("size", "misfit_before", "misfit_after"))
+    if size is None or before is None or after is None:
+        return []
+    misfit = f"from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
+    if record.get("corrected"):
+        return [
+            f"The flux varies by {100 * size:.2g} % from frame to frame (standard deviation): solved for together with "
+            f"the object. The misfit falls {misfit}."
+        ]
+    return [
+        f"The photons of the frames differ from the prediction, but a flux that varies from frame to frame explains "
+        f"little: the misfit falls {misfit}. It was not taken in; another cause is more likely."
+    ]
+
+
+def _offset_sentences(offset: Any, recon: Reconstruction) -> list[str]:
+    if not isinstance(offset, list) or len(offset) != 2 or any(number(value) is None for value in offset):
+        return []
+    size = recon.probe.shape[-1]
+    row, column = (round(size // 2 + value, 1) for value in offset)
+    slope = 2 * np.pi * float(np.hypot(*offset)) / size
+    return [
+        f"The patterns are centred {float(np.hypot(*offset)):.2g} detector pixels beside the zero frequency, at row "
+        f"{row:g} and column {column:g}, by the detector or by a wedge-shaped sample: the phase of the object has a "
+        f"ramp of {slope:.2g} rad per pixel. `--centre-px` moves whole pixels."
+    ]
