@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from ptypinn.config.checks import Config, require, require_min, require_positive
 from ptypinn.config.shared import BatchConfig
 from ptypinn.errors import InputError
-from ptypinn.utils.ranges import SYNTAX, is_range_text
 
 Flip = Literal["none", "y", "x", "yx"]
 """Axes along which the order is reversed."""
@@ -16,6 +16,9 @@ CORNER = (0, 0)
 """Value of `centre_px` for patterns whose zero frequency is in their corner."""
 MAX_CANVAS_PIXELS = 16384**2
 """Default maximum size of the canvas; a larger one is mostly a mistaken unit of the positions."""
+
+SYNTAX = 'numbers and ranges counted from 0, such as "0-195", "3-", "0-:4" (every fourth) or "~5,77" (all but these)'
+RANGE = re.compile(r"(\d+)(?:(-)(\d*)(?::(\d+))?)?")
 
 
 @dataclass(frozen=True)
@@ -131,3 +134,13 @@ class InfoConfig(BatchConfig):
         super().__post_init__()
         require_min(self, MIN_PATTERNS, "orient_patterns")
         require_min(self, 1, "orient_iterations")
+
+
+def is_range_text(text: str) -> bool:
+    """Return True if a text follows `SYNTAX`."""
+    return all(_is_range(part) for part in text.strip().removeprefix("~").split(","))
+
+
+def _is_range(part: str) -> bool:
+    match = RANGE.fullmatch(part.strip())
+    return match is not None and match[4] != "0" and (not match[3] or int(match[3]) >= int(match[1]))

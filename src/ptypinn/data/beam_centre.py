@@ -21,6 +21,9 @@ MAX_PATTERNS = 1024
 """Patterns of which the mean is taken: evenly spaced over the scan."""
 MIN_OFFSET_PX = 0.25
 """Smaller offsets are left in the object: slow phases of the sample and counting noise move the centre as far."""
+MAX_SILENT = 0.05
+"""Largest fraction of the far field on pixels without a count in any pattern, of which a part of the detector may be
+dead and not masked."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,17 @@ def measure_beam_offset(scan: ScanData) -> BeamOffset:
     """Return the displacement of the mean pattern against the far field of the probe, or of the zero frequency.
 
     Centres are circular means, which follow a cyclic shift of the patterns exactly, however large: the phase of the
-    first Fourier coefficient. Without a probe the reference is the zero frequency at N//2.
+    first Fourier coefficient. Without a probe the reference is the zero frequency at N//2. Where much of the far field
+    falls on pixels that never count, which shift the centre as a dead part of the detector does, no offset is measured.
 
     Args:
         scan: The scan; its probe may be of any scale.
     """
-    centre = _circular_centre(_mean_pattern(scan))
-    if scan.probe is None:
-        reference = np.full(2, float(scan.size // 2))
-    else:
-        fields = np.fft.fftshift(np.fft.fft2(scan.probe.astype(np.complex128)), axes=(-2, -1))
-        reference = _circular_centre(np.where(scan.good, np.square(np.abs(fields)).sum(0), 0.0))
-    y, x = (float((d + scan.size / 2) % scan.size - scan.size / 2) for d in centre - reference)
-    return BeamOffset(y, x, scan.size)
+    mean, reference = _mean_pattern(scan), _reference_pattern(scan)
+    y, x = (_wrap(d, scan.size) for d in _circular_centre(mean) - _circular_centre(reference))
+    moved = np.roll(reference, (round(y), round(x)), (0, 1))
+    hidden = moved[scan.good & (mean == 0)].sum() > MAX_SILENT * moved.sum()
+    return BeamOffset(size=scan.size) if hidden else BeamOffset(y, x, scan.size)
 
 
 def estimate_ramp(scan: ScanData) -> BeamOffset:
@@ -124,6 +125,20 @@ def _with_ramp(recon: Reconstruction, slope: tuple[float, ...]) -> Reconstructio
     """Add a ramp to the illuminated object, and take it from the probe."""
     canvas = np.where(recon.illumination > 0, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
     return replace(recon, object=canvas, probe=add_phase_ramp(recon.probe, (-slope[0], -slope[1])))
+
+
+def _reference_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
+    """Return the far field of the probe on good pixels; without a probe, a point at the zero frequency."""
+    if scan.probe is None:
+        point = np.zeros((scan.size, scan.size))
+        point[scan.size // 2, scan.size // 2] = 1.0
+        return point
+    fields = np.fft.fftshift(np.fft.fft2(scan.probe.astype(np.complex128)), axes=(-2, -1))
+    return np.where(scan.good, np.square(np.abs(fields)).sum(0), 0.0)
+
+
+def _wrap(distance: float, size: int) -> float:
+    return float((distance + size / 2) % size - size / 2)
 
 
 def _mean_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:

@@ -15,12 +15,12 @@ from ptypinn.data.bad_pixels import PixelFinding, find_bad_pixels, saturated_pix
 from ptypinn.data.corrected_counts import correct_counts
 from ptypinn.data.cosmic_rays import Candidates, choose_rays, none
 from ptypinn.data.position_clusters import gap_width, label_islands
+from ptypinn.data.ranges import parse_ranges
 from ptypinn.data.scan import ScanData
 from ptypinn.data.survey_pass import CountStatistics, FrameStatistics, measure_counts
 from ptypinn.data.survey_record import SURVEY, record_survey
 from ptypinn.data.validation import check_patterns, deferred_checks
 from ptypinn.physics.optics import equivalent_diameter
-from ptypinn.utils.ranges import parse_ranges
 
 SATURATED_FRAMES = 0.1
 """Fraction of the frames in which a pixel saturates for it to be masked. Measured at 1e6 photons: of 10 % of the counts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int64
 
-from ptypinn.utils.ranges import list_ranges
+from ptypinn.data.ranges import list_ranges
 
 if TYPE_CHECKING:
     from ptypinn.data.bad_frames import FrameFinding

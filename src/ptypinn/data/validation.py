@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptypinn.config.load import MAX_CANVAS_PIXELS
+from ptypinn.data.ranges import advise_selection, list_ranges
 from ptypinn.errors import InputError
-from ptypinn.utils.ranges import advise_selection, list_ranges
 
 if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData

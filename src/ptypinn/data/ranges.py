@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Int64
 
-SYNTAX = 'numbers and ranges counted from 0, such as "0-195", "3-", "0-:4" (every fourth) or "~5,77" (all but these)'
-RANGE = re.compile(r"(\d+)(?:(-)(\d*)(?::(\d+))?)?")
+from ptypinn.config.load import RANGE
+
 MAX_ADVICE = 200
 """Maximum length of a selection in a message."""
 MAX_LISTED = 8
 """Maximum number of ranges in a message; the rest is counted."""
-
-
-def is_range_text(text: str) -> bool:
-    """Return True if a text follows `SYNTAX`."""
-    return all(_is_range(part) for part in text.strip().removeprefix("~").split(","))
-
-
-def _is_range(part: str) -> bool:
-    match = RANGE.fullmatch(part.strip())
-    return match is not None and match[4] != "0" and (not match[3] or int(match[3]) >= int(match[1]))
 
 
 def parse_ranges(text: str, total: int) -> Int64[np.ndarray, " numbers"]:
