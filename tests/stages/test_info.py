@@ -80,6 +80,14 @@ def test_saturation_is_suspected_only_where_peaks_coincide():
     assert any("saturation" in warning for warning in clipped.warnings)
 
 
+def test_patterns_beside_the_zero_frequency_are_named_with_the_option():
+    scan = simulated()
+    moved = info(scan.replace(counts=np.roll(scan.counts, (2, -1), (1, 2))))
+    assert moved.to_dict()["beam_offset_px"] == pytest.approx([2, -1], abs=0.25)
+    assert any("at row 34 and column 31: --centre-px" in warning for warning in moved.warnings)
+    assert not any("--centre-px" in warning for warning in info(scan).warnings)
+
+
 def test_overlap_is_that_of_the_simulation():
     look = info(simulated(n_patterns=None, overlap=0.7, scan="raster", object_size=(200, 200)))
     assert look.overlap == pytest.approx(0.7, abs=0.03)

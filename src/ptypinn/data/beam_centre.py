@@ -47,12 +47,22 @@ class BeamOffset:
         """Slope (y, x) of the phase ramp, radians per object pixel."""
         return 2 * np.pi * self.y_px / self.size, 2 * np.pi * self.x_px / self.size
 
+    def describe(self) -> str:
+        """Return the displacement as a clause, with the pixel of the centre.
+
+        >>> BeamOffset(0.0, 1.04, 64).describe()
+        'the patterns are centred 1.04 detector pixels beside the zero frequency, at row 32 and column 33'
+        """
+        row, column = (f"{self.size // 2 + round(value, 1):g}" for value in (self.y_px, self.x_px))
+        place = f"{self.distance_px:.3g} detector pixels beside the zero frequency"
+        return f"the patterns are centred {place}, at row {row} and column {column}"
+
     def to_record(self) -> dict[str, Any]:
         """Return the displacement as plain values for the provenance."""
         return {"beam_offset_px": [self.y_px, self.x_px], "phase_ramp_rad_per_px": list(self.ramp)}
 
 
-def measure_beam_offset(scan: ScanData) -> BeamOffset:
+def measure_beam_offset(scan: ScanData, mean: Float64[np.ndarray, "y x"] | None = None) -> BeamOffset:
     """Return the displacement of the mean pattern against the far field of the probe, or of the zero frequency.
 
     Centres are circular means, which follow a cyclic shift of the patterns exactly, however large: the phase of the
@@ -61,8 +71,9 @@ def measure_beam_offset(scan: ScanData) -> BeamOffset:
 
     Args:
         scan: The scan; its probe may be of any scale.
+        mean: Mean pattern on good pixels; taken over some of the patterns where it is not at hand.
     """
-    mean, reference = _mean_pattern(scan), _reference_pattern(scan)
+    mean, reference = _mean_pattern(scan) if mean is None else mean, _reference_pattern(scan)
     y, x = (_wrap(d, scan.size) for d in _circular_centre(mean) - _circular_centre(reference))
     moved = np.roll(reference, (round(y), round(x)), (0, 1))
     hidden = moved[scan.good & (mean == 0)].sum() > MAX_SILENT * moved.sum()

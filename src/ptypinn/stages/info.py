@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.load import InfoConfig
+from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
@@ -35,6 +36,8 @@ SATURATED_SHARE = 0.05
 EDGE_POWER = 1e-3
 """Share of the probe's power at the edge of its array above which the array is too small."""
 MIN_OVERLAP = 0.5
+MIN_WARNED_OFFSET_PX = 0.75
+"""Smallest offset of the patterns, detector pixels, that whole pixels of --centre-px make smaller."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class ScanInfo:
     """Height and width of the object canvas, pixels."""
     shadow: ShadowMotion
     """True if the patterns are far-field."""
+    beam_offset: BeamOffset
+    """Displacement of the mean pattern against the far field of the probe or, without one, the zero frequency."""
     probe_diameter_px: float | None
     """Equivalent diameter of the probe, object pixels."""
 
@@ -142,6 +147,7 @@ class ScanInfo:
             "masked_pixels": int(np.sum(~self.scan.good)),
             "silent_pixels": int(patterns.silent.sum()),
             "dead_pixels": int(patterns.dead.sum()),
+            "beam_offset_px": [self.beam_offset.y_px, self.beam_offset.x_px],
             "extent_px": list(positions.extent_px),
             "canvas_px": list(self.canvas_shape),
             "spacing_px": positions.spacing_px,
@@ -163,6 +169,10 @@ class ScanInfo:
                 overlap is not None and overlap < MIN_OVERLAP,
                 f"probes overlap by {overlap or 0:.0%} only; 60 % or more is usual",
             ),
+            (
+                self.beam_offset.distance_px >= MIN_WARNED_OFFSET_PX,
+                f"{self.beam_offset.describe()}: --centre-px; solvers take the phase ramp that it makes into account",
+            ),
             (self.saturated_patterns > 0, f"{self.saturated_patterns} patterns peak at exactly {peak:g}: saturation?"),
             (dead > 0, f"{dead} pixels read zero in every pattern and are not masked"),
             (empty > 0, f"{empty} patterns hold no photon"),
@@ -177,12 +187,14 @@ def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
         scan: The scan.
         config: How to look.
     """
+    patterns = survey_patterns(scan, config.batch_size)
     return ScanInfo(
         scan=scan,
-        patterns=survey_patterns(scan, config.batch_size),
+        patterns=patterns,
         positions=survey_positions(scan.positions_px),
         canvas_shape=canvas_frame(scan)[1],
         shadow=measure_shadow(scan),
+        beam_offset=measure_beam_offset(scan, patterns.mean_pattern),
         probe_diameter_px=None if scan.probe is None else equivalent_diameter(scan.probe),
     )
 

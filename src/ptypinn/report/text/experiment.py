@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.utils.number_format import format_number
 from ptypinn.utils.serialise import number
@@ -47,11 +48,10 @@ def _flux_sentences(record: Any) -> list[str]:
 def _offset_sentences(offset: Any, recon: Reconstruction) -> list[str]:
     if not isinstance(offset, list) or len(offset) != 2 or any(number(value) is None for value in offset):
         return []
-    size = recon.probe.shape[-1]
-    row, column = (round(size // 2 + value, 1) for value in offset)
-    slope = 2 * np.pi * float(np.hypot(*offset)) / size
+    beam = BeamOffset(float(offset[0]), float(offset[1]), recon.probe.shape[-1])
+    sentence = f"{beam.describe()}, by the detector or by a wedge-shaped sample"
+    slope = float(np.hypot(*beam.ramp))
     return [
-        f"The patterns are centred {float(np.hypot(*offset)):.2g} detector pixels beside the zero frequency, at row "
-        f"{row:g} and column {column:g}, by the detector or by a wedge-shaped sample: the phase of the object has a "
-        f"ramp of {slope:.2g} rad per pixel. `--centre-px` moves whole pixels."
+        f"{sentence[:1].upper()}{sentence[1:]}: the phase of the object has a ramp of {slope:.2g} rad per pixel. "
+        "`--centre-px` takes out whole pixels."
     ]
