@@ -87,7 +87,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "missing array": (with_arrays(diffraction=None), ("scan.npz", "diffraction")),
     "NaN": (with_value(np.nan), ("scan.npz", "nan", "pattern 2, pixel (3, 4)")),
     "negative": (with_value(-3.0), ("scan.npz", "-3", "pattern 2, pixel (3, 4)")),
-    "lengths differ": (with_arrays(positions_px=np.zeros((M + 1, 2))), ("scan.npz", "6, 16, 16", "7 patterns")),
+    "lengths differ": (
+        with_arrays(positions_px=np.zeros((M + 1, 2))),
+        ("scan.npz", "7 positions for 6 patterns", "--select"),
+    ),
     "probe size": (with_arrays(probe_guess=np.ones((N + 2, N + 2), np.complex64)), ("scan.npz", "probe")),
     "not square": (with_arrays(diffraction=np.ones((M, N, N + 2), np.uint16)), ("scan.npz", "square")),
     "giant canvas": (with_arrays(positions_px=METRES_AS_PIXELS), ("scan.npz", "canvas", "unit")),
