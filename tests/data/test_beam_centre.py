@@ -63,6 +63,22 @@ def test_a_ramp_that_is_removed_and_restored_leaves_everything_as_it_was(scan):
     assert restored.provenance["experiment"]["beam_offset_px"] == [1.5, -3.0]
 
 
+def test_a_probe_that_is_solved_for_keeps_the_ramp_and_goes_on_from_there(scan):
+    moved = rolled(scan, 4, 0)
+    known = refine(moved, RefineConfig(iterations=4, device="cpu", refine_probe=False))
+    free = refine(moved, RefineConfig(iterations=4, device="cpu"))
+    further = refine(moved, RefineConfig(iterations=1, device="cpu"), initial=free)
+
+    def slope(recon):
+        products = recon.object[1:] * recon.object[:-1].conj()
+        return np.angle(products[recon.well_illuminated()[1:]].sum())
+
+    assert [slope(recon) for recon in (known, free, further)] == pytest.approx(
+        [2 * np.pi * 4 / scan.size, 0, 0], abs=0.1
+    )
+    assert [recon.provenance["experiment"]["ramp_in"] for recon in (known, free)] == ["object", "probe"]
+
+
 def test_a_scan_in_its_place_has_no_ramp(scan):
     assert measure_beam_offset(scan).distance_px < 0.25
     assert estimate_ramp(scan).distance_px == 0

@@ -2,7 +2,8 @@
 
 An offset of the detector, or a wedge-shaped sample, multiplies every exit wave by a phase ramp. It is an exact freedom
 of the problem: `(P exp(i k r), O)` and `(P, O exp(i k r))` predict the same counts. Solvers and networks see the object
-without the ramp, on a probe that holds it; the ramp is returned to the object afterwards.
+without the ramp, on a probe that holds it. A known probe gives the ramp back to the object afterwards; one that was
+solved for keeps it, and the object has none.
 """
 
 from __future__ import annotations
@@ -103,12 +104,19 @@ def remove_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
     return _with_ramp(recon, tuple(-slope for slope in offset.ramp)) if offset.distance_px else recon
 
 
-def restore_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
-    """Return a reconstruction with the phase ramp in its object, and on record; the inverse of `remove_ramp`."""
+def restore_ramp(recon: Reconstruction, offset: BeamOffset, *, probe_solved: bool = False) -> Reconstruction:
+    """Return a reconstruction with the phase ramp on record, and in its object where the probe is known.
+
+    Args:
+        recon: Reconstruction whose probe holds the ramp.
+        offset: Displacement of the patterns.
+        probe_solved: The probe was solved for, and keeps the ramp; without, this is the inverse of `remove_ramp`.
+    """
     if not offset.distance_px:
         return recon
-    restored = _with_ramp(recon, offset.ramp)
-    return replace(restored, provenance=record_experiment(recon, offset.to_record()))
+    restored = recon if probe_solved else _with_ramp(recon, offset.ramp)
+    record = {**offset.to_record(), "ramp_in": "probe" if probe_solved else "object"}
+    return replace(restored, provenance=record_experiment(recon, record))
 
 
 def record_experiment(recon: Reconstruction, record: Mapping[str, Any]) -> dict[str, Any]:

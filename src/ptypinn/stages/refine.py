@@ -52,7 +52,8 @@ def refine(
     config, report, scan = config or RefineConfig(), progress or silent, calibrate_probe(scan)
     if initial is not None:
         _check_initial(scan, initial)
-    device, offset = pick_device(config.device), estimate_ramp(scan)
+    device = pick_device(config.device)
+    offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
     to_reconstruction = partial(_to_reconstruction, scan, config, offset)
     with cpu_threads(config.threads):
@@ -107,4 +108,4 @@ def _to_reconstruction(
     scan: ScanData, config: RefineConfig, offset: BeamOffset, result: QuasiNewtonResult
 ) -> Reconstruction:
     record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
-    return restore_ramp(result.reconstruction(scan, record), offset)
+    return restore_ramp(result.reconstruction(scan, record), offset, probe_solved=config.refine_probe)

@@ -25,7 +25,7 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    return [*_flux_sentences(record.get("flux")), *_offset_sentences(record.get("beam_offset_px"), recon)]
+    return [*_flux_sentences(record.get("flux")), *_offset_sentences(record, recon)]
 
 
 def _flux_sentences(record: Any) -> list[str]:
@@ -45,13 +45,19 @@ def _flux_sentences(record: Any) -> list[str]:
     ]
 
 
-def _offset_sentences(offset: Any, recon: Reconstruction) -> list[str]:
+def _offset_sentences(record: Mapping[str, Any], recon: Reconstruction) -> list[str]:
+    offset = record.get("beam_offset_px")
     if not isinstance(offset, list) or len(offset) != 2 or any(number(value) is None for value in offset):
         return []
     beam = BeamOffset(float(offset[0]), float(offset[1]), recon.probe.shape[-1])
     sentence = f"{beam.describe()}, by the detector or by a wedge-shaped sample"
     slope = float(np.hypot(*beam.ramp))
     return [
-        f"{sentence[:1].upper()}{sentence[1:]}: the phase of the object has a ramp of {slope:.2g} rad per pixel. "
+        f"{sentence[:1].upper()}{sentence[1:]}: {_place_of_ramp(record)} a phase ramp of {slope:.2g} rad per pixel. "
         "`--centre-px` takes out whole pixels."
     ]
+
+
+def _place_of_ramp(record: Mapping[str, Any]) -> str:
+    in_probe = record.get("ramp_in") == "probe"
+    return "the probe, which was solved for, holds" if in_probe else "the object has"

@@ -52,7 +52,8 @@ def reconstruct_unrolled(
     """
     scan, device = calibrate_probe(scan), pick_device(config.device)
     offset = estimate_ramp(scan)
-    centred, watch = move_ramp_to_probe(scan, offset), map_callback(watch, partial(restore_ramp, offset=offset))
+    settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
+    centred, watch = move_ramp_to_probe(scan, offset), map_callback(watch, settle)
     reconstruction = _solve(centred, weights, config, device, progress, folder, watch)
     if config.solves_flux:
         reconstruction = _solve_flux(reconstruction, centred, weights, config, device, progress, folder, watch)
@@ -60,7 +61,7 @@ def reconstruct_unrolled(
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, watch)
     return finalise(
-        restore_ramp(reconstruction, offset),
+        settle(reconstruction),
         scan,
         device=device,
         batch=config.batch_size,
