@@ -114,9 +114,20 @@ def restore_ramp(recon: Reconstruction, offset: BeamOffset, *, probe_solved: boo
     """
     if not offset.distance_px:
         return recon
-    restored = recon if probe_solved else _with_ramp(recon, offset.ramp)
+    slope = tuple(-value for value in mean_slope(recon)) if probe_solved else offset.ramp
+    if probe_solved:  # what the object still has of the ramp is the probe's, too
+        rest_y, rest_x = (value * offset.size / (2 * np.pi) for value in slope)
+        offset = BeamOffset(offset.y_px - rest_y, offset.x_px - rest_x, offset.size)
     record = {**offset.to_record(), "ramp_in": "probe" if probe_solved else "object"}
-    return replace(restored, provenance=record_experiment(recon, record))
+    return replace(_with_ramp(recon, slope), provenance=record_experiment(recon, record))
+
+
+def mean_slope(recon: Reconstruction) -> tuple[float, float]:
+    """Return the mean slope (y, x) of the phase on well-illuminated pixels, radians per pixel, wrapped."""
+    canvas, mask = recon.object.astype(np.complex128), recon.well_illuminated()
+    down = (canvas[1:] * canvas[:-1].conj())[mask[1:] & mask[:-1]]
+    across = (canvas[:, 1:] * canvas[:, :-1].conj())[mask[:, 1:] & mask[:, :-1]]
+    return float(np.angle(down.sum())), float(np.angle(across.sum()))
 
 
 def record_experiment(recon: Reconstruction, record: Mapping[str, Any]) -> dict[str, Any]:
