@@ -183,6 +183,10 @@ class TestFrames:
         assert frames_of(survey, "empty") == list(self.BAD)
         assert survey.left_out.tolist() == list(self.BAD)
 
+    def test_the_flux_follows_the_frames_that_are_left(self):
+        scan = edited(lambda counts: counts.__setitem__(40, 0)).replace(flux=np.linspace(0.5, 1.5, 100))
+        assert apply_survey(scan, survey_scan(scan)).flux.tolist() == np.delete(scan.flux, 40).tolist()
+
     def test_a_run_of_empty_frames(self):
         survey = survey_scan(edited(lambda c: c.__setitem__(slice(33, 67), 0)))
         assert frames_of(survey, "empty") == list(range(33, 67))

@@ -17,6 +17,7 @@ from jaxtyping import Complex64, Float64
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.physics.optics import far_field_intensity
 
 MAX_PATTERNS = 1024
 """Patterns of which the mean is taken: evenly spaced over the scan."""
@@ -163,8 +164,7 @@ def _reference_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
         point = np.zeros((scan.size, scan.size))
         point[scan.size // 2, scan.size // 2] = 1.0
         return point
-    fields = np.fft.fftshift(np.fft.fft2(scan.probe.astype(np.complex128)), axes=(-2, -1))
-    return np.where(scan.good, np.square(np.abs(fields)).sum(0), 0.0)
+    return np.where(scan.good, far_field_intensity(scan.probe), 0.0)
 
 
 def _wrap(distance: float, size: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.optics import far_field_intensity, probe_photons
 
 CalibrationRule = Literal["mean", "p99"]
 MIN_FRACTION = 0.01
@@ -78,8 +78,7 @@ def _fraction_on_good_pixels(scan: ScanData) -> float:
     """Return the fraction of the probe's photons on good pixels without a sample, in (0, 1]."""
     if scan.good.all():
         return 1.0
-    fields = np.fft.fftshift(np.fft.fft2(scan.require_probe().astype(np.complex128), norm="ortho"), axes=(-2, -1))
-    pattern = np.square(np.abs(fields)).sum(0)
+    pattern = far_field_intensity(scan.require_probe())
     fraction = float(pattern[scan.good].sum() / pattern.sum())
     if not fraction > MIN_FRACTION:
         expected = "good pixels in the direct beam, or --photons"

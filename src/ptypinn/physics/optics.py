@@ -132,3 +132,16 @@ def illumination_mask(
     [False, False, True, True, True]
     """
     return illumination > fraction * typical_illumination(illumination)
+
+
+def far_field_intensity(probe: Complex[np.ndarray, "mode y x"]) -> Float64[np.ndarray, "y x"]:
+    """Return the photons of a probe on the detector without a sample, zero frequency at N//2.
+
+    Args:
+        probe: Modes, (mode, y, x), sqrt(photons).
+
+    >>> far_field_intensity(np.ones((1, 2, 2), np.complex64)).round(6).tolist()
+    [[0.0, 0.0], [0.0, 4.0]]
+    """
+    fields = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128), norm="ortho"), axes=(-2, -1))
+    return np.asarray(np.square(np.abs(fields)).sum(0))
