@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ptypinn.config.checks import require, require_min
@@ -58,6 +58,9 @@ class ReconstructConfig(
     experiment is taken to be ideal whatever they say."""
     flux: Literal["auto", "solve", "constant"] = "auto"
     """Flux of the frames: solved for where the counts demand it, always, or the same in all."""
+    background: Literal["auto", "solve", "none"] = "auto"
+    """Background of the frames, beside a measured one of --dark: solved for where the counts demand it, always, or
+    never."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -73,10 +76,15 @@ class ReconstructConfig(
             expected = "none, flux or least_squares: only a model of `train` records a scale"
             raise InputError("--prediction-scale", "", "recorded", expected)
 
-    @property
-    def solves_flux(self) -> bool:
-        """True if the flux of the frames may be solved for."""
-        return self.flux == "solve" or (self.flux == "auto" and self.assume == "measured")
+    def solved_terms(self) -> tuple[str, ...]:
+        """Return the names of the terms of the experiment that may be solved for."""
+        choices = {"flux": self.flux, "background": self.background}
+        asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}
+        return tuple(name for name, choice in choices.items() if choice in asked)
+
+    def forced_terms(self) -> tuple[str, ...]:
+        """Return the names of those that are solved for whatever the counts demand."""
+        return replace(self, assume="ideal").solved_terms()
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that nothing reads with a fixed probe."""

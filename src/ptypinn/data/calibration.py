@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float32
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -18,7 +19,7 @@ MAX_PHOTONS = 1e30
 
 
 def pattern_sums(scan: ScanData, batch: int = 256) -> np.ndarray:
-    """Sum the photons on the good pixels of every pattern, (M,), float64."""
+    """Sum the photons on the good pixels of every pattern, background included, (M,), float64."""
     sums = np.empty(scan.n_patterns)
     for part, counts in scan.batches(batch):
         sums[part] = np.where(scan.good, counts, 0).sum((1, 2), dtype=np.float64)
@@ -30,8 +31,8 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
     Rules for the photons per pattern through vacuum, which a file with a relative probe does not state: `mean` takes
     the mean of the pattern sums (the object's mean transmitted intensity becomes 1), `p99` their 99th percentile (the
-    most transparent places become vacuum). Both are sums over good pixels; they are divided by the fraction of the
-    probe's own far field that falls on good pixels.
+    most transparent places become vacuum). Both are sums over good pixels without the background; they are divided by
+    the fraction of the probe's own far field that falls on good pixels.
 
     Args:
         scan: A scan with a probe.
@@ -63,6 +64,37 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
     )
 
 
+def take_background_out(scan: ScanData, background: Float32[np.ndarray, "y x"]) -> tuple[ScanData, float]:
+    """Return a scan with another background, and the factor that scales its probe to the photons without it.
+
+    Only a probe that was scaled to the photons of the patterns is scaled; where it is, divide the object by the factor.
+
+    Args:
+        scan: Scan with a calibrated probe.
+        background: Counts per pixel of every frame.
+    """
+    record = scan.provenance.get("probe_calibration", {})
+    scan, before = scan.replace(background=background), scan.background
+    if record.get("rule") not in get_args(CalibrationRule):
+        return scan, 1.0
+    added = background_photons(scan, background) - background_photons(scan, before)
+    photons = record["photons"] - added / _fraction_on_good_pixels(scan)
+    factor = float(np.sqrt(photons / record["photons"]))
+    record = {**record, "photons": photons, "factor": record["factor"] * factor}
+    probe = (scan.require_probe() * factor).astype(np.complex64)
+    return scan.replace(probe=probe, provenance={**scan.provenance, "probe_calibration": record}), factor
+
+
+def background_photons(scan: ScanData, background: Float32[np.ndarray, "y x"] | None) -> float:
+    """Return the photons of a background on good pixels, per frame; 0 for none."""
+    return 0.0 if background is None else float(background[scan.good].sum(dtype=np.float64))
+
+
+def measure_fraction(scan: ScanData, background: Float32[np.ndarray, "y x"]) -> float:
+    """Return the photons of a background over those measured, on good pixels."""
+    return background_photons(scan, background) / max(float(pattern_sums(scan).mean()), 1e-30)
+
+
 def _require_sane(scan: ScanData, field: str, photons: float) -> None:
     if not photons <= MAX_PHOTONS:
         actual = f"{photons:.3g} photons per pattern"
@@ -70,7 +102,7 @@ def _require_sane(scan: ScanData, field: str, photons: float) -> None:
 
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
-    sums = pattern_sums(scan)
+    sums = pattern_sums(scan) - background_photons(scan, scan.background)
     return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 

@@ -20,6 +20,13 @@ CPU_BATCH_PIXELS = 2**17
 CUDA_BATCH_PIXELS = 2**25
 
 
+def background_tensor(scan: ScanData, device: torch.device) -> Float[Tensor, "y x"] | None:
+    """Return the background of a scan in FFT order, counts per pixel of good pixels; None where it has none."""
+    if scan.background is None:
+        return None
+    return to_fft_order(torch.from_numpy(np.where(scan.good, scan.background, 0).astype(np.float32))).to(device)
+
+
 class PatternBatches:
     """Counts of a scan in batches, shifted to FFT order once where they fit a memory budget, else on every pass."""
 

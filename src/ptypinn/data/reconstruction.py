@@ -87,6 +87,8 @@ class Reconstruction:
     """The object before prediction scaling; None where none was asked for."""
     flux: Float64[np.ndarray, " patterns"] | None = None
     """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
+    background: Float32[np.ndarray, "y x"] | None = None
+    """Counts per pixel that every frame has beside the diffraction, zero frequency at N//2; None for none."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -129,14 +131,17 @@ class Reconstruction:
             InputError: Where the scan has other patterns.
         """
         if scan.n_patterns == len(self.positions_px):
-            return self._with_flux(scan)
+            return self._with_terms(scan)
         if self.patterns is None or self.patterns.max() >= scan.n_patterns:
             actual = f"{len(self.positions_px)} positions for {scan.n_patterns} patterns"
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
-        return self._with_flux(scan.subset(self.patterns))
+        return self._with_terms(scan.subset(self.patterns))
 
-    def _with_flux(self, scan: ScanData) -> ScanData:
-        return scan if self.flux is None or scan.flux is self.flux else scan.replace(flux=self.flux)
+    def _with_terms(self, scan: ScanData) -> ScanData:
+        """Return a scan with the terms of the experiment that were solved for."""
+        terms = {name: term for name in ("flux", "background") if (term := getattr(self, name)) is not None}
+        changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
+        return scan.replace(**changed) if changed else scan
 
     def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:
         """Return the reconstruction with its agreement with the counts, and the metrics of that.
@@ -160,7 +165,8 @@ class Reconstruction:
         return measured.fit if same else None
 
     def _fitted_arrays(self, scan: ScanData) -> tuple[Any, ...]:
-        return self.object, self.probe, self.positions_px, self.flux, scan.counts, scan.mask
+        terms = self.flux, self.background
+        return self.object, self.probe, self.positions_px, *terms, scan.counts, scan.mask
 
     @property
     def scale_note(self) -> str:
@@ -231,6 +237,8 @@ class SolverResult:
     """Losses on the way; empty where they are not at hand."""
     flux: Float64[np.ndarray, " patterns"] | None = None
     """Flux of every frame, mean 1; None where it is not solved for."""
+    background: Float32[np.ndarray, "y x"] | None = None
+    """Counts of every frame beside the diffraction, zero frequency at N//2; None where it is not solved for."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
@@ -251,6 +259,7 @@ class SolverResult:
             pixel_size_m=scan.pixel_size_m,
             patterns=patterns,
             flux=scan.flux if self.flux is None else self.flux,
+            background=scan.background if self.background is None else self.background,
             history=self.history,
             provenance=to_plain({**provenance, "scan": scan.record}),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float64, Num
+from jaxtyping import Bool, Complex64, Float32, Float64, Num
 
 from ptypinn.data.true_experiment import TrueExperiment
 from ptypinn.errors import InputError
@@ -76,6 +76,8 @@ class ScanData:
     """Diffracted particle."""
     flux: Float64[np.ndarray, " patterns"] | None = None
     """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
+    background: Float32[np.ndarray, "background_y background_x"] | None = None
+    """Counts per pixel that every frame has beside the diffraction, zero frequency at N//2; None for none."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 

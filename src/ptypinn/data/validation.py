@@ -41,6 +41,7 @@ def validate_scan(scan: ScanData) -> None:
     _check_truth(scan)
     _check_numbers(scan)
     _check_flux(scan)
+    _check_background(scan)
 
 
 def check_shape(source: str, shape: tuple[int, ...]) -> None:
@@ -173,3 +174,16 @@ def _check_flux(scan: ScanData) -> None:
     if scan.flux.shape != (scan.n_patterns,) or not (np.isfinite(scan.flux) & (scan.flux > 0)).all():
         actual = f"{scan.flux.dtype} of shape {scan.flux.shape}"
         raise InputError(scan.source, "flux", actual, f"{scan.n_patterns} positive numbers, one per frame")
+
+
+def _check_background(scan: ScanData) -> None:
+    if scan.background is None:
+        return
+    shape, good = (scan.size, scan.size), scan.good
+    if scan.background.shape != shape or scan.background.dtype != np.float32:
+        actual = f"{scan.background.dtype} of shape {scan.background.shape}"
+        raise InputError(scan.source, "background", actual, f"float32 of shape {shape}, counts per pixel")
+    values = scan.background[good]
+    if not (np.isfinite(values) & (values >= 0)).all():
+        least = "a value that is not finite" if not np.isfinite(values).all() else f"{values.min():.3g}"
+        raise InputError(scan.source, "background", least, "finite counts of at least 0 on good pixels")

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Complex, Float64
 from torch import Tensor
 
+from ptypinn.data.pattern_batches import background_tensor
 from ptypinn.data.reconstruction import DataFit
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -99,11 +100,14 @@ def predict_batches(
     _check(scan, object_, probe, positions_px)
     canvas = torch.from_numpy(np.ascontiguousarray(object_)).to(device)[None]
     modes = torch.from_numpy(np.ascontiguousarray(probe)).to(device)
+    background = background_tensor(scan, torch.device(device))
     for part, counts in scan.batches(batch):
         predicted = predict(canvas, modes, positions_px[part])
         if scan.flux is not None:
             flux = torch.from_numpy(scan.flux[part].astype(np.float32))
             predicted *= flux.to(predicted.device)[:, None, None]
+        if background is not None:
+            predicted += background
         yield part, to_fft_order(torch.from_numpy(counts.astype(np.float32))).to(device), predicted
 
 

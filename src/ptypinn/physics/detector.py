@@ -1,7 +1,9 @@
 """The detector: from expected counts to recorded ones by shot noise, saturation and dead pixels."""
 
+import math
+
 import torch
-from jaxtyping import Float64, Real
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from ptypinn.types import Mask
@@ -45,3 +47,23 @@ def draw_dead_pixels(size: int, number: int, generator: torch.Generator) -> Mask
 def zero_dead_pixels(counts: Real[Tensor, "*batch y x"], mask: Mask) -> Real[Tensor, "*batch y x"]:
     """Set dead pixels to zero."""
     return counts * mask
+
+
+def mirrored_blur(edge: int, spread_px: float) -> Float[Tensor, "edge edge"]:
+    """Return the Gaussian blur along one axis of a detector as a matrix, FFT order; symmetric, its rows sum to 1.
+
+    What leaves the detector is mirrored back, as cosines have it; `matrix @ image @ matrix` blurs an image.
+
+    Args:
+        edge: Edge of the detector, pixels.
+        spread_px: Standard deviation, pixels; at least about 1.
+
+    >>> matrix = mirrored_blur(32, 2.0)
+    >>> bool(torch.allclose(matrix.sum(1), torch.ones(32))), bool((matrix >= 0).all())
+    (True, True)
+    """
+    k = math.pi / edge * torch.arange(edge, dtype=torch.float64)
+    cosines = torch.cos(k[:, None] * (torch.arange(edge) + 0.5)) * math.sqrt(2 / edge)
+    cosines[0] /= math.sqrt(2)
+    matrix = cosines.T @ (torch.exp(-((k * spread_px) ** 2) / 2)[:, None] * cosines)
+    return torch.fft.ifftshift(matrix.clamp(min=0)).float()

@@ -141,6 +141,7 @@ def _to_reconstruction(
         origin_px=canvas_frame(scan)[0],
         pixel_size_m=scan.pixel_size_m,
         patterns=index,
+        background=scan.background,
         provenance=to_plain(record),
     )
 

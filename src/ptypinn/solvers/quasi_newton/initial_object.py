@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.pattern_batches import PatternBatches, background_tensor
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.patches import add_patches
 from ptypinn.physics.propagation import far_field
@@ -69,6 +69,9 @@ def compute_deflections(
     own = stack.good * far_field(probe).abs().square().sum(0)
     vacuum = _pattern_moments(own[None])[0]
     rows = sum_moments(stack) if raw is None else raw
+    background = background_tensor(stack.scan, stack.device)
+    if background is not None:
+        rows = rows - _pattern_moments(background[None])
     flux = rows[:, :1].clamp(min=1e-9)
     return torch.cat([torch.sqrt(flux / vacuum[0]), rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]], 1)
 

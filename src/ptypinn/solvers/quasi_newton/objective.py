@@ -23,7 +23,7 @@ from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_mo
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.physics.shift import phase_ramp
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 from ptypinn.utils.device import map_threads
 
@@ -56,6 +56,8 @@ class Objective:
     """Used where the shifts are not among the unknowns; None for integer positions."""
     log_flux: LogFlux | None = None
     """Used where the flux is not among the unknowns; None for the same flux in every frame."""
+    background: Background | None = None
+    """Used where the background is not among the unknowns, counts, FFT order; None for none."""
     held_out: HeldOutPixels | None = None
     model: ForwardModel = FAR_FIELD
 
@@ -70,11 +72,11 @@ class Objective:
     def _add_descent(
         self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns, *, with_loss: bool = True
     ) -> None:
-        residual = self._residual(totals, batch.diffraction.fields, counts, part, with_loss)
+        residual = self._residual(totals, batch, counts, part, with_loss)
         self._descend(totals, batch, residual, part)
 
     def _add_loss(self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
-        self._residual(totals, batch.diffraction.fields, counts, part, True)
+        self._residual(totals, batch, counts, part, True)
 
     def _pass(self, at: Unknowns, add: Callable[[_Totals, _Batch, slice, Patterns], None]) -> _Totals:
         parts = self.stack.split(torch.get_num_threads() if self.stack.device.type == "cpu" else 1)
@@ -112,15 +114,17 @@ class Objective:
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(spectrum * ramps)
         diffraction = self.model.diffract(patches, probes)
+        background = self.background if at.background is None else at.background
         log_flux = self.log_flux if at.log_flux is None else at.log_flux
         if log_flux is None:
-            return _Batch(diffraction, spectrum, ramps, None)
+            return _Batch(diffraction, spectrum, ramps, None, background)
         roots = torch.exp(log_flux[part] / 2)[:, None, None]
         diffraction.fields.mul_(roots[:, None])
-        return _Batch(diffraction, spectrum, ramps, roots)
+        return _Batch(diffraction, spectrum, ramps, roots, background)
 
-    def _residual(self, totals: _Totals, fields: Waves, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
-        expected = detect(fields)
+    def _residual(self, totals: _Totals, batch: _Batch, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
+        diffracted = detect(batch.diffraction.fields)
+        expected = diffracted if batch.background is None else diffracted + batch.background
         residual = self.likelihood.residual(expected, counts)
         if not self.stack.all_good:
             residual.mul_(self.stack.good)
@@ -134,7 +138,9 @@ class Objective:
         if with_loss:
             totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
         if totals.log_flux is not None:
-            totals.log_flux[part] = (residual * expected).sum((1, 2)) / 2
+            totals.log_flux[part] = (residual * diffracted).sum((1, 2)) / 2
+        if totals.background is not None:
+            totals.background += residual.sum(0) / 2
         return residual
 
     def _descend(self, totals: _Totals, batch: _Batch, residual: Patterns, part: slice) -> None:
@@ -157,6 +163,8 @@ class _Batch(NamedTuple):
     ramps: Ramps | None
     roots: Float[Tensor, "batch 1 1"] | None
     """Square root of the flux of every frame, which multiplies its fields."""
+    background: Background | None
+    """Counts of every frame beside the diffraction."""
 
 
 class _Totals:
@@ -170,6 +178,7 @@ class _Totals:
         self.probe = None if at.probe is None else torch.zeros_like(at.probe)
         self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
         self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
+        self.background = None if at.background is None else torch.zeros_like(at.background)
         self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
@@ -188,7 +197,7 @@ class _Totals:
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""
-        for name in ("object", "probe", "shifts", "log_flux", "probe_spectrum", "loss", "held_out"):
+        for name in ("object", "probe", "shifts", "log_flux", "background", "probe_spectrum", "loss", "held_out"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 mine += theirs
@@ -198,7 +207,7 @@ class _Totals:
         probe = self.probe
         if probe is not None and self.probe_spectrum is not None:
             probe = probe + torch.fft.ifft2(self.probe_spectrum)
-        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux)
+        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 

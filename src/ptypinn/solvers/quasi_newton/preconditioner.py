@@ -21,7 +21,8 @@ from torch import Tensor
 from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import add_patches, extract_patches
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.solvers.quasi_newton.background import BackgroundSteps
+from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Object, Probe
 
 FLOOR = 0.05
@@ -153,6 +154,7 @@ class Preconditioner:
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
         self._spectrum = self._expected_spectrum(smoothness)
+        self.background: BackgroundSteps | None = None
 
     def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
         """Take illumination, probe width and overall levels from a point.
@@ -184,8 +186,12 @@ class Preconditioner:
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
+            background=self._background_step(gradient.background),
         )
         return move if gradient.log_flux is None else self._add_flux(move, gradient.log_flux, relative.real, point)
+
+    def _background_step(self, gradient: Background | None) -> Background | None:
+        return None if gradient is None or self.background is None else self.background(gradient)
 
     def _add_flux(
         self, move: Unknowns, gradient: LogFlux, relative: Float[Tensor, "height width"], point: Unknowns

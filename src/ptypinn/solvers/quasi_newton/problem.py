@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ptypinn.data.canvas import canvas_frame, canvas_positions
-from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.pattern_batches import PatternBatches, background_tensor
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
@@ -96,6 +96,7 @@ class QuasiNewtonProblem:
         self.stack = PatternBatches(scan, device, len(self.probe))
         flux = None if scan.flux is None else torch.from_numpy(np.log(scan.flux).astype(np.float32))
         self.log_flux = None if flux is None else flux.to(device)
+        self.background = background_tensor(scan, device)
         self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
         self.period = DEFAULT_PERIOD if initial is None else held_out_period
 
@@ -124,7 +125,8 @@ class QuasiNewtonProblem:
         """Return the data term, on all pixels or without the held-out ones."""
         pixels = HeldOutPixels(self.stack.good, self.period) if held_out and self.period else None
         likelihood = find_likelihood(self.options.loss)
-        return Objective(self.stack, self.corners, likelihood, self.probe, self.shifts, self.log_flux, pixels)
+        terms = self.log_flux, self.background, pixels
+        return Objective(self.stack, self.corners, likelihood, self.probe, self.shifts, *terms)
 
     def to_result(self, point: Unknowns, trace: Trace, held_out_before: float = math.nan) -> QuasiNewtonResult:
         """Bring a point to the host.

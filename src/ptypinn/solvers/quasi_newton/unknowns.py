@@ -1,4 +1,4 @@
-"""Unknowns of a solve (object, probe modes, positions, flux), their vector arithmetic, and operations on modes."""
+"""Unknowns of a solve (object, probe, positions, flux, background), their vector arithmetic, operations on modes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ptypinn.physics.optics import probe_photons
 from ptypinn.types import Object, Probe
+
+Background = Float[Tensor, "y x"]
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Unknowns:
     """Sub-pixel shift (y, x) of every position from its integer corner, pixels."""
     log_flux: Float[Tensor, " positions"] | None = None
     """Natural logarithm of the flux of every frame, relative to that of the scan."""
+    background: Background | None = None
+    """Counts per pixel that every frame has beside the diffraction, (y, x), FFT order."""
 
     def blocks(self) -> list[Tensor]:
         """Return the blocks that are present."""
-        return [block for block in (self.object, self.probe, self.shifts, self.log_flux) if block is not None]
+        return [block for block in (self.object, *self._optional()) if block is not None]
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""
@@ -48,9 +52,12 @@ class Unknowns:
         return self._join(self, lambda a, _: a * factor)
 
     def _join(self, other: Unknowns, function: Callable[[Tensor, Tensor], Tensor]) -> Unknowns:
-        pairs = ((self.probe, other.probe), (self.shifts, other.shifts), (self.log_flux, other.log_flux))
+        pairs = zip(self._optional(), other._optional(), strict=True)
         optional = (None if a is None or b is None else function(a, b) for a, b in pairs)
         return Unknowns(function(self.object, other.object), *optional)
+
+    def _optional(self) -> tuple[Tensor | None, ...]:
+        return self.probe, self.shifts, self.log_flux, self.background
 
 
 NEW_MODE_FRACTION = 0.02

@@ -10,11 +10,12 @@ from jaxtyping import Complex64, Int64
 from torch import nn
 
 from ptypinn.data.canvas import canvas_frame
-from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.pattern_batches import PatternBatches, background_tensor
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
+from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.objective import LogFlux, Objective
@@ -44,6 +45,8 @@ class UnrolledOptions:
     """Rounds for object and probe together, where the probe is solved for, before those for the object."""
     solve_flux: bool = False
     """Solve for the flux of every frame too."""
+    solve_background: bool = False
+    """Solve for the background too, from that of the scan or, without, from nearly nothing."""
     probe_modes: int | None = None
     """Incoherent modes to solve for; None for those of the probe."""
     loss: str = "poisson"
@@ -125,6 +128,9 @@ def build_problem(
         amplitude = context.amplitude
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
     log_flux = initial_log_flux(scan, device) if options.solve_flux else None
+    if options.solve_background:
+        preconditioner.background = BackgroundSteps(objective.stack, objective.background)
+        start = replace(start, background=preconditioner.background.start)
     iterate = Iterate(replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux))
     if options.warm_start:
         iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
@@ -163,7 +169,8 @@ def build_objective(
     held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, index) if options.hold_out else None
     fractions = shifts if bool(shifts.abs().max() > MIN_SHIFT_PX) else None
     log_flux = None if scan.flux is None else initial_log_flux(scan, probe.device)
-    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, log_flux, held_out)
+    background = background_tensor(scan, probe.device)
+    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, log_flux, background, held_out)
 
 
 def initial_log_flux(scan: ScanData, device: torch.device) -> LogFlux:

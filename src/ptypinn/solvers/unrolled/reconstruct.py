@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +11,13 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig
-from ptypinn.data.beam_centre import estimate_ramp, move_ramp_to_probe, record_experiment, restore_ramp
+from ptypinn.data.beam_centre import estimate_ramp, move_ramp_to_probe, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
 from ptypinn.runs.snapshots import SnapshotCallback
-from ptypinn.solvers.experiment import solve_flux
+from ptypinn.solvers.experiment import deduct_background, solve_experiment
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -53,13 +53,14 @@ def reconstruct_unrolled(
     scan, device = calibrate_probe(scan), pick_device(config.device)
     offset = estimate_ramp(scan)
     settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
-    centred, watch = move_ramp_to_probe(scan, offset), map_callback(watch, settle)
-    reconstruction = _solve(centred, weights, config, device, progress, folder, watch)
-    if config.solves_flux:
-        reconstruction = _solve_flux(reconstruction, centred, weights, config, device, progress, folder, watch)
-        centred = reconstruction.scan_part(centred)
+    run = _Run(weights, config, device, progress, folder, map_callback(watch, settle))
+    centred = move_ramp_to_probe(scan, offset)
+    reconstruction = run.solve(centred)
+    reconstruction = solve_experiment(centred, reconstruction, run, config.solved_terms(), config.forced_terms())
+    scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
+    centred = reconstruction.scan_part(centred)
     if config.polish:
-        reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, watch)
+        reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
     return finalise(
         settle(reconstruction),
         scan,
@@ -71,62 +72,49 @@ def reconstruct_unrolled(
     )
 
 
-def _solve_flux(
-    reconstruction: Reconstruction,
-    scan: ScanData,
-    weights: Weights,
-    config: ReconstructConfig,
-    device: torch.device,
-    progress: Progress,
-    folder: Path | None,
-    watch: SnapshotCallback | None,
-) -> Reconstruction:
-    """Solve again with a flux per frame where the counts demand it; put on record what was found."""
+@dataclass(frozen=True)
+class _Run:
+    """The unrolled solver with the options of one call: the solver that terms of the experiment are tried with."""
 
-    def solve(scan: ScanData, with_flux: bool) -> Reconstruction:
-        again = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None) if with_flux else config
-        return _solve(scan, weights, again, device, progress, folder, watch, with_flux=with_flux)
+    weights: Weights
+    config: ReconstructConfig
+    device: torch.device
+    progress: Progress
+    folder: Path | None
+    watch: SnapshotCallback | None
 
-    force = config.flux == "solve"
-    result, term = solve_flux(scan, reconstruction, solve, force=force, batch=config.batch_size, device=device)
-    record = {} if term is None else {term.name: term.to_record()}
-    return replace(result, provenance=record_experiment(result, record)) if record else result
+    @property
+    def batch(self) -> int:
+        """Patterns in memory at once."""
+        return self.config.batch_size
 
-
-def _solve(
-    scan: ScanData,
-    weights: Weights,
-    config: ReconstructConfig,
-    device: torch.device,
-    progress: Progress,
-    folder: Path | None,
-    watch: SnapshotCallback | None,
-    *,
-    with_flux: bool = False,
-) -> Reconstruction:
-    """Run the rounds, in tiles where the memory demands it."""
-    default = default_rounds(estimate_dose(scan))
-    rounds = config.rounds or default
-    to_reconstruction = partial(_to_reconstruction, scan, config, weights, rounds)
-    result = solve_tiled(
-        scan,
-        weights.network,
-        _unrolled_options(config, hold_out=config.polish > 0 or rounds > default, solve_flux=with_flux),
-        rounds,
-        device,
-        tiling=config,
-        jobs=_jobs(config),
-        folder=folder,
-        progress=progress,
-        watch=map_callback(watch, to_reconstruction),
-    )
-    return to_reconstruction(result)
+    def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
+        """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
+        config = self.config
+        if hold_probe:
+            config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None)
+        default = default_rounds(estimate_dose(scan))
+        rounds = config.rounds or default
+        to_reconstruction = partial(_to_reconstruction, scan, config, self.weights, rounds)
+        options = _unrolled_options(config, hold_out=config.polish > 0 or rounds > default)
+        result = solve_tiled(
+            scan,
+            self.weights.network,
+            replace(options, solve_flux=unknown == "flux", solve_background=unknown == "background"),
+            rounds,
+            self.device,
+            tiling=config,
+            jobs=_jobs(config),
+            folder=self.folder,
+            progress=self.progress,
+            watch=map_callback(self.watch, to_reconstruction),
+        )
+        return to_reconstruction(result)
 
 
-def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, solve_flux: bool = False) -> UnrolledOptions:
+def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
     return UnrolledOptions(
         refine_probe=config.refine_probe,
-        solve_flux=solve_flux,
         probe_rounds=config.probe_rounds or PROBE_ROUNDS,
         probe_modes=config.probe_modes,
         loss=config.loss,

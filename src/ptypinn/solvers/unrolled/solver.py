@@ -14,6 +14,7 @@ from torch import nn
 from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.physics.propagation import to_centred
 from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
@@ -70,7 +71,11 @@ def solve_scan(
     first = find_probe(scan, network, options, device, report=report, watch=watch)
     report = _offset_progress(progress or silent, options.probe_rounds, total)
     held_probe = replace(options, refine_probe=False)
-    start = scan.replace(probe=first.probe, flux=scan.flux if first.flux is None else first.flux)
+    start = scan.replace(
+        probe=first.probe,
+        flux=scan.flux if first.flux is None else first.flux,
+        background=scan.background if first.background is None else first.background,
+    )
     result = _solve(start, network, held_probe, rounds, device, report=report)
     history = {"probe_loss": first.history["loss"], **result.history}
     return replace(result, history=history, passes=first.passes + result.passes)
@@ -106,6 +111,7 @@ def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> Unr
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
         flux=None if point.log_flux is None else point.log_flux.double().exp().cpu().numpy(),
+        background=None if point.background is None else to_centred(point.background).cpu().numpy(),
     )
 
 

@@ -20,7 +20,7 @@ from ptypinn.solvers.unrolled.tiling import Box, patch_corners
 
 NETWORK, AMPLITUDE, PHASE = "network.safetensors", "start_amplitude.npy", "start_phase.npy"
 """Files that all tiles share, in the folder that theirs lie in: weights, and the start of the whole canvas."""
-OBJECT, ILLUMINATION, PROBE = "object.npy", "illumination.npy", "probe.npy"
+OBJECT, ILLUMINATION, PROBE, BACKGROUND = "object.npy", "illumination.npy", "probe.npy", "background.npy"
 """Files that a tile leaves in its own folder."""
 
 
@@ -67,10 +67,12 @@ def solve_tile(
 
 
 def solve_probe(job: TileJob, folder: Path, *, inputs: SharedInputs) -> dict[str, Any]:
-    """Solve a tile for object and probe; write the probe into the folder."""
+    """Solve a tile for object and probe; write the probe into the folder, and the background where it is unknown."""
     part, device = select_patterns(inputs.scan, _pattern_index(job, inputs)), _device(inputs.device, job)
     result = find_probe(part, _network(inputs), inputs.options, device)
     np.save(folder / PROBE, result.probe)
+    if result.background is not None:
+        np.save(folder / BACKGROUND, result.background)
     return {"loss": result.history["loss"], "passes": result.passes}
 
 

@@ -35,6 +35,7 @@ from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.solvers.unrolled.tile_jobs import (
     AMPLITUDE,
+    BACKGROUND,
     ILLUMINATION,
     NETWORK,
     OBJECT,
@@ -84,7 +85,8 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
 
-    The flux of the frames is solved for only in a scan that is not cut into tiles.
+    The flux of the frames is solved for only in a scan that is not cut into tiles; the background, like the probe, on
+    the tile with the most counts.
     """
     layout = _plan(scan, tiling or TilingConfig())
     if len(layout.tiles) > 1:
@@ -121,7 +123,7 @@ def _solve_all(
 
     tile_jobs = [TileJob(k, tile.core, tile.canvas, layout.halo, digest) for k, tile in enumerate(layout.tiles)]
     passes, history = 0, dict[str, list[float]]()
-    if inputs.options.refine_probe:
+    if inputs.options.refine_probe or inputs.options.solve_background:
         brightest = np.argmax([float(moments[tile.patterns, 0].sum()) for tile in layout.tiles])
         inputs, record = _solve_probe(inputs, tile_jobs[brightest], jobs)
         passes, history = record["passes"], {"probe_loss": record["loss"]}
@@ -140,12 +142,15 @@ def _solve_all(
 
 
 def _solve_probe(inputs: SharedInputs, job: TileJob, jobs: JobsConfig) -> tuple[SharedInputs, dict[str, Any]]:
-    """Solve one tile for the probe; return the inputs with it, held, and the record of the job."""
+    """Solve one tile for probe and background; return the inputs with them, held, and the record of the job."""
     work, named = partial(solve_probe, inputs=inputs), [Job("probe", job)]
     record = run_jobs(work, named, inputs.folder, jobs).require_all()["probe"]
     probe = np.load(inputs.folder / "probe" / PROBE, allow_pickle=False)
-    options = replace(inputs.options, refine_probe=False)
-    return replace(inputs, scan=inputs.scan.replace(probe=probe), options=options), record
+    options = replace(inputs.options, refine_probe=False, solve_background=False)
+    scan = inputs.scan.replace(probe=probe)
+    if inputs.options.solve_background:
+        scan = scan.replace(background=np.load(inputs.folder / "probe" / BACKGROUND, allow_pickle=False))
+    return replace(inputs, scan=scan, options=options), record
 
 
 def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray) -> UnrolledResult:
@@ -167,6 +172,7 @@ def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illu
         inputs.scan.require_probe(),
         inputs.scan.positions_px - np.asarray(inputs.origin, float),
         inputs.origin,
+        background=inputs.scan.background,
     )
 
 
@@ -210,10 +216,10 @@ def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) ->
 def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
     weights = "" if network is None else compute_digest(network.state_dict())
     boxes = [(tile.core, tile.canvas) for tile in layout.tiles]
-    flux = None if inputs.scan.flux is None else inputs.scan.flux.tolist()
+    terms = inputs.scan.flux, inputs.scan.background
     content = (
         digest_scan(inputs.scan, moments),
-        flux,
+        [None if term is None else term.tolist() for term in terms],
         weights,
         asdict(inputs.options),
         inputs.rounds,
