@@ -66,6 +66,9 @@ class LoadConfig(Config):
     """Mask that supplies or extends the scan's own: .npy, .npz, or FILE.h5:DATASET; needs --mask-convention."""
     mask_convention: Literal["", "good", "bad"] = ""
     """Meaning of values other than 0 in the mask of --mask, or in an NPZ file's own `mask`: good or bad pixels."""
+    dark: str = ""
+    """Measured background of the patterns, in their unit: .npy, .npz, or FILE.h5:DATASET; of several frames, their mean
+    is taken. It is added to what is predicted, so that the counting noise stays right; nothing is subtracted."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
     """Unit of positions that the file does not state, or states wrongly: object pixels, metres, micrometres or
     nanometres."""

@@ -23,6 +23,8 @@ MAX_PATTERNS = 1024
 """Patterns of which the mean is taken: evenly spaced over the scan."""
 MIN_OFFSET_PX = 0.25
 """Smaller offsets are left in the object: slow phases of the sample and counting noise move the centre as far."""
+OFFSET_RECORD = ("beam_offset_px", "phase_ramp_rad_per_px", "ramp_in")
+"""Names of an offset on record."""
 MAX_SILENT = 0.05
 """Largest fraction of the far field on pixels without a count in any pattern, of which a part of the detector may be
 dead and not masked."""
@@ -76,7 +78,8 @@ def measure_beam_offset(scan: ScanData, mean: Float64[np.ndarray, "y x"] | None 
         mean: Mean pattern on good pixels; taken over some of the patterns where it is not at hand.
     """
     mean, reference = _mean_pattern(scan) if mean is None else mean, _reference_pattern(scan)
-    y, x = (_wrap(d, scan.size) for d in _circular_centre(mean) - _circular_centre(reference))
+    diffracted = mean if scan.background is None else np.where(scan.good, np.maximum(mean - scan.background, 0), 0)
+    y, x = (_wrap(d, scan.size) for d in _circular_centre(diffracted) - _circular_centre(reference))
     moved = np.roll(reference, (round(y), round(x)), (0, 1))
     hidden = moved[scan.good & (mean == 0)].sum() > MAX_SILENT * moved.sum()
     return BeamOffset(size=scan.size) if hidden else BeamOffset(y, x, scan.size)
@@ -121,6 +124,14 @@ def restore_ramp(recon: Reconstruction, offset: BeamOffset, *, probe_solved: boo
         offset = BeamOffset(offset.y_px - rest_y, offset.x_px - rest_x, offset.size)
     record = {**offset.to_record(), "ramp_in": "probe" if probe_solved else "object"}
     return replace(_with_ramp(recon, slope), provenance=record_experiment(recon, record))
+
+
+def drop_offset_record(recon: Reconstruction) -> Reconstruction:
+    """Return a reconstruction without an offset on record, where a background that was found later had caused it."""
+    record = recon.provenance.get("experiment", {})
+    rest = {name: value for name, value in record.items() if name not in OFFSET_RECORD}
+    provenance = {name: value for name, value in recon.provenance.items() if name != "experiment"}
+    return replace(recon, provenance={**provenance, "experiment": rest} if rest else provenance)
 
 
 def mean_slope(recon: Reconstruction) -> tuple[float, float]:

@@ -127,6 +127,8 @@ def derive(scan: ScanData, patterns: Orientation, positions: Orientation, gain: 
     if not patterns.is_identity:
         changes["mask"] = patterns.images(scan.good)
         changes["probe"] = None if scan.probe is None else patterns.images(scan.probe)
+    if scan.background is not None:
+        changes["background"] = patterns.images(scan.background / np.float32(gain or 1))
     if not positions.is_identity:
         changes["positions_px"] = positions.positions(scan.positions_px)
     return scan.replace(**changes) if changes else scan

@@ -49,6 +49,10 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     require_mask_read(scan, config)
     if config.mask:
         scan = apply_mask_file(scan, config)
+    if config.dark:
+        from ptypinn.io.dark import apply_dark_file
+
+        scan = apply_dark_file(scan, config)
     if config.survey:
         scan = apply_survey(scan, survey_scan(scan))
     scan = note_corner_beam(scan, config)

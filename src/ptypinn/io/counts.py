@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -179,7 +179,7 @@ def apply_mask_file(scan: ScanData, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where the mask cannot be read, or has another shape than the patterns.
     """
-    values = as_mask(config.mask, _read_values(config.mask), config)
+    values = as_mask(config.mask, read_values(config.mask, "mask", NAMES), config)
     window = window_of(config.mask, values.shape, config)
     good = values if values.shape == scan.good.shape else cut(values, window)
     if good.shape != scan.good.shape:
@@ -211,8 +211,14 @@ def as_mask(source: str, values: np.ndarray, config: LoadConfig) -> Bool[np.ndar
     return images.all(0) if config.mask_convention == "good" else ~images.any(0)
 
 
-def _read_values(location: str) -> np.ndarray:
-    """Read an NPY file, the mask of an NPZ file, or FILE:DATASET of an HDF5 file."""
+def read_values(location: str, field: str, names: Sequence[str]) -> np.ndarray:
+    """Read an NPY file, an array of an NPZ file, or FILE:DATASET of an HDF5 file.
+
+    Args:
+        location: File, with its dataset where it is HDF5.
+        field: Name of the quantity for messages.
+        names: Names that it has in NPZ files of several arrays.
+    """
     name, _, dataset = location.partition(":")
     path = Path(name)
     require_file(path)
@@ -220,10 +226,10 @@ def _read_values(location: str) -> np.ndarray:
         with open_hdf5(path) as file:
             return require_array(file, name, dataset)
     if not zipfile.is_zipfile(path):
-        return np.asarray(map_npy(path, "mask"))
+        return np.asarray(map_npy(path, field))
     archive = Archive(path)
-    names = list(archive)
-    field = names[0] if len(names) == 1 else next((field for field in NAMES if field in archive), None)
-    if field is None:
-        raise InputError(name, "mask", f"only {sorted(names)}", f"one array, or one of {', '.join(NAMES)}")
-    return archive[field]
+    present = list(archive)
+    chosen = present[0] if len(present) == 1 else next((each for each in names if each in archive), None)
+    if chosen is None:
+        raise InputError(name, field, f"only {sorted(present)}", f"one array, or one of {', '.join(names)}")
+    return archive[chosen]

@@ -42,8 +42,8 @@ UNITS = {
     "positions_px": "pixel",
     "origin_px": "pixel",
 }
-OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32, "flux": np.float64}
-"""Optional arrays: images of transmission, and the relative flux of every frame."""
+OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32, "flux": np.float64, "background": np.float32}
+"""Optional arrays: images of transmission, the relative flux of every frame, and the counts beside the diffraction."""
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)
 """Records that files of earlier versions may lack."""

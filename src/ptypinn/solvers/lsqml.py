@@ -208,6 +208,8 @@ def refine_lsqml(
 
 def _arrays(scan: ScanData, initial: Canvas) -> dict[str, np.ndarray]:
     counts = np.where(scan.good, scan.counts[:], 0).astype(np.float32)
+    if scan.background is not None:
+        counts = np.maximum(counts - np.where(scan.good, scan.background, 0), 0)
     return {
         "diffraction_data": np.fft.ifftshift(counts, axes=(1, 2)),
         "valid_pixel_mask": np.fft.ifftshift(scan.good),

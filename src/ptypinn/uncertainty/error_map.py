@@ -5,7 +5,7 @@ The variance of the complex transmission at pixel r is
     sigma^2(r) = noise * s / I(r) + misfit * m(r)
 
 - `I(r)` are the detected photons that illuminated the pixel: no unbiased estimate is better than `1 / I`
-  (`ptypinn.metrics.shot_noise`).
+  (`ptypinn.metrics.shot_noise`). A background of the frames adds its noise (`background_noise`).
 - `s` is the fraction of the object's Fourier components that stand above that noise. A solver that stops early, or a
   network that smooths, leaves the others out of the picture, and their noise with them.
 - `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the
@@ -97,7 +97,8 @@ def estimate_uncertainty(recon: Reconstruction, scan: ScanData, fit: DataFit) ->
     """
     constants, max_variance = uncertainty_constants(recon), _mean_square(recon)
     fraction, noise, misfit = variance_parts(recon, scan, fit)
-    variance = np.minimum(constants.noise * noise + constants.misfit * misfit, max_variance)
+    noise_weight = constants.noise * background_noise(recon, scan, fit)
+    variance = np.minimum(noise_weight * noise + constants.misfit * misfit, max_variance)
     return Uncertainty(np.sqrt(variance).astype(np.float32), fraction, constants)
 
 
@@ -108,6 +109,21 @@ def variance_parts(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple
     bounded = np.maximum(detected, fraction / (MAX_VARIANCE * _mean_square(recon)), dtype=np.float32)
     noise = np.divide(fraction, bounded, out=np.zeros_like(detected), where=bounded > 0)
     return fraction, noise, np.maximum(unexplained_misfit(recon, scan, fit) + noise, 0, dtype=np.float32)
+
+
+def background_noise(recon: Reconstruction, scan: ScanData, fit: DataFit) -> float:
+    """Return the variance that counting noise leaves with the background of the frames, over that without it.
+
+    An amplitude that is estimated from J expected photons has the variance 1/4, on top of B others `(1 + B / J) / 4`,
+    and at most J, where it is not resolved. The counts of the mean pattern stand for those of all.
+    """
+    if recon.background is None:
+        return 1.0
+    total = fit.predicted_map[scan.good] / max(len(fit.per_pattern_photons), 1)
+    beside = np.asarray(recon.background[scan.good], np.float64)
+    photons = np.maximum(total - beside, 1e-9)
+    alone = np.minimum(0.25, photons).sum()
+    return float(np.minimum((1 + beside / photons) / 4, photons).sum() / alone) if alone > 0 else 1.0
 
 
 def good_pixel_fraction(scan: ScanData, fit: DataFit) -> float:

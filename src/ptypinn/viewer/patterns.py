@@ -45,6 +45,8 @@ class PatternReader:
     """Index of every pattern in the scan file."""
     flux: np.ndarray
     """Flux of every frame, mean 1, (patterns,)."""
+    background: np.ndarray
+    """Counts of every frame beside the diffraction, (y, x), zero frequency at N//2."""
     scan: ScanData | None
     """The scan; None where it is not available."""
     note: str
@@ -75,7 +77,8 @@ class PatternReader:
         from ptypinn.metrics.data_fit import compute_data_fit
 
         patch, corner = self._patch(number)
-        fit = compute_data_fit(self.scan.subset(self.indices[number : number + 1]), patch, self.probe, corner[None])
+        frame = self.scan.subset(self.indices[number : number + 1]).replace(background=self.background)
+        fit = compute_data_fit(frame, patch, self.probe, corner[None])
         return figures | {
             "photons": float(fit.per_pattern_photons[0]),
             "photons_predicted": float(fit.per_pattern_closure[0] * fit.per_pattern_photons[0]),
@@ -121,7 +124,7 @@ class PatternReader:
 
         patch, corner = self._patch(number)
         counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None])
-        return to_centred(counts)[0].numpy()
+        return to_centred(counts)[0].numpy() + self.background
 
     def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the object below the probe, times the root of the flux, and the sub-pixel position on it."""
@@ -175,10 +178,13 @@ class PatternReaderCache:
             indices = np.arange(len(positions)) if subset is None else subset[()].astype(np.int64)
             stored = content.get(file.group + "flux")
             flux = np.ones(len(positions)) if stored is None else np.resize(stored[()].astype(float), len(positions))
+            beside = content.get(file.group + "background")
+            background = np.zeros(probe.shape[-2:]) if beside is None else np.resize(beside[()], probe.shape[-2:])
             provenance = as_mapping(read_json(content, source, f"{file.group}provenance"))
         _check_positions(file, positions, probe, indices)
         scan, note = self._find_scan(folder, provenance, indices, probe.shape[-1])
-        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, flux, scan, note)
+        terms = flux, background.astype(np.float32)
+        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, *terms, scan, note)
 
     def _find_scan(
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int

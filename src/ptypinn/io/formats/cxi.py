@@ -58,6 +58,7 @@ PLACES = {
     "detector_distance_m": f"{DETECTOR}/distance",
     "detector_pixel_m": f"{DETECTOR}/x_pixel_size",
 }
+DARK = f"{DETECTOR}/data_dark"
 SAME_WAVELENGTH = 0.02
 """Maximum relative difference of the wavelength from that of the energy."""
 HAS_SIGNAL = 0x1000
@@ -90,7 +91,8 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
         ignored = [IMAGE] if IMAGE in file and config.truth != IMAGE else []
         notes = {"basis_vectors": "file" if declared else "assumed", "ignored": ignored, **crop.notes()}
         calibrated = probe is not None and probe.attrs.get("units") == "sqrt(photons)"
-        return build_scan(
+        dark = find_dataset(file, DARK)
+        scan = build_scan(
             config,
             counts=counts,
             positions_px=probe_positions(translation, LABORATORY if basis is None else basis) / size,
@@ -102,6 +104,16 @@ def read_cxi(path: Path, config: LoadConfig) -> ScanData:
             provenance=describe_source(path, "cxi", config, **notes),
             **optics.fields(),
         )
+        return scan if dark is None else _with_dark(scan, read_array(dark, source), crop)
+
+
+def _with_dark(scan: ScanData, values: np.ndarray, crop: Crop) -> ScanData:
+    """Return a scan with the mean of the dark frames of its file as the background."""
+    from ptypinn.io.dark import take_dark, with_dark
+
+    if values.shape[-2:] != crop.stored:
+        raise InputError(scan.source, DARK, f"shape {values.shape}", f"frames of shape {crop.stored}, the detector's")
+    return with_dark(scan, take_dark(scan.source, DARK, values, crop.window), DARK)
 
 
 def read_mask(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
@@ -148,6 +160,8 @@ def write_cxi(scan: ScanData, path: Path) -> None:
             modes = scan.probe if len(scan.probe) > 1 else scan.probe[0]
             unit = "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary"
             add_dataset(file[SOURCE], "illumination", modes, unit)
+        if scan.background is not None:
+            add_dataset(file[DETECTOR], "data_dark", scan.background, "counts")
         if scan.truth is not None:
             image = add_group(entry, "image_1", "NXcollection")
             add_dataset(image, "data", scan.truth, "")
@@ -164,6 +178,7 @@ ENTRIES = (
     Entry(
         f"{DETECTOR}/mask", "mask", "(N, N) or (M, N, N)", "", "bits; a pixel is bad where any but 0x1000 is set", True
     ),
+    Entry(DARK, "background", "(K, N, N) or (N, N)", "counts", "frames without a beam; their mean is taken", True),
     Entry(
         TRANSLATION[0],
         "positions_px",

@@ -69,8 +69,8 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
-        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth"))
-        probe, truth = (None if array is None else read_array(array, source) for array in arrays)
+        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth", "background"))
+        probe, truth, background = (None if array is None else read_array(array, source) for array in arrays)
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
         return build_scan(
@@ -81,6 +81,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             truth=crop.truth(truth),
             experiment=None if crop.window is not None else _read_experiment(file, source),
             mask=good,
+            background=None if background is None else cut(background, crop.window),
             probe_gauge=gauge,
             particle=particle,
             provenance=succeed(stored, describe_source(path, "native", config, **crop.notes(truth))),
@@ -100,6 +101,8 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
         add_dataset(group, "probe", scan.probe, "sqrt(photons)" if scan.probe_gauge == "calibrated" else "arbitrary")
     if scan.truth is not None:
         add_dataset(group, "truth", scan.truth, "")
+    if scan.background is not None:
+        add_dataset(group, "background", scan.background, "counts")
     if scan.experiment is not None:
         true = add_group(group, "true_experiment", "NXcollection")
         write_json(true, "faults", dict(scan.experiment.faults))
@@ -145,6 +148,7 @@ ENTRIES = (
     Entry(f"{OWN}/probe", "probe", "(modes, N, N)", "sqrt(photons)", "", True),
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
     Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
+    Entry(f"{OWN}/background", "background", "(N, N)", "counts", "of every frame; zero frequency at N//2", True),
     Entry(
         f"{TRUE}/K", "experiment", "", "", "true values K of a simulated experiment; faults: JSON, their sizes", True
     ),

@@ -84,6 +84,7 @@ def _pattern_pair(recon: Reconstruction, scan: ScanData, j: int) -> tuple[Patter
     canvas, probe = torch.from_numpy(recon.object)[None], torch.from_numpy(recon.probe)
     predicted = to_centred(predict(canvas, probe, recon.positions_px[j : j + 1]))[0].numpy()
     predicted = predicted if recon.flux is None else predicted * np.float32(recon.flux[j])
+    predicted = predicted if recon.background is None else predicted + recon.background
     measured = scan.counts[j : j + 1][0].astype(np.float32)
     blank = np.float32(np.nan)
     return np.where(scan.good, measured, blank), np.where(scan.good, predicted, blank)

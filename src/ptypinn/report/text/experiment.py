@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.utils.number_format import format_number
 from ptypinn.utils.serialise import number
 
+DEGENERATE = (
+    "Its size is known to about 20 %: a background trades with the contrast of the sample, and the noise of both is in "
+    "the uncertainty. A measured one (`--dark`) settles it."
+)
 RECORD = "experiment"
 """Key of the record in the provenance of a reconstruction."""
 
@@ -25,16 +30,60 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    return [*_flux_sentences(record.get("flux")), *_offset_sentences(record, recon)]
+    background, flux = (_Finding.of(record.get(name)) for name in ("background", "flux"))
+    return [
+        *([] if background is None else _background_sentences(background)),
+        *_dark_sentences(recon),
+        *([] if flux is None else _flux_sentences(flux)),
+        *_offset_sentences(record, recon),
+    ]
 
 
-def _flux_sentences(record: Any) -> list[str]:
-    values = {key: number(value) for key, value in record.items()} if isinstance(record, Mapping) else {}
-    size, before, after = (values.get(key) for key in ("size", "misfit_before", "misfit_after"))
-    if size is None or before is None or after is None:
+@dataclass(frozen=True)
+class _Finding:
+    """A term of the experiment on record."""
+
+    size: float
+    misfit: str
+    """Clause on the misfit before and after."""
+    corrected: bool
+
+    @classmethod
+    def of(cls, record: Any) -> _Finding | None:
+        """Read a record; None where it is none."""
+        values = {key: number(value) for key, value in record.items()} if isinstance(record, Mapping) else {}
+        size, before, after = (values.get(key) for key in ("size", "misfit_before", "misfit_after"))
+        if size is None or before is None or after is None:
+            return None
+        misfit = f"from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
+        return cls(size, misfit, bool(record.get("corrected")))
+
+
+def _background_sentences(term: _Finding) -> list[str]:
+    share = f"{100 * term.size:.2g} % of the photons"
+    if term.corrected:
+        return [
+            f"A background of the frames, {share}, was solved for together with the object. The misfit falls "
+            f"{term.misfit}. {DEGENERATE}"
+        ]
+    return [
+        f"There are more counts than predicted where little is predicted, but a background, {share}, explains little: "
+        f"the misfit falls {term.misfit}. It was not taken in; another cause is more likely."
+    ]
+
+
+def _dark_sentences(recon: Reconstruction) -> list[str]:
+    scan = recon.provenance.get("scan")
+    dark = scan.get("dark") if isinstance(scan, Mapping) else None
+    photons = number(dark.get("photons_per_frame")) if isinstance(dark, Mapping) else None
+    if recon.background is None or photons is None:
         return []
-    misfit = f"from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
-    if record.get("corrected"):
+    return [f"A measured background of {format_number(photons, 3)} photons per frame is part of the prediction."]
+
+
+def _flux_sentences(term: _Finding) -> list[str]:
+    size, misfit = term.size, term.misfit
+    if term.corrected:
         return [
             f"The flux varies by {100 * size:.2g} % from frame to frame (standard deviation): solved for together with "
             f"the object. The misfit falls {misfit}."

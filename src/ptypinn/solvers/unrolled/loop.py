@@ -46,8 +46,8 @@ class StepSchedule:
 
 KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule(0.8, 0.9, 9)
 """Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
-UNKNOWN_PHOTONS_STEPS = StepSchedule(0.7, 0.8, 2)
-"""Flux or background explain the same excess of photons as the object: a whole step of both would be twice too long."""
+UNKNOWN_FLUX_STEPS = StepSchedule(0.7, 0.8, 2)
+"""Flux and object explain the same excess of photons, so that a whole step of both would be twice too long."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Iterate:
         """Length of the data steps from here."""
         if self.point.probe is not None:
             return UNKNOWN_PROBE_STEPS
-        known = self.point.log_flux is None and self.point.background is None
-        return KNOWN_PROBE_STEPS if known else UNKNOWN_PHOTONS_STEPS
+        return KNOWN_PROBE_STEPS if self.point.log_flux is None else UNKNOWN_FLUX_STEPS
 
 
 class UnrolledSolver:
