@@ -23,6 +23,10 @@ TRIAL_ITERATIONS = 16
 """Iterations of the trial of each spectrum."""
 HELD_OUT_TOLERANCE = 2.5e-3
 """Held-out losses this close (relative) count as equal: smooth phases still gain where counting noise hides it."""
+FIRST_ITERATIONS = 20
+"""Iterations for object and probe before positions are solved for too: longer, and they fit the wrong positions."""
+POSITION_MEMORY = 20
+"""Steps in the quasi-Newton memory where positions are solved for: they trade off with object and probe in many ways."""
 REFRESH_INTERVAL = 10
 """Iterations between updates of the preconditioner while the probe changes."""
 
@@ -40,8 +44,9 @@ def solve_problem(
     run = _Run(problem, progress, watch, EXPECTED_SPECTRA[0])
     start, budget, trace = problem.starting_point(), problem.options.iterations, run.trace
     if problem.options.refine_positions:
-        point = run.phase(start, budget // 2)
-        point = run.phase(point, budget - budget // 2, positions=True)
+        first = min(budget // 2, FIRST_ITERATIONS)
+        point = run.phase(start, first)
+        point = run.phase(point, budget - first, positions=True)
     elif problem.holds_out and problem.from_scratch and budget > TRIAL_ITERATIONS:
         point = run.try_spectra(start)
         if trace.stopped != "held-out loss":
@@ -84,8 +89,11 @@ class _Run:
     def finish(self, start: Unknowns, point: Unknowns) -> Unknowns:
         """Take in the held-out pixels: afresh from the start after a short solve, by a few iterations otherwise."""
         fresh = self.trace.stopped == "held-out loss" and self.trace.best_iteration <= MAX_FRESH_FINISH
+        solved = point
         point, iterations = (start, self.trace.best_iteration) if fresh else (point, FINISH_ITERATIONS)
         positions = self.problem.options.refine_positions
+        if fresh and positions:
+            point = replace(point, shifts=solved.shifts)
         return self.phase(point, iterations, positions=positions, all_pixels=True)
 
     def phase(
@@ -118,7 +126,7 @@ class _Run:
         as_good = HELD_OUT_TOLERANCE if problem.from_scratch else math.inf
         rule = StopRule(tolerance=problem.options.tolerance, as_good=as_good)
         objective = problem.objective(held_out=problem.holds_out and not all_pixels)
-        memory, listener = LBFGSMemory(preconditioner), self._listener(preconditioner, trace)
+        memory, listener = self._memory(preconditioner, positions), self._listener(preconditioner, trace)
         best, own = minimise(objective, point, memory, iterations, rule, listener)
         if math.isnan(self.held_out_before) and own.held_out_loss:
             self.held_out_before = own.held_out_loss[0]
@@ -126,6 +134,9 @@ class _Run:
             trace.stopped, trace.best_iteration = own.stopped, own.best_iteration
         trace.passes += own.passes
         return rescale_pair(best, problem.photons)
+
+    def _memory(self, preconditioner: Preconditioner, positions: bool) -> LBFGSMemory:
+        return LBFGSMemory(preconditioner, POSITION_MEMORY) if positions else LBFGSMemory(preconditioner)
 
     def _listener(
         self, preconditioner: Preconditioner, trace: Trace

@@ -11,7 +11,7 @@ inverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Complex, Float
@@ -19,9 +19,8 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ptypinn.physics.illumination import compute_illumination
-from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
+from ptypinn.solvers.quasi_newton.frame_steps import FrameSteps
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Object, Probe
 
@@ -39,12 +38,7 @@ WELL_ILLUMINATED = 0.3
 mean is the dose, not its faint rim."""
 
 
-FLUX_BATCH = 256
-"""Patches in memory at once while values of frames are spread over the canvas."""
-
-
 Illumination = Float[Tensor, "height width"]
-LogFlux = Float[Tensor, " positions"]
 
 
 def rms_half_width(power: Float[Tensor, "y x"]) -> float:
@@ -154,6 +148,7 @@ class Preconditioner:
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
         self._spectrum = self._expected_spectrum(smoothness)
+        self.frames = FrameSteps(corners, extent)
         self.background: BackgroundSteps | None = None
 
     def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
@@ -173,9 +168,7 @@ class Preconditioner:
         self._taper = phase_taper(self.illumination, brightest)
         self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
-        self._shift_inverse = 1 / (self._slope_power(probe) * stats.object_power)
-        self._flux_inverse = 1 / (probe_photons(probe).float() * stats.object_power)
-        self._profile = (power / power.sum())[None]
+        self.frames.refresh(point, probe, self.illumination, stats.object_power)
 
     def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
@@ -185,39 +178,16 @@ class Preconditioner:
         move = Unknowns(
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
-            None if gradient.shifts is None else gradient.shifts * self._shift_inverse,
             background=self._background_step(gradient.background),
         )
-        return move if gradient.log_flux is None else self._add_flux(move, gradient.log_flux, relative.real, point)
+        if gradient.shifts is not None:
+            move = self.frames.add_positions(move, gradient, self._smooth)
+        if gradient.log_flux is not None:
+            move = self.frames.add_flux(move, gradient, point, self._smooth)
+        return move
 
     def _background_step(self, gradient: Background | None) -> Background | None:
         return None if gradient is None or self.background is None else self.background(gradient)
-
-    def _add_flux(
-        self, move: Unknowns, gradient: LogFlux, relative: Float[Tensor, "height width"], point: Unknowns
-    ) -> Unknowns:
-        """Add the step of the flux, and the one along the valley in which slow flux and slow amplitude compensate.
-
-        Where the logarithm of the flux is a smooth function of the position, an object with minus half of it in its
-        log-amplitude predicts nearly the same counts: their curvature falls as that of slow phases.
-        """
-        density = self._spread(gradient)
-        slow = self._smooth(density - relative / 2)
-        flux = gradient * self._flux_inverse + self._gather(slow)
-        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
-
-    def _spread(self, values: LogFlux) -> Float[Tensor, "height width"]:
-        """Return one value per position as a density on the canvas, with the profile of the probe's power."""
-        density = values.new_zeros((1, *self.extent))
-        for part in torch.split(torch.arange(len(values), device=values.device), FLUX_BATCH):
-            add_patches(density, (values[part, None, None] * self._profile)[None], self.corners[:, part])
-        return density[0]
-
-    def _gather(self, image: Float[Tensor, "height width"]) -> LogFlux:
-        """Return the mean of an image under the probe at every position: the adjoint of `_spread`."""
-        parts = torch.split(self.corners, FLUX_BATCH, dim=1)
-        patches = (extract_patches(image[None], part, self._profile.shape[-1])[0] for part in parts)
-        return torch.cat([(patch * self._profile).sum((1, 2)) for patch in patches])
 
     def _damp(self, image: Complex[Tensor, "height width"]) -> Complex[Tensor, "height width"]:
         height, width = self.extent
@@ -238,8 +208,3 @@ class Preconditioner:
         ky = 2 * torch.pi * torch.fft.fftfreq(self.padded[0], device=device)[:, None]
         kx = 2 * torch.pi * torch.fft.rfftfreq(self.padded[1], device=device)
         return 1 / ((ky.square() + kx.square()) * half_width**2 + 1 / self.cap)
-
-    def _slope_power(self, probe: Probe) -> Tensor:
-        q = 2 * torch.pi * torch.fft.fftfreq(probe.shape[-1], device=probe.device)
-        spectrum = torch.fft.fft2(probe, norm="ortho").abs().square().sum(0)
-        return (spectrum.sum(1) * q.square()).sum() / 2 + (spectrum.sum(0) * q.square()).sum() / 2

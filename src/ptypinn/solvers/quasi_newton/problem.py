@@ -26,6 +26,8 @@ from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, orthog
 
 MAX_OVERHANG_PX = 0.49
 """Refined positions may leave the canvas by this, pixels: less than rounding takes back."""
+POSITION_MARGIN = 1 / 8
+"""Margin of the canvas where positions are solved for, over the edge of a pattern: those at the rim may lie outside."""
 MIN_SHIFT_PX = 1e-4
 """Sub-pixel shifts below this everywhere are left out of the model."""
 
@@ -83,7 +85,8 @@ class QuasiNewtonProblem:
     ) -> None:
         self.options, self.device = options, device
         if initial is None:
-            (self.origin, self.extent), positions = canvas_frame(scan), canvas_positions(scan)
+            margin = int(POSITION_MARGIN * scan.size) if options.refine_positions else 0
+            (self.origin, self.extent), positions = canvas_frame(scan, margin), canvas_positions(scan, margin)
         else:
             (self.origin, self.extent), positions = (initial.origin_px, initial.object.shape), initial.positions_px
         self.corners, shifts = (part.to(device) for part in split_positions(torch.from_numpy(positions)))

@@ -1,0 +1,248 @@
+"""Estimate the scan positions where the recorded ones are off: the rotation first, then smooth errors, then each.
+
+Some patterns around the middle come first, a core: errors that grow with the distance, such as those of a rotation, a
+wrong scale or a drift, are small there, so that object, probe and positions are solved for together; what is smooth in
+the result predicts the rest of the scan. Where that leaves much unexplained, errors are large and independent: each
+pattern is searched for on a reconstruction with the present positions, over and over, and then once more from the
+middle outwards, because patterns at the rim, which have few neighbours, agree on wrong places. In the end all positions
+are solved for together with the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex64, Float64, Int64
+from scipy.spatial import KDTree
+
+from ptypinn.data.reconstruction import SolverResult
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.physics.optics import equivalent_diameter
+from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
+from ptypinn.solvers.quasi_newton.phases import solve_problem
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
+from ptypinn.utils.progress import Progress, silent
+
+CORE_PATTERNS = 60
+"""Patterns around the middle that are solved first."""
+CORE_ITERATIONS, ITERATIONS = 240, 150
+"""Iterations for object, probe and positions: of the core, whose cost is small, and of the whole scan."""
+TRIAL_ITERATIONS = 10
+"""Iterations for the object alone, with positions on trial."""
+ROTATION_STEP_DEG, MAX_ROTATION_DEG = 5.0, 45.0
+"""Rotations on trial: steps from the recorded one, in the direction in which the misfit falls, and their end."""
+MIN_ROTATION_GAIN = 0.1
+"""Smallest fraction of the loss that a rotation has to gain: smaller ones are within reach of the gradient."""
+MAX_CORE_MISFIT = 2.0
+"""Amplitude residual over that of counting noise above which the errors of the core were out of reach."""
+SEARCH_CYCLES = 3
+SEARCH_RADIUS = 0.4
+"""Radius of the first search, in diameters of the probe."""
+SMOOTH_RADIUS = 0.8
+"""Errors are independent from pattern to pattern: their median within this many diameters of the probe is taken out. A
+smooth warp of positions and object is hardly seen by the counts."""
+MIN_SMOOTH_FRACTION = 0.5
+"""Smallest fraction of the moves of a core that an affine map has to explain to be extrapolated."""
+SEARCH_ITERATIONS, RING_ITERATIONS = 80, 40
+"""Iterations for all positions after a search, and for those within a ring."""
+RING_PATTERNS = 40
+"""Smallest number of patterns in a ring; an eighth of large scans."""
+MAX_DEVIATIONS = 2.7
+"""Radius of the search for the patterns of a ring, in standard deviations of the errors within."""
+MEDIAN_TO_DEVIATION = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+MIN_JUMP_PX, MIN_JUMP_GAIN = 1.5, 0.1
+"""Distance beyond the reach of the gradient, and the smallest fraction of its misfit that a pattern gains by it."""
+
+Positions = Float64[np.ndarray, "patterns 2"]
+
+
+@dataclass(frozen=True)
+class PositionEstimate:
+    """Positions of a scan that were solved for."""
+
+    positions_px: Positions
+    """Coordinates (y, x) of the probe array's pixel (0, 0), object pixels."""
+    probe: Complex64[np.ndarray, "mode y x"]
+    """Probe that was solved for with them, sqrt(photons)."""
+
+
+def estimate_positions(scan: ScanData, device: torch.device, progress: Progress = silent) -> PositionEstimate:
+    """Solve for the positions of a scan, from its recorded ones.
+
+    The mean move is 0: a common shift of positions and object changes no pattern.
+
+    Args:
+        scan: Scan with a calibrated probe, which may be a rough guess.
+        device: Device to compute on.
+        progress: Called after every iteration, as the stage `positions`.
+    """
+    run = _Run(scan.replace(truth=None), device, progress)
+    with torch.no_grad():
+        core = _core(scan.positions_px)
+        run.positions_px = rotate(run.positions_px, run.find_rotation(core), run.positions_px[core].mean(0))
+        misfit = run.solve(core, CORE_ITERATIONS)
+        everything = np.arange(scan.n_patterns)
+        if misfit > MAX_CORE_MISFIT:
+            run.positions_px, run.probe = scan.positions_px, scan.require_probe()
+            run.search()
+            run.solve(everything, SEARCH_ITERATIONS)
+            run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
+            run.solve(everything, SEARCH_ITERATIONS)
+            run.jump()
+        elif len(core) < scan.n_patterns:
+            run.extrapolate(core)
+        run.solve(everything, ITERATIONS)
+    moves = run.positions_px - scan.positions_px
+    return PositionEstimate(scan.positions_px + moves - moves.mean(0), run.probe)
+
+
+class _Run:
+    """State of one estimate: positions and probe."""
+
+    def __init__(self, scan: ScanData, device: torch.device, progress: Progress) -> None:
+        self.scan, self.device, self.progress = scan, device, progress
+        self.positions_px, self.probe = scan.positions_px, scan.require_probe()
+        self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
+
+    def find_rotation(self, core: Int64[np.ndarray, " core"]) -> float:
+        """Return the rotation of the scan, radians, 0 where none gains much."""
+        centre, losses = self.positions_px[core].mean(0), dict[int, float]()
+
+        def loss(step: int) -> float:
+            if step not in losses:
+                places = rotate(self.positions_px[core], np.deg2rad(step * ROTATION_STEP_DEG), centre)
+                losses[step] = self._solve_object(core, places).history["loss"][-1]
+            return losses[step]
+
+        best, limit = min((-1, 0, 1), key=loss), int(MAX_ROTATION_DEG / ROTATION_STEP_DEG)
+        while best and abs(best) < limit and loss(best + int(np.sign(best))) < loss(best):
+            best += int(np.sign(best))
+        if loss(best) > (1 - MIN_ROTATION_GAIN) * loss(0):
+            return 0.0
+        below, here, above = loss(best - 1), loss(best), loss(best + 1)
+        bend = below - 2 * here + above
+        return float(np.deg2rad(ROTATION_STEP_DEG * (best + ((below - above) / (2 * bend) if bend > 0 else 0.0))))
+
+    def solve(self, index: Int64[np.ndarray, " part"], iterations: int) -> float:
+        """Solve some patterns for object, probe and positions; return their misfit over counting noise."""
+        part, result = self._part(index, self.positions_px[index]), self._solve_positions(index, iterations)
+        fit = compute_data_fit(part, result.object, result.probe, result.positions_px, device=self.device)
+        return fit.amplitude_residual / fit.expected_residual
+
+    def extrapolate(self, core: Int64[np.ndarray, " core"]) -> None:
+        """Move all other patterns as the affine part of the moves of the core has it."""
+        moves = self.positions_px - self.scan.positions_px
+        rest = np.setdiff1d(np.arange(len(moves)), core)
+        self.positions_px = self.positions_px.copy()
+        affine = fit_affine(self.scan.positions_px[core], moves[core], self.scan.positions_px[rest])
+        self.positions_px[rest] = self.scan.positions_px[rest] + affine
+
+    def search(self) -> None:
+        """Search for every pattern on reconstructions with the present positions, over and over."""
+        recorded, everything = self.scan.positions_px, np.arange(self.scan.n_patterns)
+        neighbours = KDTree(recorded).query_ball_point(recorded, SMOOTH_RADIUS * self.diameter)
+        for cycle in range(SEARCH_CYCLES):
+            result = self._solve_object(everything, self.positions_px)
+            radius = max(FINE_RADIUS, round(SEARCH_RADIUS * self.diameter) - 2 * cycle)
+            match = search_positions(self.scan, result, result.positions_px, radius, self.device)
+            moves = match.positions_px + np.asarray(result.origin_px, float) - recorded
+            self.positions_px = recorded + moves - np.array([np.median(moves[near], 0) for near in neighbours])
+
+    def grow(self, order: Int64[np.ndarray, " patterns"]) -> None:
+        """Solve from the middle outwards; search for the patterns of every ring on what lies within.
+
+        Args:
+            order: Indices of all patterns, those in the middle first.
+        """
+        for size in range(len(order) // 3, len(order), max(RING_PATTERNS, len(order) // 8)):
+            inner, ring = np.sort(order[:size]), np.sort(order[size : size + max(RING_PATTERNS, len(order) // 8)])
+            result = self._solve_positions(inner, RING_ITERATIONS)
+            moves = self.positions_px[inner] - self.scan.positions_px[inner]
+            common = np.median(moves, 0)
+            spread = MEDIAN_TO_DEVIATION * float(np.median(np.abs(moves - common)))
+            places = self.scan.positions_px[ring] + common - np.asarray(result.origin_px, float)
+            match = search_positions(
+                self.scan.subset(ring), result, places, max(FINE_RADIUS, round(MAX_DEVIATIONS * spread)), self.device
+            )
+            self.positions_px[ring] = match.positions_px + np.asarray(result.origin_px, float)
+
+    def jump(self) -> None:
+        """Move the patterns that another place, out of reach of the gradient, explains much better."""
+        result = self._solve_object(np.arange(self.scan.n_patterns), self.positions_px)
+        radius = round(SEARCH_RADIUS * self.diameter)
+        match = search_positions(self.scan, result, result.positions_px, radius, self.device)
+        places = match.positions_px + np.asarray(result.origin_px, float)
+        far = np.linalg.norm(places - self.positions_px, axis=1) > MIN_JUMP_PX
+        better = far & (match.misfit < (1 - MIN_JUMP_GAIN) * match.misfit_before)
+        self.positions_px = np.where(better[:, None], places, self.positions_px)
+
+    def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
+        """Solve some patterns for object, probe and positions."""
+        options = QuasiNewtonOptions(iterations, refine_positions=True, early_stop=False)
+        part = self._part(index, self.positions_px[index])
+        result = solve_problem(QuasiNewtonProblem(part, options, self.device), self.progress)
+        self.positions_px = self.positions_px.copy()
+        self.positions_px[index], self.probe = _scan_positions(result), result.probe
+        return result
+
+    def _solve_object(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> QuasiNewtonResult:
+        """Solve some patterns for the object alone."""
+        options = QuasiNewtonOptions(TRIAL_ITERATIONS, refine_probe=False, early_stop=False, loss="amplitude")
+        return solve_problem(QuasiNewtonProblem(self._part(index, positions_px), options, self.device), silent)
+
+    def _part(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> ScanData:
+        scan = self.scan if len(index) == self.scan.n_patterns else self.scan.subset(index)
+        return scan.replace(positions_px=positions_px, probe=self.probe)
+
+
+def distance_from_middle(positions_px: Positions) -> Float64[np.ndarray, " patterns"]:
+    """Return the distance of positions from the middle of the scan, along the axis where it is larger, pixels."""
+    return np.abs(positions_px - np.median(positions_px, 0)).max(1)
+
+
+def _core(positions_px: Positions) -> Int64[np.ndarray, " core"]:
+    """Return the indices of the patterns around the middle."""
+    return np.sort(np.argsort(distance_from_middle(positions_px), kind="stable")[:CORE_PATTERNS])
+
+
+def _scan_positions(result: SolverResult) -> Positions:
+    return result.positions_px + np.asarray(result.origin_px, float)
+
+
+def rotate(positions_px: Positions, angle_rad: float, centre_px: Float64[np.ndarray, " 2"]) -> Positions:
+    """Rotate positions (y, x) around a centre, from the y axis towards the x axis.
+
+    >>> rotate(np.array([[1.0, 0.0]]), np.pi / 2, np.zeros(2)).round(6).tolist()
+    [[0.0, 1.0]]
+    """
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return (positions_px - centre_px) @ np.array([[cosine, sine], [-sine, cosine]]) + centre_px
+
+
+def fit_affine(positions_px: Positions, moves_px: Positions, places_px: Positions, iterations: int = 5) -> Positions:
+    """Return what the affine part of moves is at other places, by a fit that single large moves hardly disturb.
+
+    Args:
+        positions_px: Where the moves are given, (patterns, 2).
+        moves_px: Moves, (patterns, 2).
+        places_px: Where they are asked for, (places, 2).
+        iterations: Fits, each with weights from the residuals of the one before (Cauchy).
+
+    >>> corners = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> fit_affine(corners, 2 * corners, np.array([[3.0, 0.5]])).round(6).tolist()
+    [[6.0, 1.0]]
+    """
+    centre = positions_px.mean(0)
+    terms, asked = (np.column_stack([places - centre, np.ones(len(places))]) for places in (positions_px, places_px))
+    weights = np.ones(len(terms))
+    for _ in range(iterations):
+        fit = np.linalg.lstsq(terms * weights[:, None], moves_px * weights[:, None], rcond=None)[0]
+        distance = np.linalg.norm(moves_px - terms @ fit, axis=1)
+        weights = 1 / np.sqrt(1 + (distance / max(float(np.median(distance)), 1e-6)) ** 2)
+    spread = moves_px - np.average(moves_px, axis=0, weights=weights**2)
+    left = ((distance * weights) ** 2).sum() / ((spread * weights[:, None]) ** 2).sum().clip(min=1e-12)
+    return asked @ fit if left < 1 - MIN_SMOOTH_FRACTION else np.broadcast_to(moves_px.mean(0), places_px.shape)

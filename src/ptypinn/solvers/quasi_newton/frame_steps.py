@@ -1,0 +1,131 @@
+"""Steps of unknowns that every frame has of its own, flux and position, and of the object that compensates them.
+
+Where the flux is a smooth function of the position, an object that is as much less transparent there predicts nearly
+the same counts; where the errors of the positions are, an object that is warped as much does. The curvature of the
+likelihood along both valleys falls as that of slow phases, so their steps are amplified by the same filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import add_patches, extract_patches
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.types import Corners, Object, Probe
+
+FRAME_BATCH = 256
+"""Patches in memory at once while values of frames are spread over the canvas."""
+
+LogFlux = Float[Tensor, " positions"]
+Canvas = Float[Tensor, "height width"]
+Smooth = Callable[[Canvas], Canvas]
+"""Inverse curvature of a slow phase, on the canvas."""
+
+
+class FrameSteps:
+    """Steps of flux and positions on one canvas, refreshed with the preconditioner.
+
+    Args:
+        corners: Integer patch corners, (1, positions, 2).
+        extent: Canvas height and width, pixels.
+    """
+
+    def __init__(self, corners: Corners, extent: tuple[int, int]) -> None:
+        self.corners, self.extent = corners, extent
+
+    def refresh(self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: float) -> None:
+        """Take profile of the probe, and slopes of the object, from a point.
+
+        Args:
+            point: The point.
+            probe: Modes, (mode, y, x), sqrt(photons).
+            illumination: Photons on every object pixel.
+            object_power: Mean squared amplitude of the object.
+        """
+        power, photons = probe.abs().square().sum(0), probe_photons(probe).float()
+        self._profile = (power / power.sum())[None]
+        self._flux_inverse = 1 / (photons * object_power)
+        if point.shifts is not None:
+            self._slopes = object_slopes(point.object)
+            slope_power = mean_slope_power(self._slopes, illumination)
+            self._shift_inverse, self._warp_gain = 1 / (photons * slope_power), object_power / slope_power
+
+    def add_flux(self, move: Unknowns, gradient: Unknowns, point: Unknowns, smooth: Smooth) -> Unknowns:
+        """Add the step of the flux, and the one along the valley in which slow flux and slow amplitude compensate.
+
+        With `log_flux` smooth, the object has minus half of it in its log-amplitude.
+
+        Args:
+            move: Step of the other unknowns.
+            gradient: Gradient of the data term.
+            point: Where it was taken.
+            smooth: Inverse curvature of slow phases.
+        """
+        assert gradient.log_flux is not None
+        density = self._spread(gradient.log_flux)
+        slow = smooth(density - (point.object.conj() * gradient.object).real / 2)
+        flux = gradient.log_flux * self._flux_inverse + self._gather(slow)
+        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
+
+    def add_positions(self, move: Unknowns, gradient: Unknowns, smooth: Smooth) -> Unknowns:
+        """Add the step of the positions, and the one along the valley in which slow warps of both compensate.
+
+        A single position is determined by the slopes of the object alone: a displaced exit wave has the same
+        diffraction pattern. With moves `u(r)` that are smooth, the object moves along: `-u . grad O`.
+
+        Args:
+            move: Step of the other unknowns.
+            gradient: Gradient of the data term.
+            smooth: Inverse curvature of slow phases.
+        """
+        assert gradient.shifts is not None
+        canvas, shifts = move.object, list[Tensor]()
+        for axis, slope in enumerate(self._slopes):
+            along = gradient.shifts[:, axis]
+            slow = smooth(self._spread(along) - (slope.conj() * gradient.object).real) * self._warp_gain
+            canvas = canvas - slow * slope
+            shifts.append(along * self._shift_inverse + self._gather(slow))
+        return replace(move, object=canvas, shifts=torch.stack(shifts, 1))
+
+    def _spread(self, values: LogFlux) -> Canvas:
+        """Return one value per position as a density on the canvas, with the profile of the probe's power."""
+        density = values.new_zeros((1, *self.extent))
+        for part in torch.split(torch.arange(len(values), device=values.device), FRAME_BATCH):
+            add_patches(density, (values[part, None, None] * self._profile)[None], self.corners[:, part])
+        return density[0]
+
+    def _gather(self, image: Canvas) -> LogFlux:
+        """Return the mean of an image under the probe at every position: the adjoint of `_spread`."""
+        parts = torch.split(self.corners, FRAME_BATCH, dim=1)
+        patches = (extract_patches(image[None], part, self._profile.shape[-1])[0] for part in parts)
+        return torch.cat([(patch * self._profile).sum((1, 2)) for patch in patches])
+
+
+def object_slopes(canvas: Object) -> Complex[Tensor, "2 height width"]:
+    """Return the derivatives of an object by y and x, per pixel, by central differences; 0 at the edges.
+
+    >>> ramp = torch.arange(4.0)[:, None].expand(4, 3) + 0j
+    >>> object_slopes(ramp)[:, 1, 1].tolist()
+    [(1+0j), 0j]
+    """
+    slopes = canvas.new_zeros((2, *canvas.shape))
+    slopes[0, 1:-1] = (canvas[2:] - canvas[:-2]) / 2
+    slopes[1, :, 1:-1] = (canvas[:, 2:] - canvas[:, :-2]) / 2
+    return slopes
+
+
+def mean_slope_power(slopes: Complex[Tensor, "2 height width"], illumination: Canvas) -> float:
+    """Return the mean squared slope of an object along one axis, weighted by its illumination, per pixel squared.
+
+    Args:
+        slopes: Derivatives by y and x.
+        illumination: Photons on every object pixel.
+    """
+    power = (slopes.abs().square().sum(0) * illumination).sum() / (2 * illumination.sum())
+    return float(power.clamp(min=1e-12))
