@@ -137,6 +137,24 @@ def test_a_term_that_explains_little_is_said_to_be_left_out(recon):
     assert "not taken in" in sentence
 
 
+def test_a_background_has_its_size_its_limit_and_its_picture(page, recon, read):
+    term = {"size": 0.12, "misfit_before": 2.4, "misfit_after": 1.0, "corrected": True}
+    background = np.full(recon.probe.shape[-2:], 3.0, np.float32)
+    changed = dataclasses.replace(recon, background=background, provenance={"experiment": {"background": term}})
+    section = read(render_report(changed)).section("experiment")
+    words = "".join(section.itertext())
+    assert "12 % of the photons" in words
+    assert "known to about 20 %" in words
+    assert len(list(section.iter("img"))) == 1
+    (left_out,) = experiment_sentences(
+        dataclasses.replace(recon, provenance={"experiment": {"background": {**term, "corrected": False}}})
+    )
+    assert "not taken in" in left_out
+    measured = {"scan": {"dark": {"from": "dark.npy", "photons_per_frame": 1234.5}}}
+    (sentence,) = experiment_sentences(dataclasses.replace(changed, provenance=measured))
+    assert "1234 photons per frame" in sentence
+
+
 def test_numbers_are_those_of_the_metrics(page, result):
     rows = [row for row in page.section("metrics").iter("tr") if row.find("td") is not None]
     shown = {"".join(row.find("th").find("small").find("code").itertext()): row.find("td").find("data") for row in rows}

@@ -6,7 +6,7 @@ import pytest
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics import align, complex_error
 from ptypinn.metrics.flux import measure_flux
-from ptypinn.solvers.experiment import Term
+from ptypinn.solvers.experiment import Finding
 
 KNOWN = ReconstructConfig(device="cpu", refine_probe=False)
 
@@ -82,4 +82,4 @@ def test_counting_noise_is_no_evidence(scan):
 
 @pytest.mark.parametrize(("after", "corrected"), [(1.1, True), (3.0, True), (4.5, False), (6.0, False)])
 def test_a_term_is_taken_in_where_it_explains_much_of_the_misfit(after, corrected):
-    assert Term("flux", 0.1, 9.0, misfit_before=5.0, misfit_after=after).is_corrected is corrected
+    assert Finding("flux", 0.1, 9.0, misfit_before=5.0, misfit_after=after).is_corrected is corrected

@@ -126,8 +126,15 @@ def restore_ramp(recon: Reconstruction, offset: BeamOffset, *, probe_solved: boo
     return replace(_with_ramp(recon, slope), provenance=record_experiment(recon, record))
 
 
-def drop_offset_record(recon: Reconstruction) -> Reconstruction:
-    """Return a reconstruction without an offset on record, where a background that was found later had caused it."""
+def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
+    """Return a reconstruction without an offset on record that its background had caused.
+
+    Args:
+        recon: The reconstruction, its ramp restored.
+        scan: The scan with the background of the reconstruction.
+    """
+    if recon.background is None or estimate_ramp(scan).distance_px:
+        return recon
     record = recon.provenance.get("experiment", {})
     rest = {name: value for name, value in record.items() if name not in OFFSET_RECORD}
     provenance = {name: value for name, value in recon.provenance.items() if name != "experiment"}

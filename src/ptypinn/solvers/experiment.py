@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ MIN_GAIN = 0.3
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Solver of scans, with the options of the run."""
 
@@ -100,6 +101,7 @@ class Finding:
         }
 
 
+@runtime_checkable
 class Term(Protocol):
     """A term of the experiment, as `solve_experiment` tries it."""
 

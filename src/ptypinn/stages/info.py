@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.config.load import InfoConfig
 from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
+from ptypinn.data.calibration import background_photons
 from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
@@ -127,6 +128,7 @@ class ScanInfo:
             **{name: getattr(scan, name) for name in NUMBERS},
             "probe_gauge": None if scan.probe is None else scan.probe_gauge,
             "probe_calibration": scan.provenance.get("probe_calibration"),
+            "background_photons": background_photons(scan, scan.background),
             "truth_px": None if scan.truth is None else list(scan.truth.shape),
             "simulated_faults": scan.provenance.get("faults"),
             "unread": list(scan.provenance.get(UNREAD, [])),

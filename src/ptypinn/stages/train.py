@@ -18,6 +18,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
 from ptypinn.data.grouping import split_parts
 from ptypinn.data.near_field import require_far_field
+from ptypinn.data.pattern_batches import background_tensor
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import PatchModel, PatchModelHeader
@@ -82,7 +83,8 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     data = _data(scan, config)
     energy = data.mean_pattern_energy()
-    task = PatchNetworkModule(_predictor(scan, config, energy), config, data.window_shape, _truth(scan, config))
+    images = _truth(scan, config), background_tensor(scan, torch.device("cpu"))
+    task = PatchNetworkModule(_predictor(scan, config, energy), config, data.window_shape, *images)
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         trainer = _trainer(config, folder, progress or silent, has_validation=data.val_windows is not None)
         trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)

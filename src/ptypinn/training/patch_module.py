@@ -31,16 +31,24 @@ class PatchNetworkModule(lightning.LightningModule):
         config: Loss, optimiser and their options.
         shape: Height and width of the window canvases, pixels.
         truth: True object in the scan's coordinates, (height, width), for the real-space term; None for none.
+        background: Counts of every pattern beside the diffraction, (y, x), FFT order; None for none.
     """
 
     def __init__(
-        self, predictor: PatchPredictor, config: TrainConfig, shape: tuple[int, int], truth: Tensor | None = None
+        self,
+        predictor: PatchPredictor,
+        config: TrainConfig,
+        shape: tuple[int, int],
+        truth: Tensor | None = None,
+        background: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.predictor, self.config, self.window_shape = predictor, config, shape
         self.likelihood = find_likelihood(config.loss)
         self.truth: Tensor | None
+        self.background: Tensor | None
         self.register_buffer("truth", truth, persistent=False)
+        self.register_buffer("background", background, persistent=False)
         self.recorder = StatsRecorder()
 
     def on_train_epoch_start(self) -> None:
@@ -103,7 +111,8 @@ class PatchNetworkModule(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             prediction = self.predictor.predict(patches, batch["corners"], batch["fractions"], self.window_shape)
             measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
-            loss = self.likelihood.pattern_loss(prediction.counts, measured, mask).mean()
+            expected = prediction.counts if self.background is None else prediction.counts + self.background
+            loss = self.likelihood.pattern_loss(expected, measured, mask).mean()
             if recorder is not None:
                 photons = torch.where(mask, prediction.counts.detach(), 0.0).sum((-2, -1))
                 recorder.record("predicted photons", photons, each=True)

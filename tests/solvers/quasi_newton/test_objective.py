@@ -24,7 +24,7 @@ def draw(shape, seed, dtype=torch.complex128):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def random_problem(seed, modes, shifted, term, held_out, flux=False):
+def random_problem(seed, modes, shifted, term, held_out, flux=False, background=False):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(3.0, (5, SIZE, SIZE)).astype(np.uint16)
     mask = rng.random((SIZE, SIZE)) > 0.1
@@ -42,7 +42,8 @@ def random_problem(seed, modes, shifted, term, held_out, flux=False):
         held_out=HeldOutPixels(stack.good, 4) if held_out else None,
     )
     log_flux = draw(5, seed + 6, torch.float64) if flux else None
-    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, log_flux)
+    beside = 1 + draw((SIZE, SIZE), seed + 8, torch.float64).abs() if background else None
+    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, log_flux, beside)
 
 
 of_any_kind = given(
@@ -54,19 +55,31 @@ of_any_kind = given(
 )
 
 
-@pytest.mark.parametrize("flux", [False, True])
+@pytest.mark.parametrize(("flux", "background"), [(False, False), (True, False), (False, True), (True, True)])
 @of_any_kind
-def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, shifted, term, held_out, flux):
-    objective, at = random_problem(seed, modes, shifted, term, held_out, flux)
+def test_gradient_predicts_the_change_of_the_loss_along_any_step(
+    seed, modes, shifted, term, held_out, flux, background
+):
+    objective, at = random_problem(seed, modes, shifted, term, held_out, flux, background)
     step = Unknowns(
         draw(EXTENT, seed + 3),
         draw((modes, SIZE, SIZE), seed + 4),
         draw((5, 2), seed + 5, torch.float64) if shifted else None,
         draw(5, seed + 7, torch.float64) if flux else None,
+        draw((SIZE, SIZE), seed + 9, torch.float64) if background else None,
     )
     h = 1e-5
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)
     assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
+
+
+@of_any_kind
+def test_a_background_that_is_given_counts_as_one_that_is_solved_for(seed, modes, shifted, term, held_out):
+    objective, at = random_problem(seed, modes, shifted, term, held_out, background=True)
+    given = dataclasses.replace(objective, background=at.background)
+    without = dataclasses.replace(at, background=None)
+    assert given(without).loss == pytest.approx(objective(at).loss, rel=1e-9)
+    assert torch.allclose(given(without).gradient.object, objective(at).gradient.object)
 
 
 def both(term, expected, counts):

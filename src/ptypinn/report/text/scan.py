@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
 from ptypinn.io.unread import UNREAD
 from ptypinn.physics.optics import probe_photons
-from ptypinn.utils.number_format import format_length
+from ptypinn.utils.number_format import format_length, format_number
 
 if TYPE_CHECKING:
     from ptypinn.stages.info import ScanInfo
@@ -96,7 +97,15 @@ def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("masked pixels", f"{masked} of {info.scan.size**2}"),
         ("silent pixels", f"{silent} good ones read zero in every pattern"),
         ("dead pixels", f"{dead} of these amid pixels that count"),
+        *_background_row(info.scan),
     ]
+
+
+def _background_row(scan: ScanData) -> list[tuple[str, str]]:
+    if scan.background is None:
+        return []
+    photons = format_number(float(scan.background[scan.good].sum(dtype=np.float64)), 3)
+    return [("background", f"{photons} photons per frame, part of every prediction")]
 
 
 def _scan_rows(info: ScanInfo) -> list[tuple[str, str]]:

@@ -129,12 +129,17 @@ def build_problem(
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
     log_flux = initial_log_flux(scan, device) if options.solve_flux else None
     if options.solve_background:
-        preconditioner.background = BackgroundSteps(objective.stack, objective.background)
-        start = replace(start, background=preconditioner.background.start)
+        start = _with_background(start, objective, preconditioner)
     iterate = Iterate(replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux))
     if options.warm_start:
         iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
     return UnrolledProblem(solver, iterate, origin, extent)
+
+
+def _with_background(start: Unknowns, objective: Objective, preconditioner: Preconditioner) -> Unknowns:
+    """Add the background to the unknowns, from that of the scan or near zero, and its steps to the preconditioner."""
+    preconditioner.background = BackgroundSteps(objective.stack, objective.background)
+    return replace(start, background=preconditioner.background.start)
 
 
 def _physical_start(objective: Objective, extent: tuple[int, int]) -> Unknowns:

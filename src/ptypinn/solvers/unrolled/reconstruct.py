@@ -11,7 +11,7 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig
-from ptypinn.data.beam_centre import drop_offset_record, estimate_ramp, move_ramp_to_probe, restore_ramp
+from ptypinn.data.beam_centre import drop_false_offset, estimate_ramp, move_ramp_to_probe, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -61,11 +61,8 @@ def reconstruct_unrolled(
     centred = reconstruction.scan_part(centred)
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
-    reconstruction = settle(reconstruction)
-    if reconstruction.background is not None and not estimate_ramp(scan).distance_px:
-        reconstruction = drop_offset_record(reconstruction)
     return finalise(
-        reconstruction,
+        drop_false_offset(settle(reconstruction), scan),
         scan,
         device=device,
         batch=config.batch_size,

@@ -71,14 +71,15 @@ def solve_scan(
     first = find_probe(scan, network, options, device, report=report, watch=watch)
     report = _offset_progress(progress or silent, options.probe_rounds, total)
     held_probe = replace(options, refine_probe=False)
-    start = scan.replace(
-        probe=first.probe,
-        flux=scan.flux if first.flux is None else first.flux,
-        background=scan.background if first.background is None else first.background,
-    )
-    result = _solve(start, network, held_probe, rounds, device, report=report)
+    result = _solve(_with_terms(scan, first), network, held_probe, rounds, device, report=report)
     history = {"probe_loss": first.history["loss"], **result.history}
     return replace(result, history=history, passes=first.passes + result.passes)
+
+
+def _with_terms(scan: ScanData, first: UnrolledResult) -> ScanData:
+    """Return a scan with the probe, and with the terms of the experiment, that rounds before have solved for."""
+    terms = {name: term for name in ("flux", "background") if (term := getattr(first, name)) is not None}
+    return scan.replace(probe=first.probe, **terms)
 
 
 def find_probe(
