@@ -161,7 +161,7 @@ def _solve_halves(
     """Solve two halves of a scan from the probe of the whole."""
     from ptypinn.stages.evaluate import split_half
 
-    solved = scan.replace(probe=recon.probe, probe_gauge="calibrated")
+    solved = recon.scan_part(scan).replace(probe=recon.probe, probe_gauge="calibrated")
     first, second = (solve_half(half, progress, folder) for half in split_half(solved))
     return first, second
 

@@ -61,6 +61,8 @@ class ReconstructConfig(
     background: Literal["auto", "solve", "none"] = "auto"
     """Background of the frames, beside a measured one of --dark: solved for where the counts demand it, always, or
     never."""
+    positions: Literal["auto", "solve", "recorded"] = "auto"
+    """Scan positions: solved for where the counts demand it, always, or as recorded."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -78,7 +80,7 @@ class ReconstructConfig(
 
     def solved_terms(self) -> tuple[str, ...]:
         """Return the names of the terms of the experiment that may be solved for."""
-        choices = {"flux": self.flux, "background": self.background}
+        choices = {"flux": self.flux, "background": self.background, "positions": self.positions}
         asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}
         return tuple(name for name, choice in choices.items() if choice in asked)
 

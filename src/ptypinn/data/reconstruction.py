@@ -137,10 +137,18 @@ class Reconstruction:
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
         return self._with_terms(scan.subset(self.patterns))
 
+    @property
+    def has_solved_positions(self) -> bool:
+        """True if the positions are not the recorded ones, but were solved for as the counts demanded."""
+        record = self.provenance.get("experiment", {}).get("positions", {})
+        return isinstance(record, Mapping) and bool(record.get("corrected"))
+
     def _with_terms(self, scan: ScanData) -> ScanData:
         """Return a scan with the terms of the experiment that were solved for."""
         terms = {name: term for name in ("flux", "background") if (term := getattr(self, name)) is not None}
         changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
+        if self.has_solved_positions:
+            changed["positions_px"] = self.positions_px + np.asarray(self.origin_px, float)
         return scan.replace(**changed) if changed else scan
 
     def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:

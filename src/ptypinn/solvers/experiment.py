@@ -8,9 +8,9 @@ top of those that were taken in before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,11 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.flux import measure_flux
+from ptypinn.metrics.position_errors import PositionErrors, measure_position_errors
+from ptypinn.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from ptypinn.solvers.positions import PositionEstimate
 
 MIN_SIGNIFICANCE = 4.0
 """Gain of log-likelihood over its standard error from which a term is not due to chance."""
@@ -34,6 +39,10 @@ whose rest the object has imitated. On scans without one, up to two thirds of it
 MIN_EXPLAINED = 0.05
 """Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
 excess counts too, which explain 0.02 of theirs."""
+MIN_MISFIT = 1.1
+"""Amplitude residual over that of counting noise from which the positions may be to blame."""
+MAX_CANVAS_PX = 2**22
+"""Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
 MIN_GAIN = 0.3
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 
@@ -49,6 +58,10 @@ class Solver(Protocol):
     @property
     def device(self) -> torch.device:
         """Device to compute on."""
+
+    @property
+    def progress(self) -> Progress:
+        """Called after every step."""
 
     def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
         """Solve a scan.
@@ -68,6 +81,8 @@ class Evidence:
     """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
     proposes: bool
     """True if the term is worth a solve."""
+    estimate: PositionEstimate | None = None
+    """First estimate of the positions, to go on from."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +92,15 @@ class Finding:
     name: str
     size: float
     """In the unit of the term: of the flux, the standard deviation over the frames; of the background, its fraction of
-    the photons measured."""
+    the photons measured; of the positions, the root mean square error of the recorded ones, pixels."""
     significance: float
     """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
     misfit_before: float
     """Amplitude residual over that of counting noise, without the term."""
     misfit_after: float
     """The same with the term."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else is on record."""
 
     @property
     def is_corrected(self) -> bool:
@@ -98,6 +115,7 @@ class Finding:
             "misfit_before": self.misfit_before,
             "misfit_after": self.misfit_after,
             "corrected": forced or self.is_corrected,
+            **self.details,
         }
 
 
@@ -110,11 +128,16 @@ class Term(Protocol):
     def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
         """Return the evidence of the term in what a reconstruction leaves unexplained, for little work."""
 
-    def solve(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Iterator[Reconstruction]:
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
         """Solve the scan with the term, from cheap trials to the result; each has to explain enough for the next."""
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the size of the term in a reconstruction that has it."""
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return what else is worth recording about the term."""
 
 
 class BackgroundTerm:
@@ -128,13 +151,19 @@ class BackgroundTerm:
         large = evidence.fraction >= MIN_BACKGROUND and evidence.explained >= MIN_EXPLAINED
         return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
 
-    def solve(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Iterator[Reconstruction]:
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
         """Solve for it afresh, with object and probe: what those have imitated of it is not easily undone."""
         yield solver.solve(scan, self.name)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return its fraction of the photons measured."""
         return 0.0 if recon.background is None else measure_fraction(scan, recon.background)
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return nothing: the size says it all."""
+        return {}
 
 
 class FluxTerm:
@@ -148,7 +177,9 @@ class FluxTerm:
         significant = evidence.significance >= MIN_SIGNIFICANCE
         return Evidence(evidence.significance, significant and evidence.variation >= MIN_VARIATION)
 
-    def solve(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Iterator[Reconstruction]:
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
         """Solve for it with the probe held, then for object and probe with the flux given."""
         trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
         flux = trial.flux
@@ -163,8 +194,51 @@ class FluxTerm:
         """Return the standard deviation over the frames."""
         return 0.0 if recon.flux is None else float(recon.flux.std())
 
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return nothing: the size says it all."""
+        return {}
 
-TERMS: dict[str, Term] = {term.name: term for term in (BackgroundTerm(), FluxTerm())}
+
+class PositionsTerm:
+    """Positions of the probe beside the recorded ones."""
+
+    name = "positions"
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Solve the patterns around the middle for their positions, where much is left unexplained."""
+        if recon.object.size > MAX_CANVAS_PX or _misfit(scan, recon, solver) < MIN_MISFIT:
+            return Evidence(0.0, False)
+        estimate = self._solve_core(scan, recon, solver)
+        return Evidence(estimate.significance, estimate.gain >= MIN_GAIN, estimate)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve for all positions, then for object and probe with the positions given."""
+        from ptypinn.solvers.positions import solve_positions
+
+        core = evidence.estimate or self._solve_core(scan, recon, solver)
+        estimate = solve_positions(scan, core, solver.device, solver.progress)
+        yield solver.solve(scan.replace(positions_px=estimate.positions_px, probe=estimate.probe))
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return the root mean square error of the recorded positions, pixels."""
+        return self._errors(scan, recon).rms_px
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return their errors by cause."""
+        return self._errors(scan, recon).to_record()
+
+    def _solve_core(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> PositionEstimate:
+        from ptypinn.solvers.positions import solve_core
+
+        return solve_core(scan, recon, solver.device, solver.progress)
+
+    def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
+        return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))
+
+
+TERMS: dict[str, Term] = {term.name: term for term in (BackgroundTerm(), FluxTerm(), PositionsTerm())}
 """Terms in the order in which they are tried: what one imitates of another is gone where that is taken in first."""
 
 
@@ -184,10 +258,9 @@ def solve_experiment(
         The reconstruction with the terms that were taken in, all that were tried on record.
     """
     findings: dict[str, Any] = {}
-    for name, term in TERMS.items():
-        if name in names:
-            recon, finding = _try_term(term, recon.scan_part(scan), recon, solver, name in forced)
-            findings |= {} if finding is None else {name: finding.to_record(forced=name in forced)}
+    for name in (name for name in TERMS if name in names):
+        recon, finding = _try_term(TERMS[name], recon.scan_part(scan), recon, solver, name in forced)
+        findings |= {} if finding is None else {name: finding.to_record(forced=name in forced)}
     return replace(recon, provenance=record_experiment(recon, findings)) if findings else recon
 
 
@@ -199,9 +272,9 @@ def _try_term(
     if not (force or evidence.proposes):
         return recon, None
     before = _misfit(scan, recon, solver)
-    for trial in term.solve(scan, recon, solver):
-        after = _misfit(scan, trial, solver)
-        finding = Finding(term.name, term.measure(scan, trial), evidence.significance, before, after)
+    for trial in term.solve(scan, recon, solver, evidence):
+        size, details, after = term.measure(scan, trial), term.describe(scan, trial), _misfit(scan, trial, solver)
+        finding = Finding(term.name, size, evidence.significance, before, after, details)
         if not (force or finding.is_corrected):
             return recon, finding
     return trial, finding

@@ -10,14 +10,14 @@ are solved for together with the object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Complex64, Float64, Int64
 from scipy.spatial import KDTree
 
-from ptypinn.data.reconstruction import SolverResult
+from ptypinn.data.reconstruction import DataFit, Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import equivalent_diameter
@@ -62,42 +62,77 @@ Positions = Float64[np.ndarray, "patterns 2"]
 
 @dataclass(frozen=True)
 class PositionEstimate:
-    """Positions of a scan that were solved for."""
+    """Positions of a scan that were solved for, from its core or from all of it."""
 
     positions_px: Positions
     """Coordinates (y, x) of the probe array's pixel (0, 0), object pixels."""
     probe: Complex64[np.ndarray, "mode y x"]
     """Probe that was solved for with them, sqrt(photons)."""
+    misfit: float
+    """Amplitude residual over that of counting noise."""
+    gain: float = 1.0
+    """Fraction of the misfit above counting noise that the positions of the core explain."""
+    significance: float = 0.0
+    """Mean fall of the residual of a pattern of the core over its standard error."""
 
 
-def estimate_positions(scan: ScanData, device: torch.device, progress: Progress = silent) -> PositionEstimate:
-    """Solve for the positions of a scan, from its recorded ones.
-
-    The mean move is 0: a common shift of positions and object changes no pattern.
+def solve_core(
+    scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress = silent
+) -> PositionEstimate:
+    """Solve for the rotation of a scan, and for the positions around its middle.
 
     Args:
         scan: Scan with a calibrated probe, which may be a rough guess.
+        recon: Reconstruction with the recorded positions, to compare with.
         device: Device to compute on.
         progress: Called after every iteration, as the stage `positions`.
     """
     run = _Run(scan.replace(truth=None), device, progress)
+    core = _core(scan.positions_px)
+    before = _fit_of(scan.subset(core), recon.object, recon.probe, recon.positions_px[core], device)
     with torch.no_grad():
-        core = _core(scan.positions_px)
         run.positions_px = rotate(run.positions_px, run.find_rotation(core), run.positions_px[core].mean(0))
-        misfit = run.solve(core, CORE_ITERATIONS)
-        everything = np.arange(scan.n_patterns)
-        if misfit > MAX_CORE_MISFIT:
-            run.positions_px, run.probe = scan.positions_px, scan.require_probe()
+        after = run.solve(core, CORE_ITERATIONS)
+        if len(core) < scan.n_patterns:
+            run.extrapolate(core)
+    falls = before.per_pattern_residual - after.per_pattern_residual
+    error = float(falls.std() / np.sqrt(len(falls)))
+    excess = max(misfit(before) - 1, 1e-9)
+    return PositionEstimate(
+        run.positions_px,
+        run.probe,
+        misfit(after),
+        gain=(misfit(before) - misfit(after)) / excess,
+        significance=float(falls.mean()) / error if error > 0 else 0.0,
+    )
+
+
+def solve_positions(
+    scan: ScanData, core: PositionEstimate, device: torch.device, progress: Progress = silent
+) -> PositionEstimate:
+    """Solve for all positions of a scan.
+
+    The mean move is 0: a common shift of positions and object changes no pattern.
+
+    Args:
+        scan: Scan with a calibrated probe and the recorded positions.
+        core: Estimate from `solve_core`.
+        device: Device to compute on.
+        progress: Called after every iteration, as the stage `positions`.
+    """
+    run, everything = _Run(scan.replace(truth=None), device, progress), np.arange(scan.n_patterns)
+    with torch.no_grad():
+        if core.misfit > MAX_CORE_MISFIT:
             run.search()
             run.solve(everything, SEARCH_ITERATIONS)
             run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
             run.solve(everything, SEARCH_ITERATIONS)
             run.jump()
-        elif len(core) < scan.n_patterns:
-            run.extrapolate(core)
-        run.solve(everything, ITERATIONS)
+        else:
+            run.positions_px, run.probe = core.positions_px, core.probe
+        fit = run.solve(everything, ITERATIONS)
     moves = run.positions_px - scan.positions_px
-    return PositionEstimate(scan.positions_px + moves - moves.mean(0), run.probe)
+    return replace(core, positions_px=scan.positions_px + moves - moves.mean(0), probe=run.probe, misfit=misfit(fit))
 
 
 class _Run:
@@ -107,6 +142,9 @@ class _Run:
         self.scan, self.device, self.progress = scan, device, progress
         self.positions_px, self.probe = scan.positions_px, scan.require_probe()
         self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
+
+    def _report(self, _: str, done: int, total: int, /, **figures: float) -> None:
+        self.progress("positions", done, total, **figures)
 
     def find_rotation(self, core: Int64[np.ndarray, " core"]) -> float:
         """Return the rotation of the scan, radians, 0 where none gains much."""
@@ -127,11 +165,10 @@ class _Run:
         bend = below - 2 * here + above
         return float(np.deg2rad(ROTATION_STEP_DEG * (best + ((below - above) / (2 * bend) if bend > 0 else 0.0))))
 
-    def solve(self, index: Int64[np.ndarray, " part"], iterations: int) -> float:
-        """Solve some patterns for object, probe and positions; return their misfit over counting noise."""
+    def solve(self, index: Int64[np.ndarray, " part"], iterations: int) -> DataFit:
+        """Solve some patterns for object, probe and positions; return their agreement with the counts."""
         part, result = self._part(index, self.positions_px[index]), self._solve_positions(index, iterations)
-        fit = compute_data_fit(part, result.object, result.probe, result.positions_px, device=self.device)
-        return fit.amplitude_residual / fit.expected_residual
+        return _fit_of(part, result.object, result.probe, result.positions_px, self.device)
 
     def extrapolate(self, core: Int64[np.ndarray, " core"]) -> None:
         """Move all other patterns as the affine part of the moves of the core has it."""
@@ -184,7 +221,7 @@ class _Run:
         """Solve some patterns for object, probe and positions."""
         options = QuasiNewtonOptions(iterations, refine_positions=True, early_stop=False)
         part = self._part(index, self.positions_px[index])
-        result = solve_problem(QuasiNewtonProblem(part, options, self.device), self.progress)
+        result = solve_problem(QuasiNewtonProblem(part, options, self.device), self._report)
         self.positions_px = self.positions_px.copy()
         self.positions_px[index], self.probe = _scan_positions(result), result.probe
         return result
@@ -197,6 +234,17 @@ class _Run:
     def _part(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> ScanData:
         scan = self.scan if len(index) == self.scan.n_patterns else self.scan.subset(index)
         return scan.replace(positions_px=positions_px, probe=self.probe)
+
+
+def _fit_of(
+    scan: ScanData, canvas: np.ndarray, probe: np.ndarray, positions_px: Positions, device: torch.device
+) -> DataFit:
+    return compute_data_fit(scan, canvas, probe, positions_px, device=device)
+
+
+def misfit(fit: DataFit) -> float:
+    """Return the amplitude residual over that of counting noise."""
+    return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
 
 
 def distance_from_middle(positions_px: Positions) -> Float64[np.ndarray, " patterns"]:

@@ -14,6 +14,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import RingCorrelation, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
+from ptypinn.metrics.position_errors import PositionErrors
 from ptypinn.metrics.summary import (
     correlate_rings,
     fit_metrics,
@@ -104,8 +105,17 @@ def evaluate(
     metrics |= {} if fit is None else fit_metrics(fit)
     metrics |= uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
-    warnings = [*recorded_warnings(recon, with_fit=fit is None), *metric_warnings(metrics, fit)]
+    recorded = recorded_warnings(recon, with_fit=fit is None)
+    warnings = [*recorded, *position_warnings(recon), *metric_warnings(metrics, fit)]
     return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
+
+
+def position_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence where positions were corrected by more than the counts can settle."""
+    if not recon.has_solved_positions:
+        return []
+    errors = PositionErrors.from_record(recon.provenance["experiment"]["positions"])
+    return [] if errors is None else errors.warnings()
 
 
 def recorded_evaluation(recon: Reconstruction) -> Evaluation:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.metrics.position_errors import PositionErrors
 from ptypinn.utils.number_format import format_number
 from ptypinn.utils.serialise import number
 
@@ -17,6 +18,8 @@ DEGENERATE = (
     "Its size is known to about 20 %: a background trades with the contrast of the sample, and the noise of both is in "
     "the uncertainty. A measured one (`--dark`) settles it."
 )
+MIN_ROTATION_DEG, MIN_STRETCH, MIN_REST_PX = 0.1, 0.003, 0.1
+"""Errors of positions that are named: rotation, scales and shear, and what is left."""
 RECORD = "experiment"
 """Key of the record in the provenance of a reconstruction."""
 
@@ -30,11 +33,12 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    background, flux = (_Finding.of(record.get(name)) for name in ("background", "flux"))
+    background, flux, positions = (_Finding.of(record.get(name)) for name in ("background", "flux", "positions"))
     return [
         *([] if background is None else _background_sentences(background)),
         *_dark_sentences(recon),
         *([] if flux is None else _flux_sentences(flux)),
+        *([] if positions is None else _position_sentences(positions, record["positions"])),
         *_offset_sentences(record, recon),
     ]
 
@@ -91,6 +95,30 @@ def _flux_sentences(term: _Finding) -> list[str]:
     return [
         f"The photons of the frames differ from the prediction, but a flux that varies from frame to frame explains "
         f"little: the misfit falls {misfit}. It was not taken in; another cause is more likely."
+    ]
+
+
+def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
+    errors = PositionErrors.from_record(record)
+    if not term.corrected or errors is None:
+        return [
+            f"Positions that were solved for, {term.size:.2g} px (rms) from the recorded ones, explain little: the "
+            f"misfit falls {term.misfit}. They were not taken in; another cause is more likely."
+        ]
+    parts = [
+        *([f"turned by {errors.rotation_deg:.3g}°"] if abs(errors.rotation_deg) >= MIN_ROTATION_DEG else []),
+        *(
+            f"{100 * abs(scale):.2g} % too {'wide' if scale > 0 else 'narrow'} along {axis}"
+            for axis, scale in (("y", errors.scale_y), ("x", errors.scale_x))
+            if abs(scale) >= MIN_STRETCH
+        ),
+        *([f"sheared by {100 * abs(errors.shear):.2g} %"] if abs(errors.shear) >= MIN_STRETCH else []),
+        *([f"off by {errors.rest_px:.2g} px (rms) beside that"] if errors.rest_px >= MIN_REST_PX else []),
+    ]
+    causes = f": {', '.join(parts)}" if parts else ""
+    return [
+        f"The recorded positions are off by {errors.rms_px:.2g} px (rms){causes}. They were solved for together with "
+        f"the object. The misfit falls {term.misfit}."
     ]
 
 

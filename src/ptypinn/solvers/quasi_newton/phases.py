@@ -26,7 +26,7 @@ HELD_OUT_TOLERANCE = 2.5e-3
 FIRST_ITERATIONS = 20
 """Iterations for object and probe before positions are solved for too: longer, and they fit the wrong positions."""
 POSITION_MEMORY = 20
-"""Steps in the quasi-Newton memory where positions are solved for: they trade off with object and probe in many ways."""
+"""Steps in the quasi-Newton memory where positions are solved for, which trade off with object and probe."""
 REFRESH_INTERVAL = 10
 """Iterations between updates of the preconditioner while the probe changes."""
 

@@ -1,0 +1,94 @@
+"""Errors of recorded positions in terms of their causes: rotation, scales, shear, and what is left of single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.utils.serialise import number
+
+MAX_SCALE_CORRECTION = 0.005
+"""Correction of a scale or shear from which the rest of its error may matter: counts fix it only together with defocus
+and astigmatism of the probe, and a third of it or more may be left."""
+
+Positions = Float64[np.ndarray, "patterns 2"]
+
+
+@dataclass(frozen=True)
+class PositionErrors:
+    """Errors of recorded positions beside solved ones; both without their common shift."""
+
+    rms_px: float
+    """Root mean square distance, pixels."""
+    rotation_deg: float
+    """Rotation of the recorded positions from the y axis towards the x axis, degrees."""
+    scale_y: float
+    """Recorded over solved extent along y, less 1; beside the rotation."""
+    scale_x: float
+    """The same along x."""
+    shear: float
+    """Recorded change of x with y, or of y with x, where there is none; beside the rotation."""
+    rest_px: float
+    """Root mean square distance beside rotation, scales and shear, pixels."""
+
+    @property
+    def max_stretch(self) -> float:
+        """Largest of the scales and the shear, without its sign."""
+        return max(abs(self.scale_y), abs(self.scale_x), abs(self.shear))
+
+    def to_record(self) -> dict[str, float]:
+        """Return the errors as plain values for the provenance."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> PositionErrors | None:
+        """Read what `to_record` wrote; None where a value is missing."""
+        values = {name: number(record.get(name)) for name in cls.__dataclass_fields__}
+        numbers = {name: value for name, value in values.items() if value is not None}
+        return cls(**numbers) if len(numbers) == len(values) else None
+
+    def warnings(self) -> list[str]:
+        """Return a sentence where scales had to be corrected by more than counts can settle."""
+        if self.max_stretch < MAX_SCALE_CORRECTION:
+            return []
+        percent = 100 * self.max_stretch
+        return [
+            f"Scales or shear of the recorded positions were off by {percent:.2g} %. Counts fix them only together with the "
+            f"probe's defocus: up to about {percent / 2:.2g} % may be left, which warps the object. Calibrated positions, "
+            "or a probe of known defocus, settle it."
+        ]
+
+
+def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> PositionErrors:
+    """Decompose the errors of recorded positions: the best affine map from the solved ones, and what it leaves.
+
+    Args:
+        recorded_px: Recorded positions (y, x), pixels.
+        solved_px: Positions that were solved for, pixels.
+
+    >>> square = np.array([[0.0, 0], [0, 10], [10, 0], [10, 10]])
+    >>> errors = measure_position_errors(square * [1.04, 1.0], square)
+    >>> round(errors.scale_y, 3), round(errors.scale_x, 3), round(errors.rest_px, 3)
+    (0.04, 0.0, 0.0)
+    """
+    recorded, solved = recorded_px - recorded_px.mean(0), solved_px - solved_px.mean(0)
+    matrix = np.linalg.lstsq(solved, recorded, rcond=None)[0].T
+    rest = recorded - solved @ matrix.T
+    angle = float(np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    stretch = turn.T @ matrix
+    return PositionErrors(
+        rms_px=_rms(recorded - solved),
+        rotation_deg=float(np.rad2deg(angle)),
+        scale_y=float(stretch[0, 0] - 1),
+        scale_x=float(stretch[1, 1] - 1),
+        shear=float(2 * stretch[0, 1]),
+        rest_px=_rms(rest),
+    )
+
+
+def _rms(moves_px: Positions) -> float:
+    return float(np.sqrt((moves_px**2).sum(1).mean()))
