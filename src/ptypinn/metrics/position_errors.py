@@ -56,9 +56,9 @@ class PositionErrors:
             return []
         percent = 100 * self.max_stretch
         return [
-            f"Scales or shear of the recorded positions were off by {percent:.2g} %. Counts fix them only together with the "
-            f"probe's defocus: up to about {percent / 2:.2g} % may be left, which warps the object. Calibrated positions, "
-            "or a probe of known defocus, settle it."
+            f"Scales or shear of the recorded positions were off by {percent:.2g} %. Counts fix them only together "
+            f"with the defocus of the probe: up to about {percent / 2:.2g} % may be left, which warps the object. "
+            "Calibrated positions, or a probe of known defocus, settle it."
         ]
 
 
