@@ -62,7 +62,8 @@ class ReconstructConfig(
     """Background of the frames, beside a measured one of --dark: solved for where the counts demand it, always, or
     never."""
     positions: Literal["auto", "solve", "recorded"] = "auto"
-    """Scan positions: solved for where the counts demand it, always, or as recorded."""
+    """Scan positions: solved for where the counts demand it after the default numbers of rounds, always, or as
+    recorded."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -82,6 +83,8 @@ class ReconstructConfig(
         """Return the names of the terms of the experiment that may be solved for."""
         choices = {"flux": self.flux, "background": self.background, "positions": self.positions}
         asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}
+        if self.positions == "auto" and (self.rounds or self.probe_rounds):
+            choices.pop("positions")  # what few rounds leave unexplained is no evidence
         return tuple(name for name, choice in choices.items() if choice in asked)
 
     def forced_terms(self) -> tuple[str, ...]:

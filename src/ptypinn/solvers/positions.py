@@ -58,6 +58,7 @@ MIN_JUMP_PX, MIN_JUMP_GAIN = 1.5, 0.1
 """Distance beyond the reach of the gradient, and the smallest fraction of its misfit that a pattern gains by it."""
 
 Positions = Float64[np.ndarray, "patterns 2"]
+Places = Float64[np.ndarray, "places 2"]
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def rotate(positions_px: Positions, angle_rad: float, centre_px: Float64[np.ndar
     return (positions_px - centre_px) @ np.array([[cosine, sine], [-sine, cosine]]) + centre_px
 
 
-def fit_affine(positions_px: Positions, moves_px: Positions, places_px: Positions, iterations: int = 5) -> Positions:
+def fit_affine(positions_px: Positions, moves_px: Positions, places_px: Places, iterations: int = 5) -> Places:
     """Return what the affine part of moves is at other places, by a fit that single large moves hardly disturb.
 
     Args:
