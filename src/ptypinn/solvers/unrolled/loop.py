@@ -42,11 +42,13 @@ class StepSchedule:
     amplitude_rounds: int
     """First rounds that fit variance-stabilised amplitudes, whatever the data term: far from the solution the
     likelihood demands long steps where few photons were expected; near it, it wastes no photon."""
+    background_rounds: int
+    """First rounds that hold the background: what it would take in there are errors of object and probe."""
 
 
-KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2), StepSchedule(0.8, 0.9, 9)
+KNOWN_PROBE_STEPS, UNKNOWN_PROBE_STEPS = StepSchedule(1.0, 0.6, 2, 3), StepSchedule(0.8, 0.9, 9, 12)
 """Object and probe trade off along shallow valleys, which take more momentum; it also keeps the joint step stable."""
-UNKNOWN_FLUX_STEPS = StepSchedule(0.7, 0.8, 2)
+UNKNOWN_FLUX_STEPS = StepSchedule(0.7, 0.8, 2, 3)
 """Flux and object explain the same excess of photons, so that a whole step of both would be twice too long."""
 
 
@@ -152,7 +154,8 @@ class UnrolledSolver:
         end = centre_flux(end)
         velocity = replace(velocity, object=end.object - point.object)
         if self.preconditioner.background is not None:
-            end = self.preconditioner.background.project(end)
+            held = iterate.rounds < schedule.background_rounds
+            end = replace(end, background=point.background) if held else self.preconditioner.background.project(end)
             velocity = replace(velocity, background=end.minus(point).background)
         floor = FLOOR * self.preconditioner.stats.peak
         descent = value.gradient.object / -(self.preconditioner.illumination + floor)
