@@ -245,7 +245,7 @@ TERMS: dict[str, Term] = {term.name: term for term in (BackgroundTerm(), FluxTer
 def solve_experiment(
     scan: ScanData, recon: Reconstruction, solver: Solver, names: Sequence[str], forced: Sequence[str] = ()
 ) -> Reconstruction:
-    """Solve for the terms that the counts demand, one after the other.
+    """Solve for the terms that the counts demand, one after the other; those rejected again after others are taken in.
 
     Args:
         scan: The scan.
@@ -257,11 +257,18 @@ def solve_experiment(
     Returns:
         The reconstruction with the terms that were taken in, all that were tried on record.
     """
-    findings: dict[str, Any] = {}
-    for name in (name for name in TERMS if name in names):
+    findings: dict[str, Finding] = {}
+    untried, taken = [name for name in TERMS if name in names], list[str]()
+    while untried:
+        name, rejected = untried.pop(0), [name for name in findings if name not in taken]
         recon, finding = _try_term(TERMS[name], recon.scan_part(scan), recon, solver, name in forced)
-        findings |= {} if finding is None else {name: finding.to_record(forced=name in forced)}
-    return replace(recon, provenance=record_experiment(recon, findings)) if findings else recon
+        findings |= {} if finding is None else {name: finding}
+        if finding is not None and (name in forced or finding.is_corrected):
+            taken.append(name)
+            untried += [name for name in rejected if name not in untried]  # now that less is left unexplained
+        records = {name: finding.to_record(forced=name in forced) for name, finding in findings.items()}
+        recon = replace(recon, provenance=record_experiment(recon, records)) if records else recon
+    return recon
 
 
 def _try_term(
