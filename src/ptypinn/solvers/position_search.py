@@ -18,8 +18,8 @@ from ptypinn.types import Object
 
 FINE_RADIUS = 4
 """Up to this radius every pixel is tried; beyond, every second one, and then its neighbours."""
-NEIGHBOURS = np.array([(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
-"""Moves (y, x) around the best of a coarse grid; the middle one is number 4."""
+NEIGHBOUR_RADIUS = 2
+"""Moves around the best of a coarse grid, so that its neighbours on both sides are among them."""
 
 Positions = Float64[np.ndarray, "patterns 2"]
 Moves = Int64[np.ndarray, "moves 2"]
@@ -60,8 +60,9 @@ def search_positions(
     moves = _disk(radius, 2)
     misfits = search.misfits(corners, moves)
     coarse = moves[misfits.argmin(1)]
-    fine = search.misfits(corners + coarse, NEIGHBOURS)
-    return _best_match(positions_px, coarse, NEIGHBOURS, fine, misfits[:, _middle(moves)])
+    neighbours = _disk(NEIGHBOUR_RADIUS, 1)
+    fine = search.misfits(corners + coarse, neighbours)
+    return _best_match(positions_px, coarse, neighbours, fine, misfits[:, _middle(moves)])
 
 
 class _Search:
@@ -94,8 +95,9 @@ def _pad_canvas(
 ) -> tuple[Object, Int64[np.ndarray, "patterns 2"]]:
     """Return the object with vacuum around it, as far as patterns may move, and the corners of the patterns on it."""
     corners, size = np.rint(positions_px).astype(np.int64), result.probe.shape[-1]
-    before = np.maximum(radius + 1 - corners.min(0), 0)
-    after = np.maximum(corners.max(0) + radius + 1 + size - np.asarray(result.object.shape), 0)
+    reach = radius + NEIGHBOUR_RADIUS
+    before = np.maximum(reach - corners.min(0), 0)
+    after = np.maximum(corners.max(0) + reach + size - np.asarray(result.object.shape), 0)
     canvas = np.pad(result.object, tuple(zip(before, after, strict=True)), constant_values=1)
     return torch.from_numpy(canvas).to(device), corners + before
 
