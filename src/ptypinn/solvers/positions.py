@@ -54,8 +54,9 @@ MAX_DEVIATIONS = 2.7
 """Radius of the search for the patterns of a ring, in standard deviations of the errors within."""
 MEDIAN_TO_DEVIATION = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
-MIN_JUMP_PX, MIN_JUMP_GAIN = 1.5, 0.1
-"""Distance beyond the reach of the gradient, and the smallest fraction of its misfit that a pattern gains by it."""
+MIN_LOST_MISFIT, MIN_JUMP_GAIN = 1.5, 0.1
+"""Residual of a pattern, over the median, from which it is searched for again, on an object without it; and the
+smallest fraction of its misfit that another place has to gain."""
 
 Positions = Float64[np.ndarray, "patterns 2"]
 Places = Float64[np.ndarray, "places 2"]
@@ -127,11 +128,13 @@ def solve_positions(
             run.search()
             run.solve(everything, SEARCH_ITERATIONS)
             run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
-            run.solve(everything, SEARCH_ITERATIONS)
-            run.jump()
         else:
             run.positions_px, run.probe = core.positions_px, core.probe
         fit = run.solve(everything, ITERATIONS)
+        lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
+        if len(lost):
+            run.jump(lost)
+            fit = run.solve(everything, SEARCH_ITERATIONS)
     moves = run.positions_px - scan.positions_px
     return replace(core, positions_px=scan.positions_px + moves - moves.mean(0), probe=run.probe, misfit=misfit(fit))
 
@@ -208,15 +211,21 @@ class _Run:
             )
             self.positions_px[ring] = match.positions_px + np.asarray(result.origin_px, float)
 
-    def jump(self) -> None:
-        """Move the patterns that another place, out of reach of the gradient, explains much better."""
-        result = self._solve_object(np.arange(self.scan.n_patterns), self.positions_px)
-        radius = round(SEARCH_RADIUS * self.diameter)
-        match = search_positions(self.scan, result, result.positions_px, radius, self.device)
-        places = match.positions_px + np.asarray(result.origin_px, float)
-        far = np.linalg.norm(places - self.positions_px, axis=1) > MIN_JUMP_PX
-        better = far & (match.misfit < (1 - MIN_JUMP_GAIN) * match.misfit_before)
-        self.positions_px = np.where(better[:, None], places, self.positions_px)
+    def jump(self, lost: Int64[np.ndarray, " lost"]) -> None:
+        """Move patterns to other places, out of reach of the gradient, that explain them much better.
+
+        Args:
+            lost: Indices of patterns that fit badly.
+        """
+        others = np.setdiff1d(np.arange(self.scan.n_patterns), lost)
+        result = self._solve_object(others, self.positions_px[others])
+        origin, radius = np.asarray(result.origin_px, float), round(SEARCH_RADIUS * self.diameter)
+        match = search_positions(
+            self.scan.subset(lost), result, self.positions_px[lost] - origin, max(FINE_RADIUS, radius), self.device
+        )
+        better = match.misfit < (1 - MIN_JUMP_GAIN) * match.misfit_before
+        self.positions_px = self.positions_px.copy()
+        self.positions_px[lost[better]] = match.positions_px[better] + origin
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64
 
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
 from ptypinn.report.figures.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import draw_panels
@@ -12,27 +14,73 @@ from ptypinn.report.html.page import Block, Drawing, Figures, Points, Section
 from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
 from ptypinn.report.text.experiment import experiment_sentences
 
+Positions = Float64[np.ndarray, "patterns 2"]
 KEY, TITLE = "experiment", "The experiment"
 NOTHING = "No departure from the ideal experiment is on record."
 WIDTH, HEIGHT = 700.0, 200.0
 MAX_PX = 256
 """Longest edge of the picture of the background."""
+SQUARE, CIRCLE, MAX_MOVES = 420.0, 0.008, 1500
+"""Width of the chart of positions; radius of a circle over the extent of the scan; most moves that are drawn."""
 MAX_POINTS = 2000
 """Frames that a chart shows; of longer scans, means over equal numbers of frames."""
 
 
-def experiment_section(recon: Reconstruction) -> Section:
-    """Return the departures from the ideal experiment, with the background and the flux of the frames where given."""
+def experiment_section(recon: Reconstruction, recorded_px: Positions | None = None) -> Section:
+    """Return the departures from the ideal experiment, with positions, background and flux where they were solved for.
+
+    Args:
+        recon: The reconstruction.
+        recorded_px: Recorded positions of its patterns, (patterns, 2), pixels; None where they are not at hand.
+    """
     sentences = experiment_sentences(recon)
     if not sentences and recon.flux is None and recon.background is None:
         return Section(KEY, TITLE, absent=NOTHING)
     blocks: list[Block] = [Points(sentences)] if sentences else []
+    if recon.has_solved_positions and recorded_px is not None:
+        caption = "From the recorded positions (circles) to those that were solved for, beside their common shift."
+        blocks.append(Figures([_positions_drawing(recon, recorded_px)], caption, 1))
     if recon.background is not None:
         panels = draw_panels([_background_image(recon.background)], None, bar=False, max_px=MAX_PX)
         blocks.append(Figures(panels, "Background of every frame, the same in all.", 1))
     if recon.flux is not None:
         blocks.append(Figures([_flux_drawing(recon.flux)], "Flux of every frame, in the order of the scan.", 1))
     return Section(KEY, TITLE, blocks)
+
+
+def recorded_positions(recon: Reconstruction, scan: ScanData) -> Positions:
+    """Return the recorded positions of the patterns of a reconstruction.
+
+    Args:
+        recon: The reconstruction.
+        scan: The scan as it was read.
+    """
+    if len(recon.positions_px) == scan.n_patterns or recon.patterns is None:
+        return scan.positions_px
+    return scan.positions_px[recon.patterns]
+
+
+def _positions_drawing(recon: Reconstruction, recorded_px: Positions) -> Drawing:
+    """Return the moves of the positions as lines from circles; of many, evenly spaced ones."""
+    solved = recon.positions_px + np.asarray(recon.origin_px, float)
+    moves = solved - recorded_px
+    index = np.unique(np.linspace(0, len(moves) - 1, min(len(moves), MAX_MOVES)).astype(int))
+    start, move = recorded_px[index], (moves - moves.mean(0))[index]
+    gap = np.full(len(index), np.nan)
+    lines = [np.stack([start[:, axis], start[:, axis] + move[:, axis], gap], 1).ravel() for axis in (0, 1)]
+    turn = np.linspace(0, 2 * np.pi, 9)
+    radius = CIRCLE * float(np.ptp(recorded_px, axis=0).max())
+    rings = [
+        np.column_stack([start[:, axis, None] + radius * wave, gap]).ravel()
+        for axis, wave in ((0, np.sin(turn)), (1, np.cos(turn)))
+    ]
+    down, across = (np.concatenate([lines[axis], rings[axis]]) for axis in (0, 1))
+    y, x = axis_for(-down, "-y, pixels"), axis_for(across, "x, pixels")
+    edge = SQUARE * (y.high - y.low) / (x.high - x.low)
+    curves = [Curve(lines[1], -lines[0], width=1.2), Curve(rings[1], -rings[0], colour="ink", width=0.6)]
+    chart = line_chart(x, y, curves, SQUARE, min(max(edge, HEIGHT), 2 * SQUARE))
+    largest = float(np.linalg.norm(moves - moves.mean(0), axis=1).max())
+    return Drawing(chart, f"Moves of {len(moves)} positions, at most {largest:.3g} pixels.", SQUARE / UNITS_PER_INCH)
 
 
 def _background_image(background: np.ndarray) -> ScaledImage:

@@ -12,7 +12,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.report.figures.panels import ReconstructionPanels, make_panels
 from ptypinn.report.html.curve_sections import convergence_section, resolution_section
-from ptypinn.report.html.experiment_section import experiment_section
+from ptypinn.report.html.experiment_section import experiment_section, recorded_positions
 from ptypinn.report.html.metrics_section import dose_section, key_metrics, metrics_section
 from ptypinn.report.html.object_section import comparison_section, object_figures, probe_section
 from ptypinn.report.html.page import Cell, Page, cell_of, render_page
@@ -59,6 +59,7 @@ def render_report(
 ) -> str:
     """Return the report of a reconstruction as HTML text; see `write_report`."""
     metrics, evaluated = _finite(evaluation or recorded_evaluation(recon)), evaluation is not None
+    recorded = None if scan is None else recorded_positions(recon, scan)
     scan = None if scan is None else recon.scan_part(scan)
     run = run or {}
     panels = panels or make_panels(recon, metrics.comparison)
@@ -72,7 +73,7 @@ def render_report(
             tiles=key_metrics(recon, metrics),
             sections=[
                 uncertainty_section(recon, metrics, panels),
-                experiment_section(recon),
+                experiment_section(recon, recorded),
                 comparison_section(metrics, panels.comparison, evaluated),
                 resolution_section(metrics, recon.pixel_size_m),
                 patterns_section(recon, scan, metrics.fit),
