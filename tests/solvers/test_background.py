@@ -100,7 +100,7 @@ def test_nothing_is_proposed_on_a_clean_scan(clean):
 
 
 def test_a_background_can_be_forbidden_and_forced(hazy, clean, ideal):
-    forbidden = reconstruct(hazy, config=dataclasses.replace(KNOWN, background="none"))
+    forbidden = reconstruct(hazy, config=dataclasses.replace(KNOWN, background="none", positions="recorded"))
     assert np.array_equal(forbidden.object, ideal.object)
     forced = reconstruct(clean, config=dataclasses.replace(IDEAL, background="solve"))
     assert forced.provenance["experiment"]["background"]["corrected"]

@@ -1,4 +1,4 @@
-"""Errors of recorded positions in terms of their causes: rotation, scales, shear, and what is left of single ones."""
+"""Errors of recorded positions: the misfit that calls for a look at them, and their causes, rotation, scales, shear."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics.data_fit import predict_batches
+from ptypinn.metrics.shot_noise import amplitude_variance
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.utils.serialise import number
 
+MAX_FRAMES = 128
+"""Frames that the misfit is measured on."""
 MAX_SCALE_CORRECTION = 0.005
 """Correction of a scale or shear from which the rest of its error may matter: counts fix it only together with defocus
 and astigmatism of the probe, and a third of it or more may be left."""
@@ -71,8 +79,8 @@ def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> Pos
 
     >>> square = np.array([[0.0, 0], [0, 10], [10, 0], [10, 10]])
     >>> errors = measure_position_errors(square * [1.04, 1.0], square)
-    >>> round(errors.scale_y, 3), round(errors.scale_x, 3), round(errors.rest_px, 3)
-    (0.04, 0.0, 0.0)
+    >>> round(errors.scale_y, 3), round(errors.rotation_deg, 3)
+    (0.04, 0.0)
     """
     recorded, solved = recorded_px - recorded_px.mean(0), solved_px - solved_px.mean(0)
     matrix = np.linalg.lstsq(solved, recorded, rcond=None)[0].T
@@ -88,6 +96,28 @@ def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> Pos
         shear=float(2 * stretch[0, 1]),
         rest_px=_rms(rest),
     )
+
+
+def measure_misfit(
+    scan: ScanData, recon: Reconstruction, *, batch: int = 128, device: str | torch.device = "cpu"
+) -> float:
+    """Return the amplitude residual of evenly spaced frames over that of counting noise.
+
+    Args:
+        scan: The patterns of the reconstruction.
+        recon: Object, probe and positions.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+    """
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_FRAMES)).astype(int))
+    part = scan.subset(index) if len(index) < scan.n_patterns else scan
+    good = to_fft_order(torch.from_numpy(scan.good)).to(device)
+    residual = noise = 0.0
+    places = recon.positions_px[index]
+    for _, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device):
+        residual += float(((measured.sqrt() - predicted.sqrt()).square() * good).sum(dtype=torch.float64))
+        noise += float((amplitude_variance(predicted) * good).sum(dtype=torch.float64))
+    return residual / noise if noise > 0 else float("inf")
 
 
 def _rms(moves_px: Positions) -> float:

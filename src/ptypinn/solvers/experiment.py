@@ -22,7 +22,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.flux import measure_flux
-from ptypinn.metrics.position_errors import PositionErrors, measure_position_errors
+from ptypinn.metrics.position_errors import PositionErrors, measure_misfit, measure_position_errors
 from ptypinn.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ class PositionsTerm:
 
     def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
         """Solve the patterns around the middle for their positions, where much is left unexplained."""
-        if recon.object.size > MAX_CANVAS_PX or _misfit(scan, recon, solver) < MIN_MISFIT:
+        misfit = measure_misfit(scan, recon, batch=solver.batch, device=solver.device)
+        if recon.object.size > MAX_CANVAS_PX or misfit < MIN_MISFIT:
             return Evidence(0.0, False)
         estimate = self._solve_core(scan, recon, solver)
         return Evidence(estimate.significance, estimate.gain >= MIN_GAIN, estimate)
