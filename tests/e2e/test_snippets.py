@@ -44,6 +44,8 @@ def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     amplitudes = np.sqrt(np.asarray(scan.counts, np.float32))
     arrays = {"positions_px": scan.positions_px, "probe_guess": scan.require_probe()[0]}
     np.savez(tmp_path / "amplitudes.npz", diffraction=amplitudes, **arrays)
+    monkeypatch.setattr("ptypinn.solvers.positions.CORE_ITERATIONS", 30)
+    monkeypatch.setattr("ptypinn.solvers.positions.ITERATIONS", 30)
     monkeypatch.setattr("ptypinn.viewer.server.serve", lambda app, here: None)  # which would go on until interrupted
     monkeypatch.chdir(tmp_path)
     return tmp_path
