@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.metrics.position_errors import MAX_SCALE_CORRECTION, PositionErrors, measure_position_errors
+from ptypinn.metrics.position_errors import (
+    LARGE_MISFIT,
+    LARGE_STRETCH,
+    SETTLED_STRETCH,
+    PositionErrors,
+    measure_position_errors,
+)
 
 PLACES = np.random.default_rng(0).uniform(0, 100, (50, 2))
 SMALL = st.floats(-0.05, 0.05)
@@ -38,8 +44,11 @@ def test_the_record_is_read_back(y, x, shear):
     errors = measure_position_errors(recorded(3.0, ((y, shear / 2), (shear / 2, x))), PLACES)
     assert PositionErrors.from_record(errors.to_record()) == errors
     assert PositionErrors.from_record({**errors.to_record(), "shear": "much"}) is None
-    assert len(errors.warnings()) == (errors.max_stretch >= MAX_SCALE_CORRECTION)
 
 
-def test_a_rotation_raises_no_warning():
-    assert measure_position_errors(recorded(30.0), PLACES).warnings() == []
+@given(change=st.floats(0, 0.1), misfit=st.floats(0.9, 1.5), y=SMALL)
+def test_scales_that_may_be_left_raise_a_warning(change, misfit, y):
+    errors = measure_position_errors(recorded(stretch=((y, 0), (0, 0))), PLACES)
+    unexplained = misfit > LARGE_MISFIT and abs(y) > LARGE_STRETCH * 1.0001
+    assert len(errors.warnings(change, misfit)) >= (change >= SETTLED_STRETCH or unexplained)
+    assert errors.warnings(0.0, 0.98) == []

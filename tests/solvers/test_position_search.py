@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.data.reconstruction import SolverResult
 from ptypinn.solvers.position_search import search_positions
-from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 CPU = torch.device("cpu")
 
@@ -50,7 +50,8 @@ def test_bad_pixels_take_no_part(scan):
 
 
 def test_places_beyond_the_canvas_are_vacuum(scan):
-    part = SolverResult(scan.truth[20:60, 20:60], np.ones((40, 40), np.float32), scan.probe, scan.positions_px, (20, 20))
+    middle = scan.truth[20:60, 20:60]
+    part = SolverResult(middle, np.ones((40, 40), np.float32), scan.probe, scan.positions_px, (20, 20))
     match = search_positions(scan, part, scan.positions_px - 20, 3, CPU)
     inside = ((scan.positions_px >= 20) & (scan.positions_px <= 28)).all(1)
     assert inside.any()

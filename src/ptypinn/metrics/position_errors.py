@@ -18,9 +18,14 @@ from ptypinn.utils.serialise import number
 
 MAX_FRAMES = 128
 """Frames that the misfit is measured on."""
-MAX_SCALE_CORRECTION = 0.005
-"""Correction of a scale or shear from which the rest of its error may matter: counts fix it only together with defocus
-and astigmatism of the probe, and a third of it or more may be left."""
+LAST_CHANGE = "last_stretch_change"
+"""Key of the change of scales or shear in the last solve, beside the errors on record."""
+SETTLED_STRETCH, MARGIN = 0.001, 6.0
+"""Change of scales or shear in the last solve up to which they have settled, and what may be left over that change:
+counts fix them only together with defocus and astigmatism of the probe, along a valley that is followed slowly."""
+LARGE_STRETCH, LARGE_MISFIT, LEFT_FRACTION = 0.005, 1.005, 0.2
+"""Scales or shear that were corrected, and misfit above which a fraction of their errors may be left: a drift, which is
+no affine map, ends beside the bottom of the valley."""
 
 Positions = Float64[np.ndarray, "patterns 2"]
 
@@ -58,15 +63,24 @@ class PositionErrors:
         numbers = {name: value for name, value in values.items() if value is not None}
         return cls(**numbers) if len(numbers) == len(values) else None
 
-    def warnings(self) -> list[str]:
-        """Return a sentence where scales had to be corrected by more than counts can settle."""
-        if self.max_stretch < MAX_SCALE_CORRECTION:
+    def warnings(self, last_change: float, misfit: float) -> list[str]:
+        """Return a sentence where a part of the errors of scales or shear may be left.
+
+        Args:
+            last_change: Change of scales or shear in the last solve.
+            misfit: Amplitude residual over that of counting noise.
+        """
+        unexplained = misfit > LARGE_MISFIT and self.max_stretch > LARGE_STRETCH
+        if last_change < SETTLED_STRETCH and not unexplained:
             return []
-        percent = 100 * self.max_stretch
+        off, left = (
+            self.max_stretch,
+            max(MARGIN * last_change, LEFT_FRACTION * self.max_stretch if unexplained else 0.0),
+        )
         return [
-            f"Scales or shear of the recorded positions were off by {percent:.2g} %. Counts fix them only together "
-            f"with the defocus of the probe: up to about {percent / 2:.2g} % may be left, which warps the object. "
-            "Calibrated positions, or a probe of known defocus, settle it."
+            f"Scales or shear of the recorded positions were off by {100 * off:.2g} %: up to about "
+            f"{100 * left:.2g} % may be left, which warps the object. Counts fix them only together with the defocus of the "
+            "probe. Calibrated positions, or a probe of known defocus, settle it."
         ]
 
 

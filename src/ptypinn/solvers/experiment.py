@@ -22,7 +22,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.flux import measure_flux
-from ptypinn.metrics.position_errors import PositionErrors, measure_misfit, measure_position_errors
+from ptypinn.metrics.position_errors import (
+    LAST_CHANGE,
+    PositionErrors,
+    measure_misfit,
+    measure_position_errors,
+)
 from ptypinn.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,6 +63,10 @@ class Solver(Protocol):
     @property
     def device(self) -> torch.device:
         """Device to compute on."""
+
+    @property
+    def refines_probe(self) -> bool:
+        """True if the probe is solved for as well."""
 
     @property
     def progress(self) -> Progress:
@@ -219,21 +228,23 @@ class PositionsTerm:
         from ptypinn.solvers.positions import solve_positions
 
         core = evidence.estimate or self._solve_core(scan, recon, solver)
-        estimate = solve_positions(scan, core, solver.device, solver.progress)
-        yield solver.solve(scan.replace(positions_px=estimate.positions_px, probe=estimate.probe))
+        estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
+        result = solver.solve(scan.replace(positions_px=estimate.positions_px, probe=estimate.probe))
+        yield replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: estimate.change}}))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the root mean square error of the recorded positions, pixels."""
         return self._errors(scan, recon).rms_px
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return their errors by cause."""
-        return self._errors(scan, recon).to_record()
+        """Return their errors by cause, and what may be left of scales and shear."""
+        change = recon.provenance.get("experiment", {}).get(self.name, {}).get(LAST_CHANGE, 0.0)
+        return {**self._errors(scan, recon).to_record(), LAST_CHANGE: change}
 
     def _solve_core(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> PositionEstimate:
         from ptypinn.solvers.positions import solve_core
 
-        return solve_core(scan, recon, solver.device, solver.progress)
+        return solve_core(scan, recon, solver.device, solver.progress, refine_probe=solver.refines_probe)
 
     def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
         return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))

@@ -20,6 +20,7 @@ from scipy.spatial import KDTree
 from ptypinn.data.reconstruction import DataFit, Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.position_errors import SETTLED_STRETCH, measure_position_errors
 from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
 from ptypinn.solvers.quasi_newton.phases import solve_problem
@@ -38,6 +39,12 @@ MIN_ROTATION_GAIN = 0.1
 """Smallest fraction of the loss that a rotation has to gain: smaller ones are within reach of the gradient."""
 MAX_CORE_MISFIT = 2.0
 """Amplitude residual over that of counting noise above which the errors of the core were out of reach."""
+MAX_SOLVES = 2
+"""Most solves of the whole scan."""
+GROWTH, SETTLED_PX = 1.7, 0.1
+"""Growth of a core from solve to solve, and the median change of the other positions at which it needs no more."""
+NEIGHBOURS = 40
+"""Solved patterns that predict the position of another one."""
 SEARCH_CYCLES = 3
 SEARCH_RADIUS = 0.4
 """Radius of the first search, in diameters of the probe."""
@@ -72,6 +79,8 @@ class PositionEstimate:
     """Probe that was solved for with them, sqrt(photons)."""
     misfit: float
     """Amplitude residual over that of counting noise."""
+    change: float = 0.0
+    """Change of scales or shear in the last solve: what may be left of their errors."""
     gain: float = 1.0
     """Fraction of the misfit above counting noise that the positions of the core explain."""
     significance: float = 0.0
@@ -79,7 +88,12 @@ class PositionEstimate:
 
 
 def solve_core(
-    scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress = silent
+    scan: ScanData,
+    recon: Reconstruction,
+    device: torch.device,
+    progress: Progress = silent,
+    *,
+    refine_probe: bool = True,
 ) -> PositionEstimate:
     """Solve for the rotation of a scan, and for the positions around its middle.
 
@@ -88,8 +102,9 @@ def solve_core(
         recon: Reconstruction with the recorded positions, to compare with.
         device: Device to compute on.
         progress: Called after every iteration, as the stage `positions`.
+        refine_probe: Solve for the probe too; False for a known one.
     """
-    run = _Run(scan.replace(truth=None), device, progress)
+    run = _Run(scan.replace(truth=None), device, progress, refine_probe)
     core = _core(scan.positions_px)
     before = _fit_of(scan.subset(core), recon.object, recon.probe, recon.positions_px[core], device)
     with torch.no_grad():
@@ -110,7 +125,12 @@ def solve_core(
 
 
 def solve_positions(
-    scan: ScanData, core: PositionEstimate, device: torch.device, progress: Progress = silent
+    scan: ScanData,
+    core: PositionEstimate,
+    device: torch.device,
+    progress: Progress = silent,
+    *,
+    refine_probe: bool = True,
 ) -> PositionEstimate:
     """Solve for all positions of a scan.
 
@@ -121,8 +141,9 @@ def solve_positions(
         core: Estimate from `solve_core`.
         device: Device to compute on.
         progress: Called after every iteration, as the stage `positions`.
+        refine_probe: Solve for the probe too; False for a known one.
     """
-    run, everything = _Run(scan.replace(truth=None), device, progress), np.arange(scan.n_patterns)
+    run, everything = _Run(scan.replace(truth=None), device, progress, refine_probe), np.arange(scan.n_patterns)
     with torch.no_grad():
         if core.misfit > MAX_CORE_MISFIT:
             run.search()
@@ -130,20 +151,22 @@ def solve_positions(
             run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
         else:
             run.positions_px, run.probe = core.positions_px, core.probe
-        fit = run.solve(everything, ITERATIONS)
+            run.extend(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
+        fit, change = run.settle()
         lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
         if len(lost):
             run.jump(lost)
             fit = run.solve(everything, SEARCH_ITERATIONS)
     moves = run.positions_px - scan.positions_px
-    return replace(core, positions_px=scan.positions_px + moves - moves.mean(0), probe=run.probe, misfit=misfit(fit))
+    positions_px = scan.positions_px + moves - moves.mean(0)
+    return replace(core, positions_px=positions_px, probe=run.probe, misfit=misfit(fit), change=change)
 
 
 class _Run:
     """State of one estimate: positions and probe."""
 
-    def __init__(self, scan: ScanData, device: torch.device, progress: Progress) -> None:
-        self.scan, self.device, self.progress = scan, device, progress
+    def __init__(self, scan: ScanData, device: torch.device, progress: Progress, refine_probe: bool) -> None:
+        self.scan, self.device, self.progress, self.refine_probe = scan, device, progress, refine_probe
         self.positions_px, self.probe = scan.positions_px, scan.require_probe()
         self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
 
@@ -174,13 +197,41 @@ class _Run:
         part, result = self._part(index, self.positions_px[index]), self._solve_positions(index, iterations)
         return _fit_of(part, result.object, result.probe, result.positions_px, self.device)
 
-    def extrapolate(self, core: Int64[np.ndarray, " core"]) -> None:
-        """Move all other patterns as the affine part of the moves of the core has it."""
-        moves = self.positions_px - self.scan.positions_px
-        rest = np.setdiff1d(np.arange(len(moves)), core)
+    def extend(self, order: Int64[np.ndarray, " patterns"]) -> None:
+        """Solve ever more patterns around the middle, until they no longer change the prediction of the others.
+
+        Args:
+            order: Indices of all patterns, those in the middle first.
+        """
+        size = int(GROWTH * CORE_PATTERNS)
+        while size < len(order):
+            inner, outer, before = np.sort(order[:size]), order[size:], self.positions_px
+            self.solve(inner, ITERATIONS)
+            self.extrapolate(inner)
+            if np.median(np.linalg.norm((self.positions_px - before)[outer], axis=1)) < SETTLED_PX:
+                return
+            size = int(GROWTH * size)
+
+    def settle(self) -> tuple[DataFit, float]:
+        """Solve all patterns until scales and shear settle; return the fit, and their last change."""
+        everything = np.arange(self.scan.n_patterns)
+        for _ in range(MAX_SOLVES):
+            before = self.positions_px
+            fit = self.solve(everything, ITERATIONS)
+            change = measure_position_errors(before, self.positions_px).max_stretch
+            if change < SETTLED_STRETCH:
+                break
+        return fit, change
+
+    def extrapolate(self, index: Int64[np.ndarray, " part"]) -> None:
+        """Move all other patterns as the affine part of the moves around the nearest of some has it."""
+        recorded = self.scan.positions_px
+        moves, rest = self.positions_px - recorded, np.setdiff1d(np.arange(len(recorded)), index)
+        _, nearest = KDTree(recorded[index]).query(recorded[rest], k=min(NEIGHBOURS, len(index)))
         self.positions_px = self.positions_px.copy()
-        affine = fit_affine(self.scan.positions_px[core], moves[core], self.scan.positions_px[rest])
-        self.positions_px[rest] = self.scan.positions_px[rest] + affine
+        for place, near in zip(rest, index[np.reshape(nearest, (len(rest), -1))], strict=True):
+            move = fit_affine(recorded[near], moves[near], recorded[[place]])
+            self.positions_px[place] = recorded[place] + move[0]
 
     def search(self) -> None:
         """Search for every pattern on reconstructions with the present positions, over and over."""
@@ -229,7 +280,9 @@ class _Run:
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""
-        options = QuasiNewtonOptions(iterations, refine_positions=True, early_stop=False)
+        options = QuasiNewtonOptions(
+            iterations, refine_probe=self.refine_probe, refine_positions=True, early_stop=False
+        )
         part = self._part(index, self.positions_px[index])
         result = solve_problem(QuasiNewtonProblem(part, options, self.device), self._report)
         self.positions_px = self.positions_px.copy()

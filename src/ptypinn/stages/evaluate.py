@@ -14,7 +14,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import RingCorrelation, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
-from ptypinn.metrics.position_errors import PositionErrors
+from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors
 from ptypinn.metrics.summary import (
     correlate_rings,
     fit_metrics,
@@ -27,6 +27,7 @@ from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device
+from ptypinn.utils.serialise import number
 
 Halves = tuple[Reconstruction, Reconstruction]
 
@@ -114,8 +115,12 @@ def position_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence where positions were corrected by more than the counts can settle."""
     if not recon.has_solved_positions:
         return []
-    errors = PositionErrors.from_record(recon.provenance["experiment"]["positions"])
-    return [] if errors is None else errors.warnings()
+    record = recon.provenance["experiment"]["positions"]
+    errors, change, misfit = (
+        PositionErrors.from_record(record),
+        *(number(record.get(name)) for name in (LAST_CHANGE, "misfit_after")),
+    )
+    return [] if errors is None or change is None or misfit is None else errors.warnings(change, misfit)
 
 
 def recorded_evaluation(recon: Reconstruction) -> Evaluation:

@@ -88,6 +88,11 @@ class _Run:
         """Patterns in memory at once."""
         return self.config.batch_size
 
+    @property
+    def refines_probe(self) -> bool:
+        """True if the probe is solved for as well."""
+        return self.config.refine_probe
+
     def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
         """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
         config = self.config
