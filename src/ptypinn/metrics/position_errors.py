@@ -78,9 +78,9 @@ class PositionErrors:
             max(MARGIN * last_change, LEFT_FRACTION * self.max_stretch if unexplained else 0.0),
         )
         return [
-            f"Scales or shear of the recorded positions were off by {100 * off:.2g} %: up to about "
-            f"{100 * left:.2g} % may be left, which warps the object. Counts fix them only together with the defocus of the "
-            "probe. Calibrated positions, or a probe of known defocus, settle it."
+            f"Scales or shear of the recorded positions were off by {100 * off:.2g} %: up to about {100 * left:.2g} % "
+            "may be left, which warps the object. Counts fix them only together with the defocus of the probe. Calibrated "
+            "positions, or a probe of known defocus, settle it."
         ]
 
 
