@@ -79,8 +79,8 @@ class PositionErrors:
         )
         return [
             f"Scales or shear of the recorded positions were off by {100 * off:.2g} %: up to about {100 * left:.2g} % "
-            "may be left, which warps the object. Counts fix them only together with the defocus of the probe. Calibrated "
-            "positions, or a probe of known defocus, settle it."
+            "may be left, which warps the object. Counts fix them only together with the defocus of the probe. "
+            "Calibrated positions, or a probe of known defocus, settle it."
         ]
 
 
