@@ -4,13 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ptypinn import ReconstructConfig, SimulateConfig, evaluate, reconstruct, simulate
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers import positions
-from ptypinn.solvers.positions import fit_affine, rotate
 
 KNOWN = ReconstructConfig(device="cpu", refine_probe=False)
 
@@ -92,29 +89,3 @@ def test_few_rounds_are_no_evidence():
     assert "positions" not in dataclasses.replace(KNOWN, rounds=4).solved_terms()
     assert "positions" in dataclasses.replace(KNOWN, rounds=4, positions="solve").solved_terms()
     assert "positions" not in dataclasses.replace(KNOWN, positions="recorded").solved_terms()
-
-
-@given(angle=st.floats(-3, 3), seed=st.integers(0, 9))
-def test_a_rotation_keeps_distances_and_its_centre(angle, seed):
-    places = np.random.default_rng(seed).uniform(-9, 9, (6, 2))
-    turned = rotate(places, angle, places[0])
-    np.testing.assert_allclose(turned[0], places[0], atol=1e-9)
-    np.testing.assert_allclose(np.linalg.norm(turned - turned[3], axis=1), np.linalg.norm(places - places[3], axis=1))
-    np.testing.assert_allclose(rotate(turned, -angle, places[0]), places, atol=1e-9)
-
-
-@given(seed=st.integers(0, 9), lost=st.integers(0, 6))
-def test_an_affine_map_is_found_beside_lost_patterns(seed, lost):
-    rng = np.random.default_rng(seed)
-    places, asked = rng.uniform(0, 40, (60, 2)), rng.uniform(-40, 80, (7, 2))
-    matrix, shift = rng.normal(0, 0.05, (2, 2)), rng.normal(0, 3, 2)
-    moves = places @ matrix + shift
-    moves[:lost] += rng.uniform(8, 12, (lost, 2))
-    np.testing.assert_allclose(fit_affine(places, moves, asked, iterations=30), asked @ matrix + shift, atol=0.3)
-
-
-def test_independent_moves_are_not_extrapolated():
-    rng = np.random.default_rng(0)
-    places, moves = rng.uniform(0, 40, (60, 2)), rng.normal(0, 2, (60, 2))
-    far = fit_affine(places, moves, np.array([[200.0, -200.0]]))
-    np.testing.assert_allclose(far[0], moves.mean(0), atol=1e-9)

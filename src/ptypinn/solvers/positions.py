@@ -22,6 +22,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.position_errors import SETTLED_STRETCH, measure_position_errors
 from ptypinn.physics.optics import equivalent_diameter
+from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, rotate
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
@@ -51,8 +52,6 @@ SEARCH_RADIUS = 0.4
 SMOOTH_RADIUS = 0.8
 """Errors are independent from pattern to pattern: their median within this many diameters of the probe is taken out. A
 smooth warp of positions and object is hardly seen by the counts."""
-MIN_SMOOTH_FRACTION = 0.5
-"""Smallest fraction of the moves of a core that an affine map has to explain to be extrapolated."""
 SEARCH_ITERATIONS, RING_ITERATIONS = 80, 40
 """Iterations for all positions after a search, and for those within a ring."""
 RING_PATTERNS = 40
@@ -66,7 +65,6 @@ MIN_LOST_MISFIT, MIN_JUMP_GAIN = 1.5, 0.1
 smallest fraction of its misfit that another place has to gain."""
 
 Positions = Float64[np.ndarray, "patterns 2"]
-Places = Float64[np.ndarray, "places 2"]
 
 
 @dataclass(frozen=True)
@@ -228,10 +226,9 @@ class _Run:
         recorded = self.scan.positions_px
         moves, rest = self.positions_px - recorded, np.setdiff1d(np.arange(len(recorded)), index)
         _, nearest = KDTree(recorded[index]).query(recorded[rest], k=min(NEIGHBOURS, len(index)))
+        near = index[np.reshape(nearest, (len(rest), -1))]
         self.positions_px = self.positions_px.copy()
-        for place, near in zip(rest, index[np.reshape(nearest, (len(rest), -1))], strict=True):
-            move = fit_affine(recorded[near], moves[near], recorded[[place]])
-            self.positions_px[place] = recorded[place] + move[0]
+        self.positions_px[rest] = recorded[rest] + fit_affine(recorded[near], moves[near], recorded[rest])
 
     def search(self) -> None:
         """Search for every pattern on reconstructions with the present positions, over and over."""
@@ -310,11 +307,6 @@ def misfit(fit: DataFit) -> float:
     return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
 
 
-def distance_from_middle(positions_px: Positions) -> Float64[np.ndarray, " patterns"]:
-    """Return the distance of positions from the middle of the scan, along the axis where it is larger, pixels."""
-    return np.abs(positions_px - np.median(positions_px, 0)).max(1)
-
-
 def _core(positions_px: Positions) -> Int64[np.ndarray, " core"]:
     """Return the indices of the patterns around the middle."""
     return np.sort(np.argsort(distance_from_middle(positions_px), kind="stable")[:CORE_PATTERNS])
@@ -322,38 +314,3 @@ def _core(positions_px: Positions) -> Int64[np.ndarray, " core"]:
 
 def _scan_positions(result: SolverResult) -> Positions:
     return result.positions_px + np.asarray(result.origin_px, float)
-
-
-def rotate(positions_px: Positions, angle_rad: float, centre_px: Float64[np.ndarray, " 2"]) -> Positions:
-    """Rotate positions (y, x) around a centre, from the y axis towards the x axis.
-
-    >>> rotate(np.array([[1.0, 0.0]]), np.pi / 2, np.zeros(2)).round(6).tolist()
-    [[0.0, 1.0]]
-    """
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return (positions_px - centre_px) @ np.array([[cosine, sine], [-sine, cosine]]) + centre_px
-
-
-def fit_affine(positions_px: Positions, moves_px: Positions, places_px: Places, iterations: int = 5) -> Places:
-    """Return what the affine part of moves is at other places, by a fit that single large moves hardly disturb.
-
-    Args:
-        positions_px: Where the moves are given, (patterns, 2).
-        moves_px: Moves, (patterns, 2).
-        places_px: Where they are asked for, (places, 2).
-        iterations: Fits, each with weights from the residuals of the one before (Cauchy).
-
-    >>> corners = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
-    >>> fit_affine(corners, 2 * corners, np.array([[3.0, 0.5]])).round(6).tolist()
-    [[6.0, 1.0]]
-    """
-    centre = positions_px.mean(0)
-    terms, asked = (np.column_stack([places - centre, np.ones(len(places))]) for places in (positions_px, places_px))
-    weights = np.ones(len(terms))
-    for _ in range(iterations):
-        fit = np.linalg.lstsq(terms * weights[:, None], moves_px * weights[:, None], rcond=None)[0]
-        distance = np.linalg.norm(moves_px - terms @ fit, axis=1)
-        weights = 1 / np.sqrt(1 + (distance / max(float(np.median(distance)), 1e-6)) ** 2)
-    spread = moves_px - np.average(moves_px, axis=0, weights=weights**2)
-    left = ((distance * weights) ** 2).sum() / ((spread * weights[:, None]) ** 2).sum().clip(min=1e-12)
-    return asked @ fit if left < 1 - MIN_SMOOTH_FRACTION else np.broadcast_to(moves_px.mean(0), places_px.shape)
