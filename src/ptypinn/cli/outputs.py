@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.report.figures.curves import convergence_figure
 from ptypinn.report.figures.object import write_figures
 from ptypinn.report.figures.panels import make_panels
 from ptypinn.report.figures.pictures import write_pictures
+from ptypinn.report.figures.study import convergence_figure
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.html.report import write_report
 from ptypinn.report.html.stage_pages import render_training

@@ -135,7 +135,7 @@ def run_solver_stage(
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, input_record, result_record, write_outputs
-    from ptypinn.report.text.experiment import experiment_record, experiment_sentences
+    from ptypinn.report.text.verdict import experiment_record, experiment_sentences
     from ptypinn.stages.evaluate import evaluate
 
     path, scan = source

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ptypinn.data.position_clusters import find_strays, nearest_others
+from ptypinn.data.positions import find_strays, nearest_others
 from ptypinn.data.survey_pass import FrameStatistics
 
 FrameKind = Literal["rest", "empty", "bright", "unlike", "repeated", "stray"]

@@ -14,7 +14,7 @@ from ptypinn.data.bad_frames import FrameFinding, find_bad_frames
 from ptypinn.data.bad_pixels import PixelFinding, find_bad_pixels, saturated_pixels
 from ptypinn.data.corrected_counts import correct_counts
 from ptypinn.data.cosmic_rays import Candidates, choose_rays, none
-from ptypinn.data.position_clusters import gap_width, label_islands
+from ptypinn.data.positions import gap_width, label_islands
 from ptypinn.data.ranges import parse_ranges
 from ptypinn.data.scan import ScanData
 from ptypinn.data.survey_pass import CountStatistics, FrameStatistics, measure_counts

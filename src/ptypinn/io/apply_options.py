@@ -30,7 +30,7 @@ from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scala
 from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.io.safe.npz import map_npy
 from ptypinn.io.selection import select_patterns
-from ptypinn.utils.serialise import number
+from ptypinn.utils.files import number
 
 SAME_PIXEL = 0.02
 """Maximum relative difference of the pixel of an external probe from the scan's."""

@@ -10,8 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-from ptypinn.physics.patches import add_patches, split_positions
-from ptypinn.physics.shift import shift_probe
+from ptypinn.physics.patches import add_patches, shift_probe, split_positions
 from ptypinn.types import Corners, Probe, Probes
 
 BATCH = 256

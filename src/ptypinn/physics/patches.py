@@ -1,16 +1,17 @@
-"""Cut patches out of canvases at integer corners, and the exact adjoint: add patches onto canvases.
+"""Cut patches out of canvases, add them onto canvases, and shift them by parts of a pixel.
 
-Both are differentiable to any order: each is the other's gradient. Cutting reads through an overlapping view of the
-canvas, so no index per pixel is ever built.
+Cutting and adding at integer corners are exact adjoints and differentiable to any order: each is the other's gradient.
+Cutting reads through an overlapping view of the canvas, so no index per pixel is ever built. Shifts are Fourier phase
+ramps, exact for band-limited fields.
 """
 
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
-from ptypinn.types import Corners
+from ptypinn.types import Corners, Fractions, Probe, Probes
 
 AnyCanvases = Shaped[Tensor, "window height width"]
 AnyPatches = Shaped[Tensor, "window batch y x"]
@@ -122,3 +123,51 @@ class _Place(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (corners,) = ctx.saved_tensors
         return extract_patches(gradients[0], corners, ctx.size), None, None, None
+
+
+def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
+    """Return the Fourier factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (shift theorem).
+
+    Args:
+        shifts: Displacements (y, x), pixels, (batch, 2).
+        size: Edge of the square field, pixels.
+    """
+    frequency = torch.fft.fftfreq(size, device=shifts.device, dtype=shifts.dtype)
+    angle = -2 * torch.pi * shifts[:, :, None] * frequency
+    ramps = torch.polar(torch.ones_like(angle), angle)
+    return ramps[:, 0, :, None] * ramps[:, 1, None, :]
+
+
+def shift_probe(probe: Probe, shifts: Fractions) -> Probes:
+    """Move every probe mode to each sub-pixel position.
+
+    The power is conserved exactly: the ramp has unit modulus.
+
+    Args:
+        probe: Modes, (mode, y, x), sqrt(photons).
+        shifts: Displacements (y, x), pixels, (batch, 2).
+    """
+    spectrum = torch.fft.fft2(probe)
+    return torch.fft.ifft2(spectrum * phase_ramp(shifts, probe.shape[-1])[:, None])
+
+
+def shift_adjoint(waves: Probes, shifts: Fractions) -> Probe:
+    """Move per-position waves back to the common frame and add them up: the adjoint of `shift_probe` in the probe.
+
+    Args:
+        waves: One set of modes per position, (batch, mode, y, x).
+        shifts: Displacements (y, x) that `shift_probe` applied, pixels, (batch, 2).
+    """
+    ramp = phase_ramp(shifts, waves.shape[-1])[:, None]
+    return torch.fft.ifft2((torch.fft.fft2(waves) * ramp.conj()).sum(0))
+
+
+def shift_images(images: Complex[Tensor, "batch y x"] | Float[Tensor, "batch y x"], shifts: Fractions) -> Tensor:
+    """Move each (periodic) image by its own displacement; real images stay real.
+
+    Args:
+        images: Images, (batch, y, x).
+        shifts: Displacements (y, x), pixels, (batch, 2).
+    """
+    moved = torch.fft.ifft2(torch.fft.fft2(images) * phase_ramp(shifts, images.shape[-1]))
+    return moved if images.is_complex() else moved.real

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.near_field import require_far_field
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights, load_weights, save_weights

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ptypinn.config.checks import default_of, option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
-from ptypinn.data.near_field import require_far_field
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError

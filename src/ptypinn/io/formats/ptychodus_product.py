@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptypinn.data.canvas import bounding_canvas
+from ptypinn.data.positions import bounding_canvas
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError

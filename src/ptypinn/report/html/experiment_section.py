@@ -7,7 +7,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.html.page import Block, Drawing, Figures, Points, Section
 from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
-from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.report.text.verdict import experiment_sentences
 
 KEY, TITLE = "experiment", "The experiment"
 NOTHING = "No departure from the ideal experiment is on record."

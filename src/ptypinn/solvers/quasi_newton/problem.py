@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood

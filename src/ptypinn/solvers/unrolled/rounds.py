@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.illumination import compute_illumination, downsample_probe
 from ptypinn.physics.patches import split_positions
