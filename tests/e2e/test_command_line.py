@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import ptypinn as pp
-from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.main import COMMANDS
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION, SNAPSHOT
 from ptypinn.training.callbacks import CURVE
 

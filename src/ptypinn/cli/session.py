@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ptypinn.config.checks import Config, default_of, option_name, read_values, show_value
+from ptypinn.config.shared import Config, default_of, option_name, read_values, show_value
 from ptypinn.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,8 +127,10 @@ class Session:
         """Write to the log of a run, and to standard error, what of the scan file was not read, masked or left out."""
         from ptypinn.data.survey_record import SURVEY, describe_survey
 
-        unread = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
-        for line in [*unread, *describe_survey(scan.provenance.get(SURVEY, {}))]:
+        lines = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
+        if SURVEY in scan.provenance:
+            lines += describe_survey(scan.provenance[SURVEY])
+        for line in lines:
             run.log(line)
             if not self.options["quiet"]:
                 print(f"ptypinn: {line}", file=sys.stderr)

@@ -18,13 +18,13 @@ from ptypinn.io.safe.hdf5 import (
     add_dataset,
     add_group,
     find_dataset,
-    open_hdf5,
     read_array,
     read_json,
     read_scalar,
     require_array,
     write_json,
 )
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.utils.files import atomic_path
 
 GROUP = "entry/reconstruction"
@@ -49,7 +49,7 @@ LATER = ("prediction_scale",)
 """Records that files of earlier versions may lack."""
 
 
-def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
+def write_reconstruction(recon: Reconstruction, path: Path) -> None:
     """Write a reconstruction atomically.
 
     Args:
@@ -73,7 +73,6 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
                 add_dataset(exact, name, np.asarray(values, dtype), "")
         for name in (*RECORDS, *LATER):
             write_json(exact, name, getattr(recon, name))
-    return Path(path)
 
 
 def read_reconstruction(path: Path) -> Reconstruction:

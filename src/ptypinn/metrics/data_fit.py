@@ -227,3 +227,12 @@ def shot_noise_limit(
     if not photons.size or photons.min() <= 0:
         raise ValueError("the shot-noise limit needs a mask of illuminated pixels")
     return float(np.sqrt((1 / photons).sum() / power.sum()))
+
+
+def compute_flux_factor(measured_photons: float, predicted_photons: float) -> float:
+    """Return the global factor on predicted counts of maximum Poisson likelihood, `sum(I) / sum(I_pred)`.
+
+    >>> compute_flux_factor(measured_photons=300.0, predicted_photons=200.0)
+    1.5
+    """
+    return measured_photons / predicted_photons

@@ -17,7 +17,7 @@ from ptypinn.data.statistics import PatternSurvey, survey_patterns
 from ptypinn.data.survey_record import SURVEY, describe_survey
 from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
-from ptypinn.io.unread import UNREAD
+from ptypinn.io.provenance import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
 DEFAULTS = InfoConfig()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.config.checks import default_of, option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
+from ptypinn.config.shared import default_of, option_name, show_value
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData

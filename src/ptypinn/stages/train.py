@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn._version import __version__
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ptypinn.config.checks import format_option
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.config.shared import format_option
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
 from ptypinn.runs.folder import package_versions
