@@ -93,7 +93,7 @@ def foreign_reconstruction(
     probe = probe[None] if probe.ndim == 2 else probe
     _check(source, image, probe, positions_px)
     image, probe = image.astype(np.complex64), probe.astype(np.complex64)
-    from ptypinn.physics.illumination import compute_illumination_at
+    from ptypinn.physics.patches import compute_illumination_at
 
     illumination = compute_illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
     return Reconstruction(

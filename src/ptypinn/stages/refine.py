@@ -16,7 +16,7 @@ from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.runs.snapshots import SnapshotCallback
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult

@@ -18,9 +18,8 @@ from jaxtyping import Complex, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import add_patches, extract_patches
+from ptypinn.physics.patches import add_patches, compute_illumination, extract_patches
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Object, Probe
 

@@ -15,9 +15,8 @@ from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
-from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.solvers.quasi_newton.held_out import DEFAULT_PERIOD, HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
