@@ -22,6 +22,7 @@ from ptypinn.errors import InputError
 if TYPE_CHECKING:
     from ptypinn.data.reconstruction import Reconstruction
     from ptypinn.data.scan import ScanData
+    from ptypinn.io.reconstruction_file import SnapshotCallback
     from ptypinn.runs.folder import RunFolder
     from ptypinn.utils.progress import Progress
 
@@ -149,6 +150,19 @@ def load_reconstruction(path: str) -> Reconstruction:
     from ptypinn.runs.folder import reconstruction_file
 
     return Reconstruction.load(reconstruction_file(Path(path)))
+
+
+def write_snapshots(folder: Path, scan_file: str | None = None) -> SnapshotCallback:
+    """Return the callback that writes snapshots of a run to its folder.
+
+    Args:
+        folder: The run folder.
+        scan_file: File of the scan, where there is one.
+    """
+    from ptypinn.io.reconstruction_file import Snapshots
+    from ptypinn.runs.folder import SNAPSHOT
+
+    return Snapshots(folder / SNAPSHOT, scan_file)
 
 
 @contextlib.contextmanager

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Complex64, Float64, Int64
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.corrected_counts import PickedCounts
 from ptypinn.data.ranges import advise_selection, format_ranges, list_ranges, parse_ranges
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.data.validation import check_canvas, check_patterns, check_shape
 from ptypinn.errors import InputError
-from ptypinn.io.derived_counts import PickedCounts
 
 SELECTED = "selected"
 """Key of the record of the patterns that were selected."""

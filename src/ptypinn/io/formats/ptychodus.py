@@ -14,13 +14,13 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.corrected_counts import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import build_scan, foreign_reconstruction
 from ptypinn.io.counts import require_domain, sample_frames, take_counts, take_mask, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField, Signature, recognise_any
 from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.formats.ptychodus_product import (
