@@ -12,7 +12,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics import complex_error
 from ptypinn.metrics.comparison import compare
-from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import evaluate
 from truth_comparison import round_digits

@@ -13,8 +13,8 @@ import torch
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics import align, complex_error
-from ptypinn.metrics.shot_noise import shot_noise_limit
-from ptypinn.physics.illumination import compute_illumination
+from ptypinn.metrics.data_fit import shot_noise_limit
+from ptypinn.physics.patches import compute_illumination
 from scenes import Scene
 
 DIGITS = 6

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.solvers import lsqml as engine
 

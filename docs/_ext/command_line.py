@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.main import COMMANDS
 from ptypinn.cli.options import command_parser
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ VALUES = {"config": "FILE", "print_config": "[=FLAGS]"}
 
 def commands() -> str:
     """Return Markdown with every command and option; options that all or several commands have are listed once."""
-    parsers = {name: command_parser(name, full=True) for name in COMMANDS}
+    parsers = {name: command_parser(name, command, full=True) for name, command in COMMANDS.items()}
     named = [{action.dest: action for action in _own(parser)} for parser in parsers.values()]
     common = [action for dest, action in named[0].items() if all(dest in one for one in named)]
     groups = {group.title: group for parser in parsers.values() for group in _groups(parser)}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ptypinn.cli.diagnose_inputs import find_diagnose_inputs
-from ptypinn.cli.options import parse
+from ptypinn.cli.main import parse
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData

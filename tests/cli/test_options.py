@@ -8,8 +8,7 @@ import sys
 import pytest
 import yaml
 
-from ptypinn.cli.commands import COMMANDS
-from ptypinn.cli.options import command_name, parse
+from ptypinn.cli.main import COMMANDS, command_name, parse
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.refine import RefineConfig
@@ -95,7 +94,7 @@ def test_a_flag_that_the_other_options_leave_unread_is_refused_even_with_its_def
 
 def test_help_and_parsing_import_no_heavy_library():
     code = (
-        "import sys\nfrom ptypinn.cli.main import main\nfrom ptypinn.cli.options import parse\n"
+        "import sys\nfrom ptypinn.cli.main import main, parse\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = lambda: {'torch', 'numpy', 'h5py', 'scipy', 'matplotlib', 'jsonargparse'} & sys.modules.keys()\n"
         "assert not heavy(), heavy()\n"

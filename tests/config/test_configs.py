@@ -8,14 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.main import COMMANDS
 from ptypinn.cli.options import field_help
-from ptypinn.config.checks import Config, default_of, format_option, option_name, read_values
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.refine import RefineConfig
-from ptypinn.config.shared import DeviceConfig, SeedConfig, ThreadsConfig, TilingConfig
+from ptypinn.config.shared import (
+    Config,
+    DeviceConfig,
+    SeedConfig,
+    ThreadsConfig,
+    TilingConfig,
+    default_of,
+    format_option,
+    option_name,
+    read_values,
+)
 from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.config.studies import DoseConfig
 from ptypinn.config.train import TrainConfig

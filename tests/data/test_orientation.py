@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.config.checks import format_option
 from ptypinn.config.load import InfoConfig, LoadConfig
+from ptypinn.config.shared import format_option
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.orientation import ORIENTATIONS, Orientation, derive
 from ptypinn.errors import InputError

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import ptypinn as pp
-from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.main import COMMANDS
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION, SNAPSHOT
 from ptypinn.training.callbacks import CURVE
 
@@ -178,7 +178,9 @@ def test_a_finished_run_is_not_replaced_without_overwrite(ptypinn, scan_file, tm
 )
 def test_a_run_can_be_watched_in_progress(command, ptypinn, scan_file, tmp_path, monkeypatch):
     records = []
-    monkeypatch.setattr("ptypinn.runs.snapshots.Snapshots._write", lambda watch, recon: records.append((watch, recon)))
+    monkeypatch.setattr(
+        "ptypinn.io.reconstruction_file.Snapshots._write", lambda watch, recon: records.append((watch, recon))
+    )
     stage, *options = command
     scan = [] if stage == "demo" else [scan_file]
     done = ptypinn(stage, *scan, *options, "--device", "cpu", "--output-dir", tmp_path / "out", "--quiet")

@@ -11,7 +11,7 @@ import pytest
 from module_list import MARKER, sections
 
 import ptypinn
-from ptypinn.cli.commands import COMMANDS
+from ptypinn.cli.main import COMMANDS
 from ptypinn.cli.options import command_parser
 from ptypinn.io.load_save import FORMATS
 
@@ -69,13 +69,15 @@ def test_every_option_of_a_command_is_listed_there_or_under_a_group_that_is_name
         groups = ["Options of every command", *re.findall(r"options under \[([^\]]+)\]", chapter)]
         text = "\n".join([chapter, *(chapter_of[title] for title in groups)])
         assert command.summary in chapter
-        for action in command_parser(name, full=True)._actions:
+        for action in command_parser(name, COMMANDS[name], full=True)._actions:
             for flag in [one.replace("_", "-") for one in action.option_strings] or [action.dest.upper()]:
                 assert re.search(rf"^```{{option}} (.*, )?{flag}( |,|$)", text, re.M), f"{name}: {flag}"
 
 
 def test_every_writable_format_is_listed():
-    (option,) = (action for action in command_parser("convert", full=True)._actions if action.dest == "to")
+    (option,) = (
+        action for action in command_parser("convert", COMMANDS["convert"], full=True)._actions if action.dest == "to"
+    )
     writable = [name for name, reference in FORMATS.items() if reference.write or reference.write_reconstruction]
     assert f"Format: {', '.join(writable)};" in option.help
 

@@ -11,7 +11,8 @@ import pytest
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
-from ptypinn.io.safe.hdf5 import open_hdf5, read_array
+from ptypinn.io.safe.hdf5 import read_array
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 DATA = "entry_1/instrument_1/detector_1/data"
 NO_FILTER = 32555

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError

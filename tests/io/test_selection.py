@@ -10,8 +10,8 @@ from ptypinn.config.load import LoadConfig, is_range_text
 from ptypinn.data.ranges import format_ranges, parse_ranges
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.io.arrays import build_scan, select_patterns
 from ptypinn.io.load_save import load, save
-from ptypinn.io.selection import build_scan, select_patterns
 
 FORMATS = {"native": ".h5", "cxi": ".cxi", "ptyd": ".ptyd", "ptychodus": ".h5", "npz": ".npz"}
 TRANSLATION = "entry_1/sample_1/geometry_1/translation"

@@ -11,6 +11,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_variance, compute_data_fit, expected_amplitude_residual
+from ptypinn.metrics.data_fit import compute_flux_factor
 from ptypinn.stages.simulate import simulate
 
 SIZE = 16
@@ -120,3 +121,14 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence():
     dark = scan.replace(counts=np.zeros_like(scan.counts))
     with pytest.raises(InputError, match="no photon"):
         compute_data_fit(dark, scan.truth, scan.probe, scan.positions_px)
+
+
+def test_flux_factor_maximises_the_poisson_likelihood():
+    measured = torch.tensor([3.0, 0.0, 7.0], dtype=torch.float64)
+    predicted = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    best = compute_flux_factor(float(measured.sum()), float(predicted.sum()))
+
+    def minus_log_likelihood(factor):
+        return float((factor * predicted - torch.xlogy(measured, factor * predicted)).sum())
+
+    assert all(minus_log_likelihood(best) < minus_log_likelihood(best * other) for other in (0.99, 1.01))

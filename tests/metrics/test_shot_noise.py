@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 import ptypinn as pp
-from ptypinn.metrics.shot_noise import shot_noise_limit
+from ptypinn.metrics.data_fit import shot_noise_limit
 
 
 def fisher_matrix(probe, positions, truth):

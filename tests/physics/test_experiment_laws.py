@@ -19,10 +19,9 @@ from ptypinn.physics.experiment import (
     tilt_object,
 )
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import shift_probe, split_positions
 from ptypinn.physics.probes import ZonePlate, zone_plate_probe
 from ptypinn.physics.propagation import to_centred
-from ptypinn.physics.shift import shift_probe
 
 SIZE, FRAMES = 32, 5
 PROBE = zone_plate_probe(SIZE, ZonePlate(pupil_radius=0.5, defocus_waves=0.6), 1e4).to(torch.complex128)

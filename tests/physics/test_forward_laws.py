@@ -6,13 +6,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.canvas import bounding_canvas
+from ptypinn.data.positions import bounding_canvas
 from ptypinn.physics import patches as patches_module
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import add_patches, extract_patches, place_patches, split_positions
+from ptypinn.physics.patches import (
+    add_patches,
+    extract_patches,
+    place_patches,
+    shift_adjoint,
+    shift_images,
+    shift_probe,
+    split_positions,
+)
 from ptypinn.physics.propagation import back_propagate, far_field, to_centred, to_fft_order
-from ptypinn.physics.shift import shift_adjoint, shift_images, shift_probe
 
 SIZES = st.sampled_from([8, 16, 24])
 SEEDS = st.integers(0, 2**16)

@@ -4,9 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.illumination import probe_intensity
-from ptypinn.physics.patches import add_patches, extract_patches
-from ptypinn.physics.shift import shift_images, shift_probe
+from ptypinn.physics.patches import add_patches, extract_patches, probe_intensity, shift_images, shift_probe
 from ptypinn.physics.stitch import coverage_mask, shift_patches, stitch, weighted_mean
 
 SEEDS = st.integers(0, 2**16)

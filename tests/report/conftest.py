@@ -9,7 +9,7 @@ import pytest
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
-from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import add_uncertainty
 

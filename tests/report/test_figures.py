@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from ptypinn.report.figures.colours import LIGHT_THEME
-from ptypinn.report.figures.curves import convergence_figure, history_panels
 from ptypinn.report.figures.object import comparison_figure, object_figure, probe_figure, uncertainty_figure
+from ptypinn.report.figures.study import convergence_figure
 from ptypinn.report.figures.style import png_bytes, svg_of
-from ptypinn.report.html.curve_sections import frc_chart
+from ptypinn.report.html.metrics_section import frc_chart
 from ptypinn.report.html.page import Drawing
+from ptypinn.report.text.metric_labels import history_panels
 from ptypinn.stages.evaluate import evaluate
 
 HISTORY = {"loss": [9.0, 3.0, 1.0], "held_out_loss": [9.5, 3.5, 1.5], "step": [1.0, 1.0, 1.0]}

@@ -33,9 +33,8 @@ from ptypinn.report.figures.display import (
 )
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import encode_png, make_panel
-from ptypinn.report.figures.ticks import scale_bar
 from ptypinn.report.html.patterns_section import position_map
-from ptypinn.utils.number_format import format_length
+from ptypinn.utils.number_format import format_length, scale_bar
 
 shapes = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)
 images = arrays.arrays(np.float32, shapes, elements=st.floats(-5, 5, width=32))

@@ -17,7 +17,7 @@ from ptypinn.report.html.report import render_report, write_report
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.report.text.metric_labels import KEY_METRICS, METRIC_LABELS
 from ptypinn.stages.evaluate import Evaluation, evaluate
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain
 
 SECTIONS = (
     *("uncertainty", "experiment", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale"),
@@ -323,7 +323,7 @@ def test_no_text_of_a_file_is_more_than_text(text, recon, scan, result, read):
 
 
 def test_the_caption_of_convergence_mentions_pixels_that_join_and_of_polishing():
-    from ptypinn.report.html.curve_sections import convergence_section
+    from ptypinn.report.html.metrics_section import convergence_section
 
     def caption(**history):
         return convergence_section(history).blocks[0].caption

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 
 from ptypinn.report.figures.colours import MAPS, colours_of
-from ptypinn.report.figures.ticks import log_values, round_values, tick_labels
-from ptypinn.report.html.curve_sections import history_chart
+from ptypinn.report.html.metrics_section import history_chart
 from ptypinn.report.html.svg_chart import Axis, Curve, axis_for, legend_rows, line_chart
+from ptypinn.utils.number_format import log_values, round_values, tick_labels
 
 positive = st.floats(1e-8, 1e8)
 

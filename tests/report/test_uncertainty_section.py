@@ -8,12 +8,12 @@ import pytest
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import compute_data_fit
-from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.report.figures.display import find_visible_region
 from ptypinn.report.figures.panels import make_panels
+from ptypinn.report.html.object_section import uncertainty_section, uncertainty_sentences
 from ptypinn.report.html.patterns_section import fit_images
 from ptypinn.report.html.report import render_report
-from ptypinn.report.html.uncertainty_section import uncertainty_section, uncertainty_sentences
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import add_uncertainty

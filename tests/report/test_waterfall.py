@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.report.figures.style import png_bytes
-from ptypinn.report.figures.ticks import factor_ticks
 from ptypinn.report.figures.waterfall import waterfall_figure
 from ptypinn.report.text.diagnosis import diagnosis_lines, stats_rows, waterfall_bars
 from ptypinn.scale import LedgerEntry, Stats, multiply_discrepancies
 from ptypinn.scale_audit.findings import Finding
 from ptypinn.stages.diagnose import Diagnosis
+from ptypinn.utils.number_format import factor_ticks
 
 STAGES = ("loading", "probe", "network", "merge", "stitching", "comparison")
 factors = st.floats(1e-6, 1e6)

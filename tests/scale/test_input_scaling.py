@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.scale import IntensityScaler, LedgerEntry, compute_flux_factor, compute_input_scale
+from ptypinn.scale import IntensityScaler, LedgerEntry, compute_input_scale
 
 
 @given(st.floats(1.0, 1e10), st.sampled_from([32, 64, 128, 256]))
@@ -32,17 +32,6 @@ def test_scaler_is_symmetric_whatever_it_has_learned(scale, drift):
 def test_scaler_learns_only_on_request():
     assert not IntensityScaler(2.0).log_scale.requires_grad
     assert IntensityScaler(2.0, trainable=True).log_scale.requires_grad
-
-
-def test_flux_factor_maximises_the_poisson_likelihood():
-    measured = torch.tensor([3.0, 0.0, 7.0], dtype=torch.float64)
-    predicted = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
-    best = compute_flux_factor(float(measured.sum()), float(predicted.sum()))
-
-    def minus_log_likelihood(factor):
-        return float((factor * predicted - torch.xlogy(measured, factor * predicted)).sum())
-
-    assert all(minus_log_likelihood(best) < minus_log_likelihood(best * other) for other in (0.99, 1.01))
 
 
 def test_ledger_entry_is_plain_json_with_its_discrepancy():

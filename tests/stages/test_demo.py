@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.simulate import DemoConfig
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.positions import mean_spacing, survey_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.data.statistics import mean_spacing, survey_patterns, survey_positions
+from ptypinn.data.statistics import survey_patterns
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
 from ptypinn.report.figures.scan import info_figure

@@ -51,8 +51,8 @@ def make_bundle(scan, gridsize=1, asleep=False, drift=1.0):
 def flat_scan(scan, value):
     """The scan of a constant object, without noise."""
     from ptypinn.physics.forward import FAR_FIELD
+    from ptypinn.physics.patches import shift_probe
     from ptypinn.physics.propagation import to_centred
-    from ptypinn.physics.shift import shift_probe
 
     fractions = torch.from_numpy(scan.positions_px - np.round(scan.positions_px)).float()
     probes = shift_probe(torch.from_numpy(scan.probe), fractions)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from ptypinn.config.checks import default_of
+from ptypinn.config.shared import default_of
 from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.errors import InputError

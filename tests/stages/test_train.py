@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 import ptypinn.stages.train as training
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.config.train import TrainConfig
 from ptypinn.errors import InputError

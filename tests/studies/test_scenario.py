@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from ptypinn.cli.options import parse
+from ptypinn.cli.main import parse
 from ptypinn.cli.study import find_origins
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.errors import InputError

@@ -17,9 +17,9 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
 from ptypinn.io.provenance import file_hash
-from ptypinn.physics.illumination import compute_illumination_at
-from ptypinn.runs.folder import RECONSTRUCTION, REPORT, RunFolder
-from ptypinn.runs.snapshots import Snapshots
+from ptypinn.io.reconstruction_file import Snapshots
+from ptypinn.physics.patches import compute_illumination_at
+from ptypinn.runs.folder import RECONSTRUCTION, REPORT, SNAPSHOT, RunFolder
 from ptypinn.stages.simulate import simulate
 from ptypinn.viewer.run_index import RunIndex
 from ptypinn.viewer.server import create_app, create_server, open_socket
@@ -84,7 +84,7 @@ def write_unfinished_run(place: Path, recon: Reconstruction, scan_file: Path) ->
     for number in (1, 2, 40):
         run.progress("refine", number, 40, loss=100.0 / number)
         run.progress.finish()
-    Snapshots(place, scan_file)(lambda: recon)
+    Snapshots(place / SNAPSHOT, scan_file)(lambda: recon)
     run._log_file.close()
 
 

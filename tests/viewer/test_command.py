@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from ptypinn.cli.main import main
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.view import ViewConfig
 from ptypinn.errors import InputError
 

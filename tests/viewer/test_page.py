@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptypinn.runs.snapshots import Snapshots
+from ptypinn.io.reconstruction_file import Snapshots
+from ptypinn.runs.folder import SNAPSHOT
 
 COMPLETE = "#view[data-drawn=complete]"
 SMALL = {"width": 900, "height": 600}
@@ -311,7 +312,7 @@ def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
     assert page.locator("[data-kind=measured]").is_visible()
     before = canvas.settled()
     turned = replace(recon, object=scan.truth[::-1, ::-1].copy(), provenance={"scan": {"file": "scan.h5"}})
-    Snapshots(home / "live", home.parent / "scan.h5")(lambda: turned)
+    Snapshots(home / "live" / SNAPSHOT, home.parent / "scan.h5")(lambda: turned)
     deadline = time.monotonic() + 15
     while np.array_equal(canvas.settled(), before):
         assert time.monotonic() < deadline, "the page has not followed"

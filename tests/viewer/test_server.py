@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptypinn.runs.snapshots import Snapshots
+from ptypinn.io.reconstruction_file import Snapshots
+from ptypinn.runs.folder import SNAPSHOT
 from ptypinn.viewer.tiles import TILE_PX
 
 LOOK = "low=0&high=2&map=gray"
@@ -208,7 +209,7 @@ def test_a_run_in_progress_has_its_patterns_and_reads_its_scan_once(viewer, home
     closures = []
     for factor in (1.0, 0.5):
         half = replace(recon, object=recon.object * np.complex64(factor))
-        Snapshots(home / "live", home.parent / "scan.h5")(lambda half=half: half)
+        Snapshots(home / "live" / SNAPSHOT, home.parent / "scan.h5")(lambda half=half: half)
         address = viewer.picture("live")
         assert viewer.get(f"{address}/positions").json["measured"]
         figures = viewer.get(f"{address}/patterns/7").json

@@ -147,8 +147,7 @@ def _write(
     from ptypinn.cli.outputs import input_record
     from ptypinn.report.html.stage_pages import render_diagnosis
     from ptypinn.runs.folder import REPORT
-    from ptypinn.utils.files import write_json, write_text
-    from ptypinn.utils.serialise import to_plain
+    from ptypinn.utils.files import to_plain, write_json, write_text
 
     with session.run("diagnose", output, loading, config) as (run, _):
         write_json(run.file(RESULT), to_plain(_record(subject, diagnosis)))

@@ -1,25 +1,23 @@
-"""The parser of the command line, made from the functions of the commands and the fields of their configurations."""
+"""The parser of a command, made from the parameters of its function and the fields of its configurations."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from ptypinn._version import __version__
-from ptypinn.cli.commands import COMMANDS, FAMILIES, Command
-from ptypinn.cli.session import Session
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
-EPILOG = "`ptypinn COMMAND --help` lists the main options. Start with `ptypinn demo --output-dir demo`."
+    from ptypinn.cli.main import Command
+
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 WORDS = str | tuple[str, ...] | dict[str, Any]
 """Options of several words: on the command line all until the next option, in a file a list or a mapping."""
@@ -27,54 +25,17 @@ SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "help", "help_all
 """Options that every `--help` shows."""
 
 
-def parse(argv: Sequence[str]) -> tuple[Command, Session]:
-    """Parse a command line.
-
-    Args:
-        argv: Words after the program's name.
-
-    Returns:
-        The command and its session.
-
-    Raises:
-        SystemExit: With 0 after help and version, with 2 after bad usage.
-    """
-    name = command_name(argv)
-    if name is None:
-        _overview(argv).parse_args(argv)
-        raise SystemExit(2)  # unreachable: without a command, the overview ends in help, version or an error
-    words = _join_words([_normalise(word) for word in argv[len(name.split()) :]], COMMANDS[name])
-    parser = command_parser(name)
-    options = parser.parse_args(words)
-    set_options = parser.parse_args(words, defaults=False)
-    session = Session(
-        {action.dest: options.get(action.dest) for action in parser._actions},
-        ["ptypinn", *argv],
-        frozenset(set_options.keys()),
-        frozenset(_flags(words)),
-    )
-    return COMMANDS[name], session
-
-
-def command_name(argv: Sequence[str]) -> str | None:
-    """Return the name of the command that begins a command line, one word or two; None for help, version or an error.
-
-    >>> command_name(["study", "dose", "--output-dir", "d"]), command_name(["--help"])
-    ('study dose', None)
-    """
-    return next((name for name in (" ".join(argv[:length]) for length in (2, 1)) if name in COMMANDS), None)
-
-
-def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
+def command_parser(name: str, command: Command, *, full: bool = False) -> ArgumentParser:
     """Return the parser of one command.
 
     Args:
         name: Name of the command.
+        command: The command.
         full: Show all options in the help, not the common ones only.
     """
     from jsonargparse import ArgumentParser
 
-    command, documents = COMMANDS[name], _parameter_help(COMMANDS[name])
+    documents = _parameter_help(command)
     positionals = [parameter for parameter in command.parameters() if parameter.positional]
     words = "".join(f" {_metavar(parameter.name, parameter.kind)}" for parameter in positionals)
     parser = ArgumentParser(
@@ -89,7 +50,7 @@ def command_parser(name: str, *, full: bool = False) -> ArgumentParser:
         several: dict[str, Any] = {"nargs": "+"} if parameter.kind == list[str] else {}
         parser.add_argument(parameter.name, type=str, help=documents[parameter.name], **several)
     shown = None if full else {*SHOWN, *command.common}
-    parser.add_argument("--help-all", action=_HelpAll, command=name, help="Show all options and exit.")
+    parser.add_argument("--help-all", action=_HelpAll, name=name, command=command, help="Show all options and exit.")
     for parameter in command.parameters():
         if not parameter.positional:
             _add_option(parser, parameter.name, parameter.kind, parameter.default, documents[parameter.name], shown)
@@ -184,47 +145,16 @@ def _remark(default: re.Match[str]) -> str:
 class _HelpAll(argparse.Action):
     """Show the help with all options."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, command: str = "", help: str | None = None) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, name: str, command: Command, help: str) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
-        self.command = command
+        self.parser = functools.partial(command_parser, name, command, full=True)
 
     def __call__(self, parser: Any, *_: object) -> None:
-        command_parser(self.command, full=True).print_help()
+        self.parser().print_help()
         parser.exit(0)
 
 
-def _overview(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser that lists the commands, all of them or those of a family."""
-    family = argv[0] if argv and argv[0] in FAMILIES else None
-    program = "ptypinn" if family is None else f"ptypinn {family}"
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=DESCRIPTION if family is None else FAMILIES[family],
-        epilog=EPILOG,
-        usage=f"{program} COMMAND ... [options]",
-        allow_abbrev=False,
-    )
-    if family is None:
-        parser.add_argument("--version", action="version", version=f"ptypinn {__version__}")
-        commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-        for name, summary in _entries():
-            commands.add_parser(name, help=summary.replace("%", "%%"))
-        return parser
-    parser.add_argument("family", choices=[family], help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        if name.startswith(f"{family} "):
-            commands.add_parser(name.split()[1], help=command.summary)
-    return parser
-
-
-def _entries() -> Iterator[tuple[str, str]]:
-    """Yield the lines of the overview: commands of one word, and families."""
-    yield from ((name, command.summary) for name, command in COMMANDS.items() if " " not in name)
-    yield from FAMILIES.items()
-
-
-def _normalise(word: str) -> str:
+def normalise(word: str) -> str:
     """Return a word with dashes in the name of an option, and a list of numbers such as `128,128` as `[128,128]`."""
     word = re.sub(r"^--[A-Za-z][\w-]*", lambda name: name[0].replace("_", "-"), word)
     word = re.sub(r"^--print-config", "--print_config", word)  # the one name that the parser's library fixes
@@ -236,7 +166,7 @@ def takes_words(kind: Any) -> bool:
     return Sequence[str] in get_args(kind)
 
 
-def _join_words(words: Sequence[str], command: Command) -> list[str]:
+def join_words(words: Sequence[str], command: Command) -> list[str]:
     """Return a command line on which several words of one option are one list."""
     several = {
         option_name(name)
@@ -256,7 +186,7 @@ def _join_words(words: Sequence[str], command: Command) -> list[str]:
     return joined
 
 
-def _flags(words: Sequence[str]) -> Iterator[str]:
+def list_flags(words: Sequence[str]) -> Iterator[str]:
     """Yield the names of the options that stand on a command line."""
     for word in words:
         if word.startswith("--"):

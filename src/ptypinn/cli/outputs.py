@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.report.figures.curves import convergence_figure
+from ptypinn.io.load_save import save
 from ptypinn.report.figures.object import write_figures
 from ptypinn.report.figures.panels import make_panels
 from ptypinn.report.figures.pictures import write_pictures
+from ptypinn.report.figures.study import convergence_figure
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.html.report import write_report
 from ptypinn.report.html.stage_pages import render_training
@@ -62,7 +63,7 @@ def write_outputs(
     """
     recon = replace(recon, metrics={**recon.metrics, **evaluation.metrics})
     with run.timed("write"):
-        recon.save(run.file(RECONSTRUCTION))
+        save(recon, run.file(RECONSTRUCTION))
         panels = make_panels(recon, evaluation.comparison)
         write_pictures(panels, recon, run.path)
         if figures:

@@ -16,12 +16,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ptypinn.config.checks import Config, default_of, option_name, read_values, show_value
+from ptypinn.config.shared import Config, default_of, option_name, read_values, show_value
 from ptypinn.errors import InputError
 
 if TYPE_CHECKING:
     from ptypinn.data.reconstruction import Reconstruction
     from ptypinn.data.scan import ScanData
+    from ptypinn.io.reconstruction_file import SnapshotCallback
     from ptypinn.runs.folder import RunFolder
     from ptypinn.utils.progress import Progress
 
@@ -114,7 +115,7 @@ class Session:
             resume: Continue an earlier run of the same stage, which may be finished.
         """
         from ptypinn.runs.folder import RunFolder
-        from ptypinn.utils.serialise import to_plain
+        from ptypinn.utils.files import to_plain
 
         merged = {key: value for config in configs for key, value in to_plain(read_values(config)).items()}
         folder = RunFolder(
@@ -127,15 +128,17 @@ class Session:
         """Write to the log of a run, and to standard error, what of the scan file was not read, masked or left out."""
         from ptypinn.data.survey_record import SURVEY, describe_survey
 
-        unread = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
-        for line in [*unread, *describe_survey(scan.provenance.get(SURVEY, {}))]:
+        lines = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
+        if SURVEY in scan.provenance:
+            lines += describe_survey(scan.provenance[SURVEY])
+        for line in lines:
             run.log(line)
             if not self.options["quiet"]:
                 print(f"ptypinn: {line}", file=sys.stderr)
 
     def print_result(self, result: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: as one JSON object with `--json`, as lines for people otherwise."""
-        from ptypinn.utils.serialise import to_plain
+        from ptypinn.utils.files import to_plain
 
         text = json.dumps(to_plain(result), allow_nan=False) if self.options["json"] else "\n".join(lines)
         print(text, flush=True)
@@ -147,6 +150,19 @@ def load_reconstruction(path: str) -> Reconstruction:
     from ptypinn.runs.folder import reconstruction_file
 
     return Reconstruction.load(reconstruction_file(Path(path)))
+
+
+def write_snapshots(folder: Path, scan_file: str | None = None) -> SnapshotCallback:
+    """Return the callback that writes snapshots of a run to its folder.
+
+    Args:
+        folder: The run folder.
+        scan_file: File of the scan, where there is one.
+    """
+    from ptypinn.io.reconstruction_file import Snapshots
+    from ptypinn.runs.folder import SNAPSHOT
+
+    return Snapshots(folder / SNAPSHOT, scan_file)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptypinn.cli.session import OutputOptions, Session, load_reconstruction
+from ptypinn.cli.session import OutputOptions, Session, load_reconstruction, write_snapshots
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.refine import RefineConfig
@@ -45,14 +45,13 @@ def run_refine(
         figures: Write figures for publications too.
     """
     from ptypinn.io.load_save import load
-    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.refine import refine
 
     data = load(scan, loading)
     start = load_reconstruction(initial) if initial else None
 
     def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        return refine(whole, config, initial=start, progress=progress, watch=Snapshots(folder, scan))
+        return refine(whole, config, initial=start, progress=progress, watch=write_snapshots(folder, scan))
 
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
@@ -84,7 +83,6 @@ def run_reconstruct(
     """
     from ptypinn.io.load_save import load
     from ptypinn.models.model_file import PatchModel
-    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
     data = load(scan, loading)
@@ -98,7 +96,7 @@ def run_reconstruct(
         config = session.config(ReconstructConfig)
 
     def solve(whole: ScanData, progress: Progress, folder: Path) -> Reconstruction:
-        watch = Snapshots(folder, scan)
+        watch = write_snapshots(folder, scan)
         return reconstruct(whole, network, config, folder=folder, progress=progress, watch=watch)
 
     run_solver_stage(session, "reconstruct", (scan, data), output, loading, config, solve, figures=figures)
@@ -181,12 +179,11 @@ def run_demo(session: Session, output: OutputOptions, config: DemoConfig, *, fig
         figures: Write figures for publications too.
     """
     from ptypinn.cli.outputs import headline, result_record, write_outputs
-    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.demo import demo
 
     with session.run("demo", output, config) as (run, progress):
         with run.timed("demo"):
-            result = demo(config, output_dir=run.path, progress=progress, watch=Snapshots(run.path))
+            result = demo(config, output_dir=run.path, progress=progress, watch=write_snapshots(run.path))
         inputs = {"scan": {"file": "scan.h5"}}
         write_outputs(run, result.recon, result.scan, result.evaluation, inputs, config.seed, figures)
         run.finish(result.evaluation.as_json(), inputs, config.seed)

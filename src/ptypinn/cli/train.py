@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptypinn.cli.session import OutputOptions, Session, resume_hint
+from ptypinn.cli.session import OutputOptions, Session, resume_hint, write_snapshots
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.pretrain import PretrainConfig
@@ -128,14 +128,13 @@ def run_finetune(
 
     data = load(scan, loading)
     from ptypinn.models.model_file import load_weights
-    from ptypinn.runs.snapshots import Snapshots
     from ptypinn.stages.finetune import COLUMNS, finetune
     from ptypinn.training.callbacks import CURVE
 
     with session.run("finetune", output, loading, config, resume=resume) as (run, progress):
         session.report_reading(run, data)
         with run.timed("finetune"), resume_hint(RESUME_HINT):
-            watch = Snapshots(run.path, scan)
+            watch = write_snapshots(run.path, scan)
             weights = finetune(data, config, output_dir=run.path, progress=progress, resume=resume, watch=watch)
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
         card = load_weights(weights).card

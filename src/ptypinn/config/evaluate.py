@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptypinn.config.checks import Config, require_fraction
-from ptypinn.config.shared import BatchConfig, DeviceConfig, IlluminationThresholdConfig
+from ptypinn.config.shared import BatchConfig, Config, DeviceConfig, IlluminationThresholdConfig, require_fraction
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ptypinn.config.checks import require, require_min, require_positive
-from ptypinn.config.shared import DeviceConfig, LossConfig, ProbeConfig, SeedConfig, ThreadsConfig
+from ptypinn.config.shared import (
+    DeviceConfig,
+    LossConfig,
+    ProbeConfig,
+    SeedConfig,
+    ThreadsConfig,
+    require,
+    require_min,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.config.checks import Config, require, require_min, require_positive
-from ptypinn.config.shared import BatchConfig
+from ptypinn.config.shared import BatchConfig, Config, require, require_min, require_positive
 from ptypinn.errors import InputError
 
 Flip = Literal["none", "y", "x", "yx"]

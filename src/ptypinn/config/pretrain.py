@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.config.checks import require, require_min, require_positive
-from ptypinn.config.shared import DeviceConfig, PrecisionConfig, SeedConfig, ThreadsConfig
+from ptypinn.config.shared import (
+    DeviceConfig,
+    PrecisionConfig,
+    SeedConfig,
+    ThreadsConfig,
+    require,
+    require_min,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ptypinn.config.checks import require, require_min
 from ptypinn.config.shared import (
     BatchConfig,
     DeviceConfig,
@@ -18,6 +17,8 @@ from ptypinn.config.shared import (
     SeedConfig,
     ThreadsConfig,
     TilingConfig,
+    require,
+    require_min,
 )
 from ptypinn.errors import InputError
 

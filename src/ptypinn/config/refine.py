@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.config.checks import require, require_min
-from ptypinn.config.shared import DeviceConfig, LossConfig, ProbeConfig, SeedConfig, ThreadsConfig
+from ptypinn.config.shared import DeviceConfig, LossConfig, ProbeConfig, SeedConfig, ThreadsConfig, require, require_min
 from ptypinn.errors import InputError
 
 

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.config.checks import option_name, require, require_fraction, require_min, require_positive
 from ptypinn.config.faults import FaultList, Faults, list_faults, parse_faults
-from ptypinn.config.shared import DeviceConfig, SeedConfig
+from ptypinn.config.shared import (
+    DeviceConfig,
+    SeedConfig,
+    option_name,
+    require,
+    require_fraction,
+    require_min,
+    require_positive,
+)
 from ptypinn.errors import InputError
 
 PROBE_FIELDS: Mapping[str, tuple[str, ...]] = {

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from ptypinn.config.checks import Config, require, require_min, require_positive
-from ptypinn.config.shared import DeviceConfig, IlluminationThresholdConfig, ThreadsConfig
+from ptypinn.config.shared import (
+    Config,
+    DeviceConfig,
+    IlluminationThresholdConfig,
+    ThreadsConfig,
+    require,
+    require_min,
+    require_positive,
+)
 from ptypinn.config.simulate import MAX_PHOTONS
 
 ScenarioName = Literal["gs1_ideal", "gs2_ideal", "gs1_custom", "gs2_custom"]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ptypinn.config.checks import require, require_fraction, require_min, require_positive
 from ptypinn.config.shared import (
     DeviceConfig,
     GroupingConfig,
@@ -14,6 +13,10 @@ from ptypinn.config.shared import (
     PrecisionConfig,
     SeedConfig,
     ThreadsConfig,
+    require,
+    require_fraction,
+    require_min,
+    require_positive,
 )
 
 

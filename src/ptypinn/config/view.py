@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptypinn.config.checks import Config, require, require_positive
+from ptypinn.config.shared import Config, require, require_positive
 from ptypinn.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

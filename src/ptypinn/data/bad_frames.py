@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ptypinn.data.position_clusters import find_strays, nearest_others
+from ptypinn.data.positions import find_strays, nearest_others
 from ptypinn.data.survey_pass import FrameStatistics
 
 FrameKind = Literal["rest", "empty", "bright", "unlike", "repeated", "stray"]
@@ -21,7 +21,7 @@ MIN_PHOTONS = 20.0
 """Expected counts that chance does not change to none, and that it does not add to a frame."""
 AMID_PHOTONS = 100.0
 """Minimum counts of all neighbours of an empty frame."""
-LIT, HALF = 0.3, 0.6
+MIN_AROUND, MIN_NEAREST = 0.3, 0.6
 """Minimum counts around an empty frame, over the scan's median: of all neighbours, and of the three nearest ones. A
 shadow has half-shadows."""
 NEAR = 0.6
@@ -85,21 +85,21 @@ class Surroundings:
     """Width of the probe, object pixels; None where it is not known."""
 
     @property
-    def lit(self) -> Bool[np.ndarray, " patterns"]:
-        """Frames with light that are left."""
+    def filled(self) -> Bool[np.ndarray, " patterns"]:
+        """Frames with counts that are left."""
         return self.left & (self.frames.sums > 0)
 
     @property
     def few(self) -> bool:
         """True if there are too few frames to compare any with its neighbours."""
-        return int(np.count_nonzero(self.lit)) < MIN_FRAMES
+        return int(np.count_nonzero(self.filled)) < MIN_FRAMES
 
     def overlapping(self, near: Int64[np.ndarray, "patterns neighbours"]) -> Bool[np.ndarray, " patterns"]:
-        """Return frames whose three nearest neighbours see much of the same sample, or less amid frames with light."""
+        """Return frames whose three nearest neighbours see much of the same sample, or less amid frames with counts."""
         distance = np.linalg.norm(self.positions_px[near] - self.positions_px[:, None], axis=2)
-        width = WIDTH * np.median(distance[self.lit, THIRD + 1]) if self.width_px is None else self.width_px
+        width = WIDTH * np.median(distance[self.filled, THIRD + 1]) if self.width_px is None else self.width_px
         everyone = nearest_others(self.positions_px, np.ones(len(self.left), bool), near.shape[1])
-        amid = self.lit[everyone].sum(1) >= near.shape[1] - THIRD
+        amid = self.filled[everyone].sum(1) >= near.shape[1] - THIRD
         return distance[:, THIRD] <= np.where(amid, AMID, NEAR) * width
 
 
@@ -143,21 +143,22 @@ def _strays(scan: Surroundings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _empty(scan: Surroundings) -> tuple[np.ndarray, np.ndarray]:
-    """Frames without light, or with next to none, all of whose nearest lit frames are well lit; and those beside."""
+    """Frames with no or next to no counts, all of whose nearest frames with counts have many; and those beside."""
     if scan.few:
         return _nothing()
-    sums, near = scan.frames.sums, nearest_others(scan.positions_px, scan.lit, NEIGHBOURS)
-    around, usual = sums[near], np.median(sums[scan.lit])
-    amid_light = (around.min(1) >= max(LIT * usual, AMID_PHOTONS)) & (around[:, : THIRD + 1].min(1) >= HALF * usual)
+    sums, near = scan.frames.sums, nearest_others(scan.positions_px, scan.filled, NEIGHBOURS)
+    around, typical = sums[near], np.median(sums[scan.filled])
+    amid_counts = around.min(1) >= max(MIN_AROUND * typical, AMID_PHOTONS)
+    amid_counts &= around[:, : THIRD + 1].min(1) >= MIN_NEAREST * typical
     few = (sums < DARK * around.min(1)) & (DARK * around.min(1) >= MIN_PHOTONS) & _surrounded(scan.positions_px, near)
-    empty = scan.left & amid_light & scan.overlapping(near) & ((sums <= 0) | few)
+    empty = scan.left & amid_counts & scan.overlapping(near) & ((sums <= 0) | few)
     if empty.any():
         empty = _grow(empty, scan.left & (sums <= 0), scan.positions_px)
     return np.flatnonzero(empty), np.zeros(int(empty.sum()))
 
 
 def _grow(empty: np.ndarray, dark: np.ndarray, positions_px: np.ndarray) -> Bool[np.ndarray, " frames"]:
-    """Return empty frames, and those without light next to them, and so on."""
+    """Return empty frames, and those without counts next to them, and so on."""
     near = nearest_others(positions_px, np.ones(len(dark), bool), NEIGHBOURS)
     number = -1
     while number != np.count_nonzero(empty):
@@ -189,10 +190,10 @@ def _repeated(scan: Surroundings) -> tuple[np.ndarray, np.ndarray]:
 def _bright(scan: Surroundings) -> tuple[np.ndarray, np.ndarray]:
     if scan.few:
         return _nothing()
-    sums, near = scan.frames.sums, nearest_others(scan.positions_px, scan.lit, NEIGHBOURS)
+    sums, near = scan.frames.sums, nearest_others(scan.positions_px, scan.filled, NEIGHBOURS)
     around = np.sort(sums[near], axis=1)
-    usual = np.maximum(around[:, -1 - THIRD], np.percentile(sums[scan.lit], UPPER))
-    bright = scan.lit & (sums > BRIGHT * usual + MIN_PHOTONS) & scan.overlapping(near)
+    bound = np.maximum(around[:, -1 - THIRD], np.percentile(sums[scan.filled], UPPER))
+    bright = scan.filled & (sums > BRIGHT * bound + MIN_PHOTONS) & scan.overlapping(near)
     return np.flatnonzero(bright), (sums / np.maximum(np.median(around, axis=1), 1e-300))[bright]
 
 
@@ -200,19 +201,19 @@ def _unlike(scan: Surroundings) -> tuple[np.ndarray, np.ndarray]:
     """Frames whose coarse image resembles neither that of a neighbour nor those of frames elsewhere, but for two."""
     if scan.few:
         return _nothing()
-    lit, sums = scan.lit, scan.frames.sums
-    near = nearest_others(scan.positions_px, lit, NEIGHBOURS)
-    shape = np.sqrt(scan.frames.coarse.reshape(len(lit), -1) / np.maximum(sums, 1e-300)[:, None])
-    others = np.flatnonzero(lit)[np.unique(np.linspace(0, np.count_nonzero(lit) - 1, COMPARED).astype(int))]
-    likeness, elsewhere = np.zeros(len(lit)), np.zeros(len(lit))
-    for start in range(0, len(lit), CHUNK):
+    filled, sums = scan.filled, scan.frames.sums
+    near = nearest_others(scan.positions_px, filled, NEIGHBOURS)
+    shape = np.sqrt(scan.frames.coarse.reshape(len(filled), -1) / np.maximum(sums, 1e-300)[:, None])
+    others = np.flatnonzero(filled)[np.unique(np.linspace(0, np.count_nonzero(filled) - 1, COMPARED).astype(int))]
+    likeness, elsewhere = np.zeros(len(filled)), np.zeros(len(filled))
+    for start in range(0, len(filled), CHUNK):
         part = slice(start, start + CHUNK)
         likeness[part] = np.einsum("jb,jkb->jk", shape[part], shape[near[part]]).max(1)
-        same = np.arange(len(lit))[part, None] == others
+        same = np.arange(len(filled))[part, None] == others
         elsewhere[part] = np.sort(np.where(same, 0, shape[part] @ shape[others].T), axis=1)[:, -1 - THIRD]
-    usual = float(np.percentile(1 - likeness[lit], 95))
-    limit = max(UNLIKE, UNLIKE_RATIO * usual) + CHANCE / np.maximum(sums, 1)
-    unlike = lit & (1 - likeness > limit) & (1 - elsewhere > limit) & scan.overlapping(near)
+    difference = float(np.percentile(1 - likeness[filled], 95))
+    limit = max(UNLIKE, UNLIKE_RATIO * difference) + CHANCE / np.maximum(sums, 1)
+    unlike = filled & (1 - likeness > limit) & (1 - elsewhere > limit) & scan.overlapping(near)
     return np.flatnonzero(unlike), np.zeros(int(unlike.sum()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -38,7 +39,7 @@ MAX_BAD = 0.5
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """Numbers of every pixel over the frames that have light."""
+    """Numbers of every pixel over the frames that hold counts."""
 
     frames: int
     """Number of such frames."""
@@ -46,9 +47,9 @@ class PixelStatistics:
     """Mean counts; values that are no counts as 0."""
     variance: Float64[np.ndarray, "y x"]
     """Variance of the counts."""
-    least: Float64[np.ndarray, "y x"]
+    minimum: Float64[np.ndarray, "y x"]
     """Minimum count; infinite without frames."""
-    most: Float64[np.ndarray, "y x"]
+    maximum: Float64[np.ndarray, "y x"]
     """Maximum count."""
     invalid: Int64[np.ndarray, "y x"]
     """Number of frames with NaN, infinity or a negative number."""
@@ -82,7 +83,7 @@ class BadPixels:
 def find_bad_pixels(pixels: PixelStatistics, good: Bool[np.ndarray, "y x"]) -> BadPixels:
     """Find gap, constant, hot and dead pixels.
 
-    - gap: the maximum of the number type, NaN or a negative number in every frame with light;
+    - gap: the maximum of the number type, NaN or a negative number in every frame with counts;
     - constant: the same count in every frame, in so many that shot noise makes it improbable;
     - hot: a single pixel far above its neighbours in the mean over the frames, which does not vary with the
       sample;
@@ -93,8 +94,8 @@ def find_bad_pixels(pixels: PixelStatistics, good: Bool[np.ndarray, "y x"]) -> B
         good: Pixels that are not masked yet.
     """
     bad, defects = np.zeros_like(good), list[PixelFinding]()
-    for kind, found_by in RULES.items():
-        new = found_by(pixels, good & ~bad) & good & ~bad
+    for kind, rule in RULES.items():
+        new = rule(pixels, good & ~bad) & good & ~bad
         if kind != "gap" and np.count_nonzero(new) > MAX_BAD * np.count_nonzero(good):
             continue
         if new.any() and (good & ~bad & ~new).any():
@@ -129,7 +130,7 @@ def _gaps(pixels: PixelStatistics, good: np.ndarray) -> np.ndarray:
 
 
 def _constant(pixels: PixelStatistics, good: np.ndarray) -> np.ndarray:
-    same = (pixels.least == pixels.most) & (pixels.mean > 0) & (pixels.frames >= MIN_FRAMES)
+    same = (pixels.minimum == pixels.maximum) & (pixels.mean > 0) & (pixels.frames >= MIN_FRAMES)
     if not same.any():
         return same
     from scipy.special import gammaln
@@ -184,45 +185,50 @@ def _dead(pixels: PixelStatistics, good: np.ndarray) -> np.ndarray:
     from scipy.ndimage import median_filter, rank_filter
 
     total = np.where(good, pixels.frames * pixels.mean, 0)
-    silent = good & (pixels.most <= 0)
+    silent = good & (pixels.maximum <= 0)
     lines = _silent_lines(silent, good, total) | _silent_lines(silent.T, good.T, total.T).T
-    filled = np.where(good & ~lines, total, _lit_median(total, good & ~silent))
+    filled = np.where(good & ~lines, total, _median_or_zero(total[good & ~silent]))
     ring = np.ones((3, 3), bool)
     ring[1, 1] = False
     darkest, middle = (rank_filter(filled, rank, footprint=ring, mode="nearest") for rank in (1, 4))
-    amid_light = (darkest >= np.maximum(DEAD_RING, FLAT_RING * middle)) & (
+    amid_counts = (darkest >= np.maximum(DEAD_RING, FLAT_RING * middle)) & (
         median_filter(filled, size=5, mode="nearest") >= DEAD_COUNTS
     )
-    return silent & (lines | amid_light)
+    return silent & (lines | amid_counts)
 
 
-def _lit_median(total: np.ndarray, lit: np.ndarray) -> float:
-    return float(np.median(total[lit])) if lit.any() else 0.0
+def _median_or_zero(values: np.ndarray) -> float:
+    return float(np.median(values)) if values.size else 0.0
 
 
 def _silent_lines(silent: np.ndarray, good: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Return silent pixels of rows that are silent from edge to edge, with a row that counts on both sides."""
     empty = ~(good & ~silent).any(1)
-    lit = np.flatnonzero(~empty)
+    counting = np.flatnonzero(~empty)
     chosen = np.zeros_like(silent)
-    for above, below in pairwise(lit):
+    for above, below in pairwise(counting):
         if below - above > 1 and min(total[above].sum(), total[below].sum()) >= DEAD_COUNTS:
             chosen[above + 1 : below] = silent[above + 1 : below]
     return chosen
 
 
-RULES = {"gap": _gaps, "constant": _constant, "hot": _hot, "dead": _dead}
+RULES: Mapping[PixelKind, Callable[[PixelStatistics, np.ndarray], np.ndarray]] = {
+    "gap": _gaps,
+    "constant": _constant,
+    "hot": _hot,
+    "dead": _dead,
+}
 
 
-def _describe(kind: str, new: np.ndarray, pixels: PixelStatistics) -> list[PixelFinding]:
+def _describe(kind: PixelKind, new: np.ndarray, pixels: PixelStatistics) -> list[PixelFinding]:
     """Split pixels of one kind by the value that they hold, where they hold one."""
     where = np.argwhere(new)
     if kind in ("hot", "dead"):
-        return [PixelFinding(kind, where, 0.0 if kind == "dead" else None)]  # type: ignore[arg-type]
-    values = pixels.most[new] if kind == "constant" else np.where(pixels.full > 0, pixels.flag, pixels.negative)[new]
+        return [PixelFinding(kind, where, 0.0 if kind == "dead" else None)]
+    values = pixels.maximum[new] if kind == "constant" else np.where(pixels.full > 0, pixels.flag, pixels.negative)[new]
     groups = np.unique(values[~np.isnan(values)])
     if len(groups) + bool(np.isnan(values).any()) > 4:
-        return [PixelFinding(kind, where)]  # type: ignore[arg-type]
-    parts = [PixelFinding(kind, where[values == value], float(value)) for value in groups]  # type: ignore[arg-type]
+        return [PixelFinding(kind, where)]
+    parts = [PixelFinding(kind, where[values == value], float(value)) for value in groups]
     lost = np.isnan(values)
-    return [*parts, *([PixelFinding(kind, where[lost], float("nan"))] if lost.any() else [])]  # type: ignore[arg-type]
+    return [*parts, *([PixelFinding(kind, where[lost], float("nan"))] if lost.any() else [])]

@@ -1,4 +1,4 @@
-"""Counts without the defects that a survey lists: frames left out, bad pixels and cosmic rays replaced."""
+"""Some of the patterns of a scan, and those without the defects that a survey lists, read on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,33 @@ from ptypinn.data.scan import Counts
 from ptypinn.data.validation import check_patterns, deferred_checks
 
 
-class CorrectedCounts:
+class PickedCounts:
+    """Patterns of other counts, read on demand.
+
+    Args:
+        counts: All patterns, in memory or lazy.
+        index: Which of them, sorted.
+    """
+
+    def __init__(self, counts: Counts, index: Int64[np.ndarray, " patterns"]) -> None:
+        self._counts, self._index = counts, index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of patterns, rows, columns."""
+        return (len(self._index), *self._counts.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored number type."""
+        return self._counts.dtype
+
+    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
+        """Read patterns by slice or by index array."""
+        return self._counts[self._index[key]]
+
+
+class CorrectedCounts(PickedCounts):
     """Patterns of other counts, corrected and checked when they are read.
 
     Args:
@@ -31,17 +57,8 @@ class CorrectedCounts:
         rays: Candidates,
         source: str,
     ) -> None:
-        self._counts, self._index, self._bad, self._rays, self._source = counts, index, bad, rays, source
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of patterns, rows, columns."""
-        return (len(self._index), *self._counts.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Stored number type."""
-        return self._counts.dtype
+        super().__init__(counts, index)
+        self._bad, self._rays, self._source = bad, rays, source
 
     def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
         """Read patterns by slice, by integer array in any order, or by boolean array.

@@ -14,7 +14,7 @@ LONELY = 4.0
 """Minimum factor over the neighbours in the same frame that are not hit themselves."""
 SURPLUS = 20.0
 """Counts that chance adds in the dark."""
-PEAK_SHARE = 0.1
+PEAK_FRACTION = 0.1
 """Minimum fraction of the pattern's own brightest pixel: fainter hits are harmless, or single photons of a detector
 that is not calibrated."""
 UPPER = 0.1
@@ -22,9 +22,9 @@ UPPER = 0.1
 MAX_HITS = 0.01
 """Maximum fraction of a frame's pixels that are hit; a frame with more is bad as a whole."""
 TWICE = 2
-"""Maximum number of frames that are hit at one place; more are light, or a pixel that blinks."""
+"""Maximum number of frames that are hit at one place; more are no accident, or a pixel that blinks."""
 MAX_TRACK = 4
-"""Pixels of a track; one that is bright itself beside a bright speckle makes the whole of it light."""
+"""Pixels of a track; one that is bright itself beside a bright speckle makes the whole of it a speckle."""
 NEIGHBOURS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
 
 
@@ -42,7 +42,7 @@ class Candidates:
     @classmethod
     def join(cls, parts: Sequence[Candidates]) -> Candidates:
         """Concatenate the hits of batches of frames."""
-        parts = parts or [none()]
+        parts = parts or [no_candidates()]
         names = ("frame", "pixel", "value", "replacement")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -54,7 +54,7 @@ class Candidates:
         return len(self.frame)
 
 
-def none() -> Candidates:
+def no_candidates() -> Candidates:
     """Return an empty list of hits."""
     integers, numbers = np.zeros(0, np.int64), np.zeros(0)
     return Candidates(integers, np.zeros((0, 2), np.int64), numbers, numbers)
@@ -74,8 +74,8 @@ def limit_counts(
     from scipy.ndimage import maximum_filter
 
     rank = len(sample) - 1 - max(1, int(UPPER * len(sample)))
-    usual = np.where(usable, np.partition(sample, rank, axis=0)[rank], 0)
-    limit = np.maximum(BRIGHTER * maximum_filter(usual, size=3, mode="nearest") + SURPLUS, PEAK_SHARE * usual.max())
+    upper = np.where(usable, np.partition(sample, rank, axis=0)[rank], 0)
+    limit = np.maximum(BRIGHTER * maximum_filter(upper, size=3, mode="nearest") + SURPLUS, PEAK_FRACTION * upper.max())
     return np.where(usable, limit, np.inf)
 
 
@@ -97,7 +97,7 @@ def find_candidates(
     hit[np.count_nonzero(hit, axis=(1, 2)) > max(4, MAX_HITS * usable.size)] = False
     j, y, x = np.nonzero(hit)
     if not len(j):
-        return none()
+        return no_candidates()
     near = np.stack([y, x], 1)[:, None] + NEIGHBOURS
     inside = ((near >= 0) & (near < usable.shape)).all(-1)
     ny, nx = np.clip(near, 0, np.array(usable.shape) - 1).transpose(2, 0, 1)
@@ -123,7 +123,7 @@ def choose_rays(candidates: Candidates, frames: int) -> Candidates:
         frames: Number of frames of the scan.
     """
     if not len(candidates) or len(np.unique(candidates.frame)) > 0.5 * frames:
-        return none()
+        return no_candidates()
     place = candidates.pixel // 2 @ np.array([2**31, 1])
     visits = np.unique(np.stack([place, candidates.frame], 1), axis=0)[:, 0]
     places, number = np.unique(visits, return_counts=True)

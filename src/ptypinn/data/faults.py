@@ -27,7 +27,7 @@ from ptypinn.physics.experiment_draws import (
     transform_positions,
 )
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.patches import compute_illumination
 from ptypinn.physics.probes import incoherent_modes
 from ptypinn.types import Object, Probe
 

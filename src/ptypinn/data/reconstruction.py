@@ -13,7 +13,7 @@ from jaxtyping import Complex64, Float32, Float64, Int64
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import WELL_ILLUMINATED_FRACTION, illumination_mask
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain
 
 if TYPE_CHECKING:
     import xarray

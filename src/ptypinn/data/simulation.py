@@ -12,7 +12,7 @@ from jaxtyping import UInt
 from torch import Tensor
 
 from ptypinn._version import __version__
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
 from ptypinn.data.scan import ScanData

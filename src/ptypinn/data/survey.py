@@ -13,8 +13,8 @@ from jaxtyping import Bool, Int64
 from ptypinn.data.bad_frames import FrameFinding, find_bad_frames
 from ptypinn.data.bad_pixels import PixelFinding, find_bad_pixels, saturated_pixels
 from ptypinn.data.corrected_counts import correct_counts
-from ptypinn.data.cosmic_rays import Candidates, choose_rays, none
-from ptypinn.data.position_clusters import gap_width, label_islands
+from ptypinn.data.cosmic_rays import Candidates, choose_rays, no_candidates
+from ptypinn.data.positions import gap_width, label_islands
 from ptypinn.data.ranges import parse_ranges
 from ptypinn.data.scan import ScanData
 from ptypinn.data.survey_pass import CountStatistics, FrameStatistics, measure_counts
@@ -25,7 +25,7 @@ from ptypinn.physics.optics import equivalent_diameter
 SATURATED_FRAMES = 0.1
 """Fraction of the frames in which a pixel saturates for it to be masked. Measured at 1e6 photons: of 10 % of the counts
 lost, the error is 0.056 without a mask, 0.011 to 0.013 with it; masks of fewer or more pixels change little."""
-MIN_LIGHT = 0.03
+MIN_OTHER_COUNTS = 0.03
 """Minimum fraction of the counts on the other pixels: without any, nothing gives the photons of the probe."""
 SELECTED = "selected"
 """Key of the record of the patterns that were selected from the file."""
@@ -45,7 +45,7 @@ class Survey:
     """Bad pixels of all frames, by defect: gap, constant, hot, dead and saturated ones."""
     frames: tuple[FrameFinding, ...] = ()
     """Frames to leave out, by defect: the rest of an aborted scan, stray, empty, repeated, bright and unlike ones."""
-    rays: Candidates = dataclasses.field(default_factory=none)
+    rays: Candidates = dataclasses.field(default_factory=no_candidates)
     """Readings hit by cosmic rays."""
     saturation_level: float | None = None
     """Count at which the detector saturates; None where none is evident."""
@@ -152,8 +152,8 @@ def _saturation(
         "saturated_frames": int(np.count_nonzero(peaks == counts.level)),
     }
     often = full & (counts.at_level > SATURATED_FRAMES * np.count_nonzero(left))
-    light = counts.pixels.mean * good
-    if not often.any() or light[good & ~often].sum() < MIN_LIGHT * light.sum():
+    mean = counts.pixels.mean * good
+    if not often.any() or mean[good & ~often].sum() < MIN_OTHER_COUNTS * mean.sum():
         return numbers, []
     return numbers, [PixelFinding("saturated", np.argwhere(often), counts.level)]
 

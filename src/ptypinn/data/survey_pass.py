@@ -74,13 +74,13 @@ def measure_counts(scan: ScanData) -> CountStatistics:
 
 
 def _read_sample(scan: ScanData) -> np.ndarray:
-    """Read frames that are evenly spaced, those without any light left out."""
+    """Read frames that are evenly spaced, those of one value left out."""
     index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, SAMPLED)).astype(int))
     step = max(1, BATCH_PIXELS // scan.size**2)
     parts = [np.asarray(scan.counts[index[start : start + step]]) for start in range(0, len(index), step)]
     sample = np.concatenate(parts)
-    lit = np.array([bool((frame != frame.flat[0]).any()) for frame in sample])
-    return sample[lit] if lit.any() else sample
+    varied = np.array([bool((frame != frame.flat[0]).any()) for frame in sample])
+    return sample[varied] if varied.any() else sample
 
 
 def _batches(scan: ScanData) -> Iterator[tuple[slice, np.ndarray]]:
@@ -112,41 +112,41 @@ def _is_whole(sample: np.ndarray, usable: np.ndarray) -> bool:
 
 
 class _PixelSums:
-    """Running statistics of every pixel over the frames that have light."""
+    """Running statistics of every pixel over the frames that hold counts."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.total, self.squares = np.zeros(shape), np.zeros(shape)
-        self.least, self.most = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self.minimum, self.maximum = np.full(shape, np.inf), np.full(shape, -np.inf)
         self.invalid, self.full = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.frames = 0
         self.signed = dtype.kind != "u"
         self.flag = float(np.iinfo(dtype).max) if dtype.kind in "ui" and np.iinfo(dtype).max >= FLAGS_FROM else np.inf
         self.negative = np.zeros(shape)
 
-    def add(self, counts: np.ndarray, values: np.ndarray, lit: np.ndarray) -> None:
+    def add(self, counts: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> None:
         """Add frames.
 
         Args:
             counts: As stored, (frames, y, x).
             values: As float64, values that are no counts as 0.
-            lit: Frames to take.
+            chosen: Frames to take, bool.
         """
-        if not lit.all():
-            counts, values = counts[lit], values[lit]
+        if not chosen.all():
+            counts, values = counts[chosen], values[chosen]
         if not len(values):
             return
         self.frames += len(values)
         self.total += values.sum(0)
         self.squares += np.einsum("jyx,jyx->yx", values, values)
-        np.minimum(self.least, values.min(0), out=self.least)
-        most = values.max(0)
-        np.maximum(self.most, most, out=self.most)
+        np.minimum(self.minimum, values.min(0), out=self.minimum)
+        peak = values.max(0)
+        np.maximum(self.maximum, peak, out=self.maximum)
         if self.signed:
             wrong = ~(np.isfinite(counts) & (counts >= 0))
             self.invalid += wrong.sum(0)
             if wrong.any():
                 np.copyto(self.negative, counts[-1], where=wrong[-1])
-        if np.isfinite(self.flag) and (most >= self.flag).any():
+        if np.isfinite(self.flag) and (peak >= self.flag).any():
             self.full += (values >= self.flag).sum(0)
 
     def result(self) -> PixelStatistics:
@@ -155,7 +155,7 @@ class _PixelSums:
         mean = self.total / number
         variance = np.maximum(self.squares / number - mean**2, 0)
         return PixelStatistics(
-            self.frames, mean, variance, self.least, self.most, self.invalid, self.full, self.flag, self.negative
+            self.frames, mean, variance, self.minimum, self.maximum, self.invalid, self.full, self.flag, self.negative
         )
 
 

@@ -20,17 +20,16 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.survey import apply_survey, survey_scan
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_probe
+from ptypinn.io.arrays import as_probe, select_patterns
 from ptypinn.io.counts import apply_mask_file, require_mask_read
 from ptypinn.io.crop import CUT_FROM, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.io.optics import NAMES, Optics
 from ptypinn.io.registry import detect_format, find_format
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar
-from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
+from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.npz import map_npy
-from ptypinn.io.selection import select_patterns
-from ptypinn.utils.serialise import number
+from ptypinn.utils.files import number
 
 SAME_PIXEL = 0.02
 """Maximum relative difference of the pixel of an external probe from the scan's."""

@@ -18,9 +18,8 @@ from ptypinn.errors import InputError
 from ptypinn.io.crop import Window, cut, read_cut, window_of
 from ptypinn.io.derived_counts import SquaredCounts, square
 from ptypinn.io.lazy_counts import LazyCounts
-from ptypinn.io.safe.hdf5 import open_hdf5, require_array
-from ptypinn.io.safe.hdf5_open import require_file
-from ptypinn.io.safe.hdf5_storage import require_readable
+from ptypinn.io.safe.hdf5 import require_array, require_readable
+from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.npz import Archive, map_npy
 from ptypinn.io.units import unit_text
 

@@ -1,11 +1,11 @@
-"""Counts derived from other counts: marked pixels masked, patterns selected by index."""
+"""Counts derived from other counts: marked pixels masked, amplitudes squared."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64, Num
+from jaxtyping import Bool, Num
 
 from ptypinn.data.scan import Counts
 from ptypinn.errors import InputError
@@ -80,32 +80,6 @@ def without_marked(
     for number in np.unique(np.linspace(0, frames - 1, min(frames, SAMPLED)).astype(int)):
         good &= counts[number : number + 1][0] != mark
     return UnmarkedCounts(counts, mark, good, source), good
-
-
-class PickedCounts:
-    """Patterns of other counts, read on demand.
-
-    Args:
-        counts: All patterns, in memory or lazy.
-        index: Which of them, sorted.
-    """
-
-    def __init__(self, counts: Counts, index: Int64[np.ndarray, " patterns"]) -> None:
-        self._counts, self._index = counts, index
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of patterns, rows, columns."""
-        return (len(self._index), *self._counts.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Stored number type."""
-        return self._counts.dtype
-
-    def __getitem__(self, key: Any) -> Num[np.ndarray, "patterns y x"]:
-        """Read patterns by slice or by index array."""
-        return self._counts[self._index[key]]
 
 
 class SquaredCounts:

@@ -11,12 +11,13 @@ from typing import Literal
 
 import h5py
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import find_item, open_hdf5
+from ptypinn.io.safe.hdf5 import find_item
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 Field = Literal[
     "counts",

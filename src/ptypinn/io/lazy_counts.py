@@ -16,8 +16,7 @@ from ptypinn.data.scan import Counts
 from ptypinn.data.validation import check_patterns
 from ptypinn.errors import InputError
 from ptypinn.io.crop import Window, read_cut
-from ptypinn.io.safe.hdf5 import DAMAGE
-from ptypinn.io.safe.hdf5_open import open_for_reading
+from ptypinn.io.safe.hdf5_open import DAMAGE, open_for_reading
 from ptypinn.io.safe.npz import Archive, map_npy
 
 MAX_GAP = 4

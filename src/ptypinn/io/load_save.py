@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.validation import deferred_checks
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
+from ptypinn.io.provenance import UNREAD, list_unread_arrays
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
-from ptypinn.io.safe.hdf5_links import external_files
-from ptypinn.io.safe.hdf5_open import require_file
-from ptypinn.io.unread import UNREAD, list_unread_arrays
+from ptypinn.io.safe.hdf5_open import external_files, require_file
 from ptypinn.utils.files import atomic_path
 
 DEFAULTS = LoadConfig()

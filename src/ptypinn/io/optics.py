@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.errors import InputError
 from ptypinn.io.units import length_in_m
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, Particle, compute_wavelength

@@ -1,21 +1,29 @@
-"""The record of the file that a scan came from."""
+"""The record of the file that a scan came from, and of the arrays in it that its format does not read.
+
+Nothing is dropped in silence.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64
+import h5py
+from h5py import h5o
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.validation import check_canvas
-from ptypinn.errors import InputError
 from ptypinn.io.crop import CUT_FROM, LEFT_OUT
+from ptypinn.io.format import Format
+from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.matlab import names_in
+from ptypinn.io.safe.matlab5 import is_mat5
+from ptypinn.io.safe.npz import Archive
 
 EARLIER = (
     "file",
@@ -36,6 +44,12 @@ EARLIER = (
 """Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24
+UNREAD = "unread"
+"""Key of the list in the provenance of a scan."""
+MAX_LISTED = 50
+"""Maximum number of arrays to list; the rest is counted."""
+NUMERIC = "buifc"
+"""Kinds of NumPy types that hold numbers."""
 
 
 def describe_source(
@@ -81,55 +95,6 @@ def file_hash(path: Path) -> str:
     return f"head+size:{head.hexdigest()}"
 
 
-def foreign_reconstruction(
-    source: str,
-    image: np.ndarray,
-    probe: np.ndarray,
-    positions_px: Float64[np.ndarray, "patterns 2"],
-    **others: Any,
-) -> Reconstruction:
-    """Check the arrays of a file and add the illumination that they imply.
-
-    Args:
-        source: Name of the file for messages.
-        image: The object, (H, W), or (1, H, W) for the only layer of several.
-        probe: Modes, (modes, N, N), or one, (N, N).
-        positions_px: (y, x) of the probe's pixel (0, 0) on the object, pixels.
-        others: Further fields of `Reconstruction`.
-
-    Raises:
-        InputError: Where arrays have the wrong shape or are not finite.
-    """
-    image = image[0] if image.ndim == 3 and len(image) == 1 else image
-    probe = probe[None] if probe.ndim == 2 else probe
-    _check(source, image, probe, positions_px)
-    image, probe = image.astype(np.complex64), probe.astype(np.complex64)
-    from ptypinn.physics.illumination import compute_illumination_at
-
-    illumination = compute_illumination_at(positions_px, probe, (image.shape[0], image.shape[1]))
-    return Reconstruction(
-        object=image, illumination=illumination.astype(np.float32), probe=probe, positions_px=positions_px, **others
-    )
-
-
-def _check(source: str, image: np.ndarray, probe: np.ndarray, positions_px: np.ndarray) -> None:
-    for name, array, ndim, expected in (
-        ("object", image, 2, "one layer (H, W)"),
-        ("probe", probe, 3, "modes of N x N"),
-    ):
-        if array.ndim != ndim or array.dtype.kind not in "uifc" or 0 in array.shape:
-            raise InputError(source, name, f"{array.dtype} of shape {array.shape}", expected)
-        if not np.isfinite(array).all():
-            raise InputError(source, name, "a value that is not finite", "finite values")
-    if probe.shape[1] != probe.shape[2]:
-        raise InputError(source, "probe", f"shape {probe.shape}", "square modes")
-    if not len(positions_px):
-        raise InputError(source, "positions", "none", "one per pattern")
-    if not np.isfinite(positions_px).all():
-        raise InputError(source, "positions", "a value that is not finite", "finite coordinates")
-    check_canvas(source, positions_px, probe.shape[-1])
-
-
 def optics_record(recon: Reconstruction) -> Mapping[str, Any]:
     """Energy, distance and detector pixel that go with a reconstruction, as its provenance has them.
 
@@ -141,3 +106,86 @@ def optics_record(recon: Reconstruction) -> Mapping[str, Any]:
         if isinstance(record, Mapping):
             optics = {**record, **optics}
     return {key: value for key, value in optics.items() if value is not None}
+
+
+def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig) -> list[str]:
+    """List the arrays of more than one number in a file that its format does not declare, with their shapes and types.
+
+    Args:
+        path: The file, HDF5, NPZ or MATLAB; other containers hold a single array.
+        file_format: Format that read it.
+        config: Reading options, which may name further arrays.
+
+    Returns:
+        Descriptions with name, type and shape, at most `MAX_LISTED` of them and a count of the others.
+    """
+    declared = declared_names(file_format, config)
+    if h5py.is_hdf5(path):
+        unread = list(_unread_in_hdf5(path, declared))
+    elif zipfile.is_zipfile(path):
+        unread = list(_unread_in_npz(path, declared))
+    elif is_mat5(path):
+        top_level = {name.split("[./]")[0] for name in declared}
+        unread = sorted(name for name in names_in(path) if not _matches(name, top_level))
+    else:
+        unread = []
+    more = len(unread) - MAX_LISTED
+    return unread if more <= 0 else [*unread[:MAX_LISTED], f"and {more} more"]
+
+
+def declared_names(file_format: Format, config: LoadConfig) -> set[str]:
+    """Return patterns of the names that a format and the options declare, as regular expressions.
+
+    Entries name paths such as `dp or cbed`, `chunks/K/data` or `p.fmag`: alternatives, placeholders in capitals, and
+    levels separated by a slash or a dot.
+    """
+    names = {config.truth} - {""}
+    undeclared = {"mask"} if not config.mask_convention or config.mask else set()
+    for entry in file_format.entries:
+        for name in re.split(r",| or ", entry.path):
+            names.add(name.split("@")[0].strip().removesuffix("...").strip())
+    return {_pattern(name) for name in names - undeclared if name}
+
+
+def _pattern(name: str) -> str:
+    levels = [r"[^/]+" if re.fullmatch(r"[A-Z]{1,2}", level) else re.escape(level) for level in re.split(r"[./]", name)]
+    return re.sub(r"\d{3,}$", r"\\d+", r"[./]".join(levels))
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _unread_in_hdf5(path: Path, declared: Collection[str]) -> Iterator[str]:
+    with open_hdf5(path) as file:
+        items: dict[str, h5py.Dataset | h5py.Group] = {}
+        file.visititems(items.__setitem__)
+        places = {_address(item) for item in _declared_items(file, declared)}
+        for name, array in items.items():
+            if not (isinstance(array, h5py.Dataset) and array.dtype.kind in NUMERIC and array.size > 1):
+                continue
+            internal = name.startswith("#")  # where MATLAB keeps the elements of cells
+            if not internal and not _matches(name, declared) and _address(array) not in places:
+                yield f"{name}: {array.dtype} {array.shape}"
+
+
+def _declared_items(file: h5py.File, declared: Collection[str]) -> Iterator[h5py.Dataset | h5py.Group]:
+    """Iterate over what a file has under declared names without placeholders; dangling links are skipped."""
+    for pattern in declared:
+        name = pattern.replace(r"[./]", "/").replace("\\", "")
+        item = None if "[" in name else file.get(name)
+        if item is not None:
+            yield item
+
+
+def _address(item: h5py.Dataset | h5py.Group) -> int:
+    return int(h5o.get_info(item.id).addr)
+
+
+def _unread_in_npz(path: Path, declared: Collection[str]) -> Iterator[str]:
+    archive = Archive(path)
+    for name in archive:
+        if not _matches(name, declared):
+            shape, dtype = archive.describe(name)
+            if shape != () and (dtype is None or dtype.kind in NUMERIC):
+                yield f"{name}: {'Python objects' if dtype is None else f'{dtype} {shape}'}"

@@ -1,4 +1,4 @@
-"""`Reconstruction` as an HDF5 file that opens as a default plot in NeXus viewers.
+"""`Reconstruction` as an HDF5 file that opens as a default plot in NeXus viewers, and snapshots of one in progress.
 
 `/entry/object_phase`, `/entry/object_amplitude` and `/entry/object_uncertainty` are NXdata with axes, for people;
 `/entry/reconstruction` holds every field exactly, for programs.
@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,15 @@ from ptypinn.io.safe.hdf5 import (
     add_dataset,
     add_group,
     find_dataset,
-    open_hdf5,
     read_array,
     read_json,
     read_scalar,
     require_array,
     write_json,
 )
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.utils.files import atomic_path
+from ptypinn.utils.progress import IterateCallback
 
 GROUP = "entry/reconstruction"
 ARRAYS = {
@@ -47,9 +51,15 @@ OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32, "flux": np.floa
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)
 """Records that files of earlier versions may lack."""
+MAX_TIME_FRACTION = 0.03
+"""Maximum fraction of a run's time that snapshots take."""
+MAX_OBJECT_PX = 2**26
+"""Larger objects (0.8 GB with their illumination) have no snapshots."""
+SnapshotCallback = IterateCallback[Reconstruction]
+"""Called after every iteration, round or tile with a function that returns the current reconstruction."""
 
 
-def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
+def write_reconstruction(recon: Reconstruction, path: Path) -> None:
     """Write a reconstruction atomically.
 
     Args:
@@ -73,7 +83,6 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> Path:
                 add_dataset(exact, name, np.asarray(values, dtype), "")
         for name in (*RECORDS, *LATER):
             write_json(exact, name, getattr(recon, name))
-    return Path(path)
 
 
 def read_reconstruction(path: Path) -> Reconstruction:
@@ -118,3 +127,53 @@ def _write_plot(entry: h5py.Group, name: str, image: np.ndarray, unit: str, reco
     step, axis_unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
     for axis, length, origin in zip(("y", "x"), image.shape, recon.origin_px, strict=True):
         add_dataset(plot, axis, (origin + np.arange(length)) * step, axis_unit)
+
+
+class Snapshots:
+    """A `SnapshotCallback` that writes the current reconstruction to a file.
+
+    The file has `object`, `illumination`, `probe`, `positions_px`, `origin_px` and, where known, `pixel_size_m` and
+    `patterns`, as in `Reconstruction`, and the scan in `provenance`. It is replaced atomically, and seldom enough that
+    the run takes hardly longer. Where it cannot be written, the run continues without snapshots.
+
+    Args:
+        path: File to write.
+        scan_file: File of the scan, recorded so that its patterns can be found.
+        interval_s: Minimum time between two snapshots, seconds.
+    """
+
+    def __init__(self, path: Path, scan_file: str | Path | None = None, interval_s: float = 2.0) -> None:
+        self._path, self._interval_s, self._due_s = path, interval_s, float("-inf")
+        self._scan_path = {} if scan_file is None else {"path": str(Path(scan_file).resolve())}
+
+    def __call__(self, current: Callable[[], Reconstruction], /) -> None:
+        """Write the current reconstruction if the interval has passed."""
+        start_s = time.monotonic()
+        if start_s < self._due_s:
+            return
+        recon = current()
+        if recon.object.size > MAX_OBJECT_PX:
+            self._stop(f"an object of {recon.object.size} pixels is shown only when it is finished")
+            return
+        try:
+            self._write(recon)
+        except OSError as error:
+            self._stop(str(error))
+            return
+        now_s = time.monotonic()
+        self._due_s = now_s + max(self._interval_s, (now_s - start_s) / MAX_TIME_FRACTION)
+
+    def _write(self, recon: Reconstruction) -> None:
+        scan = recon.provenance.get("scan")
+        record: dict[str, Any] = dict(scan) if isinstance(scan, Mapping) else {}
+        with atomic_path(self._path) as temporary, h5py.File(temporary, "w") as file:
+            for name, dtype in ARRAYS.items():
+                file.create_dataset(name, data=getattr(recon, name), dtype=dtype).attrs["units"] = UNITS[name]
+            for name in ("pixel_size_m", "patterns"):
+                if (value := getattr(recon, name)) is not None:
+                    file[name] = value
+            write_json(file, "provenance", {"scan": {**record, **self._scan_path}})
+
+    def _stop(self, reason: str) -> None:
+        logging.getLogger("ptypinn").warning(f"no more snapshots: {reason}")
+        self._due_s = float("inf")

@@ -1,4 +1,4 @@
-"""Units of files by their names, in any spelling: factors to metres, reciprocal metres, radians and electron volts."""
+"""Units of files by their names, in any spelling, and quantities in metres, reciprocal metres, radians and eV."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import h5py
 import numpy as np
+from jaxtyping import Float64
 
-from ptypinn.config.checks import option_name
+from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5 import find_dataset, read_scalar
 
 Kind = Literal["length", "reciprocal length", "angle", "energy"]
 """Quantity that a unit measures."""
@@ -154,3 +158,55 @@ def convert_unit(source: str, place: str, text: str, option: str, *kinds: Kind) 
         replacement = f"; {option_name(option)} replaces it" if option else ""
         raise InputError(source, f"{place}@units", repr(text[:40]), expected + replacement)
     return unit
+
+
+def in_metres(
+    source: str, dataset: h5py.Dataset, values: Float64[np.ndarray, "patterns axes"], config: LoadConfig
+) -> Float64[np.ndarray, "patterns axes"]:
+    """Return positions of a dataset in metres: by `positions_unit`, else by its attribute `units`, else metres.
+
+    Args:
+        source: Name of the file for messages.
+        dataset: The dataset.
+        values: Its coordinates, one line per pattern.
+        config: Reading options.
+
+    Raises:
+        InputError: Where the unit is no length.
+    """
+    if config.positions_unit == "px":
+        raise InputError(source, "--positions-unit", "px", f"a unit of length, m, um or nm, for {dataset.name}")
+    if config.positions_unit != "auto":
+        return values * (length_in_m(config.positions_unit) or 1.0)
+    text = unit_text(dataset.attrs.get("units")) or "m"
+    return values * convert_unit(source, str(dataset.name), text, "positions_unit", "length").factor
+
+
+def read_quantity(
+    file: h5py.File, source: str, config: LoadConfig, option: str, kind: Kind, default: str, *names: str
+) -> float | None:
+    """Return the first of several numbers that is more than 0, in metres, radians or eV; None where there is none.
+
+    Detector software writes 0 for unknown numbers. Nothing is read where an option replaces the number.
+
+    Args:
+        file: The file.
+        source: Its name for messages.
+        config: Reading options.
+        option: Field of `config` that replaces the number.
+        kind: Quantity.
+        default: Unit of a dataset that names none.
+        names: Datasets, in order of preference.
+
+    Raises:
+        InputError: Where a unit is of another quantity, or cannot be read.
+    """
+    if getattr(config, option) is not None:
+        return None
+    for name in names:
+        dataset, value = find_dataset(file, name), read_scalar(file, source, name)
+        if dataset is None or not value:
+            continue
+        text = unit_text(dataset.attrs.get("units")) or default
+        return value * convert_unit(source, name, text, option, kind).factor
+    return None

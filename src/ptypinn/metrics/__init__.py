@@ -2,7 +2,7 @@
 
 from ptypinn.data.reconstruction import DataFit
 from ptypinn.metrics.alignment import Alignment, add_ramp, align, shift_image
-from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.data_fit import amplitude_variance, compute_data_fit, expected_amplitude_residual
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation, half_bit_threshold
 from ptypinn.metrics.image import (
     amplitude_metrics,
@@ -14,7 +14,6 @@ from ptypinn.metrics.image import (
     phase_metrics,
     structural_similarity,
 )
-from ptypinn.metrics.shot_noise import amplitude_variance, expected_amplitude_residual
 from ptypinn.metrics.summary import metric_warnings
 
 __all__ = [

@@ -12,8 +12,7 @@ from torch import Tensor
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import DARK_PHOTONS
-from ptypinn.metrics.data_fit import predict_batches
-from ptypinn.metrics.shot_noise import amplitude_variance
+from ptypinn.metrics.data_fit import amplitude_variance, predict_batches
 from ptypinn.physics.detector import mirrored_blur
 from ptypinn.physics.propagation import to_fft_order
 

@@ -1,19 +1,20 @@
-"""Agreement of predicted with measured counts: residual and flux closure, in bounded memory."""
+"""Agreement of predicted with measured counts, in bounded memory, and what counting statistics alone leave of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float64
+from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import background_tensor
 from ptypinn.data.reconstruction import DataFit
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.metrics.shot_noise import amplitude_variance
+from ptypinn.metrics.image import Mask
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagation import to_centred, to_fft_order
@@ -21,6 +22,10 @@ from ptypinn.physics.propagation import to_centred, to_fft_order
 Canvas = Complex[np.ndarray, "height width"]
 Modes = Complex[np.ndarray, "mode y x"]
 Positions = Float64[np.ndarray, "patterns 2"]
+MAX_ROOT = 8.0
+"""Largest `sqrt(mu)` for which the variance of a square root is read from a table."""
+NODES_PER_ROOT = 256
+"""Steps of the table per unit of `sqrt(mu)`; beyond the table the asymptotic series is exact to 1e-6."""
 
 
 def compute_data_fit(
@@ -149,3 +154,89 @@ def _check(scan: ScanData, object_: np.ndarray, probe: np.ndarray, positions_px:
     if (low < 0).any() or (high > object_.shape).any():
         reach = f"patches that reach {low.tolist()} to {high.tolist()}"
         raise InputError(scan.source, "reconstruction", reach, f"patches inside its object of {object_.shape} pixels")
+
+
+def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return `E[(sqrt I - sqrt mu)^2]` of Poisson counts I of mean mu, pixel by pixel.
+
+    It rises as 2 mu for faint pixels, peaks at 0.45 near mu = 1 and tends to 1/4: a square root makes the variance of
+    Poisson counts constant.
+
+    Args:
+        expected: Mean counts mu, any shape.
+
+    >>> [round(value, 3) for value in amplitude_variance(torch.tensor([0.001, 1.0, 100.0])).tolist()]
+    [0.002, 0.454, 0.251]
+    """
+    mean = expected.clamp(min=0)
+    root = mean.sqrt()
+    return torch.where(root < MAX_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
+
+
+def expected_amplitude_residual(
+    predicted: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"] | None = None
+) -> float:
+    """Return the amplitude residual `E[sum (sqrt I - sqrt mu)^2] / E[sum I]` of Poisson counts of predicted means.
+
+    Args:
+        predicted: Mean counts, (batch, y, x).
+        mask: Good pixels in the order of `predicted`; None for all.
+    """
+    good = torch.ones(predicted.shape[-2:], dtype=torch.bool) if mask is None else mask
+    mean = predicted[:, good]
+    return float(amplitude_variance(mean).sum(dtype=torch.float64) / mean.sum(dtype=torch.float64))
+
+
+def _series(mean: Tensor) -> Tensor:
+    # E sqrt(I) = sqrt(mu) (1 - 1/(8 mu) - 7/(128 mu^2) - 75/(1024 mu^3) - ...)
+    return 0.25 + 7 / (64 * mean) + 75 / (512 * mean**2)
+
+
+def _ratio_from_table(root: Tensor) -> Tensor:
+    table = torch.from_numpy(_table()).to(root)
+    node = (root * NODES_PER_ROOT).clamp(max=MAX_ROOT * NODES_PER_ROOT - 1)
+    below = node.long()
+    return torch.lerp(table[below], table[below + 1], node - below)
+
+
+@cache
+def _table() -> Float64[np.ndarray, " node"]:
+    """Return `E[(sqrt I - sqrt mu)^2] / mu` at equal steps of `sqrt(mu)`; it starts at 2."""
+    from scipy.stats import poisson
+
+    mean = (np.arange(1, MAX_ROOT * NODES_PER_ROOT + 1) / NODES_PER_ROOT) ** 2
+    counts = np.arange(200)
+    probability = poisson.pmf(counts, mean[:, None])
+    variance = (probability * (np.sqrt(counts) - np.sqrt(mean[:, None])) ** 2).sum(1)
+    return np.concatenate([[2.0], variance / mean])
+
+
+def shot_noise_limit(
+    illumination: Float[np.ndarray, "height width"], truth: Complex[np.ndarray, "height width"], mask: Mask
+) -> float:
+    """Return the minimum complex error of an unbiased estimate, `sqrt(sum 1/illumination / sum abs(T)**2)` on the mask.
+
+    Args:
+        illumination: Sum of `abs(probe)**2` over positions and modes, photons per object pixel.
+        truth: The true object T, transmission.
+        mask: Pixels to compare; all of them illuminated.
+
+    Raises:
+        ValueError: If the mask holds no pixel, or one without illumination.
+
+    >>> round(shot_noise_limit(np.full((8, 8), 400.0), np.ones((8, 8), complex), np.ones((8, 8), bool)), 6)
+    0.05
+    """
+    photons, power = illumination[mask].astype(np.float64), np.abs(truth[mask].astype(np.complex128)) ** 2
+    if not photons.size or photons.min() <= 0:
+        raise ValueError("the shot-noise limit needs a mask of illuminated pixels")
+    return float(np.sqrt((1 / photons).sum() / power.sum()))
+
+
+def compute_flux_factor(measured_photons: float, predicted_photons: float) -> float:
+    """Return the global factor on predicted counts of maximum Poisson likelihood, `sum(I) / sum(I_pred)`.
+
+    >>> compute_flux_factor(measured_photons=300.0, predicted_photons=200.0)
+    1.5
+    """
+    return measured_photons / predicted_photons

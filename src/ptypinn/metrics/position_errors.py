@@ -11,10 +11,9 @@ from jaxtyping import Float64
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import predict_batches
-from ptypinn.metrics.shot_noise import amplitude_variance
+from ptypinn.metrics.data_fit import amplitude_variance, predict_batches
 from ptypinn.physics.propagation import to_fft_order
-from ptypinn.utils.serialise import number
+from ptypinn.utils.files import number
 
 MAX_FRAMES = 128
 """Frames that the misfit is measured on."""

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from ptypinn.models.blocks import transmitted_amplitude
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel
-from ptypinn.physics.illumination import probe_intensity
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import extract_patches
+from ptypinn.physics.patches import extract_patches, probe_intensity, shift_probe
 from ptypinn.physics.propagation import to_centred
-from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import shift_patches, stitch, weighted_mean
 from ptypinn.scale import IntensityScaler, StatsRecorder
 from ptypinn.types import Canvases, Corners, Mask, Patterns, Probe

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel
-from ptypinn.physics.patches import extract_patches, split_positions
+from ptypinn.physics.patches import extract_patches, phase_ramp, split_positions
 from ptypinn.physics.propagation import to_centred
-from ptypinn.physics.shift import phase_ramp
 from ptypinn.types import Object, Positions, Probe, Probes
 
 Frames = Float[Tensor, "batch y x"]

@@ -12,9 +12,8 @@ from typing import NamedTuple
 from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
-from ptypinn.physics.patches import extract_patches
+from ptypinn.physics.patches import extract_patches, shift_probe
 from ptypinn.physics.propagation import FarField, Propagator
-from ptypinn.physics.shift import shift_probe
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "batch y x"]

@@ -1,19 +1,29 @@
-"""Cut patches out of canvases at integer corners, and the exact adjoint: add patches onto canvases.
+"""Patches of canvases: cut them out, add them up, shift them by parts of a pixel; the illumination by probes.
 
-Both are differentiable to any order: each is the other's gradient. Cutting reads through an overlapping view of the
-canvas, so no index per pixel is ever built.
+Cutting and adding at integer corners are exact adjoints and differentiable to any order: each is the other's gradient.
+Cutting reads through an overlapping view of the canvas, so no index per pixel is ever built. Shifts are Fourier phase
+ramps, exact for band-limited fields. The illumination of large canvases, photons per object pixel, is on a coarser
+grid.
 """
 
-from typing import Any
+from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Complex, Float, Float64, Shaped
 from torch import Tensor
+from torch.nn import functional
 
-from ptypinn.types import Corners
+from ptypinn.types import Corners, Fractions, Probe, Probes
 
 AnyCanvases = Shaped[Tensor, "window height width"]
 AnyPatches = Shaped[Tensor, "window batch y x"]
+BATCH = 256
+"""Patches in memory at once, for the illumination."""
+MAX_FINE_PIXELS = 2**22
+"""Canvases beyond this many pixels get a coarser grid."""
 
 
 def extract_patches(canvases: AnyCanvases, corners: Corners, size: int) -> AnyPatches:
@@ -122,3 +132,120 @@ class _Place(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (corners,) = ctx.saved_tensors
         return extract_patches(gradients[0], corners, ctx.size), None, None, None
+
+
+def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
+    """Return the Fourier factor `exp(-2 pi i (q . shift))` that moves a field by `shifts` pixels (shift theorem).
+
+    Args:
+        shifts: Displacements (y, x), pixels, (batch, 2).
+        size: Edge of the square field, pixels.
+    """
+    frequency = torch.fft.fftfreq(size, device=shifts.device, dtype=shifts.dtype)
+    angle = -2 * torch.pi * shifts[:, :, None] * frequency
+    ramps = torch.polar(torch.ones_like(angle), angle)
+    return ramps[:, 0, :, None] * ramps[:, 1, None, :]
+
+
+def shift_probe(probe: Probe, shifts: Fractions) -> Probes:
+    """Move every probe mode to each sub-pixel position.
+
+    The power is conserved exactly: the ramp has unit modulus.
+
+    Args:
+        probe: Modes, (mode, y, x), sqrt(photons).
+        shifts: Displacements (y, x), pixels, (batch, 2).
+    """
+    spectrum = torch.fft.fft2(probe)
+    return torch.fft.ifft2(spectrum * phase_ramp(shifts, probe.shape[-1])[:, None])
+
+
+def shift_adjoint(waves: Probes, shifts: Fractions) -> Probe:
+    """Move per-position waves back to the common frame and add them up: the adjoint of `shift_probe` in the probe.
+
+    Args:
+        waves: One set of modes per position, (batch, mode, y, x).
+        shifts: Displacements (y, x) that `shift_probe` applied, pixels, (batch, 2).
+    """
+    ramp = phase_ramp(shifts, waves.shape[-1])[:, None]
+    return torch.fft.ifft2((torch.fft.fft2(waves) * ramp.conj()).sum(0))
+
+
+def shift_images(images: Complex[Tensor, "batch y x"] | Float[Tensor, "batch y x"], shifts: Fractions) -> Tensor:
+    """Move each (periodic) image by its own displacement; real images stay real.
+
+    Args:
+        images: Images, (batch, y, x).
+        shifts: Displacements (y, x), pixels, (batch, 2).
+    """
+    moved = torch.fft.ifft2(torch.fft.fft2(images) * phase_ramp(shifts, images.shape[-1]))
+    return moved if images.is_complex() else moved.real
+
+
+def compute_illumination(probe: Probe, corners: Corners, height: int, width: int) -> Float[Tensor, "height width"]:
+    """Return the photons that a probe at integer corners puts on every pixel of a canvas that holds all its patches."""
+    total, intensity = probe.new_zeros((1, height, width), dtype=probe.real.dtype), probe_intensity(probe[None])
+    for part in torch.split(corners, BATCH, dim=1):
+        add_patches(total, intensity.repeat(part.shape[1], 1, 1)[None], part)
+    return total[0]
+
+
+def compute_illumination_at(
+    positions_px: Float64[np.ndarray, "patterns 2"], probe: np.ndarray, shape: tuple[int, int]
+) -> Float64[np.ndarray, "height width"]:
+    """Return the photons that a probe at canvas positions puts on every object pixel, within the canvas."""
+    size, modes = probe.shape[-1], torch.from_numpy(probe)
+    canvas = torch.zeros((1, shape[0] + 2 * size, shape[1] + 2 * size))
+    inside = ((positions_px > -size) & (positions_px < np.asarray(shape))).all(1)
+    fixed = probe_intensity(modes[None])
+    for part in np.split(positions_px[inside], range(BATCH, int(inside.sum()), BATCH)):
+        corners, fractions = split_positions(torch.from_numpy(part) + size)
+        moved = probe_intensity(shift_probe(modes, fractions)) if fractions.any() else fixed.repeat(len(part), 1, 1)
+        add_patches(canvas, moved[None], corners)
+    return canvas[0, size:-size, size:-size].double().numpy()
+
+
+class CoarseProbe(NamedTuple):
+    """A probe and its positions, on a grid that is `factor` times coarser."""
+
+    probe: Probe
+    """Of the same power; where the grid is coarser, one mode without a phase."""
+    corners: Corners
+    """Integer patch corners (y, x)."""
+    extent: tuple[int, int]
+    """Height and width of the canvas."""
+    factor: int
+    """Object pixels per sample, a power of two."""
+
+
+def downsample_probe(probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseProbe:
+    """Return a probe and its positions on the finest grid with at most `MAX_FINE_PIXELS`, or little more.
+
+    Args:
+        probe: Modes, (mode, y, x).
+        corners: Integer patch corners (y, x) on the canvas.
+        extent: Its height and width, pixels.
+
+    The illumination per sample grows by `factor**2`; its sum stays.
+
+    >>> probe, corners = torch.ones(1, 4, 4, dtype=torch.complex64), torch.zeros(1, 1, 2, dtype=torch.int64)
+    >>> downsample_probe(probe, corners, (100, 100)).factor
+    1
+    >>> coarse = downsample_probe(probe, corners, (4096, 4096))
+    >>> coarse.factor, coarse.extent, float(coarse.probe.abs().square().sum())
+    (2, (2049, 2049), 16.0)
+    """
+    factor = 1
+    while extent[0] * extent[1] > MAX_FINE_PIXELS * factor**2:
+        factor *= 2
+    if factor == 1:
+        return CoarseProbe(probe, corners, extent, 1)
+    power = functional.pad(probe.abs().square().sum(0)[None], (0, -probe.shape[-1] % factor) * 2)
+    probe = torch.sqrt(factor**2 * functional.avg_pool2d(power, factor)).to(torch.complex64)
+    height, width = (-(-length // factor) + 1 for length in extent)
+    return CoarseProbe(probe, corners // factor, (height, width), factor)
+
+
+def probe_intensity(probes: Probes) -> Float[Tensor, "#batch y x"]:
+    """Photons per object pixel of the probes, summed over incoherent modes, (batch, y, x)."""
+    return (probes.real.square() + probes.imag.square()).sum(1)

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ptypinn.physics.patches import place_patches
-from ptypinn.physics.shift import shift_images
+from ptypinn.physics.patches import place_patches, shift_images
 from ptypinn.types import Canvases, Corners, Patches
 
 Weights = Float[Tensor, "window batch y x"]

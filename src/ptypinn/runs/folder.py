@@ -21,9 +21,8 @@ from typing import Any
 import yaml
 
 from ptypinn.errors import InputError
-from ptypinn.utils.files import write_json, write_text
+from ptypinn.utils.files import to_plain, write_json, write_text
 from ptypinn.utils.progress import PlainLines
-from ptypinn.utils.serialise import to_plain
 
 SCHEMA_VERSION = 1
 FINISHED, CONFIG, LOG, METRICS = "run_metadata.json", "config.yaml", "log.txt", "metrics.json"

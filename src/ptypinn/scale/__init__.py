@@ -1,6 +1,6 @@
 """Amplitude scale: input scaling, entries of the scale ledger, statistics of a network run, prediction scaling."""
 
-from ptypinn.scale.input_scaling import IntensityScaler, compute_flux_factor, compute_input_scale
+from ptypinn.scale.input_scaling import IntensityScaler, compute_input_scale
 from ptypinn.scale.ledger_entry import LedgerEntry, Stats, compute_stats, multiply_discrepancies
 from ptypinn.scale.prediction_scale import (
     PredictionScale,
@@ -18,7 +18,6 @@ __all__ = [
     "ScaleSource",
     "Stats",
     "StatsRecorder",
-    "compute_flux_factor",
     "compute_input_scale",
     "compute_stats",
     "estimate_flux_scale",

@@ -26,15 +26,6 @@ def compute_input_scale(mean_pattern_energy: float, size: int) -> float:
     return math.sqrt(mean_pattern_energy) / (size / 2)
 
 
-def compute_flux_factor(measured_photons: float, predicted_photons: float) -> float:
-    """Return the global factor on predicted counts of maximum Poisson likelihood, `sum(I) / sum(I_pred)`.
-
-    >>> compute_flux_factor(measured_photons=300.0, predicted_photons=200.0)
-    1.5
-    """
-    return measured_photons / predicted_photons
-
-
 class IntensityScaler(nn.Module):
     """One factor, used both ways: counts to network input, and predicted amplitude back to counts.
 

@@ -9,8 +9,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Complex
 
-from ptypinn.scale.input_scaling import compute_flux_factor
-
 ScaleSource = Literal["none", "recorded", "flux", "least_squares"]
 
 
@@ -52,7 +50,7 @@ def estimate_flux_scale(measured_photons: float, predicted_photons: float) -> Pr
     if not (predicted_photons > 0 and math.isfinite(predicted_photons) and measured_photons > 0):
         reason = f"{measured_photons:.6g} photons measured, {predicted_photons:.6g} predicted"
         return PredictionScale("flux", reason=reason)
-    factor = math.sqrt(compute_flux_factor(measured_photons, predicted_photons))
+    factor = math.sqrt(measured_photons / predicted_photons)
     return PredictionScale("flux", factor, "", measured_photons, predicted_photons)
 
 

@@ -14,8 +14,8 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.physics.propagation import to_centred
 from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, read_photon_record
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.scan import ScanData
 from ptypinn.models.patch_predictor import PHOTONS, PatchPredictor
-from ptypinn.physics.illumination import compute_illumination_at
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.scale import LedgerEntry, Stats, compute_input_scale, compute_stats
 from ptypinn.scale_audit.count_checks import read_photon_record
 from ptypinn.scale_audit.network_entries import build_conditioning_entries

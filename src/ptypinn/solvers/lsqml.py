@@ -22,12 +22,11 @@ import numpy as np
 import torch
 from jaxtyping import Complex64
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.illumination import compute_illumination
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import extend_modes
 from ptypinn.utils.progress import Progress, silent

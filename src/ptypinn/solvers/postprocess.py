@@ -11,12 +11,11 @@ import torch
 
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import compute_data_fit, sum_photons
+from ptypinn.metrics.data_fit import compute_data_fit, compute_flux_factor, sum_photons
 from ptypinn.scale import (
     LedgerEntry,
     PredictionScale,
     ScaleSource,
-    compute_flux_factor,
     compute_stats,
     estimate_flux_scale,
     estimate_least_squares_scale,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import h5py
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -25,10 +25,8 @@ from ptypinn.io.load_save import (
     save,
 )
 from ptypinn.io.optics import Optics
-from ptypinn.io.provenance import optics_record
-from ptypinn.io.safe.hdf5_links import external_files
-from ptypinn.io.safe.hdf5_open import require_file
-from ptypinn.io.unread import UNREAD
+from ptypinn.io.provenance import UNREAD, optics_record
+from ptypinn.io.safe.hdf5_open import external_files, require_file
 
 DEFAULTS = LoadConfig()
 IN_MEMORY_GIB = 0.06

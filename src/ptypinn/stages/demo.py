@@ -10,7 +10,7 @@ from ptypinn.config.simulate import DemoConfig, SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
-from ptypinn.runs.snapshots import SnapshotCallback
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.stages.evaluate import Evaluation, evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.stages.simulate import simulate

@@ -19,8 +19,9 @@ from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.scale_audit.findings import COMPARISON, Finding, derive_findings
 from ptypinn.scale_audit.ledger import SOLVER_ENTRY, Ledger, build_ledger, weight_by_illumination
 from ptypinn.scale_audit.photon_budget import rms_transmission
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain
 
+DEFAULTS = DiagnoseConfig()
 TOTALS = {"output_vs_truth_ratio": "amplitude over truth", "sqrt_flux_closure": "predicted over measured amplitude"}
 NETWORK_TO_OBJECT = ("intensity scaler", "merge", "stitching", "output scaling")
 """Stages between the network's patches and the object."""
@@ -72,7 +73,7 @@ def diagnose(
     recon: Reconstruction,
     scan: ScanData | None = None,
     model: PatchModel | None = None,
-    config: DiagnoseConfig | None = None,
+    config: DiagnoseConfig = DEFAULTS,
 ) -> Diagnosis:
     """Find the stages between counts and object that change the amplitude scale, and by how much.
 
@@ -85,7 +86,6 @@ def diagnose(
     Raises:
         InputError: If the files do not belong together, or no ledger was recorded.
     """
-    config = config or DiagnoseConfig()
     whole = replace(recon, object=np.where(np.isfinite(recon.object), recon.object, 1.0).astype(np.complex64))
     ledger = _recorded_ledger(whole) if scan is None else build_ledger(whole, _calibrate_as_recorded(recon, scan))
     recorded = recon.provenance.get("model")

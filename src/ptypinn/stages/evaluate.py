@@ -27,7 +27,7 @@ from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device
-from ptypinn.utils.serialise import number
+from ptypinn.utils.files import number
 
 Halves = tuple[Reconstruction, Reconstruction]
 

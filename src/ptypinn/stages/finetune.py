@@ -12,12 +12,12 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.near_field import require_far_field
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights, load_weights, save_weights
 from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
-from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult, find_probe

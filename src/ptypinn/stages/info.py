@@ -11,14 +11,14 @@ import numpy as np
 from ptypinn.config.load import InfoConfig
 from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
 from ptypinn.data.calibration import background_photons
-from ptypinn.data.canvas import canvas_frame
-from ptypinn.data.near_field import ShadowMotion, describe_shadow, measure_shadow
+from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
+from ptypinn.data.positions import PositionSurvey, canvas_frame, survey_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.data.statistics import PatternSurvey, PositionSurvey, survey_patterns, survey_positions
+from ptypinn.data.statistics import PatternSurvey, survey_patterns
 from ptypinn.data.survey_record import SURVEY, describe_survey
 from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
-from ptypinn.io.unread import UNREAD
+from ptypinn.io.provenance import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
 DEFAULTS = InfoConfig()

@@ -18,8 +18,8 @@ from jaxtyping import Complex64, Float64
 from ptypinn.config.load import MIN_PATTERNS, InfoConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.grouping import nearest
-from ptypinn.data.near_field import require_far_field
 from ptypinn.data.orientation import ORIENTATIONS, Orientation
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit

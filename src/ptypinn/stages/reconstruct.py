@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptypinn.config.checks import default_of, option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
-from ptypinn.data.near_field import require_far_field
+from ptypinn.config.shared import default_of, option_name, show_value
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
-from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads

@@ -12,11 +12,11 @@ from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.near_field import require_far_field
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.runs.snapshots import SnapshotCallback
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult

@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn._version import __version__
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
 from ptypinn.data.grouping import split_parts
-from ptypinn.data.near_field import require_far_field
 from ptypinn.data.pattern_batches import background_tensor
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import PatchModel, PatchModelHeader
@@ -44,8 +44,8 @@ from ptypinn.training.checkpoints import (
 )
 from ptypinn.training.patch_module import PatchNetworkModule
 from ptypinn.utils.device import cpu_threads, pick_device
+from ptypinn.utils.files import to_plain
 from ptypinn.utils.progress import Progress, silent
-from ptypinn.utils.serialise import to_plain
 
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_KEYS = frozenset({"config", "scale", "flow"})

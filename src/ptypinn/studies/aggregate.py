@@ -18,8 +18,8 @@ from ptypinn.runs.jobs.job import describe_error
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
 from ptypinn.studies.twin_ambiguity import collect_limits
+from ptypinn.utils.files import count, flag, number, text, to_plain
 from ptypinn.utils.progress import Progress, silent
-from ptypinn.utils.serialise import count, flag, number, text, to_plain
 
 SCHEMA_VERSION = 1
 FIGURES = ("output_vs_truth_ratio", "complex_error", "pearson_r_amplitude", "pearson_r_phase", "frc_half_bit_px")

@@ -14,7 +14,7 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.config.studies import ScenarioName, SimLinesConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.shot_noise import shot_noise_limit
+from ptypinn.metrics.data_fit import shot_noise_limit
 from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.simulate import simulate

@@ -17,8 +17,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import amplitude_metrics, output_vs_truth_ratio
 from ptypinn.models.model_file import PatchModel
-from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.physics.optics import illumination_mask, typical_illumination
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.scale import compute_input_scale
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.schema import (

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from ptypinn.config.checks import default_of
 from ptypinn.config.reconstruct import PatchNetworkConfig
+from ptypinn.config.shared import default_of
 from ptypinn.config.simulate import MAX_PHOTONS, PROBE_FIELDS, SimulateConfig
 from ptypinn.config.studies import ABOUT_THE_RUN, PARAMETERS, SimLinesConfig
 from ptypinn.config.train import TrainConfig

@@ -19,8 +19,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.simulation import draw_object, draw_positions
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
-from ptypinn.physics.illumination import compute_illumination_at
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.physics.probes import disk_probe
 from ptypinn.runs.folder import RECONSTRUCTION
 from ptypinn.stages.diagnose import Diagnosis, diagnose

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ptypinn.config.checks import option_name, show_value
 from ptypinn.config.reconstruct import PatchNetworkConfig
+from ptypinn.config.shared import option_name, show_value
 from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.config.studies import SimLinesConfig
 from ptypinn.config.train import TrainConfig

@@ -13,8 +13,7 @@ from typing import Any
 
 from ptypinn._version import __version__
 from ptypinn.runs.folder import STEPS
-from ptypinn.utils.files import write_json
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain, write_json
 
 
 @dataclass(frozen=True)

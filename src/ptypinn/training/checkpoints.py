@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ptypinn.config.checks import default_of, option_name
+from ptypinn.config.shared import default_of, option_name
 from ptypinn.errors import InputError
 from ptypinn.runs.record import rename_options
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ptypinn.config.checks import format_option
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.config.shared import format_option
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import Weights
 from ptypinn.runs.folder import package_versions
@@ -17,7 +17,7 @@ from ptypinn.training import scenarios
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS
 from ptypinn.training.self_supervision import PatternSplit
 from ptypinn.uncertainty.training_domain import TRAITS, scan_traits
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain
 
 LICENCE = "BSD-3-Clause"
 NOT_SEEN = (

@@ -5,7 +5,7 @@ The variance of the complex transmission at pixel r is
     sigma^2(r) = noise * s / I(r) + misfit * m(r)
 
 - `I(r)` are the detected photons that illuminated the pixel: no unbiased estimate is better than `1 / I`
-  (`ptypinn.metrics.shot_noise`). A background of the frames adds its noise (`background_noise`).
+  (`ptypinn.metrics.data_fit`). A background of the frames adds its noise (`background_noise`).
 - `s` is the fraction of the object's Fourier components that stand above that noise. A solver that stops early, or a
   network that smooths, leaves the others out of the picture, and their noise with them.
 - `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Complex
 
+from ptypinn.data.positions import mean_spacing
 from ptypinn.data.scan import ScanData
-from ptypinn.data.statistics import mean_spacing
 from ptypinn.physics.optics import equivalent_diameter, probe_photons
 
 TOLERANCE = 0.05

@@ -15,7 +15,8 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import open_hdf5, read_json, require_dataset
+from ptypinn.io.safe.hdf5 import read_json, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP
 from ptypinn.runs.record import as_mapping, find_scan, load_options_from_record, read_scan_record
 from ptypinn.viewer.picture_file import OBJECT, FileChangedError, PictureFile, file_version

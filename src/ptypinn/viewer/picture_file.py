@@ -11,7 +11,8 @@ import numpy as np
 
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import GROUP
-from ptypinn.io.safe.hdf5 import open_hdf5, require_dataset
+from ptypinn.io.safe.hdf5 import require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.runs.folder import RECONSTRUCTION, SNAPSHOT
 
 OBJECT, ILLUMINATION, UNCERTAINTY = "object", "illumination", "uncertainty"

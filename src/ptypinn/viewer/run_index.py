@@ -14,7 +14,7 @@ import h5py
 
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import is_reconstruction
-from ptypinn.io.safe.hdf5 import DAMAGE
+from ptypinn.io.safe.hdf5_open import DAMAGE
 from ptypinn.runs.folder import CONFIG, LOG, RECONSTRUCTION
 from ptypinn.viewer.picture_file import file_version
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import GROUP
-from ptypinn.io.safe.hdf5 import open_hdf5, read_json
+from ptypinn.io.safe.hdf5 import read_json
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.report.text.metric_labels import KEY_METRICS, metric_row
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.runs.record import as_mapping

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, read_scan, save

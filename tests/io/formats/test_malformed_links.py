@@ -178,7 +178,7 @@ def test_links_that_lead_to_nothing_end_in_one_line(inside, refused, link):
 
 
 def test_too_many_objects_end_in_one_line(inside, refused, monkeypatch):
-    monkeypatch.setattr("ptypinn.io.safe.hdf5_links.MAX_OBJECTS", 3)
+    monkeypatch.setattr("ptypinn.io.safe.hdf5_open.MAX_OBJECTS", 3)
     assert "more than 3 objects" in refused(scan_with(inside, lambda file, folder: None))
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.config.checks import option_name
 from ptypinn.config.load import LoadConfig
+from ptypinn.config.shared import option_name
 from ptypinn.data.orientation import Orientation
 from ptypinn.errors import InputError
 from ptypinn.io.crop import Window

@@ -9,8 +9,8 @@ from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster,
 
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.physics.forward import FAR_FIELD
-from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.patches import compute_illumination
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start, integrate_slopes
 from ptypinn.solvers.quasi_newton.loop import LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.errors import InputError
 from ptypinn.metrics import align, complex_error
-from ptypinn.physics import illumination
+from ptypinn.physics import patches
 from ptypinn.solvers.unrolled.loop import PASSES
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, build_problem
 from ptypinn.solvers.unrolled.rounds import MAX_ROUNDS, MIN_ROUNDS, count_averaged_rounds, default_rounds, estimate_dose
@@ -49,8 +49,8 @@ def test_the_dose_is_that_of_the_solver_and_grows_with_the_probe(scan):
 @pytest.mark.parametrize("factor", [2, 8, 64])
 def test_the_dose_on_a_coarser_grid_is_much_the_same(scan, monkeypatch, factor):
     fine, pixels = estimate_dose(scan), scan.truth.size
-    monkeypatch.setattr(illumination, "MAX_FINE_PIXELS", pixels // factor**2 + 1)
-    grid = illumination.downsample_probe(
+    monkeypatch.setattr(patches, "MAX_FINE_PIXELS", pixels // factor**2 + 1)
+    grid = patches.downsample_probe(
         torch.from_numpy(scan.probe), torch.zeros(1, 1, 2, dtype=torch.int64), scan.truth.shape
     )
     assert grid.factor == factor

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 import ptypinn as pp
 from ptypinn.cli.main import main
-from ptypinn.config.checks import option_name
 from ptypinn.config.finetune import FinetuneConfig
+from ptypinn.config.shared import option_name
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
 from ptypinn.solvers.unrolled.problem import UnrolledOptions

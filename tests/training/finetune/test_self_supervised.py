@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.canvas import canvas_frame
+from ptypinn.data.positions import canvas_frame
 from ptypinn.models.unrolled import UnrolledCorrection, to_object_update
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.unrolled.problem import UnrolledOptions

@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from tests.training.pretrain.conftest import TINY
 
 import ptypinn.training.pretrain_module as task_module
-from ptypinn.cli.main import main
-from ptypinn.cli.options import parse
-from ptypinn.config.checks import option_name
+from ptypinn.cli.main import main, parse
 from ptypinn.config.pretrain import PretrainConfig
+from ptypinn.config.shared import option_name
 from ptypinn.errors import InputError
 from ptypinn.models.model_file import load_weights
 from ptypinn.stages.pretrain import WEIGHTS, pretrain

@@ -14,7 +14,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_image, as_probe, read_quantity
+from ptypinn.io.arrays import as_image, as_probe, build_scan
 from ptypinn.io.counts import take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, Signature
@@ -40,16 +40,9 @@ from ptypinn.io.formats.cxi_reconstruction import (
 from ptypinn.io.formats.native import OWN
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import (
-    add_dataset,
-    add_group,
-    find_dataset,
-    open_hdf5,
-    read_array,
-    require_array,
-    require_dataset,
-)
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, read_array, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.units import read_quantity
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")

@@ -8,12 +8,12 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions, in_metres, read_quantity
+from ptypinn.io.arrays import as_positions
 from ptypinn.io.counts import write_counts
 from ptypinn.io.format import recognise_hdf5
 from ptypinn.io.optics import require_square
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, read_array, require_dataset
-from ptypinn.io.units import JOULES_PER_EV, convert_unit, unit_text
+from ptypinn.io.units import JOULES_PER_EV, convert_unit, in_metres, read_quantity, unit_text
 
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"

@@ -14,12 +14,13 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_probe, read_quantity
+from ptypinn.io.arrays import as_probe, foreign_reconstruction
 from ptypinn.io.formats.cxi_layout import DETECTOR, SOURCE, read_translation, sample_translation
-from ptypinn.io.provenance import describe_source, foreign_reconstruction, optics_record
+from ptypinn.io.provenance import describe_source, optics_record
 from ptypinn.io.reconstruction_file import write_plots
-from ptypinn.io.safe.hdf5 import add_dataset, add_group, open_hdf5, read_array, require_array, require_dataset
-from ptypinn.io.units import JOULES_PER_EV, Kind, convert_unit, unit_text
+from ptypinn.io.safe.hdf5 import add_dataset, add_group, read_array, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.units import JOULES_PER_EV, Kind, convert_unit, read_quantity, unit_text
 from ptypinn.physics.optics import compute_wavelength
 
 IMAGE = "entry_1/image_1/data"

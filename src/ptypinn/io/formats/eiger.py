@@ -11,7 +11,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import read_quantity
+from ptypinn.io.arrays import build_scan
 from ptypinn.io.counts import require_counts, take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.derived_counts import without_marked
@@ -20,8 +20,9 @@ from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics, require_square
 from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, read_scalar
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
+from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.units import read_quantity
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 DETECTOR = "entry/instrument/detector"

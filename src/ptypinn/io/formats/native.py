@@ -18,7 +18,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.true_experiment import UNITS, TrueExperiment
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, build_scan
 from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, Signature, recognise_any
@@ -29,7 +29,6 @@ from ptypinn.io.safe.hdf5 import (
     add_dataset,
     add_group,
     find_dataset,
-    open_hdf5,
     read_array,
     read_json,
     read_scalar,
@@ -37,7 +36,7 @@ from ptypinn.io.safe.hdf5 import (
     require_dataset,
     write_json,
 )
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
@@ -133,10 +132,6 @@ def _read_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     return read_reconstruction(path)
 
 
-def _write_reconstruction(recon: Reconstruction, path: Path) -> None:
-    write_reconstruction(recon, path)
-
-
 ENTRIES = (
     Entry(f"{DETECTOR}/data", "counts", "(M, N, N)", "counts", "zero frequency at N//2"),
     Entry(f"{DETECTOR}/mask", "mask", "(N, N)", "", "0 = good pixel"),
@@ -182,6 +177,6 @@ NATIVE = Format(
     read=read_native,
     write=write_native,
     read_reconstruction=_read_reconstruction,
-    write_reconstruction=_write_reconstruction,
+    write_reconstruction=write_reconstruction,
     holds_scan=_holds_scan,
 )

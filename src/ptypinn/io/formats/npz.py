@@ -18,7 +18,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_image, as_positions, as_probe
+from ptypinn.io.arrays import as_image, as_positions, as_probe, build_scan, foreign_reconstruction
 from ptypinn.io.counts import MASK_READ, as_mask, take_mask
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField
@@ -35,10 +35,9 @@ from ptypinn.io.formats.npz_archive import (
 )
 from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.optics import Optics, position_unit_px
-from ptypinn.io.provenance import describe_source, foreign_reconstruction
+from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.npz import Archive, names_in_archive
-from ptypinn.io.selection import build_scan
 from ptypinn.io.units import length_in_m
 
 PATTERN_NAMES = ("diffraction", "diff3d")

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
-from ptypinn.io.arrays import read_quantity
+from ptypinn.io.arrays import build_scan
 from ptypinn.io.counts import take_counts, take_mask, without_flags
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField
@@ -29,8 +29,9 @@ from ptypinn.io.formats.cxi_layout import (
 )
 from ptypinn.io.optics import Optics, require_square
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_dataset
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.units import read_quantity
 
 BEAM = "entry_1/instrument_1/beam_1"
 ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")

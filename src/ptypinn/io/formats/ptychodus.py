@@ -14,12 +14,13 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.corrected_counts import PickedCounts
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError
+from ptypinn.io.arrays import build_scan, foreign_reconstruction
 from ptypinn.io.counts import require_domain, sample_frames, take_counts, take_mask, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
-from ptypinn.io.derived_counts import PickedCounts
 from ptypinn.io.format import OPTICS, TRUTH, Entry, Format, MissingField, Signature, recognise_any
 from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.formats.ptychodus_product import (
@@ -32,11 +33,10 @@ from ptypinn.io.formats.ptychodus_product import (
     write_ptychodus_product,
 )
 from ptypinn.io.optics import Optics
-from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5 import limit_of, open_hdf5, require_array, require_dataset
-from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.provenance import describe_source
+from ptypinn.io.safe.hdf5 import limit_of, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.npz import names_in_archive
-from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import probe_photons
 
 PLACES = {

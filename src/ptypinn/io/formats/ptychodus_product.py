@@ -9,14 +9,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptypinn.data.canvas import bounding_canvas
+from ptypinn.data.positions import bounding_canvas
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.counts import write_counts
 from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.provenance import optics_record
-from ptypinn.io.safe.hdf5 import open_hdf5, read_array
+from ptypinn.io.safe.hdf5 import read_array
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.safe.npz import write_npz
 from ptypinn.physics.optics import probe_photons
 

@@ -14,7 +14,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, build_scan
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField, Signature, recognise_any
 from ptypinn.io.formats.npz_archive import open_npz, to_counts
@@ -22,7 +22,6 @@ from ptypinn.io.optics import Optics, position_unit_px
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import raster_positions
 from ptypinn.io.safe.hdf5 import limit_of
-from ptypinn.io.selection import build_scan
 
 RASTER = "arr_0"
 PLACES = {"energy_eV": "energy", "detector_distance_m": "distance", "detector_pixel_m": "detector pixel"}

@@ -15,7 +15,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, build_scan
 from ptypinn.io.counts import require_counts, require_domain, sample_frames, take_counts, to_domain
 from ptypinn.io.crop import LEFT_OUT, Crop, cut, window_of
 from ptypinn.io.format import Entry, FirstBytes, Format, MissingField, Signature, recognise_any
@@ -25,7 +25,6 @@ from ptypinn.io.raster import angular_pixel, raster_positions
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.matlab import Variables, is_mat73, names_in, number, open_mat
 from ptypinn.io.safe.matlab5 import SIGNATURE
-from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import Particle
 
 RAW = ("dp", "cbed")

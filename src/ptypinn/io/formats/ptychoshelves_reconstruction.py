@@ -10,9 +10,9 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions, as_probe
+from ptypinn.io.arrays import as_positions, as_probe, foreign_reconstruction
 from ptypinn.io.optics import require_square
-from ptypinn.io.provenance import describe_source, foreign_reconstruction
+from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import limit_of
 from ptypinn.io.safe.matlab import Variables, number, open_mat
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M

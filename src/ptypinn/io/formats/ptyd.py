@@ -17,15 +17,15 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, build_scan
 from ptypinn.io.counts import take_counts, take_mask, write_counts
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_array, require_dataset
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 EV_PER_KEV = 1000.0
 PLACES = {"energy_eV": "meta/energy", "detector_distance_m": "meta/distance", "detector_pixel_m": "meta/psize"}

@@ -11,14 +11,14 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.orientation import Orientation, derive
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, build_scan
 from ptypinn.io.counts import take_counts
 from ptypinn.io.crop import Crop
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import open_hdf5, read_scalar, require_array, require_dataset
-from ptypinn.io.selection import build_scan
+from ptypinn.io.safe.hdf5 import read_scalar, require_array, require_dataset
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 PLACES = {"energy_eV": "wavelength", "detector_distance_m": "zo", "detector_pixel_m": "dxd"}

@@ -14,11 +14,12 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import as_positions
+from ptypinn.io.arrays import as_positions, foreign_reconstruction
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.formats.ptyd import branch, leaf
-from ptypinn.io.provenance import describe_source, foreign_reconstruction
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array, require_array
+from ptypinn.io.provenance import describe_source
+from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_array
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""

@@ -13,6 +13,7 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
+from ptypinn.io.arrays import build_scan
 from ptypinn.io.counts import require_domain, sample_frames, take_counts, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, MissingField
@@ -20,9 +21,8 @@ from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_c
 from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.raster import angular_pixel, raster_positions
-from ptypinn.io.safe.hdf5 import open_hdf5
+from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.safe.npz import map_npy
-from ptypinn.io.selection import build_scan
 from ptypinn.physics.optics import Particle, compute_wavelength
 
 NPY_MAGIC = b"\x93NUMPY"

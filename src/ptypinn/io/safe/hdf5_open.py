@@ -1,10 +1,21 @@
-"""Open HDF5 files for reading, and distinguish files that are being written from damaged ones."""
+"""Open HDF5 files that are complete, or being written, and that refer to no file outside their folder.
+
+HDF5 follows three kinds of references to other files without a word: external links, the sources of virtual datasets,
+and raw data kept outside the file. A file from elsewhere may point them at anything that its reader may read.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401  registers the compression filters
+from h5py import h5d, h5l, h5o
 
 from ptypinn.errors import InputError
 
@@ -13,6 +24,11 @@ OPEN_FOR_WRITING = "already open for write"
 LOCKED = "unable to lock file"
 """Part of HDF5's message for a file that another process has locked."""
 UNFINISHED = "the file is marked as being written: its writer has not closed it; if it has ended, `h5clear -s` mends it"
+DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
+"""Errors of h5py and NumPy for damaged files."""
+MAX_OBJECTS = 500_000
+"""Maximum number of links of all files together; a scan has at most a few per frame."""
+_allowed: ContextVar[bool] = ContextVar("external_files_allowed", default=False)
 
 
 def open_for_reading(path: Path) -> h5py.File:
@@ -44,3 +60,128 @@ def require_file(path: Path) -> None:
         raise InputError(str(path), "file", "nothing under this name", "a file")
     if not path.is_file():
         raise InputError(str(path), "file", "a folder" if path.is_dir() else "a device or pipe", "a file")
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading, also one that is being written for readers beside the writer (SWMR).
+
+    Raises:
+        InputError: Where the file is missing, not HDF5, truncated, or damaged where it is read; where its writer has it
+            open for itself; or where it leads out of its folder outside of `external_files(True)`.
+    """
+    require_file(path)
+    if not h5py.is_hdf5(path):
+        raise InputError(str(path), "file", "something else", "an HDF5 file")
+    unfinished = False
+    try:
+        require_contained(path)
+        with open_for_reading(path) as file:
+            unfinished = bool(file.swmr_mode)
+            yield file
+    except InputError as error:
+        if unfinished and UNFINISHED not in error.expected:
+            raise InputError(error.source, error.field, error.actual, f"{error.expected}; {UNFINISHED}") from error
+        raise
+    except DAMAGE as error:
+        raise InputError(str(path), "file", f"a truncated or damaged HDF5 file ({error})", "a complete one") from error
+
+
+@contextlib.contextmanager
+def external_files(allowed: bool) -> Iterator[None]:
+    """Allow or forbid references of HDF5 files out of their folder, within the context."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Reference of an HDF5 file to another file."""
+
+    name: str
+    """Link or dataset with the reference."""
+    kind: str
+    """Kind of reference, in words."""
+    target: str
+    """Name of the other file, as it is written."""
+
+
+def require_contained(path: Path) -> None:
+    """Raise `InputError` where an HDF5 file, or a file it refers to, would be completed from outside its folder.
+
+    What lies below the folder counts as inside. References to files that do not exist are left alone: nothing can be
+    read through them.
+
+    Args:
+        path: The file; symbolic links count as the file they lead to.
+    """
+    if _allowed.get():
+        return
+    folder = path.resolve().parent
+    waiting, visited, budget = [path.resolve()], set(), MAX_OBJECTS
+    while waiting:
+        current = waiting.pop()
+        visited.add(current)
+        status = current.stat()
+        references = _references(current, status.st_mtime_ns, status.st_size)
+        budget -= len(references)
+        if budget < 0:
+            raise InputError(str(path), "file", "too many references to other files", f"at most {MAX_OBJECTS}")
+        for reference in references:
+            for target in _targets(reference, current.parent):
+                if not target.is_relative_to(folder):
+                    source = path if current == path.resolve() else current
+                    where = f"{reference.kind} to {reference.target}, outside the folder of the file"
+                    raise InputError(str(source), f"/{reference.name}", where, "files in it, or --allow-external")
+                if target not in visited and h5py.is_hdf5(target):
+                    waiting.append(target)
+
+
+def _targets(reference: Reference, folder: Path) -> Iterator[Path]:
+    """Return existing files that HDF5 may resolve a reference to, with symbolic links followed."""
+    named = Path(reference.target)
+    for place in {folder / named, Path.cwd() / named, folder / named.name}:
+        numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
+        paths = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
+        yield from (target.resolve() for target in paths if target.is_file())
+
+
+@functools.lru_cache(maxsize=64)
+def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...]:
+    """Return every reference to another file; cached until the file changes."""
+    references: list[Reference] = []
+    count = 0
+
+    def at_link(name: bytes, info: h5l.LinkInfo) -> bool | None:
+        nonlocal count
+        count += 1
+        if info.type == h5l.TYPE_EXTERNAL:
+            target, _ = file.id.links.get_val(name)
+            references.append(Reference(name.decode(errors="replace"), "an external link", _text(target)))
+        return True if count > MAX_OBJECTS else None
+
+    def at_object(name: bytes, info: h5o.ObjInfo) -> None:
+        if info.type == h5o.TYPE_DATASET:
+            references.extend(_storage(name, h5d.open(file.id, name).get_create_plist()))
+
+    with open_for_reading(path) as file:
+        if file.id.links.visit(at_link, info=True):
+            raise InputError(str(path), "file", f"more than {MAX_OBJECTS} objects", "a scan")
+        h5o.visit(file.id, at_object, info=True)
+    return tuple(references)
+
+
+def _storage(name: bytes, created: h5py.h5p.PropDCID) -> Iterator[Reference]:
+    dataset = name.decode(errors="replace")
+    if created.get_layout() == h5d.VIRTUAL:
+        for source in {created.get_virtual_filename(i) for i in range(created.get_virtual_count())} - {"."}:
+            yield Reference(dataset, "a virtual dataset's link", _text(source))
+    for i in range(created.get_external_count()):
+        yield Reference(dataset, "raw data's link", _text(created.get_external(i)[0]))
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name

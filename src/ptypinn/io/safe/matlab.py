@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import find_dataset, open_hdf5, read_array
-from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.safe.hdf5 import find_dataset, read_array
+from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.matlab5 import is_mat5, require_sane_mat5
 
 DAMAGE = (

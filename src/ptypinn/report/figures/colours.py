@@ -10,8 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from ptypinn.report.figures.ticks import decade_label, round_values, tick_labels
-from ptypinn.utils.number_format import format_number
+from ptypinn.utils.number_format import decade_label, format_number, round_values, tick_labels
 
 AMPLITUDE_MAP = "viridis"
 """Default colour map of amplitudes and of other quantities from zero upwards."""
@@ -32,6 +31,8 @@ MAX_LABEL_CHARACTERS = 15
 MIN_PHASE_SPAN = 0.02
 """Span of a phase scale at least, radians, so that rounding does not look like structure."""
 _TURN = ((-np.pi, "-π"), (-np.pi / 2, "-π/2"), (0.0, "0"), (np.pi / 2, "π/2"), (np.pi, "π"))
+CURVE_COLOURS = ("accent", "second", "third", "fourth", "fifth", "rule")
+"""Colours of the curves of a panel, by their names in the theme."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ from ptypinn.report.figures.images import (
     probe_images,
     uncertainty_image,
 )
-from ptypinn.report.figures.ticks import scale_bar
-from ptypinn.utils.number_format import format_length
+from ptypinn.utils.number_format import format_length, scale_bar
 
 LEVELS = 255
 """Colours of a panel; the last index stands for pixels without a value."""

@@ -1,4 +1,4 @@
-"""Figures over several runs: bias of amplitude and phase, stage ratios, and each run beside its truth."""
+"""Figures over several runs, bias of amplitude and phase, stage ratios, and of the course of one run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptypinn.report.figures.curves import COLOURS
+from ptypinn.report.figures.colours import CURVE_COLOURS, LIGHT_THEME
 from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, style_axes
+from ptypinn.report.text.metric_labels import History, history_panels
+from ptypinn.utils.number_format import needs_log_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 Rows = Sequence[Mapping[str, Any]]
+COLOURS = tuple(LIGHT_THEME[name] for name in CURVE_COLOURS)
 MARKERS = "os^Dv"
+ARMS = {
+    "scaled": ("probe scaled with the dose", ACCENT, "o", "-"),
+    "held": ("negative control: probe held", COLOURS[1], "s", "--"),
+}
+"""Label, colour, marker and line of each arm."""
+Points = Sequence[Mapping[str, Any]]
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+PANEL_IN = (4.8, 3.0)
+"""Width and height of one panel, inches: text keeps its size on a phone."""
+LABEL_PT, TICK_PT = 10, 9
 
 
 def bias_figure(rows: Rows) -> Figure:
@@ -83,15 +95,6 @@ def _draw_spans(axes: Axes, spreads: Sequence[Mapping[str, float]]) -> None:
 def _on_path(row: Mapping[str, Any]) -> dict[str, float]:
     """Ratios of the stages on the path that have a positive one."""
     return {s["stage"]: s["ratio"] for s in row["stage_ratios"] if s["on_path"] and s["ratio"] and s["ratio"] > 0}
-
-
-ARMS = {
-    "scaled": ("probe scaled with the dose", ACCENT, "o", "-"),
-    "held": ("negative control: probe held", COLOURS[1], "s", "--"),
-}
-"""Label, colour, marker and line of each arm."""
-
-Points = Sequence[Mapping[str, Any]]
 
 
 def dose_figure(points: Points) -> Figure:
@@ -167,3 +170,35 @@ def _finish(axes: Axes, logarithmic: bool) -> None:
         axes.legend(fontsize=8, frameon=False)
         if logarithmic:
             axes.set_yscale("log")
+
+
+def convergence_figure(history: History, step: str = "iteration") -> Figure:
+    """Draw every recorded value over the steps, one panel each; logarithmic where it spans more than a decade.
+
+    Args:
+        history: Values by name, one per step; NaN leaves a gap.
+        step: Name of a step.
+    """
+    panels = history_panels(history)
+    columns, rows = min(max(len(panels), 1), 2), -(-max(len(panels), 1) // 2)
+    figure = new_figure(PANEL_IN[0] * columns, PANEL_IN[1] * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel in axes[len(panels) :]:
+        panel.set_axis_off()
+    for panel, curves in zip(axes, panels.values(), strict=False):
+        _draw_history(panel, curves, step)
+    return figure
+
+
+def _draw_history(axes: Axes, curves: History, step: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for (name, values), colour, line in zip(curves.items(), COLOURS, STYLES, strict=False):
+        steps, label = np.arange(1, len(values) + 1), escape_mathtext(name.replace("_", " "))
+        axes.plot(steps, np.asarray(values, float), color=colour, ls=line, lw=1.6, label=label)
+    if needs_log_scale(np.concatenate([np.asarray(values, float) for values in curves.values()])):
+        axes.set_yscale("log")
+    axes.set_xlabel(step, fontsize=LABEL_PT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize=TICK_PT, frameon=False)
+    style_axes(axes, TICK_PT)

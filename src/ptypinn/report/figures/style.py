@@ -11,7 +11,7 @@ import numpy as np
 
 from ptypinn.report.figures.colours import LIGHT_THEME, THEME_VARIABLES, ColourScale, amplitude_scale
 from ptypinn.report.figures.display import bin_image, choose_binning
-from ptypinn.report.figures.ticks import scale_bar
+from ptypinn.utils.number_format import scale_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.style import ACCENT, ASIDE, INK, MUTED, escape_mathtext, new_figure
-from ptypinn.report.figures.ticks import factor_ticks
 from ptypinn.report.text.diagnosis import TOTAL, Bar, bar_label, factor_limits, waterfall_bars
+from ptypinn.utils.number_format import factor_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

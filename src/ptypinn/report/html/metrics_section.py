@@ -1,116 +1,43 @@
-"""Sections of a report: the key metrics at its top, the table of all, and dose and overlap."""
+"""Sections of a report: the key metrics at its top, the table of all, and the curves of resolution and convergence."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from ptypinn.data.reconstruction import DataFit, Reconstruction
-from ptypinn.data.scan import ScanData
-from ptypinn.data.statistics import mean_spacing
-from ptypinn.physics.optics import equivalent_diameter
-from ptypinn.report.figures.display import VisibleRegion
-from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, make_panel
-from ptypinn.report.html.page import Cell, Facts, Figures, Section, Table, cell_of
-from ptypinn.report.html.patterns_section import photons_image
-from ptypinn.report.text.metric_labels import KEY_METRICS, MetricRow, metric_label, metric_rows
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.metrics import RingCorrelation
+from ptypinn.report.figures.colours import CURVE_COLOURS
+from ptypinn.report.html.page import Cell, Drawing, Figures, Section, Table, cell_of
+from ptypinn.report.html.patterns_section import linear_overlap
+from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
+from ptypinn.report.text.metric_labels import (
+    KEY_METRICS,
+    POLISH,
+    PROBE,
+    History,
+    MetricRow,
+    history_panels,
+    metric_label,
+    metric_rows,
+    resolution_text,
+)
 from ptypinn.stages.evaluate import Evaluation
-from ptypinn.utils.number_format import format_length, format_number
+from ptypinn.utils.number_format import format_length, needs_log_scale
 
-RECOMMENDED_OVERLAP = 0.6
-"""Linear overlap that is commonly recommended; a smaller one is remarked on."""
-MIN_MOVE_PX = 1e-3
-"""Positions that none exceeds in its move were not refined."""
 RESOLUTIONS = ("frc_half_bit_px", "split_half_frc_half_bit_px")
-
-
-def dose_section(
-    recon: Reconstruction, fit: DataFit | None, panels: ReconstructionPanels, scan: ScanData | None = None
-) -> Section:
-    """Return photons per pattern and per area, spacing and overlap, and the illumination of the sample.
-
-    Args:
-        recon: The reconstruction.
-        fit: Its agreement with the counts, where they were at hand.
-        panels: Its panels.
-        scan: Its patterns, to measure how far positions were moved.
-    """
-    maps, caption = [panels.illumination], "Errors grow where the illumination fades."
-    if fit is None:
-        caption += " The photons of single patterns are not shown: the patterns were not at hand."
-    else:
-        maps.append(make_panel(photons_image(recon, panels.region, fit), recon.pixel_size_m))
-        caption += " On the right each place has the photons of the nearest pattern."
-    facts = [*_dose_facts(recon, fit, panels.region), *_overlap_facts(recon), *_move_facts(recon, scan)]
-    return Section("dose", "Dose and overlap", [Facts(facts), Figures(maps, caption)])
-
-
-def linear_overlap(recon: Reconstruction) -> float | None:
-    """Return 1 minus mean spacing over equivalent probe diameter; None for one position, or a probe of zeros."""
-    diameter = _probe_diameter(recon)
-    return None if len(recon.positions_px) < 2 or not diameter else 1 - mean_spacing(recon.positions_px) / diameter
-
-
-def _dose_facts(recon: Reconstruction, fit: DataFit | None, region: VisibleRegion) -> list[tuple[str, Cell]]:
-    items: list[tuple[str, Cell]] = []
-    if fit is not None:
-        photons = fit.per_pattern_photons
-        low, high = np.percentile(photons, [5, 95])
-        items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
-        items.append(("Nine patterns in ten", Cell(f"{format_number(float(low))} to {format_number(float(high))}")))
-        items.append(("Photons in all", cell_of(float(photons.sum()))))
-    illumination = recon.illumination[region.box][region.well_illuminated]
-    if illumination.size:
-        median = float(np.median(illumination))
-        items.append(("On a well-illuminated pixel, median", cell_of(median, "photons")))
-        if recon.pixel_size_m is not None:
-            per_square_nm = median / (recon.pixel_size_m * 1e9) ** 2
-            items.append(("The same by area", cell_of(per_square_nm, "photons/nm²", digits=3)))
-    return items
-
-
-def _overlap_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
-    height, width = (float(span) + 1 for span in np.ptp(recon.positions_px, axis=0))
-    items = [("Positions", cell_of(len(recon.positions_px)))]
-    items.append(("Span of the positions", Cell(describe_extent(height, width, recon.pixel_size_m))))
-    overlap = linear_overlap(recon)
-    if overlap is None:
-        reason = "none: one position" if _probe_diameter(recon) else "none: the probe is zero"
-        return [*items, ("Overlap of neighbours", Cell(reason))]
-    spacing = mean_spacing(recon.positions_px)
-    length = "" if recon.pixel_size_m is None else f" = {format_length(spacing * recon.pixel_size_m)}"
-    remark = "60 % or more is recommended" if overlap < RECOMMENDED_OVERLAP else ""
-    return [
-        *items,
-        ("Mean spacing", Cell(f"{spacing:.3g}", value=spacing, unit=f"px{length}")),
-        ("Overlap of neighbours", Cell(f"{100 * overlap:.3g}", value=100 * overlap, unit="%", remark=remark)),
-    ]
-
-
-def _move_facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, Cell]]:
-    """Return how far refinement has moved the positions, without their common move, which only shifts the object."""
-    if scan is None:
-        return []
-    shifts = recon.positions_px + np.asarray(recon.origin_px, float) - scan.positions_px
-    lengths = np.linalg.norm(shifts - shifts.mean(0), axis=1)
-    if lengths.max() < MIN_MOVE_PX:
-        return []
-    typical = float(np.sqrt(np.mean(lengths**2)))
-    length = "" if recon.pixel_size_m is None else f" = {format_length(typical * recon.pixel_size_m)}"
-    remark = f"at most {lengths.max():.2g} px"
-    return [
-        (
-            "Positions moved by refinement, rms",
-            Cell(f"{typical:.2g}", value=typical, unit=f"px{length}", remark=remark),
-        )
-    ]
-
-
-def _probe_diameter(recon: Reconstruction) -> float:
-    probe = torch.from_numpy(recon.probe)
-    return equivalent_diameter(probe) if float(probe.abs().sum()) > 0 else 0.0
+NO_HISTORY = "Not shown: no values of single iterations are on record, as with a network that is applied once."
+STAGES = ("", POLISH)
+NO_FRC = (
+    "Not shown: it takes the truth, a reference, or two halves of the scan. `ptypinn refine SCAN --split-half` solves "
+    "the halves too."
+)
+DASHES = ("", "6 3", "1.5 3", "7 3 1.5 3", "9 2 2 2 2 2", "1 5")
+"""Dashes of the curves of a panel, in order, so that they differ without colours."""
+WIDTH, HEIGHT = 345.0, 216.0
+FRC_SIZE = (390.0, 245.0)
 
 
 def key_metrics(recon: Reconstruction, evaluation: Evaluation) -> list[tuple[str, Cell]]:
@@ -148,3 +75,91 @@ def _tile(name: str, value: float, pixel_size_m: float | None) -> Cell:
     if name in RESOLUTIONS and pixel_size_m is not None:
         return replace(cell, unit=f"px = {format_length(value * pixel_size_m)}")
     return cell
+
+
+def resolution_section(evaluation: Evaluation, pixel_size_m: float | None) -> Section:
+    """Return the Fourier ring correlation with its thresholds, and the resolution in words."""
+    frc = evaluation.frc
+    if frc is None:
+        return Section("resolution", "Resolution", absent=NO_FRC)
+    caption = (
+        f"{resolution_text(frc, pixel_size_m)}. Two images agree up to the frequency where the curve first falls "
+        f"below the threshold; here {_compared_images(evaluation)}."
+    )
+    drawing = Drawing(frc_chart(frc), _describe_frc(frc), FRC_SIZE[0] / UNITS_PER_INCH)
+    return Section("resolution", "Resolution", [Figures([drawing], caption, 2)])
+
+
+def convergence_section(history: History, step: str = "iteration") -> Section:
+    """Return every recorded value over the steps."""
+    panels = history_panels({name: values for name, values in history.items() if len(values) > 1})
+    if not panels:
+        return Section("convergence", "Convergence", absent=NO_HISTORY)
+    drawings = [
+        Drawing(history_chart(curves, step), _describe_course(curves, step), WIDTH / UNITS_PER_INCH)
+        for curves in panels.values()
+    ]
+    return Section("convergence", "Convergence", [Figures(drawings, _caption(history), 2)])
+
+
+def history_chart(curves: History, step: str) -> str:
+    """Return values over the steps as a chart; logarithmic where they span more than a decade."""
+    arrays = {name: np.asarray(values, float) for name, values in curves.items()}
+    values = np.concatenate(list(arrays.values()))
+    steps = max(map(len, arrays.values()))
+    lines = [
+        Curve(np.arange(1, len(array) + 1), array, name.replace("_", " "), colour, dash)
+        for (name, array), colour, dash in zip(arrays.items(), CURVE_COLOURS, DASHES, strict=False)
+    ]
+    y = axis_for(values, log=needs_log_scale(values))
+    return line_chart(Axis(1.0, max(float(steps), 2.0), step, integer=True), y, lines, WIDTH, HEIGHT)
+
+
+def frc_chart(frc: RingCorrelation) -> str:
+    """Return the correlation over spatial frequency with both thresholds, and a line at the resolution."""
+    low = min(-0.05, float(frc.correlation.min()))
+    ends = np.array([0.0, 0.5])
+    lines = [
+        Curve(ends, np.full(2, 0.5), "0.5", "rule", "1.5 3", 1.2),
+        Curve(frc.frequency, np.minimum(frc.half_bit, 1.05), "half-bit threshold", "second", "6 3", 1.3),
+        Curve(frc.frequency, frc.correlation, "correlation", "accent", width=1.8),
+    ]
+    if not frc.half_bit_reaches_nyquist:
+        lines.append(Curve(np.full(2, 1 / frc.half_bit_px), np.array([low, 1.05]), "", "ink", width=0.8))
+    x = Axis(0.0, 0.5, "spatial frequency, cycles per pixel")
+    return line_chart(x, Axis(low, 1.05, "Fourier ring correlation"), lines, *FRC_SIZE)
+
+
+def _caption(history: History) -> str:
+    sentences = []
+    if any(name.startswith(PROBE) for name in history):
+        sentences.append("The probe loss is of the rounds that find the probe; with it the object is solved for anew.")
+    if any(name.startswith(("held_out", "val")) for name in history):
+        sentences.append("A held-out loss that rises while the loss falls means that noise is being fitted.")
+    lengths = [[len(history.get(f"{stage}{name}", [])) for name in ("held_out_loss", "loss")] for stage in STAGES]
+    if any(0 < held_out < all_steps for held_out, all_steps in lengths):
+        sentences.append("Where the held-out loss ends, its pixels are fitted too: from there on the loss counts them.")
+    if any(name.startswith(POLISH) for name in history):
+        sentences.append("Polishing starts from the result of the rounds, and counts its own iterations.")
+    return " ".join(sentences)
+
+
+def _compared_images(evaluation: Evaluation) -> str:
+    if evaluation.comparison is None:
+        return "two halves of the scan, each solved alone"
+    return f"the object and the {evaluation.comparison.kind}"
+
+
+def _describe_frc(frc: RingCorrelation) -> str:
+    return (
+        f"Fourier ring correlation from {frc.correlation[0]:.2f} at the lowest to {frc.correlation[-1]:.2f} at the "
+        f"highest frequency; {resolution_text(frc, None).lower()}."
+    )
+
+
+def _describe_course(curves: Mapping[str, Sequence[float]], step: str) -> str:
+    parts = []
+    for name, values in curves.items():
+        finite = np.asarray(values, float)[np.isfinite(np.asarray(values, float))]
+        parts.append(f"{name.replace('_', ' ')} from {finite[0]:.4g} to {finite[-1]:.4g}")
+    return f"{'; '.join(parts)}, over {max(map(len, curves.values()))} {step}s."

@@ -1,4 +1,4 @@
-"""Section of a report: measured beside predicted patterns, the best, the median and the worst; maps of the fit."""
+"""Sections of a report: measured beside predicted patterns, dose and overlap; maps of values of the patterns."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 
+from ptypinn.data.positions import mean_spacing
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.statistics import mean_spacing
 from ptypinn.metrics.data_fit import predict
+from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.physics.propagation import to_centred
 from ptypinn.report.figures.colours import COUNTS_MAP, DIFFERENCE_MAP, ColourScale, difference_scale
 from ptypinn.report.figures.display import Box, VisibleRegion, choose_binning
 from ptypinn.report.figures.images import ScaledImage
-from ptypinn.report.figures.panels import draw_panels
-from ptypinn.report.html.page import Block, Figures, Points, Section
-from ptypinn.utils.number_format import format_number
+from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, draw_panels, make_panel
+from ptypinn.report.html.page import Block, Cell, Facts, Figures, Points, Section, cell_of
+from ptypinn.utils.number_format import format_length, format_number
 
 KEY, TITLE = "patterns", "Measured and predicted patterns"
 MIN_COUNT = 0.1
@@ -24,6 +25,18 @@ MIN_COUNT = 0.1
 MAX_PX = 256
 """Longest edge of a pattern and of a map."""
 NOISE = "Differences of square roots scatter by about one half where only counting noise is left."
+
+RECOMMENDED_OVERLAP = 0.6
+"""Linear overlap that is commonly recommended; a smaller one is remarked on."""
+MIN_MOVE_PX = 1e-3
+"""Positions that none exceeds in its move were not refined."""
+REACH = 0.9
+"""Distance up to which a pattern colours the map, over the mean spacing."""
+MAX_LOW_RATIO, MIN_HIGH_RATIO = 0.5, 2.0
+"""The colours of the ratio reach at least so far, so that noise looks even."""
+MIN_CLOSURE_REACH = 0.01
+PERCENTILES = (5, 95)
+"""Percentiles of the patterns that the colours span, so that a few dark ones do not take them all."""
 
 Pattern = Float32[np.ndarray, "y x"]
 
@@ -90,15 +103,6 @@ def _pattern_pair(recon: Reconstruction, scan: ScanData, j: int) -> tuple[Patter
     return np.where(scan.good, measured, blank), np.where(scan.good, predicted, blank)
 
 
-REACH = 0.9
-"""Distance up to which a pattern colours the map, over the mean spacing."""
-MAX_LOW_RATIO, MIN_HIGH_RATIO = 0.5, 2.0
-"""The colours of the ratio reach at least so far, so that noise looks even."""
-MIN_CLOSURE_REACH = 0.01
-PERCENTILES = (5, 95)
-"""Percentiles of the patterns that the colours span, so that a few dark ones do not take them all."""
-
-
 def fit_images(recon: Reconstruction, region: VisibleRegion, fit: DataFit) -> list[ScaledImage]:
     """Return residual over counting noise, and flux closure, of the nearest pattern."""
     ratio = fit.per_pattern_residual / np.maximum(fit.per_pattern_expected, 1e-30)
@@ -152,3 +156,90 @@ def _map_values(
     centres, binning = recon.positions_px + size / 2, choose_binning(region.visible.shape, MAX_PX)
     reach = REACH * mean_spacing(recon.positions_px) if len(centres) > 1 else size / 4
     return ScaledImage(title, position_map(centres, values, region.box, binning, reach), scale, binning)
+
+
+def dose_section(
+    recon: Reconstruction, fit: DataFit | None, panels: ReconstructionPanels, scan: ScanData | None = None
+) -> Section:
+    """Return photons per pattern and per area, spacing and overlap, and the illumination of the sample.
+
+    Args:
+        recon: The reconstruction.
+        fit: Its agreement with the counts, where they were at hand.
+        panels: Its panels.
+        scan: Its patterns, to measure how far positions were moved.
+    """
+    maps, caption = [panels.illumination], "Errors grow where the illumination fades."
+    if fit is None:
+        caption += " The photons of single patterns are not shown: the patterns were not at hand."
+    else:
+        maps.append(make_panel(photons_image(recon, panels.region, fit), recon.pixel_size_m))
+        caption += " On the right each place has the photons of the nearest pattern."
+    facts = [*_dose_facts(recon, fit, panels.region), *_overlap_facts(recon), *_move_facts(recon, scan)]
+    return Section("dose", "Dose and overlap", [Facts(facts), Figures(maps, caption)])
+
+
+def linear_overlap(recon: Reconstruction) -> float | None:
+    """Return 1 minus mean spacing over equivalent probe diameter; None for one position, or a probe of zeros."""
+    diameter = _probe_diameter(recon)
+    return None if len(recon.positions_px) < 2 or not diameter else 1 - mean_spacing(recon.positions_px) / diameter
+
+
+def _dose_facts(recon: Reconstruction, fit: DataFit | None, region: VisibleRegion) -> list[tuple[str, Cell]]:
+    items: list[tuple[str, Cell]] = []
+    if fit is not None:
+        photons = fit.per_pattern_photons
+        low, high = np.percentile(photons, [5, 95])
+        items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
+        items.append(("Nine patterns in ten", Cell(f"{format_number(float(low))} to {format_number(float(high))}")))
+        items.append(("Photons in all", cell_of(float(photons.sum()))))
+    illumination = recon.illumination[region.box][region.well_illuminated]
+    if illumination.size:
+        median = float(np.median(illumination))
+        items.append(("On a well-illuminated pixel, median", cell_of(median, "photons")))
+        if recon.pixel_size_m is not None:
+            per_square_nm = median / (recon.pixel_size_m * 1e9) ** 2
+            items.append(("The same by area", cell_of(per_square_nm, "photons/nm²", digits=3)))
+    return items
+
+
+def _overlap_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
+    height, width = (float(span) + 1 for span in np.ptp(recon.positions_px, axis=0))
+    items = [("Positions", cell_of(len(recon.positions_px)))]
+    items.append(("Span of the positions", Cell(describe_extent(height, width, recon.pixel_size_m))))
+    overlap = linear_overlap(recon)
+    if overlap is None:
+        reason = "none: one position" if _probe_diameter(recon) else "none: the probe is zero"
+        return [*items, ("Overlap of neighbours", Cell(reason))]
+    spacing = mean_spacing(recon.positions_px)
+    length = "" if recon.pixel_size_m is None else f" = {format_length(spacing * recon.pixel_size_m)}"
+    remark = "60 % or more is recommended" if overlap < RECOMMENDED_OVERLAP else ""
+    return [
+        *items,
+        ("Mean spacing", Cell(f"{spacing:.3g}", value=spacing, unit=f"px{length}")),
+        ("Overlap of neighbours", Cell(f"{100 * overlap:.3g}", value=100 * overlap, unit="%", remark=remark)),
+    ]
+
+
+def _move_facts(recon: Reconstruction, scan: ScanData | None) -> list[tuple[str, Cell]]:
+    """Return how far refinement has moved the positions, without their common move, which only shifts the object."""
+    if scan is None:
+        return []
+    shifts = recon.positions_px + np.asarray(recon.origin_px, float) - scan.positions_px
+    lengths = np.linalg.norm(shifts - shifts.mean(0), axis=1)
+    if lengths.max() < MIN_MOVE_PX:
+        return []
+    typical = float(np.sqrt(np.mean(lengths**2)))
+    length = "" if recon.pixel_size_m is None else f" = {format_length(typical * recon.pixel_size_m)}"
+    remark = f"at most {lengths.max():.2g} px"
+    return [
+        (
+            "Positions moved by refinement, rms",
+            Cell(f"{typical:.2g}", value=typical, unit=f"px{length}", remark=remark),
+        )
+    ]
+
+
+def _probe_diameter(recon: Reconstruction) -> float:
+    probe = torch.from_numpy(recon.probe)
+    return equivalent_diameter(probe) if float(probe.abs().sum()) > 0 else 0.0

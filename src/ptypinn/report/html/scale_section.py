@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from ptypinn.report.figures.ticks import factor_ticks
 from ptypinn.report.figures.waterfall import AXIS_LABEL
 from ptypinn.report.html.page import Block, Cell, Drawing, Figures, Fold, Points, Section, Table
 from ptypinn.report.html.svg_chart import (
@@ -23,6 +22,7 @@ from ptypinn.report.html.svg_chart import (
 )
 from ptypinn.report.text.diagnosis import TOTAL, Bar, bar_label, factor_limits, number, stats_rows, waterfall_bars
 from ptypinn.stages.diagnose import Diagnosis
+from ptypinn.utils.number_format import factor_ticks
 
 WIDTH, ROW = 650.0, 24.0
 BAR = 15.0

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptypinn.report.figures.study import dose_figure
-from ptypinn.report.html.curve_sections import convergence_section
+from ptypinn.report.html.metrics_section import convergence_section
 from ptypinn.report.html.page import Cell, Drawing, Figures, Page, Section, Table, cell_of, render_page
-from ptypinn.report.html.provenance_section import provenance_section
+from ptypinn.report.html.report import provenance_section
 from ptypinn.report.html.scale_section import diagnosis_section, verdict_sentence
 from ptypinn.report.text.verdict import Verdict
 

@@ -11,7 +11,7 @@ from ptypinn.report.figures.images import comparison_images
 from ptypinn.report.figures.panels import draw_panels
 from ptypinn.report.figures.study import bias_figure, stage_figure
 from ptypinn.report.html.page import Block, Cell, Drawing, Facts, Figures, Page, Points, Section, Table, render_page
-from ptypinn.report.html.provenance_section import provenance_section
+from ptypinn.report.html.report import provenance_section
 from ptypinn.report.text.metric_labels import METRIC_LABELS
 from ptypinn.studies.aggregate import BiasSummary
 from ptypinn.utils.files import write_json, write_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import escape
 
-from ptypinn.report.figures.ticks import decade_label, log_values, round_values, tick_labels
+from ptypinn.utils.number_format import decade_label, log_values, round_values, tick_labels
 
 FONT_PX, TICK_PX = 10.0, 9.0
 CHARACTER = 0.6

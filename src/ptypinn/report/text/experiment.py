@@ -11,8 +11,8 @@ import numpy as np
 from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.position_errors import PositionErrors
+from ptypinn.utils.files import number
 from ptypinn.utils.number_format import format_number
-from ptypinn.utils.serialise import number
 
 DEGENERATE = (
     "Its size is known to about 20 %: a background trades with the contrast of the sample, and the noise of both is in "

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from ptypinn.config.checks import option_name
+from ptypinn.config.shared import option_name
 from ptypinn.io.format import WORDS, Entry, Format
 from ptypinn.io.registry import FORMATS
 from ptypinn.utils.files import write_text

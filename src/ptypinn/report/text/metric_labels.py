@@ -1,11 +1,32 @@
-"""Labels of metrics: name in plain words, unit, and the meaning of a value."""
+"""Labels of metrics: name in plain words, unit, and the meaning of a value; panels of those recorded step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ptypinn.utils.number_format import DASH, format_number
+import numpy as np
+
+from ptypinn.utils.number_format import DASH, format_length, format_number
+
+if TYPE_CHECKING:
+    from ptypinn.metrics import RingCorrelation
+
+PROBE, POLISH = "probe_", "polish_"
+"""Prefixes of what the search for the probe, and polishing, have recorded."""
+History = Mapping[str, Sequence[float]]
+"""Recorded values by name, one per step."""
+KEY_METRICS = (
+    "residual_over_noise",
+    "flux_closure",
+    "output_vs_truth_ratio",
+    "complex_error",
+    "frc_half_bit_px",
+    "split_half_frc_half_bit_px",
+    "typical_uncertainty",
+)
+"""Metrics at the top of a report, where they were measured."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +56,6 @@ class MetricRow:
     number: float | None = None
     """The value itself."""
 
-
-KEY_METRICS = (
-    "residual_over_noise",
-    "flux_closure",
-    "output_vs_truth_ratio",
-    "complex_error",
-    "frc_half_bit_px",
-    "split_half_frc_half_bit_px",
-    "typical_uncertainty",
-)
-"""Metrics at the top of a report, where they were measured."""
 
 METRIC_LABELS: dict[str, MetricLabel] = {
     "output_vs_truth_ratio": MetricLabel(
@@ -129,3 +139,29 @@ def metric_label(name: str) -> MetricLabel:
     'rad'
     """
     return METRIC_LABELS.get(name, MetricLabel(name.replace("_", " "), ""))
+
+
+def history_panels(history: History) -> dict[str, dict[str, Sequence[float]]]:
+    """Return the curves of each panel, by its name; those without a finite value are left out.
+
+    Every loss is in one panel with its held-out loss. The search for the probe and polishing count their own steps, and
+    have panels of their own.
+
+    >>> panels = history_panels({"loss": [2.0, 1.0], "held_out_loss": [2.0, 1.5], "polish_loss": [1.0]})
+    >>> {name: list(curves) for name, curves in panels.items()}
+    {'loss': ['loss', 'held_out_loss'], 'polish_loss': ['polish_loss']}
+    """
+    panels: dict[str, dict[str, Sequence[float]]] = {}
+    for name, values in history.items():
+        if np.isfinite(np.asarray(values, float)).any():
+            stage = next((stage for stage in (PROBE, POLISH) if name.startswith(stage)), "")
+            panels.setdefault(f"{stage}loss" if name.endswith("loss") else name, {})[name] = values
+    return panels
+
+
+def resolution_text(frc: RingCorrelation, pixel_size_m: float | None) -> str:
+    """Return the resolution in words, in metres too where the pixel size is given."""
+    length = "" if pixel_size_m is None else f" = {format_length(frc.half_bit_px * pixel_size_m)}"
+    if frc.half_bit_reaches_nyquist:
+        return f"Resolution limited by the pixel: {frc.half_bit_px:.2f} px{length} full period"
+    return f"Half-bit resolution: {frc.half_bit_px:.2f} px{length} full period"

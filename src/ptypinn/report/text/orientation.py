@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ptypinn.config.checks import format_option
+from ptypinn.config.shared import format_option
 from ptypinn.data.orientation import Orientation
 from ptypinn.stages.orient import Candidate, Ranking
 

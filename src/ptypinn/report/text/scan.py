@@ -9,7 +9,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
-from ptypinn.io.unread import UNREAD
+from ptypinn.io.provenance import UNREAD
 from ptypinn.physics.optics import probe_photons
 from ptypinn.utils.number_format import format_length, format_number
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from ptypinn._version import __version__
 from ptypinn.errors import InputError
-from ptypinn.utils.files import write_json, write_text
-from ptypinn.utils.serialise import to_plain
+from ptypinn.utils.files import to_plain, write_json, write_text
 
 DONE_FILE, ERROR_FILE, SCHEMA_VERSION = "job.json", "failed.txt", 1
 

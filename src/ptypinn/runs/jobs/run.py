@@ -14,8 +14,8 @@ from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.job import Job, JobFunction, Task, clean_up, load_result
 from ptypinn.runs.jobs.workers import Outcomes, choose_backend
+from ptypinn.utils.files import number
 from ptypinn.utils.progress import Progress, silent
-from ptypinn.utils.serialise import number
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,8 @@ from torch import Tensor
 from ptypinn.data.grouping import Groups, group_neighbours
 from ptypinn.data.scan import ScanData
 from ptypinn.models.patch_predictor import PatchPredictor
-from ptypinn.physics.illumination import probe_intensity
-from ptypinn.physics.patches import add_patches, split_positions
+from ptypinn.physics.patches import add_patches, probe_intensity, shift_probe, split_positions
 from ptypinn.physics.propagation import to_fft_order
-from ptypinn.physics.shift import shift_probe
 from ptypinn.physics.stitch import shift_patches, weighted_mean
 from ptypinn.scale import StatsRecorder
 from ptypinn.utils.progress import Progress

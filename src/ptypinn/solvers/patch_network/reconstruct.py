@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ptypinn.config.reconstruct import PatchNetworkConfig
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.grouping import split_parts
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -26,8 +26,8 @@ from ptypinn.scale_audit.network_entries import build_network_entries
 from ptypinn.solvers.patch_network.aggregate import PatchAggregator, draw_groups, run_network
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.utils.device import pick_device
+from ptypinn.utils.files import to_plain
 from ptypinn.utils.progress import Progress
-from ptypinn.utils.serialise import to_plain
 
 
 def reconstruct_patches(

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import PatternBatches, background_tensor
-from ptypinn.physics.illumination import compute_illumination
-from ptypinn.physics.patches import add_patches
+from ptypinn.physics.patches import add_patches, compute_illumination
 from ptypinn.physics.propagation import far_field
 from ptypinn.types import Corners, Object, Patterns, Probe
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from ptypinn.data.pattern_batches import BatchSequence, PatternBatches
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
 from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, detect
-from ptypinn.physics.patches import add_patches, extract_patches
-from ptypinn.physics.shift import phase_ramp
+from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves

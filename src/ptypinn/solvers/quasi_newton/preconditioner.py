@@ -18,7 +18,7 @@ from jaxtyping import Complex, Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from ptypinn.physics.illumination import compute_illumination
+from ptypinn.physics.patches import compute_illumination
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.frame_steps import FrameSteps
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
 from ptypinn.data.pattern_batches import PatternBatches, background_tensor
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
-from ptypinn.physics.illumination import compute_illumination
 from ptypinn.physics.optics import probe_photons
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.solvers.quasi_newton.held_out import DEFAULT_PERIOD, HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace

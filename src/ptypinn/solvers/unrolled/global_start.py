@@ -11,11 +11,10 @@ from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from ptypinn.data.corrected_counts import PickedCounts
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.scan import ScanData
-from ptypinn.io.derived_counts import PickedCounts
-from ptypinn.physics.illumination import compute_illumination, downsample_probe
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import compute_illumination, downsample_probe, split_positions
 from ptypinn.solvers.quasi_newton.initial_object import compute_deflections, integrate_slopes, scatter_mean, sum_moments
 from ptypinn.solvers.quasi_newton.preconditioner import WELL_ILLUMINATED, IlluminationStats, sum_uniformity
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns

@@ -14,8 +14,8 @@ import torch
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.unrolled import UnrolledCorrection
-from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.quasi_newton.phases import FINISH_ITERATIONS, solve_problem
 from ptypinn.solvers.quasi_newton.preconditioner import compute_illumination_stats
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult

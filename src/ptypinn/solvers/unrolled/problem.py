@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Complex64, Int64
 from torch import nn
 
-from ptypinn.data.canvas import canvas_frame
 from ptypinn.data.pattern_batches import PatternBatches, background_tensor
+from ptypinn.data.positions import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons

@@ -15,8 +15,8 @@ from ptypinn.data.beam_centre import drop_false_offset, estimate_ramp, move_ramp
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
-from ptypinn.runs.snapshots import SnapshotCallback
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from ptypinn.data.canvas import canvas_frame, canvas_positions
+from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.illumination import compute_illumination, downsample_probe
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import compute_illumination, downsample_probe, split_positions
 from ptypinn.solvers.quasi_newton.preconditioner import mean_illumination
 from ptypinn.solvers.unrolled.loop import Iterate
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ptypinn.config.shared import JobsConfig, TilingConfig
-from ptypinn.data.canvas import canvas_frame
+from ptypinn.data.positions import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.models.model_file import compute_digest, save_weights

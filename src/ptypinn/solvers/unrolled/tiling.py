@@ -15,8 +15,7 @@ from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.models.unrolled import STRIDE
-from ptypinn.physics.illumination import MAX_FINE_PIXELS
-from ptypinn.physics.patches import split_positions
+from ptypinn.physics.patches import MAX_FINE_PIXELS, split_positions
 
 HALO_WIDTHS = 20.0
 """Width of the halo, in rms half-widths of the probe's power."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.io.reconstruction_file import Snapshots
 from ptypinn.runs.folder import SNAPSHOT, RunFolder
-from ptypinn.runs.snapshots import Snapshots
 
 SHAPE = (24, 30)
 
@@ -17,7 +17,7 @@ SHAPE = (24, 30)
 class Clock:
     def __init__(self, monkeypatch):
         self.now_s = 100.0
-        monkeypatch.setattr("ptypinn.runs.snapshots.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("ptypinn.io.reconstruction_file.time.monotonic", lambda: self.now_s)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def object_value(folder):
 
 
 def test_the_newest_reconstruction_is_written_with_its_scan(clock, tmp_path):
-    snapshots = Snapshots(tmp_path, tmp_path / "scan.h5")
+    snapshots = Snapshots(tmp_path / SNAPSHOT, tmp_path / "scan.h5")
     recon = full(
         1j, origin_px=(3, -4), pixel_size_m=2e-8, patterns=np.array([4, 7]), provenance={"scan": {"sha256": "ab"}}
     )
@@ -56,7 +56,7 @@ def test_the_newest_reconstruction_is_written_with_its_scan(clock, tmp_path):
 
 
 def test_snapshots_are_no_more_frequent_than_the_interval_and_cost_nothing_in_between(clock, tmp_path):
-    snapshots = Snapshots(tmp_path, interval_s=2.0)
+    snapshots = Snapshots(tmp_path / SNAPSHOT, interval_s=2.0)
     snapshots(full(1j))
     clock.now_s += 1.9
     snapshots(pytest.fail)
@@ -67,8 +67,8 @@ def test_snapshots_are_no_more_frequent_than_the_interval_and_cost_nothing_in_be
 
 
 def test_an_object_too_large_has_no_snapshot(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("ptypinn.runs.snapshots.MAX_OBJECT_PX", SHAPE[0] * SHAPE[1] - 1)
-    snapshots = Snapshots(tmp_path)
+    monkeypatch.setattr("ptypinn.io.reconstruction_file.MAX_OBJECT_PX", SHAPE[0] * SHAPE[1] - 1)
+    snapshots = Snapshots(tmp_path / SNAPSHOT)
     snapshots(full(1j))
     snapshots(pytest.fail)
     assert not (tmp_path / SNAPSHOT).exists()
@@ -81,8 +81,8 @@ def test_slow_writing_makes_snapshots_rare(clock, tmp_path, monkeypatch):
             clock.now_s += 3.0
             super().close()
 
-    monkeypatch.setattr("ptypinn.runs.snapshots.h5py.File", SlowFile)
-    snapshots = Snapshots(tmp_path, interval_s=2.0)
+    monkeypatch.setattr("ptypinn.io.reconstruction_file.h5py.File", SlowFile)
+    snapshots = Snapshots(tmp_path / SNAPSHOT, interval_s=2.0)
     snapshots(full(1j))
     clock.now_s += 90.0
     snapshots(full(2j))
@@ -94,8 +94,8 @@ def test_a_full_disk_stops_snapshots_and_not_the_run(tmp_path, monkeypatch, capl
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ptypinn.runs.snapshots.atomic_path", full_disk)
-    snapshots = Snapshots(tmp_path, interval_s=0.0)
+    monkeypatch.setattr("ptypinn.io.reconstruction_file.atomic_path", full_disk)
+    snapshots = Snapshots(tmp_path / SNAPSHOT, interval_s=0.0)
     snapshots(full(1j))
     snapshots(full(1j))
     assert len(caplog.records) == 1
@@ -108,7 +108,7 @@ def test_a_run_that_is_over_has_no_snapshot(ends, tmp_path):
 
     place = tmp_path / "out"
     with contextlib.suppress(KeyboardInterrupt), RunFolder(place, "refine", {}) as run:
-        Snapshots(run.path)(full(1j))
+        Snapshots(run.file(SNAPSHOT))(full(1j))
         assert (place / SNAPSHOT).exists()
         if ends:
             raise ends

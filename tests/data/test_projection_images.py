@@ -8,7 +8,7 @@ from skimage.transform import rescale
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.near_field import ShadowMotion, measure_shadow, require_far_field
+from ptypinn.data.pattern_form import ShadowMotion, measure_shadow, require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
