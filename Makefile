@@ -9,6 +9,9 @@ PYTEST_ARGS ?=
 INTEROP ?= .venv-interop
 INTEROP_STAMP := $(INTEROP)/.installed
 
+# Tests start many processes, each of which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-interop docs lint format clean
 

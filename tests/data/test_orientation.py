@@ -153,7 +153,7 @@ def test_too_few_patterns_are_refused(scan):
 
 
 def test_the_real_star_is_stored_the_right_way_round(star):
-    ranking = orient(load(star))
+    ranking = orient(load(star), InfoConfig(orient_patterns=60, orient_iterations=12))
     assert ranking.best.is_as_read
     assert ranking.margin >= SURE
     assert ranking.fraction_for_best(ranking.candidates[1]) > 0.95

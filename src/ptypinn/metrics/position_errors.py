@@ -92,7 +92,7 @@ def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> Pos
 
     >>> square = np.array([[0.0, 0], [0, 10], [10, 0], [10, 10]])
     >>> errors = measure_position_errors(square * [1.04, 1.0], square)
-    >>> round(errors.scale_y, 3), round(errors.rotation_deg, 3)
+    >>> round(errors.scale_y, 3), round(abs(errors.rotation_deg), 3)
     (0.04, 0.0)
     """
     recorded, solved = recorded_px - recorded_px.mean(0), solved_px - solved_px.mean(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,34 +29,29 @@ class Unknowns:
     background: Background | None = None
     """Counts per pixel that every frame has beside the diffraction, (y, x), FFT order."""
 
-    def blocks(self) -> list[Tensor]:
-        """Return the blocks that are present."""
-        return [block for block in (self.object, *self._optional()) if block is not None]
+    @property
+    def blocks(self) -> tuple[Tensor | None, ...]:
+        """All blocks in the order of the fields."""
+        return self.object, self.probe, self.shifts, self.log_flux, self.background
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""
-        pairs = zip(self.blocks(), other.blocks(), strict=True)
+        pairs = [(a, b) for a, b in zip(self.blocks, other.blocks, strict=True) if a is not None and b is not None]
         return float(sum(torch.vdot(a.reshape(-1), b.reshape(-1)).real.double() for a, b in pairs))
 
     def plus(self, other: Unknowns, factor: float = 1.0) -> Unknowns:
         """`self + factor * other`."""
-        return self._join(other, lambda a, b: torch.add(a, b, alpha=factor))
+        pairs = zip(self.blocks[1:], other.blocks[1:], strict=True)
+        optional = (None if a is None or b is None else torch.add(a, b, alpha=factor) for a, b in pairs)
+        return Unknowns(torch.add(self.object, other.object, alpha=factor), *optional)
 
     def minus(self, other: Unknowns) -> Unknowns:
         """`self - other`."""
-        return self._join(other, torch.sub)
+        return self.plus(other, -1.0)
 
     def scaled(self, factor: float) -> Unknowns:
         """`factor * self`."""
-        return self._join(self, lambda a, _: a * factor)
-
-    def _join(self, other: Unknowns, function: Callable[[Tensor, Tensor], Tensor]) -> Unknowns:
-        pairs = zip(self._optional(), other._optional(), strict=True)
-        optional = (None if a is None or b is None else function(a, b) for a, b in pairs)
-        return Unknowns(function(self.object, other.object), *optional)
-
-    def _optional(self) -> tuple[Tensor | None, ...]:
-        return self.probe, self.shifts, self.log_flux, self.background
+        return Unknowns(self.object * factor, *(None if a is None else a * factor for a in self.blocks[1:]))
 
 
 NEW_MODE_FRACTION = 0.02
