@@ -17,7 +17,7 @@ from ptypinn.stages.simulate import simulate
 FIRST_SEED = 7000
 """Seed of the scans: this plus the seed of the case; the pre-training draws from other streams."""
 GUESS = "probe-guess:0.15"
-"""Every scan records a probe with 15 % wrong defocus and no astigmatism."""
+"""Scans record a probe with 15 % wrong defocus and no astigmatism; those behind an aperture the true one."""
 OVERLAP = 0.75
 
 
@@ -35,6 +35,10 @@ class Fault:
     """Edge of the patterns, pixels."""
     base: str = "none"
     """Row of the same scan without the fault."""
+    beam: str = "zone plate"
+    """Key of `BEAMS`."""
+    has_probe: bool = True
+    """False if the solver gets no probe."""
 
 
 NEAR_DEGENERATE = 3.0
@@ -65,17 +69,43 @@ FAULTS: dict[str, Fault] = {
     "bright-pixels": Fault("12 hot pixels, 30 cosmic rays", ("hot-pixels:12", "cosmic-rays:30")),
     "bad-frames": Fault("2 % empty, 1 % repeated frames", ("empty-frames:0.02", "repeated-frames:0.01")),
     "together": Fault("all together, smaller", TOGETHER, 4.0),
+    "no-probe": Fault("no probe in the file", limit=1.3, has_probe=False),
+    "none-electron": Fault("none, electron lens", limit=1.0, base="none-electron", beam="electron lens"),
+    "no-probe-electron": Fault(
+        "no probe in the file, electron lens", limit=1.3, base="none-electron", beam="electron lens", has_probe=False
+    ),
+    "none-aperture": Fault("none, aperture", limit=1.0, base="none-aperture", beam="aperture"),
+    "no-probe-aperture": Fault(
+        "no probe in the file, aperture", limit=1.3, base="none-aperture", beam="aperture", has_probe=False
+    ),
     "none-128": Fault("none, N=128", limit=1.0, size=128, base="none-128"),
     "together-128": Fault("all together, smaller, N=128", TOGETHER, 4.0, size=128, base="none-128"),
 }
 """Rows of the comparison by name."""
 
-SAMPLES: tuple[dict[str, Any], ...] = (
-    {"object": "natural", "image": "chelsea", "pupil_radius": 0.36, "defocus_waves": 1.1, "astigmatism_waves": 0.08},
-    {"object": "dead_leaves", "pupil_radius": 0.32, "defocus_waves": 1.3, "astigmatism_waves": -0.06},
-    {"object": "natural", "image": "coins", "pupil_radius": 0.4, "defocus_waves": 0.9, "astigmatism_waves": 0.1},
+LENSES: tuple[dict[str, float], ...] = (
+    {"pupil_radius": 0.36, "defocus_waves": 1.1, "astigmatism_waves": 0.08},
+    {"pupil_radius": 0.32, "defocus_waves": 1.3, "astigmatism_waves": -0.06},
+    {"pupil_radius": 0.4, "defocus_waves": 0.9, "astigmatism_waves": 0.1},
 )
-"""Sample and zone plate by seed: photographs that the pre-training excludes, and parameters fixed here."""
+BEAMS: dict[str, tuple[dict[str, Any], ...]] = {
+    "zone plate": LENSES,
+    "electron lens": tuple(
+        {**lens, "central_stop": 0.0, "osa_radius": 4.0, "pupil_radius": 0.5, "defocus_waves": waves}
+        for lens, waves in zip(LENSES, (1.6, -1.9, 2.4), strict=True)
+    ),
+    "aperture": tuple(
+        {"probe": "disk", "probe_diameter_px": diameter, "curvature_rad": turn}
+        for diameter, turn in ((20.0, 0.0), (26.0, 1.5), (17.0, -3.0))
+    ),
+}
+"""Parameters of the probe by kind and seed; an electron lens has no stop and may be downstream of the sample."""
+SAMPLES: tuple[dict[str, Any], ...] = (
+    {"object": "natural", "image": "chelsea"},
+    {"object": "dead_leaves"},
+    {"object": "natural", "image": "coins"},
+)
+"""Sample by seed: photographs that the pre-training excludes."""
 READING = pp.LoadConfig(memory_budget_gib=16.0)
 """All counts in memory, as the file does not last."""
 SEEDS = range(len(SAMPLES))
@@ -109,7 +139,8 @@ class Case:
         """Return the configuration of the simulation: the object is as large as the patterns need at the overlap."""
         fault = FAULTS[self.fault]
         number = round((1002 if self.full else 300) * (64 / fault.size) ** 2)
-        optics = SAMPLES[self.seed % len(SAMPLES)]
+        choice = self.seed % len(SAMPLES)
+        optics = {**SAMPLES[choice], **BEAMS[fault.beam][choice]}
         smallest = SimulateConfig(**optics, size=fault.size, object_size=(fault.size,) * 2)
         step = (1 - OVERLAP) * equivalent_diameter(draw_probe(smallest))
         edge = fault.size + round(step * number**0.5)
@@ -121,7 +152,7 @@ class Case:
             object_size=(edge, edge),
             n_patterns=number,
             photons=self.photons,
-            faults=(GUESS, *fault.entries),
+            faults=(*([] if fault.beam == "aperture" else [GUESS]), *fault.entries),
             seed=FIRST_SEED + self.seed,
         )
 
@@ -130,8 +161,8 @@ class Case:
         with TemporaryDirectory() as folder:
             return pp.load(pp.save(simulate(self.config()), Path(folder) / "scan.h5"), READING)
 
-
-def without_truth(scan: ScanData) -> ScanData:
-    """Return a scan as an experiment leaves it: recorded values only."""
-    provenance = {name: value for name, value in scan.provenance.items() if name not in ("config", "faults")}
-    return scan.replace(truth=None, experiment=None, provenance=provenance)
+    def measured_scan(self, scan: ScanData) -> ScanData:
+        """Return the scan as the experiment leaves it: recorded values only."""
+        provenance = {name: value for name, value in scan.provenance.items() if name not in ("config", "faults")}
+        probe = {} if FAULTS[self.fault].has_probe else {"probe": None, "probe_gauge": "relative"}
+        return scan.replace(truth=None, experiment=None, provenance=provenance, **probe)

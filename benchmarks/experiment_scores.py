@@ -33,8 +33,8 @@ def object_errors(recon: Reconstruction, scan: ScanData) -> dict[str, float]:
         scan: The scan with its truth.
     """
     assert scan.truth is not None
-    assert scan.experiment is not None
-    light = compute_illumination_at(scan.experiment.positions_px, scan.experiment.probe, scan.truth.shape)
+    true = scan if scan.experiment is None else scan.experiment
+    light = compute_illumination_at(true.positions_px, true.probe, scan.truth.shape)
     lit = light > FREE.illumination_threshold * np.percentile(light[light > 0], 95)
     flat = recon
     for _ in range(2):
@@ -106,13 +106,13 @@ def score(recon: Reconstruction, scan: ScanData, blind: ScanData) -> dict[str, A
         scan: The scan with its true values.
         blind: The scan without them.
     """
-    assert scan.experiment is not None
+    true = scan if scan.experiment is None else scan.experiment
     evaluation = evaluate(recon, blind, config=FREE)
     verdict = trust_verdict(evaluation, True)
     errors, uncertainty = object_errors(recon, scan), evaluation.metrics.get("typical_uncertainty")
     warned = verdict.level == "warn"
     patterns = slice(None) if recon.patterns is None else recon.patterns
-    places = position_errors(recon.positions_px + recon.origin_px, scan.experiment.positions_px[patterns])
+    places = position_errors(recon.positions_px + recon.origin_px, true.positions_px[patterns])
     figures = {
         **errors,
         "residual_over_noise": evaluation.metrics.get("residual_over_noise"),

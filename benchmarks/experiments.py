@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import ptypinn as pp
-from experiment_cases import DOSES, FAULTS, SEEDS, Case, without_truth
+from experiment_cases import DOSES, FAULTS, SEEDS, Case
 from experiment_figure import draw_bars
 from experiment_scores import score
 from ptypinn.data.reconstruction import Reconstruction
@@ -80,7 +80,7 @@ def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, aga
         if not todo:
             continue
         scan = case.scan()
-        blind = without_truth(scan)
+        blind = case.measured_scan(scan)
         for name in todo:
             started = time.process_time()
             recon = methods[name](blind)

@@ -271,3 +271,17 @@ def test_an_interrupted_write_leaves_the_old_file(scan_file, tmp_path, monkeypat
         pp.save(scan, path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_a_scan_without_a_probe_needs_no_option(ptypinn, tmp_path):
+    optics = {"probe": "zone_plate", "pupil_radius": 0.5, "central_stop": 0.0, "defocus_waves": -1.2}
+    scan = pp.simulate(pp.SimulateConfig(size=32, object_size=(64, 64), overlap=0.7, photons=1e6, **optics))
+    pp.save(scan.replace(probe=None, probe_gauge="relative", truth=None), tmp_path / "scan.cxi")
+    out = tmp_path / "run"
+    done = ptypinn("reconstruct", tmp_path / "scan.cxi", "--output-dir", out, "--assume", "ideal", "--rounds", 6)
+    assert done.code == 0, done.err
+    assert "probe 1/" in done.err
+    assert "downstream of the focus" in done.out
+    assert "downstream of the focus" in (out / "report.html").read_text(encoding="utf-8")
+    refused = ptypinn("train", tmp_path / "scan.cxi", "--output-dir", tmp_path / "model")
+    assert refused.code == 1 and "--probe" in refused.err and refused.err.count("\n") == 1

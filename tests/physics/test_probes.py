@@ -122,8 +122,19 @@ def test_physical_numbers_of_a_zone_plate():
     z, wavelength, rim = 100e-6, 0.14e-9, 1 / (2 * 50e-9)
     fresnel_phase = math.pi * wavelength * z * rim**2
     waves = defocus_to_waves(z, wavelength, 50e-9)
-    assert waves == pytest.approx(fresnel_phase / (2 * math.pi))
+    assert waves == pytest.approx(-fresnel_phase / (2 * math.pi))
     assert defocus_to_distance(waves, wavelength, 50e-9) == pytest.approx(z)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_downstream_of_the_focus_a_shadow_falls_on_its_own_side(side):
+    waves = defocus_to_waves(side * 100e-6, 0.14e-9, 20e-9)
+    probe = zone_plate_probe(128, ZonePlate(pupil_radius=0.4, central_stop=0.0, defocus_waves=waves))[0].numpy()
+    y, x = np.indices(probe.shape) - 64
+    sample = 1 - np.exp(-((x - 16) ** 2 + y**2) / 18)  # an opaque dot at the right
+    behind, without = (np.abs(np.fft.fftshift(np.fft.fft2(field))) ** 2 for field in (probe * sample, probe))
+    shadow = np.maximum(without - behind, 0)
+    assert np.sign((shadow * x).sum()) == side
 
 
 @PROBES

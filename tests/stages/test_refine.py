@@ -6,7 +6,6 @@ from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster,
 
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data import calibration as calibrate
-from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
 from ptypinn.metrics.image import complex_error, output_vs_truth_ratio
@@ -184,11 +183,6 @@ def test_the_object_can_be_watched_while_it_comes(scan):
     assert abs(np.linalg.norm(last.probe) / np.linalg.norm(recon.probe) - 1) < 0.01
     np.testing.assert_allclose(last.positions_px, recon.positions_px)
     assert last.provenance["stage"] == "refine"
-
-
-def test_a_scan_without_a_probe_is_refused_with_the_option_for_one(scan):
-    with pytest.raises(InputError, match="--probe"):
-        refine(ScanData(scan.counts, scan.positions_px))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import (
     BatchConfig,
     DeviceConfig,
@@ -34,6 +35,7 @@ class ReconstructConfig(
     PrecisionConfig,
     LossConfig,
     ProbeConfig,
+    ProbeStartConfig,
 ):
     """Options of the unrolled solver.
 

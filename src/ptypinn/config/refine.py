@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import DeviceConfig, LossConfig, ProbeConfig, SeedConfig, ThreadsConfig, require, require_min
 from ptypinn.errors import InputError
 
 
 @dataclass(frozen=True)
-class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeConfig):
+class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeConfig, ProbeStartConfig):
     """Options of the iterative solver.
 
     >>> RefineConfig(iterations=200, probe_modes=3).probe_modes

@@ -77,7 +77,7 @@ def measure_beam_offset(scan: ScanData, mean: Float64[np.ndarray, "y x"] | None 
         scan: The scan; its probe may be of any scale.
         mean: Mean pattern on good pixels; taken over some of the patterns where it is not at hand.
     """
-    mean, reference = _mean_pattern(scan) if mean is None else mean, _reference_pattern(scan)
+    mean, reference = mean_pattern(scan) if mean is None else mean, _reference_pattern(scan)
     diffracted = mean if scan.background is None else np.where(scan.good, np.maximum(mean - scan.background, 0), 0)
     y, x = (_wrap(d, scan.size) for d in _circular_centre(diffracted) - _circular_centre(reference))
     moved = np.roll(reference, (round(y), round(x)), (0, 1))
@@ -154,6 +154,15 @@ def record_experiment(recon: Reconstruction, record: Mapping[str, Any]) -> dict[
     return {**recon.provenance, "experiment": {**recon.provenance.get("experiment", {}), **record}}
 
 
+def mean_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
+    """Return the mean pattern of up to `MAX_PATTERNS` frames throughout a scan, 0 at bad pixels."""
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_PATTERNS)).astype(int))
+    total = np.zeros((scan.size, scan.size))
+    for part in np.array_split(index, -(-len(index) // 64)):
+        total += np.asarray(scan.counts[part]).sum(0, dtype=np.float64)
+    return np.where(scan.good, total, 0.0) / len(index)
+
+
 def add_phase_ramp(
     fields: Complex64[np.ndarray, "*batch y x"], slope: tuple[float, float]
 ) -> Complex64[np.ndarray, "*batch y x"]:
@@ -187,14 +196,6 @@ def _reference_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
 
 def _wrap(distance: float, size: int) -> float:
     return float((distance + size / 2) % size - size / 2)
-
-
-def _mean_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
-    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_PATTERNS)).astype(int))
-    total = np.zeros((scan.size, scan.size))
-    for part in np.array_split(index, -(-len(index) // 64)):
-        total += np.asarray(scan.counts[part]).sum(0, dtype=np.float64)
-    return np.where(scan.good, total, 0.0) / len(index)
 
 
 def _circular_centre(image: Float64[np.ndarray, "y x"]) -> Float64[np.ndarray, " 2"]:

@@ -131,7 +131,8 @@ class ScanData:
     def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:
         """Return the probe; raise `InputError`, naming the option that supplies one, if there is none."""
         if self.probe is None:
-            raise InputError(self.source, "probe", "none", "a probe in the file or one given with --probe")
+            expected = "a probe in the file or one given with --probe, such as a reconstruction, which finds one"
+            raise InputError(self.source, "probe", "none", expected)
         return self.probe
 
     def batches(self, size: int) -> Iterator[tuple[slice, Num[np.ndarray, "patterns y x"]]]:

@@ -25,7 +25,7 @@ class ZonePlate:
     central_stop: float = 0.4
     """Diameter of the central stop over that of the zone plate."""
     defocus_waves: float = 1.0
-    """Quadratic phase at the rim of the pupil: `lambda z q**2 / 2` waves for a sample z behind the focus."""
+    """Quadratic phase at the rim of the pupil: `lambda z q**2 / 2` waves for a sample z upstream of the focus."""
     astigmatism_waves: float = 0.0
     """Astigmatic phase at the rim of the pupil, waves."""
     astigmatism_angle_rad: float = 0.0
@@ -102,19 +102,21 @@ def zone_plate_pupil(size: int, optics: ZonePlate) -> Tensor:
 
 
 def defocus_to_waves(distance_m: float, wavelength_m: float, outermost_zone_m: float) -> float:
-    """Return the defocus at the rim of a zone plate's pupil, `q = 1/(2 dr)`: `lambda z / (8 dr**2)` waves.
+    """Return the defocus at the rim of a zone plate's pupil, `q = 1/(2 dr)`: `-lambda z / (8 dr**2)` waves.
+
+    A plane wave of spatial frequency q advances by `exp(-i pi lambda z q**2)` over a distance z beside the axis.
 
     Args:
         distance_m: Focus to sample, metres; positive where the sample is downstream.
         wavelength_m: Wavelength, metres.
         outermost_zone_m: Width dr of the outermost zone, metres.
     """
-    return wavelength_m * distance_m / (8 * outermost_zone_m**2)
+    return -wavelength_m * distance_m / (8 * outermost_zone_m**2)
 
 
 def defocus_to_distance(waves: float, wavelength_m: float, outermost_zone_m: float) -> float:
-    """Return the distance from focus to sample, metres: the inverse of `defocus_to_waves`."""
-    return waves * 8 * outermost_zone_m**2 / wavelength_m
+    """Return the distance from focus to sample, metres, positive downstream: the inverse of `defocus_to_waves`."""
+    return -waves * 8 * outermost_zone_m**2 / wavelength_m
 
 
 def compute_pupil_radius(outermost_zone_m: float, pixel_size_m: float) -> float:

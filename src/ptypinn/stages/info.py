@@ -24,7 +24,7 @@ from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_e
 DEFAULTS = InfoConfig()
 LENGTHS = "lengths in metres; they are in pixels meanwhile"
 MISSING = {
-    "probe": ("--probe", "a start for the probe; no solver runs without one"),
+    "probe": ("--probe", "a start for the probe; `reconstruct` and `refine` find one without"),
     "energy_eV": ("--energy-eV", LENGTHS),
     "detector_distance_m": ("--detector-distance-m", LENGTHS),
     "detector_pixel_m": ("--detector-pixel-m", LENGTHS),

@@ -39,26 +39,43 @@ def refine(
     known photons per pattern, so the object's amplitude is absolute.
 
     Args:
-        scan: The scan; needs a probe, which may be a rough guess.
+        scan: The scan; its probe may be a rough guess, and one is found where it has none.
         config: Options of the solver.
         initial: Reconstruction of the same scan to start from: its object, probe and positions.
         progress: Called after every iteration.
         watch: Called after every iteration of the native engine with a function that returns the reconstruction so far.
 
     Raises:
-        InputError: Where the scan has no probe, is near-field, or does not fit the initial reconstruction.
+        InputError: Where the scan is near-field or does not fit the initial reconstruction.
     """
     require_far_field(scan)
-    config, report, scan = config or RefineConfig(), progress or silent, calibrate_probe(scan)
+    config, report = config or RefineConfig(), progress or silent
     if initial is not None:
         _check_initial(scan, initial)
     device = pick_device(config.device)
+    with cpu_threads(config.threads):
+        scan = calibrate_probe(_with_probe(scan, config, device, initial, report))
     offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
     to_reconstruction = partial(_to_reconstruction, scan, config, offset)
     with cpu_threads(config.threads):
         result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
+
+
+def _with_probe(
+    scan: ScanData, config: RefineConfig, device: torch.device, initial: Reconstruction | None, report: Progress
+) -> ScanData:
+    """Return the scan with a probe to start from: its own, that of a reconstruction, or one that is found."""
+    if scan.probe is not None and config.probe_model == "auto":
+        return scan
+    if initial is not None and config.probe_model == "auto":
+        return scan.replace(probe=initial.probe, probe_gauge="calibrated")
+    if initial is not None:
+        raise InputError("--probe-model", "", config.probe_model, "auto beside --initial, whose probe is taken")
+    from ptypinn.solvers.probe_search import start_probe
+
+    return start_probe(scan, config, device, report)
 
 
 def _solve(

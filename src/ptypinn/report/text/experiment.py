@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
+from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.position_errors import PositionErrors
 from ptypinn.utils.files import number
-from ptypinn.utils.number_format import format_number
+from ptypinn.utils.number_format import format_length, format_number
 
 DEGENERATE = (
     "Its size is known to about 20 %: a background trades with the contrast of the sample, and the noise of both is in "
@@ -35,6 +36,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
     record = experiment_record(recon)
     background, flux, positions = (_Finding.of(record.get(name)) for name in ("background", "flux", "positions"))
     return [
+        *_probe_sentences(recon),
         *([] if background is None else _background_sentences(background)),
         *_dark_sentences(recon),
         *([] if flux is None else _flux_sentences(flux)),
@@ -61,6 +63,27 @@ class _Finding:
             return None
         misfit = f"from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
         return cls(size, misfit, bool(record.get("corrected")))
+
+
+def _probe_sentences(recon: Reconstruction) -> list[str]:
+    """Return how a probe was found where the scan had none."""
+    scan = recon.provenance.get("scan")
+    record = scan.get(PROBE_ESTIMATE) if isinstance(scan, Mapping) else None
+    values = {key: number(value) for key, value in record.items()} if isinstance(record, Mapping) else {}
+    curvature, diameter, defocus = (values.get(key) for key in ("curvature", "diameter_px", "defocus_m"))
+    if curvature is None or diameter is None or not isinstance(record, Mapping):
+        return []
+    if record.get("model") == "lens":
+        side = "downstream" if curvature < 0 else "upstream"
+        distance = "" if not defocus else f", the sample {format_length(abs(defocus))} {side} of the focus"
+        shape = f"behind a lens, out of focus by about {abs(curvature):.2g} waves at the rim of its pupil{distance}"
+    else:
+        kind = "an aperture" if record.get("model") == "aperture" else "a Gaussian beam"
+        shape = f"of {kind}, with a phase of about {curvature:.2g} rad at its rim"
+    return [
+        f"The probe to start from was found on the patterns around the middle of the scan: {shape}, {diameter:.3g} px "
+        "in diameter. A defocus that is known (`--probe-model`) or a measured probe (`--probe`) is safer."
+    ]
 
 
 def _background_sentences(term: _Finding) -> list[str]:

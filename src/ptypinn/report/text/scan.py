@@ -124,7 +124,7 @@ def _scan_rows(info: ScanInfo) -> list[tuple[str, str]]:
 def _probe_rows(info: ScanInfo) -> list[tuple[str, str]]:
     scan = info.scan
     if scan.probe is None or info.probe_diameter_px is None:
-        return [("probe", "none")]
+        return [("probe", "none: `reconstruct` and `refine` find one")]
     rule = scan.provenance.get("probe_calibration")
     origin = "from the file" if not rule else f"by rule {rule['rule']}, amplitude times {rule['factor']:.4g}"
     total = sum(info.mode_photons)

@@ -40,7 +40,7 @@ def reconstruct_unrolled(
     """Solve a scan by rounds of the unrolled solver.
 
     Args:
-        scan: Far-field scan with a probe, which may be a rough guess.
+        scan: Far-field scan; its probe may be a rough guess, and one is found where it has none.
         weights: The network.
         config: Options of the reconstruction.
         progress: Called after every round or tile, and every iteration of polishing.
@@ -48,9 +48,14 @@ def reconstruct_unrolled(
         watch: Called after every round, every iteration, and every tile but the last.
 
     Raises:
-        InputError: Where the scan has no probe.
+        InputError: Where lengths of the probe are given that need an object pixel or a wavelength, and there is none.
     """
-    scan, device = calibrate_probe(scan), pick_device(config.device)
+    device = pick_device(config.device)
+    if scan.probe is None or config.probe_model != "auto":
+        from ptypinn.solvers.probe_search import start_probe
+
+        scan = start_probe(scan, config, device, progress)
+    scan = calibrate_probe(scan)
     offset = estimate_ramp(scan)
     settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
     run = _Run(weights, config, device, progress, folder, map_callback(watch, settle))

@@ -1,0 +1,182 @@
+"""Find a probe for a scan that holds none: candidates on trial on the patterns around the middle of the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Complex64
+
+from ptypinn.config.probe import ProbeStartConfig
+from ptypinn.config.shared import option_name
+from ptypinn.data.beam_centre import (
+    BeamOffset,
+    add_phase_ramp,
+    mean_pattern,
+    measure_beam_offset,
+    move_ramp_to_probe,
+)
+from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.probe_candidates import (
+    PROBE_ESTIMATE,
+    ProbeCandidate,
+    ProbeOptics,
+    complete_pattern,
+    fit_pupil,
+    suggest_probes,
+)
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.physics.optics import equivalent_diameter
+from ptypinn.physics.probes import compute_pupil_radius, defocus_to_distance, defocus_to_waves
+from ptypinn.solvers.position_geometry import distance_from_middle
+from ptypinn.solvers.quasi_newton.phases import solve_problem
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
+from ptypinn.utils.progress import Progress, silent
+
+TRIAL_PATTERNS = 64
+"""Patterns around the middle that candidates are tried on."""
+TRIAL_ITERATIONS, LAST_ITERATIONS = 15, 60
+"""Iterations for object and probe of every candidate, and of the best ones."""
+BEST = 3
+"""Candidates that are solved for longer."""
+
+
+def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
+    """Return a scan with the probe that a configuration describes as far as it does, scaled by its reading options.
+
+    Args:
+        scan: The scan; a probe that it holds is not used.
+        config: What is given about the optics.
+        device: Device to compute on.
+        progress: Called after every trial, as the stage `probe`.
+
+    Raises:
+        InputError: Where lengths are given and the scan has no object pixel or wavelength.
+    """
+    scan = find_probe(scan, _pixel_optics(scan, config), device, progress)
+    rule = scan.option("calibration", "mean")
+    return calibrate_probe(scan, "mean" if rule == "none" else rule, scan.option("photons", None))
+
+
+def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progress: Progress = silent) -> ScanData:
+    """Return a scan with the probe, of arbitrary scale, that explains the patterns around its middle best.
+
+    Every candidate is solved for with the object for some iterations, the best ones for longer. The overlap of
+    neighbouring patterns decides between defoci, and between the two sides of the focus.
+
+    Args:
+        scan: The scan; a probe that it holds is not used.
+        optics: What is given about the optics.
+        device: Device to compute on.
+        progress: Called after every trial, as the stage `probe`.
+    """
+    bare = scan.replace(probe=None, probe_gauge="relative", truth=None)
+    offset, mean = measure_beam_offset(bare), complete_pattern(mean_pattern(bare), scan.good)
+    if scan.background is not None:
+        mean = np.maximum(mean - scan.background, 0)
+    candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
+    order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")[:TRIAL_PATTERNS]
+    trials = _Trials(bare.subset(np.sort(order)), offset, device, progress, len(candidates) + BEST)
+    first = trials.rank(candidates, TRIAL_ITERATIONS)
+    best, *others = trials.rank([trial.candidate for trial in first[:BEST]], LAST_ITERATIONS)
+    record = {
+        **_describe(best.candidate, scan),
+        "diameter_px": equivalent_diameter(best.probe),
+        "trials": len(candidates),
+        "losses": [trial.loss for trial in (best, *others)],
+    }
+    probe = add_phase_ramp(best.probe, (-offset.ramp[0], -offset.ramp[1]))
+    return scan.replace(probe=probe, probe_gauge="relative", provenance={**scan.provenance, PROBE_ESTIMATE: record})
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One candidate after its iterations."""
+
+    candidate: ProbeCandidate
+    probe: Complex64[np.ndarray, "1 y x"]
+    """The probe that was solved for from it."""
+    loss: float
+    """Loss that is left."""
+
+
+class _Trials:
+    """Solves candidates on a part of a scan.
+
+    Args:
+        part: The patterns, without a probe.
+        offset: Displacement of the patterns, which the probe takes in.
+        device: Device to compute on.
+        progress: Called after every trial.
+        total: Number of trials to come.
+    """
+
+    def __init__(
+        self, part: ScanData, offset: BeamOffset, device: torch.device, progress: Progress, total: int
+    ) -> None:
+        self.part, self.offset, self.device, self.progress, self.total = part, offset, device, progress, total
+        self.done = 0
+
+    def rank(self, candidates: Sequence[ProbeCandidate], iterations: int) -> list[_Trial]:
+        """Return the trials of some candidates, the best first."""
+        return sorted((self._try(candidate, iterations) for candidate in candidates), key=lambda trial: trial.loss)
+
+    def _try(self, candidate: ProbeCandidate, iterations: int) -> _Trial:
+        scan = calibrate_probe(self.part.replace(probe=candidate.probe))
+        options = QuasiNewtonOptions(iterations, loss="amplitude", early_stop=False)
+        problem = QuasiNewtonProblem(move_ramp_to_probe(scan, self.offset), options, self.device)
+        with torch.no_grad():
+            result = solve_problem(problem, silent)
+        self.done += 1
+        self.progress("probe", self.done, max(self.done, self.total))
+        return _Trial(candidate, result.probe, result.history["loss"][-1])
+
+
+def _pixel_optics(scan: ScanData, config: ProbeStartConfig) -> ProbeOptics:
+    """Return what a configuration gives about the optics in pixels of a scan."""
+    if config.probe_model == "auto":
+        return ProbeOptics()
+    if config.probe_model == "aperture" or config.probe_model == "gaussian":
+        if config.probe_diameter_m is None:
+            return ProbeOptics(config.probe_model)
+        return ProbeOptics(config.probe_model, diameter_px=config.probe_diameter_m / _pixel(scan, "probe_diameter_m"))
+    zone = config.outermost_zone_m
+    if config.convergence_mrad is not None:
+        # A lens of semi-angle a reaches as far out on the detector as a zone plate of outermost zone lambda / (2 a).
+        zone = _wavelength(scan, "convergence_mrad") / (2e-3 * config.convergence_mrad)
+    radius = None if zone is None else compute_pupil_radius(zone, _pixel(scan, "outermost_zone_m"))
+    waves = None
+    if config.defocus_m is not None:
+        if zone is None:
+            measured = fit_pupil(complete_pattern(mean_pattern(scan), scan.good))[1]
+            zone = _pixel(scan, "defocus_m") / measured
+        waves = defocus_to_waves(config.defocus_m, _wavelength(scan, "defocus_m"), zone)
+    return ProbeOptics("lens", radius, config.central_stop or 0.0, waves)
+
+
+def _describe(candidate: ProbeCandidate, scan: ScanData) -> dict[str, Any]:
+    """Return the model of a candidate and its curvature, for the provenance."""
+    record = {"model": candidate.model, "curvature": candidate.curvature}
+    if candidate.pupil_radius is None or scan.pixel_size_m is None or scan.wavelength_m is None:
+        return record
+    zone = scan.pixel_size_m / candidate.pupil_radius
+    return {**record, "defocus_m": defocus_to_distance(candidate.curvature, scan.wavelength_m, zone)}
+
+
+def _pixel(scan: ScanData, option: str) -> float:
+    if scan.pixel_size_m is None:
+        expected = (
+            "an object pixel, by --energy-eV with --detector-distance-m and --detector-pixel-m, or --pixel-size-m"
+        )
+        raise InputError(scan.source, "object pixel", f"none for {option_name(option)}", expected)
+    return scan.pixel_size_m
+
+
+def _wavelength(scan: ScanData, option: str) -> float:
+    if scan.wavelength_m is None:
+        raise InputError(scan.source, "energy", f"none for {option_name(option)}", "a value, or --energy-eV")
+    return scan.wavelength_m
