@@ -1,12 +1,19 @@
-"""Flux of the frames: proposed where it varies, solved for with the object, and left alone where it is constant."""
+"""Flux of the frames and modes of the probe: solved for where the counts demand it, left alone where they do not."""
+
+import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics import align, complex_error
 from ptypinn.metrics.flux import measure_flux
-from ptypinn.solvers.experiment import Finding
+from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.solvers.experiment import Finding, solve_experiment
+from ptypinn.solvers.experiment_terms import Evidence
+from ptypinn.utils.progress import silent
 
 KNOWN = ReconstructConfig(device="cpu", refine_probe=False)
 
@@ -82,4 +89,65 @@ def test_counting_noise_is_no_evidence(scan):
 
 @pytest.mark.parametrize(("after", "corrected"), [(1.1, True), (3.0, True), (4.5, False), (6.0, False)])
 def test_a_term_is_taken_in_where_it_explains_much_of_the_misfit(after, corrected):
-    assert Finding("flux", 0.1, 9.0, misfit_before=5.0, misfit_after=after).is_corrected is corrected
+    assert Finding(0.1, 9.0, misfit_before=5.0, misfit_after=after).is_corrected is corrected
+
+
+@pytest.fixture(scope="module")
+def partially_coherent():
+    optics = {"probe": "zone_plate", "pupil_radius": 0.5, "defocus_waves": 1.0, "mode_fractions": (0.7, 0.2, 0.1)}
+    scan = simulate(SimulateConfig(size=32, object="dead_leaves", object_size=(80, 80), photons=1e6, seed=4, **optics))
+    return scan.replace(probe=(scan.probe[:1] / np.sqrt(0.7)).astype(np.complex64))
+
+
+def test_modes_are_taken_in_where_one_leaves_much_unexplained(partially_coherent):
+    recon = reconstruct(partially_coherent, config=ReconstructConfig(device="cpu"))
+    ideal = reconstruct(partially_coherent, config=ReconstructConfig(device="cpu", assume="ideal"))
+    record = recon.provenance["experiment"]["modes"]
+    assert (len(recon.probe), record["modes"], record["corrected"]) == (3, 3, True)
+    assert 0.1 < record["size"] < 0.4
+    assert error(recon, partially_coherent) < 0.9 * error(ideal, partially_coherent)
+    assert [text for text in experiment_sentences(recon) if "partially coherent beam" in text]
+    assert list(recon.provenance["experiment"]) == ["modes"]  # explains all: nothing dearer is tried
+
+
+@pytest.mark.parametrize("options", [{"probe_modes": 1}, {"refine_probe": False}, {"rounds": 8}])
+def test_modes_are_not_solved_for_where_options_forbid_it(options):
+    assert "modes" in ReconstructConfig().solved_terms()
+    assert "modes" not in ReconstructConfig(**options).solved_terms()
+
+
+def test_of_two_terms_that_explain_much_the_one_that_explains_more_is_taken_in(scan):
+    recon = reconstruct(scan, config=ReconstructConfig(device="cpu", refine_probe=False, assume="ideal", rounds=4))
+    tried = []
+
+    class Fixed:
+        min_gain = 0.3
+
+        def __init__(self, name, factor):
+            self.name, self.factor = name, factor
+
+        def weigh(self, *_):
+            return Evidence(9.0, True)
+
+        def solve(self, scan, recon, solver, evidence):
+            tried.append(self.name)
+            mixed = self.factor * recon.object + (1 - self.factor) * 1.3 * recon.object
+            yield dataclasses.replace(recon, object=mixed.astype(np.complex64))
+
+        def measure(self, *_):
+            return 0.1
+
+        def describe(self, *_):
+            return {}
+
+    less, more = Fixed("background", 0.9), Fixed("modes", 1.0)
+    poor = dataclasses.replace(recon, object=1.3 * recon.object)
+    solver = SimpleNamespace(batch=64, device=torch.device("cpu"), refines_probe=False, progress=silent, solve=print)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptypinn.solvers.experiment.TERMS", (less, more))
+        patch.setattr("ptypinn.solvers.experiment.RIVALS", {"background": (more,)})
+        result = solve_experiment(scan, poor, solver, ("background", "modes"))
+    assert tried[:2] == ["background", "modes"]
+    records = result.provenance["experiment"]
+    assert (records["modes"]["corrected"], records["background"]["corrected"]) == (True, False)
+    np.testing.assert_allclose(result.object, recon.object, rtol=1e-5)

@@ -23,6 +23,9 @@ from ptypinn.config.shared import (
 )
 from ptypinn.errors import InputError
 
+CHEAP_TERMS = ("flux", "background")
+"""Terms of the experiment that are looked for after any number of rounds."""
+
 
 @dataclass(frozen=True)
 class ReconstructConfig(
@@ -85,9 +88,11 @@ class ReconstructConfig(
     def solved_terms(self) -> tuple[str, ...]:
         """Return the names of the terms of the experiment that may be solved for."""
         choices = {"flux": self.flux, "background": self.background, "positions": self.positions}
+        if self.refine_probe and self.probe_modes is None:
+            choices["modes"] = "auto"
         asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}
-        if self.positions == "auto" and (self.rounds or self.probe_rounds):
-            choices.pop("positions")  # what few rounds leave unexplained is no evidence
+        if self.rounds or self.probe_rounds:  # what few rounds leave unexplained is no evidence
+            choices = {name: choice for name, choice in choices.items() if choice != "auto" or name in CHEAP_TERMS}
         return tuple(name for name, choice in choices.items() if choice in asked)
 
     def forced_terms(self) -> tuple[str, ...]:

@@ -181,7 +181,8 @@ class ProbeConfig(Config):
     refine_probe: bool = True
     """Solve for the probe too, with its power held at the calibrated photons per pattern."""
     probe_modes: int | None = None
-    """Incoherent probe modes to solve for; a probe with fewer is extended; as many as the probe has by default."""
+    """Incoherent probe modes to solve for; a probe with fewer is extended. By default as many as the probe has, and
+    three in `reconstruct` where the counts demand more than one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

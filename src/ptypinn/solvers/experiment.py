@@ -1,4 +1,4 @@
-"""Terms of the experiment beside the ideal one: proposed by the counts, solved for, and taken in where they explain.
+"""Departures from the ideal experiment: proposed by the counts, solved for, and taken in where they explain.
 
 A scan is solved as if its experiment were ideal. What that leaves unexplained proposes a term; the term is solved for
 from there, and the scan solved again with it. It is taken in where the misfit above counting noise falls by more than
@@ -8,250 +8,54 @@ top of those that were taken in before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
 
 from ptypinn.data.beam_centre import record_experiment
-from ptypinn.data.calibration import measure_fraction, take_background_out
+from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.metrics.flux import measure_flux
-from ptypinn.metrics.position_errors import (
-    LAST_CHANGE,
-    PositionErrors,
-    measure_misfit,
-    measure_position_errors,
-)
-from ptypinn.utils.progress import Progress
-
-if TYPE_CHECKING:
-    from ptypinn.solvers.positions import PositionEstimate
-
-MIN_SIGNIFICANCE = 4.0
-"""Gain of log-likelihood over its standard error from which a term is not due to chance."""
-MIN_VARIATION = 0.004
-"""Smallest standard deviation of the flux that is solved for: on scans of constant flux, errors of the object that
-exceed counting noise imitate up to half of it."""
-MIN_BACKGROUND = 0.0015
-"""Smallest background, over the photons measured, that an ideal solve leaves to be solved for: a tenth of the true one,
-whose rest the object has imitated. On scans without one, up to two thirds of it are left where counts are few."""
-MIN_EXPLAINED = 0.05
-"""Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
-excess counts too, which explain 0.02 of theirs."""
-MIN_MISFIT = 1.1
-"""Amplitude residual over that of counting noise from which the positions may be to blame."""
-MAX_CANVAS_PX = 2**22
-"""Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
-MIN_GAIN = 0.3
-"""Smallest fraction of the misfit above counting noise that a term has to explain."""
-
-
-@runtime_checkable
-class Solver(Protocol):
-    """Solver of scans, with the options of the run."""
-
-    @property
-    def batch(self) -> int:
-        """Patterns in memory at once."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device to compute on."""
-
-    @property
-    def refines_probe(self) -> bool:
-        """True if the probe is solved for as well."""
-
-    @property
-    def progress(self) -> Progress:
-        """Called after every step."""
-
-    def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
-        """Solve a scan.
-
-        Args:
-            scan: The scan, with the terms that are given.
-            unknown: Name of a term to solve for as well.
-            hold_probe: Take the probe of the scan as it is.
-        """
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Evidence of a term in what an ideal solve has left unexplained."""
-
-    significance: float
-    """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
-    proposes: bool
-    """True if the term is worth a solve."""
-    estimate: PositionEstimate | None = None
-    """First estimate of the positions, to go on from."""
+from ptypinn.solvers.experiment_terms import MIN_GAIN, RIVALS, TERMS, Solver, Term
 
 
 @dataclass(frozen=True)
 class Finding:
     """One departure from the ideal experiment, whether it was taken in or not."""
 
-    name: str
     size: float
     """In the unit of the term: of the flux, the standard deviation over the frames; of the background, its fraction of
-    the photons measured; of the positions, the root mean square error of the recorded ones, pixels."""
+    the photons measured; of the positions, the root mean square error of the recorded ones, pixels; of the modes, the
+    fraction of the photons outside of the strongest."""
     significance: float
     """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
     misfit_before: float
     """Amplitude residual over that of counting noise, without the term."""
     misfit_after: float
     """The same with the term."""
+    min_gain: float = MIN_GAIN
+    """Smallest fraction of the misfit above counting noise that the term has to explain."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What else is on record."""
 
     @property
     def is_corrected(self) -> bool:
         """True if the term explains enough to be taken in."""
-        return self.misfit_after - 1 <= (1 - MIN_GAIN) * (self.misfit_before - 1)
+        return self.misfit_after - 1 <= (1 - self.min_gain) * (self.misfit_before - 1)
 
-    def to_record(self, *, forced: bool = False) -> dict[str, Any]:
-        """Return the finding as plain values for the provenance."""
+    def to_record(self, *, taken: bool) -> dict[str, Any]:
+        """Return the finding as plain values for the provenance; `taken` is true if the term was taken in."""
         return {
             "size": self.size,
             "significance": self.significance,
             "misfit_before": self.misfit_before,
             "misfit_after": self.misfit_after,
-            "corrected": forced or self.is_corrected,
+            "corrected": taken,
             **self.details,
         }
-
-
-@runtime_checkable
-class Term(Protocol):
-    """A term of the experiment, as `solve_experiment` tries it."""
-
-    name: str
-
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Return the evidence of the term in what a reconstruction leaves unexplained, for little work."""
-
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
-        """Solve the scan with the term, from cheap trials to the result; each has to explain enough for the next."""
-
-    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the size of the term in a reconstruction that has it."""
-
-    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return what else is worth recording about the term."""
-
-
-class BackgroundTerm:
-    """One image of counts that every frame has beside the diffraction."""
-
-    name = "background"
-
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Look for excess counts where little is predicted."""
-        evidence = measure_background(scan, recon, batch=solver.batch, device=solver.device)
-        large = evidence.fraction >= MIN_BACKGROUND and evidence.explained >= MIN_EXPLAINED
-        return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
-
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
-        """Solve for it afresh, with object and probe: what those have imitated of it is not easily undone."""
-        yield solver.solve(scan, self.name)
-
-    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return its fraction of the photons measured."""
-        return 0.0 if recon.background is None else measure_fraction(scan, recon.background)
-
-    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return nothing: the size says it all."""
-        return {}
-
-
-class FluxTerm:
-    """One factor per frame."""
-
-    name = "flux"
-
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Compare the photons of every frame with the prediction."""
-        evidence = measure_flux(scan, recon, batch=solver.batch, device=solver.device)
-        significant = evidence.significance >= MIN_SIGNIFICANCE
-        return Evidence(evidence.significance, significant and evidence.variation >= MIN_VARIATION)
-
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
-        """Solve for it with the probe held, then for object and probe with the flux given."""
-        trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
-        flux = trial.flux
-        if flux is not None:
-            yield trial
-        else:  # scans in tiles are solved with the flux that is given
-            ratio = measure_flux(scan, recon, batch=solver.batch, device=solver.device).ratio
-            flux = ratio / ratio.mean()
-        yield solver.solve(scan.replace(flux=flux))
-
-    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the standard deviation over the frames."""
-        return 0.0 if recon.flux is None else float(recon.flux.std())
-
-    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return nothing: the size says it all."""
-        return {}
-
-
-class PositionsTerm:
-    """Positions of the probe beside the recorded ones."""
-
-    name = "positions"
-
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Solve the patterns around the middle for their positions, where much is left unexplained."""
-        misfit = measure_misfit(scan, recon, batch=solver.batch, device=solver.device)
-        if recon.object.size > MAX_CANVAS_PX or misfit < MIN_MISFIT:
-            return Evidence(0.0, False)
-        estimate = self._solve_core(scan, recon, solver)
-        return Evidence(estimate.significance, estimate.gain >= MIN_GAIN, estimate)
-
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
-        """Solve for all positions, then for object and probe with the positions given."""
-        from ptypinn.solvers.positions import solve_positions
-
-        core = evidence.estimate or self._solve_core(scan, recon, solver)
-        estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
-        result = solver.solve(scan.replace(positions_px=estimate.positions_px, probe=estimate.probe))
-        yield replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: estimate.change}}))
-
-    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the root mean square error of the recorded positions, pixels."""
-        return self._errors(scan, recon).rms_px
-
-    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return their errors by cause, and what may be left of scales and shear."""
-        change = recon.provenance.get("experiment", {}).get(self.name, {}).get(LAST_CHANGE, 0.0)
-        return {**self._errors(scan, recon).to_record(), LAST_CHANGE: change}
-
-    def _solve_core(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> PositionEstimate:
-        from ptypinn.solvers.positions import solve_core
-
-        return solve_core(scan, recon, solver.device, solver.progress, refine_probe=solver.refines_probe)
-
-    def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
-        return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))
-
-
-TERMS: dict[str, Term] = {term.name: term for term in (BackgroundTerm(), FluxTerm(), PositionsTerm())}
-"""Terms in the order in which they are tried: what one imitates of another is gone where that is taken in first."""
 
 
 def solve_experiment(
@@ -270,33 +74,59 @@ def solve_experiment(
         The reconstruction with the terms that were taken in, all that were tried on record.
     """
     findings: dict[str, Finding] = {}
-    untried, taken = [name for name in TERMS if name in names], list[str]()
+    untried, taken = [term for term in TERMS if term.name in names], list[str]()
     while untried:
-        name, rejected = untried.pop(0), [name for name in findings if name not in taken]
-        recon, finding = _try_term(TERMS[name], recon.scan_part(scan), recon, solver, name in forced)
-        findings |= {} if finding is None else {name: finding}
-        if finding is not None and (name in forced or finding.is_corrected):
-            taken.append(name)
-            untried += [name for name in rejected if name not in untried]  # now that less is left unexplained
-        records = {name: finding.to_record(forced=name in forced) for name, finding in findings.items()}
+        term, part = untried.pop(0), recon.scan_part(scan)
+        trials = [_try_term(term, part, recon, solver, term.name in forced)]
+        if trials[0].is_taken and term.name not in forced:
+            rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in names and rival.name not in taken]
+            trials += [_try_term(rival, part, recon, solver, rival.name in forced) for rival in rivals]
+        best = min(trials, key=lambda trial: trial.misfit)
+        findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
+        if best.is_taken:
+            taken.append(best.term.name)
+            recon, scan = best.reconstruction, _with_modes(scan, best.reconstruction)
+            # Rejected ones again, now that less is left unexplained.
+            untried += [term for term in TERMS if term.name in findings and term not in untried]
+            untried = [term for term in untried if term.name not in taken]
+        records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
         recon = replace(recon, provenance=record_experiment(recon, records)) if records else recon
     return recon
 
 
-def _try_term(
-    term: Term, scan: ScanData, recon: Reconstruction, solver: Solver, force: bool
-) -> tuple[Reconstruction, Finding | None]:
-    """Return the reconstruction with the term where it explains enough, else the former one, and the finding."""
+@dataclass(frozen=True)
+class _Trial:
+    """A term after its solve; without a finding where nothing proposes it."""
+
+    term: Term
+    reconstruction: Reconstruction
+    finding: Finding | None = None
+    is_taken: bool = False
+    """True if the term explains enough, or is forced."""
+
+    @property
+    def misfit(self) -> float:
+        """Amplitude residual over that of counting noise with the term; infinite where it explains too little."""
+        return self.finding.misfit_after if self.finding is not None and self.is_taken else float("inf")
+
+
+def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver, force: bool) -> _Trial:
+    """Solve for a term where the counts propose it, until it explains too little."""
     evidence, finding = term.weigh(scan, recon, solver), None
     if not (force or evidence.proposes):
-        return recon, None
+        return _Trial(term, recon)
     before = _misfit(scan, recon, solver)
     for trial in term.solve(scan, recon, solver, evidence):
         size, details, after = term.measure(scan, trial), term.describe(scan, trial), _misfit(scan, trial, solver)
-        finding = Finding(term.name, size, evidence.significance, before, after, details)
+        finding = Finding(size, evidence.significance, before, after, term.min_gain, details)
         if not (force or finding.is_corrected):
-            return recon, finding
-    return trial, finding
+            return _Trial(term, recon, finding)
+    return _Trial(term, trial, finding, is_taken=True)
+
+
+def _with_modes(scan: ScanData, recon: Reconstruction) -> ScanData:
+    """Return a scan whose probe has as many modes as that of a reconstruction."""
+    return scan if len(recon.probe) == len(scan.require_probe()) else scan.replace(probe=recon.probe)
 
 
 def deduct_background(

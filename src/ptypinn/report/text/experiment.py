@@ -34,13 +34,15 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    background, flux, positions = (_Finding.of(record.get(name)) for name in ("background", "flux", "positions"))
+    names = ("background", "flux", "positions", "modes")
+    background, flux, positions, modes = (_Finding.of(record.get(name)) for name in names)
     return [
         *_probe_sentences(recon),
         *([] if background is None else _background_sentences(background)),
         *_dark_sentences(recon),
         *([] if flux is None else _flux_sentences(flux)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
+        *([] if modes is None else _mode_sentences(modes)),
         *_offset_sentences(record, recon),
     ]
 
@@ -142,6 +144,19 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
     return [
         f"The recorded positions are off by {errors.rms_px:.2g} px (rms){causes}. They were solved for together with "
         f"the object. The misfit falls {term.misfit}."
+    ]
+
+
+def _mode_sentences(term: _Finding) -> list[str]:
+    causes = "a partially coherent beam, a detector that blurs, or motion during the exposure"
+    if term.corrected:
+        return [
+            f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the photons: {causes}. They were "
+            f"solved for together with the object. The misfit falls {term.misfit}."
+        ]
+    return [
+        f"Further incoherent modes of the probe ({causes}) explain little: the misfit falls {term.misfit}. They were "
+        "not taken in; another cause is more likely."
     ]
 
 

@@ -18,6 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
+from ptypinn.solvers.experiment_terms import MODES
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -101,6 +102,8 @@ class _Run:
     def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
         """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
         config = self.config
+        if unknown == "modes":
+            config = replace(config, probe_modes=MODES)
         if hold_probe:
             config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None)
         default = default_rounds(estimate_dose(scan))
