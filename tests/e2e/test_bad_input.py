@@ -99,7 +99,6 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         ("scan.npz", "0 patterns"),
     ),
     "mask hides everything": (all_masked, ("scan.cxi", "mask")),
-    "no probe": (with_arrays(probe_guess=None), ("scan.npz", "probe", "--probe")),
 }
 
 

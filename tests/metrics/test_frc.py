@@ -46,6 +46,29 @@ def test_the_crossing_lies_where_the_common_signal_ends(seed, cutoff):
     assert 1 / frc.half_px == pytest.approx(cutoff, abs=0.02)
 
 
+def filtered(image, change):
+    """The image with another spectrum: `change` maps the frequency of a pixel, in rings, to a factor."""
+    ring = np.round(np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * n for n in image.shape), indexing="ij")))
+    return np.fft.ifft2(np.fft.fft2(image) * change(ring))
+
+
+@given(SEEDS, st.sampled_from([1, 2]), st.floats(0.3, 1.0))
+def test_the_first_rings_of_a_few_pixels_decide_nothing(seed, ring, error):
+    image = filtered(noise(seed, (128, 128)), lambda q: 1 / np.maximum(q, 1))  # strongest at low frequencies
+    other = image + error * filtered(noise(seed + 1, image.shape), lambda q: (q == ring) / np.maximum(q, 1))
+    assert fourier_ring_correlation(image, other).half_bit_px < 3
+
+
+@given(SEEDS, st.integers(6, 50))
+def test_one_ring_below_the_threshold_is_an_accident_and_all_beyond_are_not(seed, ring):
+    image, disturbance = noise(seed, (128, 128)), noise(seed + 1, (128, 128))
+    alone = image + 9 * filtered(disturbance, lambda q: q == ring)
+    beyond = image + 9 * filtered(disturbance, lambda q: q >= ring)
+    one, all_beyond = (fourier_ring_correlation(image, other, edge_fraction=0.01) for other in (alone, beyond))
+    assert all_beyond.half_bit_px == pytest.approx(128 / ring, rel=0.3)
+    assert one.half_bit_px <= all_beyond.half_bit_px
+
+
 def test_correlation_follows_the_signal_to_noise_ratio():
     signal = noise(0, (256, 256))
     first, second = (signal + 0.8 * noise(k, (256, 256)) for k in (1, 2))

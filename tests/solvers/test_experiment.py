@@ -129,10 +129,9 @@ def test_of_two_terms_that_explain_much_the_one_that_explains_more_is_taken_in(s
         def weigh(self, *_):
             return Evidence(9.0, True)
 
-        def solve(self, scan, recon, solver, evidence):
+        def solve(self, scan, start, solver, evidence):
             tried.append(self.name)
-            mixed = self.factor * recon.object + (1 - self.factor) * 1.3 * recon.object
-            yield dataclasses.replace(recon, object=mixed.astype(np.complex64))
+            yield dataclasses.replace(start, object=(self.factor * recon.object).astype(np.complex64))
 
         def measure(self, *_):
             return 0.1
@@ -140,7 +139,7 @@ def test_of_two_terms_that_explain_much_the_one_that_explains_more_is_taken_in(s
         def describe(self, *_):
             return {}
 
-    less, more = Fixed("background", 0.9), Fixed("modes", 1.0)
+    less, more = Fixed("background", 1.1), Fixed("modes", 1.0)
     poor = dataclasses.replace(recon, object=1.3 * recon.object)
     solver = SimpleNamespace(batch=64, device=torch.device("cpu"), refines_probe=False, progress=silent, solve=print)
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,11 @@ from ptypinn.metrics.image import MIN_EDGE_PX, Image, Mask, bounding_box, soft_w
 
 NYQUIST_PX = 2.0
 """Finest period that the pixels resolve."""
+MIN_RING_PIXELS = 20
+"""Independent Fourier pixels that the first rings are pooled to. Of the first ring alone, with one or a few, the
+half-bit threshold is near 1, and no pair of images reaches it for sure."""
+MIN_RINGS_BELOW = 2
+"""Consecutive rings below a threshold that end the resolution: one alone may be an accident."""
 Curve = Float64[np.ndarray, " ring"]
 
 
@@ -25,7 +30,7 @@ class RingCorrelation:
     frequency: Curve
     """Spatial frequency of each ring, cycles per pixel."""
     correlation: Curve
-    """Correlation of the two images on each ring, in [-1, 1]."""
+    """Correlation of the two images on each ring, in [-1, 1]; the first ones, of few pixels, are taken together."""
     half_bit: Curve
     """Half-bit threshold on each ring."""
     half_bit_px: float
@@ -67,13 +72,13 @@ def fourier_ring_correlation(
     window = soft_window(region, max(MIN_EDGE_PX, edge_fraction * min(region.shape)))
     first, second = (fft.fft2((field - (field * window).sum() / window.sum()) * window) for field in (a, b))
     ring, frequency = _rings(region.shape)
-    cross = _ring_sums(ring, (first * np.conj(second)).real, len(frequency))
-    powers = _ring_sums(ring, np.abs(first) ** 2, len(frequency)) * _ring_sums(
-        ring, np.abs(second) ** 2, len(frequency)
-    )
-    correlation = np.clip(cross / np.sqrt(np.where(powers > 0, powers, np.inf)), -1, 1)
-    half_bit = half_bit_threshold(_ring_sums(ring, np.ones(ring.shape), len(frequency)) * _independent_fraction(window))
-    return _summary(frequency[1:], correlation[1:], half_bit[1:])
+    images = ((first * np.conj(second)).real, np.abs(first) ** 2, np.abs(second) ** 2, np.ones(ring.shape))
+    cross, *powers, pixels = (_ring_sums(ring, image, len(frequency))[1:] for image in images)
+    pixels = pixels * _independent_fraction(window)
+    cross, powers[0], powers[1], pixels = _pool_first_rings(pixels, cross, *powers, pixels)
+    product = powers[0] * powers[1]
+    correlation = np.clip(cross / np.sqrt(np.where(product > 0, product, np.inf)), -1, 1)
+    return _summary(frequency[1:], correlation, half_bit_threshold(pixels))
 
 
 def half_bit_threshold(pixels: Curve) -> Curve:
@@ -101,6 +106,12 @@ def _ring_sums(ring: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(ring.ravel(), values.ravel(), count + 1)[:count]
 
 
+def _pool_first_rings(pixels: Curve, *sums: Curve) -> list[Curve]:
+    """Return sums over rings, those of the first ones over all of them, as far as they take to have enough pixels."""
+    count = 1 + int(np.searchsorted(np.cumsum(pixels), MIN_RING_PIXELS))
+    return [np.concatenate([np.full(len(values[:count]), values[:count].sum()), values[count:]]) for values in sums]
+
+
 def _independent_fraction(window: np.ndarray) -> float:
     """Return the fraction of Fourier pixels that stay independent in windowed images."""
     return float((window**2).sum() ** 2 / (window.size * (window**4).sum()))
@@ -121,8 +132,9 @@ def _summary(frequency: np.ndarray, correlation: np.ndarray, half_bit: np.ndarra
 
 
 def _first_crossing(frequency: np.ndarray, excess: np.ndarray) -> float | None:
-    """Return the frequency at which the excess first falls below zero, between rings, or that of the first ring."""
-    below = np.flatnonzero(excess < -1e-9)
+    """Return the frequency from which the excess stays below zero, between rings, or that of the first ring."""
+    falls = np.append(excess < -1e-9, np.full(MIN_RINGS_BELOW - 1, excess[-1] < -1e-9))
+    below = np.flatnonzero(np.logical_and.reduce([falls[k : k + len(excess)] for k in range(MIN_RINGS_BELOW)]))
     if not below.size:
         return None
     k = int(below[0])
