@@ -6,13 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics import align, complex_error
-from ptypinn.metrics.flux import measure_flux
+from ptypinn.metrics.flux import measure_flux, measure_slow_variation
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.experiment import Finding, solve_experiment
 from ptypinn.solvers.experiment_terms import Evidence
+from ptypinn.stages.evaluate import evaluate
 from ptypinn.utils.progress import silent
 
 KNOWN = ReconstructConfig(device="cpu", refine_probe=False)
@@ -79,6 +82,25 @@ def test_the_fit_to_the_counts_takes_the_flux_in(corrected, flickering):
     assert evidence.variation > 0.1  # of a prediction without the flux
     assert measure_flux(corrected.scan_part(flickering), corrected).variation < 0.005
     assert corrected.metrics["amplitude_residual"] < 2 * corrected.metrics["expected_residual"]
+
+
+@given(seed=st.integers(0, 999), size=st.floats(0.02, 0.2), waves=st.floats(0.5, 1.0), frames=st.integers(60, 900))
+def test_a_slow_flux_is_told_from_one_that_is_independent_from_frame_to_frame(seed, size, waves, frames):
+    rng = np.random.default_rng(seed)
+    slow = np.exp(size * np.sin(2 * np.pi * waves * np.linspace(0, 1, frames) + rng.uniform(0, 6)))
+    independent = np.exp(size * rng.standard_normal(frames))
+    assert measure_slow_variation(independent / independent.mean()) == 0
+    assert measure_slow_variation(slow * independent**0.2) > 0.3 * np.log(slow).std()
+
+
+def test_a_slow_flux_raises_a_warning_of_what_may_be_in_the_amplitude(corrected):
+    assert not [text for text in evaluate(corrected).warnings if "flux" in text]
+    slow = 1 + 0.1 * np.sin(np.linspace(0, 3, len(corrected.flux)))
+    drifting = dataclasses.replace(corrected, flux=slow / slow.mean())
+    (warning,) = [text for text in evaluate(drifting).warnings if "flux" in text]
+    assert "monitor" in warning
+    given_one = dataclasses.replace(drifting, provenance={**drifting.provenance, "experiment": {}})
+    assert not [text for text in evaluate(given_one).warnings if "flux" in text]
 
 
 def test_counting_noise_is_no_evidence(scan):

@@ -13,6 +13,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import predict_batches
 from ptypinn.physics.propagation import to_fft_order
 
+SLOW_DEGREE = 5
+"""Degree in time of the polynomial that a slow variation of the flux follows."""
+MIN_SLOW_FRACTION = 0.3
+"""Fraction of the variance of the flux that such a polynomial explains from which it varies slowly: 0.94 and more of a
+drift, at most 0.04 of a flux that is independent from frame to frame."""
+
 
 @dataclass(frozen=True)
 class FluxEvidence:
@@ -62,3 +68,35 @@ def measure_flux(
         significance=float(np.mean(gains)) / error if error > 0 else 0.0,
         variation=float(np.sqrt(max(variance, 0.0))),
     )
+
+
+def measure_slow_variation(flux: Float64[np.ndarray, " patterns"]) -> float:
+    """Return the standard deviation of the slow part of a flux; 0 where it varies independently from frame to frame.
+
+    Args:
+        flux: Flux of every frame in order of time, mean 1.
+
+    >>> measure_slow_variation(np.exp(0.1 * np.sin(np.linspace(0, 3, 100)))) > 0.02
+    True
+    """
+    if len(flux) <= 4 * SLOW_DEGREE:
+        return 0.0
+    logarithm, time = np.log(flux), np.linspace(-1, 1, len(flux))
+    slow = np.polynomial.Legendre.fit(time, logarithm, SLOW_DEGREE)(time)
+    return float(slow.std()) if slow.var() > MIN_SLOW_FRACTION * logarithm.var() else 0.0
+
+
+def slow_flux_warnings(flux: Float64[np.ndarray, " patterns"]) -> list[str]:
+    """Return a sentence where a flux that was solved for varies slowly, so that a part of it may be in the object.
+
+    Args:
+        flux: Flux of every frame in order of time, mean 1.
+    """
+    slow = measure_slow_variation(flux)
+    if not slow:
+        return []
+    return [
+        f"The flux of the frames varies slowly in time, by {100 * slow:.2g} % (standard deviation) or more: what of it "
+        "changes in proportion to the position gives the same counts as a slope of the sample's transmission, and may "
+        "be in the amplitude. A monitor of the beam, or frames without the sample, settle it."
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics import RingCorrelation, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
+from ptypinn.metrics.flux import slow_flux_warnings
 from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors
 from ptypinn.metrics.summary import (
     correlate_rings,
@@ -107,12 +109,20 @@ def evaluate(
     metrics |= uncertainty_metrics(recon, comparison, config)
     _note_absent(metrics, notes, comparison, scan)
     recorded = recorded_warnings(recon, with_fit=fit is None)
-    warnings = [*recorded, *position_warnings(recon), *metric_warnings(metrics, fit)]
+    warnings = [*recorded, *experiment_warnings(recon), *metric_warnings(metrics, fit)]
     return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
 
 
-def position_warnings(recon: Reconstruction) -> list[str]:
-    """Return a sentence where positions were corrected by more than the counts can settle."""
+def experiment_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
+    record = recon.provenance.get("experiment")
+    finding = record.get("flux") if isinstance(record, Mapping) else None
+    solved = isinstance(finding, Mapping) and bool(finding.get("corrected"))
+    flux = [] if recon.flux is None or not solved else slow_flux_warnings(recon.flux)
+    return [*_position_warnings(recon), *flux]
+
+
+def _position_warnings(recon: Reconstruction) -> list[str]:
     if not recon.has_solved_positions:
         return []
     record = recon.provenance["experiment"]["positions"]
