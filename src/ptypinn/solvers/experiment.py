@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.losses import HELD_OUT_DEVIANCE
+from ptypinn.metrics.data_fit import compute_data_fit, predict_batches
+from ptypinn.physics.propagation import to_fft_order
 from ptypinn.solvers.experiment_terms import MIN_GAIN, RIVALS, TERMS, Solver, Term
 
 
@@ -81,7 +84,7 @@ def solve_experiment(
         if trials[0].is_taken and term.name not in forced:
             rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in names and rival.name not in taken]
             trials += [_try_term(rival, part, recon, solver, rival.name in forced) for rival in rivals]
-        best = min(trials, key=lambda trial: trial.misfit)
+        best = trials[0] if len(trials) == 1 else min(trials, key=lambda trial: _deviance(part, trial, solver))
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
         if best.is_taken:
             taken.append(best.term.name)
@@ -103,11 +106,6 @@ class _Trial:
     finding: Finding | None = None
     is_taken: bool = False
     """True if the term explains enough, or is forced."""
-
-    @property
-    def misfit(self) -> float:
-        """Amplitude residual over that of counting noise with the term; infinite where it explains too little."""
-        return self.finding.misfit_after if self.finding is not None and self.is_taken else float("inf")
 
 
 def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver, force: bool) -> _Trial:
@@ -150,3 +148,19 @@ def _misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
     arrays = recon.object, recon.probe, recon.positions_px
     fit = compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)
     return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
+
+
+def _deviance(scan: ScanData, trial: _Trial, solver: Solver) -> float:
+    """Return the Poisson deviance that a term leaves, infinite where it explains too little.
+
+    The misfit is no measure between terms: a background raises the counting noise that is expected where it is dark.
+    """
+    if not trial.is_taken:
+        return float("inf")
+    recon, total = trial.reconstruction, 0.0
+    part, good = recon.scan_part(scan), to_fft_order(torch.from_numpy(scan.good)).to(solver.device)
+    arrays = recon.object, recon.probe, recon.positions_px
+    for _, measured, predicted in predict_batches(part, *arrays, solver.batch, solver.device):
+        loss = HELD_OUT_DEVIANCE.loss(predicted, HELD_OUT_DEVIANCE.residual(predicted, measured))
+        total += float((loss * good).sum(dtype=torch.float64))
+    return total

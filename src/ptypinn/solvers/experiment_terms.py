@@ -38,7 +38,7 @@ whose rest the object has imitated. On scans without one, up to two thirds of it
 MIN_EXPLAINED = 0.05
 """Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
 excess counts too, which explain 0.02 of theirs."""
-MIN_MISFIT = 1.1
+MIN_MISFIT = 1.05
 """Amplitude residual over that of counting noise from which the positions may be to blame."""
 MAX_CANVAS_PX = 2**22
 """Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
@@ -49,8 +49,11 @@ SUFFICIENT_GAIN = 0.9
 MIN_MODES_MISFIT = 1.05
 """Amplitude residual over that of counting noise from which further incoherent modes are tried: up to 1.03 on scans
 without faults."""
-MODES = 3
-"""Modes that are solved for."""
+MODES, MODE_ROUNDS = 3, 72
+"""Modes that are solved for, and rounds for object and probe: modes gain their power slowly."""
+MAX_CORE_MISFIT, MIN_WIDE_MISFIT = 1.2, 2.0
+"""Amplitude residual over that of counting noise that the right positions leave around the middle of the scan, and the
+one that positions leave that are too far off for the gradient. Between the two, another cause is more likely."""
 
 
 @runtime_checkable
@@ -188,7 +191,8 @@ class PositionsTerm:
         if recon.object.size > MAX_CANVAS_PX or misfit < MIN_MISFIT:
             return Evidence(0.0, False)
         estimate = self._solve_core(scan, recon, solver)
-        return Evidence(estimate.significance, estimate.gain >= MIN_GAIN, estimate)
+        explained = estimate.misfit <= MAX_CORE_MISFIT or estimate.misfit >= MIN_WIDE_MISFIT
+        return Evidence(estimate.significance, explained and estimate.gain >= MIN_GAIN, estimate)
 
     def solve(
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence

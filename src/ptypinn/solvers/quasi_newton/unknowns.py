@@ -54,9 +54,8 @@ class Unknowns:
         return Unknowns(self.object * factor, *(None if a is None else a * factor for a in self.blocks[1:]))
 
 
-NEW_MODE_FRACTION = 0.1
-"""Fraction of the power that each added mode starts with: about that of a partially coherent beam. A mode that is not
-needed loses it in fewer iterations than one that is needed gains it."""
+NEW_MODE_FRACTION = 0.02
+"""Fraction of the power that each added mode starts with."""
 
 
 def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:

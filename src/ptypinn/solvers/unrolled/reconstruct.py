@@ -18,7 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
-from ptypinn.solvers.experiment_terms import MODES
+from ptypinn.solvers.experiment_terms import MODE_ROUNDS, MODES
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
@@ -103,7 +103,7 @@ class _Run:
         """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
         config = self.config
         if unknown == "modes":
-            config = replace(config, probe_modes=MODES)
+            config = replace(config, probe_modes=MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
         if hold_probe:
             config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None)
         default = default_rounds(estimate_dose(scan))
