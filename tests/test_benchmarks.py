@@ -32,7 +32,8 @@ def test_every_fault_of_the_experiments_can_be_simulated(experiments):
     cases, _ = experiments
     for name, fault in cases.FAULTS.items():
         config = cases.Case(name, 1e6, seed=1).config()
-        assert set(fault.entries) < set(config.faults) and config.size == fault.size
+        assert set(fault.entries) <= set(config.faults) and config.size == fault.size
+        assert cases.FAULTS[fault.base].beam == fault.beam and cases.FAULTS[fault.base].has_probe
         assert cases.FAULTS[fault.base].entries == () and cases.FAULTS[fault.base].size == fault.size
 
 

@@ -51,9 +51,10 @@ MIN_MODES_MISFIT = 1.05
 without faults."""
 MODES, MODE_ROUNDS = 3, 72
 """Modes that are solved for, and rounds for object and probe: modes gain their power slowly."""
-MAX_CORE_MISFIT, MIN_WIDE_MISFIT = 1.2, 2.0
-"""Amplitude residual over that of counting noise that the right positions leave around the middle of the scan, and the
-one that positions leave that are too far off for the gradient. Between the two, another cause is more likely."""
+MIN_CORE_GAIN, MIN_WIDE_MISFIT = 0.8, 2.0
+"""Fraction of the misfit above counting noise that the positions around the middle of the scan explain where they are
+to blame: 0.95 or more; and the misfit that is left where they are too far off for the gradient. Where they explain
+less and leave less, another cause is more likely."""
 
 
 @runtime_checkable
@@ -191,8 +192,8 @@ class PositionsTerm:
         if recon.object.size > MAX_CANVAS_PX or misfit < MIN_MISFIT:
             return Evidence(0.0, False)
         estimate = self._solve_core(scan, recon, solver)
-        explained = estimate.misfit <= MAX_CORE_MISFIT or estimate.misfit >= MIN_WIDE_MISFIT
-        return Evidence(estimate.significance, explained and estimate.gain >= MIN_GAIN, estimate)
+        wide = estimate.misfit >= MIN_WIDE_MISFIT and estimate.gain >= MIN_GAIN
+        return Evidence(estimate.significance, wide or estimate.gain >= MIN_CORE_GAIN, estimate)
 
     def solve(
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence

@@ -161,8 +161,3 @@ def test_options_of_a_trained_network_are_refused(scan):
 def test_contradictions_are_refused(options):
     with pytest.raises(InputError, match="--" + next(iter(options)).replace("_", "-")):
         ReconstructConfig(**options)
-
-
-def test_scan_without_a_probe_is_refused(scan):
-    with pytest.raises(InputError, match="probe"):
-        reconstruct(scan.replace(probe=None))
