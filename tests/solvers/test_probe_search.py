@@ -185,3 +185,13 @@ def test_a_probe_model_beside_an_initial_reconstruction_is_refused():
         pp.refine(scan, pp.RefineConfig(iterations=2, probe_model="aperture", device="cpu"), initial=initial)
     again = pp.refine(without_probe(scan), pp.RefineConfig(iterations=2, device="cpu"), initial=initial)
     assert probe_photons(again.probe) == pytest.approx(probe_photons(initial.probe), rel=1e-5)
+
+
+def test_patterns_without_photons_are_refused_and_a_single_bright_pixel_is_survived():
+    scan = without_probe(simulated("aperture")).subset(np.arange(9))
+    with pytest.raises(InputError, match="0 photons"):
+        find_probe(scan.replace(counts=np.zeros_like(scan.counts)), ProbeOptics(), CPU)
+    spot = np.zeros_like(scan.counts)
+    spot[:, 16, 16] = 9000
+    probe = find_probe(scan.replace(counts=spot), ProbeOptics(), CPU).probe
+    assert np.isfinite(probe).all() and np.abs(probe).max() > 0

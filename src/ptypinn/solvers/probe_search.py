@@ -73,11 +73,16 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         optics: What is given about the optics.
         device: Device to compute on.
         progress: Called after every trial, as the stage `probe`.
+
+    Raises:
+        InputError: Where the patterns hold no photons.
     """
     bare = scan.replace(probe=None, probe_gauge="relative", truth=None)
     offset, mean = measure_beam_offset(bare), complete_pattern(mean_pattern(bare), scan.good)
     if scan.background is not None:
         mean = np.maximum(mean - scan.background, 0)
+    if not mean.sum() > 0:
+        raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
     candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
     order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")[:TRIAL_PATTERNS]
     trials = _Trials(bare.subset(np.sort(order)), offset, device, progress, len(candidates) + BEST)
@@ -87,7 +92,7 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         **_describe(best.candidate, scan),
         "diameter_px": equivalent_diameter(best.probe),
         "trials": len(candidates),
-        "losses": [trial.loss for trial in (best, *others)],
+        "losses": [trial.loss for trial in (best, *others) if np.isfinite(trial.loss)],
     }
     probe = add_phase_ramp(best.probe, (-offset.ramp[0], -offset.ramp[1]))
     return scan.replace(probe=probe, probe_gauge="relative", provenance={**scan.provenance, PROBE_ESTIMATE: record})
@@ -133,7 +138,8 @@ class _Trials:
             result = solve_problem(problem, silent)
         self.done += 1
         self.progress("probe", self.done, max(self.done, self.total))
-        return _Trial(candidate, result.probe, result.history["loss"][-1])
+        losses = result.history["loss"]  # none where the first step already fails
+        return _Trial(candidate, result.probe, losses[-1] if losses else float("inf"))
 
 
 def _pixel_optics(scan: ScanData, config: ProbeStartConfig) -> ProbeOptics:
