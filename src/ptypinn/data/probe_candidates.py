@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex64, Float64
+from jaxtyping import Bool, Complex64, Float64, Num
 
 from ptypinn.physics.optics import far_field_intensity
 from ptypinn.physics.probes import ZonePlate, add_curvature, disk_probe, gaussian_probe, zone_plate_probe
@@ -47,8 +47,8 @@ class ProbeOptics:
     """Radius of a lens's cone on the detector, as a fraction of the detector's half-width."""
     central_stop: float = 0.0
     """Diameter of its central stop over that of the lens."""
-    waves: float | None = None
-    """Its defocus: quadratic phase at the rim of the pupil, waves."""
+    edge_waves: float | None = None
+    """Its defocus: quadratic phase, continued to the edge of the detector, waves."""
     diameter_px: float | None = None
     """Diameter of an aperture, or full width at half maximum of a Gaussian beam, pixels of the object."""
 
@@ -78,8 +78,8 @@ def suggest_probes(mean: Pattern, optics: ProbeOptics) -> list[ProbeCandidate]:
         return list(_lenses(mean, optics))
     if optics.model is not None:
         return list(_spots(mean, optics.model, optics.diameter_px))
-    _, correlation = fit_spot(mean, "aperture")
-    return [*(_spots(mean, "aperture") if correlation > MIN_CORRELATION else ()), *_lenses(mean, optics)]
+    diameter, correlation = fit_spot(mean, "aperture")
+    return [*(_spots(mean, "aperture", diameter) if correlation > MIN_CORRELATION else ()), *_lenses(mean, optics)]
 
 
 def complete_pattern(mean: Pattern, good: Bool[np.ndarray, "y x"]) -> Pattern:
@@ -133,18 +133,22 @@ def fit_pupil(mean: Pattern) -> tuple[Pattern, float]:
     return amplitude, float(max(1.0, edge) / (len(mean) / 2))
 
 
+def focus_pupil(pupil: Num[np.ndarray, "y x"]) -> Complex64[np.ndarray, "1 y x"]:
+    """Return the probe of a pupil over the detector, zero frequency at N//2; of arbitrary scale."""
+    return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(pupil)))[None].astype(np.complex64)
+
+
 def _lenses(mean: Pattern, optics: ProbeOptics) -> Iterator[ProbeCandidate]:
     """Yield lenses with every defocus on trial, or with the given one."""
-    amplitude, radius = fit_pupil(mean)
-    for waves in _defoci(optics.pupil_radius or radius, len(mean)) if optics.waves is None else [optics.waves]:
+    amplitude, measured = fit_pupil(mean)
+    radius = optics.pupil_radius or measured
+    for waves in _defoci(radius, len(mean)) if optics.edge_waves is None else [optics.edge_waves * radius**2]:
         if optics.pupil_radius is not None:
-            lens = ZonePlate(optics.pupil_radius, optics.central_stop, waves, osa_radius=2.0)
-            yield ProbeCandidate("lens", waves, zone_plate_probe(len(mean), lens).numpy(), optics.pupil_radius)
+            lens = ZonePlate(radius, optics.central_stop, waves, osa_radius=2.0)
+            yield ProbeCandidate("lens", waves, zone_plate_probe(len(mean), lens).numpy(), radius)
             continue
         turn = 2 * np.pi * waves * _squared_radius(len(mean)) / (radius * len(mean) / 2) ** 2
-        pupil = amplitude * np.exp(1j * turn)
-        field = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(pupil)))
-        yield ProbeCandidate("lens", waves, field[None].astype(np.complex64), radius)
+        yield ProbeCandidate("lens", waves, focus_pupil(amplitude * np.exp(1j * turn)), radius)
 
 
 def _defoci(pupil_radius: float, size: int) -> list[float]:

@@ -25,7 +25,6 @@ from ptypinn.data.probe_candidates import (
     ProbeCandidate,
     ProbeOptics,
     complete_pattern,
-    fit_pupil,
     suggest_probes,
 )
 from ptypinn.data.scan import ScanData
@@ -85,9 +84,11 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
     candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
     order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")[:TRIAL_PATTERNS]
-    trials = _Trials(bare.subset(np.sort(order)), offset, device, progress, len(candidates) + BEST)
-    first = trials.rank(candidates, TRIAL_ITERATIONS)
-    best, *others = trials.rank([trial.candidate for trial in first[:BEST]], LAST_ITERATIONS)
+    choice = len(candidates) > BEST
+    total = len(candidates) + BEST if choice else len(candidates)
+    trials = _Trials(bare.subset(np.sort(order)), offset, device, progress, total)
+    first = [trial.candidate for trial in trials.rank(candidates, TRIAL_ITERATIONS)[:BEST]] if choice else candidates
+    best, *others = trials.rank(first, LAST_ITERATIONS)
     record = {
         **_describe(best.candidate, scan),
         "diameter_px": equivalent_diameter(best.probe),
@@ -137,7 +138,7 @@ class _Trials:
         with torch.no_grad():
             result = solve_problem(problem, silent)
         self.done += 1
-        self.progress("probe", self.done, max(self.done, self.total))
+        self.progress("probe", self.done, self.total)
         losses = result.history["loss"]  # none where the first step already fails
         return _Trial(candidate, result.probe, losses[-1] if losses else float("inf"))
 
@@ -150,17 +151,15 @@ def _pixel_optics(scan: ScanData, config: ProbeStartConfig) -> ProbeOptics:
         if config.probe_diameter_m is None:
             return ProbeOptics(config.probe_model)
         return ProbeOptics(config.probe_model, diameter_px=config.probe_diameter_m / _pixel(scan, "probe_diameter_m"))
-    zone = config.outermost_zone_m
+    zone, option = config.outermost_zone_m, "outermost_zone_m"
     if config.convergence_mrad is not None:
         # A lens of semi-angle a reaches as far out on the detector as a zone plate of outermost zone lambda / (2 a).
-        zone = _wavelength(scan, "convergence_mrad") / (2e-3 * config.convergence_mrad)
-    radius = None if zone is None else compute_pupil_radius(zone, _pixel(scan, "outermost_zone_m"))
+        zone, option = _wavelength(scan, "convergence_mrad") / (2e-3 * config.convergence_mrad), "convergence_mrad"
+    radius = None if zone is None else compute_pupil_radius(zone, _pixel(scan, option))
     waves = None
     if config.defocus_m is not None:
-        if zone is None:
-            measured = fit_pupil(complete_pattern(mean_pattern(scan), scan.good))[1]
-            zone = _pixel(scan, "defocus_m") / measured
-        waves = defocus_to_waves(config.defocus_m, _wavelength(scan, "defocus_m"), zone)
+        # A zone plate of one object pixel reaches to the edge of the detector.
+        waves = defocus_to_waves(config.defocus_m, _wavelength(scan, "defocus_m"), _pixel(scan, "defocus_m"))
     return ProbeOptics("lens", radius, config.central_stop or 0.0, waves)
 
 

@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Complex64, Float64
 
 from ptypinn.config.load import MIN_PATTERNS, InfoConfig
+from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.grouping import nearest
 from ptypinn.data.orientation import ORIENTATIONS, Orientation
 from ptypinn.data.pattern_form import require_far_field
+from ptypinn.data.probe_candidates import focus_pupil
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
@@ -182,9 +184,7 @@ def _strongest_mode(probe: Complex64[np.ndarray, "mode y x"]) -> Complex64[np.nd
 
 def _focused_probe(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
     """Return the probe in focus, of arbitrary scale, whose far field has the intensity of the mean pattern."""
-    mean = np.where(scan.good, scan.counts[:].mean(0, dtype=np.float64), 0.0)
-    field = np.fft.ifft2(np.fft.ifftshift(np.sqrt(mean)))
-    return np.fft.fftshift(field)[None].astype(np.complex64)
+    return focus_pupil(np.sqrt(mean_pattern(scan)))
 
 
 def _solve(scan: ScanData, orientation: Orientation, iterations: int) -> Candidate:

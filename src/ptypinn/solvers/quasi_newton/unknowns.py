@@ -36,7 +36,8 @@ class Unknowns:
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""
-        pairs = [(a, b) for a, b in zip(self.blocks, other.blocks, strict=True) if a is not None and b is not None]
+        ours, theirs = ([block for block in point.blocks if block is not None] for point in (self, other))
+        pairs = zip(ours, theirs, strict=True)
         return float(sum(torch.vdot(a.reshape(-1), b.reshape(-1)).real.double() for a, b in pairs))
 
     def plus(self, other: Unknowns, factor: float = 1.0) -> Unknowns:
