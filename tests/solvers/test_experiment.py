@@ -14,7 +14,7 @@ from ptypinn.metrics import align, complex_error
 from ptypinn.metrics.flux import measure_flux, measure_slow_variation
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.experiment import Finding, solve_experiment
-from ptypinn.solvers.experiment_terms import Evidence
+from ptypinn.solvers.experiment_terms import Evidence, ModesTerm
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.utils.progress import silent
 
@@ -174,3 +174,25 @@ def test_of_two_terms_that_explain_much_the_one_that_explains_more_is_taken_in(s
     records = result.provenance["experiment"]
     assert (records["modes"]["corrected"], records["background"]["corrected"]) == (True, False)
     np.testing.assert_allclose(result.object, recon.object, rtol=1e-5)
+
+
+def test_a_term_that_explains_enough_only_where_nothing_else_does_is_solved_once(partially_coherent):
+    solved = []
+
+    class Modes(ModesTerm):
+        def solve(self, scan, start, solver, evidence):
+            solved.append(self.min_gain)
+            yield dataclasses.replace(start, object=(1.1 * start.object / 1.3).astype(np.complex64))
+
+    class Demanding(Modes):
+        min_gain = 0.999
+
+    recon = reconstruct(partially_coherent, config=ReconstructConfig(device="cpu", assume="ideal", rounds=4))
+    poor = dataclasses.replace(recon, object=1.3 * recon.object)
+    solver = SimpleNamespace(batch=64, device=torch.device("cpu"), refines_probe=True, progress=silent, solve=print)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptypinn.solvers.experiment.TERMS", (Demanding(), Modes()))
+        result = solve_experiment(partially_coherent, poor, solver, ("modes",))
+    assert solved == [0.999]
+    assert result.provenance["experiment"]["modes"]["corrected"]
+    np.testing.assert_allclose(result.object, 1.1 * recon.object, rtol=1e-5)

@@ -77,13 +77,17 @@ def solve_experiment(
         The reconstruction with the terms that were taken in, all that were tried on record.
     """
     findings: dict[str, Finding] = {}
+    solved: dict[tuple[str, int], _Trial] = {}  # by term and number of those taken in: nothing else changes a solve
     untried, taken = [term for term in TERMS if term.name in names], list[str]()
     while untried:
         term, part = untried.pop(0), recon.scan_part(scan)
-        trials = [_try_term(term, part, recon, solver, term.name in forced)]
-        if trials[0].is_taken and term.name not in forced:
+        earlier = solved.get((term.name, len(taken)))
+        force = term.name in forced
+        trials = [_try_term(term, part, recon, solver, force) if earlier is None else earlier.judged_by(term, force)]
+        if trials[0].is_taken and not force:
             rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in names and rival.name not in taken]
             trials += [_try_term(rival, part, recon, solver, rival.name in forced) for rival in rivals]
+        solved |= {(trial.term.name, len(taken)): trial for trial in trials}
         best = trials[0] if len(trials) == 1 else min(trials, key=lambda trial: _deviance(part, trial, solver))
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
         if best.is_taken:
@@ -107,6 +111,13 @@ class _Trial:
     is_taken: bool = False
     """True if the term explains enough, or is forced."""
 
+    def judged_by(self, term: Term, force: bool) -> _Trial:
+        """Return the trial under the demand of another entry of `TERMS` with the same name, which has one step."""
+        if self.finding is None:
+            return replace(self, term=term)
+        finding = replace(self.finding, min_gain=term.min_gain)
+        return replace(self, term=term, finding=finding, is_taken=force or finding.is_corrected)
+
 
 def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver, force: bool) -> _Trial:
     """Solve for a term where the counts propose it, until it explains too little."""
@@ -118,7 +129,7 @@ def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver,
         size, details, after = term.measure(scan, trial), term.describe(scan, trial), _misfit(scan, trial, solver)
         finding = Finding(size, evidence.significance, before, after, term.min_gain, details)
         if not (force or finding.is_corrected):
-            return _Trial(term, recon, finding)
+            return _Trial(term, trial, finding)
     return _Trial(term, trial, finding, is_taken=True)
 
 
