@@ -26,6 +26,8 @@ def make_recon(shape=(12, 15), modes=2, pixel=2e-8, origin=(-3, 4), seed=0):
         origin_px=origin,
         pixel_size_m=pixel,
         flux=rng.uniform(0.5, 1.5, 6),
+        beam_px=rng.normal(size=(6, 2)),
+        point_spread_px=0.7,
         scale=[{"stage": "counts", "expected": 1.0, "measured": 1 / 3, "source": "data"}],
         metrics={"flux_closure": 0.1 + 0.2},
         history={"loss": [3.0, 1 / 7]},
@@ -42,7 +44,7 @@ def make_recon(shape=(12, 15), modes=2, pixel=2e-8, origin=(-3, 4), seed=0):
 def test_round_trip_is_exact(tmp_path_factory, shape, modes, pixel, origin):
     recon = make_recon(shape, modes, pixel, origin)
     back = Reconstruction.load(recon.save(tmp_path_factory.mktemp("recon") / "r.h5"))
-    for name in ("object", "illumination", "probe", "positions_px", "flux"):
+    for name in ("object", "illumination", "probe", "positions_px", "flux", "beam_px"):
         a, b = getattr(recon, name), getattr(back, name)
         assert a.dtype == b.dtype
         assert a.tobytes() == b.tobytes()

@@ -120,8 +120,9 @@ def test_departures_of_the_experiment_have_their_size_and_their_course(page, rec
     assert "from 3 to 1.05 times counting noise" in words
     assert "1.04 detector pixels beside the zero frequency, at row 32 and column 33" in words
     flux = 1 + 0.1 * np.sin(np.arange(len(recon.positions_px)))
-    section = read(render_report(dataclasses.replace(recon, flux=flux))).section("experiment")
-    assert len(list(section.iter(f"{SVG}svg"))) == 1 + len(list(page.section("experiment").iter(f"{SVG}svg")))
+    for terms in ({"flux": flux}, {"beam_px": np.stack([flux, -flux], 1)}):
+        section = read(render_report(dataclasses.replace(recon, **terms))).section("experiment")
+        assert len(list(section.iter(f"{SVG}svg"))) == 1 + len(list(page.section("experiment").iter(f"{SVG}svg")))
 
 
 @pytest.mark.parametrize(

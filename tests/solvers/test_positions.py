@@ -65,7 +65,7 @@ def test_the_scan_of_a_reconstruction_has_its_positions(turned):
     scan, recon = turned
     part = recon.scan_part(scan)
     np.testing.assert_allclose(part.positions_px, recon.positions_px + recon.origin_px)
-    assert recon.has_solved_positions
+    assert recon.has_solved("positions")
 
 
 def test_scattered_positions_are_found():
@@ -74,7 +74,7 @@ def test_scattered_positions_are_found():
     assert position_error(recon, scan) < 0.5
     ideal = reconstruct(without_truth(scan), config=dataclasses.replace(KNOWN, assume="ideal"))
     assert recon.metrics["amplitude_residual"] < 0.5 * ideal.metrics["amplitude_residual"]
-    assert not ideal.has_solved_positions
+    assert not ideal.has_solved("positions")
 
 
 def test_right_positions_are_left_alone():

@@ -52,7 +52,8 @@ class ReconstructConfig(
 
     rounds: int | None = None
     """Rounds that solve for the object, each two passes over the data and one correction by the network; by default 6
-    to 20, more for higher dose. With more than the default, one pixel in fifty is held out to select the best round."""
+    to 20, more for higher dose, and twice as many with several modes or a point spread. With more than the default, one
+    pixel in fifty is held out to select the best round."""
     probe_rounds: int | None = None
     """Rounds that solve for the probe before those for the object, with --refine-probe; 36 by default."""
     polish: int = 0
@@ -70,6 +71,12 @@ class ReconstructConfig(
     positions: Literal["auto", "solve", "recorded"] = "auto"
     """Scan positions: solved for where the counts demand it after the default numbers of rounds, always, or as
     recorded."""
+    beam: Literal["auto", "solve", "still"] = "auto"
+    """Beam on the detector: its slow motion over the scan is solved for where the counts demand it after the default
+    numbers of rounds, always, or never."""
+    point_spread: Literal["auto", "solve", "none"] = "auto"
+    """Point spread of the detector: searched for where the counts demand it after the default numbers of rounds,
+    always, or none."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -87,7 +94,7 @@ class ReconstructConfig(
 
     def solved_terms(self) -> tuple[str, ...]:
         """Return the names of the terms of the experiment that may be solved for."""
-        choices = {"flux": self.flux, "background": self.background, "positions": self.positions}
+        choices = {name: getattr(self, name) for name in ("beam", "flux", "background", "positions", "point_spread")}
         if self.refine_probe and self.probe_modes is None:
             choices["modes"] = "auto"
         asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}

@@ -141,6 +141,33 @@ def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
     return replace(recon, provenance={**provenance, "experiment": rest} if rest else provenance)
 
 
+def flatten_curvature(recon: Reconstruction) -> Reconstruction:
+    """Return a reconstruction whose beam moves so that its object has no curved phase; it predicts the same counts.
+
+    Only for motion that is slow in time: see `physics.slow_freedoms`.
+
+    Args:
+        recon: Reconstruction with the motion of the beam.
+    """
+    import torch
+
+    from ptypinn.physics.slow_freedoms import curved_phase, fit_curvature, is_slow, linear_motions
+
+    assert recon.beam_px is not None
+    size, places = recon.probe.shape[-1], recon.positions_px + recon.probe.shape[-1] // 2
+    centre, middle = places.mean(0), (float(size // 2), float(size // 2))
+    free = is_slow(linear_motions(torch.from_numpy(places)))
+    mask = torch.from_numpy(recon.well_illuminated())
+    matrix = fit_curvature(torch.from_numpy(recon.object), mask, free, size)
+    flat = curved_phase(-matrix, recon.object.shape, (float(centre[0]), float(centre[1])), size).numpy()
+    return replace(
+        recon,
+        object=np.where(recon.illumination > 0, recon.object * flat, recon.object).astype(np.complex64),
+        probe=(recon.probe * curved_phase(matrix, (size, size), middle, size).numpy()).astype(np.complex64),
+        beam_px=recon.beam_px + (places - centre) @ matrix.numpy(),
+    )
+
+
 def mean_slope(recon: Reconstruction) -> tuple[float, float]:
     """Return the mean slope (y, x) of the phase on well-illuminated pixels, radians per pixel, wrapped."""
     canvas, mask = recon.object.astype(np.complex128), recon.well_illuminated()

@@ -1,17 +1,20 @@
-"""Diffraction patterns as float32 batches in FFT order, for the hot loops."""
+"""Diffraction patterns as float32 batches in FFT order, and the terms of their experiment, for the hot loops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import TERMS, ScanData
+from ptypinn.physics.detector import point_spread
 from ptypinn.physics.propagation import to_fft_order
-from ptypinn.types import Patterns
+from ptypinn.types import Fractions, Patterns
 
 BatchSequence = Iterable[tuple[slice, Float[Tensor, "_ y x"]]]
 """Batches as pairs (slice of the patterns, counts in FFT order)."""
@@ -20,11 +23,59 @@ CPU_BATCH_PIXELS = 2**17
 CUDA_BATCH_PIXELS = 2**25
 
 
-def background_tensor(scan: ScanData, device: torch.device) -> Float[Tensor, "y x"] | None:
-    """Return the background of a scan in FFT order, counts per pixel of good pixels; None where it has none."""
-    if scan.background is None:
-        return None
-    return to_fft_order(torch.from_numpy(np.where(scan.good, scan.background, 0).astype(np.float32))).to(device)
+@dataclass(frozen=True)
+class FrameTerms:
+    """Terms of the experiment beside the ideal one, as tensors on the device; None for those that are absent."""
+
+    flux: Float[Tensor, " positions"] | None = None
+    """Flux of every frame, relative to that of the probe."""
+    beam_px: Fractions | None = None
+    """Displacement (y, x) of every pattern, detector pixels."""
+    background: Float[Tensor, "y x"] | None = None
+    """Counts of every frame beside the diffraction, FFT order."""
+    blur: Float[Tensor, "y y"] | None = None
+    """Point spread of the detector along one axis, FFT order: `blur @ pattern @ blur`."""
+
+    @classmethod
+    def of(cls, scan: ScanData, device: torch.device) -> FrameTerms:
+        """Return the terms of a scan."""
+        arrays = {name: getattr(scan, name) for name in TERMS}
+        if scan.background is not None:
+            arrays["background"] = np.where(scan.good, scan.background, 0)
+        return cls.from_arrays(arrays, scan.size, device)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any], size: int, device: torch.device) -> FrameTerms:
+        """Return the terms that arrays of a scan or a reconstruction hold.
+
+        Args:
+            arrays: Values by the names of `scan.TERMS`; None for terms that are absent.
+            size: Edge of a pattern, pixels.
+            device: Device of the tensors.
+        """
+        flux, beam, background = (
+            None if (values := arrays[name]) is None else torch.from_numpy(np.asarray(values, np.float32)).to(device)
+            for name in ("flux", "beam_px", "background")
+        )
+        spread = arrays["point_spread_px"]
+        blur = None if spread is None else point_spread(size, float(spread)).float().to(device)
+        return cls(flux, beam, None if background is None else to_fft_order(background), blur)
+
+    def take(self, part: slice) -> FrameTerms:
+        """Return the terms of some of the frames."""
+        flux, beam = (None if term is None else term[part] for term in (self.flux, self.beam_px))
+        return FrameTerms(flux, beam, self.background, self.blur)
+
+    def expect(self, diffracted: Patterns) -> Patterns:
+        """Return the expected counts of all these frames, FFT order.
+
+        Args:
+            diffracted: Photons that reach every pixel with a flux of 1, (batch, y, x), FFT order; overwritten.
+        """
+        if self.flux is not None:
+            diffracted.mul_(self.flux[:, None, None])
+        expected = diffracted if self.blur is None else self.blur @ diffracted @ self.blur
+        return expected if self.background is None else expected.add_(self.background)
 
 
 class PatternBatches:

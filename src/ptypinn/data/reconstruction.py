@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Complex64, Float32, Float64, Int64
 
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import WELL_ILLUMINATED_FRACTION, illumination_mask
 from ptypinn.utils.files import to_plain
@@ -89,6 +89,10 @@ class Reconstruction:
     """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
     background: Float32[np.ndarray, "y x"] | None = None
     """Counts per pixel that every frame has beside the diffraction, zero frequency at N//2; None for none."""
+    beam_px: Float64[np.ndarray, "patterns 2"] | None = None
+    """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
+    point_spread_px: float | None = None
+    """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -137,17 +141,17 @@ class Reconstruction:
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
         return self._with_terms(scan.subset(self.patterns))
 
-    @property
-    def has_solved_positions(self) -> bool:
-        """True if the positions are not the recorded ones, but were solved for as the counts demanded."""
-        record = self.provenance.get("experiment", {}).get("positions", {})
-        return isinstance(record, Mapping) and bool(record.get("corrected"))
+    def has_solved(self, term: str) -> bool:
+        """Return True if a term of the experiment, such as the positions, was solved for as the counts demanded."""
+        record = self.provenance.get("experiment")
+        finding = record.get(term) if isinstance(record, Mapping) else None
+        return isinstance(finding, Mapping) and bool(finding.get("corrected"))
 
     def _with_terms(self, scan: ScanData) -> ScanData:
         """Return a scan with the terms of the experiment that were solved for."""
-        terms = {name: term for name in ("flux", "background") if (term := getattr(self, name)) is not None}
+        terms = {name: term for name in TERMS if (term := getattr(self, name)) is not None}
         changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
-        if self.has_solved_positions:
+        if self.has_solved("positions"):
             changed["positions_px"] = self.positions_px + np.asarray(self.origin_px, float)
         return scan.replace(**changed) if changed else scan
 
@@ -173,7 +177,7 @@ class Reconstruction:
         return measured.fit if same else None
 
     def _fitted_arrays(self, scan: ScanData) -> tuple[Any, ...]:
-        terms = self.flux, self.background
+        terms = (getattr(self, name) for name in TERMS)
         return self.object, self.probe, self.positions_px, *terms, scan.counts, scan.mask
 
     @property
@@ -247,6 +251,10 @@ class SolverResult:
     """Flux of every frame, mean 1; None where it is not solved for."""
     background: Float32[np.ndarray, "y x"] | None = None
     """Counts of every frame beside the diffraction, zero frequency at N//2; None where it is not solved for."""
+    beam_px: Float64[np.ndarray, "patterns 2"] | None = None
+    """Displacement (y, x) of every pattern, detector pixels; None where it is not solved for."""
+    point_spread_px: float | None = None
+    """Standard deviation of the point spread, detector pixels; None where it is not solved for."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
@@ -266,8 +274,7 @@ class SolverResult:
             origin_px=self.origin_px,
             pixel_size_m=scan.pixel_size_m,
             patterns=patterns,
-            flux=scan.flux if self.flux is None else self.flux,
-            background=scan.background if self.background is None else self.background,
+            **{name: getattr(scan if getattr(self, name) is None else self, name) for name in TERMS},
             history=self.history,
             provenance=to_plain({**provenance, "scan": scan.record}),
         )

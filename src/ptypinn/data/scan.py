@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ptypinn.data.tensors import ScanTensors
 
 ProbeGauge = Literal["calibrated", "relative"]
+FRAME_TERMS = ("flux", "beam_px")
+"""Terms of the experiment with one entry per frame."""
+TERMS = (*FRAME_TERMS, "background", "point_spread_px")
+"""Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
 @runtime_checkable
@@ -78,6 +82,10 @@ class ScanData:
     """Flux of every frame relative to that of the probe, mean 1; None where it is taken to be the same in all."""
     background: Float32[np.ndarray, "background_y background_x"] | None = None
     """Counts per pixel that every frame has beside the diffraction, zero frequency at N//2; None for none."""
+    beam_px: Float64[np.ndarray, "patterns 2"] | None = None
+    """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
+    point_spread_px: float | None = None
+    """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 
@@ -149,9 +157,13 @@ class ScanData:
             counts=self.counts[index],
             positions_px=self.positions_px[index],
             experiment=None if self.experiment is None else self.experiment.subset(index),
-            flux=None if self.flux is None else self.flux[index],
             provenance=provenance,
+            **self.take_frame_terms(index),
         )
+
+    def take_frame_terms(self, index: np.ndarray) -> dict[str, Any]:
+        """Return the terms of the experiment that have one entry per frame, restricted to the frames in `index`."""
+        return {name: None if (term := getattr(self, name)) is None else term[index] for name in FRAME_TERMS}
 
     def replace(self, **changes: Any) -> ScanData:
         """Return a copy with some fields changed, validated again."""

@@ -131,7 +131,7 @@ def apply_survey(scan: ScanData, survey: Survey) -> ScanData:
         index = np.setdiff1d(np.arange(scan.n_patterns), survey.left_out)
         changes["counts"] = correct_counts(scan.counts, index, bad, survey.rays, scan.source)
         changes |= {"positions_px": scan.positions_px[index], "mask": scan.good & ~bad}
-        changes["flux"] = None if scan.flux is None else scan.flux[index]
+        changes |= scan.take_frame_terms(index)
         if scan.experiment is not None:
             changes["experiment"] = scan.experiment.subset(index)
     with deferred_checks(False):

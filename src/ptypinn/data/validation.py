@@ -40,7 +40,7 @@ def validate_scan(scan: ScanData) -> None:
     _check_probe(scan)
     _check_truth(scan)
     _check_numbers(scan)
-    _check_flux(scan)
+    _check_terms(scan)
     _check_background(scan)
 
 
@@ -168,12 +168,17 @@ def _check_numbers(scan: ScanData) -> None:
             raise InputError(scan.source, name, str(value), "a positive number")
 
 
-def _check_flux(scan: ScanData) -> None:
-    if scan.flux is None:
-        return
-    if scan.flux.shape != (scan.n_patterns,) or not (np.isfinite(scan.flux) & (scan.flux > 0)).all():
-        actual = f"{scan.flux.dtype} of shape {scan.flux.shape}"
+def _check_terms(scan: ScanData) -> None:
+    flux, beam = scan.flux, scan.beam_px
+    if flux is not None and (flux.shape != (scan.n_patterns,) or not (np.isfinite(flux) & (flux > 0)).all()):
+        actual = f"{flux.dtype} of shape {flux.shape}"
         raise InputError(scan.source, "flux", actual, f"{scan.n_patterns} positive numbers, one per frame")
+    if beam is not None and (beam.shape != (scan.n_patterns, 2) or not np.isfinite(beam).all()):
+        actual = f"{beam.dtype} of shape {beam.shape}"
+        raise InputError(scan.source, "beam_px", actual, f"{scan.n_patterns} finite pairs, one per frame")
+    spread = scan.point_spread_px
+    if spread is not None and not 0 < spread < scan.size:
+        raise InputError(scan.source, "point_spread_px", str(spread), "more than 0, less than the edge of a pattern")
 
 
 def _check_background(scan: ScanData) -> None:

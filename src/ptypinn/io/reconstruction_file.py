@@ -46,8 +46,16 @@ UNITS = {
     "positions_px": "pixel",
     "origin_px": "pixel",
 }
-OPTIONAL = {"unscaled": np.complex64, "uncertainty": np.float32, "flux": np.float64, "background": np.float32}
-"""Optional arrays: images of transmission, the relative flux of every frame, and the counts beside the diffraction."""
+OPTIONAL = {
+    "unscaled": np.complex64,
+    "uncertainty": np.float32,
+    "flux": np.float64,
+    "background": np.float32,
+    "beam_px": np.float64,
+}
+"""Optional arrays: images of transmission, the terms of the experiment."""
+NUMBERS = {"pixel_size_m": "m", "point_spread_px": "detector pixel"}
+"""Optional numbers, and their units."""
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)
 """Records that files of earlier versions may lack."""
@@ -76,8 +84,9 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> None:
             add_dataset(exact, name, np.asarray(getattr(recon, name), dtype), UNITS[name])
         if recon.patterns is not None:
             exact.create_dataset("patterns", data=np.asarray(recon.patterns, np.int64))
-        if recon.pixel_size_m is not None:
-            add_dataset(exact, "pixel_size_m", recon.pixel_size_m, "m")
+        for name, unit in NUMBERS.items():
+            if (value := getattr(recon, name)) is not None:
+                add_dataset(exact, name, value, unit)
         for name, dtype in OPTIONAL.items():
             if (values := getattr(recon, name)) is not None:
                 add_dataset(exact, name, np.asarray(values, dtype), "")
@@ -102,10 +111,11 @@ def read_reconstruction(path: Path) -> Reconstruction:
         }
         records = {name: read_json(file, source, f"{GROUP}/{name}") for name in RECORDS}
         records |= {name: read_json(file, source, f"{GROUP}/{name}") for name in LATER if name in file[GROUP]}
-        size, patterns = read_scalar(file, source, f"{GROUP}/pixel_size_m"), find_dataset(file, f"{GROUP}/patterns")
+        numbers: dict[str, Any] = {name: read_scalar(file, source, f"{GROUP}/{name}") for name in NUMBERS}
+        patterns = find_dataset(file, f"{GROUP}/patterns")
         y, x = arrays.pop("origin_px").tolist()
         part = None if patterns is None else read_array(patterns, source).astype(np.int64)
-    return Reconstruction(**arrays, **records, origin_px=(y, x), pixel_size_m=size, patterns=part)
+    return Reconstruction(**arrays, **records, **numbers, origin_px=(y, x), patterns=part)
 
 
 def is_reconstruction(file: h5py.File) -> bool:

@@ -87,7 +87,7 @@ def _with_gauge(config: EvaluateConfig, *compared: Reconstruction) -> EvaluateCo
 
 def _is_free(recon: Reconstruction) -> bool:
     """Return True if probe or positions were solved for with the object: the counts then fix neither ramp nor shift."""
-    if recon.has_solved_positions:
+    if recon.has_solved("positions"):
         return True
     record = recon.provenance
     config, model = (record.get(name) or {} for name in ("config", "model"))

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import background_tensor
+from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import DataFit
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.losses import HELD_OUT_DEVIANCE
 from ptypinn.metrics.image import Mask
 from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.patches import split_positions
@@ -81,17 +82,53 @@ def sum_photons(
     return measured_total, predicted_total
 
 
+def sum_deviance(
+    scan: ScanData,
+    object_: Canvas,
+    probe: Modes,
+    positions_px: Positions,
+    *,
+    batch: int = 128,
+    device: str | torch.device = "cpu",
+) -> float:
+    """Return the Poisson deviance of all good pixels, halved: the log-likelihood that is missing to a perfect fit.
+
+    The arguments and errors are those of `compute_data_fit`.
+    """
+    good = _good_pixels(scan, device)
+    batches = predict_batches(scan, object_, probe, positions_px, batch, device)
+    return sum(poisson_deviance(predicted, measured, good) for _, measured, predicted in batches)
+
+
+def poisson_deviance(
+    predicted: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], good: Bool[Tensor, "y x"]
+) -> float:
+    """Return half the Poisson deviance of some patterns on good pixels."""
+    loss = HELD_OUT_DEVIANCE.loss(predicted, HELD_OUT_DEVIANCE.residual(predicted, measured))
+    return float((loss * good).sum(dtype=torch.float64))
+
+
 def predict(
-    canvas: Complex[Tensor, "1 height width"], probe: Complex[Tensor, "mode y x"], positions_px: np.ndarray
+    canvas: Complex[Tensor, "1 height width"],
+    probe: Complex[Tensor, "mode y x"],
+    positions_px: np.ndarray,
+    terms: FrameTerms,
 ) -> Tensor:
     """Return the expected counts at canvas positions, (patterns, y, x), FFT order.
 
     Integer positions skip the sub-pixel shift.
+
+    Args:
+        canvas: Object.
+        probe: Modes, sqrt(photons).
+        positions_px: Canvas coordinates (y, x) of the probe array's pixel (0, 0).
+        terms: Terms of the experiment at these positions.
     """
     corners, fractions = split_positions(torch.from_numpy(np.ascontiguousarray(positions_px)))
     rest = fractions.to(canvas.device) if bool(fractions.any()) else None
     with torch.no_grad():
-        return FAR_FIELD.predict_scan(canvas, probe, corners.to(canvas.device), rest)
+        counts = FAR_FIELD.predict_scan(canvas, probe, corners.to(canvas.device), rest, terms.beam_px)
+        return terms.expect(counts)
 
 
 def _good_pixels(scan: ScanData, device: str | torch.device) -> Bool[Tensor, "y x"]:
@@ -105,14 +142,9 @@ def predict_batches(
     _check(scan, object_, probe, positions_px)
     canvas = torch.from_numpy(np.ascontiguousarray(object_)).to(device)[None]
     modes = torch.from_numpy(np.ascontiguousarray(probe)).to(device)
-    background = background_tensor(scan, torch.device(device))
+    terms = FrameTerms.of(scan, torch.device(device))
     for part, counts in scan.batches(batch):
-        predicted = predict(canvas, modes, positions_px[part])
-        if scan.flux is not None:
-            flux = torch.from_numpy(scan.flux[part].astype(np.float32))
-            predicted *= flux.to(predicted.device)[:, None, None]
-        if background is not None:
-            predicted += background
+        predicted = predict(canvas, modes, positions_px[part], terms.take(part))
         yield part, to_fft_order(torch.from_numpy(counts.astype(np.float32))).to(device), predicted
 
 

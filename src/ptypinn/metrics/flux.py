@@ -86,6 +86,26 @@ def measure_slow_variation(flux: Float64[np.ndarray, " patterns"]) -> float:
     return float(slow.std()) if slow.var() > MIN_SLOW_FRACTION * logarithm.var() else 0.0
 
 
+def flatten_slope(recon: Reconstruction) -> Float64[np.ndarray, " patterns"]:
+    """Return the flux of a reconstruction with the slope of the object's amplitude that flux explains as well.
+
+    Only slow flux is changed, and only along axes on which the position is slow in time: see `physics.slow_freedoms`.
+
+    Args:
+        recon: Reconstruction with its flux.
+    """
+    from ptypinn.physics.slow_freedoms import fit_amplitude_slope, is_slow
+
+    assert recon.flux is not None
+    if not measure_slow_variation(recon.flux):
+        return recon.flux
+    places = torch.from_numpy(recon.positions_px - recon.positions_px.mean(0))
+    mask = torch.from_numpy(recon.well_illuminated())
+    slope = fit_amplitude_slope(torch.from_numpy(recon.object), mask, is_slow(places.T[:, :, None]))
+    flux = recon.flux * np.exp(2 * (places @ slope).numpy())
+    return flux / flux.mean()
+
+
 def slow_flux_warnings(flux: Float64[np.ndarray, " patterns"]) -> list[str]:
     """Return a sentence where a flux that was solved for varies slowly, so that a part of it may be in the object.
 

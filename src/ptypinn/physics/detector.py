@@ -67,3 +67,25 @@ def mirrored_blur(edge: int, spread_px: float) -> Float[Tensor, "edge edge"]:
     cosines[0] /= math.sqrt(2)
     matrix = cosines.T @ (torch.exp(-((k * spread_px) ** 2) / 2)[:, None] * cosines)
     return torch.fft.ifftshift(matrix.clamp(min=0)).float()
+
+
+def point_spread(edge: int, spread_px: float) -> Float[Tensor, "edge edge"]:
+    """Return a Gaussian point spread along one axis of a detector as a symmetric matrix, FFT order.
+
+    Pixels integrate over their area. Light that leaves the detector is lost; `matrix @ image @ matrix` blurs an image,
+    and is its own adjoint.
+
+    Args:
+        edge: Edge of the detector, pixels.
+        spread_px: Standard deviation, pixels, positive.
+
+    >>> matrix = point_spread(8, 0.5)
+    >>> [round(value, 3) for value in matrix[0, :3].tolist()], bool((matrix == matrix.T).all())
+    ([0.683, 0.157, 0.001], True)
+    """
+    reach = max(1, math.ceil(5 * spread_px))
+    edges = (torch.arange(2 * reach + 2, dtype=torch.float64) - reach - 0.5) / (spread_px * math.sqrt(2))
+    kernel = torch.erf(edges).diff()
+    distance = (torch.arange(edge)[:, None] - torch.arange(edge)).abs()
+    matrix = (kernel / kernel.sum())[(reach + distance).clamp(max=2 * reach)].where(distance <= reach, 0.0)
+    return torch.fft.ifftshift(matrix)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float, Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn import functional
 
-from ptypinn.physics.forward import FAR_FIELD, ForwardModel
+from ptypinn.physics.detector import point_spread
+from ptypinn.physics.forward import FAR_FIELD, ForwardModel, beam_ramp
 from ptypinn.physics.patches import extract_patches, phase_ramp, split_positions
 from ptypinn.physics.propagation import to_centred
 from ptypinn.types import Object, Positions, Probe, Probes
@@ -135,19 +135,6 @@ def pupil_rim(probe: Probe) -> float:
     return math.sqrt(2 * spread)
 
 
-def beam_ramp(beam_px: Float[Tensor, "batch 2"], size: int) -> Complex[Tensor, "batch y x"]:
-    """Return the factor on exit waves that moves the patterns over the detector, around the array's middle.
-
-    Args:
-        beam_px: Displacement (y, x) of the patterns, detector pixels, (batch, 2).
-        size: Edge of the patterns, pixels.
-    """
-    axis = torch.arange(size, dtype=beam_px.dtype) - size // 2
-    angle = 2 * torch.pi / size * beam_px[:, :, None] * axis
-    ramps = torch.polar(torch.ones_like(angle), angle)
-    return ramps[:, 0, :, None] * ramps[:, 1, None, :]
-
-
 def tilt_object(canvas: Object, deflection_px: tuple[float, float], size: int) -> Object:
     """Return a sample with a wedge, which deflects the beam on detectors of `size` pixels, (height, width).
 
@@ -171,9 +158,5 @@ def spread_points(frames: Frames, spread_px: float) -> Frames:
     """
     if spread_px == 0:
         return frames
-    reach = max(1, math.ceil(5 * spread_px))
-    edges = (torch.arange(2 * reach + 2, dtype=torch.float64) - reach - 0.5) / (spread_px * math.sqrt(2))
-    kernel = torch.erf(edges).diff()
-    kernel = (kernel / kernel.sum()).to(frames.dtype)
-    blurred = functional.conv2d(frames[:, None], kernel[None, None, :, None], padding=(reach, 0))
-    return functional.conv2d(blurred, kernel[None, None, None, :], padding=(0, reach))[:, 0]
+    blur = torch.fft.fftshift(point_spread(frames.shape[-1], spread_px)).to(frames.dtype)
+    return blur @ frames @ blur

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
@@ -54,7 +55,12 @@ class ForwardModel:
         return detect(self.propagator.propagate(probe[None]))[0]
 
     def predict_scan(
-        self, canvases: Canvases, probe: Probe, corners: Corners, fractions: Fractions | None = None
+        self,
+        canvases: Canvases,
+        probe: Probe,
+        corners: Corners,
+        fractions: Fractions | None = None,
+        beam_px: Fractions | None = None,
     ) -> Patterns:
         """Return the expected counts of a scan over one or several canvases: the complete forward model.
 
@@ -64,11 +70,14 @@ class ForwardModel:
             corners: Integer patch corners (y, x), (window, positions, 2).
             fractions: Sub-pixel rest of every position in window-major order, (window * positions, 2), pixels;
                 None for integer positions.
+            beam_px: Displacement (y, x) of every pattern in the same order, (window * positions, 2), detector pixels;
+                None where the beam stands still.
 
         Returns:
             Expected photons per pixel, (window * positions, y, x), FFT order.
         """
         patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
+        patches = patches if beam_px is None else patches * beam_ramp(beam_px, probe.shape[-1])
         probes = probe[None] if fractions is None else shift_probe(probe, fractions)
         return self.predict_counts(patches, probes)
 
@@ -118,6 +127,39 @@ def detect(fields: Waves) -> Patterns:
 def add_modes(waves: Shaped[Tensor, "batch mode y x"]) -> Shaped[Tensor, "batch y x"]:
     """Sum over modes, (batch, y, x); a single mode is returned as it is, without a copy."""
     return waves[:, 0] if waves.shape[1] == 1 else waves.sum(1)
+
+
+def beam_ramp(beam_px: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
+    """Return the factor on exit waves that moves the patterns over the detector, around the array's middle.
+
+    Args:
+        beam_px: Displacement (y, x) of the patterns, detector pixels, (batch, 2).
+        size: Edge of the patterns, pixels.
+    """
+    axis = centred_axis(beam_px, size)
+    angle = 2 * torch.pi / size * beam_px[:, :, None] * axis
+    ramps = torch.polar(torch.ones_like(angle), angle)
+    return ramps[:, 0, :, None] * ramps[:, 1, None, :]
+
+
+def beam_gradient(patches: ObjectPatches, directions: ObjectPatches) -> Float[Tensor, "batch 2"]:
+    """Return the descent direction of every frame's beam, from that of its patch behind `beam_ramp`.
+
+    A ramp turns the wave at r by an angle in proportion to r, so that its part is the imaginary one, weighted by r.
+
+    Args:
+        patches: Object patches times the ramp, (batch, y, x).
+        directions: Descent directions of these, (batch, y, x).
+    """
+    size = patches.shape[-1]
+    turn = patches.real * directions.imag - patches.imag * directions.real
+    axis = 2 * torch.pi / size * centred_axis(turn, size)
+    return torch.stack([turn.sum(2) @ axis, turn.sum(1) @ axis], 1)
+
+
+def centred_axis(like: Tensor, size: int) -> Float[Tensor, " size"]:
+    """Return pixel numbers along an axis, 0 in the middle of the array, with number type and device of a tensor."""
+    return torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
 
 
 FAR_FIELD = ForwardModel()

@@ -13,15 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.losses import HELD_OUT_DEVIANCE
-from ptypinn.metrics.data_fit import compute_data_fit, predict_batches
-from ptypinn.physics.propagation import to_fft_order
+from ptypinn.metrics.data_fit import compute_data_fit, sum_deviance
 from ptypinn.solvers.experiment_terms import MIN_GAIN, RIVALS, TERMS, Solver, Term
 
 
@@ -168,10 +165,6 @@ def _deviance(scan: ScanData, trial: _Trial, solver: Solver) -> float:
     """
     if not trial.is_taken:
         return float("inf")
-    recon, total = trial.reconstruction, 0.0
-    part, good = recon.scan_part(scan), to_fft_order(torch.from_numpy(scan.good)).to(solver.device)
+    recon = trial.reconstruction
     arrays = recon.object, recon.probe, recon.positions_px
-    for _, measured, predicted in predict_batches(part, *arrays, solver.batch, solver.device):
-        loss = HELD_OUT_DEVIANCE.loss(predicted, HELD_OUT_DEVIANCE.residual(predicted, measured))
-        total += float((loss * good).sum(dtype=torch.float64))
-    return total
+    return sum_deviance(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)

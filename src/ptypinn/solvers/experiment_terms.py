@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from ptypinn.data.beam_centre import record_experiment
+from ptypinn.data.beam_centre import flatten_curvature, record_experiment
 from ptypinn.data.calibration import measure_fraction
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
-from ptypinn.metrics.flux import measure_flux
+from ptypinn.metrics.flux import flatten_slope, measure_flux
 from ptypinn.metrics.position_errors import (
     LAST_CHANGE,
     PositionErrors,
@@ -40,6 +40,11 @@ MIN_EXPLAINED = 0.05
 excess counts too, which explain 0.02 of theirs."""
 MIN_MISFIT = 1.05
 """Amplitude residual over that of counting noise from which the positions may be to blame."""
+MIN_BLUR_EXPLAINED = 0.025
+"""Smallest fraction of the misfit above counting noise that a blur of the prediction explains, from which a point
+spread is searched for: 0.09 where there is one, 0.04 to 0.07 with motion or a background, else 0."""
+MIN_BEAM_PX = 0.1
+"""Smallest slow motion of the patterns, detector pixels, that is solved for."""
 MAX_CANVAS_PX = 2**22
 """Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
 MIN_GAIN = 0.3
@@ -97,6 +102,8 @@ class Evidence:
     """True if the term is worth a solve."""
     estimate: PositionEstimate | None = None
     """First estimate of the positions, to go on from."""
+    spread_px: float = 0.0
+    """Estimate of the point spread, detector pixels."""
 
 
 @runtime_checkable
@@ -120,6 +127,78 @@ class Term(Protocol):
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return what else is worth recording about the term."""
+
+
+class BeamTerm:
+    """A beam that moves slowly over the detector, and the patterns with it."""
+
+    name, min_gain = "beam", MIN_GAIN
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Look for a slow motion of the patterns, where much is left unexplained."""
+        misfit = measure_misfit(scan, recon, batch=solver.batch, device=solver.device)
+        if misfit < MIN_MISFIT:
+            return Evidence(0.0, False)
+        from ptypinn.metrics.beam import measure_beam
+
+        evidence = measure_beam(scan, solver.device)
+        large = evidence.rms_px >= MIN_BEAM_PX and evidence.significance >= MIN_SIGNIFICANCE
+        return Evidence(evidence.significance, large)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve for it with object and probe, from the slow motion of the patterns."""
+        from ptypinn.metrics.beam import measure_beam
+
+        path_px = measure_beam(scan, solver.device).path_px
+        result = solver.solve(scan.replace(beam_px=path_px), self.name)
+        yield flatten_curvature(result) if result.beam_px is not None and solver.refines_probe else result
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return the root mean square of the motion along one axis, detector pixels."""
+        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(recon.beam_px**2)))
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return the largest distance from the start of the scan, detector pixels."""
+        if recon.beam_px is None:
+            return {}
+        return {"reach_px": float(np.linalg.norm(recon.beam_px - recon.beam_px[0], axis=1).max())}
+
+
+class PointSpreadTerm:
+    """A detector that blurs: a Gaussian point spread."""
+
+    name, min_gain = "point_spread", MIN_GAIN
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Blur the prediction, and where that helps solve the patterns around the middle with ever other blurs."""
+        misfit = measure_misfit(scan, recon, batch=solver.batch, device=solver.device)
+        if misfit < MIN_MISFIT:
+            return Evidence(0.0, False)
+        from ptypinn.metrics.point_spread import measure_point_spread
+
+        blurred = measure_point_spread(scan, recon, batch=solver.batch, device=solver.device)
+        if blurred.explained < MIN_BLUR_EXPLAINED:
+            return Evidence(0.0, False)
+        from ptypinn.solvers.point_spread_search import search_point_spread
+
+        spread, gain = search_point_spread(scan, solver)
+        return Evidence(0.0, gain >= MIN_CORE_GAIN, spread_px=spread)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve with the point spread that was found."""
+        yield solver.solve(scan.replace(point_spread_px=evidence.spread_px))
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return its standard deviation, detector pixels."""
+        return recon.point_spread_px or 0.0
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return nothing: the size says it all."""
+        return {}
 
 
 class BackgroundTerm:
@@ -167,6 +246,7 @@ class FluxTerm:
         flux = trial.flux
         if flux is not None:
             yield trial
+            flux = flatten_slope(trial)
         else:  # scans in tiles are solved with the flux that is given
             ratio = measure_flux(scan, recon, batch=solver.batch, device=solver.device).ratio
             flux = ratio / ratio.mean()
@@ -256,7 +336,16 @@ class SufficientModesTerm(ModesTerm):
     min_gain = SUFFICIENT_GAIN
 
 
-TERMS: tuple[Term, ...] = (BackgroundTerm(), FluxTerm(), SufficientModesTerm(), PositionsTerm(), ModesTerm())
+TERMS: tuple[Term, ...] = (
+    BeamTerm(),
+    PointSpreadTerm(),
+    BackgroundTerm(),
+    FluxTerm(),
+    SufficientModesTerm(),
+    PositionsTerm(),
+    PointSpreadTerm(),
+    ModesTerm(),
+)
 """Terms in the order in which they are tried: what one imitates of another is gone where that is taken in first."""
 RIVALS = {"background": (ModesTerm(),)}
 """Terms that explain much of each other's misfit: a detector that blurs leaves excess counts, as a background does.

@@ -115,15 +115,22 @@ def evaluate(
 
 def experiment_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
-    record = recon.provenance.get("experiment")
-    finding = record.get("flux") if isinstance(record, Mapping) else None
-    solved = isinstance(finding, Mapping) and bool(finding.get("corrected"))
-    flux = [] if recon.flux is None or not solved else slow_flux_warnings(recon.flux)
-    return [*_position_warnings(recon), *flux]
+    flux = [] if recon.flux is None or not recon.has_solved("flux") else slow_flux_warnings(recon.flux)
+    return [*_position_warnings(recon), *flux, *_beam_warnings(recon)]
+
+
+def _beam_warnings(recon: Reconstruction) -> list[str]:
+    config = recon.provenance.get("config")
+    known_probe = isinstance(config, Mapping) and config.get("refine_probe") is False
+    if known_probe or not recon.has_solved("beam"):
+        return []
+    from ptypinn.metrics.beam import beam_warnings
+
+    return beam_warnings(recon)
 
 
 def _position_warnings(recon: Reconstruction) -> list[str]:
-    if not recon.has_solved_positions:
+    if not recon.has_solved("positions"):
         return []
     record = recon.provenance["experiment"]["positions"]
     errors, change, misfit = (

@@ -17,7 +17,7 @@ from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
 from ptypinn.data.grouping import split_parts
-from ptypinn.data.pattern_batches import background_tensor
+from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -83,7 +83,7 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     data = _data(scan, config)
     energy = data.mean_pattern_energy()
-    images = _truth(scan, config), background_tensor(scan, torch.device("cpu"))
+    images = _truth(scan, config), FrameTerms.of(scan, torch.device("cpu")).background
     task = PatchNetworkModule(_predictor(scan, config, energy), config, data.window_shape, *images)
     with quiet_lightning(), restore_process_state(), cpu_threads(config.threads):
         trainer = _trainer(config, folder, progress or silent, has_validation=data.val_windows is not None)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import FRAME_TERMS, TERMS, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import read_json, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
@@ -44,10 +44,8 @@ class PatternReader:
     """Modes, (mode, y, x), sqrt(photons)."""
     indices: np.ndarray
     """Index of every pattern in the scan file."""
-    flux: np.ndarray
-    """Flux of every frame, mean 1, (patterns,)."""
-    background: np.ndarray
-    """Counts of every frame beside the diffraction, (y, x), zero frequency at N//2."""
+    terms: Mapping[str, np.ndarray | None]
+    """Terms of the experiment, by the names of `scan.TERMS`."""
     scan: ScanData | None
     """The scan; None where it is not available."""
     note: str
@@ -78,7 +76,8 @@ class PatternReader:
         from ptypinn.metrics.data_fit import compute_data_fit
 
         patch, corner = self._patch(number)
-        frame = self.scan.subset(self.indices[number : number + 1]).replace(background=self.background)
+        own = {n: v[number : number + 1] if n in FRAME_TERMS and v is not None else v for n, v in self.terms.items()}
+        frame = self.scan.subset(self.indices[number : number + 1]).replace(**own)
         fit = compute_data_fit(frame, patch, self.probe, corner[None])
         return figures | {
             "photons": float(fit.per_pattern_photons[0]),
@@ -120,20 +119,22 @@ class PatternReader:
         """Return the expected counts of object and probe, (y, x), zero frequency at N//2."""
         import torch
 
+        from ptypinn.data.pattern_batches import FrameTerms
         from ptypinn.metrics.data_fit import predict
         from ptypinn.physics.propagation import to_centred
 
         patch, corner = self._patch(number)
-        counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None])
-        return to_centred(counts)[0].numpy() + self.background
+        terms = FrameTerms.from_arrays(self.terms, self.probe.shape[-1], torch.device("cpu"))
+        frame = terms.take(slice(number, number + 1))
+        counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None], frame)
+        return to_centred(counts)[0].numpy()
 
     def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the object below the probe, times the root of the flux, and the sub-pixel position on it."""
+        """Return the object below the probe, and the sub-pixel position on it."""
         position, size = self.positions_px[number], self.probe.shape[-1]
         corner = np.round(position).astype(int)
         rows, columns = (slice(int(start), int(start) + size) for start in corner)
-        patch = self.file.read(OBJECT, rows, columns) * np.float32(np.sqrt(self.flux[number]))
-        return np.ascontiguousarray(patch), position - corner
+        return np.ascontiguousarray(self.file.read(OBJECT, rows, columns)), position - corner
 
     def _require(self, number: int) -> None:
         if not 0 <= number < len(self.positions_px):
@@ -177,15 +178,12 @@ class PatternReaderCache:
             positions, probe = (require_dataset(content, source, file.group + n)[()] for n in ("positions_px", "probe"))
             subset = content.get(file.group + "patterns")
             indices = np.arange(len(positions)) if subset is None else subset[()].astype(np.int64)
-            stored = content.get(file.group + "flux")
-            flux = np.ones(len(positions)) if stored is None else np.resize(stored[()].astype(float), len(positions))
-            beside = content.get(file.group + "background")
-            background = np.zeros(probe.shape[-2:]) if beside is None else np.resize(beside[()], probe.shape[-2:])
+            terms = {name: None if (term := content.get(file.group + name)) is None else term[()] for name in TERMS}
             provenance = as_mapping(read_json(content, source, f"{file.group}provenance"))
         _check_positions(file, positions, probe, indices)
+        _check_terms(file, terms, len(positions), probe.shape[-1])
         scan, note = self._find_scan(folder, provenance, indices, probe.shape[-1])
-        terms = flux, background.astype(np.float32)
-        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, *terms, scan, note)
+        return PatternReader(file, positions.astype(float), probe.astype(np.complex64), indices, terms, scan, note)
 
     def _find_scan(
         self, folder: Path, provenance: Mapping[str, Any], indices: np.ndarray, size: int
@@ -229,3 +227,12 @@ def _check_positions(file: PictureFile, positions: np.ndarray, probe: np.ndarray
         problem = "patches that extend beyond the object"
     if problem:
         raise InputError(str(file.path), "positions_px", problem, f"positions on an object of {file.shape} pixels")
+
+
+def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], frames: int, size: int) -> None:
+    """Raise `InputError` where terms of the experiment do not fit the positions and the probe."""
+    shapes = {"flux": (frames,), "beam_px": (frames, 2), "background": (size, size), "point_spread_px": ()}
+    for name, shape in shapes.items():
+        values = terms[name]
+        if values is not None and (values.shape != shape or not np.isfinite(values).all()):
+            raise InputError(str(file.path), name, f"values of shape {values.shape}", f"finite ones of shape {shape}")

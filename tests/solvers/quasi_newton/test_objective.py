@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
+from ptypinn.physics.detector import point_spread
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
@@ -24,7 +25,7 @@ def draw(shape, seed, dtype=torch.complex128):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def random_problem(seed, modes, shifted, term, held_out, flux=False, background=False):
+def random_problem(seed, modes, shifted, term, held_out, unknown=(), blurred=False):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(3.0, (5, SIZE, SIZE)).astype(np.uint16)
     mask = rng.random((SIZE, SIZE)) > 0.1
@@ -39,11 +40,18 @@ def random_problem(seed, modes, shifted, term, held_out, flux=False, background=
         LIKELIHOODS[term],
         draw((modes, SIZE, SIZE), seed),
         shifts,
+        FrameTerms(blur=point_spread(SIZE, 0.7)) if blurred else FrameTerms(),
         held_out=HeldOutPixels(stack.good, 4) if held_out else None,
     )
-    log_flux = draw(5, seed + 6, torch.float64) if flux else None
-    beside = 1 + draw((SIZE, SIZE), seed + 8, torch.float64).abs() if background else None
-    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, log_flux, beside)
+    terms = random_terms(seed + 6, unknown)
+    if "background" in terms:
+        terms["background"] = 1 + terms["background"].abs()
+    return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, **terms)
+
+
+def random_terms(seed, names):
+    shapes = {"log_flux": (5,), "background": (SIZE, SIZE), "beam_px": (5, 2)}
+    return {name: draw(shapes[name], seed + number, torch.float64) for number, name in enumerate(names)}
 
 
 of_any_kind = given(
@@ -55,29 +63,34 @@ of_any_kind = given(
 )
 
 
-@pytest.mark.parametrize(("flux", "background"), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    "unknown", [(), ("log_flux",), ("background",), ("beam_px",), ("log_flux", "background", "beam_px")]
+)
+@pytest.mark.parametrize("blurred", [False, True])
 @of_any_kind
 def test_gradient_predicts_the_change_of_the_loss_along_any_step(
-    seed, modes, shifted, term, held_out, flux, background
+    seed, modes, shifted, term, held_out, unknown, blurred
 ):
-    objective, at = random_problem(seed, modes, shifted, term, held_out, flux, background)
+    objective, at = random_problem(seed, modes, shifted, term, held_out, unknown, blurred)
     step = Unknowns(
         draw(EXTENT, seed + 3),
         draw((modes, SIZE, SIZE), seed + 4),
         draw((5, 2), seed + 5, torch.float64) if shifted else None,
-        draw(5, seed + 7, torch.float64) if flux else None,
-        draw((SIZE, SIZE), seed + 9, torch.float64) if background else None,
+        **random_terms(seed + 9, unknown),
     )
     h = 1e-5
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)
     assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["flux", "background", "beam_px"])
 @of_any_kind
-def test_a_background_that_is_given_counts_as_one_that_is_solved_for(seed, modes, shifted, term, held_out):
-    objective, at = random_problem(seed, modes, shifted, term, held_out, background=True)
-    given = dataclasses.replace(objective, background=at.background)
-    without = dataclasses.replace(at, background=None)
+def test_a_term_that_is_given_counts_as_one_that_is_solved_for(seed, modes, shifted, term, held_out, name):
+    unknown = "log_flux" if name == "flux" else name
+    objective, at = random_problem(seed, modes, shifted, term, held_out, (unknown,))
+    value = getattr(at, unknown)
+    given = dataclasses.replace(objective, terms=FrameTerms(**{name: value.exp() if name == "flux" else value}))
+    without = dataclasses.replace(at, **{unknown: None})
     assert given(without).loss == pytest.approx(objective(at).loss, rel=1e-9)
     assert torch.allclose(given(without).gradient.object, objective(at).gradient.object)
 

@@ -26,19 +26,20 @@ def draw(shape, seed, dtype=torch.complex64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def random_unknowns(seed, flux=False):
-    log_flux = draw(4, seed + 3, torch.float32) if flux else None
-    return Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1), draw((4, 2), seed + 2, torch.float32), log_flux)
+def random_unknowns(seed, frame_terms=False):
+    shapes = {"log_flux": (4,), "beam_px": (4, 2)} if frame_terms else {}
+    terms = {name: draw(shape, seed + 3, torch.float32) for name, shape in shapes.items()}
+    return Unknowns(draw(EXTENT, seed), draw((2, 32, 32), seed + 1), draw((4, 2), seed + 2, torch.float32), **terms)
 
 
-@pytest.mark.parametrize("flux", [False, True])
+@pytest.mark.parametrize("frame_terms", [False, True])
 @given(st.integers(0, 999))
-def test_preconditioner_is_symmetric_and_positive(flux, seed):
+def test_preconditioner_is_symmetric_and_positive(frame_terms, seed):
     probe = torch.from_numpy(curved_probe(modes=2))
     at = Unknowns(torch.from_numpy(textured_object(EXTENT, seed)), probe, torch.zeros(4, 2))
     precondition = Preconditioner(CORNERS, EXTENT, Smoothness(0.5, 2.0, 0.02), 32)
     precondition.refresh(at, probe)
-    a, b = random_unknowns(seed, flux), random_unknowns(seed + 7, flux)
+    a, b = random_unknowns(seed, frame_terms), random_unknowns(seed + 7, frame_terms)
     assert a.dot(precondition(b, at)) == pytest.approx(b.dot(precondition(a, at)), rel=1e-3, abs=1e-5)
     assert a.dot(precondition(a, at)) > 0
 

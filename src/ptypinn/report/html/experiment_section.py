@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.report.figures.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import draw_panels
@@ -34,10 +34,10 @@ def experiment_section(recon: Reconstruction, recorded_px: Positions | None = No
         recorded_px: Recorded positions of its patterns, (patterns, 2), pixels; None where they are not at hand.
     """
     sentences = experiment_sentences(recon)
-    if not sentences and recon.flux is None and recon.background is None:
+    if not sentences and all(getattr(recon, name) is None for name in TERMS):
         return Section(KEY, TITLE, absent=NOTHING)
     blocks: list[Block] = [Points(sentences)] if sentences else []
-    if recon.has_solved_positions and recorded_px is not None:
+    if recon.has_solved("positions") and recorded_px is not None:
         caption = "From the recorded positions (circles) to those that were solved for, beside their common shift."
         blocks.append(Figures([_positions_drawing(recon, recorded_px)], caption, 1))
     if recon.background is not None:
@@ -45,6 +45,9 @@ def experiment_section(recon: Reconstruction, recorded_px: Positions | None = No
         blocks.append(Figures(panels, "Background of every frame, the same in all.", 1))
     if recon.flux is not None:
         blocks.append(Figures([_flux_drawing(recon.flux)], "Flux of every frame, in the order of the scan.", 1))
+    if recon.beam_px is not None:
+        caption = "Displacement of every pattern on the detector, in the order of the scan: along y (dark) and x."
+        blocks.append(Figures([_beam_drawing(recon.beam_px)], caption, 1))
     return Section(KEY, TITLE, blocks)
 
 
@@ -101,6 +104,21 @@ def _flux_drawing(flux: np.ndarray) -> Drawing:
     )
     spread = f"between {values.min():.3g} and {values.max():.3g} times its mean"
     return Drawing(chart, f"Flux of {len(flux)} frames, {spread}.", WIDTH / UNITS_PER_INCH)
+
+
+def _beam_drawing(beam_px: np.ndarray) -> Drawing:
+    """Return the displacement of the patterns over the frames as a chart."""
+    (frames, y), (_, x) = (_thin_out(values) for values in beam_px.T)
+    chart = line_chart(
+        Axis(0.0, max(float(len(beam_px) - 1), 1.0), "frame", integer=True),
+        axis_for(np.concatenate([y, x]), "detector pixels"),
+        [Curve(frames, y, colour="ink", width=1.0), Curve(frames, x, width=1.0)],
+        WIDTH,
+        HEIGHT,
+    )
+    reach = float(np.linalg.norm(beam_px - beam_px[0], axis=1).max())
+    title = f"Beam of {len(beam_px)} frames, at most {reach:.3g} detector pixels from its start."
+    return Drawing(chart, title, WIDTH / UNITS_PER_INCH)
 
 
 def _thin_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

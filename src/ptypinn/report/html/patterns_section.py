@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 
+from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.positions import mean_spacing
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
@@ -95,10 +96,10 @@ def _caption(fit: DataFit, j: int) -> str:
 def _pattern_pair(recon: Reconstruction, scan: ScanData, j: int) -> tuple[Pattern, Pattern]:
     """Return measured and predicted counts of one pattern, centred; masked pixels are NaN."""
     canvas, probe = torch.from_numpy(recon.object)[None], torch.from_numpy(recon.probe)
-    predicted = to_centred(predict(canvas, probe, recon.positions_px[j : j + 1]))[0].numpy()
-    predicted = predicted if recon.flux is None else predicted * np.float32(recon.flux[j])
-    predicted = predicted if recon.background is None else predicted + recon.background
-    measured = scan.counts[j : j + 1][0].astype(np.float32)
+    frame = slice(j, j + 1)
+    terms = FrameTerms.of(recon.scan_part(scan), torch.device("cpu")).take(frame)
+    predicted = to_centred(predict(canvas, probe, recon.positions_px[frame], terms))[0].numpy()
+    measured = scan.counts[frame][0].astype(np.float32)
     blank = np.float32(np.nan)
     return np.where(scan.good, measured, blank), np.where(scan.good, predicted, blank)
 

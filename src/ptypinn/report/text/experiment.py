@@ -34,14 +34,16 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    names = ("background", "flux", "positions", "modes")
-    background, flux, positions, modes = (_Finding.of(record.get(name)) for name in names)
+    names = ("beam", "background", "flux", "positions", "point_spread", "modes")
+    beam, background, flux, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
     return [
         *_probe_sentences(recon),
+        *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background)),
         *_dark_sentences(recon),
         *([] if flux is None else _flux_sentences(flux)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
+        *([] if spread is None else _spread_sentences(spread)),
         *([] if modes is None else _mode_sentences(modes)),
         *_offset_sentences(record, recon),
     ]
@@ -85,6 +87,29 @@ def _probe_sentences(recon: Reconstruction) -> list[str]:
     return [
         f"The probe to start from was found on the patterns around the middle of the scan: {shape}, {diameter:.3g} px "
         "in diameter. A defocus that is known (`--probe-model`) or a measured probe (`--probe`) is safer."
+    ]
+
+
+def _beam_sentences(term: _Finding) -> list[str]:
+    size = f"by {term.size:.2g} detector pixels (rms along one axis)"
+    if term.corrected:
+        return [
+            f"The beam moves slowly over the detector, {size}: solved for together with the object. The misfit falls "
+            f"{term.misfit}."
+        ]
+    return [
+        f"The patterns move slowly over the detector, {size}, but a beam that does so explains little: the misfit "
+        f"falls {term.misfit}. It was not taken in; the sample, or another cause, is more likely."
+    ]
+
+
+def _spread_sentences(term: _Finding) -> list[str]:
+    size = f"a point spread of {term.size:.2g} detector pixels (standard deviation)"
+    if term.corrected:
+        return [f"The detector blurs, {size}: part of the prediction. The misfit falls {term.misfit}."]
+    return [
+        f"A detector that blurs, {size}, explains little: the misfit falls {term.misfit}. It was not taken in; another "
+        "cause is more likely."
     ]
 
 

@@ -38,8 +38,11 @@ class FrameSteps:
 
     def __init__(self, corners: Corners, extent: tuple[int, int]) -> None:
         self.corners, self.extent = corners, extent
+        self._held: Tensor | None = None
 
-    def refresh(self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: float) -> None:
+    def refresh(
+        self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: float, half_width: float
+    ) -> None:
         """Take profile of the probe, and slopes of the object, from a point.
 
         Args:
@@ -47,10 +50,13 @@ class FrameSteps:
             probe: Modes, (mode, y, x), sqrt(photons).
             illumination: Photons on every object pixel.
             object_power: Mean squared amplitude of the object.
+            half_width: Root mean square distance of the probe's power from its centre along one axis, pixels.
         """
+        self._probe_known = point.probe is None
         power, photons = probe.abs().square().sum(0), probe_photons(probe).float()
         self._profile = (power / power.sum())[None]
         self._flux_inverse = 1 / (photons * object_power)
+        self._beam_inverse = self._flux_inverse * (power.shape[-1] / (2 * torch.pi * half_width)) ** 2
         if point.shifts is not None:
             self._slopes = object_slopes(point.object)
             slope_power = mean_slope_power(self._slopes, illumination)
@@ -72,6 +78,22 @@ class FrameSteps:
         slow = smooth(density - (point.object.conj() * gradient.object).real / 2)
         flux = gradient.log_flux * self._flux_inverse + self._gather(slow)
         return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
+
+    def beam_step(self, gradient: Float[Tensor, "positions 2"]) -> Float[Tensor, "positions 2"]:
+        """Return the step of the beam: a ramp across the probe changes the wave in proportion to its half-width.
+
+        What phases of object and probe explain as well is held: the mean over the frames, and with a probe that is
+        solved for more.
+        """
+        if self._probe_known:
+            return (gradient - gradient.mean(0)) * self._beam_inverse
+        if self._held is None:
+            from ptypinn.physics.slow_freedoms import held_motions
+
+            self._held = held_motions(self.corners[0].double())
+        basis = self._held
+        held = basis @ (basis.T @ gradient.double().reshape(-1))
+        return (gradient - held.reshape(gradient.shape).float()) * self._beam_inverse
 
     def add_positions(self, move: Unknowns, gradient: Unknowns, smooth: Smooth) -> Unknowns:
         """Add the step of the positions, and the one along the valley in which slow warps of both compensate.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternBatches, background_tensor
+from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.physics.patches import add_patches, compute_illumination
 from ptypinn.physics.propagation import far_field
 from ptypinn.types import Corners, Object, Patterns, Probe
@@ -68,11 +68,14 @@ def compute_deflections(
     own = stack.good * far_field(probe).abs().square().sum(0)
     vacuum = _pattern_moments(own[None])[0]
     rows = sum_moments(stack) if raw is None else raw
-    background = background_tensor(stack.scan, stack.device)
-    if background is not None:
-        rows = rows - _pattern_moments(background[None])
+    terms = FrameTerms.of(stack.scan, stack.device)
+    if terms.background is not None:
+        rows = rows - _pattern_moments(terms.background[None])
     flux = rows[:, :1].clamp(min=1e-9)
-    return torch.cat([torch.sqrt(flux / vacuum[0]), rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]], 1)
+    deflections = rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]
+    if terms.beam_px is not None:
+        deflections -= 2 * torch.pi / stack.scan.size * terms.beam_px
+    return torch.cat([torch.sqrt(flux / vacuum[0]), deflections], 1)
 
 
 def sum_moments(stack: PatternBatches) -> Float[Tensor, "positions 3"]:

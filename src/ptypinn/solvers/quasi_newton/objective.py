@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import BatchSequence, PatternBatches
+from ptypinn.data.pattern_batches import BatchSequence, FrameTerms, PatternBatches
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
-from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, detect
+from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
 from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
@@ -27,7 +27,6 @@ from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 from ptypinn.utils.device import map_threads
 
 Ramps = Complex[Tensor, "batch 1 y x"]
-LogFlux = Float[Tensor, " positions"]
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,8 @@ class Objective:
     """Used where the probe is not among the unknowns."""
     shifts: Fractions | None = None
     """Used where the shifts are not among the unknowns; None for integer positions."""
-    log_flux: LogFlux | None = None
-    """Used where the flux is not among the unknowns; None for the same flux in every frame."""
-    background: Background | None = None
-    """Used where the background is not among the unknowns, counts, FFT order; None for none."""
+    terms: FrameTerms = FrameTerms()  # noqa: RUF009 - frozen
+    """Terms of the experiment, used where they are not among the unknowns."""
     held_out: HeldOutPixels | None = None
     model: ForwardModel = FAR_FIELD
 
@@ -106,6 +103,10 @@ class Objective:
 
     def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Batch:
         patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
+        beam_px = self.terms.beam_px if at.beam_px is None else at.beam_px
+        turns = None if beam_px is None else beam_ramp(beam_px[part], self.stack.scan.size)
+        if turns is not None:
+            patches.mul_(turns)
         probes, ramps = self._probe(at)[None], None
         if spectrum is not None:
             shifts = self.shifts if at.shifts is None else at.shifts
@@ -113,17 +114,22 @@ class Objective:
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(spectrum * ramps)
         diffraction = self.model.diffract(patches, probes)
-        background = self.background if at.background is None else at.background
-        log_flux = self.log_flux if at.log_flux is None else at.log_flux
-        if log_flux is None:
-            return _Batch(diffraction, spectrum, ramps, None, background)
-        roots = torch.exp(log_flux[part] / 2)[:, None, None]
-        diffraction.fields.mul_(roots[:, None])
-        return _Batch(diffraction, spectrum, ramps, roots, background)
+        roots = self._flux_roots(at, part)
+        if roots is not None:
+            diffraction.fields.mul_(roots[:, None])
+        background = self.terms.background if at.background is None else at.background
+        return _Batch(diffraction, spectrum, ramps, turns, roots, background)
+
+    def _flux_roots(self, at: Unknowns, part: slice) -> Float[Tensor, "batch 1 1"] | None:
+        if at.log_flux is not None:
+            return torch.exp(at.log_flux[part] / 2)[:, None, None]
+        flux = self.terms.flux
+        return None if flux is None else flux[part].sqrt()[:, None, None]
 
     def _residual(self, totals: _Totals, batch: _Batch, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
-        diffracted = detect(batch.diffraction.fields)
-        expected = diffracted if batch.background is None else diffracted + batch.background
+        diffracted, blur = detect(batch.diffraction.fields), self.terms.blur
+        expected = diffracted if blur is None else blur @ diffracted @ blur
+        expected = expected if batch.background is None else expected + batch.background
         residual = self.likelihood.residual(expected, counts)
         if not self.stack.all_good:
             residual.mul_(self.stack.good)
@@ -136,18 +142,31 @@ class Objective:
             residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
         if with_loss:
             totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
-        if totals.log_flux is not None:
-            totals.log_flux[part] = (residual * diffracted).sum((1, 2)) / 2
         if totals.background is not None:
             totals.background += residual.sum(0) / 2
+        residual = residual if blur is None else blur @ residual @ blur
+        if totals.log_flux is not None:
+            totals.log_flux[part] = (residual * diffracted).sum((1, 2)) / 2
         return residual
 
     def _descend(self, totals: _Totals, batch: _Batch, residual: Patterns, part: slice) -> None:
-        """Add a batch's part of the descent direction; the detector fields are overwritten."""
+        """Add a batch's part of the descent direction; the detector fields are overwritten.
+
+        Args:
+            totals: The sums.
+            batch: The forward pass.
+            residual: Of the counts before the point spread.
+            part: Patterns of the batch.
+        """
         if batch.roots is not None:
             residual = residual * batch.roots
         waves = self.model.exit_residual(batch.diffraction, residual)
-        add_patches(totals.object, self.model.object_adjoint(batch.diffraction, waves)[None], self.corners[:, part])
+        directions = self.model.object_adjoint(batch.diffraction, waves)
+        if totals.beam_px is not None:
+            totals.beam_px[part] = beam_gradient(batch.diffraction.patches, directions)
+        if batch.turns is not None:
+            directions = directions * batch.turns.conj()
+        add_patches(totals.object, directions[None], self.corners[:, part])
         if totals.probe is not None or totals.shifts is not None:
             waves = self.model.probe_adjoint(batch.diffraction, waves)
             totals.add_probe_gradient(waves, batch.spectrum, batch.ramps, part)
@@ -160,6 +179,8 @@ class _Batch(NamedTuple):
     spectrum: Probes | None
     """Of the probe, where it is shifted; and the ramps that shift it."""
     ramps: Ramps | None
+    turns: Complex[Tensor, "batch y x"] | None
+    """Ramps on the patches that move the patterns over the detector."""
     roots: Float[Tensor, "batch 1 1"] | None
     """Square root of the flux of every frame, which multiplies its fields."""
     background: Background | None
@@ -178,6 +199,7 @@ class _Totals:
         self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
         self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
         self.background = None if at.background is None else torch.zeros_like(at.background)
+        self.beam_px = None if at.beam_px is None else torch.zeros_like(at.beam_px)
         self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
@@ -196,7 +218,8 @@ class _Totals:
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""
-        for name in ("object", "probe", "shifts", "log_flux", "background", "probe_spectrum", "loss", "held_out"):
+        terms = "log_flux", "background", "beam_px"
+        for name in ("object", "probe", "shifts", *terms, "probe_spectrum", "loss", "held_out"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 mine += theirs
@@ -206,7 +229,7 @@ class _Totals:
         probe = self.probe
         if probe is not None and self.probe_spectrum is not None:
             probe = probe + torch.fft.ifft2(self.probe_spectrum)
-        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background)
+        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 

@@ -168,7 +168,7 @@ class Preconditioner:
         self._taper = phase_taper(self.illumination, brightest)
         self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
-        self.frames.refresh(point, probe, self.illumination, stats.object_power)
+        self.frames.refresh(point, probe, self.illumination, stats.object_power, half_width)
 
     def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
@@ -179,6 +179,7 @@ class Preconditioner:
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             background=self._background_step(gradient.background),
+            beam_px=None if gradient.beam_px is None else self.frames.beam_step(gradient.beam_px),
         )
         if gradient.shifts is not None:
             move = self.frames.add_positions(move, gradient, self._smooth)

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ptypinn.data.pattern_batches import PatternBatches, background_tensor
+from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
@@ -96,9 +95,7 @@ class QuasiNewtonProblem:
         modes = options.probe_modes if options.refine_probe else None
         self.probe = probe if modes is None else extend_modes(probe, modes)
         self.stack = PatternBatches(scan, device, len(self.probe))
-        flux = None if scan.flux is None else torch.from_numpy(np.log(scan.flux).astype(np.float32))
-        self.log_flux = None if flux is None else flux.to(device)
-        self.background = background_tensor(scan, device)
+        self.terms = FrameTerms.of(scan, device)
         self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
         self.period = DEFAULT_PERIOD if initial is None else held_out_period
 
@@ -127,8 +124,7 @@ class QuasiNewtonProblem:
         """Return the data term, on all pixels or without the held-out ones."""
         pixels = HeldOutPixels(self.stack.good, self.period) if held_out and self.period else None
         likelihood = find_likelihood(self.options.loss)
-        terms = self.log_flux, self.background, pixels
-        return Objective(self.stack, self.corners, likelihood, self.probe, self.shifts, *terms)
+        return Objective(self.stack, self.corners, likelihood, self.probe, self.shifts, self.terms, pixels)
 
     def to_result(self, point: Unknowns, trace: Trace, held_out_before: float = math.nan) -> QuasiNewtonResult:
         """Bring a point to the host.

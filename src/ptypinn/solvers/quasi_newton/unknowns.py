@@ -28,11 +28,13 @@ class Unknowns:
     """Natural logarithm of the flux of every frame, relative to that of the scan."""
     background: Background | None = None
     """Counts per pixel that every frame has beside the diffraction, (y, x), FFT order."""
+    beam_px: Float[Tensor, "positions 2"] | None = None
+    """Displacement (y, x) of every pattern on the detector, detector pixels; its mean is held."""
 
     @property
     def blocks(self) -> tuple[Tensor | None, ...]:
         """All blocks in the order of the fields."""
-        return self.object, self.probe, self.shifts, self.log_flux, self.background
+        return self.object, self.probe, self.shifts, self.log_flux, self.background, self.beam_px
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""

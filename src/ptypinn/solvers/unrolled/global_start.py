@@ -136,7 +136,8 @@ def compute_global_start(
 def select_patterns(scan: ScanData, patterns: np.ndarray) -> ScanData:
     """Return the scan of some patterns, whose counts are read only when they are used."""
     counts = PickedCounts(scan.counts, patterns)
-    return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None)
+    terms = scan.take_frame_terms(patterns)
+    return scan.replace(counts=counts, positions_px=scan.positions_px[patterns], truth=None, **terms)
 
 
 def _coarse_start(deflections: Moments, probe: Probe, corners: Corners, extent: tuple[int, int]) -> CoarseStart:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Int64
-from torch import nn
+from jaxtyping import Complex64, Float, Int64
+from torch import Tensor, nn
 
-from ptypinn.data.pattern_batches import PatternBatches, background_tensor
+from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.positions import canvas_frame
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
@@ -18,13 +18,13 @@ from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
-from ptypinn.solvers.quasi_newton.objective import LogFlux, Objective
+from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes
 from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, rms_amplitude, with_amplitude_loss
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
-from ptypinn.types import Probe
+from ptypinn.types import Fractions, Probe
 
 EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object: that of textured ones."""
@@ -47,6 +47,8 @@ class UnrolledOptions:
     """Solve for the flux of every frame too."""
     solve_background: bool = False
     """Solve for the background too, from that of the scan or, without, from nearly nothing."""
+    solve_beam: bool = False
+    """Solve for the displacement of every pattern too, from that of the scan."""
     probe_modes: int | None = None
     """Incoherent modes to solve for; None for those of the probe."""
     loss: str = "poisson"
@@ -127,18 +129,34 @@ def build_problem(
         preconditioner.refresh(start, probe, context.stats)
         amplitude = context.amplitude
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
-    log_flux = initial_log_flux(scan, device) if options.solve_flux else None
+    log_flux, beam_px = _start_of_frames(objective.terms, options, torch.zeros(scan.n_patterns, device=device))
     if options.solve_background:
         start = _with_background(start, objective, preconditioner)
-    iterate = Iterate(replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux))
+    start = replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux, beam_px=beam_px)
+    iterate = Iterate(start)
     if options.warm_start:
         iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
     return UnrolledProblem(solver, iterate, origin, extent)
 
 
+def _start_of_frames(
+    terms: FrameTerms, options: UnrolledOptions, frames: Float[Tensor, " positions"]
+) -> tuple[Float[Tensor, " positions"] | None, Fractions | None]:
+    """Return where the logarithm of the flux, and the beam, start that are solved for: at those of the scan, or at 0.
+
+    Args:
+        terms: Terms of the scan.
+        options: Options of the solver.
+        frames: A zero for every frame.
+    """
+    log_flux = frames if terms.flux is None else terms.flux.log()
+    beam_px = torch.stack([frames, frames], 1) if terms.beam_px is None else terms.beam_px
+    return log_flux if options.solve_flux else None, beam_px if options.solve_beam else None
+
+
 def _with_background(start: Unknowns, objective: Objective, preconditioner: Preconditioner) -> Unknowns:
     """Add the background to the unknowns, from that of the scan or near zero, and its steps to the preconditioner."""
-    preconditioner.background = BackgroundSteps(objective.stack, objective.background)
+    preconditioner.background = BackgroundSteps(objective.stack, objective.terms.background)
     return replace(start, background=preconditioner.background.start)
 
 
@@ -173,12 +191,5 @@ def build_objective(
     index = None if pattern_index is None else torch.from_numpy(pattern_index).to(probe.device)
     held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, index) if options.hold_out else None
     fractions = shifts if bool(shifts.abs().max() > MIN_SHIFT_PX) else None
-    log_flux = None if scan.flux is None else initial_log_flux(scan, probe.device)
-    background = background_tensor(scan, probe.device)
-    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, log_flux, background, held_out)
-
-
-def initial_log_flux(scan: ScanData, device: torch.device) -> LogFlux:
-    """Return the logarithm of a scan's flux, 0 where it has none."""
-    flux = np.ones(scan.n_patterns) if scan.flux is None else scan.flux
-    return torch.from_numpy(np.log(flux).astype(np.float32)).to(device)
+    terms = FrameTerms.of(scan, probe.device)
+    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, terms, held_out)

@@ -106,14 +106,20 @@ class _Run:
             config = replace(config, probe_modes=MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
         if hold_probe:
             config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None)
-        default = default_rounds(estimate_dose(scan))
+        modes = config.probe_modes or len(scan.require_probe())
+        default = default_rounds(estimate_dose(scan), blurred=modes > 1 or scan.point_spread_px is not None)
         rounds = config.rounds or default
         to_reconstruction = partial(_to_reconstruction, scan, config, self.weights, rounds)
         options = _unrolled_options(config, hold_out=config.polish > 0 or rounds > default)
         result = solve_tiled(
             scan,
             self.weights.network,
-            replace(options, solve_flux=unknown == "flux", solve_background=unknown == "background"),
+            replace(
+                options,
+                solve_flux=unknown == "flux",
+                solve_background=unknown == "background",
+                solve_beam=unknown == "beam",
+            ),
             rounds,
             self.device,
             tiling=config,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ptypinn.data.reconstruction import SolverResult
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.propagation import to_centred
 from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
@@ -78,7 +78,7 @@ def solve_scan(
 
 def _with_terms(scan: ScanData, first: UnrolledResult) -> ScanData:
     """Return a scan with the probe, and with the terms of the experiment, that rounds before have solved for."""
-    terms = {name: term for name in ("flux", "background") if (term := getattr(first, name)) is not None}
+    terms = {name: term for name in TERMS if (term := getattr(first, name)) is not None}
     return scan.replace(probe=first.probe, **terms)
 
 
@@ -113,6 +113,7 @@ def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> Unr
         problem.origin,
         flux=None if point.log_flux is None else point.log_flux.double().exp().cpu().numpy(),
         background=None if point.background is None else to_centred(point.background).cpu().numpy(),
+        beam_px=None if point.beam_px is None else point.beam_px.double().cpu().numpy(),
     )
 
 

@@ -23,7 +23,7 @@ import torch
 
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.positions import canvas_frame
-from ptypinn.data.scan import ScanData
+from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.models.model_file import compute_digest, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
@@ -85,12 +85,12 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
 
-    The flux of the frames is solved for only in a scan that is not cut into tiles; the background, like the probe, on
-    the tile with the most counts.
+    Flux and beam of the frames are solved for only in a scan that is not cut into tiles; the background, like the
+    probe, on the tile with the most counts.
     """
     layout = _plan(scan, tiling or TilingConfig())
     if len(layout.tiles) > 1:
-        options = replace(options, solve_flux=False)
+        options = replace(options, solve_flux=False, solve_beam=False)
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
@@ -216,10 +216,10 @@ def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) ->
 def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection | None, layout: TileLayout) -> str:
     weights = "" if network is None else compute_digest(network.state_dict())
     boxes = [(tile.core, tile.canvas) for tile in layout.tiles]
-    terms = inputs.scan.flux, inputs.scan.background
+    terms = [getattr(inputs.scan, name) for name in TERMS]
     content = (
         digest_scan(inputs.scan, moments),
-        [None if term is None else term.tolist() for term in terms],
+        [term.tolist() if isinstance(term, np.ndarray) else term for term in terms],
         weights,
         asdict(inputs.options),
         inputs.rounds,

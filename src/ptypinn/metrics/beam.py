@@ -1,0 +1,104 @@
+"""Beam on the detector: the slow motion of the patterns over a scan, and its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from ptypinn.data.pattern_batches import PatternBatches
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.slow_freedoms import SLOW_TERMS, is_slow, linear_motions
+
+MAX_DEGREE = SLOW_TERMS - 1
+"""Largest degree in time of the polynomial that the beam follows."""
+
+Path = Float64[np.ndarray, "patterns 2"]
+
+
+@dataclass(frozen=True)
+class BeamEvidence:
+    """Slow part of the patterns' centres over a scan."""
+
+    path_px: Path
+    """Displacement (y, x) of every pattern, detector pixels; its mean is 0."""
+    significance: float
+    """Fall of the sum of squares that the slow part explains, over what chance explains, in standard deviations."""
+
+    @property
+    def rms_px(self) -> float:
+        """Root mean square of the displacement along one axis, detector pixels."""
+        return float(np.sqrt(np.mean(self.path_px**2)))
+
+
+def measure_beam(scan: ScanData, device: torch.device) -> BeamEvidence:
+    """Return the slow part of the centres of mass of the patterns, as a polynomial in time.
+
+    The sample deflects the patterns too, from position to position; what changes slowly over all frames is the beam's,
+    but for a sample whose phase is curved over the whole scan.
+
+    Args:
+        scan: The scan; where it has a beam already, its motion is part of the result.
+        device: Device to compute on.
+    """
+    centres = measure_centres(scan, device)
+    path = fit_slow_path(centres)
+    rest, parameters = centres - path, 2 * MAX_DEGREE
+    explained = (path**2).sum() / max((rest**2).sum() / max(rest.size - parameters, 1), 1e-30)
+    return BeamEvidence(path, float((explained - parameters) / np.sqrt(2 * parameters)))
+
+
+def measure_centres(scan: ScanData, device: torch.device) -> Path:
+    """Return the centre (y, x) of mass of every pattern beside their mean, detector pixels."""
+    rows = list[torch.Tensor]()
+    frequency = scan.size * torch.fft.fftfreq(scan.size, device=device)
+    for _, counts in PatternBatches(scan, device, budget_bytes=0):
+        photons = counts.sum((1, 2)).clamp(min=1)
+        rows.append(torch.stack([counts.sum(2) @ frequency, counts.sum(1) @ frequency], 1) / photons[:, None])
+    centres = torch.cat(rows).double().cpu().numpy()
+    return centres - centres.mean(0)
+
+
+def fit_slow_path(values: Path) -> Path:
+    """Return the polynomial in time that predicts values best; its degree is that of the least information criterion.
+
+    The criterion is that of Schwarz (Annals of Statistics 6 (1978) 461): a degree has to explain more than chance does.
+
+    Args:
+        values: One row per frame in order of time.
+
+    >>> time = np.linspace(-1, 1, 60)
+    >>> noise = 0.1 * np.random.default_rng(0).normal(size=(60, 2))
+    >>> path = fit_slow_path(np.stack([time**2, -time], 1) + noise)
+    >>> float(np.abs(path - np.stack([time**2 - np.mean(time**2), -time], 1)).max()) < 0.1
+    True
+    """
+    number = len(values)
+    basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, number), min(MAX_DEGREE, number // 8))
+    best, least = np.broadcast_to(values.mean(0), values.shape), np.inf
+    for columns in range(1, basis.shape[1] + 1):
+        fitted = basis[:, :columns] @ np.linalg.lstsq(basis[:, :columns], values, rcond=None)[0]
+        power = max(float(((values - fitted) ** 2).mean()), 1e-30)
+        criterion = values.size * np.log(power) + values.shape[1] * columns * np.log(number)
+        if criterion < least:
+            best, least = fitted, criterion
+    return best - best.mean(0)
+
+
+def beam_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence where a part of the beam's motion, with the probe solved for, may be a curved phase instead.
+
+    Args:
+        recon: Reconstruction with the motion of the beam.
+    """
+    if recon.beam_px is None or not is_slow(linear_motions(torch.from_numpy(recon.positions_px))).any():
+        return []
+    return [
+        "The beam moves slowly over the detector: what of its motion is proportional to the position gives the same "
+        "counts as a curved phase of the sample with another defocus of the probe. The curvature that leaves most of "
+        "the sample flat was taken; the phase may be curved by what is left. A known probe "
+        "(`--refine-probe false`) settles it."
+    ]
