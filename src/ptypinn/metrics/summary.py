@@ -74,8 +74,8 @@ def uncertainty_metrics(
 
 FLAT, POOR_CORRELATION = 0.01, 0.3
 SCALE_TOLERANCE, CLOSURE_TOLERANCE = 0.05, 0.02
-FAR_ABOVE_NOISE, BELOW_NOISE = 2.0, 0.8
-NEGLIGIBLE_RESIDUAL = 0.002
+ABOVE_NOISE, BELOW_NOISE = 1.1, 0.8
+NEGLIGIBLE_RESIDUAL = 5e-4
 OUTLIER, MAX_OUTLIER_FRACTION = 5.0, 0.01
 
 
@@ -91,9 +91,13 @@ def metric_warnings(metrics: Mapping[str, float], fit: DataFit | None = None) ->
     >>> metric_warnings({"flux_closure": 1.0, "object_contrast": 0.001})
     ['The object is flat: it shows no sample, however well the counts agree.']
     """
-    warnings = [*_about_image(metrics), *_about_counts(metrics)]
+    warnings = [*_about_image(metrics), *_about_counts(metrics, fit)]
     if fit is not None:
         warnings += _about_patterns(fit)
+        if not warnings:
+            from ptypinn.metrics.misfit_causes import flux_warnings
+
+            warnings += flux_warnings(fit)
     return warnings
 
 
@@ -112,7 +116,7 @@ def _about_image(metrics: Mapping[str, float]) -> list[str]:
     return warnings
 
 
-def _about_counts(metrics: Mapping[str, float]) -> list[str]:
+def _about_counts(metrics: Mapping[str, float], fit: DataFit | None) -> list[str]:
     warnings = []
     closure = metrics.get("flux_closure")
     if closure is not None and abs(closure - 1) > CLOSURE_TOLERANCE:
@@ -123,16 +127,20 @@ def _about_counts(metrics: Mapping[str, float]) -> list[str]:
         )
     residual, noise = metrics.get("amplitude_residual"), metrics.get("expected_residual")
     if residual is not None and noise is not None:
-        warnings += _about_residual(residual, noise)
+        warnings += _about_residual(residual, noise, fit)
     return warnings
 
 
-def _about_residual(residual: float, noise: float) -> list[str]:
-    if residual > FAR_ABOVE_NOISE * noise and residual > NEGLIGIBLE_RESIDUAL:
-        return [
-            f"The counts are predicted {residual / max(noise, 1e-12):.3g} times worse than counting statistics allow: "
-            "the probe, the positions, the coherence or the convergence leave something unexplained."
-        ]
+def _about_residual(residual: float, noise: float, fit: DataFit | None) -> list[str]:
+    if residual > ABOVE_NOISE * noise and residual > NEGLIGIBLE_RESIDUAL:
+        worse = (
+            f"The counts are predicted {residual / max(noise, 1e-12):.3g} times worse than counting statistics allow"
+        )
+        if fit is None:
+            return [f"{worse}: the probe, the positions, the coherence or the convergence leave something unexplained."]
+        from ptypinn.metrics.misfit_causes import name_causes
+
+        return [f"{worse}. Where the misfit lies tells of its cause: {name_causes(fit)}."]
     if 0 < residual < BELOW_NOISE * noise:
         return [
             f"The counts are predicted {noise / residual:.3g} times better than counting statistics allow: noise is "

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ptypinn.data.reconstruction import DataFit, Reconstruction
-from ptypinn.metrics.summary import BELOW_NOISE, FAR_ABOVE_NOISE
+from ptypinn.metrics.summary import ABOVE_NOISE, BELOW_NOISE
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 from ptypinn.report.figures.display import ObjectView, VisibleRegion
 from ptypinn.report.figures.images import MAX_MODES, mode_fractions
@@ -157,7 +157,7 @@ def _rate_fit(ratio: float) -> str:
         return "less than noise would leave, so some of the noise is in the picture."
     if ratio < EXPLAINED:
         return "the picture explains the data as far as photons allow."
-    if ratio < FAR_ABOVE_NOISE:
+    if ratio < ABOVE_NOISE:
         return "the picture explains most of the data."
     return "something is left that the picture does not explain: probe, positions, coherence, or more iterations."
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ptypinn.metrics.summary import FAR_ABOVE_NOISE
+from ptypinn.metrics.summary import ABOVE_NOISE
 from ptypinn.stages.evaluate import Evaluation
 
-EXPLAINED = 1.1
-"""Residual over counting noise up to which a picture explains its data."""
+EXPLAINED = 1.05
+"""Residual over counting noise up to which a picture explains its data: up to 1.04 on scans without faults."""
 NOT_EVALUATED = (
     "Neither the measured patterns nor a reference took part, so nothing here was checked. "
     "`ptypinn evaluate RUN --scan SCAN` checks it."
@@ -51,7 +51,7 @@ def trust_verdict(evaluation: Evaluation, evaluated: bool) -> Verdict:
     if ratio < EXPLAINED:
         statement = "Yes, as far as the data can show: only counting noise is left, and no check raises a warning."
         return Verdict("good", statement, reasons)
-    if ratio < FAR_ABOVE_NOISE:
+    if ratio < ABOVE_NOISE:
         return Verdict("open", "Mostly: it explains most of its data, and no check raises a warning.", reasons)
     return Verdict("open", "In part: a small part of the data is left unexplained.", reasons)
 
