@@ -25,8 +25,11 @@ import ptypinn as pp
 from experiment_cases import DOSES, FAULTS, SEEDS, Case
 from experiment_figure import draw_bars
 from experiment_scores import score
+from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.solvers.lsqml import LsqmlOptions, run_lsqml
+from ptypinn.solvers.postprocess import finalise
 from store import RESULTS, locked
 from truth_comparison import describe_machine, median
 
@@ -69,8 +72,11 @@ def solve(scan: ScanData) -> Reconstruction:
 
 
 def solve_lsqml(scan: ScanData) -> Reconstruction:
-    """Reconstruct a scan by LSQ-ML of ptychi, which solves for the probe as well; its other corrections are off."""
-    return pp.refine(scan, config=pp.RefineConfig(engine="ptychi", iterations=LSQML_EPOCHS, threads=1))
+    """Reconstruct a scan by LSQ-ML of ptychi, which solves for probe, positions and the flux of the frames as well."""
+    scan = calibrate_probe(scan)
+    options = LsqmlOptions(refine_positions=True, refine_flux=True)
+    result = run_lsqml(scan, LSQML_EPOCHS, options)
+    return finalise(result.reconstruction(scan, {"stage": "refine"}), scan, device=torch.device("cpu"))
 
 
 def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, again: bool) -> None:

@@ -243,7 +243,7 @@ def test_simulate_replaces_no_file_without_overwrite(ptypinn, scan_file):
 def test_termination_ends_in_one_line_without_half_files(scan_file, tmp_path):
     command = [sys.executable, "-m", "ptypinn", "refine", str(scan_file), "--output-dir", str(tmp_path / "out")]
     running = subprocess.Popen(
-        [*command, "--iterations", "100000", "--tolerance", "0", "--no-early-stop"],
+        [*command, "--iterations", "100000", "--tolerance", "0", "--no-prior"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

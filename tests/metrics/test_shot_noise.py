@@ -68,7 +68,7 @@ def test_pixels_without_illumination_have_no_limit():
 def test_the_solver_comes_close_to_the_limit_at_high_dose_and_not_below():
     config = pp.SimulateConfig(size=32, object_size=(64, 64), n_patterns=80, photons=1e6, amplitude_mean=2.7, seed=3)
     scan = pp.simulate(config)
-    recon = pp.refine(scan, pp.RefineConfig(iterations=120, refine_probe=False, early_stop=False, threads=1))
+    recon = pp.refine(scan, pp.RefineConfig(iterations=120, refine_probe=False, prior=False, threads=1))
     mask = recon.well_illuminated()
     limit = shot_noise_limit(recon.illumination, scan.truth, mask)
     error = pp.evaluate(recon, scan, config=pp.EvaluateConfig(compare_counts=False)).metrics["complex_error"]

@@ -24,7 +24,7 @@ def options(iterations=5, probe_modes=None) -> QuasiNewtonOptions:
         refine_probe=True,
         refine_positions=False,
         loss="amplitude",
-        early_stop=False,
+        prior=False,
         tolerance=0.0,
     )
 

@@ -62,7 +62,7 @@ def started(name):
 
 @pytest.mark.parametrize("name", ["upstream", "downstream", "zone plate", "aperture"])
 def test_the_object_is_as_good_without_a_probe_as_with_it(name):
-    scan, config = simulated(name), pp.RefineConfig(iterations=30, device="cpu", early_stop=False)
+    scan, config = simulated(name), pp.RefineConfig(iterations=30, device="cpu")
     recon = pp.refine(started(name), config)
     assert error(recon, scan) < 1.3 * error(pp.refine(scan, config), scan)
     assert similarity(recon.probe, scan.probe) > 0.98
@@ -90,7 +90,7 @@ def test_an_aperture_is_recognised_with_its_diameter():
 def test_patterns_beside_the_centre_give_the_same_probe_and_an_offset():
     scan = simulated("upstream")
     moved = without_probe(scan).replace(counts=np.roll(scan.counts, (2, -1), (1, 2)))
-    config = pp.RefineConfig(iterations=20, device="cpu", early_stop=False)
+    config = pp.RefineConfig(iterations=20, device="cpu")
     plain, offset = (pp.refine(one, config) for one in (started("upstream"), moved))
     assert error(offset, scan) == pytest.approx(error(plain, scan), rel=0.1)
     assert offset.provenance["experiment"]["beam_offset_px"] == pytest.approx([2, -1], abs=0.3)

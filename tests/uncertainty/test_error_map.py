@@ -11,10 +11,11 @@ from ptypinn.config.refine import RefineConfig
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics import align, compute_data_fit
+from ptypinn.metrics.spectrum import SEGMENT_PX, _segments
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
 from ptypinn.uncertainty import estimate_uncertainty
-from ptypinn.uncertainty.error_map import SEGMENT_PX, _segments, good_pixel_fraction, resolved_fraction
+from ptypinn.uncertainty.error_map import good_pixel_fraction, resolved_fraction
 
 SMALL = SimulateConfig(
     object_size=(56, 60), size=24, probe="disk", probe_diameter_px=9.0, curvature_rad=3.0, overlap=0.6
@@ -52,7 +53,7 @@ def test_errors_are_as_large_as_in_the_map(kind, photons, known_probe):
     if not known_probe:
         guess = simulate(dataclasses.replace(config, probe_diameter_px=10.5, curvature_rad=2.6)).probe
         given_scan = scan.replace(probe=guess, probe_gauge="calibrated")
-    recon = refine(given_scan, RefineConfig(iterations=40, refine_probe=not known_probe, threads=1, device="cpu"))
+    recon = refine(given_scan, RefineConfig(refine_probe=not known_probe, threads=1, device="cpu"))
     illuminated = recon.well_illuminated()
     aligned = align(recon.object, scan.truth, illuminated, ramp=not known_probe, shift=not known_probe)
     error, sigma = np.abs(aligned.image - scan.truth)[aligned.mask], recon.uncertainty[aligned.mask]

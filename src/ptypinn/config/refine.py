@@ -19,14 +19,14 @@ class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeCon
     3
     """
 
-    iterations: int = 100
-    """Maximum number of iterations, each about one pass over the data, before a short finish; the solver stops earlier
-    when it starts to fit noise or no longer gains."""
+    iterations: int = 200
+    """Maximum number of iterations, each about one pass over the data; the solver stops earlier where it no longer
+    gains."""
     refine_positions: bool = False
     """Solve for the scan positions too, once object and probe have settled."""
-    early_stop: bool = True
-    """Hold out one pixel in twenty to detect when noise is being fitted, stop there, and finish on all pixels; not with
-    an initial reconstruction, which was fitted to all of them."""
+    prior: bool = True
+    """Expect an object of the power spectrum that the counts show: what stands above counting noise follows the counts,
+    and noise stays out of the picture. Without, the picture is that of maximum likelihood, with all noise in it."""
     tolerance: float = 1e-4
     """Stop when the loss gains less than this fraction over five iterations."""
     engine: Literal["native", "ptychi"] = "native"
@@ -41,6 +41,6 @@ class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeCon
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that the chosen engine does not read."""
-        native = dict.fromkeys(("early_stop", "tolerance"), "--engine native") if self.engine == "ptychi" else {}
+        native = dict.fromkeys(("prior", "tolerance"), "--engine native") if self.engine == "ptychi" else {}
         modes = {} if self.refine_probe else {"probe_modes": "--refine-probe"}
         return {**super().unread(), **native, **modes}

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Float64, Int64
 
 from ptypinn.data.scan import TERMS, ScanData
+from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import WELL_ILLUMINATED_FRACTION, illumination_mask
 from ptypinn.utils.files import to_plain
@@ -148,11 +149,13 @@ class Reconstruction:
         return isinstance(finding, Mapping) and bool(finding.get("corrected"))
 
     def _with_terms(self, scan: ScanData) -> ScanData:
-        """Return a scan with the terms of the experiment that were solved for."""
+        """Return a scan with the terms of the experiment that were solved for; without a truth that positions leave."""
         terms = {name: term for name in TERMS if (term := getattr(self, name)) is not None}
         changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
         if self.has_solved("positions"):
-            changed["positions_px"] = self.positions_px + np.asarray(self.origin_px, float)
+            positions = self.positions_px + np.asarray(self.origin_px, float)
+            inside = scan.truth is not None and patches_lie_inside(positions, scan.size, scan.truth.shape)
+            changed |= {"positions_px": positions, "truth": scan.truth if inside else None}
         return scan.replace(**changed) if changed else scan
 
     def with_fit(self, fit: DataFit, scan: ScanData) -> Reconstruction:

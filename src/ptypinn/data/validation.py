@@ -155,10 +155,20 @@ def _check_truth(scan: ScanData) -> None:
         raise InputError(
             scan.source, "truth", f"{scan.truth.dtype} of shape {scan.truth.shape}", "finite complex64 image"
         )
-    low, high = np.round(scan.positions_px.min(0)), np.round(scan.positions_px.max(0)) + scan.size
-    if (low < 0).any() or (high > scan.truth.shape).any():
+    if not patches_lie_inside(scan.positions_px, scan.size, scan.truth.shape):
+        low, high = np.round(scan.positions_px.min(0)), np.round(scan.positions_px.max(0)) + scan.size
         actual = f"positions that reach {low.tolist()} to {high.tolist()}"
         raise InputError(scan.source, "truth", actual, f"patches inside the object of {scan.truth.shape} pixels")
+
+
+def patches_lie_inside(positions_px: np.ndarray, size: int, shape: tuple[int, ...]) -> bool:
+    """Return True if all patches, cut at the nearest whole pixel, lie on a canvas.
+
+    >>> patches_lie_inside(np.array([[-0.4, 2.0]]), 8, (8, 10)), patches_lie_inside(np.array([[0.0, 3.0]]), 8, (8, 10))
+    (True, False)
+    """
+    corners = np.round(positions_px)
+    return bool((corners >= 0).all() and (corners + size <= shape).all())
 
 
 def _check_numbers(scan: ScanData) -> None:

@@ -38,8 +38,9 @@ whose rest the object has imitated. On scans without one, up to two thirds of it
 MIN_EXPLAINED = 0.05
 """Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
 excess counts too, which explain 0.02 of theirs."""
-MIN_MISFIT = 1.05
-"""Amplitude residual over that of counting noise from which the positions may be to blame."""
+MIN_MISFIT = 1.04
+"""Amplitude residual over that of counting noise from which detector or positions may be to blame: up to 1.03 on scans
+without faults."""
 MIN_BLUR_EXPLAINED = 0.025
 """Smallest fraction of the misfit above counting noise that a blur of the prediction explains, from which a point
 spread is searched for: 0.09 where there is one, 0.04 to 0.07 with motion or a background, else 0."""
@@ -51,9 +52,6 @@ MIN_GAIN = 0.3
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 SUFFICIENT_GAIN = 0.9
 """The same for what explains nearly everything."""
-MIN_MODES_MISFIT = 1.05
-"""Amplitude residual over that of counting noise from which further incoherent modes are tried: up to 1.03 on scans
-without faults."""
 MODES, MODE_ROUNDS = 3, 72
 """Modes that are solved for, and rounds for object and probe: modes gain their power slowly."""
 MIN_CORE_GAIN, MIN_WIDE_MISFIT = 0.8, 2.0
@@ -283,7 +281,8 @@ class PositionsTerm:
 
         core = evidence.estimate or self._solve_core(scan, recon, solver)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
-        result = solver.solve(scan.replace(positions_px=estimate.positions_px, probe=estimate.probe))
+        moved = scan.replace(positions_px=estimate.positions_px, probe=estimate.probe, truth=None)
+        result = solver.solve(moved)
         yield replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: estimate.change}}))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
@@ -312,7 +311,7 @@ class ModesTerm:
     def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
         """Look for what a single mode leaves unexplained."""
         misfit = measure_misfit(scan, recon, batch=solver.batch, device=solver.device)
-        return Evidence(0.0, len(recon.probe) == 1 and misfit >= MIN_MODES_MISFIT)
+        return Evidence(0.0, len(recon.probe) == 1 and misfit >= MIN_MISFIT)
 
     def solve(
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Float64
 
 from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
@@ -51,6 +51,10 @@ class LsqmlOptions:
     """Data term: amplitudes (gaussian) or Poisson likelihood."""
     refine_probe: bool = True
     """Solve for the probe too."""
+    refine_positions: bool = False
+    """Correct the positions too, by the gradient."""
+    refine_flux: bool = False
+    """Correct the flux of every frame too."""
     hold_power: bool = True
     """Keep the power of a refined probe at its photons per pattern; the object takes the inverse factor."""
     seed: int = 0
@@ -76,6 +80,11 @@ class LsqmlTask:
         """Return the object on the canvas of the scan, transmission."""
         padded = self._task.get_data_to_cpu("object", as_numpy=True)[0]
         return np.ascontiguousarray(padded[PAD : PAD + self._shape[0], PAD : PAD + self._shape[1]])
+
+    def positions(self) -> Float64[np.ndarray, "patterns 2"]:
+        """Return the positions on the canvas of the scan, pixels."""
+        centre = (np.asarray(self._shape) + 2 * PAD) // 2
+        return self._task.get_data_to_cpu("probe_positions", as_numpy=True).astype(float) + centre - PAD
 
     def probe(self) -> Modes:
         """Return the probe modes, sqrt(photons)."""
@@ -147,15 +156,22 @@ def run_lsqml(
             losses.append(task.step())
             progress("refine", done, iterations, loss=losses[-1])
         canvas, probe = task.object(), task.probe()
+        positions = task.positions() if options.refine_positions else canvas_positions(scan)
     record = {"engine": f"ptychi {version('ptychi')}, LSQ-ML", "lsqml": asdict(options), "passes": iterations}
-    return _to_result(scan, canvas, probe, losses, record)
+    return _to_result(scan, canvas, probe, positions, losses, record)
 
 
 def _to_result(
-    scan: ScanData, canvas: Canvas, probe: Modes, losses: list[float], record: dict[str, Any]
+    scan: ScanData,
+    canvas: Canvas,
+    probe: Modes,
+    positions: Float64[np.ndarray, "patterns 2"],
+    losses: list[float],
+    record: dict[str, Any],
 ) -> QuasiNewtonResult:
     origin, shape = canvas_frame(scan)
-    positions = canvas_positions(scan)
+    reach = np.asarray(shape) - scan.size
+    positions = np.clip(positions, 0, reach)
     corners, _ = split_positions(torch.from_numpy(positions))
     return QuasiNewtonResult(
         object=canvas,
@@ -236,6 +252,10 @@ def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> 
     if options.refine_probe and options.hold_power:
         probe.power_constraint.enabled = True
         probe.power_constraint.probe_power = float(np.sum(np.abs(scan.require_probe() / scan.size) ** 2))
+    task_options.probe_position_options.optimizable = options.refine_positions
+    flux = task_options.opr_mode_weight_options
+    flux.optimizable = flux.optimize_intensity_variation = options.refine_flux
+    flux.optimize_eigenmode_weights = False
     task_options.data_options.fft_shift = False
     return task_options
 

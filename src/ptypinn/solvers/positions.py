@@ -277,9 +277,7 @@ class _Run:
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""
-        options = QuasiNewtonOptions(
-            iterations, refine_probe=self.refine_probe, refine_positions=True, early_stop=False
-        )
+        options = QuasiNewtonOptions(iterations, refine_probe=self.refine_probe, refine_positions=True)
         part = self._part(index, self.positions_px[index])
         result = solve_problem(QuasiNewtonProblem(part, options, self.device), self._report)
         self.positions_px = self.positions_px.copy()
@@ -288,7 +286,7 @@ class _Run:
 
     def _solve_object(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> QuasiNewtonResult:
         """Solve some patterns for the object alone."""
-        options = QuasiNewtonOptions(TRIAL_ITERATIONS, refine_probe=False, early_stop=False, loss="amplitude")
+        options = QuasiNewtonOptions(TRIAL_ITERATIONS, refine_probe=False, loss="amplitude")
         return solve_problem(QuasiNewtonProblem(self._part(index, positions_px), options, self.device), silent)
 
     def _part(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> ScanData:

@@ -133,7 +133,7 @@ class _Trials:
 
     def _try(self, candidate: ProbeCandidate, iterations: int) -> _Trial:
         scan = calibrate_probe(self.part.replace(probe=candidate.probe))
-        options = QuasiNewtonOptions(iterations, loss="amplitude", early_stop=False)
+        options = QuasiNewtonOptions(iterations, loss="amplitude")
         problem = QuasiNewtonProblem(move_ramp_to_probe(scan, self.offset), options, self.device)
         with torch.no_grad():
             result = solve_problem(problem, silent)

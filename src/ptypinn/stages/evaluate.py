@@ -101,7 +101,7 @@ def evaluate(
         raise InputError("reconstruction", "object", "values that are not finite", "finite values")
     notes: dict[str, str] = {}
     metrics = {"object_contrast": object_contrast(recon.object, illuminated_pixels(recon, config))}
-    comparison = compare(recon, part, reference, config)
+    comparison = compare(recon, scan, reference, config)
     metrics |= {} if comparison is None else reference_metrics(comparison)
     frc = _add_resolution(metrics, notes, comparison, halves, config)
     fit = _fit(recon, scan, part, config)

@@ -189,9 +189,7 @@ def _focused_probe(scan: ScanData) -> Complex64[np.ndarray, "1 y x"]:
 
 def _solve(scan: ScanData, orientation: Orientation, iterations: int) -> Candidate:
     scan = scan.replace(positions_px=orientation.positions(scan.positions_px))
-    options = QuasiNewtonOptions(
-        iterations=iterations, probe_modes=1, loss="amplitude", early_stop=False, tolerance=0.0
-    )
+    options = QuasiNewtonOptions(iterations=iterations, probe_modes=1, loss="amplitude", tolerance=0.0)
     with torch.no_grad():
         result = solve_problem(QuasiNewtonProblem(scan, options, torch.device("cpu")), silent)
     fit = compute_data_fit(scan, result.object, result.probe, result.positions_px)

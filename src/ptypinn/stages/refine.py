@@ -103,7 +103,7 @@ def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:
         refine_probe=config.refine_probe,
         refine_positions=config.refine_positions,
         loss=config.loss,
-        early_stop=config.early_stop,
+        prior=config.prior,
         tolerance=config.tolerance,
     )
 

@@ -6,8 +6,8 @@ The variance of the complex transmission at pixel r is
 
 - `I(r)` are the detected photons that illuminated the pixel: no unbiased estimate is better than `1 / I`
   (`ptypinn.metrics.data_fit`). A background of the frames adds its noise (`background_noise`).
-- `s` is the fraction of the object's Fourier components that stand above that noise. A solver that stops early, or a
-  network that smooths, leaves the others out of the picture, and their noise with them.
+- `s` is the fraction of the object's Fourier components that stand above that noise. A network that smooths leaves the
+  others out of the picture, and their noise with them. With a prior of the object, `s / I` is the posterior variance.
 - `m(r)` is the misfit that the patterns around the pixel leave unexplained. A change dO of the object changes the
   amplitudes of a far field by `sum abs(P dO)^2 / 2`, half of it being phase. An estimate that fits the noise in a
   fraction `s` of the components leaves a residual of `N - s sum abs(P)^2 / (2 I)`, `N` being the counting noise; what
@@ -19,17 +19,17 @@ Both constants are measured on simulations, where the error is known (`benchmark
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float32, Float64, Int64
-from scipy import fft
+from jaxtyping import Complex64, Float32, Float64
 
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.metrics.spectrum import compute_ring_spectrum
 from ptypinn.metrics.summary import metric_warnings
 from ptypinn.physics.patches import add_patches
 from ptypinn.uncertainty.training_domain import out_of_domain, scan_traits
@@ -37,14 +37,10 @@ from ptypinn.uncertainty.training_domain import out_of_domain, scan_traits
 Map = Float32[np.ndarray, "height width"]
 Canvas = Complex64[np.ndarray, "height width"]
 
-SEGMENT_PX = 256
-"""Edge of the segments over which the object's spectrum is averaged: bounds the memory."""
 BATCH = 256
 """Patterns that are put on the canvas at once."""
 MAX_VARIANCE = 1e3
 """Upper bound of the noise variance in units of the object's mean square, where a pixel is undetermined anyway."""
-MIN_ILLUMINATION = 1e-3
-"""Illumination below this fraction of the typical one counts as this fraction in the mean noise."""
 ROUNDING = 1e-12
 """Illumination below this fraction of its maximum is rounding error, as probes with a sharp edge leave it."""
 
@@ -59,8 +55,10 @@ class Constants:
     """Weight of unexplained misfit: errors that change the patterns little, such as slow phases, exceed it."""
 
 
-QUASI_NEWTON = Constants(1.35, 2.75)
-"""For `refine`, and for networks of `train`."""
+QUASI_NEWTON = Constants(1.5, 2.75)
+"""For `refine` with its prior of the object."""
+WITHOUT_PRIOR = Constants(1.35, 2.75)
+"""For `refine` without it, and for networks of `train`."""
 UNROLLED = Constants(0.9, 1.5)
 """For the unrolled solver."""
 POLISHED = Constants(1.1, 1.0)
@@ -82,9 +80,19 @@ class Uncertainty:
 def uncertainty_constants(recon: Reconstruction) -> Constants:
     """Return the constants of the solver that made a reconstruction."""
     record = recon.provenance
-    if record.get("solver") not in ("unrolled", "learned"):  # the latter in records of version 0.1
+    if has_prior(recon):
         return QUASI_NEWTON
+    if record.get("solver") not in ("unrolled", "learned"):  # the latter in records of version 0.1
+        return WITHOUT_PRIOR
     return POLISHED if "polish" in record else UNROLLED
+
+
+def has_prior(recon: Reconstruction) -> bool:
+    """Return True if a reconstruction was solved with a prior of its object."""
+    config = recon.provenance.get("config")
+    if recon.provenance.get("stage") != "refine" or not isinstance(config, Mapping):
+        return False
+    return bool(config.get("prior")) and config.get("engine") == "native"
 
 
 def estimate_uncertainty(recon: Reconstruction, scan: ScanData, fit: DataFit) -> Uncertainty:
@@ -107,8 +115,32 @@ def variance_parts(recon: Reconstruction, scan: ScanData, fit: DataFit) -> tuple
     detected = recon.illumination * np.float32(good_pixel_fraction(scan, fit))
     fraction = resolved_fraction(recon.object, detected)
     bounded = np.maximum(detected, fraction / (MAX_VARIANCE * _mean_square(recon)), dtype=np.float32)
-    noise = np.divide(fraction, bounded, out=np.zeros_like(detected), where=bounded > 0)
+    if has_prior(recon):
+        noise = posterior_variance(recon.object, detected)
+    else:
+        noise = np.divide(fraction, bounded, out=np.zeros_like(detected), where=bounded > 0)
     return fraction, noise, np.maximum(unexplained_misfit(recon, scan, fit) + noise, 0, dtype=np.float32)
+
+
+def posterior_variance(object_: Canvas, illumination: Map) -> Map:
+    """Return the variance of every pixel that counts and a Gaussian prior of the object's spectrum leave.
+
+    A component of prior variance V, seen by I photons per pixel, keeps `1 / (1 / V + I)`. V follows from the power P of
+    the estimate, which has lost as much: `P = V**2 / (V + 1 / I)` on average.
+
+    Args:
+        object_: Object at the maximum of the posterior.
+        illumination: Detected photons on every object pixel.
+    """
+    spectrum = compute_ring_spectrum(object_, illumination)
+    if spectrum is None:
+        return np.zeros_like(illumination)
+    power, noise = spectrum.power, spectrum.noise
+    prior = np.maximum((power + np.sqrt(power**2 + 4 * power * noise)) / 2, 1e-12)
+    weights = spectrum.components / spectrum.components.sum()
+    photons = np.geomspace(1e-6, 1, 200) * max(float(illumination.max()), 1e-6)
+    left = (weights / (1 / prior + photons[:, None])).sum(1)
+    return np.interp(illumination, photons, left).astype(np.float32)
 
 
 def background_noise(recon: Reconstruction, scan: ScanData, fit: DataFit) -> float:
@@ -154,46 +186,11 @@ def resolved_fraction(object_: Canvas, illumination: Map) -> float:
     >>> round(resolved_fraction(image, bright), 3), round(resolved_fraction(image, dim), 3)
     (1.0, 0.0)
     """
-    illuminated = illumination[illumination > 0]
-    if not illuminated.size:
+    spectrum = compute_ring_spectrum(object_, illumination)
+    if spectrum is None:
         return 1.0
-    typical = float(np.percentile(illuminated, 95))
-    ring = _rings(min(SEGMENT_PX, length) for length in object_.shape)
-    power, noise = np.zeros(ring.max() + 1), 0.0
-    for part in _segments(object_.shape):
-        weight = _window(object_[part].shape) * np.minimum(illumination[part] / typical, 1)
-        if not weight.sum() > 0:
-            continue
-        level = (weight * object_[part]).sum() / weight.sum()
-        spectrum = fft.fft2((weight * (object_[part] - level)).astype(np.complex64))
-        power += np.bincount(ring.ravel(), np.abs(spectrum).ravel() ** 2)
-        photons = np.maximum(illumination[part], MIN_ILLUMINATION * typical)
-        noise += float((weight**2 / photons).sum(dtype=np.float64))
-    size = np.bincount(ring.ravel())
-    return float((size * np.minimum(power / size / noise, 1)).sum() / size.sum()) if noise > 0 else 1.0
-
-
-def _segments(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Rectangles of one size that cover a canvas; each overlaps the next by half."""
-    edges = [min(SEGMENT_PX, length) for length in shape]
-    starts = [
-        sorted({min(first, length - edge) for first in range(0, length, max(edge // 2, 1))})
-        for edge, length in zip(edges, shape, strict=True)
-    ]
-    for y in starts[0]:
-        for x in starts[1]:
-            yield slice(y, y + edges[0]), slice(x, x + edges[1])
-
-
-def _window(shape: tuple[int, ...]) -> Float64[np.ndarray, "height width"]:
-    return np.outer(*(np.hanning(length + 2)[1:-1] for length in shape))
-
-
-def _rings(edges: Iterable[int]) -> Int64[np.ndarray, "height width"]:
-    """Return the number of the ring of every Fourier component, without a gap between the rings."""
-    shape = tuple(edges)
-    frequency = np.hypot(*np.ix_(*(np.fft.fftfreq(length) for length in shape)))
-    return np.rint(frequency * min(shape)).astype(np.int64)
+    components = spectrum.components
+    return float((components * np.minimum(spectrum.power / spectrum.noise, 1)).sum() / components.sum())
 
 
 def _add_to_canvas(

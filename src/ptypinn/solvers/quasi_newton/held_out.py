@@ -6,9 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-DEFAULT_PERIOD = 20
-"""One pixel in this many is held out by default."""
-
 
 class HeldOutPixels:
     """Choice of the held-out pixels of every pattern: one in `period`, on a lattice that moves from pattern to pattern.
@@ -23,7 +20,7 @@ class HeldOutPixels:
     def __init__(
         self,
         good: Bool[Tensor, "y x"],
-        period: int = DEFAULT_PERIOD,
+        period: int,
         pattern_index: Int[Tensor, " patterns"] | None = None,
     ) -> None:
         """Lay the lattices.

@@ -1,4 +1,4 @@
-"""L-BFGS steps with a line search, until the loss or the held-out pixels stop them."""
+"""L-BFGS steps with a line search, until the loss hardly falls any more."""
 
 from __future__ import annotations
 
@@ -24,39 +24,24 @@ class Trace:
     held_out_loss: list[float] = field(default_factory=list)
     passes: int = 0
     """Passes over the data."""
-    best_iteration: int = 0
-    """Last iteration whose held-out loss was as good as the best."""
     stopped: str = "iterations"
     """Reason of the stop."""
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """Rule to stop before the iterations are used up."""
+    """Rule to stop before the iterations are used up: the loss hardly falls any more."""
 
-    patience: int = 6
-    """Iterations without a held-out loss as good as the best: noise is being fitted."""
     tolerance: float = 1e-4
     """Relative gain of the loss over `window` iterations below which the solver has converged."""
     window: int = 5
     """Iterations over which the gain is taken."""
-    as_good: float = 2.5e-3
-    """Held-out losses this close (relative) count as equal."""
 
-    def is_best(self, trace: Trace) -> bool:
-        """Return True if the last held-out loss is as good as the best."""
-        return trace.held_out_loss[-1] <= (1 + self.as_good) * min(trace.held_out_loss)
-
-    def stop_reason(self, trace: Trace) -> str | None:
-        """Return the reason to stop now, or None."""
-        if trace.held_out_loss and len(trace.loss) - 1 - trace.best_iteration >= self.patience:
-            return "held-out loss"
-        if (
-            len(trace.loss) > self.window
-            and trace.loss[-1 - self.window] - trace.loss[-1] < self.tolerance * trace.loss[-1]
-        ):
-            return "converged"
-        return None
+    def has_converged(self, trace: Trace) -> bool:
+        """Return True if the loss gains less than the tolerance."""
+        if len(trace.loss) <= self.window:
+            return False
+        return trace.loss[-1 - self.window] - trace.loss[-1] < self.tolerance * trace.loss[-1]
 
 
 def minimise(
@@ -67,7 +52,7 @@ def minimise(
     rule: StopRule,
     listener: Callable[[int, Unknowns, ObjectiveValue], None] | None = None,
 ) -> tuple[Unknowns, Trace]:
-    """Minimise the data term.
+    """Minimise an objective.
 
     Args:
         objective: Value and gradient.
@@ -78,27 +63,24 @@ def minimise(
         listener: Called after every step with its number, the point and its value.
 
     Returns:
-        The last point whose held-out loss is as good as the best, or the last point of all where nothing is held out,
-        and the history.
+        The last point, and the history.
     """
     point, value = start, _require_finite(objective(start), 0)
-    best, trace = point, Trace(passes=1)
-    _record(trace, value, rule)
+    trace = Trace(passes=1)
+    _record(trace, value)
     for number in range(1, iterations + 1):
         step = _step(objective, memory, point, value, trace)
         if step is None:
             trace.stopped = "no descent"
             break
         point, value = step[0], _require_finite(step[1], number)
-        _record(trace, value, rule)
-        if trace.best_iteration == number or not trace.held_out_loss:
-            best = point
+        _record(trace, value)
         if listener:
             listener(number, point, value)
-        if reason := rule.stop_reason(trace):
-            trace.stopped = reason
+        if rule.has_converged(trace):
+            trace.stopped = "converged"
             break
-    return best, trace
+    return point, trace
 
 
 def _require_finite(value: ObjectiveValue, number: int) -> ObjectiveValue:
@@ -108,12 +90,10 @@ def _require_finite(value: ObjectiveValue, number: int) -> ObjectiveValue:
     return value
 
 
-def _record(trace: Trace, value: ObjectiveValue, rule: StopRule) -> None:
+def _record(trace: Trace, value: ObjectiveValue) -> None:
     trace.loss.append(value.loss)
     if value.held_out_loss:
         trace.held_out_loss.append(value.held_out_loss)
-        if rule.is_best(trace):
-            trace.best_iteration = len(trace.loss) - 1
 
 
 def _step(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
@@ -16,7 +17,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination, split_positions
-from ptypinn.solvers.quasi_newton.held_out import DEFAULT_PERIOD, HeldOutPixels
+from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
 from ptypinn.solvers.quasi_newton.objective import Objective
@@ -44,8 +45,8 @@ class QuasiNewtonOptions:
     """Solve for the positions, once object and probe have settled."""
     loss: str = "poisson"
     """Name of the data term."""
-    early_stop: bool = True
-    """Hold pixels out to detect when noise is being fitted."""
+    prior: bool = False
+    """Expect an object of the power spectrum that the counts show, so that noise stays out of it."""
     tolerance: float = 1e-4
     """Relative gain below which the solver has converged."""
 
@@ -68,8 +69,7 @@ class QuasiNewtonProblem:
         options: Options of the solve.
         device: Device to solve on.
         initial: Reconstruction of this scan to start from: its canvas, positions, object and probe.
-        held_out_period: With an initial reconstruction, one pixel in this many is held out, for the caller to decide
-            by; none where None. Without one, the solver stops by one in `held_out.DEFAULT_PERIOD`.
+        held_out_period: One pixel in this many is held out, for the caller to decide by; none where None.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class QuasiNewtonProblem:
         self.stack = PatternBatches(scan, device, len(self.probe))
         self.terms = FrameTerms.of(scan, device)
         self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
-        self.period = DEFAULT_PERIOD if initial is None else held_out_period
+        self.period = held_out_period
 
     @property
     def holds_out(self) -> bool:
         """True if some pixels are held out."""
-        return self.options.early_stop and self.period is not None
+        return self.period is not None
 
     @property
     def from_scratch(self) -> bool:
@@ -146,9 +146,13 @@ class QuasiNewtonProblem:
             origin_px=self.origin,
             illumination=compute_illumination(probe, self.corners, *self.extent).cpu().numpy(),
             history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
-            notes={"passes": trace.passes, "stopped": trace.stopped, "best_iteration": trace.best_iteration},
+            notes={"passes": trace.passes, "stopped": trace.stopped},
             held_out_before=held_out_before,
         )
+
+    def illumination(self, point: Unknowns) -> Float[Tensor, "height width"]:
+        """Return the photons that the probe of a point puts on every object pixel."""
+        return compute_illumination(self.probe if point.probe is None else point.probe, self.corners, *self.extent)
 
     def _clamp_to_canvas(self, positions: Tensor, size: int) -> Tensor:
         """Bound refined positions to where their patch, cut at the nearest whole pixel, still lies on the canvas."""

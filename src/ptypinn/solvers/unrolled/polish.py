@@ -113,7 +113,6 @@ class _Run:
             refine_probe=config.refine_probe,
             refine_positions=config.refine_positions,
             loss="poisson",
-            early_stop=True,
             tolerance=TOLERANCE,
         )
         problem = QuasiNewtonProblem(self.scan, options, self.device, reconstruction, held_out_period=period)
