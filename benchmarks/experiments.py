@@ -82,7 +82,8 @@ def solve_lsqml(scan: ScanData) -> Reconstruction:
 def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, again: bool) -> None:
     """Run every method on every scan that has no stored result, and store it at once."""
     for case in cases:
-        todo = [name for name in methods if again or f"{name}: {case.key}" not in read_results(path)]
+        able = [name for name in methods if name != "lsqml" or FAULTS[case.fault].has_probe]
+        todo = [name for name in able if again or f"{name}: {case.key}" not in read_results(path)]
         if not todo:
             continue
         scan = case.scan()

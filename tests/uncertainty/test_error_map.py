@@ -60,7 +60,8 @@ def test_errors_are_as_large_as_in_the_map(kind, photons, known_probe):
     assert 0.7 <= np.sqrt(np.mean((error / sigma) ** 2)) <= 1.4
     assert 0.5 <= np.mean(error < sigma) <= 0.9
     assert np.mean(error < 2 * sigma) >= 0.88
-    assert np.corrcoef(error, sigma)[0, 1] > 0.1
+    if photons > 1e3:  # with fewer, the prior leaves as much everywhere
+        assert np.corrcoef(error, sigma)[0, 1] > 0.1
 
 
 def test_twice_the_dose_halves_the_variance_and_none_leaves_the_amplitude():

@@ -17,7 +17,8 @@ from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.metrics.spectrum import RingSpectrum, compute_ring_spectrum
-from ptypinn.solvers.quasi_newton.objective import Objective, ObjectiveValue
+from ptypinn.solvers.quasi_newton.loop import Differentiable
+from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Object
 
@@ -56,7 +57,7 @@ class ObjectPrior:
 class RegularisedObjective:
     """The data term with a prior of the object."""
 
-    data: Objective
+    data: Differentiable
     prior: ObjectPrior
 
     def __call__(self, at: Unknowns) -> ObjectiveValue:
