@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ptypinn.data.reconstruction import DataFit
-from ptypinn.metrics.misfit_causes import flux_warnings, measure_traits, name_causes
+from ptypinn.metrics.flux import flux_warnings
+from ptypinn.metrics.misfit_causes import measure_traits, name_causes
 from ptypinn.metrics.summary import fit_metrics, metric_warnings
 
 FRAMES, SIZE, PHOTONS = 200, 32, 1e5

@@ -27,7 +27,7 @@ class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeCon
     prior: bool = True
     """Expect an object of the power spectrum that the counts show: what stands above counting noise follows the counts,
     and noise stays out of the picture. Without, the picture is that of maximum likelihood, with all noise in it."""
-    tolerance: float = 1e-4
+    tolerance: float = 3e-5
     """Stop when the loss gains less than this fraction over five iterations."""
     engine: Literal["native", "ptychi"] = "native"
     """Solver: the native quasi-Newton one, or LSQ-ML of the ptychi package (an extra)."""

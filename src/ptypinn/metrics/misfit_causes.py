@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.data.reconstruction import DataFit
+from ptypinn.metrics.flux import MIN_FLUX_EXCESS, measure_flux_scatter
 
 MIN_FRAMES = 30
 """Frames from which the course of the misfit over the scan is looked at."""
@@ -16,9 +17,6 @@ SLOW_DEGREE, MIN_SLOW_FRACTION = 4, 0.4
 FLUX_SCATTERS = 0.06, 0.2
 """Scatter of the photons of the frames around the prediction that only flux explains: positions that are off reach
 0.04; where it is larger, nothing is explained, whatever the cause."""
-MIN_FLUX_EXCESS, MIN_FLUX_SCATTER = 2.0, 0.004
-"""The same over that of counting noise, and in itself, from which it needs a warning however small the misfit: 1.0 to
-1.3 on scans without faults, 3 to 10 with a slow flux, most of which the object has imitated."""
 MIN_PATTERN_EXCESS = 2.2
 """Deviation of the mean pattern in standard deviations, over the root of the misfit: 2.4 to 3.9 with a partially
 coherent beam, a detector that blurs, or motion; at most 1.9 with positions that are off."""
@@ -50,13 +48,12 @@ def measure_traits(fit: DataFit) -> MisfitTraits:
     if len(ratio) >= MIN_FRAMES and ratio.var() > 0:
         time = np.linspace(-1, 1, len(ratio))
         slow = float(np.polynomial.Legendre.fit(time, ratio, SLOW_DEGREE)(time).var() / ratio.var())
-    scatter = float(np.log(np.maximum(fit.per_pattern_closure, 1e-6)).std())
-    noise = float(np.sqrt(np.mean(1 / fit.per_pattern_photons)))
+    scatter, excess = measure_flux_scatter(fit)
     lit = fit.predicted_map > 1
     deviation = (fit.measured_map - fit.predicted_map)[lit] / np.sqrt(fit.predicted_map[lit])
     misfit = fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else 1.0
     pattern = float(np.sqrt(np.mean(deviation**2))) if lit.any() else 0.0
-    return MisfitTraits(slow, scatter, scatter / noise, pattern / max(misfit, 1e-9) ** 0.5)
+    return MisfitTraits(slow, scatter, excess, pattern / max(misfit, 1e-9) ** 0.5)
 
 
 def name_causes(fit: DataFit) -> str:
@@ -85,15 +82,3 @@ def name_causes(fit: DataFit) -> str:
         "it differs from frame to frame, as with positions that are off, or a wrong orientation; a background, further "
         "modes of the probe, or more rounds may be missing as well"
     )
-
-
-def flux_warnings(fit: DataFit) -> list[str]:
-    """Return a sentence where the photons of the frames differ from the prediction by more than chance explains."""
-    traits = measure_traits(fit)
-    if traits.flux_excess < MIN_FLUX_EXCESS or traits.flux_scatter < MIN_FLUX_SCATTER:
-        return []
-    return [
-        f"The photons of the frames scatter by {100 * traits.flux_scatter:.2g} % around the prediction, "
-        f"{traits.flux_excess:.2g} times as much as counting noise does: the flux of the frames may vary "
-        "(`--flux solve`), and what of that is slow may be in the amplitude of the object."
-    ]

@@ -9,6 +9,7 @@ import numpy as np
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.comparison import Comparison, illuminated_pixels
+from ptypinn.metrics.flux import flux_warnings
 from ptypinn.metrics.frc import RingCorrelation, fourier_ring_correlation
 from ptypinn.metrics.image import amplitude_metrics, complex_error, output_vs_truth_ratio, phase_metrics
 
@@ -94,10 +95,7 @@ def metric_warnings(metrics: Mapping[str, float], fit: DataFit | None = None) ->
     warnings = [*_about_image(metrics), *_about_counts(metrics, fit)]
     if fit is not None:
         warnings += _about_patterns(fit)
-        if not warnings:
-            from ptypinn.metrics.misfit_causes import flux_warnings
-
-            warnings += flux_warnings(fit)
+        warnings += [] if warnings else flux_warnings(fit)
     return warnings
 
 
