@@ -133,7 +133,8 @@ def table_lines(cases: Sequence[Case], results: Results, methods: Sequence[str])
                 line = _row(method, fault, photons, group, results)
                 if line:
                     yield line
-    records = [record for key, record in results.items() if key.split(": ")[1] in {case.key for case in cases}]
+    keys = {f"{method}: {case.key}" for method in methods for case in cases}
+    records = [record for key, record in results.items() if key in keys]
     wrong = sum(record["sure_and_wrong"] for record in records)
     yield f"without a warning, error above three times the stated uncertainty: {wrong} of {len(records)} runs"
 

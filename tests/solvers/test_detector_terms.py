@@ -95,6 +95,15 @@ def test_terms_can_be_forbidden(options, moving, blurred):
     assert (recon.beam_px, recon.point_spread_px) == (None, None)
 
 
+@pytest.mark.parametrize("options", [{"beam": "solve"}, {"point_spread": "solve"}])
+def test_terms_that_are_forced_are_solved_for_on_a_clean_scan(options, clean):
+    recon = reconstruct(clean.replace(truth=None), config=dataclasses.replace(IDEAL, **options))
+    if "beam" in options:
+        assert np.abs(recon.beam_px).max() < 0.05
+    else:
+        assert 0 < recon.point_spread_px < 0.3
+
+
 def test_slow_motion_of_the_patterns_is_measured_without_a_reconstruction(moving):
     evidence = measure_beam(moving, CPU)
     true = moving.experiment.beam_px

@@ -13,6 +13,7 @@ from torch import Tensor
 from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import DataFit
 from ptypinn.data.scan import ScanData
+from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
 from ptypinn.losses import HELD_OUT_DEVIANCE
 from ptypinn.metrics.image import Mask
@@ -182,8 +183,8 @@ def _check(scan: ScanData, object_: np.ndarray, probe: np.ndarray, positions_px:
     if probe.shape[-1] != scan.size:
         mismatch = f"a probe of {probe.shape[-1]} pixels for patterns of {scan.size}"
         raise InputError(scan.source, "reconstruction", mismatch, "equal sizes")
-    low, high = np.round(positions_px.min(0)), np.round(positions_px.max(0)) + scan.size
-    if (low < 0).any() or (high > object_.shape).any():
+    if not patches_lie_inside(positions_px, scan.size, object_.shape):
+        low, high = np.round(positions_px.min(0)), np.round(positions_px.max(0)) + scan.size
         reach = f"patches that reach {low.tolist()} to {high.tolist()}"
         raise InputError(scan.source, "reconstruction", reach, f"patches inside its object of {object_.shape} pixels")
 

@@ -84,9 +84,15 @@ def measure_slow_variation(flux: Float64[np.ndarray, " patterns"]) -> float:
     """
     if len(flux) <= 4 * SLOW_DEGREE:
         return 0.0
-    logarithm, time = np.log(flux), np.linspace(-1, 1, len(flux))
-    slow = np.polynomial.Legendre.fit(time, logarithm, SLOW_DEGREE)(time)
+    logarithm = np.log(flux)
+    slow = fit_slow_part(logarithm, SLOW_DEGREE)
     return float(slow.std()) if slow.var() > MIN_SLOW_FRACTION * logarithm.var() else 0.0
+
+
+def fit_slow_part(values: Float64[np.ndarray, " patterns"], degree: int) -> Float64[np.ndarray, " patterns"]:
+    """Return the polynomial of a degree in time that is nearest to values of frames in order of time."""
+    time = np.linspace(-1, 1, len(values))
+    return np.polynomial.Legendre.fit(time, values, degree)(time)
 
 
 def flatten_slope(recon: Reconstruction) -> Float64[np.ndarray, " patterns"]:

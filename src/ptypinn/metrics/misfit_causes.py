@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptypinn.data.reconstruction import DataFit
-from ptypinn.metrics.flux import MIN_FLUX_EXCESS, measure_flux_scatter
+from ptypinn.metrics.flux import MIN_FLUX_EXCESS, fit_slow_part, measure_flux_scatter
 
 MIN_FRAMES = 30
 """Frames from which the course of the misfit over the scan is looked at."""
@@ -46,8 +46,7 @@ def measure_traits(fit: DataFit) -> MisfitTraits:
     ratio = fit.per_pattern_residual / np.maximum(fit.per_pattern_expected, 1e-30)
     slow = 0.0
     if len(ratio) >= MIN_FRAMES and ratio.var() > 0:
-        time = np.linspace(-1, 1, len(ratio))
-        slow = float(np.polynomial.Legendre.fit(time, ratio, SLOW_DEGREE)(time).var() / ratio.var())
+        slow = float(fit_slow_part(ratio, SLOW_DEGREE).var() / ratio.var())
     scatter, excess = measure_flux_scatter(fit)
     lit = fit.predicted_map > 1
     deviation = (fit.measured_map - fit.predicted_map)[lit] / np.sqrt(fit.predicted_map[lit])

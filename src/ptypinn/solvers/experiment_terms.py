@@ -100,7 +100,9 @@ class Evidence:
     """True if the term is worth a solve."""
     estimate: PositionEstimate | None = None
     """First estimate of the positions, to go on from."""
-    spread_px: float = 0.0
+    beam_px: np.ndarray | None = None
+    """First estimate of the beam, detector pixels."""
+    spread_px: float | None = None
     """Estimate of the point spread, detector pixels."""
 
 
@@ -141,16 +143,18 @@ class BeamTerm:
 
         evidence = measure_beam(scan, solver.device)
         large = evidence.rms_px >= MIN_BEAM_PX and evidence.significance >= MIN_SIGNIFICANCE
-        return Evidence(evidence.significance, large)
+        return Evidence(evidence.significance, large, beam_px=evidence.path_px)
 
     def solve(
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
     ) -> Iterator[Reconstruction]:
         """Solve for it with object and probe, from the slow motion of the patterns."""
-        from ptypinn.metrics.beam import measure_beam
+        start_px = evidence.beam_px
+        if start_px is None:  # forced, where nothing proposes it
+            from ptypinn.metrics.beam import measure_beam
 
-        path_px = measure_beam(scan, solver.device).path_px
-        result = solver.solve(scan.replace(beam_px=path_px), self.name)
+            start_px = measure_beam(scan, solver.device).path_px
+        result = solver.solve(scan.replace(beam_px=start_px), self.name)
         yield flatten_curvature(result) if result.beam_px is not None and solver.refines_probe else result
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
@@ -188,7 +192,12 @@ class PointSpreadTerm:
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
     ) -> Iterator[Reconstruction]:
         """Solve with the point spread that was found."""
-        yield solver.solve(scan.replace(point_spread_px=evidence.spread_px))
+        spread = evidence.spread_px
+        if spread is None:  # forced, where nothing proposes it
+            from ptypinn.solvers.point_spread_search import search_point_spread
+
+            spread, _ = search_point_spread(scan, solver)
+        yield solver.solve(scan.replace(point_spread_px=spread))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return its standard deviation, detector pixels."""
