@@ -28,6 +28,8 @@ def make_recon(shape=(12, 15), modes=2, pixel=2e-8, origin=(-3, 4), seed=0):
         flux=rng.uniform(0.5, 1.5, 6),
         beam_px=rng.normal(size=(6, 2)),
         point_spread_px=0.7,
+        probe_variation=waves((2, modes, 8, 8)),
+        probe_weights=rng.normal(size=(6, 2)),
         scale=[{"stage": "counts", "expected": 1.0, "measured": 1 / 3, "source": "data"}],
         metrics={"flux_closure": 0.1 + 0.2},
         history={"loss": [3.0, 1 / 7]},
@@ -44,7 +46,8 @@ def make_recon(shape=(12, 15), modes=2, pixel=2e-8, origin=(-3, 4), seed=0):
 def test_round_trip_is_exact(tmp_path_factory, shape, modes, pixel, origin):
     recon = make_recon(shape, modes, pixel, origin)
     back = Reconstruction.load(recon.save(tmp_path_factory.mktemp("recon") / "r.h5"))
-    for name in ("object", "illumination", "probe", "positions_px", "flux", "beam_px"):
+    terms = "flux", "beam_px", "probe_variation", "probe_weights"
+    for name in ("object", "illumination", "probe", "positions_px", *terms):
         a, b = getattr(recon, name), getattr(back, name)
         assert a.dtype == b.dtype
         assert a.tobytes() == b.tobytes()

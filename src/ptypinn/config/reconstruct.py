@@ -77,6 +77,9 @@ class ReconstructConfig(
     point_spread: Literal["auto", "solve", "none"] = "auto"
     """Point spread of the detector: searched for where the counts demand it after the default numbers of rounds,
     always, or none."""
+    probe_variation: Literal["auto", "solve", "none"] = "auto"
+    """Slow changes of the probe over the scan: solved for where the counts demand it after the default numbers of
+    rounds, always, or never."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -94,9 +97,12 @@ class ReconstructConfig(
 
     def solved_terms(self) -> tuple[str, ...]:
         """Return the names of the terms of the experiment that may be solved for."""
-        choices = {name: getattr(self, name) for name in ("beam", "flux", "background", "positions", "point_spread")}
-        if self.refine_probe and self.probe_modes is None:
-            choices["modes"] = "auto"
+        names = "beam", "flux", "background", "positions", "point_spread"
+        choices = {name: getattr(self, name) for name in names}
+        if self.refine_probe:
+            choices["probe_variation"] = self.probe_variation
+            if self.probe_modes is None:
+                choices["modes"] = "auto"
         asked = {"solve"} if self.assume == "ideal" else {"solve", "auto"}
         if self.rounds or self.probe_rounds:  # what few rounds leave unexplained is no evidence
             choices = {name: choice for name, choice in choices.items() if choice != "auto" or name in CHEAP_TERMS}
@@ -108,7 +114,8 @@ class ReconstructConfig(
 
     def unread(self) -> Mapping[str, str]:
         """Return the fields that nothing reads with a fixed probe."""
-        probe = {} if self.refine_probe else {"probe_rounds": "--refine-probe", "probe_modes": "--refine-probe"}
+        names = () if self.refine_probe else ("probe_rounds", "probe_modes", "probe_variation")
+        probe = dict.fromkeys(names, "--refine-probe")
         return {**super().unread(), **probe}
 
 

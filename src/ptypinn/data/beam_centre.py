@@ -159,11 +159,14 @@ def flatten_curvature(recon: Reconstruction) -> Reconstruction:
     free = is_slow(linear_motions(torch.from_numpy(places)))
     mask = torch.from_numpy(recon.well_illuminated())
     matrix = fit_curvature(torch.from_numpy(recon.object), mask, free, size)
+    curved = curved_phase(matrix, (size, size), middle, size).numpy().astype(np.complex64)
+    images = recon.probe_variation
     flat = curved_phase(-matrix, recon.object.shape, (float(centre[0]), float(centre[1])), size).numpy()
     return replace(
         recon,
         object=np.where(recon.illumination > 0, recon.object * flat, recon.object).astype(np.complex64),
-        probe=(recon.probe * curved_phase(matrix, (size, size), middle, size).numpy()).astype(np.complex64),
+        probe=recon.probe * curved,
+        probe_variation=None if images is None else images * curved,
         beam_px=recon.beam_px + (places - centre) @ matrix.numpy(),
     )
 
@@ -209,7 +212,14 @@ def add_phase_ramp(
 def _with_ramp(recon: Reconstruction, slope: tuple[float, ...]) -> Reconstruction:
     """Add a ramp to the illuminated object, and take it from the probe."""
     canvas = np.where(recon.illumination > 0, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
-    return replace(recon, object=canvas, probe=add_phase_ramp(recon.probe, (-slope[0], -slope[1])))
+    opposite = -slope[0], -slope[1]
+    images = recon.probe_variation
+    return replace(
+        recon,
+        object=canvas,
+        probe=add_phase_ramp(recon.probe, opposite),
+        probe_variation=None if images is None else add_phase_ramp(images, opposite),
+    )
 
 
 def _reference_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.physics.detector import point_spread
+from ptypinn.physics.probe_variation import ProbeVariation
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Fractions, Patterns
 
@@ -35,6 +36,8 @@ class FrameTerms:
     """Counts of every frame beside the diffraction, FFT order."""
     blur: Float[Tensor, "y y"] | None = None
     """Point spread of the detector along one axis, FFT order: `blur @ pattern @ blur`."""
+    variation: ProbeVariation | None = None
+    """What the frames add to the modes of the probe."""
 
     @classmethod
     def of(cls, scan: ScanData, device: torch.device) -> FrameTerms:
@@ -59,12 +62,18 @@ class FrameTerms:
         )
         spread = arrays["point_spread_px"]
         blur = None if spread is None else point_spread(size, float(spread)).float().to(device)
-        return cls(flux, beam, None if background is None else to_fft_order(background), blur)
+        images, weights = arrays["probe_variation"], arrays["probe_weights"]
+        variation = None
+        if images is not None and weights is not None:
+            images, weights = np.asarray(images, np.complex64), np.asarray(weights, np.float32)
+            variation = ProbeVariation(torch.from_numpy(images).to(device), torch.from_numpy(weights).to(device))
+        return cls(flux, beam, None if background is None else to_fft_order(background), blur, variation)
 
     def take(self, part: slice) -> FrameTerms:
         """Return the terms of some of the frames."""
         flux, beam = (None if term is None else term[part] for term in (self.flux, self.beam_px))
-        return FrameTerms(flux, beam, self.background, self.blur)
+        variation = None if self.variation is None else self.variation.take(part)
+        return FrameTerms(flux, beam, self.background, self.blur, variation)
 
     def expect(self, diffracted: Patterns) -> Patterns:
         """Return the expected counts of all these frames, FFT order.

@@ -94,6 +94,10 @@ class Reconstruction:
     """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
     point_spread_px: float | None = None
     """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
+    probe_variation: Complex64[np.ndarray, "order mode y x"] | None = None
+    """Images that every frame adds to the modes of the probe, each by its weight, sqrt(photons); None for none."""
+    probe_weights: Float64[np.ndarray, "patterns order"] | None = None
+    """Weight of these images in every frame, mean 0, mean square 1, orthogonal over the frames."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -152,7 +156,7 @@ class Reconstruction:
         """Return a scan with the terms of the experiment that were solved for; without a truth that positions leave."""
         terms = {name: term for name in TERMS if (term := getattr(self, name)) is not None}
         changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
-        if self.has_solved("positions"):
+        if self.has_solved("positions") or self.has_solved("probe_variation"):
             positions = self.positions_px + np.asarray(self.origin_px, float)
             inside = scan.truth is not None and patches_lie_inside(positions, scan.size, scan.truth.shape)
             changed |= {"positions_px": positions, "truth": scan.truth if inside else None}
@@ -258,6 +262,10 @@ class SolverResult:
     """Displacement (y, x) of every pattern, detector pixels; None where it is not solved for."""
     point_spread_px: float | None = None
     """Standard deviation of the point spread, detector pixels; None where it is not solved for."""
+    probe_variation: Complex64[np.ndarray, "order mode y x"] | None = None
+    """Images that every frame adds to the modes of the probe, sqrt(photons); None where they are not solved for."""
+    probe_weights: Float64[np.ndarray, "patterns order"] | None = None
+    """Weight of these images in every frame."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ptypinn.data.tensors import ScanTensors
 
 ProbeGauge = Literal["calibrated", "relative"]
-FRAME_TERMS = ("flux", "beam_px")
+FRAME_TERMS = ("flux", "beam_px", "probe_weights")
 """Terms of the experiment with one entry per frame."""
-TERMS = (*FRAME_TERMS, "background", "point_spread_px")
+TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation")
 """Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
@@ -86,6 +86,10 @@ class ScanData:
     """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
     point_spread_px: float | None = None
     """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
+    probe_variation: Complex64[np.ndarray, "order mode probe_y probe_x"] | None = None
+    """Images that every frame adds to the modes of the probe, each by its weight, sqrt(photons); None for none."""
+    probe_weights: Float64[np.ndarray, "patterns order"] | None = None
+    """Weight of these images in every frame, mean 0, mean square 1, orthogonal over the frames."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 

@@ -186,9 +186,24 @@ def _check_terms(scan: ScanData) -> None:
     if beam is not None and (beam.shape != (scan.n_patterns, 2) or not np.isfinite(beam).all()):
         actual = f"{beam.dtype} of shape {beam.shape}"
         raise InputError(scan.source, "beam_px", actual, f"{scan.n_patterns} finite pairs, one per frame")
+    _check_variation(scan)
     spread = scan.point_spread_px
     if spread is not None and not 0 < spread < scan.size:
         raise InputError(scan.source, "point_spread_px", str(spread), "more than 0, less than the edge of a pattern")
+
+
+def _check_variation(scan: ScanData) -> None:
+    images, weights = scan.probe_variation, scan.probe_weights
+    if images is None and weights is None:
+        return
+    if images is None or weights is None:
+        raise InputError(scan.source, "probe_variation", "images or weights alone", "both or none")
+    modes = images.shape[1] if images.ndim == 4 else 1
+    shapes = (len(images), modes, scan.size, scan.size), (scan.n_patterns, len(images))
+    for name, values, shape in zip(("probe_variation", "probe_weights"), (images, weights), shapes, strict=True):
+        if values.shape != shape or not np.isfinite(values).all():
+            actual = f"{values.dtype} of shape {values.shape}"
+            raise InputError(scan.source, name, actual, f"finite values of shape {shape}")
 
 
 def _check_background(scan: ScanData) -> None:

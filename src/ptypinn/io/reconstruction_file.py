@@ -52,6 +52,8 @@ OPTIONAL = {
     "flux": np.float64,
     "background": np.float32,
     "beam_px": np.float64,
+    "probe_variation": np.complex64,
+    "probe_weights": np.float64,
 }
 """Optional arrays: images of transmission, the terms of the experiment."""
 NUMBERS = {"pixel_size_m": "m", "point_spread_px": "detector pixel"}

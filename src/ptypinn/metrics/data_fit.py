@@ -11,7 +11,7 @@ from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import FrameTerms
-from ptypinn.data.reconstruction import DataFit
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
@@ -26,6 +26,8 @@ Modes = Complex[np.ndarray, "mode y x"]
 Positions = Float64[np.ndarray, "patterns 2"]
 MAX_ROOT = 8.0
 """Largest `sqrt(mu)` for which the variance of a square root is read from a table."""
+MAX_FRAMES = 128
+"""Frames that the misfit is measured on."""
 NODES_PER_ROOT = 256
 """Steps of the table per unit of `sqrt(mu)`; beyond the table the asymptotic series is exact to 1e-6."""
 
@@ -60,6 +62,28 @@ def compute_data_fit(
         sums[:, part] = _sum_patterns(terms, good)
         maps += torch.stack([measured.sum(0, dtype=torch.float64), predicted.sum(0, dtype=torch.float64)])
     return _summary(scan.source, sums, to_centred(maps).cpu().numpy())
+
+
+def measure_misfit(
+    scan: ScanData, recon: Reconstruction, *, batch: int = 128, device: str | torch.device = "cpu"
+) -> float:
+    """Return the amplitude residual of evenly spaced frames over that of counting noise.
+
+    Args:
+        scan: The patterns of the reconstruction.
+        recon: Object, probe and positions.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+    """
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_FRAMES)).astype(int))
+    part = scan.subset(index) if len(index) < scan.n_patterns else scan
+    good = _good_pixels(scan, device)
+    residual = noise = 0.0
+    places = recon.positions_px[index]
+    for _, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device):
+        residual += float(((measured.sqrt() - predicted.sqrt()).square() * good).sum(dtype=torch.float64))
+        noise += float((amplitude_variance(predicted) * good).sum(dtype=torch.float64))
+    return residual / noise if noise > 0 else float("inf")
 
 
 def sum_photons(
@@ -128,7 +152,8 @@ def predict(
     corners, fractions = split_positions(torch.from_numpy(np.ascontiguousarray(positions_px)))
     rest = fractions.to(canvas.device) if bool(fractions.any()) else None
     with torch.no_grad():
-        counts = FAR_FIELD.predict_scan(canvas, probe, corners.to(canvas.device), rest, terms.beam_px)
+        corners = corners.to(canvas.device)
+        counts = FAR_FIELD.predict_scan(canvas, probe, corners, rest, terms.beam_px, terms.variation)
         return terms.expect(counts)
 
 

@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
-from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import amplitude_variance, predict_batches
-from ptypinn.physics.propagation import to_fft_order
 from ptypinn.utils.files import number
 
-MAX_FRAMES = 128
-"""Frames that the misfit is measured on."""
 LAST_CHANGE = "last_stretch_change"
 """Key of the change of scales or shear in the last solve, beside the errors on record."""
 SETTLED_STRETCH, MARGIN = 0.001, 6.0
@@ -109,28 +102,6 @@ def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> Pos
         shear=float(2 * stretch[0, 1]),
         rest_px=_rms(rest),
     )
-
-
-def measure_misfit(
-    scan: ScanData, recon: Reconstruction, *, batch: int = 128, device: str | torch.device = "cpu"
-) -> float:
-    """Return the amplitude residual of evenly spaced frames over that of counting noise.
-
-    Args:
-        scan: The patterns of the reconstruction.
-        recon: Object, probe and positions.
-        batch: Patterns in memory at once.
-        device: Where to compute.
-    """
-    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_FRAMES)).astype(int))
-    part = scan.subset(index) if len(index) < scan.n_patterns else scan
-    good = to_fft_order(torch.from_numpy(scan.good)).to(device)
-    residual = noise = 0.0
-    places = recon.positions_px[index]
-    for _, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device):
-        residual += float(((measured.sqrt() - predicted.sqrt()).square() * good).sum(dtype=torch.float64))
-        noise += float((amplitude_variance(predicted) * good).sum(dtype=torch.float64))
-    return residual / noise if noise > 0 else float("inf")
 
 
 def _rms(moves_px: Positions) -> float:

@@ -14,6 +14,7 @@ from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches, shift_probe
+from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
 from ptypinn.physics.propagation import FarField, Propagator
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
@@ -61,6 +62,7 @@ class ForwardModel:
         corners: Corners,
         fractions: Fractions | None = None,
         beam_px: Fractions | None = None,
+        variation: ProbeVariation | None = None,
     ) -> Patterns:
         """Return the expected counts of a scan over one or several canvases: the complete forward model.
 
@@ -72,13 +74,15 @@ class ForwardModel:
                 None for integer positions.
             beam_px: Displacement (y, x) of every pattern in the same order, (window * positions, 2), detector pixels;
                 None where the beam stands still.
+            variation: What the frames add to the modes, in the same order; None for nothing.
 
         Returns:
             Expected photons per pixel, (window * positions, y, x), FFT order.
         """
         patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
         patches = patches if beam_px is None else patches * beam_ramp(beam_px, probe.shape[-1])
-        probes = probe[None] if fractions is None else shift_probe(probe, fractions)
+        probes = probe[None] if variation is None else vary_probe(probe, variation)
+        probes = probes if fractions is None else shift_probe(probes, fractions)
         return self.predict_counts(patches, probes)
 
     def exit_residual(self, diffraction: Diffraction, residual: Patterns) -> Waves:

@@ -147,13 +147,13 @@ def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
     return ramps[:, 0, :, None] * ramps[:, 1, None, :]
 
 
-def shift_probe(probe: Probe, shifts: Fractions) -> Probes:
+def shift_probe(probe: Probe | Probes, shifts: Fractions) -> Probes:
     """Move every probe mode to each sub-pixel position.
 
     The power is conserved exactly: the ramp has unit modulus.
 
     Args:
-        probe: Modes, (mode, y, x), sqrt(photons).
+        probe: Modes, (mode, y, x), or those of every position, (batch, mode, y, x), sqrt(photons).
         shifts: Displacements (y, x), pixels, (batch, 2).
     """
     spectrum = torch.fft.fft2(probe)

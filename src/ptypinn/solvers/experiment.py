@@ -18,8 +18,32 @@ from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import compute_data_fit, sum_deviance
-from ptypinn.solvers.experiment_terms import MIN_GAIN, RIVALS, TERMS, Solver, Term
+from ptypinn.metrics.data_fit import compute_data_fit, measure_misfit, sum_deviance
+from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
+from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
+from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
+from ptypinn.solvers.term import MIN_GAIN, Solver, Term
+
+TERMS: tuple[Term, ...] = (
+    BeamTerm(),
+    PointSpreadTerm(),
+    BackgroundTerm(),
+    FluxTerm(),
+    SufficientModesTerm(),
+    ProbeVariationTerm(),
+    PositionsTerm(),
+    PointSpreadTerm(),
+    ModesTerm(),
+)
+"""Terms in the order in which they are tried: what one imitates of another is gone where that is taken in first."""
+RIVALS = {"background": (ModesTerm(),)}
+"""Terms that explain much of each other's misfit: a detector that blurs leaves excess counts, as a background does.
+Before the one is taken in, the others are solved for too, and the one that explains most is."""
+
+
+RIVAL_MARGIN = 1.2
+"""Misfit above counting noise that a rival may leave, over that of the best term, to be preferred: where there is a
+background, modes leave three times as much."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +100,34 @@ def solve_experiment(
     findings: dict[str, Finding] = {}
     solved: dict[tuple[str, int], _Trial] = {}  # by term and number of those taken in: nothing else changes a solve
     untried, taken = [term for term in TERMS if term.name in names], list[str]()
+    left = _left_unexplained(scan, recon, solver)
     while untried:
         term, part = untried.pop(0), recon.scan_part(scan)
         earlier = solved.get((term.name, len(taken)))
         force = term.name in forced
+        if left < term.min_misfit and not force:
+            continue
         trials = [_try_term(term, part, recon, solver, force) if earlier is None else earlier.judged_by(term, force)]
         if trials[0].is_taken and not force:
             rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in names and rival.name not in taken]
             trials += [_try_term(rival, part, recon, solver, rival.name in forced) for rival in rivals]
         solved |= {(trial.term.name, len(taken)): trial for trial in trials}
-        best = trials[0] if len(trials) == 1 else min(trials, key=lambda trial: _deviance(part, trial, solver))
+        best = _choose_trial(part, trials, solver)
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
         if best.is_taken:
             taken.append(best.term.name)
-            recon, scan = best.reconstruction, _with_modes(scan, best.reconstruction)
-            # Rejected ones again, now that less is left unexplained.
-            untried += [term for term in TERMS if term.name in findings and term not in untried]
-            untried = [term for term in untried if term.name not in taken]
+            recon, scan = best.reconstruction, _go_on_from(scan, best.reconstruction)
+            left = _left_unexplained(scan, recon, solver)
+            untried = _list_again(untried, findings, taken)
         records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
         recon = replace(recon, provenance=record_experiment(recon, records)) if records else recon
     return recon
+
+
+def _list_again(untried: Sequence[Term], findings: Mapping[str, Finding], taken: Sequence[str]) -> list[Term]:
+    """Return the terms that are still to be tried: rejected ones again, now that less is left unexplained."""
+    terms = [*untried, *(term for term in TERMS if term.name in findings and term not in untried)]
+    return [term for term in terms if term.name not in taken]
 
 
 @dataclass(frozen=True)
@@ -130,9 +162,12 @@ def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver,
     return _Trial(term, trial, finding, is_taken=True)
 
 
-def _with_modes(scan: ScanData, recon: Reconstruction) -> ScanData:
-    """Return a scan whose probe has as many modes as that of a reconstruction."""
-    return scan if len(recon.probe) == len(scan.require_probe()) else scan.replace(probe=recon.probe)
+def _go_on_from(scan: ScanData, recon: Reconstruction) -> ScanData:
+    """Return a scan to go on from: with the probe of a reconstruction where it has other modes, or varies."""
+    same = len(recon.probe) == len(scan.require_probe()) and recon.probe_variation is None
+    if same:
+        return scan
+    return scan.replace(probe=recon.probe, probe_variation=recon.probe_variation, probe_weights=recon.probe_weights)
 
 
 def deduct_background(
@@ -148,7 +183,14 @@ def deduct_background(
     centred, _ = take_background_out(centred, recon.background)
     scaled = np.where(recon.illumination > 0, recon.object / np.float32(factor), recon.object)
     illumination, probe = recon.illumination * np.float32(factor**2), recon.probe * np.float32(factor)
-    return scan, centred, replace(recon, object=scaled, illumination=illumination, probe=probe)
+    images = None if recon.probe_variation is None else recon.probe_variation * np.float32(factor)
+    solved = replace(recon, object=scaled, illumination=illumination, probe=probe, probe_variation=images)
+    return scan, centred, solved
+
+
+def _left_unexplained(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
+    """Return the misfit of some of the frames."""
+    return measure_misfit(recon.scan_part(scan), recon, batch=solver.batch, device=solver.device)
 
 
 def _misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
@@ -156,6 +198,20 @@ def _misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
     arrays = recon.object, recon.probe, recon.positions_px
     fit = compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)
     return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
+
+
+def _choose_trial(scan: ScanData, trials: Sequence[_Trial], solver: Solver) -> _Trial:
+    """Return the trial that explains most; a rival, which is the likelier cause, where it explains nearly as much."""
+    if len(trials) == 1:
+        return trials[0]
+    best = min(trials, key=lambda trial: _deviance(scan, trial, solver))
+    rivals = [trial for trial in trials[1:] if trial.is_taken and _excess(trial) < RIVAL_MARGIN * _excess(best)]
+    return min(rivals, key=_excess, default=best)
+
+
+def _excess(trial: _Trial) -> float:
+    """Return the misfit above counting noise that a trial leaves."""
+    return float("inf") if trial.finding is None else trial.finding.misfit_after - 1
 
 
 def _deviance(scan: ScanData, trial: _Trial, solver: Solver) -> float:

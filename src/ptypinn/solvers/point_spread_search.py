@@ -12,41 +12,64 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import sum_deviance
-from ptypinn.metrics.position_errors import measure_misfit
+from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.solvers.position_geometry import distance_from_middle
 
 if TYPE_CHECKING:
-    from ptypinn.solvers.experiment_terms import Solver
+    from ptypinn.solvers.term import Solver
 
 CORE_PATTERNS = 64
 """Patterns around the middle that are solved."""
 MIN_SPREAD_PX, MAX_SPREAD_PX = 0.2, 2.0
 """Bounds of the search: standard deviations, detector pixels."""
-TOLERANCE_PX, MAX_TRIALS = 0.02, 9
-"""Accuracy at which the search ends, and its largest number of solves."""
+FIRST_SPREADS_PX, MIN_FIRST_GAIN = (0.3, 0.6, 1.2), 0.55
+"""Point spreads that are tried first, and the fraction of the misfit that one of them has to explain: the nearer one of
+any between the first and 1.9 pixels explains 0.6 or more of what the true one does."""
+TOLERANCE_PX, MAX_TRIALS = 0.02, 7
+"""Accuracy at which the search between its neighbours ends, and its largest number of solves."""
 
 
-def search_point_spread(scan: ScanData, solver: Solver) -> tuple[float, float]:
+def search_point_spread(scan: ScanData, solver: Solver, *, forced: bool = False) -> tuple[float, float]:
     """Return the point spread, detector pixels, and the fraction of the misfit above counting noise that it explains.
+
+    Where none of three explains much, the best of them is returned without a search.
 
     Args:
         scan: Scan with a calibrated probe.
         solver: Solves the patterns around the middle.
+        forced: Search in any case.
     """
-    order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")
-    core = scan.subset(np.sort(order[:CORE_PATTERNS])).replace(truth=None)
+    trials = _Trials(scan, solver)
+    best = min(range(len(FIRST_SPREADS_PX)), key=lambda number: trials.deviance(FIRST_SPREADS_PX[number]))
+    spread = FIRST_SPREADS_PX[best]
+    if forced or trials.gain(spread) >= MIN_FIRST_GAIN:
+        edges = (MIN_SPREAD_PX, *FIRST_SPREADS_PX, MAX_SPREAD_PX)
+        options = {"xatol": TOLERANCE_PX, "maxiter": MAX_TRIALS}
+        bounds = edges[best], edges[best + 2]
+        spread = float(minimize_scalar(trials.deviance, bounds=bounds, method="bounded", options=options).x)
+    return spread, trials.gain(spread)
 
-    def deviance(spread_px: float) -> float:
-        part = core.replace(point_spread_px=float(spread_px))
+
+class _Trials:
+    """Solves of the patterns around the middle of a scan, by their point spread."""
+
+    def __init__(self, scan: ScanData, solver: Solver) -> None:
+        order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")
+        self._core = scan.subset(np.sort(order[:CORE_PATTERNS])).replace(truth=None)
+        self._solver, self._misfits = solver, dict[float | None, float]()
+
+    def deviance(self, spread_px: float | None) -> float:
+        """Return the Poisson deviance that a point spread leaves."""
+        solver = self._solver
+        part = self._core if spread_px is None else self._core.replace(point_spread_px=float(spread_px))
         recon = solver.solve(part)
+        self._misfits[spread_px] = measure_misfit(part, recon, batch=solver.batch, device=solver.device)
         arrays = recon.object, recon.probe, recon.positions_px
-        misfits[float(spread_px)] = measure_misfit(part, recon, batch=solver.batch, device=solver.device)
         return sum_deviance(part, *arrays, batch=solver.batch, device=solver.device)
 
-    misfits = dict[float, float]()
-    options = {"xatol": TOLERANCE_PX, "maxiter": MAX_TRIALS}
-    best = float(minimize_scalar(deviance, bounds=(MIN_SPREAD_PX, MAX_SPREAD_PX), method="bounded", options=options).x)
-    plain = solver.solve(core)
-    before = measure_misfit(core, plain, batch=solver.batch, device=solver.device)
-    return best, (before - misfits[best]) / max(before - 1, 1e-9)
+    def gain(self, spread_px: float) -> float:
+        """Return the fraction of the misfit above counting noise that a point spread explains, which was tried."""
+        if None not in self._misfits:
+            self.deviance(None)
+        before = self._misfits[None]
+        return (before - self._misfits[spread_px]) / max(before - 1, 1e-9)

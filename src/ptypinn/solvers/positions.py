@@ -75,6 +75,8 @@ class PositionEstimate:
     """Coordinates (y, x) of the probe array's pixel (0, 0), object pixels."""
     probe: Complex64[np.ndarray, "mode y x"]
     """Probe that was solved for with them, sqrt(photons)."""
+    variation: Complex64[np.ndarray, "order mode y x"] | None
+    """Its variation over the frames, where the scan has one."""
     misfit: float
     """Amplitude residual over that of counting noise."""
     change: float = 0.0
@@ -116,6 +118,7 @@ def solve_core(
     return PositionEstimate(
         run.positions_px,
         run.probe,
+        run.variation,
         misfit(after),
         gain=(misfit(before) - misfit(after)) / excess,
         significance=float(falls.mean()) / error if error > 0 else 0.0,
@@ -148,7 +151,7 @@ def solve_positions(
             run.solve(everything, SEARCH_ITERATIONS)
             run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
         else:
-            run.positions_px, run.probe = core.positions_px, core.probe
+            run.positions_px, run.probe, run.variation = core.positions_px, core.probe, core.variation
             run.extend(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
         fit, change = run.settle()
         lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
@@ -157,7 +160,8 @@ def solve_positions(
             fit = run.solve(everything, SEARCH_ITERATIONS)
     moves = run.positions_px - scan.positions_px
     positions_px = scan.positions_px + moves - moves.mean(0)
-    return replace(core, positions_px=positions_px, probe=run.probe, misfit=misfit(fit), change=change)
+    solved = replace(core, positions_px=positions_px, probe=run.probe, variation=run.variation)
+    return replace(solved, misfit=misfit(fit), change=change)
 
 
 class _Run:
@@ -165,7 +169,7 @@ class _Run:
 
     def __init__(self, scan: ScanData, device: torch.device, progress: Progress, refine_probe: bool) -> None:
         self.scan, self.device, self.progress, self.refine_probe = scan, device, progress, refine_probe
-        self.positions_px, self.probe = scan.positions_px, scan.require_probe()
+        self.positions_px, self.probe, self.variation = scan.positions_px, scan.require_probe(), scan.probe_variation
         self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
 
     def _report(self, _: str, done: int, total: int, /, **figures: float) -> None:
@@ -192,7 +196,8 @@ class _Run:
 
     def solve(self, index: Int64[np.ndarray, " part"], iterations: int) -> DataFit:
         """Solve some patterns for object, probe and positions; return their agreement with the counts."""
-        part, result = self._part(index, self.positions_px[index]), self._solve_positions(index, iterations)
+        result = self._solve_positions(index, iterations)
+        part = self._part(index, self.positions_px[index])
         return _fit_of(part, result.object, result.probe, result.positions_px, self.device)
 
     def extend(self, order: Int64[np.ndarray, " patterns"]) -> None:
@@ -281,7 +286,8 @@ class _Run:
         part = self._part(index, self.positions_px[index])
         result = solve_problem(QuasiNewtonProblem(part, options, self.device), self._report)
         self.positions_px = self.positions_px.copy()
-        self.positions_px[index], self.probe = _scan_positions(result), result.probe
+        self.positions_px[index] = _scan_positions(result)
+        self.probe, self.variation = result.probe, result.probe_variation
         return result
 
     def _solve_object(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> QuasiNewtonResult:
@@ -291,7 +297,7 @@ class _Run:
 
     def _part(self, index: Int64[np.ndarray, " part"], positions_px: Positions) -> ScanData:
         scan = self.scan if len(index) == self.scan.n_patterns else self.scan.subset(index)
-        return scan.replace(positions_px=positions_px, probe=self.probe)
+        return scan.replace(positions_px=positions_px, probe=self.probe, probe_variation=self.variation)
 
 
 def _fit_of(

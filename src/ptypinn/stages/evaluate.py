@@ -113,10 +113,19 @@ def evaluate(
     return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
 
 
+VARYING_PROBE = (
+    "The probe changes slowly over the scan: slow phases of the sample, and shifts of its parts against each other by "
+    "up to about a pixel, give nearly the same counts, and are known less well than the uncertainty says. Optics that "
+    "stand still, or a second scan in another order, settle them."
+)
+"""Warning where a varying probe was solved for."""
+
+
 def experiment_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
     flux = [] if recon.flux is None or not recon.has_solved("flux") else slow_flux_warnings(recon.flux)
-    return [*_position_warnings(recon), *flux, *_beam_warnings(recon)]
+    probe = [VARYING_PROBE] if recon.has_solved("probe_variation") else []
+    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe]
 
 
 def _beam_warnings(recon: Reconstruction) -> list[str]:

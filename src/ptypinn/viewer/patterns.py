@@ -232,6 +232,9 @@ def _check_positions(file: PictureFile, positions: np.ndarray, probe: np.ndarray
 def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], frames: int, size: int) -> None:
     """Raise `InputError` where terms of the experiment do not fit the positions and the probe."""
     shapes = {"flux": (frames,), "beam_px": (frames, 2), "background": (size, size), "point_spread_px": ()}
+    images, weights = terms["probe_variation"], terms["probe_weights"]
+    order = images.shape[:2] if images is not None and images.ndim == 4 and weights is not None else (0, 0)
+    shapes |= {"probe_variation": (*order, size, size), "probe_weights": (frames, order[0])}
     for name, shape in shapes.items():
         values = terms[name]
         if values is not None and (values.shape != shape or not np.isfinite(values).all()):

@@ -12,13 +12,14 @@ from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.physics.detector import point_spread
+from ptypinn.physics.probe_variation import ProbeVariation
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.utils.device import cpu_threads
 
 CPU = torch.device("cpu")
-SIZE, EXTENT = 8, (14, 13)
+SIZE, EXTENT, ORDER = 8, (14, 13), 2
 
 
 def draw(shape, seed, dtype=torch.complex128):
@@ -43,15 +44,21 @@ def random_problem(seed, modes, shifted, term, held_out, unknown=(), blurred=Fal
         FrameTerms(blur=point_spread(SIZE, 0.7)) if blurred else FrameTerms(),
         held_out=HeldOutPixels(stack.good, 4) if held_out else None,
     )
-    terms = random_terms(seed + 6, unknown)
+    terms = random_terms(seed + 6, unknown, modes)
     if "background" in terms:
         terms["background"] = 1 + terms["background"].abs()
+    if "variation" in terms:
+        given = ProbeVariation(terms["variation"], draw((5, ORDER), seed, torch.float64))
+        objective = dataclasses.replace(objective, terms=dataclasses.replace(objective.terms, variation=given))
     return objective, Unknowns(draw(EXTENT, seed + 1), draw((modes, SIZE, SIZE), seed + 2), shifts, **terms)
 
 
-def random_terms(seed, names):
-    shapes = {"log_flux": (5,), "background": (SIZE, SIZE), "beam_px": (5, 2)}
-    return {name: draw(shapes[name], seed + number, torch.float64) for number, name in enumerate(names)}
+def random_terms(seed, names, modes):
+    shapes = {"log_flux": (5,), "background": (SIZE, SIZE), "beam_px": (5, 2), "variation": (ORDER, modes, SIZE, SIZE)}
+    types = {"variation": torch.complex128}
+    return {
+        name: draw(shapes[name], seed + number, types.get(name, torch.float64)) for number, name in enumerate(names)
+    }
 
 
 of_any_kind = given(
@@ -64,7 +71,8 @@ of_any_kind = given(
 
 
 @pytest.mark.parametrize(
-    "unknown", [(), ("log_flux",), ("background",), ("beam_px",), ("log_flux", "background", "beam_px")]
+    "unknown",
+    [(), ("log_flux",), ("background",), ("beam_px",), ("variation",), ("log_flux", "background", "beam_px")],
 )
 @pytest.mark.parametrize("blurred", [False, True])
 @of_any_kind
@@ -76,7 +84,7 @@ def test_gradient_predicts_the_change_of_the_loss_along_any_step(
         draw(EXTENT, seed + 3),
         draw((modes, SIZE, SIZE), seed + 4),
         draw((5, 2), seed + 5, torch.float64) if shifted else None,
-        **random_terms(seed + 9, unknown),
+        **random_terms(seed + 9, unknown, modes),
     )
     h = 1e-5
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)

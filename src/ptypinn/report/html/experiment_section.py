@@ -22,6 +22,8 @@ MAX_PX = 256
 """Longest edge of the picture of the background."""
 SQUARE, CIRCLE, MAX_MOVES = 420.0, 0.008, 1500
 """Width of the chart of positions; radius of a circle over the extent of the scan; most moves that are drawn."""
+MAX_IMAGES = 2
+"""Images of a varying probe whose course is drawn."""
 MAX_POINTS = 2000
 """Frames that a chart shows; of longer scans, means over equal numbers of frames."""
 
@@ -48,6 +50,9 @@ def experiment_section(recon: Reconstruction, recorded_px: Positions | None = No
     if recon.beam_px is not None:
         caption = "Displacement of every pattern on the detector, in the order of the scan: along y (dark) and x."
         blocks.append(Figures([_beam_drawing(recon.beam_px)], caption, 1))
+    if recon.probe_variation is not None:
+        caption = "Part of the strongest images that the probe has beside its mean, in the order of the scan."
+        blocks.append(Figures([_variation_drawing(recon)], caption, 1))
     return Section(KEY, TITLE, blocks)
 
 
@@ -119,6 +124,34 @@ def _beam_drawing(beam_px: np.ndarray) -> Drawing:
     reach = float(np.linalg.norm(beam_px - beam_px[0], axis=1).max())
     title = f"Beam of {len(beam_px)} frames, at most {reach:.3g} detector pixels from its start."
     return Drawing(chart, title, WIDTH / UNITS_PER_INCH)
+
+
+def _variation_drawing(recon: Reconstruction) -> Drawing:
+    """Return the parts of the strongest images that frames add to the probe, over its mean, as a chart."""
+    import torch
+
+    from ptypinn.physics.probe_variation import ProbeVariation, sort_variation
+
+    variation = ProbeVariation(torch.from_numpy(recon.probe_variation), torch.from_numpy(recon.probe_weights))
+    images, weights = sort_variation(variation)
+    norm = float(np.linalg.norm(recon.probe))
+    parts = [
+        _thin_out(weight * float(torch.linalg.vector_norm(image)) / norm)
+        for image, weight in zip(images[:MAX_IMAGES], weights.T.numpy(), strict=False)
+    ]
+    number, colours = len(weights), ("ink", "accent")
+    chart = line_chart(
+        Axis(0.0, max(float(number - 1), 1.0), "frame", integer=True),
+        axis_for(np.concatenate([values for _, values in parts]), "amplitude over the mean"),
+        [
+            Curve(frames, values, colour=colour, width=1.0)
+            for (frames, values), colour in zip(parts, colours, strict=False)
+        ],
+        WIDTH,
+        HEIGHT,
+    )
+    largest = max(float(np.abs(values).max()) for _, values in parts)
+    return Drawing(chart, f"Change of the probe, at most {largest:.2g} of its amplitude.", WIDTH / UNITS_PER_INCH)
 
 
 def _thin_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

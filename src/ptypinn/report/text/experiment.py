@@ -34,14 +34,15 @@ def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
 def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
-    names = ("beam", "background", "flux", "positions", "point_spread", "modes")
-    beam, background, flux, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
+    names = ("beam", "background", "flux", "probe_variation", "positions", "point_spread", "modes")
+    beam, background, flux, variation, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
     return [
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background)),
         *_dark_sentences(recon),
         *([] if flux is None else _flux_sentences(flux)),
+        *([] if variation is None else _variation_sentences(variation)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
         *([] if modes is None else _mode_sentences(modes)),
@@ -110,6 +111,19 @@ def _spread_sentences(term: _Finding) -> list[str]:
     return [
         f"A detector that blurs, {size}, explains little: the misfit falls {term.misfit}. It was not taken in; another "
         "cause is more likely."
+    ]
+
+
+def _variation_sentences(term: _Finding) -> list[str]:
+    share = f"{100 * term.size:.2g} % of its photons"
+    if term.corrected:
+        return [
+            f"The probe changes slowly over the scan, by {share}: solved for together with object and positions. The "
+            f"misfit falls {term.misfit}. Slow phases and warps of the object are known less well than without."
+        ]
+    return [
+        f"A probe that changes slowly over the scan, by {share}, explains little: the misfit falls {term.misfit}. It "
+        "was not taken in; another cause is more likely."
     ]
 
 

@@ -39,6 +39,8 @@ class FrameSteps:
     def __init__(self, corners: Corners, extent: tuple[int, int]) -> None:
         self.corners, self.extent = corners, extent
         self._held: Tensor | None = None
+        self.slow: Float[Tensor, "positions order"] | None = None
+        """Orthonormal functions of time that moves of the positions are limited to; free moves where None."""
 
     def refresh(
         self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: float, half_width: float
@@ -109,11 +111,14 @@ class FrameSteps:
         assert gradient.shifts is not None
         canvas, shifts = move.object, list[Tensor]()
         for axis, slope in enumerate(self._slopes):
-            along = gradient.shifts[:, axis]
+            along = self._limit(gradient.shifts[:, axis])
             slow = smooth(self._spread(along) - (slope.conj() * gradient.object).real) * self._warp_gain
             canvas = canvas - slow * slope
-            shifts.append(along * self._shift_inverse + self._gather(slow))
+            shifts.append(self._limit(along * self._shift_inverse + self._gather(slow)))
         return replace(move, object=canvas, shifts=torch.stack(shifts, 1))
+
+    def _limit(self, moves: Float[Tensor, " positions"]) -> Float[Tensor, " positions"]:
+        return moves if self.slow is None else self.slow @ (self.slow.T @ moves)
 
     def _spread(self, values: LogFlux) -> Canvas:
         """Return one value per position as a density on the canvas, with the profile of the probe's power."""

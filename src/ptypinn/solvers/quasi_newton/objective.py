@@ -21,6 +21,7 @@ from ptypinn.data.pattern_batches import BatchSequence, FrameTerms, PatternBatch
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
 from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
 from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
+from ptypinn.physics.probe_variation import ProbeVariation, vary_adjoint, vary_probe
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
@@ -76,7 +77,7 @@ class Objective:
 
     def _pass(self, at: Unknowns, add: Callable[[_Totals, _Batch, slice, Patterns], None]) -> _Totals:
         parts = self.stack.split(torch.get_num_threads() if self.stack.device.type == "cpu" else 1)
-        first, *others = map_threads(functools.partial(self._sum, at, self._spectrum(at), add), parts)
+        first, *others = map_threads(functools.partial(self._sum, at, self._waves(at), add), parts)
         for totals in others:
             first.add(totals)
         return first
@@ -84,41 +85,44 @@ class Objective:
     def _sum(
         self,
         at: Unknowns,
-        spectrum: Probes | None,
+        waves: _ProbeWaves,
         add: Callable[[_Totals, _Batch, slice, Patterns], None],
         batches: BatchSequence,
     ) -> _Totals:
         totals = _Totals(at)
         for part, counts in batches:
-            add(totals, self._forward(at, spectrum, part), part, counts)
+            add(totals, self._forward(at, waves, part), part, counts)
         return totals
 
-    def _spectrum(self, at: Unknowns) -> Probes | None:
+    def _waves(self, at: Unknowns) -> _ProbeWaves:
+        probe, held = self.probe if at.probe is None else at.probe, self.terms.variation
+        variation = held if held is None or at.variation is None else ProbeVariation(at.variation, held.weights)
         if at.shifts is None and self.shifts is None:
-            return None
-        return torch.fft.fft2(self._probe(at))[None]
+            return _ProbeWaves(probe, variation, False)
+        if variation is not None:
+            variation = variation._replace(images=torch.fft.fft2(variation.images))
+        return _ProbeWaves(torch.fft.fft2(probe), variation, True)
 
-    def _probe(self, at: Unknowns) -> Probe:
-        return self.probe if at.probe is None else at.probe
-
-    def _forward(self, at: Unknowns, spectrum: Probes | None, part: slice) -> _Batch:
+    def _forward(self, at: Unknowns, waves: _ProbeWaves, part: slice) -> _Batch:
         patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
         beam_px = self.terms.beam_px if at.beam_px is None else at.beam_px
         turns = None if beam_px is None else beam_ramp(beam_px[part], self.stack.scan.size)
         if turns is not None:
             patches.mul_(turns)
-        probes, ramps = self._probe(at)[None], None
-        if spectrum is not None:
+        waves = waves if waves.variation is None else waves._replace(variation=waves.variation.take(part))
+        modes = waves.probe[None] if waves.variation is None else vary_probe(waves.probe, waves.variation)
+        probes, ramps = modes, None
+        if waves.are_spectra:
             shifts = self.shifts if at.shifts is None else at.shifts
             assert shifts is not None
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
-            probes = torch.fft.ifft2(spectrum * ramps)
+            probes = torch.fft.ifft2(modes * ramps)
         diffraction = self.model.diffract(patches, probes)
         roots = self._flux_roots(at, part)
         if roots is not None:
             diffraction.fields.mul_(roots[:, None])
         background = self.terms.background if at.background is None else at.background
-        return _Batch(diffraction, spectrum, ramps, turns, roots, background)
+        return _Batch(diffraction, waves, modes, ramps, turns, roots, background)
 
     def _flux_roots(self, at: Unknowns, part: slice) -> Float[Tensor, "batch 1 1"] | None:
         if at.log_flux is not None:
@@ -169,16 +173,27 @@ class Objective:
         add_patches(totals.object, directions[None], self.corners[:, part])
         if totals.probe is not None or totals.shifts is not None:
             waves = self.model.probe_adjoint(batch.diffraction, waves)
-            totals.add_probe_gradient(waves, batch.spectrum, batch.ramps, part)
+            totals.add_probe_gradient(waves, batch, part)
+
+
+class _ProbeWaves(NamedTuple):
+    """Modes of the mean probe, and what frames add to them; their spectra where they are shifted."""
+
+    probe: Probe
+    variation: ProbeVariation | None
+    are_spectra: bool
 
 
 class _Batch(NamedTuple):
     """The forward pass of a batch of patterns."""
 
     diffraction: Diffraction
-    spectrum: Probes | None
-    """Of the probe, where it is shifted; and the ramps that shift it."""
+    waves: _ProbeWaves
+    """Of the probe, with the variation in these frames."""
+    modes: Probes
+    """Modes of every frame before their shift; their spectra where they are shifted."""
     ramps: Ramps | None
+    """Ramps that shift the modes."""
     turns: Complex[Tensor, "batch y x"] | None
     """Ramps on the patches that move the patterns over the detector."""
     roots: Float[Tensor, "batch 1 1"] | None
@@ -200,36 +215,48 @@ class _Totals:
         self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
         self.background = None if at.background is None else torch.zeros_like(at.background)
         self.beam_px = None if at.beam_px is None else torch.zeros_like(at.beam_px)
+        self.variation = None if at.variation is None else torch.zeros_like(at.variation)
         self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
+        self.variation_spectrum = None if at.variation is None else torch.zeros_like(at.variation)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
 
-    def add_probe_gradient(self, waves: Waves, spectrum: Probes | None, ramps: Ramps | None, part: slice) -> None:
-        """Add the gradient of probe and shifts; `waves` are residual waves times the conjugate patches."""
-        if spectrum is None or ramps is None:
-            if self.probe is not None:
-                self.probe += waves.sum(0)
-            return
-        moved = torch.fft.fft2(waves).mul_(ramps.conj())
-        if self.probe_spectrum is not None:
-            self.probe_spectrum += moved.sum(0)
-        if self.shifts is not None:
-            self.shifts[part] = _shift_gradient(moved, spectrum)
+    def add_probe_gradient(self, waves: Waves, batch: _Batch, part: slice) -> None:
+        """Add the gradient of probe, variation and shifts.
+
+        Args:
+            waves: Residual waves times the conjugate patches.
+            batch: The forward pass.
+            part: Patterns of the batch.
+        """
+        probe, images = self.probe, self.variation
+        if batch.ramps is not None:
+            waves = torch.fft.fft2(waves).mul_(batch.ramps.conj())
+            probe, images = self.probe_spectrum, self.variation_spectrum
+            if self.shifts is not None:
+                self.shifts[part] = _shift_gradient(waves, batch.modes)
+        if probe is not None and images is not None and batch.waves.variation is not None:
+            gradient = vary_adjoint(waves, batch.waves.probe, batch.waves.variation)
+            probe += gradient.probe
+            images += gradient.images
+        elif probe is not None:
+            probe += waves.sum(0)
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""
-        terms = "log_flux", "background", "beam_px"
-        for name in ("object", "probe", "shifts", *terms, "probe_spectrum", "loss", "held_out"):
+        terms = "log_flux", "background", "beam_px", "variation"
+        for name in ("object", "probe", "shifts", *terms, "probe_spectrum", "variation_spectrum", "loss", "held_out"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 mine += theirs
 
     def evaluation(self) -> ObjectiveValue:
         """Gather the sums."""
-        probe = self.probe
-        if probe is not None and self.probe_spectrum is not None:
-            probe = probe + torch.fft.ifft2(self.probe_spectrum)
-        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px)
+        probe, variation = (
+            image if image is None or spectrum is None else image + torch.fft.ifft2(spectrum)
+            for image, spectrum in ((self.probe, self.probe_spectrum), (self.variation, self.variation_spectrum))
+        )
+        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px, variation)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 

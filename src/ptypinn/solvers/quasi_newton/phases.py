@@ -12,6 +12,7 @@ from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothne
 from ptypinn.solvers.quasi_newton.prior import ObjectPrior, RegularisedObjective, estimate_prior
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
+from ptypinn.solvers.quasi_newton.variation_steps import VariationObjective
 from ptypinn.utils.progress import IterateCallback, Progress
 
 FINISH_ITERATIONS = 3
@@ -92,21 +93,28 @@ class _Run:
         """
         problem = self.problem
         preconditioner = Preconditioner(problem.corners, problem.extent, EXPECTED_SPECTRUM, problem.stack.scan.size)
+        if problem.options.slow_moves and problem.terms.variation is not None:
+            preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5
         if positions and point.shifts is None:
             point = replace(point, shifts=problem.shifts)
         preconditioner.refresh(point, problem.probe if point.probe is None else point.probe)
         rule = StopRule(tolerance=problem.options.tolerance)
         memory = LBFGSMemory(preconditioner, POSITION_MEMORY) if positions else LBFGSMemory(preconditioner)
-        last, own = minimise(self._objective(), point, memory, iterations, rule, self._listener(preconditioner))
+        objective = self._objective(point, preconditioner)
+        last, own = minimise(objective, point, memory, iterations, rule, self._listener(preconditioner))
         if math.isnan(self.held_out_before) and own.held_out_loss:
             self.held_out_before = own.held_out_loss[0]
         self.trace.stopped = own.stopped
         self.trace.passes += own.passes
         return rescale_pair(last, problem.photons)
 
-    def _objective(self) -> Differentiable:
-        data = self.problem.objective(held_out=self.problem.holds_out)
-        return data if self.prior is None else RegularisedObjective(data, self.prior)
+    def _objective(self, point: Unknowns, preconditioner: Preconditioner) -> Differentiable:
+        objective: Differentiable = self.problem.objective(held_out=self.problem.holds_out)
+        if self.prior is not None:
+            objective = RegularisedObjective(objective, self.prior)
+        if point.variation is None or point.probe is None:
+            return objective
+        return VariationObjective(objective, point.probe, preconditioner.probe_curvature)
 
     def _listener(self, preconditioner: Preconditioner) -> Callable[[int, Unknowns, ObjectiveValue], None]:
         """Return the function that records an iteration, reports it, and refreshes the preconditioner."""

@@ -19,9 +19,11 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ptypinn.physics.patches import compute_illumination
+from ptypinn.physics.probe_variation import Images
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.frame_steps import FrameSteps
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
+from ptypinn.solvers.quasi_newton.variation_steps import VariationSteps
 from ptypinn.types import Corners, Object, Probe
 
 FLOOR = 0.05
@@ -168,6 +170,8 @@ class Preconditioner:
         self._taper = phase_taper(self.illumination, brightest)
         self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
+        if point.variation is not None and point.probe is not None:
+            self._variation_steps = VariationSteps(point.probe, hold_shifts=point.shifts is not None)
         self.frames.refresh(point, probe, self.illumination, stats.object_power, half_width)
 
     def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
@@ -180,12 +184,23 @@ class Preconditioner:
             None if gradient.probe is None else gradient.probe * self._probe_inverse,
             background=self._background_step(gradient.background),
             beam_px=None if gradient.beam_px is None else self.frames.beam_step(gradient.beam_px),
+            variation=self._variation_step(gradient.variation),
         )
         if gradient.shifts is not None:
             move = self.frames.add_positions(move, gradient, self._smooth)
         if gradient.log_flux is not None:
             move = self.frames.add_flux(move, gradient, point, self._smooth)
         return move
+
+    def _variation_step(self, gradient: Images | None) -> Images | None:
+        if gradient is None:
+            return None
+        return self._variation_steps(gradient) * self._probe_inverse
+
+    @property
+    def probe_curvature(self) -> float:
+        """Curvature of the data term along the probe: photons of the object over all frames."""
+        return 1 / self._probe_inverse
 
     def _background_step(self, gradient: Background | None) -> Background | None:
         return None if gradient is None or self.background is None else self.background(gradient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,11 +17,13 @@ from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination, split_positions
+from ptypinn.physics.probe_variation import Images
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
 from ptypinn.solvers.quasi_newton.objective import Objective
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, orthogonalise_modes
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation, orthogonalise_modes
+from ptypinn.types import Probe
 
 MAX_OVERHANG_PX = 0.49
 """Refined positions may leave the canvas by this, pixels: less than rounding takes back."""
@@ -43,6 +45,8 @@ class QuasiNewtonOptions:
     """Solve for the probe."""
     refine_positions: bool = False
     """Solve for the positions, once object and probe have settled."""
+    slow_moves: bool = False
+    """Limit moves of the positions to the functions of time that the probe varies with."""
     loss: str = "poisson"
     """Name of the data term."""
     prior: bool = False
@@ -94,8 +98,11 @@ class QuasiNewtonProblem:
         probe = scan_probe if initial is None else torch.from_numpy(initial.probe).to(device)
         modes = options.probe_modes if options.refine_probe else None
         self.probe = probe if modes is None else extend_modes(probe, modes)
-        self.stack = PatternBatches(scan, device, len(self.probe))
         self.terms = FrameTerms.of(scan, device)
+        if self.terms.variation is not None:
+            images = mix_variation(self.terms.variation.images, probe, self.probe)
+            self.terms = replace(self.terms, variation=self.terms.variation._replace(images=images))
+        self.stack = PatternBatches(scan, device, len(self.probe))
         self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
         self.period = held_out_period
 
@@ -111,11 +118,13 @@ class QuasiNewtonProblem:
 
     def starting_point(self) -> Unknowns:
         """Return the initial reconstruction or, without one, the physical start of smaller loss."""
-        probe = self.probe if self.options.refine_probe else None
+        variation, solves = self.terms.variation, self.options.refine_probe
+        probe = self.probe if solves else None
+        images = variation.images if solves and variation is not None else None
         if self.initial_object is not None:
-            return Unknowns(self.initial_object, probe)
+            return Unknowns(self.initial_object, probe, variation=images)
         starts = [
-            Unknowns(start(self.stack, self.probe, self.corners, self.extent), probe)
+            Unknowns(start(self.stack, self.probe, self.corners, self.extent), probe, variation=images)
             for start in (flux_start, dpc_start)
         ]
         return min(starts, key=self.objective(held_out=False).loss)
@@ -134,7 +143,10 @@ class QuasiNewtonProblem:
             trace: History of the solve so far.
             held_out_before: Loss on the held-out pixels at the start.
         """
-        probe = orthogonalise_modes(self.probe if point.probe is None else point.probe)
+        probe, images = self._probe_waves(point)
+        modes = orthogonalise_modes(probe)
+        images = None if images is None else mix_variation(images, probe, modes)
+        probe = modes
         shifts = self.shifts if point.shifts is None else point.shifts
         positions = self.corners[0].double() if shifts is None else self.corners[0] + shifts.double()
         if point.shifts is not None:
@@ -146,13 +158,20 @@ class QuasiNewtonProblem:
             origin_px=self.origin,
             illumination=compute_illumination(probe, self.corners, *self.extent).cpu().numpy(),
             history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
+            probe_variation=None if images is None else images.cpu().numpy(),
             notes={"passes": trace.passes, "stopped": trace.stopped},
             held_out_before=held_out_before,
         )
 
     def illumination(self, point: Unknowns) -> Float[Tensor, "height width"]:
         """Return the photons that the probe of a point puts on every object pixel."""
-        return compute_illumination(self.probe if point.probe is None else point.probe, self.corners, *self.extent)
+        return compute_illumination(self._probe_waves(point)[0], self.corners, *self.extent)
+
+    def _probe_waves(self, point: Unknowns) -> tuple[Probe, Images | None]:
+        """Return the modes of the probe at a point, and the images that frames add to them."""
+        if point.probe is not None:
+            return point.probe, point.variation
+        return self.probe, None if self.terms.variation is None else self.terms.variation.images
 
     def _clamp_to_canvas(self, positions: Tensor, size: int) -> Tensor:
         """Bound refined positions to where their patch, cut at the nearest whole pixel, still lies on the canvas."""

@@ -9,6 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ptypinn.physics.optics import probe_photons
+from ptypinn.physics.probe_variation import Images
 from ptypinn.types import Object, Probe
 
 Background = Float[Tensor, "y x"]
@@ -30,11 +31,13 @@ class Unknowns:
     """Counts per pixel that every frame has beside the diffraction, (y, x), FFT order."""
     beam_px: Float[Tensor, "positions 2"] | None = None
     """Displacement (y, x) of every pattern on the detector, detector pixels; its mean is held."""
+    variation: Images | None = None
+    """Images that every frame adds to the modes of the probe, sqrt(photons)."""
 
     @property
     def blocks(self) -> tuple[Tensor | None, ...]:
         """All blocks in the order of the fields."""
-        return self.object, self.probe, self.shifts, self.log_flux, self.background, self.beam_px
+        return self.object, self.probe, self.shifts, self.log_flux, self.background, self.beam_px, self.variation
 
     def dot(self, other: Unknowns) -> float:
         """Real inner product over all blocks."""
@@ -86,6 +89,20 @@ def extend_modes(probe: Probe, count: int) -> Complex[Tensor, "count y x"]:
     return probe * torch.sqrt(total / probe_photons(probe)).float()
 
 
+def mix_variation(
+    images: Images, probe: Probe, mixed: Complex[Tensor, "mixed y x"]
+) -> Complex[Tensor, "order mixed y x"]:
+    """Return the images that frames add to mixtures of modes, such as orthogonal ones; nothing to modes that are new.
+
+    Args:
+        images: Images that frames add to the modes.
+        probe: The modes.
+        mixed: Mixtures of these, and new ones.
+    """
+    mixture = torch.linalg.lstsq(probe.flatten(1).T, mixed.flatten(1).T).solution.T
+    return torch.einsum("nm,kmyx->knyx", mixture, images)
+
+
 def orthogonalise_modes(probe: Probe) -> Probe:
     """Return orthogonal modes with the same incoherent sum, strongest first (singular value decomposition)."""
     flat = probe.flatten(1)
@@ -95,17 +112,22 @@ def orthogonalise_modes(probe: Probe) -> Probe:
     return mixed * torch.exp(-1j * overlap.angle())[:, None, None]
 
 
-def scale_to_power(probe: Probe, photons: float) -> Probe:
-    """Scale a probe to a power, photons over all modes."""
-    return probe * torch.sqrt(photons / probe_photons(probe)).float()
+def scale_to_power(point: Unknowns, photons: float) -> Unknowns:
+    """Scale the probe, with its variation, to a power, photons over all modes; the object stays."""
+    if point.probe is None:
+        return point
+    factor = torch.sqrt(photons / probe_photons(point.probe)).float()
+    variation = None if point.variation is None else point.variation * factor
+    return replace(point, probe=point.probe * factor, variation=variation)
 
 
 def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
     """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts."""
     if point.probe is None:
         return point
+    scaled = scale_to_power(point, photons)
     factor = float(torch.sqrt(photons / probe_photons(point.probe)))
-    return replace(point, object=point.object / factor, probe=point.probe * factor)
+    return replace(scaled, object=point.object / factor)
 
 
 def centre_flux(point: Unknowns) -> Unknowns:

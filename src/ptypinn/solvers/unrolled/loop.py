@@ -149,9 +149,7 @@ class UnrolledSolver:
         if iterate.velocity is not None:
             velocity = velocity.plus(iterate.velocity, schedule.momentum)
         end = point.plus(self._clip(velocity))
-        if end.probe is not None:
-            end = replace(end, probe=scale_to_power(end.probe, self.photons))
-        end = centre_flux(end)
+        end = centre_flux(scale_to_power(end, self.photons))
         velocity = replace(velocity, object=end.object - point.object)
         if self.preconditioner.background is not None:
             held = iterate.rounds < schedule.background_rounds

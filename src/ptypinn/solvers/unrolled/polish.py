@@ -134,7 +134,8 @@ class _Run:
             warm_start=True,
         )
         positions = reconstruction.positions_px + np.asarray(reconstruction.origin_px, float)
-        scan = self.scan.replace(probe=reconstruction.probe, positions_px=positions)
+        images = reconstruction.probe_variation
+        scan = self.scan.replace(probe=reconstruction.probe, probe_variation=images, positions_px=positions)
 
         def to_reconstruction(result: UnrolledResult) -> Reconstruction:
             return replace(reconstruction, object=result.object)
@@ -179,6 +180,7 @@ def _with_result(reconstruction: Reconstruction, result: QuasiNewtonResult) -> R
         illumination=result.illumination,
         probe=result.probe,
         positions_px=result.positions_px,
+        probe_variation=result.probe_variation,
     )
 
 

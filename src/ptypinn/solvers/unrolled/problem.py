@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float, Int64
+from jaxtyping import Complex, Complex64, Float, Int64
 from torch import Tensor, nn
 
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
@@ -21,7 +21,7 @@ from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation
 from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, rms_amplitude, with_amplitude_loss
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
 from ptypinn.types import Fractions, Probe
@@ -40,7 +40,7 @@ class UnrolledOptions:
     """Options of the unrolled solver."""
 
     refine_probe: bool = True
-    """Solve for the probe too."""
+    """Solve for the probe too, and for its variation where the scan has one."""
     probe_rounds: int = PROBE_ROUNDS
     """Rounds for object and probe together, where the probe is solved for, before those for the object."""
     solve_flux: bool = False
@@ -116,7 +116,7 @@ def build_problem(
     probe = torch.from_numpy(scan.require_probe()).to(device)
     photons = float(probe_photons(probe))
     if options.refine_probe and options.probe_modes is not None:
-        probe = extend_modes(probe, options.probe_modes)
+        scan, probe = _extend_probe(scan, probe, options.probe_modes)
     objective = build_objective(scan, probe, options, origin, None if context is None else context.pattern_index)
     cap = CAP if options.refine_probe else KNOWN_PROBE_CAP
     preconditioner = Preconditioner(objective.corners, extent, EXPECTED_SPECTRUM, scan.size, cap)
@@ -132,11 +132,23 @@ def build_problem(
     log_flux, beam_px = _start_of_frames(objective.terms, options, torch.zeros(scan.n_patterns, device=device))
     if options.solve_background:
         start = _with_background(start, objective, preconditioner)
-    start = replace(start, probe=probe if options.refine_probe else None, log_flux=log_flux, beam_px=beam_px)
+    start = replace(start, log_flux=log_flux, beam_px=beam_px)
+    if options.refine_probe:
+        variation = objective.terms.variation
+        start = replace(start, probe=probe, variation=None if variation is None else variation.images)
     iterate = Iterate(start)
     if options.warm_start:
         iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
     return UnrolledProblem(solver, iterate, origin, extent)
+
+
+def _extend_probe(scan: ScanData, probe: Probe, modes: int) -> tuple[ScanData, Complex[Tensor, "{modes} y x"]]:
+    """Return the scan and the probe with so many modes; those that are new do not vary."""
+    extended = extend_modes(probe, modes)
+    if scan.probe_variation is not None:
+        images = mix_variation(torch.from_numpy(scan.probe_variation).to(probe.device), probe, extended)
+        scan = scan.replace(probe_variation=images.cpu().numpy())
+    return scan, extended
 
 
 def _start_of_frames(

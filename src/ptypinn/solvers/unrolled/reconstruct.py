@@ -18,8 +18,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
-from ptypinn.solvers.experiment_terms import MODE_ROUNDS, MODES
 from ptypinn.solvers.postprocess import finalise
+from ptypinn.solvers.probe_terms import MODE_ROUNDS, MODES
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
@@ -105,7 +105,7 @@ class _Run:
         if unknown == "modes":
             config = replace(config, probe_modes=MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
         if hold_probe:
-            config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None)
+            config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
         modes = config.probe_modes or len(scan.require_probe())
         default = default_rounds(estimate_dose(scan), blurred=modes > 1 or scan.point_spread_px is not None)
         rounds = config.rounds or default

@@ -15,7 +15,7 @@ from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.propagation import to_centred
-from ptypinn.solvers.quasi_newton.unknowns import orthogonalise_modes
+from ptypinn.solvers.quasi_newton.unknowns import mix_variation, orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
 from ptypinn.solvers.unrolled.rounds import MIN_ROUNDS, HeldOutSelector, count_averaged_rounds
@@ -103,17 +103,20 @@ def find_probe(
 def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> UnrolledResult:
     """Bring an iterate to the host, without its history."""
     point = iterate.point
-    probe = problem.solver.objective.probe if point.probe is None else point.probe
+    probe, held = problem.solver.objective.probe, problem.solver.objective.terms.variation
+    probe, images = (probe, held and held.images) if point.probe is None else (point.probe, point.variation)
+    modes = orthogonalise_modes(probe)
     illumination = problem.solver.preconditioner.illumination
     return UnrolledResult(
         torch.where(illumination > 0, point.object, 1.0).cpu().numpy(),
         illumination.cpu().numpy(),
-        orthogonalise_modes(probe).cpu().numpy(),
+        modes.cpu().numpy(),
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
         flux=None if point.log_flux is None else point.log_flux.double().exp().cpu().numpy(),
         background=None if point.background is None else to_centred(point.background).cpu().numpy(),
         beam_px=None if point.beam_px is None else point.beam_px.double().cpu().numpy(),
+        probe_variation=None if images is None else mix_variation(images, probe, modes).cpu().numpy(),
     )
 
 

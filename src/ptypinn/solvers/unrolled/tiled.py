@@ -85,12 +85,13 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
 
-    Flux and beam of the frames are solved for only in a scan that is not cut into tiles; the background, like the
-    probe, on the tile with the most counts.
+    Flux, beam and varying probe of the frames are solved for only in a scan that is not cut into tiles; the background,
+    like the probe, on the tile with the most counts.
     """
     layout = _plan(scan, tiling or TilingConfig())
     if len(layout.tiles) > 1:
         options = replace(options, solve_flux=False, solve_beam=False)
+        scan = scan.replace(probe_variation=None, probe_weights=None)
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())

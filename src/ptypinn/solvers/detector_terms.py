@@ -1,0 +1,128 @@
+"""Terms of the detector: a beam that moves over it, its point spread, a background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ptypinn.data.beam_centre import flatten_curvature
+from ptypinn.data.calibration import measure_fraction
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics.background import measure_background
+from ptypinn.solvers.term import MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver
+
+MIN_BEAM_PX = 0.1
+"""Smallest slow motion of the patterns, detector pixels, that is solved for."""
+MIN_BLUR_EXPLAINED = 0.025
+"""Smallest fraction of the misfit above counting noise that a blur of the prediction explains, from which a point
+spread is searched for: 0.09 where there is one, 0.04 to 0.07 with motion or a background, else 0."""
+MIN_CORE_GAIN = 0.8
+"""Fraction of the misfit above counting noise that a point spread explains around the middle of the scan: 0.95."""
+MIN_BACKGROUND = 0.0015
+"""Smallest background, over the photons measured, that an ideal solve leaves to be solved for: a tenth of the true one,
+whose rest the object has imitated. On scans without one, up to two thirds of it are left where counts are few."""
+MIN_EXPLAINED = 0.05
+"""Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
+excess counts too, which explain 0.02 of theirs."""
+
+
+class BeamTerm:
+    """A beam that moves slowly over the detector, and the patterns with it."""
+
+    name, min_gain, min_misfit = "beam", MIN_GAIN, MIN_MISFIT
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Look for a slow motion of the patterns."""
+        from ptypinn.metrics.beam import measure_beam
+
+        evidence = measure_beam(scan, solver.device)
+        large = evidence.rms_px >= MIN_BEAM_PX and evidence.significance >= MIN_SIGNIFICANCE
+        return Evidence(evidence.significance, large, beam_px=evidence.path_px)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve for it with object and probe, from the slow motion of the patterns."""
+        start_px = evidence.beam_px
+        if start_px is None:  # forced, where nothing proposes it
+            from ptypinn.metrics.beam import measure_beam
+
+            start_px = measure_beam(scan, solver.device).path_px
+        result = solver.solve(scan.replace(beam_px=start_px), self.name)
+        yield flatten_curvature(result) if result.beam_px is not None and solver.refines_probe else result
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return the root mean square of the motion along one axis, detector pixels."""
+        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(recon.beam_px**2)))
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return the largest distance from the start of the scan, detector pixels."""
+        if recon.beam_px is None:
+            return {}
+        return {"reach_px": float(np.linalg.norm(recon.beam_px - recon.beam_px[0], axis=1).max())}
+
+
+class PointSpreadTerm:
+    """A detector that blurs: a Gaussian point spread."""
+
+    name, min_gain, min_misfit = "point_spread", MIN_GAIN, MIN_MISFIT
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Blur the prediction, and where that helps solve the patterns around the middle with ever other blurs."""
+        from ptypinn.metrics.point_spread import measure_point_spread
+
+        blurred = measure_point_spread(scan, recon, batch=solver.batch, device=solver.device)
+        if blurred.explained < MIN_BLUR_EXPLAINED:
+            return Evidence(0.0, False)
+        from ptypinn.solvers.point_spread_search import search_point_spread
+
+        spread, gain = search_point_spread(scan, solver)
+        return Evidence(0.0, gain >= MIN_CORE_GAIN, spread_px=spread)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve with the point spread that was found."""
+        spread = evidence.spread_px
+        if spread is None:  # forced, where nothing proposes it
+            from ptypinn.solvers.point_spread_search import search_point_spread
+
+            spread, _ = search_point_spread(scan, solver, forced=True)
+        yield solver.solve(scan.replace(point_spread_px=spread))
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return its standard deviation, detector pixels."""
+        return recon.point_spread_px or 0.0
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return nothing: the size says it all."""
+        return {}
+
+
+class BackgroundTerm:
+    """One image of counts that every frame has beside the diffraction."""
+
+    name, min_gain, min_misfit = "background", MIN_GAIN, 0.0
+
+    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+        """Look for excess counts where little is predicted."""
+        evidence = measure_background(scan, recon, batch=solver.batch, device=solver.device)
+        large = evidence.fraction >= MIN_BACKGROUND and evidence.explained >= MIN_EXPLAINED
+        return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
+
+    def solve(
+        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
+    ) -> Iterator[Reconstruction]:
+        """Solve for it afresh, with object and probe: what those have imitated of it is not easily undone."""
+        yield solver.solve(scan, self.name)
+
+    def measure(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return its fraction of the photons measured."""
+        return 0.0 if recon.background is None else measure_fraction(scan, recon.background)
+
+    def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
+        """Return nothing: the size says it all."""
+        return {}

@@ -1,0 +1,68 @@
+"""A probe that varies over the scan: solved for where the counts demand it, left alone where they do not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ptypinn import EvaluateConfig, ReconstructConfig, Reconstruction, SimulateConfig, reconstruct, simulate
+from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.report.html.experiment_section import experiment_section
+from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.stages.evaluate import evaluate
+
+SOLVED = ReconstructConfig(device="cpu", refine_probe=True, assume="ideal", probe_variation="solve")
+
+
+def simulated(*faults):
+    size = {"size": 32, "object": "dead_leaves", "object_size": (72, 72), "n_patterns": 81}
+    return simulate(SimulateConfig(**size, photons=1e6, seed=4, faults=list(faults)))
+
+
+@pytest.fixture(scope="module")
+def varying():
+    return simulated("probe-variation:1")
+
+
+@pytest.fixture(scope="module")
+def solved(varying):
+    others = {"beam": "still", "flux": "constant", "background": "none", "positions": "recorded"}
+    config = ReconstructConfig(device="cpu", refine_probe=True, probe_modes=1, point_spread="none", **others)
+    return reconstruct(varying.replace(truth=None), config=config)
+
+
+def complex_error(recon, scan):
+    config = EvaluateConfig(remove_ramp=True, remove_shift=True)
+    return evaluate(recon, scan, config=config).metrics["complex_error"]
+
+
+def test_a_varying_probe_is_solved_for_and_the_object_is_better(solved, varying):
+    ideal = reconstruct(varying.replace(truth=None), config=dataclasses.replace(SOLVED, probe_variation="none"))
+    assert complex_error(solved, varying) < 0.7 * complex_error(ideal, varying)
+    weights = solved.probe_weights
+    assert np.allclose(weights.T @ weights / len(weights), np.eye(weights.shape[1]), atol=1e-6)
+
+
+def test_it_is_on_record_in_words_and_pictures_and_part_of_the_prediction(solved, varying):
+    record = solved.provenance["experiment"]["probe_variation"]
+    assert record["corrected"]
+    assert record["misfit_after"] < 1 + 0.4 * (record["misfit_before"] - 1)
+    assert any("The probe changes slowly" in sentence for sentence in experiment_sentences(solved))
+    assert "Change of the probe" in repr(experiment_section(solved).blocks)
+    assert any("The probe changes slowly" in warning for warning in evaluate(solved, varying).warnings)
+    fit = compute_data_fit(solved.scan_part(varying), solved.object, solved.probe, solved.positions_px)
+    assert fit.amplitude_residual == pytest.approx(solved.metrics["amplitude_residual"], rel=1e-6)
+
+
+def test_it_comes_back_from_a_file(solved, varying, tmp_path):
+    back = Reconstruction.load(solved.save(tmp_path / "r.h5"))
+    own, read = (evaluate(recon, varying).metrics["amplitude_residual"] for recon in (solved, back))
+    assert read == own
+
+
+def test_on_a_scan_whose_probe_stands_still_little_is_added():
+    clean = simulated()
+    recon = reconstruct(clean.replace(truth=None), config=SOLVED)
+    added, mean = (float(np.square(np.abs(waves)).sum()) for waves in (recon.probe_variation, recon.probe))
+    assert added < 2e-3 * mean
+    assert not evaluate(recon, clean).metrics["amplitude_residual"] > 1.1 * recon.metrics["expected_residual"]
