@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.solvers.position_geometry import distance_from_middle
+from ptypinn.solvers.quasi_newton.phases import solve_problem
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
+from ptypinn.utils.progress import rename_stage
 
 if TYPE_CHECKING:
     from ptypinn.solvers.term import Solver
 
-CORE_PATTERNS = 64
-"""Patterns around the middle that are solved."""
+CORE_PATTERNS, ITERATIONS = 64, 40
+"""Patterns around the middle that are solved, and iterations for their object and probe."""
 MIN_SPREAD_PX, MAX_SPREAD_PX = 0.2, 2.0
 """Bounds of the search: standard deviations, detector pixels."""
 FIRST_SPREADS_PX, MIN_FIRST_GAIN = (0.3, 0.6, 1.2), 0.55
@@ -62,7 +66,12 @@ class _Trials:
         """Return the Poisson deviance that a point spread leaves."""
         solver = self._solver
         part = self._core if spread_px is None else self._core.replace(point_spread_px=float(spread_px))
-        recon = solver.solve(part)
+        options = QuasiNewtonOptions(ITERATIONS, refine_probe=solver.refines_probe)
+        with torch.no_grad():
+            result = solve_problem(
+                QuasiNewtonProblem(part, options, solver.device), rename_stage(solver.progress, "point spread")
+            )
+        recon = result.reconstruction(part, {})
         self._misfits[spread_px] = measure_misfit(part, recon, batch=solver.batch, device=solver.device)
         arrays = recon.object, recon.probe, recon.positions_px
         return sum_deviance(part, *arrays, batch=solver.batch, device=solver.device)

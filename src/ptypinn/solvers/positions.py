@@ -26,7 +26,7 @@ from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, 
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
-from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.progress import Progress, rename_stage, silent
 
 CORE_PATTERNS = 60
 """Patterns around the middle that are solved first."""
@@ -168,12 +168,10 @@ class _Run:
     """State of one estimate: positions and probe."""
 
     def __init__(self, scan: ScanData, device: torch.device, progress: Progress, refine_probe: bool) -> None:
-        self.scan, self.device, self.progress, self.refine_probe = scan, device, progress, refine_probe
+        self.scan, self.device, self.refine_probe = scan, device, refine_probe
+        self.progress = rename_stage(progress, "positions")
         self.positions_px, self.probe, self.variation = scan.positions_px, scan.require_probe(), scan.probe_variation
         self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
-
-    def _report(self, _: str, done: int, total: int, /, **figures: float) -> None:
-        self.progress("positions", done, total, **figures)
 
     def find_rotation(self, core: Int64[np.ndarray, " core"]) -> float:
         """Return the rotation of the scan, radians, 0 where none gains much."""
@@ -284,7 +282,7 @@ class _Run:
         """Solve some patterns for object, probe and positions."""
         options = QuasiNewtonOptions(iterations, refine_probe=self.refine_probe, refine_positions=True)
         part = self._part(index, self.positions_px[index])
-        result = solve_problem(QuasiNewtonProblem(part, options, self.device), self._report)
+        result = solve_problem(QuasiNewtonProblem(part, options, self.device), self.progress)
         self.positions_px = self.positions_px.copy()
         self.positions_px[index] = _scan_positions(result)
         self.probe, self.variation = result.probe, result.probe_variation

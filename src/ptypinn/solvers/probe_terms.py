@@ -11,14 +11,16 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.optics import mode_photons
 from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, Solver
+from ptypinn.utils.progress import rename_stage
 
 SUFFICIENT_GAIN = 0.9
 """Smallest fraction of the misfit above counting noise that explains nearly everything."""
-VARIATION_GAIN = 0.6
+VARIATION_GAIN = 0.45
 """Smallest fraction of the misfit above counting noise that a varying probe has to explain: 0.8 or more where it does
 vary, up to 0.35 where positions or beam are off, or a background is there."""
-MODES, MODE_ROUNDS = 3, 72
-"""Modes that are solved for, and rounds for object and probe: modes gain their power slowly."""
+MODES, MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 3, 120, 7e-4, 72
+"""Modes that are solved for; iterations for object and probe, and their relative gain over five at which they end; or
+rounds: modes gain their power slowly."""
 
 
 class ModesTerm:
@@ -33,8 +35,16 @@ class ModesTerm:
     def solve(
         self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
     ) -> Iterator[Reconstruction]:
-        """Solve for them afresh, with the object."""
-        yield solver.solve(scan, self.name)
+        """Solve for them with the object, then for the object with the modes given; on large canvases at once."""
+        if recon.object.size > MAX_CANVAS_PX:
+            yield solver.solve(scan, self.name)
+            return
+        from ptypinn.solvers.joint_solve import solve_jointly
+
+        progress = rename_stage(solver.progress, self.name)
+        limits: dict[str, Any] = {"iterations": MODE_ITERATIONS, "tolerance": MODE_TOLERANCE}
+        first = solve_jointly(scan, recon, solver.device, progress, modes=MODES, **limits)
+        yield solver.solve(scan.replace(probe=first.probe, probe_variation=first.probe_variation), hold_probe=True)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the fraction of the photons outside of the strongest mode."""
@@ -67,21 +77,10 @@ class ProbeVariationTerm:
         """Solve for it with object and probe, then with the positions, then for the object with both given."""
         from ptypinn.solvers.probe_variation import settle_variation, start_variation
 
-        trial = solver.solve(start_variation(scan))
+        progress = rename_stage(solver.progress, "varying probe")
+        trial = start_variation(scan, recon, solver.device, progress)
         yield trial
-        if trial.probe_variation is None:
-            return
-        estimate = settle_variation(scan, trial, solver.device, solver.progress)
-        yield solver.solve(
-            scan.replace(
-                positions_px=estimate.positions_px,
-                probe=estimate.probe,
-                probe_variation=estimate.images,
-                probe_weights=trial.probe_weights,
-                truth=None,
-            ),
-            hold_probe=True,
-        )
+        yield solver.solve(settle_variation(scan, trial, solver.device, progress), hold_probe=True)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the fraction of the photons that lie beside the mean probe."""

@@ -49,6 +49,15 @@ def tee(*listeners: Progress) -> Progress:
     return report
 
 
+def rename_stage(progress: Progress, stage: str) -> Progress:
+    """Return a `Progress` that forwards every report as one of another stage."""
+
+    def report(_: str, done: int, total: int, /, **figures: float) -> None:
+        progress(stage, done, total, **figures)
+
+    return report
+
+
 class PlainLines:
     """Progress as plain lines: the first and the last report of every stage, and one per interval in between."""
 

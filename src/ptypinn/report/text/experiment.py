@@ -56,7 +56,7 @@ class _Finding:
 
     size: float
     misfit: str
-    """Clause on the misfit before and after."""
+    """Verb and clause on the misfit before and after."""
     corrected: bool
 
     @classmethod
@@ -66,7 +66,8 @@ class _Finding:
         size, before, after = (values.get(key) for key in ("size", "misfit_before", "misfit_after"))
         if size is None or before is None or after is None:
             return None
-        misfit = f"from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
+        verb = "falls" if after < before else "rises"
+        misfit = f"{verb} from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
         return cls(size, misfit, bool(record.get("corrected")))
 
 
@@ -95,21 +96,21 @@ def _beam_sentences(term: _Finding) -> list[str]:
     size = f"by {term.size:.2g} detector pixels (rms along one axis)"
     if term.corrected:
         return [
-            f"The beam moves slowly over the detector, {size}: solved for together with the object. The misfit falls "
+            f"The beam moves slowly over the detector, {size}: solved for together with the object. The misfit "
             f"{term.misfit}."
         ]
     return [
         f"The patterns move slowly over the detector, {size}, but a beam that does so explains little: the misfit "
-        f"falls {term.misfit}. It was not taken in; the sample, or another cause, is more likely."
+        f"{term.misfit}. It was not taken in; the sample, or another cause, is more likely."
     ]
 
 
 def _spread_sentences(term: _Finding) -> list[str]:
     size = f"a point spread of {term.size:.2g} detector pixels (standard deviation)"
     if term.corrected:
-        return [f"The detector blurs, {size}: part of the prediction. The misfit falls {term.misfit}."]
+        return [f"The detector blurs, {size}: part of the prediction. The misfit {term.misfit}."]
     return [
-        f"A detector that blurs, {size}, explains little: the misfit falls {term.misfit}. It was not taken in; another "
+        f"A detector that blurs, {size}, explains little: the misfit {term.misfit}. It was not taken in; another "
         "cause is more likely."
     ]
 
@@ -119,10 +120,10 @@ def _variation_sentences(term: _Finding) -> list[str]:
     if term.corrected:
         return [
             f"The probe changes slowly over the scan, by {share}: solved for together with object and positions. The "
-            f"misfit falls {term.misfit}. Slow phases and warps of the object are known less well than without."
+            f"misfit {term.misfit}. Slow phases and warps of the object are known less well than without."
         ]
     return [
-        f"A probe that changes slowly over the scan, by {share}, explains little: the misfit falls {term.misfit}. It "
+        f"A probe that changes slowly over the scan, by {share}, explains little: the misfit {term.misfit}. It "
         "was not taken in; another cause is more likely."
     ]
 
@@ -131,12 +132,12 @@ def _background_sentences(term: _Finding) -> list[str]:
     share = f"{100 * term.size:.2g} % of the photons"
     if term.corrected:
         return [
-            f"A background of the frames, {share}, was solved for together with the object. The misfit falls "
+            f"A background of the frames, {share}, was solved for together with the object. The misfit "
             f"{term.misfit}. {DEGENERATE}"
         ]
     return [
         f"There are more counts than predicted where little is predicted, but a background, {share}, explains little: "
-        f"the misfit falls {term.misfit}. It was not taken in; another cause is more likely."
+        f"the misfit {term.misfit}. It was not taken in; another cause is more likely."
     ]
 
 
@@ -154,11 +155,11 @@ def _flux_sentences(term: _Finding) -> list[str]:
     if term.corrected:
         return [
             f"The flux varies by {100 * size:.2g} % from frame to frame (standard deviation): solved for together with "
-            f"the object. The misfit falls {misfit}."
+            f"the object. The misfit {misfit}."
         ]
     return [
         f"The photons of the frames differ from the prediction, but a flux that varies from frame to frame explains "
-        f"little: the misfit falls {misfit}. It was not taken in; another cause is more likely."
+        f"little: the misfit {misfit}. It was not taken in; another cause is more likely."
     ]
 
 
@@ -167,7 +168,7 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
     if not term.corrected or errors is None:
         return [
             f"Positions that were solved for, {term.size:.2g} px (rms) from the recorded ones, explain little: the "
-            f"misfit falls {term.misfit}. They were not taken in; another cause is more likely."
+            f"misfit {term.misfit}. They were not taken in; another cause is more likely."
         ]
     parts = [
         *([f"turned by {errors.rotation_deg:.3g}°"] if abs(errors.rotation_deg) >= MIN_ROTATION_DEG else []),
@@ -182,7 +183,7 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
     causes = f": {', '.join(parts)}" if parts else ""
     return [
         f"The recorded positions are off by {errors.rms_px:.2g} px (rms){causes}. They were solved for together with "
-        f"the object. The misfit falls {term.misfit}."
+        f"the object. The misfit {term.misfit}."
     ]
 
 
@@ -191,10 +192,10 @@ def _mode_sentences(term: _Finding) -> list[str]:
     if term.corrected:
         return [
             f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the photons: {causes}. They were "
-            f"solved for together with the object. The misfit falls {term.misfit}."
+            f"solved for together with the object. The misfit {term.misfit}."
         ]
     return [
-        f"Further incoherent modes of the probe ({causes}) explain little: the misfit falls {term.misfit}. They were "
+        f"Further incoherent modes of the probe ({causes}) explain little: the misfit {term.misfit}. They were "
         "not taken in; another cause is more likely."
     ]
 

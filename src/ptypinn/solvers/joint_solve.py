@@ -1,0 +1,77 @@
+"""Object and probe from where a reconstruction left them, with more unknowns: further modes, variation, slow moves.
+
+Quasi-Newton iterations take a tenth of the passes that rounds need for modes and variation of a probe, which gain their
+power slowly. The object has fitted noise after them: rounds with the probe held give the final one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.solvers.quasi_newton.phases import solve_problem
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
+from ptypinn.utils.progress import Progress
+
+TOLERANCE = 1e-5
+"""Default of the relative gain over five iterations below which they end."""
+
+
+def solve_jointly(
+    scan: ScanData,
+    recon: Reconstruction,
+    device: torch.device,
+    progress: Progress,
+    *,
+    iterations: int,
+    tolerance: float = TOLERANCE,
+    modes: int | None = None,
+    moves: bool = False,
+) -> Reconstruction:
+    """Solve for object and probe, and the variation of the probe where the scan has one.
+
+    Args:
+        scan: The scan, with its terms.
+        recon: Reconstruction to start from: its canvas, positions, object and probe.
+        device: Device to compute on.
+        progress: Called after every iteration.
+        iterations: Upper bound of the iterations.
+        tolerance: Relative gain over five iterations below which they end.
+        modes: Incoherent modes to solve for; None for those that there are.
+        moves: Solve for slow moves of the positions too.
+    """
+    options = QuasiNewtonOptions(
+        iterations, probe_modes=modes, refine_positions=moves, slow_moves=moves, tolerance=tolerance
+    )
+    own = scan.replace(probe=recon.probe)
+    with torch.no_grad():
+        result = solve_problem(QuasiNewtonProblem(own, options, device, recon), progress)
+    return replace(
+        recon,
+        object=result.object,
+        probe=result.probe,
+        illumination=result.illumination,
+        positions_px=result.positions_px,
+        probe_variation=result.probe_variation,
+        probe_weights=scan.probe_weights,
+    )
+
+
+def add_margin(recon: Reconstruction, margin: int) -> Reconstruction:
+    """Return a reconstruction on a larger canvas, transparent beyond the former one.
+
+    Args:
+        recon: The reconstruction.
+        margin: Width of what is added on every side, pixels.
+    """
+    return replace(
+        recon,
+        object=np.pad(recon.object, margin, constant_values=1),
+        illumination=np.pad(recon.illumination, margin),
+        origin_px=(recon.origin_px[0] - margin, recon.origin_px[1] - margin),
+        positions_px=recon.positions_px + margin,
+    )
