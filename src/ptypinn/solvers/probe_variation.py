@@ -19,9 +19,9 @@ from ptypinn.solvers.joint_solve import add_margin, solve_jointly
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN
 from ptypinn.utils.progress import Progress
 
-ORDER = 4
+ORDER = 6
 """Degree in time of the changes."""
-FIRST_ITERATIONS, ITERATIONS = 40, 120
+FIRST_ITERATIONS, ITERATIONS = 40, 150
 """Iterations without moves of the positions, which show whether the probe varies, and with them."""
 
 

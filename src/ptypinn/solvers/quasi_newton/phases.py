@@ -46,7 +46,7 @@ def solve_problem(
     run, options = _Run(problem, progress, watch), problem.options
     point, budget = problem.starting_point(), options.iterations
     if options.refine_positions:
-        first = min(budget // 2, BEFORE_POSITIONS)
+        first = 0 if options.slow_moves else min(budget // 2, BEFORE_POSITIONS)
         point = run.phase(point, first)
         left = budget - first
         point = run.phase(point, math.ceil(POSITION_FRACTION * left) if options.prior else left, positions=True)

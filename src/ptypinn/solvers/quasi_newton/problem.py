@@ -46,7 +46,7 @@ class QuasiNewtonOptions:
     refine_positions: bool = False
     """Solve for the positions, once object and probe have settled."""
     slow_moves: bool = False
-    """Limit moves of the positions to the functions of time that the probe varies with."""
+    """Limit moves of the positions to the functions of time that the probe varies with, from the first iteration on."""
     loss: str = "poisson"
     """Name of the data term."""
     prior: bool = False

@@ -115,7 +115,8 @@ class _Run:
             loss="poisson",
             tolerance=TOLERANCE,
         )
-        problem = QuasiNewtonProblem(self.scan, options, self.device, reconstruction, held_out_period=period)
+        scan = self.scan.replace(probe_variation=reconstruction.probe_variation)
+        problem = QuasiNewtonProblem(scan, options, self.device, reconstruction, held_out_period=period)
         to_reconstruction = partial(_with_result, reconstruction)
         with torch.no_grad():
             result = solve_problem(problem, self._offset_progress(), map_callback(self.watch, to_reconstruction))
