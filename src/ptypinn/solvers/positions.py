@@ -280,7 +280,9 @@ class _Run:
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""
-        options = QuasiNewtonOptions(iterations, refine_probe=self.refine_probe, refine_positions=True)
+        options = QuasiNewtonOptions(
+            iterations, refine_probe=self.refine_probe, refine_variation=False, refine_positions=True
+        )
         part = self._part(index, self.positions_px[index])
         result = solve_problem(QuasiNewtonProblem(part, options, self.device), self.progress)
         self.positions_px = self.positions_px.copy()

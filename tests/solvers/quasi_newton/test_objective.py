@@ -91,6 +91,20 @@ def test_gradient_predicts_the_change_of_the_loss_along_any_step(
     assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
 
 
+@of_any_kind
+def test_the_gradient_of_a_probe_whose_variation_is_given_is_that_of_both_solved_for(
+    seed, modes, shifted, term, held_out
+):
+    objective, at = random_problem(seed, modes, shifted, term, held_out, ("variation",))
+    given = objective.terms.variation._replace(images=at.variation)
+    terms = dataclasses.replace(objective.terms, variation=given)
+    held = dataclasses.replace(objective, terms=terms)(dataclasses.replace(at, variation=None))
+    both = objective(at)
+    assert held.loss == pytest.approx(both.loss, rel=1e-9)
+    assert torch.allclose(held.gradient.probe, both.gradient.probe)
+    assert torch.allclose(held.gradient.object, both.gradient.object)
+
+
 @pytest.mark.parametrize("name", ["flux", "background", "beam_px"])
 @of_any_kind
 def test_a_term_that_is_given_counts_as_one_that_is_solved_for(seed, modes, shifted, term, held_out, name):

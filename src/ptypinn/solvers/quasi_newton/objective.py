@@ -235,12 +235,15 @@ class _Totals:
             probe, images = self.probe_spectrum, self.variation_spectrum
             if self.shifts is not None:
                 self.shifts[part] = _shift_gradient(waves, batch.modes)
-        if probe is not None and images is not None and batch.waves.variation is not None:
-            gradient = vary_adjoint(waves, batch.waves.probe, batch.waves.variation)
-            probe += gradient.probe
-            images += gradient.images
-        elif probe is not None:
+        if probe is None:
+            return
+        if batch.waves.variation is None:
             probe += waves.sum(0)
+            return
+        gradient = vary_adjoint(waves, batch.waves.probe, batch.waves.variation)
+        probe += gradient.probe
+        if images is not None:
+            images += gradient.images
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""

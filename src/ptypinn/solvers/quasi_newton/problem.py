@@ -43,6 +43,8 @@ class QuasiNewtonOptions:
     """Incoherent modes to solve for; None for those of the probe."""
     refine_probe: bool = True
     """Solve for the probe."""
+    refine_variation: bool = True
+    """Solve for the variation of the probe with it, where the scan has one."""
     refine_positions: bool = False
     """Solve for the positions, once object and probe have settled."""
     slow_moves: bool = False
@@ -118,9 +120,10 @@ class QuasiNewtonProblem:
 
     def starting_point(self) -> Unknowns:
         """Return the initial reconstruction or, without one, the physical start of smaller loss."""
-        variation, solves = self.terms.variation, self.options.refine_probe
-        probe = self.probe if solves else None
-        images = variation.images if solves and variation is not None else None
+        options, variation = self.options, self.terms.variation
+        probe = self.probe if options.refine_probe else None
+        varies = options.refine_probe and options.refine_variation
+        images = variation.images if varies and variation is not None else None
         if self.initial_object is not None:
             return Unknowns(self.initial_object, probe, variation=images)
         starts = [
@@ -169,9 +172,9 @@ class QuasiNewtonProblem:
 
     def _probe_waves(self, point: Unknowns) -> tuple[Probe, Images | None]:
         """Return the modes of the probe at a point, and the images that frames add to them."""
-        if point.probe is not None:
-            return point.probe, point.variation
-        return self.probe, None if self.terms.variation is None else self.terms.variation.images
+        held = None if self.terms.variation is None else self.terms.variation.images
+        probe = self.probe if point.probe is None else point.probe
+        return probe, held if point.variation is None else point.variation
 
     def _clamp_to_canvas(self, positions: Tensor, size: int) -> Tensor:
         """Bound refined positions to where their patch, cut at the nearest whole pixel, still lies on the canvas."""
