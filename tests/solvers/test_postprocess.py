@@ -34,17 +34,17 @@ def refined(scan):
 
 @pytest.fixture
 def fitted_patterns(monkeypatch):
-    """Number of patterns in every batch whose fit to the counts is computed."""
+    """Number of patterns in every fit to the counts that is computed."""
     import ptypinn.metrics.data_fit as module
 
-    batches, variance = [], module.amplitude_variance
+    numbers, summarise = [], module._summary
 
-    def count(expected):
-        batches.append(len(expected))
-        return variance(expected)
+    def count(source, sums, maps):
+        numbers.append(sums.shape[1])
+        return summarise(source, sums, maps)
 
-    monkeypatch.setattr(module, "amplitude_variance", count)
-    return batches
+    monkeypatch.setattr(module, "_summary", count)
+    return numbers
 
 
 @pytest.mark.parametrize("command", [("reconstruct",), ("refine", "--iterations", "2")])

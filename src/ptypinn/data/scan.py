@@ -86,8 +86,9 @@ class ScanData:
     """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
     point_spread_px: float | None = None
     """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
-    probe_variation: Complex64[np.ndarray, "order mode probe_y probe_x"] | None = None
-    """Images that every frame adds to the modes of the probe, each by its weight, sqrt(photons); None for none."""
+    probe_variation: Complex64[np.ndarray, "order solved_mode probe_y probe_x"] | None = None
+    """Images that every frame adds to the modes of the probe that was solved for with them, which may have more than
+    `probe`, each by its weight, sqrt(photons); None for none."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None
     """Weight of these images in every frame, mean 0, mean square 1, orthogonal over the frames."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
