@@ -31,7 +31,8 @@ def draw_bars(cases: Sequence[Case], results: dict[str, dict[str, Any]], path: P
     """
     doses = list(dict.fromkeys(case.photons for case in cases))
     names = [name for name in FAULTS if name in {case.fault for case in cases}]
-    figure, panels = plt.subplots(1, len(doses), figsize=(7.5 * len(doses), 1.4 + 0.34 * len(names)), squeeze=False)
+    edges = 7.5 * len(doses), 1.6 + 0.34 * len(names)
+    figure, panels = plt.subplots(1, len(doses), figsize=edges, squeeze=False, layout="constrained")
     for axes, photons in zip(panels[0], doses, strict=True):
         series = [entry for entry in SERIES if any(key.startswith(f"{entry[0]}: ") for key in results)]
         width = 0.8 / (len(series) + 1)
@@ -46,8 +47,7 @@ def draw_bars(cases: Sequence[Case], results: dict[str, dict[str, Any]], path: P
         axes.set_xlabel("complex error after one factor, ramp and shift")
         axes.set_title(f"{photons:.0e} photons per pattern")
         axes.grid(axis="x", alpha=0.3)
-    panels[0][0].legend(loc="lower right", fontsize="small")
-    figure.tight_layout()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ptypinn import EvaluateConfig, ReconstructConfig, Reconstruction, SimulateConfig, reconstruct, simulate
+from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.report.html.experiment_section import experiment_section
 from ptypinn.report.text.experiment import experiment_sentences
@@ -58,6 +59,30 @@ def test_it_comes_back_from_a_file(solved, varying, tmp_path):
     back = Reconstruction.load(solved.save(tmp_path / "r.h5"))
     own, read = (evaluate(recon, varying).metrics["amplitude_residual"] for recon in (solved, back))
     assert read == own
+
+
+@pytest.mark.parametrize(
+    ("images", "weights"),
+    [
+        ((2, 1, 32, 32), None),
+        (None, (81, 2)),
+        ((2, 1, 16, 16), (81, 2)),
+        ((2, 1, 32, 32), (81, 3)),
+        ((32, 32), (81, 2)),
+    ],
+)
+def test_a_variation_of_another_scan_is_refused(images, weights, varying):
+    arrays = None if images is None else np.zeros(images, np.complex64), None if weights is None else np.zeros(weights)
+    with pytest.raises(Exception, match=r"probe_(variation|weights)"):
+        varying.replace(probe_variation=arrays[0], probe_weights=arrays[1])
+
+
+@pytest.mark.parametrize("name", ["probe_variation", "probe_weights"])
+def test_a_variation_that_is_not_finite_is_refused(name, varying):
+    arrays = {"probe_variation": np.zeros((2, 1, 32, 32), np.complex64), "probe_weights": np.zeros((81, 2))}
+    arrays[name].flat[0] = np.nan
+    with pytest.raises(InputError, match=f"{name}: found .*, expected finite values of shape"):
+        varying.replace(**arrays)
 
 
 def test_on_a_scan_whose_probe_stands_still_little_is_added():

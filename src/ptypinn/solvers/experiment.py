@@ -42,8 +42,8 @@ Before the one is taken in, the others are solved for too, and the one that expl
 
 
 RIVAL_MARGIN = 1.2
-"""Misfit above counting noise that a rival may leave, over that of the best term, to be preferred: where there is a
-background, modes leave three times as much."""
+"""Misfit above counting noise that a rival may leave, over that of the best term, to be preferred. Where there is a
+background, it leaves only noise, and modes leave more: then the background is taken in."""
 
 
 @dataclass(frozen=True)

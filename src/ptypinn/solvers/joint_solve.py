@@ -1,7 +1,7 @@
 """Object and probe from where a reconstruction left them, with more unknowns: further modes, variation, slow moves.
 
-Quasi-Newton iterations take a tenth of the passes that rounds need for modes and variation of a probe, which gain their
-power slowly. The object has fitted noise after them: rounds with the probe held give the final one.
+Quasi-Newton iterations take fewer passes than rounds for modes and variation of a probe, which gain their power slowly.
+The object has fitted noise after them: rounds with the probe held give the final one.
 """
 
 from __future__ import annotations

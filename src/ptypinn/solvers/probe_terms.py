@@ -17,7 +17,7 @@ SUFFICIENT_GAIN = 0.9
 """Smallest fraction of the misfit above counting noise that explains nearly everything."""
 VARIATION_GAIN = 0.45
 """Smallest fraction of the misfit above counting noise that a varying probe has to explain: 0.8 or more where it does
-vary, up to 0.35 where positions or beam are off, or a background is there."""
+vary in simulations and 0.54 on a measured scan, up to 0.39 where positions are off instead."""
 MODES, MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 3, 120, 7e-4, 72
 """Modes that are solved for; iterations for object and probe, and their relative gain over five at which they end; or
 rounds: modes gain their power slowly."""
