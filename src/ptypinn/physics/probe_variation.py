@@ -39,6 +39,37 @@ class ProbeGradient(NamedTuple):
     images: Images
 
 
+class VaryingProbe(NamedTuple):
+    """Modes of a probe in every frame, as shares of images that all frames have in common."""
+
+    images: Float[Tensor, "part coordinate"]
+    """Real and imaginary parts of the mean and of what is added to it, (1 + order, 2 mode y x)."""
+    shares: Float[Tensor, "batch part"]
+    """Share of every image in the frames, whose sum has a norm of 1."""
+    norm: Float[Tensor, ""]
+    """Norm of the mean, and so of the modes of every frame."""
+    shape: tuple[int, ...]
+    """Shape of the modes, (mode, y, x)."""
+
+    @classmethod
+    def of(cls, probe: Probe, variation: ProbeVariation) -> VaryingProbe:
+        """Return the varying probe.
+
+        Args:
+            probe: Modes of the mean, (mode, y, x); or their spectra, with those of the images.
+            variation: What the frames add.
+        """
+        images = torch.view_as_real(torch.cat([probe[None], variation.images])).flatten(1)
+        columns = torch.cat([torch.ones_like(variation.weights[:, :1]), variation.weights], 1).to(images.dtype)
+        products = images @ images.T
+        squared = ((columns @ products) * columns).sum(1, keepdim=True)
+        return cls(images, columns / squared.sqrt(), products[0, 0].sqrt(), tuple(probe.shape))
+
+    def compute_modes(self, part: slice = slice(None)) -> Probes:
+        """Return the modes in some of the frames, (batch, mode, y, x)."""
+        return torch.view_as_complex((self.norm * self.shares[part] @ self.images).view(-1, *self.shape, 2))
+
+
 def vary_probe(probe: Probe, variation: ProbeVariation) -> Probes:
     """Return the modes of every frame, (batch, mode, y, x).
 
@@ -46,44 +77,42 @@ def vary_probe(probe: Probe, variation: ProbeVariation) -> Probes:
         probe: Modes of the mean, (mode, y, x); or their spectra, with those of the images.
         variation: What the frames add.
     """
-    parts = _flatten(probe, variation)
-    return torch.view_as_complex((parts.norm * parts.shares @ parts.images).view(-1, *probe.shape, 2))
+    return VaryingProbe.of(probe, variation).compute_modes()
 
 
-def vary_adjoint(waves: Waves, probe: Probe, variation: ProbeVariation) -> ProbeGradient:
-    """Return descent directions of the modes of every frame as those of the mean and of the images.
-
-    This is the adjoint of the derivative of `vary_probe`.
+class VariationAdjoint:
+    """Adjoint of the derivative of `vary_probe`, summed over batches of frames.
 
     Args:
-        waves: Descent directions of the modes of every frame, (batch, mode, y, x).
-        probe: Modes of the mean, where the derivative is taken.
-        variation: What the frames add there.
+        varying: The probe at which the derivative is taken.
     """
-    parts, flat = _flatten(probe, variation), torch.view_as_real(waves).flatten(1)
-    along = ((flat @ parts.images.T) * parts.shares).sum(1, keepdim=True)
-    sums = parts.shares.T @ flat - (parts.shares.T @ (along * parts.shares)) @ parts.images
-    each = torch.view_as_complex((parts.norm * sums).view(-1, *probe.shape, 2))
-    return ProbeGradient(each[0] + probe * (along.sum() / parts.norm), each[1:])
 
+    def __init__(self, varying: VaryingProbe) -> None:
+        self._varying, parts = varying, varying.shares.shape[1]
+        self._sums, self._along = torch.zeros_like(varying.images), varying.images.new_zeros(())
+        self._mixture = varying.images.new_zeros(parts, parts)
 
-class _Parts(NamedTuple):
-    """Mean and images of a probe, and what every frame has of them."""
+    def add(self, waves: Waves, part: slice = slice(None)) -> None:
+        """Add descent directions of the modes of some frames, (batch, mode, y, x)."""
+        flat, shares = torch.view_as_real(waves).flatten(1), self._varying.shares[part]
+        along = ((flat @ self._varying.images.T) * shares).sum(1, keepdim=True)
+        self._sums.addmm_(shares.T, flat)
+        self._mixture.addmm_(shares.T, along * shares)
+        self._along += along.sum()
 
-    images: Float[Tensor, "part coordinate"]
-    """Real and imaginary parts of mean and images, (1 + order, 2 mode y x)."""
-    shares: Float[Tensor, "batch part"]
-    """Share of every part in the frames, whose sum has a norm of 1."""
-    norm: Float[Tensor, ""]
-    """Norm of the mean, and so of the modes of every frame."""
+    def merge(self, other: VariationAdjoint) -> None:
+        """Add the sums over other frames."""
+        self._sums += other._sums
+        self._mixture += other._mixture
+        self._along += other._along
 
-
-def _flatten(probe: Probe, variation: ProbeVariation) -> _Parts:
-    images = torch.view_as_real(torch.cat([probe[None], variation.images])).flatten(1)
-    columns = torch.cat([torch.ones_like(variation.weights[:, :1]), variation.weights], 1).to(images.dtype)
-    products = images @ images.T
-    squared = ((columns @ products) * columns).sum(1, keepdim=True)
-    return _Parts(images, columns / squared.sqrt(), products[0, 0].sqrt())
+    def evaluate(self) -> ProbeGradient:
+        """Return descent directions of the mean and of the images."""
+        images, norm, shape = self._varying.images, self._varying.norm, self._varying.shape
+        sums = norm * (self._sums - self._mixture @ images)
+        sums[0] += images[0] * (self._along / norm)
+        each = torch.view_as_complex(sums.view(-1, *shape, 2))
+        return ProbeGradient(each[0], each[1:])
 
 
 def slow_weights(frames: int, order: int) -> Float64[Tensor, "frames order"]:

@@ -21,7 +21,7 @@ from ptypinn.data.pattern_batches import BatchSequence, FrameTerms, PatternBatch
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
 from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
 from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
-from ptypinn.physics.probe_variation import ProbeVariation, vary_adjoint, vary_probe
+from ptypinn.physics.probe_variation import ProbeVariation, VariationAdjoint, VaryingProbe
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
@@ -89,7 +89,7 @@ class Objective:
         add: Callable[[_Totals, _Batch, slice, Patterns], None],
         batches: BatchSequence,
     ) -> _Totals:
-        totals = _Totals(at)
+        totals = _Totals(at, waves)
         for part, counts in batches:
             add(totals, self._forward(at, waves, part), part, counts)
         return totals
@@ -97,11 +97,11 @@ class Objective:
     def _waves(self, at: Unknowns) -> _ProbeWaves:
         probe, held = self.probe if at.probe is None else at.probe, self.terms.variation
         variation = held if held is None or at.variation is None else ProbeVariation(at.variation, held.weights)
-        if at.shifts is None and self.shifts is None:
-            return _ProbeWaves(probe, variation, False)
-        if variation is not None:
-            variation = variation._replace(images=torch.fft.fft2(variation.images))
-        return _ProbeWaves(torch.fft.fft2(probe), variation, True)
+        are_spectra = at.shifts is not None or self.shifts is not None
+        if are_spectra:
+            probe = torch.fft.fft2(probe)
+            variation = variation and variation._replace(images=torch.fft.fft2(variation.images))
+        return _ProbeWaves(probe, variation and VaryingProbe.of(probe, variation), are_spectra)
 
     def _forward(self, at: Unknowns, waves: _ProbeWaves, part: slice) -> _Batch:
         patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
@@ -109,8 +109,7 @@ class Objective:
         turns = None if beam_px is None else beam_ramp(beam_px[part], self.stack.scan.size)
         if turns is not None:
             patches.mul_(turns)
-        waves = waves if waves.variation is None else waves._replace(variation=waves.variation.take(part))
-        modes = waves.probe[None] if waves.variation is None else vary_probe(waves.probe, waves.variation)
+        modes = waves.probe[None] if waves.varying is None else waves.varying.compute_modes(part)
         probes, ramps = modes, None
         if waves.are_spectra:
             shifts = self.shifts if at.shifts is None else at.shifts
@@ -122,7 +121,7 @@ class Objective:
         if roots is not None:
             diffraction.fields.mul_(roots[:, None])
         background = self.terms.background if at.background is None else at.background
-        return _Batch(diffraction, waves, modes, ramps, turns, roots, background)
+        return _Batch(diffraction, modes, ramps, turns, roots, background)
 
     def _flux_roots(self, at: Unknowns, part: slice) -> Float[Tensor, "batch 1 1"] | None:
         if at.log_flux is not None:
@@ -177,10 +176,11 @@ class Objective:
 
 
 class _ProbeWaves(NamedTuple):
-    """Modes of the mean probe, and what frames add to them; their spectra where they are shifted."""
+    """Modes of the probe; their spectra where they are shifted."""
 
     probe: Probe
-    variation: ProbeVariation | None
+    varying: VaryingProbe | None
+    """The modes in every frame, where they vary."""
     are_spectra: bool
 
 
@@ -188,8 +188,6 @@ class _Batch(NamedTuple):
     """The forward pass of a batch of patterns."""
 
     diffraction: Diffraction
-    waves: _ProbeWaves
-    """Of the probe, with the variation in these frames."""
     modes: Probes
     """Modes of every frame before their shift; their spectra where they are shifted."""
     ramps: Ramps | None
@@ -208,18 +206,18 @@ class _Totals:
     The sums are of the descent direction; the gradient is their negative.
     """
 
-    def __init__(self, at: Unknowns) -> None:
+    def __init__(self, at: Unknowns, waves: _ProbeWaves) -> None:
         self.object = torch.zeros_like(at.object)[None]
         self.probe = None if at.probe is None else torch.zeros_like(at.probe)
         self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
         self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
         self.background = None if at.background is None else torch.zeros_like(at.background)
         self.beam_px = None if at.beam_px is None else torch.zeros_like(at.beam_px)
-        self.variation = None if at.variation is None else torch.zeros_like(at.variation)
-        self.probe_spectrum = None if at.probe is None else torch.zeros_like(at.probe)
-        self.variation_spectrum = None if at.variation is None else torch.zeros_like(at.variation)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
+        varies = at.probe is not None and waves.varying is not None
+        self._variation = VariationAdjoint(waves.varying) if varies and waves.varying else None
+        self._are_spectra, self._solves_variation = waves.are_spectra, at.variation is not None
 
     def add_probe_gradient(self, waves: Waves, batch: _Batch, part: slice) -> None:
         """Add the gradient of probe, variation and shifts.
@@ -229,37 +227,31 @@ class _Totals:
             batch: The forward pass.
             part: Patterns of the batch.
         """
-        probe, images = self.probe, self.variation
         if batch.ramps is not None:
             waves = torch.fft.fft2(waves).mul_(batch.ramps.conj())
-            probe, images = self.probe_spectrum, self.variation_spectrum
             if self.shifts is not None:
                 self.shifts[part] = _shift_gradient(waves, batch.modes)
-        if probe is None:
-            return
-        if batch.waves.variation is None:
-            probe += waves.sum(0)
-            return
-        gradient = vary_adjoint(waves, batch.waves.probe, batch.waves.variation)
-        probe += gradient.probe
-        if images is not None:
-            images += gradient.images
+        if self._variation is not None:
+            self._variation.add(waves, part)
+        elif self.probe is not None:
+            self.probe += waves.sum(0)
 
     def add(self, other: _Totals) -> None:
         """Add the sums of another share of the patterns."""
-        terms = "log_flux", "background", "beam_px", "variation"
-        for name in ("object", "probe", "shifts", *terms, "probe_spectrum", "variation_spectrum", "loss", "held_out"):
+        for name in ("object", "probe", "shifts", "log_flux", "background", "beam_px", "loss", "held_out"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None:
                 mine += theirs
+        if self._variation is not None and other._variation is not None:
+            self._variation.merge(other._variation)
 
     def evaluation(self) -> ObjectiveValue:
         """Gather the sums."""
-        probe, variation = (
-            image if image is None or spectrum is None else image + torch.fft.ifft2(spectrum)
-            for image, spectrum in ((self.probe, self.probe_spectrum), (self.variation, self.variation_spectrum))
-        )
-        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px, variation)
+        probe, images = (self.probe, None) if self._variation is None else self._variation.evaluate()
+        if self._are_spectra:
+            probe, images = (block if block is None else torch.fft.ifft2(block) for block in (probe, images))
+        images = images if self._solves_variation else None
+        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px, images)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 
