@@ -155,9 +155,9 @@ def test_of_two_terms_that_explain_much_one_is_taken_in_and_a_rival_where_it_exp
         def weigh(self, *_):
             return Evidence(9.0, True)
 
-        def solve(self, scan, start, solver, evidence):
+        def solve(self, state, evidence):
             tried.append(self.name)
-            yield dataclasses.replace(start, object=(self.factor * recon.object).astype(np.complex64))
+            yield dataclasses.replace(state.recon, object=(self.factor * recon.object).astype(np.complex64))
 
         def measure(self, *_):
             return 0.1
@@ -181,9 +181,12 @@ def test_a_term_that_explains_enough_only_where_nothing_else_does_is_solved_once
     solved = []
 
     class Modes(ModesTerm):
-        def solve(self, scan, start, solver, evidence):
+        def weigh(self, state):
+            return Evidence(0.0, True)
+
+        def solve(self, state, evidence):
             solved.append(self.min_gain)
-            yield dataclasses.replace(start, object=(1.1 * start.object / 1.3).astype(np.complex64))
+            yield dataclasses.replace(state.recon, object=(1.1 * state.recon.object / 1.3).astype(np.complex64))
 
     class Demanding(Modes):
         min_gain = 0.999

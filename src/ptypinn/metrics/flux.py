@@ -34,6 +34,8 @@ class FluxEvidence:
     error."""
     variation: float
     """Standard deviation of the logarithm of the flux over the frames, without that of counting noise."""
+    gain: float
+    """Gain of log-likelihood of all frames together, with the flux that their photons show."""
 
 
 def measure_flux(
@@ -66,10 +68,13 @@ def measure_flux(
     )
     variance = float(np.cov(logarithms)[0, 1]) if scan.n_patterns > 1 else 0.0
     error = float(np.std(gains) / np.sqrt(len(gains)))
+    photons, expected = sums.sum(0)
+    ratio = photons / expected
     return FluxEvidence(
-        ratio=sums[:, 0].sum(0) / sums[:, 1].sum(0),
+        ratio=ratio,
         significance=float(np.mean(gains)) / error if error > 0 else 0.0,
         variation=float(np.sqrt(max(variance, 0.0))),
+        gain=float((photons * np.log(ratio) - photons + expected).sum()),
     )
 
 

@@ -15,8 +15,8 @@ from ptypinn.physics.propagation import to_fft_order
 
 SPREADS_PX = tuple(float(spread) for spread in np.arange(0.15, 2.01, 0.05).round(2))
 """Point spreads on trial: standard deviations, detector pixels."""
-MAX_FRAMES = 256
-"""Frames that are compared: evenly spaced over the scan."""
+MAX_PIXELS = 2**20
+"""Pixels of the frames that are compared, which are evenly spaced over the scan."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def measure_point_spread(
         batch: Patterns in memory at once.
         device: Where to compute.
     """
-    index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_FRAMES)).astype(int))
+    frames = min(scan.n_patterns, MAX_PIXELS // scan.size**2 + 1)
+    index = np.unique(np.linspace(0, scan.n_patterns - 1, frames).astype(int))
     part = scan.subset(index).replace(truth=None, point_spread_px=None)
     good, places = to_fft_order(torch.from_numpy(scan.good)).to(device), recon.positions_px[index]
     blurs = [point_spread(scan.size, spread).float().to(device) for spread in SPREADS_PX]

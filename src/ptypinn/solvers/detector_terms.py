@@ -12,7 +12,7 @@ from ptypinn.data.calibration import measure_fraction
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
-from ptypinn.solvers.term import MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver
+from ptypinn.solvers.term import MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, State
 
 MIN_BEAM_PX = 0.1
 """Smallest slow motion of the patterns, detector pixels, that is solved for."""
@@ -28,25 +28,27 @@ MIN_EXPLAINED = 0.05
 """Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
 excess counts too, which explain 0.02 of theirs."""
 
+MIN_SHARE_OF_MODES = 0.83
+"""Smallest fall of the deviance around the middle of the scan over that by incoherent modes, which explain most of a
+background: 0.93 or more where there is one, up to 0.74 with several modes or a point spread."""
+
 
 class BeamTerm:
     """A beam that moves slowly over the detector, and the patterns with it."""
 
     name, min_gain, min_misfit = "beam", MIN_GAIN, MIN_MISFIT
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+    def weigh(self, state: State) -> Evidence:
         """Look for a slow motion of the patterns."""
         from ptypinn.metrics.beam import measure_beam
 
-        evidence = measure_beam(scan, solver.device)
+        evidence = measure_beam(state.scan, state.solver.device)
         large = evidence.rms_px >= MIN_BEAM_PX and evidence.significance >= MIN_SIGNIFICANCE
         return Evidence(evidence.significance, large, beam_px=evidence.path_px)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it with object and probe, from the slow motion of the patterns."""
-        start_px = evidence.beam_px
+        scan, solver, start_px = state.scan, state.solver, evidence.beam_px
         if start_px is None:  # forced, where nothing proposes it
             from ptypinn.metrics.beam import measure_beam
 
@@ -70,28 +72,29 @@ class PointSpreadTerm:
 
     name, min_gain, min_misfit = "point_spread", MIN_GAIN, MIN_MISFIT
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+    def weigh(self, state: State) -> Evidence:
         """Blur the prediction, and where that helps solve the patterns around the middle with ever other blurs."""
         from ptypinn.metrics.point_spread import measure_point_spread
 
-        blurred = measure_point_spread(scan, recon, batch=solver.batch, device=solver.device)
+        solver = state.solver
+        if len(state.recon.probe) > 1:  # which explain a blur as well
+            return Evidence(0.0, False)
+        blurred = measure_point_spread(state.scan, state.recon, batch=solver.batch, device=solver.device)
         if blurred.explained < MIN_BLUR_EXPLAINED:
             return Evidence(0.0, False)
         from ptypinn.solvers.point_spread_search import search_point_spread
 
-        spread, gain = search_point_spread(scan, solver)
-        return Evidence(0.0, gain >= MIN_CORE_GAIN, spread_px=spread)
+        spread, gain = search_point_spread(state.core, rivals="modes" in state.names)
+        return Evidence(0.0, gain.fraction >= MIN_CORE_GAIN, spread_px=spread)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve with the point spread that was found."""
         spread = evidence.spread_px
         if spread is None:  # forced, where nothing proposes it
             from ptypinn.solvers.point_spread_search import search_point_spread
 
-            spread, _ = search_point_spread(scan, solver, forced=True)
-        yield solver.solve(scan.replace(point_spread_px=spread))
+            spread, _ = search_point_spread(state.core, forced=True)
+        yield state.solver.solve(state.scan.replace(point_spread_px=spread))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return its standard deviation, detector pixels."""
@@ -107,17 +110,21 @@ class BackgroundTerm:
 
     name, min_gain, min_misfit = "background", MIN_GAIN, 0.0
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Look for excess counts where little is predicted."""
-        evidence = measure_background(scan, recon, batch=solver.batch, device=solver.device)
+    def weigh(self, state: State) -> Evidence:
+        """Look for excess counts where little is predicted; compare with modes around the middle of the scan."""
+        batch, device = state.solver.batch, state.solver.device
+        evidence = measure_background(state.scan, state.recon, batch=batch, device=device)
         large = evidence.fraction >= MIN_BACKGROUND and evidence.explained >= MIN_EXPLAINED
-        return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
+        if not large or evidence.significance < MIN_SIGNIFICANCE:
+            return Evidence(evidence.significance, False)
+        if "modes" not in state.names or not state.core.is_conclusive:
+            return Evidence(evidence.significance, True)
+        explains = state.core.background.deviance >= MIN_SHARE_OF_MODES * state.core.modes.deviance
+        return Evidence(evidence.significance, explains, excludes_rivals=True)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it afresh, with object and probe: what those have imitated of it is not easily undone."""
-        yield solver.solve(scan, self.name)
+        yield state.solver.solve(state.scan, self.name)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return its fraction of the photons measured."""

@@ -18,11 +18,11 @@ from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import compute_data_fit, measure_misfit, sum_deviance
+from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
-from ptypinn.solvers.term import MIN_GAIN, Solver, Term
+from ptypinn.solvers.term import MIN_GAIN, Solver, State, Term, fit_misfit
 
 TERMS: tuple[Term, ...] = (
     BeamTerm(),
@@ -39,8 +39,8 @@ TERMS: tuple[Term, ...] = (
 RIVALS = {"background": (ModesTerm(),)}
 """Terms that explain much of each other's misfit: a detector that blurs leaves excess counts, as a background does.
 Before the one is taken in, the others are solved for too, and the one that explains most is."""
-
-
+COMPANIONS = {"modes": ("probe_variation",)}
+"""Terms that may be solved for together with another one."""
 RIVAL_MARGIN = 1.2
 """Misfit above counting noise that a rival may leave, over that of the best term, to be preferred. Where there is a
 background, it leaves only noise, and modes leave more: then the background is taken in."""
@@ -100,28 +100,50 @@ def solve_experiment(
     findings: dict[str, Finding] = {}
     solved: dict[tuple[str, int], _Trial] = {}  # by term and number of those taken in: nothing else changes a solve
     untried, taken = [term for term in TERMS if term.name in names], list[str]()
-    left = _left_unexplained(scan, recon, solver)
+    state, left = State(recon.scan_part(scan), recon, solver, tuple(names)), _left_unexplained(scan, recon, solver)
     while untried:
-        term, part = untried.pop(0), recon.scan_part(scan)
+        term = untried.pop(0)
         earlier = solved.get((term.name, len(taken)))
         force = term.name in forced
         if left < term.min_misfit and not force:
             continue
-        trials = [_try_term(term, part, recon, solver, force) if earlier is None else earlier.judged_by(term, force)]
-        if trials[0].is_taken and not force:
-            rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in names and rival.name not in taken]
-            trials += [_try_term(rival, part, recon, solver, rival.name in forced) for rival in rivals]
+        trials = [_try_term(term, state, force) if earlier is None else earlier.judged_by(term, force)]
+        if trials[0].is_taken and not force and not trials[0].excludes_rivals:
+            rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in state.names]
+            trials += [_try_term(rival, state, rival.name in forced) for rival in rivals]
         solved |= {(trial.term.name, len(taken)): trial for trial in trials}
-        best = _choose_trial(part, trials, solver)
+        best = _choose_trial(state.scan, trials, solver)
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
         if best.is_taken:
-            taken.append(best.term.name)
-            recon, scan = best.reconstruction, _go_on_from(scan, best.reconstruction)
+            together = _list_companions(best, state)
+            findings |= together
+            taken += [best.term.name, *together]
+            recon, scan = _with_record(best.reconstruction, findings, taken), _go_on_from(scan, best.reconstruction)
             left = _left_unexplained(scan, recon, solver)
+            rest = tuple(name for name in names if name not in taken)
+            state = State(recon.scan_part(scan), recon, solver, rest)
             untried = _list_again(untried, findings, taken)
-        records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
-        recon = replace(recon, provenance=record_experiment(recon, records)) if records else recon
-    return recon
+    return _with_record(recon, findings, taken)
+
+
+def _with_record(recon: Reconstruction, findings: Mapping[str, Finding], taken: Sequence[str]) -> Reconstruction:
+    """Return a reconstruction with all findings in its provenance."""
+    if not findings:
+        return recon
+    records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
+    return replace(recon, provenance=record_experiment(recon, records))
+
+
+def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
+    """Return the findings of terms that were solved for together with the one of a trial, by name."""
+    names = [name for name in COMPANIONS.get(trial.term.name, ()) if name in state.names]
+    terms = {term.name: term for term in TERMS if term.name in names}
+    findings = dict[str, Finding]()
+    for name, term in terms.items():
+        size = term.measure(state.scan, trial.reconstruction)
+        if size > 0 and trial.finding is not None:
+            findings[name] = replace(trial.finding, size=size, details=term.describe(state.scan, trial.reconstruction))
+    return findings
 
 
 def _list_again(untried: Sequence[Term], findings: Mapping[str, Finding], taken: Sequence[str]) -> list[Term]:
@@ -139,6 +161,8 @@ class _Trial:
     finding: Finding | None = None
     is_taken: bool = False
     """True if the term explains enough, or is forced."""
+    excludes_rivals: bool = False
+    """True if terms that might explain as much were found to explain less."""
 
     def judged_by(self, term: Term, force: bool) -> _Trial:
         """Return the trial under the demand of another entry of `TERMS` with the same name, which has one step."""
@@ -148,18 +172,19 @@ class _Trial:
         return replace(self, term=term, finding=finding, is_taken=force or finding.is_corrected)
 
 
-def _try_term(term: Term, scan: ScanData, recon: Reconstruction, solver: Solver, force: bool) -> _Trial:
+def _try_term(term: Term, state: State, force: bool) -> _Trial:
     """Solve for a term where the counts propose it, until it explains too little."""
-    evidence, finding = term.weigh(scan, recon, solver), None
+    evidence, finding, scan = term.weigh(state), None, state.scan
     if not (force or evidence.proposes):
-        return _Trial(term, recon)
-    before = _misfit(scan, recon, solver)
-    for trial in term.solve(scan, recon, solver, evidence):
-        size, details, after = term.measure(scan, trial), term.describe(scan, trial), _misfit(scan, trial, solver)
-        finding = Finding(size, evidence.significance, before, after, term.min_gain, details)
+        return _Trial(term, state.recon)
+    min_gain = term.min_gain if evidence.min_gain is None else evidence.min_gain
+    for trial in term.solve(state, evidence):
+        size, details = term.measure(scan, trial), term.describe(scan, trial)
+        after = fit_misfit(scan, trial, state.solver)
+        finding = Finding(size, evidence.significance, state.misfit, after, min_gain, details)
         if not (force or finding.is_corrected):
             return _Trial(term, trial, finding)
-    return _Trial(term, trial, finding, is_taken=True)
+    return _Trial(term, trial, finding, is_taken=True, excludes_rivals=evidence.excludes_rivals)
 
 
 def _go_on_from(scan: ScanData, recon: Reconstruction) -> ScanData:
@@ -191,13 +216,6 @@ def deduct_background(
 def _left_unexplained(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
     """Return the misfit of some of the frames."""
     return measure_misfit(recon.scan_part(scan), recon, batch=solver.batch, device=solver.device)
-
-
-def _misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
-    """Return the amplitude residual over the one that counting noise explains."""
-    arrays = recon.object, recon.probe, recon.positions_px
-    fit = compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)
-    return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
 
 
 def _choose_trial(scan: ScanData, trials: Sequence[_Trial], solver: Solver) -> _Trial:

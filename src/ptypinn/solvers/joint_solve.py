@@ -7,6 +7,7 @@ The object has fitted noise after them: rounds with the probe held give the fina
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,8 +30,7 @@ def solve_jointly(
     *,
     iterations: int,
     tolerance: float = TOLERANCE,
-    modes: int | None = None,
-    moves: bool = False,
+    moves: Literal["none", "slow", "free"] = "none",
 ) -> Reconstruction:
     """Solve for object and probe, and the variation of the probe where the scan has one.
 
@@ -41,11 +41,14 @@ def solve_jointly(
         progress: Called after every iteration.
         iterations: Upper bound of the iterations.
         tolerance: Relative gain over five iterations below which they end.
-        modes: Incoherent modes to solve for; None for those that there are.
-        moves: Solve for slow moves of the positions too.
+        moves: Moves of the positions to solve for too: slow ones, which follow the functions of time that the probe
+            varies with, or free ones.
     """
     options = QuasiNewtonOptions(
-        iterations, probe_modes=modes, refine_positions=moves, slow_moves=moves, tolerance=tolerance
+        iterations,
+        refine_positions=moves != "none",
+        slow_moves=moves == "slow",
+        tolerance=tolerance,
     )
     own = scan.replace(probe=recon.probe)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.optics import mode_photons
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, Solver
+from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, State, fit_misfit
 from ptypinn.utils.progress import rename_stage
 
 SUFFICIENT_GAIN = 0.9
@@ -18,9 +19,16 @@ SUFFICIENT_GAIN = 0.9
 VARIATION_GAIN = 0.45
 """Smallest fraction of the misfit above counting noise that a varying probe has to explain: 0.8 or more where it does
 vary in simulations and 0.54 on a measured scan, up to 0.39 where positions are off instead."""
-MODES, MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 3, 120, 7e-4, 72
-"""Modes that are solved for; iterations for object and probe, and their relative gain over five at which they end; or
-rounds: modes gain their power slowly."""
+MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 120, 7e-4, 72
+"""Iterations for object and modes, and their relative gain over five at which they end; or rounds: modes gain their
+power slowly."""
+
+MIN_CORE_GAIN = 0.6
+"""Fraction of the misfit above counting noise that modes explain around the middle of the scan: 0.64 or more with
+several modes, motion, a point spread or a background, up to 0.54 with other terms."""
+JOINT_ITERATIONS, MORE_ITERATIONS, MIN_VARIATION = 20, 12, 0.008
+"""Iterations for modes and variation together, more with the positions where the probe varies, and the fraction of the
+photons that lie beside the mean probe after the first where it does: 0.011 or more, else up to 0.005."""
 
 
 class ModesTerm:
@@ -28,23 +36,50 @@ class ModesTerm:
 
     name, min_gain, min_misfit = "modes", MIN_GAIN, MIN_MISFIT
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Propose them where there is a single one."""
-        return Evidence(0.0, len(recon.probe) == 1)
+    def weigh(self, state: State) -> Evidence:
+        """Propose them where there is a single one; as a rule where they explain much of the middle of the scan."""
+        if len(state.recon.probe) > 1:
+            return Evidence(0.0, False)
+        if not state.core.is_conclusive:
+            return Evidence(0.0, True)
+        return Evidence(0.0, state.core.modes.fraction >= MIN_CORE_GAIN, min_gain=MIN_GAIN)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
-        """Solve for them with the object, then for the object with the modes given; on large canvases at once."""
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
+        """Solve for them with the object, then for the object with the modes given; on large canvases at once.
+
+        Where the middle of the scan shows that there are modes, the probe may vary as well: that is seen from few
+        iterations for both.
+        """
+        scan, recon, solver = state.scan, state.recon, state.solver
         if recon.object.size > MAX_CANVAS_PX:
             yield solver.solve(scan, self.name)
             return
         from ptypinn.solvers.joint_solve import solve_jointly
+        from ptypinn.solvers.probe_variation import drop_variation, start_variation
 
-        progress = rename_stage(solver.progress, self.name)
+        device, progress = solver.device, rename_stage(solver.progress, self.name)
+        recon = replace(recon, probe=state.core.find_modes(recon.probe))
+        if "probe_variation" in state.names and state.core.is_conclusive:
+            recon = start_variation(scan, recon, device, progress, iterations=JOINT_ITERATIONS)
+            if measure_variation(recon) >= MIN_VARIATION:
+                yield from self._solve_both(state, recon)
+                return
+            recon = drop_variation(recon)
         limits: dict[str, Any] = {"iterations": MODE_ITERATIONS, "tolerance": MODE_TOLERANCE}
-        first = solve_jointly(scan, recon, solver.device, progress, modes=MODES, **limits)
+        first = solve_jointly(scan, recon, device, progress, **limits)
         yield solver.solve(scan.replace(probe=first.probe, probe_variation=first.probe_variation), hold_probe=True)
+
+    def _solve_both(self, state: State, start: Reconstruction) -> Iterator[Reconstruction]:
+        """Go on with modes, variation and positions; an object that leaves much unexplained has fitted no noise."""
+        from ptypinn.solvers.probe_variation import free_positions, settle_variation
+
+        scan, solver = state.scan, state.solver
+        progress = rename_stage(solver.progress, self.name)
+        solved = free_positions(scan, start, solver.device, progress, MORE_ITERATIONS)
+        if fit_misfit(scan, solved, solver) >= MIN_MISFIT:
+            yield solved
+        else:
+            yield solver.solve(settle_variation(scan, solved, solver.device, progress), hold_probe=True)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the fraction of the photons outside of the strongest mode."""
@@ -67,28 +102,33 @@ class ProbeVariationTerm:
 
     name, min_gain, min_misfit = "probe_variation", VARIATION_GAIN, MIN_MISFIT
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+    def weigh(self, state: State) -> Evidence:
         """Propose it where there is none, on canvases that are not too large."""
+        recon = state.recon
         return Evidence(0.0, recon.object.size <= MAX_CANVAS_PX and recon.probe_variation is None)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it with object and probe, then with the positions, then for the object with both given."""
         from ptypinn.solvers.probe_variation import settle_variation, start_variation
 
+        scan, solver = state.scan, state.solver
         progress = rename_stage(solver.progress, "varying probe")
-        trial = start_variation(scan, recon, solver.device, progress)
+        trial = start_variation(scan, state.recon, solver.device, progress)
         yield trial
         yield solver.solve(settle_variation(scan, trial, solver.device, progress), hold_probe=True)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the fraction of the photons that lie beside the mean probe."""
-        if recon.probe_variation is None:
-            return 0.0
-        added = float(np.square(np.abs(recon.probe_variation)).sum())
-        return added / (added + float(mode_photons(recon.probe).sum()))
+        return measure_variation(recon)
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return the number of images that are added."""
         return {} if recon.probe_variation is None else {"order": len(recon.probe_variation)}
+
+
+def measure_variation(recon: Reconstruction) -> float:
+    """Return the fraction of the photons that lie beside the mean probe."""
+    if recon.probe_variation is None:
+        return 0.0
+    added = float(np.square(np.abs(recon.probe_variation)).sum())
+    return added / (added + float(mode_photons(recon.probe).sum()))

@@ -25,7 +25,13 @@ FIRST_ITERATIONS, ITERATIONS = 40, 150
 """Iterations without moves of the positions, which show whether the probe varies, and with them."""
 
 
-def start_variation(scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress) -> Reconstruction:
+def start_variation(
+    scan: ScanData,
+    recon: Reconstruction,
+    device: torch.device,
+    progress: Progress,
+    iterations: int = FIRST_ITERATIONS,
+) -> Reconstruction:
     """Solve for object, probe and its variation, from a reconstruction whose probe is the same in all frames.
 
     Args:
@@ -33,11 +39,29 @@ def start_variation(scan: ScanData, recon: Reconstruction, device: torch.device,
         recon: Its reconstruction.
         device: Device to compute on.
         progress: Called after every iteration.
+        iterations: Upper bound of the iterations.
     """
     weights = slow_weights(scan.n_patterns, ORDER).numpy()
     images = np.zeros((weights.shape[1], *recon.probe.shape), np.complex64)
     varying = scan.replace(probe_variation=images, probe_weights=weights)
-    return solve_jointly(varying, recon, device, progress, iterations=FIRST_ITERATIONS)
+    return solve_jointly(varying, recon, device, progress, iterations=iterations)
+
+
+def free_positions(
+    scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress, iterations: int
+) -> Reconstruction:
+    """Go on with object, probe and its variation, and with every position.
+
+    Args:
+        scan: The scan.
+        recon: Its reconstruction with a variation.
+        device: Device to compute on.
+        progress: Called after every iteration.
+        iterations: Upper bound of the iterations.
+    """
+    varying = scan.replace(probe_variation=recon.probe_variation, probe_weights=recon.probe_weights)
+    start = add_margin(recon, int(POSITION_MARGIN * scan.size))
+    return solve_jointly(varying, start, device, progress, iterations=iterations, moves="free")
 
 
 def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress) -> ScanData:
@@ -51,7 +75,7 @@ def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device
     """
     start = _move_shifts(scan, add_margin(recon, int(POSITION_MARGIN * scan.size)), device)
     varying = scan.replace(probe_variation=start.probe_variation, probe_weights=start.probe_weights)
-    solved = solve_jointly(varying, start, device, progress, iterations=ITERATIONS, moves=True)
+    solved = solve_jointly(varying, start, device, progress, iterations=ITERATIONS, moves="slow")
     moves = solved.positions_px + np.asarray(solved.origin_px, float) - scan.positions_px
     return scan.replace(
         positions_px=scan.positions_px + moves - moves.mean(0),
@@ -60,6 +84,11 @@ def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device
         probe_weights=solved.probe_weights,
         truth=None,
     )
+
+
+def drop_variation(recon: Reconstruction) -> Reconstruction:
+    """Return a reconstruction whose probe is the mean in all frames."""
+    return replace(recon, probe_variation=None, probe_weights=None)
 
 
 def _move_shifts(scan: ScanData, recon: Reconstruction, device: torch.device) -> Reconstruction:

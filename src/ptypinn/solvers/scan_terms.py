@@ -13,7 +13,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import flatten_slope, measure_flux
 from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors, measure_position_errors
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver
+from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, State
 
 if TYPE_CHECKING:
     from ptypinn.solvers.positions import PositionEstimate
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 MIN_VARIATION = 0.004
 """Smallest standard deviation of the flux that is solved for: on scans of constant flux, errors of the object that
 exceed counting noise imitate up to half of it."""
+MIN_FLUX_GAIN = 0.05
+"""Smallest fraction of the log-likelihood that is unexplained which the flux explains, object and probe as they are:
+0.9 of an independent one, 0.2 or more of a slow one, 0.06 or more beside other terms; 0.01 where positions are off."""
 MIN_CORE_GAIN, MIN_WIDE_MISFIT = 0.8, 2.0
 """Fraction of the misfit above counting noise that the positions around the middle of the scan explain where they are
 to blame: 0.95 or more; and the misfit that is left where they are too far off for the gradient. Where they explain
 less and leave less, another cause is more likely."""
+
+MIN_MOVE_GAIN = 0.1
+"""Smallest fraction of what is unexplained that small moves of single patterns explain, object and probe as they are:
+0.14 or more where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
+large for it leave much unexplained."""
 
 
 class FluxTerm:
@@ -32,16 +40,16 @@ class FluxTerm:
 
     name, min_gain, min_misfit = "flux", MIN_GAIN, 0.0
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+    def weigh(self, state: State) -> Evidence:
         """Compare the photons of every frame with the prediction."""
-        evidence = measure_flux(scan, recon, batch=solver.batch, device=solver.device)
-        significant = evidence.significance >= MIN_SIGNIFICANCE
-        return Evidence(evidence.significance, significant and evidence.variation >= MIN_VARIATION)
+        solver = state.solver
+        evidence = measure_flux(state.scan, state.recon, batch=solver.batch, device=solver.device)
+        large = evidence.variation >= MIN_VARIATION and evidence.gain >= MIN_FLUX_GAIN * state.unexplained
+        return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it with the probe held, then for object and probe with the flux given."""
+        scan, recon, solver = state.scan, state.recon, state.solver
         trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
         flux = trial.flux
         if flux is not None:
@@ -66,21 +74,24 @@ class PositionsTerm:
 
     name, min_gain, min_misfit = "positions", MIN_GAIN, MIN_MISFIT
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
-        """Solve the patterns around the middle for their positions."""
-        if recon.object.size > MAX_CANVAS_PX:
+    def weigh(self, state: State) -> Evidence:
+        """Move every pattern a little; where that helps solve the patterns around the middle for their positions."""
+        if state.recon.object.size > MAX_CANVAS_PX:
             return Evidence(0.0, False)
-        estimate = self._solve_core(scan, recon, solver)
-        wide = estimate.misfit >= MIN_WIDE_MISFIT and estimate.gain >= MIN_GAIN
-        return Evidence(estimate.significance, wide or estimate.gain >= MIN_CORE_GAIN, estimate)
+        if state.misfit < MIN_WIDE_MISFIT:
+            from ptypinn.solvers.position_evidence import measure_position_gain
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+            if measure_position_gain(state.scan, state.recon, state.misfit, state.solver.device) < MIN_MOVE_GAIN:
+                return Evidence(0.0, False)
+        estimate = self._solve_core(state)
+        wide = estimate.misfit >= MIN_WIDE_MISFIT and estimate.gain >= MIN_GAIN
+        return Evidence(estimate.significance, wide or estimate.gain >= MIN_CORE_GAIN, estimate=estimate)
+
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for all positions, then for object and probe with the positions given."""
         from ptypinn.solvers.positions import solve_positions
 
-        core = evidence.estimate or self._solve_core(scan, recon, solver)
+        scan, solver, core = state.scan, state.solver, evidence.estimate or self._solve_core(state)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
         places, probe, variation = estimate.positions_px, estimate.probe, estimate.variation
         result = solver.solve(scan.replace(positions_px=places, probe=probe, probe_variation=variation, truth=None))
@@ -95,10 +106,11 @@ class PositionsTerm:
         change = recon.provenance.get("experiment", {}).get(self.name, {}).get(LAST_CHANGE, 0.0)
         return {**self._errors(scan, recon).to_record(), LAST_CHANGE: change}
 
-    def _solve_core(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> PositionEstimate:
+    def _solve_core(self, state: State) -> PositionEstimate:
         from ptypinn.solvers.positions import solve_core
 
-        return solve_core(scan, recon, solver.device, solver.progress, refine_probe=solver.refines_probe)
+        solver = state.solver
+        return solve_core(state.scan, state.recon, solver.device, solver.progress, refine_probe=solver.refines_probe)
 
     def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
         return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))

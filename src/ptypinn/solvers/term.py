@@ -1,9 +1,10 @@
-"""What the terms of an experiment have in common: evidence, solve, size, and the solver that they are tried with."""
+"""What the terms of an experiment have in common: evidence, solve, size, and the state that they are tried in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.metrics.data_fit import compute_data_fit, sum_deviance
+from ptypinn.solvers.core_trials import CoreTrials
 from ptypinn.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,6 +61,44 @@ class Solver(Protocol):
 
 
 @dataclass(frozen=True)
+class State:
+    """A scan with the terms that were taken in so far; what is measured of it is measured once."""
+
+    scan: ScanData
+    """The patterns of the reconstruction, with its terms."""
+    recon: Reconstruction
+    """Their reconstruction."""
+    solver: Solver
+    """Solves the scan again, with terms."""
+    names: tuple[str, ...] = ()
+    """Names of the terms that may be solved for and are not taken in."""
+
+    @cached_property
+    def misfit(self) -> float:
+        """Amplitude residual over the one that counting noise explains."""
+        return fit_misfit(self.scan, self.recon, self.solver)
+
+    @cached_property
+    def unexplained(self) -> float:
+        """Log-likelihood that is missing to a fit that leaves counting noise alone."""
+        arrays = self.recon.object, self.recon.probe, self.recon.positions_px
+        missing = sum_deviance(self.scan, *arrays, batch=self.solver.batch, device=self.solver.device)
+        return missing * (1 - min(1.0, 1 / self.misfit))
+
+    @cached_property
+    def core(self) -> CoreTrials:
+        """Solves of the patterns around the middle."""
+        return CoreTrials(self.scan, self.solver)
+
+
+def fit_misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
+    """Return the amplitude residual of a reconstruction over the one that counting noise explains."""
+    arrays = recon.object, recon.probe, recon.positions_px
+    fit = compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)
+    return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Evidence of a term in what an ideal solve has left unexplained."""
 
@@ -65,6 +106,10 @@ class Evidence:
     """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
     proposes: bool
     """True if the term is worth a solve."""
+    excludes_rivals: bool = False
+    """True if terms that might explain as much were found to explain less."""
+    min_gain: float | None = None
+    """Smallest fraction of the misfit above counting noise that the term has to explain, where not that of the term."""
     estimate: PositionEstimate | None = None
     """First estimate of the positions, to go on from."""
     beam_px: np.ndarray | None = None
@@ -83,12 +128,10 @@ class Term(Protocol):
     min_misfit: float
     """Amplitude residual over that of counting noise from which it is looked for."""
 
-    def weigh(self, scan: ScanData, recon: Reconstruction, solver: Solver) -> Evidence:
+    def weigh(self, state: State) -> Evidence:
         """Return the evidence of the term in what a reconstruction leaves unexplained, for little work."""
 
-    def solve(
-        self, scan: ScanData, recon: Reconstruction, solver: Solver, evidence: Evidence
-    ) -> Iterator[Reconstruction]:
+    def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve the scan with the term, from cheap trials to the result; each has to explain enough for the next."""
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:

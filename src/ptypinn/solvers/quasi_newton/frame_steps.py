@@ -114,8 +114,12 @@ class FrameSteps:
             along = self._limit(gradient.shifts[:, axis])
             slow = smooth(self._spread(along) - (slope.conj() * gradient.object).real) * self._warp_gain
             canvas = canvas - slow * slope
-            shifts.append(self._limit(along * self._shift_inverse + self._gather(slow)))
+            shifts.append(self._limit(self.shift_steps(along) + self._gather(slow)))
         return replace(move, object=canvas, shifts=torch.stack(shifts, 1))
+
+    def shift_steps(self, gradient: Tensor) -> Tensor:
+        """Return the steps of single positions, the object as it is."""
+        return gradient * self._shift_inverse
 
     def _limit(self, moves: Float[Tensor, " positions"]) -> Float[Tensor, " positions"]:
         return moves if self.slow is None else self.slow @ (self.slow.T @ moves)

@@ -24,7 +24,8 @@ FIRST_ITERATIONS = 16
 FIRST_PRIOR_FRACTION = 0.6
 """Fraction of the iterations that are left for the first prior; the rest are for the one that follows from it."""
 BEFORE_POSITIONS = 20
-"""Iterations for object and probe before positions are solved for too: longer, and they fit the wrong positions."""
+"""Iterations for object and probe before positions are solved for too, from scratch: longer, and they fit the wrong
+positions."""
 POSITION_FRACTION = 0.5
 """Fraction of the iterations that are left for object, probe and positions without a prior, where one follows."""
 POSITION_MEMORY = 20
@@ -46,7 +47,7 @@ def solve_problem(
     run, options = _Run(problem, progress, watch), problem.options
     point, budget = problem.starting_point(), options.iterations
     if options.refine_positions:
-        first = 0 if options.slow_moves else min(budget // 2, BEFORE_POSITIONS)
+        first = min(budget // 2, BEFORE_POSITIONS) if problem.from_scratch else 0
         point = run.phase(point, first)
         left = budget - first
         point = run.phase(point, math.ceil(POSITION_FRACTION * left) if options.prior else left, positions=True)

@@ -17,9 +17,10 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
+from ptypinn.solvers.core_trials import CORE_MODES
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
 from ptypinn.solvers.postprocess import finalise
-from ptypinn.solvers.probe_terms import MODE_ROUNDS, MODES
+from ptypinn.solvers.probe_terms import MODE_ROUNDS
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
@@ -103,7 +104,7 @@ class _Run:
         """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
         config = self.config
         if unknown == "modes":
-            config = replace(config, probe_modes=MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
+            config = replace(config, probe_modes=CORE_MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
         if hold_probe:
             config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
         modes = config.probe_modes or len(scan.require_probe())

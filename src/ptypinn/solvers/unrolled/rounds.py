@@ -23,8 +23,9 @@ LOW_DOSE, GROWTH_EXPONENT = 100.0, 0.15
 Measured on structured objects: with 100 photons per pixel errors are least after 4 to 10 rounds and then rise, with 1e4
 after 11 to 20, with 1e5 they still fall after 17."""
 BLURRED_FACTOR = 2
-"""Factor on the rounds where patterns are blurred, which hides detail. Measured at 1e6 photons per pattern: errors fall
-by 6 to 12 % with twice the rounds, by 1 % more with three times; at 1e4 and 1e5 they do not change."""
+"""Factor on the rounds at high dose where patterns are blurred, which hides detail. Measured at 1e6 photons per
+pattern: errors fall by 6 to 12 % with twice the rounds, by 1 % more with three times; at 1e4 and 1e5 they do not
+change."""
 HIGH_DOSE = 5000.0
 """Photons per object pixel from which a mean over many rounds lags behind more than it gains."""
 PATIENCE = 6
@@ -43,7 +44,7 @@ def default_rounds(dose: float, *, blurred: bool = False) -> int:
     """
     dose = dose if dose > LOW_DOSE else LOW_DOSE
     rounds = int(min(MAX_ROUNDS, np.rint(MIN_ROUNDS * (dose / LOW_DOSE) ** GROWTH_EXPONENT)))
-    return BLURRED_FACTOR * rounds if blurred else rounds
+    return BLURRED_FACTOR * rounds if blurred and dose >= HIGH_DOSE else rounds
 
 
 def estimate_dose(scan: ScanData) -> float:
