@@ -29,7 +29,7 @@ def few_iterations():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(positions, "CORE_ITERATIONS", 60)
         patch.setattr(positions, "ITERATIONS", 60)
-        patch.setattr(positions, "MAX_SOLVES", 1)
+        patch.setattr("ptypinn.solvers.position_cycles.MAX_CYCLES", 1)
         yield
 
 

@@ -56,8 +56,9 @@ class ReconstructConfig(
     pixel in fifty is held out to select the best round."""
     probe_rounds: int | None = None
     """Rounds that solve for the probe before those for the object, with --refine-probe; 36 by default."""
-    polish: int = 0
-    """Maximum number of iterations of the iterative solver after the rounds; it stops before noise is fitted."""
+    polish: int | None = None
+    """Maximum number of iterations of the iterative solver after the rounds; it stops before noise is fitted. By
+    default 45 where terms of the experiment were taken in, else none."""
     refine_positions: bool = False
     """Solve for the scan positions too, while polishing."""
     assume: Literal["measured", "ideal"] = "measured"

@@ -28,6 +28,9 @@ CORE_MODES, MODE_ITERATIONS = 3, 80
 """Incoherent modes that are tried, and iterations for them to start from."""
 MIN_CORE_MISFIT = 1.1
 """Amplitude residual over that of counting noise from which they tell terms apart."""
+MIN_MODES_GAIN = 0.6
+"""Fraction of the misfit above counting noise that modes explain: 0.64 or more with several modes, motion, a point
+spread or a background, up to 0.54 with other terms."""
 
 Modes = Complex64[np.ndarray, "_ y x"]
 """Modes of a probe, of any number."""
@@ -88,6 +91,11 @@ class CoreTrials:
     def modes(self) -> CoreGain:
         """What further incoherent modes explain."""
         return CoreGain.between(self.plain, self._iterate(self._core, CORE_MODES))
+
+    @property
+    def has_modes(self) -> bool:
+        """True if modes explain as much as where there are several, motion, or what they imitate well."""
+        return self.is_conclusive and self.modes.fraction >= MIN_MODES_GAIN
 
     @cached_property
     def background(self) -> CoreGain:

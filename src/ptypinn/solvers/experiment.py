@@ -21,11 +21,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
-from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
+from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm, SurePositionsTerm
 from ptypinn.solvers.term import MIN_GAIN, Solver, State, Term, fit_misfit
 
 TERMS: tuple[Term, ...] = (
     BeamTerm(),
+    SurePositionsTerm(),
     PointSpreadTerm(),
     BackgroundTerm(),
     FluxTerm(),
@@ -41,6 +42,8 @@ RIVALS = {"background": (ModesTerm(),)}
 Before the one is taken in, the others are solved for too, and the one that explains most is."""
 COMPANIONS = {"modes": ("probe_variation",)}
 """Terms that may be solved for together with another one."""
+MAX_WORSE = 1.02
+"""Misfit up to which positions that have settled once more are taken, over that before."""
 RIVAL_MARGIN = 1.2
 """Misfit above counting noise that a rival may leave, over that of the best term, to be preferred. Where there is a
 background, it leaves only noise, and modes leave more: then the background is taken in."""
@@ -111,7 +114,7 @@ def solve_experiment(
         if trials[0].is_taken and not force and not trials[0].excludes_rivals:
             rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in state.names]
             trials += [_try_term(rival, state, rival.name in forced) for rival in rivals]
-        solved |= {(trial.term.name, len(taken)): trial for trial in trials}
+        solved |= {(trial.term.name, len(taken)): trial for trial in trials if trial.finding is not None}
         best = _choose_trial(state.scan, trials, solver)
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
         if best.is_taken:
@@ -123,7 +126,27 @@ def solve_experiment(
             rest = tuple(name for name in names if name not in taken)
             state = State(recon.scan_part(scan), recon, solver, rest)
             untried = _list_again(untried, findings, taken)
+    if "positions" in taken[:-1]:
+        settled = _settle_positions(scan, state, findings["positions"])
+        recon, findings["positions"] = settled.reconstruction, settled.finding or findings["positions"]
     return _with_record(recon, findings, taken)
+
+
+def _settle_positions(scan: ScanData, state: State, finding: Finding) -> _Trial:
+    """Let positions settle once more, now that terms beside them are known; as they were where the fit is worse.
+
+    Args:
+        scan: The scan with the recorded positions.
+        state: Where all other terms are taken in.
+        finding: That of the positions.
+    """
+    term = PositionsTerm()
+    settled = term.settle(state.scan.replace(probe=state.recon.probe), state.solver)
+    after = fit_misfit(scan, settled, state.solver)
+    if after > MAX_WORSE * state.misfit:
+        return _Trial(term, state.recon)
+    details = term.describe(scan, settled)
+    return _Trial(term, settled, replace(finding, size=term.measure(scan, settled), details=details))
 
 
 def _with_record(recon: Reconstruction, findings: Mapping[str, Finding], taken: Sequence[str]) -> Reconstruction:

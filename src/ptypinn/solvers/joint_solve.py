@@ -30,6 +30,7 @@ def solve_jointly(
     *,
     iterations: int,
     tolerance: float = TOLERANCE,
+    refine_probe: bool = True,
     moves: Literal["none", "slow", "free"] = "none",
 ) -> Reconstruction:
     """Solve for object and probe, and the variation of the probe where the scan has one.
@@ -41,11 +42,13 @@ def solve_jointly(
         progress: Called after every iteration.
         iterations: Upper bound of the iterations.
         tolerance: Relative gain over five iterations below which they end.
+        refine_probe: Solve for the probe; False for a known one.
         moves: Moves of the positions to solve for too: slow ones, which follow the functions of time that the probe
             varies with, or free ones.
     """
     options = QuasiNewtonOptions(
         iterations,
+        refine_probe=refine_probe,
         refine_positions=moves != "none",
         slow_moves=moves == "slow",
         tolerance=tolerance,

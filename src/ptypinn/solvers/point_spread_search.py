@@ -44,7 +44,7 @@ def search_point_spread(core: CoreTrials, *, rivals: bool = False, forced: bool 
         if core.spread(spread).fraction < MIN_FIRST_GAIN:
             return spread, core.spread(spread)
         spread = min(spread, _vertex(first), key=deviance)
-        if rivals and core.is_conclusive and core.spread(spread).deviance < MIN_SHARE_OF_MODES * core.modes.deviance:
+        if rivals and core.has_modes and core.spread(spread).deviance < MIN_SHARE_OF_MODES * core.modes.deviance:
             return spread, core.spread(spread)._replace(fraction=0.0)
     edges = (MIN_SPREAD_PX, *FIRST_SPREADS_PX, MAX_SPREAD_PX)
     options = {"xatol": TOLERANCE_PX, "maxiter": MAX_TRIALS}

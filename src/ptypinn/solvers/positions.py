@@ -20,7 +20,6 @@ from scipy.spatial import KDTree
 from ptypinn.data.reconstruction import DataFit, Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.metrics.position_errors import SETTLED_STRETCH, measure_position_errors
 from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, rotate
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
@@ -40,8 +39,6 @@ MIN_ROTATION_GAIN = 0.1
 """Smallest fraction of the loss that a rotation has to gain: smaller ones are within reach of the gradient."""
 MAX_CORE_MISFIT = 2.0
 """Amplitude residual over that of counting noise above which the errors of the core were out of reach."""
-MAX_SOLVES = 2
-"""Most solves of the whole scan."""
 GROWTH, SETTLED_PX = 1.7, 0.1
 """Growth of a core from solve to solve, and the median change of the other positions at which it needs no more."""
 NEIGHBOURS = 40
@@ -79,8 +76,6 @@ class PositionEstimate:
     """Its variation over the frames, where the scan has one."""
     misfit: float
     """Amplitude residual over that of counting noise."""
-    change: float = 0.0
-    """Change of scales or shear in the last solve: what may be left of their errors."""
     gain: float = 1.0
     """Fraction of the misfit above counting noise that the positions of the core explain."""
     significance: float = 0.0
@@ -153,7 +148,7 @@ def solve_positions(
         else:
             run.positions_px, run.probe, run.variation = core.positions_px, core.probe, core.variation
             run.extend(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
-        fit, change = run.settle()
+        fit = run.solve(everything, ITERATIONS)
         lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
         if len(lost):
             run.jump(lost)
@@ -161,7 +156,7 @@ def solve_positions(
     moves = run.positions_px - scan.positions_px
     positions_px = scan.positions_px + moves - moves.mean(0)
     solved = replace(core, positions_px=positions_px, probe=run.probe, variation=run.variation)
-    return replace(solved, misfit=misfit(fit), change=change)
+    return replace(solved, misfit=misfit(fit))
 
 
 class _Run:
@@ -212,17 +207,6 @@ class _Run:
             if np.median(np.linalg.norm((self.positions_px - before)[outer], axis=1)) < SETTLED_PX:
                 return
             size = int(GROWTH * size)
-
-    def settle(self) -> tuple[DataFit, float]:
-        """Solve all patterns until scales and shear settle; return the fit, and their last change."""
-        everything = np.arange(self.scan.n_patterns)
-        for _ in range(MAX_SOLVES):
-            before = self.positions_px
-            fit = self.solve(everything, ITERATIONS)
-            change = measure_position_errors(before, self.positions_px).max_stretch
-            if change < SETTLED_STRETCH:
-                break
-        return fit, change
 
     def extrapolate(self, index: Int64[np.ndarray, " part"]) -> None:
         """Move all other patterns as the affine part of the moves around the nearest of some has it."""

@@ -23,9 +23,6 @@ MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 120, 7e-4, 72
 """Iterations for object and modes, and their relative gain over five at which they end; or rounds: modes gain their
 power slowly."""
 
-MIN_CORE_GAIN = 0.6
-"""Fraction of the misfit above counting noise that modes explain around the middle of the scan: 0.64 or more with
-several modes, motion, a point spread or a background, up to 0.54 with other terms."""
 JOINT_ITERATIONS, MORE_ITERATIONS, MIN_VARIATION = 20, 12, 0.008
 """Iterations for modes and variation together, more with the positions where the probe varies, and the fraction of the
 photons that lie beside the mean probe after the first where it does: 0.011 or more, else up to 0.005."""
@@ -42,7 +39,7 @@ class ModesTerm:
             return Evidence(0.0, False)
         if not state.core.is_conclusive:
             return Evidence(0.0, True)
-        return Evidence(0.0, state.core.modes.fraction >= MIN_CORE_GAIN, min_gain=MIN_GAIN)
+        return Evidence(0.0, state.core.has_modes, min_gain=MIN_GAIN)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for them with the object, then for the object with the modes given; on large canvases at once.

@@ -13,7 +13,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import flatten_slope, measure_flux
 from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors, measure_position_errors
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, State
+from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver, State
 
 if TYPE_CHECKING:
     from ptypinn.solvers.positions import PositionEstimate
@@ -27,11 +27,13 @@ MIN_FLUX_GAIN = 0.05
 MIN_CORE_GAIN, MIN_WIDE_MISFIT = 0.8, 2.0
 """Fraction of the misfit above counting noise that the positions around the middle of the scan explain where they are
 to blame: 0.95 or more; and the misfit that is left where they are too far off for the gradient. Where they explain
-less and leave less, another cause is more likely."""
+less and leave less, another cause is more likely, unless small moves help."""
+MIN_MOVED_CORE_GAIN = 0.5
+"""The same where small moves help: 0.65 or more beside other terms."""
 
-MIN_MOVE_GAIN = 0.1
+MIN_MOVE_GAIN, SURE_MOVE_GAIN = 0.1, 0.175
 """Smallest fraction of what is unexplained that small moves of single patterns explain, object and probe as they are:
-0.14 or more where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
+0.1 to 0.27 where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
 large for it leave much unexplained."""
 
 
@@ -73,29 +75,45 @@ class PositionsTerm:
     """Positions of the probe beside the recorded ones."""
 
     name, min_gain, min_misfit = "positions", MIN_GAIN, MIN_MISFIT
+    min_move_gain, is_sure = MIN_MOVE_GAIN, False
 
     def weigh(self, state: State) -> Evidence:
         """Move every pattern a little; where that helps solve the patterns around the middle for their positions."""
         if state.recon.object.size > MAX_CANVAS_PX:
             return Evidence(0.0, False)
-        if state.misfit < MIN_WIDE_MISFIT:
-            from ptypinn.solvers.position_evidence import measure_position_gain
+        from ptypinn.solvers.position_evidence import measure_position_gain
 
-            if measure_position_gain(state.scan, state.recon, state.misfit, state.solver.device) < MIN_MOVE_GAIN:
-                return Evidence(0.0, False)
+        gain = measure_position_gain(state.scan, state.recon, state.misfit, state.solver.device)
+        if gain < self.min_move_gain and (self.is_sure or state.misfit < MIN_WIDE_MISFIT):
+            return Evidence(0.0, False)
         estimate = self._solve_core(state)
+        min_gain = MIN_CORE_GAIN if gain < MIN_MOVE_GAIN else MIN_MOVED_CORE_GAIN
         wide = estimate.misfit >= MIN_WIDE_MISFIT and estimate.gain >= MIN_GAIN
-        return Evidence(estimate.significance, wide or estimate.gain >= MIN_CORE_GAIN, estimate=estimate)
+        return Evidence(estimate.significance, wide or estimate.gain >= min_gain, estimate=estimate)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
-        """Solve for all positions, then for object and probe with the positions given."""
+        """Solve for all positions, let them settle, then solve for object and probe with the positions given."""
         from ptypinn.solvers.positions import solve_positions
 
         scan, solver, core = state.scan, state.solver, evidence.estimate or self._solve_core(state)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
         places, probe, variation = estimate.positions_px, estimate.probe, estimate.variation
-        result = solver.solve(scan.replace(positions_px=places, probe=probe, probe_variation=variation, truth=None))
-        yield replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: estimate.change}}))
+        yield self.settle(scan.replace(positions_px=places, probe=probe, probe_variation=variation), solver)
+
+    def settle(self, scan: ScanData, solver: Solver) -> Reconstruction:
+        """Go on with positions that are nearly right; solve for object and probe with the result.
+
+        Args:
+            scan: The scan, with positions, probe and the terms that were taken in.
+            solver: Solver of scans.
+        """
+        from ptypinn.solvers.position_cycles import settle_positions
+
+        settled = settle_positions(scan, solver)
+        result = solver.solve(
+            settled.scan, hold_probe=len(scan.require_probe()) > 1 or scan.probe_variation is not None
+        )
+        return replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: settled.change}}))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the root mean square error of the recorded positions, pixels."""
@@ -114,3 +132,9 @@ class PositionsTerm:
 
     def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
         return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))
+
+
+class SurePositionsTerm(PositionsTerm):
+    """Positions that are to blame for sure: other terms would be taken in for what they have caused."""
+
+    min_move_gain, is_sure = SURE_MOVE_GAIN, True

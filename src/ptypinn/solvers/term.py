@@ -50,13 +50,16 @@ class Solver(Protocol):
     def progress(self) -> Progress:
         """Called after every step."""
 
-    def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
+    def solve(
+        self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False, is_draft: bool = False
+    ) -> Reconstruction:
         """Solve a scan.
 
         Args:
             scan: The scan, with the terms that are given.
             unknown: Name of a term to solve for as well.
             hold_probe: Take the probe of the scan as it is.
+            is_draft: Solve by few rounds, for a start that other unknowns are solved for from.
         """
 
 

@@ -59,7 +59,7 @@ def polish(
     """
     run = _Run(scan, network, config, device, progress, watch)
     stopped, min_loss, clean = "iterations", math.nan, True
-    for iterations in split_into_cycles(config.polish):
+    for iterations in split_into_cycles(config.polish or 0):
         rough, loss_before = run.iterate(reconstruction, iterations, HELD_OUT_PERIOD)
         min_loss = loss_before if math.isnan(min_loss) else min_loss
         cleaned = run.rounds(rough, CLEANING_ROUNDS, hold_out=True)
@@ -155,7 +155,7 @@ class _Run:
 
         def report(stage: str, done: int, total: int, /, **figures: float) -> None:
             self.iterations = before + done
-            self.progress("polish", self.iterations, max(self.iterations, self.config.polish), **figures)
+            self.progress("polish", self.iterations, max(self.iterations, self.config.polish or 0), **figures)
 
         return report
 

@@ -21,6 +21,7 @@ from ptypinn.solvers.core_trials import CORE_MODES
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_terms import MODE_ROUNDS
+from ptypinn.solvers.term import MAX_CANVAS_PX
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
@@ -28,6 +29,11 @@ from ptypinn.solvers.unrolled.solver import UnrolledResult
 from ptypinn.solvers.unrolled.tiled import solve_tiled
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, map_callback
+
+POLISH = 45
+"""Iterations of polishing where terms of the experiment were taken in."""
+DRAFT_PROBE_ROUNDS, DRAFT_ROUNDS = 12, 6
+"""Rounds of a draft, for the probe and for the object."""
 
 
 def reconstruct_unrolled(
@@ -60,12 +66,13 @@ def reconstruct_unrolled(
     scan = calibrate_probe(scan)
     offset = estimate_ramp(scan)
     settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
-    run = _Run(weights, config, device, progress, folder, map_callback(watch, settle))
+    run = _Run(weights, config, device, progress, folder, map_callback(watch, settle), bool(config.polish))
     centred = move_ramp_to_probe(scan, offset)
     reconstruction = run.solve(centred)
-    reconstruction = solve_experiment(centred, reconstruction, run, config.solved_terms(), config.forced_terms())
+    trials = replace(run, hold_out=run.hold_out or config.polish is None)
+    reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
-    centred = reconstruction.scan_part(centred)
+    centred, config = reconstruction.scan_part(centred), _with_polish(config, reconstruction)
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
     return finalise(
@@ -89,6 +96,8 @@ class _Run:
     progress: Progress
     folder: Path | None
     watch: SnapshotCallback | None
+    hold_out: bool = False
+    """Hold out pixels for iterations that follow to decide by."""
 
     @property
     def batch(self) -> int:
@@ -100,9 +109,15 @@ class _Run:
         """True if the probe is solved for as well."""
         return self.config.refine_probe
 
-    def solve(self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False) -> Reconstruction:
+    def solve(
+        self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False, is_draft: bool = False
+    ) -> Reconstruction:
         """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
         config = self.config
+        if is_draft:
+            config = replace(
+                config, probe_rounds=DRAFT_PROBE_ROUNDS if config.refine_probe else None, rounds=DRAFT_ROUNDS
+            )
         if unknown == "modes":
             config = replace(config, probe_modes=CORE_MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
         if hold_probe:
@@ -111,7 +126,7 @@ class _Run:
         default = default_rounds(estimate_dose(scan), blurred=modes > 1 or scan.point_spread_px is not None)
         rounds = config.rounds or default
         to_reconstruction = partial(_to_reconstruction, scan, config, self.weights, rounds)
-        options = _unrolled_options(config, hold_out=config.polish > 0 or rounds > default)
+        options = _unrolled_options(config, hold_out=self.hold_out or rounds > default, final=not self.hold_out)
         result = solve_tiled(
             scan,
             self.weights.network,
@@ -132,14 +147,23 @@ class _Run:
         return to_reconstruction(result)
 
 
-def _unrolled_options(config: ReconstructConfig, *, hold_out: bool) -> UnrolledOptions:
+def _with_polish(config: ReconstructConfig, recon: Reconstruction) -> ReconstructConfig:
+    """Return options with a number of iterations, where it is left open, that suits what was found."""
+    if config.polish is not None or config.probe_rounds or config.rounds:
+        return config
+    corrected = any(recon.has_solved(name) for name in config.solved_terms())
+    useful = corrected and "held_out_loss" in recon.history and recon.object.size <= MAX_CANVAS_PX
+    return replace(config, polish=POLISH if useful else 0)
+
+
+def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, final: bool) -> UnrolledOptions:
     return UnrolledOptions(
         refine_probe=config.refine_probe,
         probe_rounds=config.probe_rounds or PROBE_ROUNDS,
         probe_modes=config.probe_modes,
         loss=config.loss,
         hold_out=hold_out,
-        final_rounds=FINAL_ROUNDS if hold_out and not config.polish else 0,
+        final_rounds=FINAL_ROUNDS if hold_out and final else 0,
         bf16=config.precision == "bf16",
     )
 
