@@ -14,7 +14,7 @@ from ptypinn.metrics import align, complex_error
 from ptypinn.metrics.flux import measure_flux, measure_slow_variation
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.experiment import Finding, solve_experiment
-from ptypinn.solvers.probe_terms import ModesTerm
+from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm
 from ptypinn.solvers.term import Evidence
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.utils.progress import silent
@@ -200,3 +200,36 @@ def test_a_term_that_explains_enough_only_where_nothing_else_does_is_solved_once
     assert solved == [0.999]
     assert result.provenance["experiment"]["modes"]["corrected"]
     np.testing.assert_allclose(result.object, 1.1 * recon.object, rtol=1e-5)
+
+
+def test_a_term_that_was_solved_for_together_with_another_is_on_record(scan):
+    recon = reconstruct(scan, config=ReconstructConfig(device="cpu", refine_probe=False, assume="ideal", rounds=4))
+    images, weights = 0.1 * recon.probe[None], np.linspace(-1, 1, scan.n_patterns)[:, None]
+
+    class Modes(ModesTerm):
+        def weigh(self, state):
+            return Evidence(0.0, True)
+
+        def solve(self, state, evidence):
+            varying = {"probe_variation": images.astype(np.complex64), "probe_weights": weights}
+            yield dataclasses.replace(state.recon, object=(state.recon.object / 1.3).astype(np.complex64), **varying)
+
+    poor = dataclasses.replace(recon, object=1.3 * recon.object)
+    solver = SimpleNamespace(batch=64, device=torch.device("cpu"), refines_probe=True, progress=silent, solve=print)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptypinn.solvers.experiment.TERMS", (Modes(), ProbeVariationTerm()))
+        both = solve_experiment(scan, poor, solver, ("modes", "probe_variation"))
+    records = both.provenance["experiment"]
+    assert [name for name, record in records.items() if record["corrected"]] == ["modes", "probe_variation"]
+    assert records["probe_variation"]["size"] == pytest.approx(0.01 / 1.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(("polish", "polished"), [(None, True), (0, False)])
+def test_a_scan_with_terms_is_polished_unless_that_is_ruled_out(flickering, polish, polished):
+    recon = reconstruct(flickering, config=dataclasses.replace(KNOWN, polish=polish))
+    assert recon.has_solved("flux")
+    assert ("polish" in recon.provenance) == polished
+
+
+def test_an_ideal_scan_is_not_polished(scan):
+    assert "polish" not in reconstruct(scan, config=KNOWN).provenance

@@ -106,14 +106,11 @@ def solve_experiment(
     state, left = State(recon.scan_part(scan), recon, solver, tuple(names)), _left_unexplained(scan, recon, solver)
     while untried:
         term = untried.pop(0)
-        earlier = solved.get((term.name, len(taken)))
-        force = term.name in forced
+        earlier, force = solved.get((term.name, len(taken))), term.name in forced
         if left < term.min_misfit and not force:
             continue
-        trials = [_try_term(term, state, force) if earlier is None else earlier.judged_by(term, force)]
-        if trials[0].is_taken and not force and not trials[0].excludes_rivals:
-            rivals = [rival for rival in RIVALS.get(term.name, ()) if rival.name in state.names]
-            trials += [_try_term(rival, state, rival.name in forced) for rival in rivals]
+        trial = _try_term(term, state, force) if earlier is None else earlier.judged_by(term, force)
+        trials = [trial] if force else [trial, *_try_rivals(trial, state, forced)]
         solved |= {(trial.term.name, len(taken)): trial for trial in trials if trial.finding is not None}
         best = _choose_trial(state.scan, trials, solver)
         findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
@@ -121,11 +118,9 @@ def solve_experiment(
             together = _list_companions(best, state)
             findings |= together
             taken += [best.term.name, *together]
-            recon, scan = _with_record(best.reconstruction, findings, taken), _go_on_from(scan, best.reconstruction)
-            left = _left_unexplained(scan, recon, solver)
-            rest = tuple(name for name in names if name not in taken)
-            state = State(recon.scan_part(scan), recon, solver, rest)
-            untried = _list_again(untried, findings, taken)
+            scan, recon = _go_on_from(scan, best.reconstruction), _with_record(best.reconstruction, findings, taken)
+            state = State(recon.scan_part(scan), recon, solver, tuple(name for name in names if name not in taken))
+            left, untried = _left_unexplained(scan, recon, solver), _list_again(untried, findings, taken)
     if "positions" in taken[:-1]:
         settled = _settle_positions(scan, state, findings["positions"])
         recon, findings["positions"] = settled.reconstruction, settled.finding or findings["positions"]
@@ -208,6 +203,14 @@ def _try_term(term: Term, state: State, force: bool) -> _Trial:
         if not (force or finding.is_corrected):
             return _Trial(term, trial, finding)
     return _Trial(term, trial, finding, is_taken=True, excludes_rivals=evidence.excludes_rivals)
+
+
+def _try_rivals(trial: _Trial, state: State, forced: Sequence[str]) -> list[_Trial]:
+    """Solve for the rivals of a term that would be taken in, unless they were found to explain less."""
+    if not trial.is_taken or trial.excludes_rivals:
+        return []
+    rivals = [rival for rival in RIVALS.get(trial.term.name, ()) if rival.name in state.names]
+    return [_try_term(rival, state, rival.name in forced) for rival in rivals]
 
 
 def _go_on_from(scan: ScanData, recon: Reconstruction) -> ScanData:

@@ -46,13 +46,8 @@ def solve_jointly(
         moves: Moves of the positions to solve for too: slow ones, which follow the functions of time that the probe
             varies with, or free ones.
     """
-    options = QuasiNewtonOptions(
-        iterations,
-        refine_probe=refine_probe,
-        refine_positions=moves != "none",
-        slow_moves=moves == "slow",
-        tolerance=tolerance,
-    )
+    options = QuasiNewtonOptions(iterations, refine_probe=refine_probe, tolerance=tolerance)
+    options = replace(options, refine_positions=moves != "none", slow_moves=moves == "slow")
     own = scan.replace(probe=recon.probe)
     with torch.no_grad():
         result = solve_problem(QuasiNewtonProblem(own, options, device, recon), progress)
@@ -68,7 +63,7 @@ def solve_jointly(
 
 
 def add_margin(recon: Reconstruction, margin: int) -> Reconstruction:
-    """Return a reconstruction on a larger canvas, transparent beyond the former one.
+    """Return a reconstruction on a larger canvas, transparent beyond the former one, without its uncertainty.
 
     Args:
         recon: The reconstruction.
@@ -80,4 +75,6 @@ def add_margin(recon: Reconstruction, margin: int) -> Reconstruction:
         illumination=np.pad(recon.illumination, margin),
         origin_px=(recon.origin_px[0] - margin, recon.origin_px[1] - margin),
         positions_px=recon.positions_px + margin,
+        uncertainty=None,
+        unscaled=None,
     )

@@ -56,9 +56,9 @@ def settle_positions(scan: ScanData, solver: Solver) -> SettledPositions:
 def _solve_positions(scan: ScanData, recon: Reconstruction, solver: Solver) -> ScanData:
     """Return a scan with the positions and the probe of iterations from a reconstruction."""
     start, progress = add_margin(recon, MARGIN_PX), rename_stage(solver.progress, "positions")
-    known = not solver.refines_probe
+    refine_probe = solver.refines_probe
     solved = solve_jointly(
-        scan, start, solver.device, progress, iterations=ITERATIONS, refine_probe=not known, moves="free"
+        scan, start, solver.device, progress, iterations=ITERATIONS, refine_probe=refine_probe, moves="free"
     )
     moves = solved.positions_px + np.asarray(solved.origin_px, float) - scan.positions_px
     places: Float64[np.ndarray, "patterns 2"] = scan.positions_px + moves - moves.mean(0)

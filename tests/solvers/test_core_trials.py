@@ -1,0 +1,113 @@
+"""Terms are told apart on the patterns around the middle of a scan, and positions by what small moves explain."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
+from ptypinn.metrics.data_fit import measure_misfit
+from ptypinn.solvers.core_trials import CoreGain, CoreTrials
+from ptypinn.solvers.point_spread_search import MAX_SPREAD_PX, MIN_SPREAD_PX, search_point_spread
+from ptypinn.solvers.position_cycles import settle_positions
+from ptypinn.solvers.position_evidence import measure_position_gain
+from ptypinn.utils.progress import silent
+
+CPU = torch.device("cpu")
+IDEAL = ReconstructConfig(device="cpu", refine_probe=False, assume="ideal")
+
+
+def simulated(*faults):
+    size = {"size": 32, "object": "dead_leaves", "object_size": (80, 80), "n_patterns": 100}
+    return simulate(SimulateConfig(**size, photons=1e6, seed=4, faults=list(faults)))
+
+
+def solver(**options):
+    return SimpleNamespace(batch=64, device=CPU, refines_probe=True, progress=silent, **options)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return simulated()
+
+
+def gain_of_moves(scan):
+    blind = scan.replace(truth=None, experiment=None)
+    recon = reconstruct(blind, config=IDEAL)
+    part = recon.scan_part(blind)
+    return measure_position_gain(part, recon, measure_misfit(part, recon), CPU)
+
+
+def test_a_blur_shows_in_the_middle_of_the_scan_and_modes_explain_it():
+    blurred = CoreTrials(simulated("point-spread:0.6"), solver())
+    assert blurred.is_conclusive
+    assert blurred.has_modes
+    assert blurred.spread(0.6).deviance > blurred.spread(0.3).deviance > 0
+
+
+def test_nothing_is_concluded_from_a_scan_without_faults(clean):
+    trials = CoreTrials(clean, solver())
+    assert not trials.is_conclusive
+    assert not trials.has_modes
+
+
+def test_every_solve_is_done_once(clean):
+    trials = CoreTrials(clean, solver())
+    assert trials.plain is trials.plain
+    assert trials.spread(0.4) == trials.spread(0.4)
+    assert len(trials._spreads) == 1
+
+
+def test_modes_to_start_from_have_the_photons_of_the_probe(clean):
+    modes = CoreTrials(clean, solver()).find_modes(clean.probe)
+    assert len(modes) == 3
+    assert np.square(np.abs(modes)).sum() == pytest.approx(np.square(np.abs(clean.probe)).sum(), rel=1e-4)
+
+
+class Parabola(CoreTrials):
+    """Trials whose deviance is least at one point spread, on a logarithmic scale."""
+
+    is_conclusive = has_modes = True
+
+    def __init__(self, true, modes):
+        self.true, self.modes, self.tried = true, CoreGain(1.0, modes), []
+
+    def spread(self, spread_px):
+        self.tried.append(spread_px)
+        left = np.log2(spread_px / self.true) ** 2 / 4
+        return CoreGain(float(1 - left), float(1000 * (1 - left)))
+
+
+@given(true=st.floats(1.05 * MIN_SPREAD_PX, 0.9 * MAX_SPREAD_PX))
+def test_the_point_spread_of_least_deviance_comes_out(true):
+    spread, gain = search_point_spread(Parabola(true, 1000.0), rivals=True)
+    assert spread == pytest.approx(true, abs=0.05)
+    assert gain.fraction > 0.98
+
+
+@given(true=st.floats(0.3, 1.5))
+def test_modes_that_explain_much_more_end_the_search(true):
+    rejected, searched = Parabola(true, 2000.0), Parabola(true, 2000.0)
+    assert search_point_spread(rejected, rivals=True)[1].fraction == 0
+    assert search_point_spread(searched, rivals=False)[1].fraction > 0.9
+    assert len(rejected.tried) < len(searched.tried)
+
+
+@pytest.mark.parametrize(("faults", "low", "high"), [((), -1, 0.05), (("positions:0.7",), 0.1, 1.0)])
+def test_small_moves_explain_much_where_positions_are_off(faults, low, high):
+    assert low <= gain_of_moves(simulated(*faults)) < high
+
+
+def test_positions_settle_near_the_true_ones(clean):
+    rng = np.random.default_rng(0)
+    known = solver(solve=lambda scan, **_: reconstruct(scan, config=IDEAL))
+    known.refines_probe = False
+    off = clean.replace(positions_px=clean.positions_px + rng.normal(0, 0.3, (100, 2)), truth=None)
+    settled = settle_positions(off, known)
+    errors = [one.positions_px - clean.positions_px for one in (off, settled.scan)]
+    before, after = (np.linalg.norm(error - error.mean(0), axis=1).mean() for error in errors)
+    assert after < 0.3 * before
+    assert settled.change < 1e-3
