@@ -10,6 +10,8 @@ from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.report.html.experiment_section import experiment_section
 from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.solvers.core_trials import CoreTrials
+from ptypinn.solvers.probe_variation import with_modes
 from ptypinn.stages.evaluate import evaluate
 
 SOLVED = ReconstructConfig(device="cpu", refine_probe=True, assume="ideal", probe_variation="solve")
@@ -91,3 +93,28 @@ def test_on_a_scan_whose_probe_stands_still_little_is_added():
     added, mean = (float(np.square(np.abs(waves)).sum()) for waves in (recon.probe_variation, recon.probe))
     assert added < 2e-3 * mean
     assert not evaluate(recon, clean).metrics["amplitude_residual"] > 1.1 * recon.metrics["expected_residual"]
+
+
+def test_modes_and_a_variation_are_solved_for_together(monkeypatch):
+    monkeypatch.setattr(CoreTrials, "is_conclusive", True)
+    monkeypatch.setattr(CoreTrials, "has_modes", True)
+    monkeypatch.setattr("ptypinn.solvers.probe_variation.ITERATIONS", 20)
+    scan = simulated("coherence:0.6:0.4", "probe-variation:1.5")
+    others = {"beam": "still", "flux": "constant", "background": "none", "point_spread": "none"}
+    config = ReconstructConfig(device="cpu", positions="recorded", polish=0, **others)
+    recon = reconstruct(scan.replace(truth=None), config=config)
+    records = recon.provenance["experiment"]
+    assert recon.has_solved("modes")
+    assert recon.has_solved("probe_variation")
+    before, after = (records["modes"][name] for name in ("misfit_before", "misfit_after"))
+    assert records["probe_variation"]["misfit_after"] == after < 1 + 0.5 * (before - 1)
+    assert recon.probe_variation.shape[1] == len(recon.probe) == 3
+
+
+def test_new_modes_have_no_variation_of_their_own(solved):
+    new = np.stack([solved.probe[0], np.roll(solved.probe[0], 9, 0), 1j * np.roll(solved.probe[0], 9, 1)])
+    extended = with_modes(solved, new.astype(np.complex64))
+    assert extended.probe_variation.shape == (len(solved.probe_variation), 3, 32, 32)
+    np.testing.assert_allclose(extended.probe_variation[:, 0], solved.probe_variation[:, 0], rtol=1e-3, atol=1e-2)
+    plain = dataclasses.replace(solved, probe_variation=None, probe_weights=None)
+    assert with_modes(plain, new.astype(np.complex64)).probe_variation is None

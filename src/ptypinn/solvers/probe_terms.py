@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,10 +51,11 @@ class ModesTerm:
             yield solver.solve(scan, self.name)
             return
         from ptypinn.solvers.joint_solve import solve_jointly
-        from ptypinn.solvers.probe_variation import drop_variation, start_variation
+        from ptypinn.solvers.probe_variation import drop_variation, start_variation, with_modes
 
         device, progress = solver.device, rename_stage(solver.progress, self.name)
-        recon = replace(recon, probe=state.core.find_modes(recon.probe))
+        recon = with_modes(recon, state.core.find_modes(recon.probe))
+        scan = scan.replace(probe=recon.probe, probe_variation=recon.probe_variation)
         if "probe_variation" in state.names and state.core.is_conclusive:
             recon = start_variation(scan, recon, device, progress, iterations=JOINT_ITERATIONS)
             if measure_variation(recon) >= MIN_VARIATION:
@@ -67,12 +67,16 @@ class ModesTerm:
         yield solver.solve(scan.replace(probe=first.probe, probe_variation=first.probe_variation), hold_probe=True)
 
     def _solve_both(self, state: State, start: Reconstruction) -> Iterator[Reconstruction]:
-        """Go on with modes, variation and positions; an object that leaves much unexplained has fitted no noise."""
+        """Go on with modes, variation and positions; an object that leaves much unexplained has fitted no noise.
+
+        Recorded positions that are to be kept move no more than a varying probe has them.
+        """
         from ptypinn.solvers.probe_variation import free_positions, settle_variation
 
         scan, solver = state.scan, state.solver
         progress = rename_stage(solver.progress, self.name)
-        solved = free_positions(scan, start, solver.device, progress, MORE_ITERATIONS)
+        free = "positions" in state.names
+        solved = free_positions(scan, start, solver.device, progress, MORE_ITERATIONS) if free else start
         if fit_misfit(scan, solved, solver) >= MIN_MISFIT:
             yield solved
         else:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Complex64
 
 from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import Reconstruction
@@ -17,6 +18,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.physics.probe_variation import slow_weights, split_shifts
 from ptypinn.solvers.joint_solve import add_margin, solve_jointly
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN
+from ptypinn.solvers.quasi_newton.unknowns import mix_variation
 from ptypinn.utils.progress import Progress
 
 ORDER = 6
@@ -84,6 +86,19 @@ def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device
         probe_weights=solved.probe_weights,
         truth=None,
     )
+
+
+def with_modes(recon: Reconstruction, probe: Complex64[np.ndarray, "modes y x"]) -> Reconstruction:
+    """Return a reconstruction with other modes, and its variation, where it has one, as theirs.
+
+    Args:
+        recon: The reconstruction.
+        probe: Modes of the mean probe, which may be more than there were, sqrt(photons).
+    """
+    images = recon.probe_variation
+    if images is not None:
+        images = mix_variation(*(torch.from_numpy(each) for each in (images, recon.probe, probe))).numpy()
+    return replace(recon, probe=probe, probe_variation=images)
 
 
 def drop_variation(recon: Reconstruction) -> Reconstruction:
