@@ -82,7 +82,7 @@ def test_options_of_the_other_solver_are_refused_in_a_file_too(option, tmp_path)
     _, session = parse([*RECONSTRUCT, "--config", str(path)])
     with pytest.raises(InputError, match="--" + next(iter(option)).replace("_", "-")):
         refuse(session, ReconstructConfig, PatchNetworkConfig)
-    path.write_text(yaml.safe_dump({"batch_size": 64, "device": "cpu", "polish": 0}))
+    path.write_text(yaml.safe_dump({"batch_size": 64, "device": "cpu"}))
     refuse(parse([*RECONSTRUCT, "--config", str(path)])[1], ReconstructConfig, PatchNetworkConfig)
 
 

@@ -46,7 +46,7 @@ def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     np.savez(tmp_path / "amplitudes.npz", diffraction=amplitudes, **arrays)
     monkeypatch.setattr("ptypinn.solvers.positions.CORE_ITERATIONS", 30)
     monkeypatch.setattr("ptypinn.solvers.positions.ITERATIONS", 30)
-    monkeypatch.setattr("ptypinn.solvers.positions.MAX_SOLVES", 1)
+    monkeypatch.setattr("ptypinn.solvers.position_cycles.MAX_CYCLES", 1)
     monkeypatch.setattr("ptypinn.viewer.server.serve", lambda app, here: None)  # which would go on until interrupted
     monkeypatch.chdir(tmp_path)
     return tmp_path

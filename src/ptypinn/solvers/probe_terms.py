@@ -15,6 +15,9 @@ from ptypinn.utils.progress import rename_stage
 
 SUFFICIENT_GAIN = 0.9
 """Smallest fraction of the misfit above counting noise that explains nearly everything."""
+MIN_STILL_FRACTION = 0.45
+"""Smallest part of a variation that is not a move of the probe: 0.6 to 0.8 where it varies, up to 0.3 with positions
+that drift or have an affine error."""
 VARIATION_GAIN = 0.45
 """Smallest fraction of the misfit above counting noise that a varying probe has to explain: 0.8 or more where it does
 vary in simulations and 0.54 on a measured scan, up to 0.39 where positions are off instead."""
@@ -104,19 +107,30 @@ class ProbeVariationTerm:
     name, min_gain, min_misfit = "probe_variation", VARIATION_GAIN, MIN_MISFIT
 
     def weigh(self, state: State) -> Evidence:
-        """Propose it where there is none, on canvases that are not too large."""
-        recon = state.recon
-        return Evidence(0.0, recon.object.size <= MAX_CANVAS_PX and recon.probe_variation is None)
+        """Solve for it with object and probe; a probe that mostly moves is one whose positions are off."""
+        recon, solver = state.recon, state.solver
+        if recon.object.size > MAX_CANVAS_PX or recon.probe_variation is not None:
+            return Evidence(0.0, False)
+        start = self._start(state)
+        from ptypinn.solvers.probe_variation import move_shifts
+
+        still = measure_variation(move_shifts(state.scan, start, solver.device))
+        return Evidence(0.0, still >= MIN_STILL_FRACTION * measure_variation(start), start=start)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it with object and probe, then with the positions, then for the object with both given."""
-        from ptypinn.solvers.probe_variation import settle_variation, start_variation
+        from ptypinn.solvers.probe_variation import settle_variation
 
-        scan, solver = state.scan, state.solver
+        scan, solver, trial = state.scan, state.solver, evidence.start or self._start(state)
         progress = rename_stage(solver.progress, "varying probe")
-        trial = start_variation(scan, state.recon, solver.device, progress)
         yield trial
         yield solver.solve(settle_variation(scan, trial, solver.device, progress), hold_probe=True)
+
+    def _start(self, state: State) -> Reconstruction:
+        from ptypinn.solvers.probe_variation import start_variation
+
+        progress = rename_stage(state.solver.progress, "varying probe")
+        return start_variation(state.scan, state.recon, state.solver.device, progress)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the fraction of the photons that lie beside the mean probe."""

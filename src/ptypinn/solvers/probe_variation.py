@@ -75,7 +75,7 @@ def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device
         device: Device to compute on.
         progress: Called after every iteration.
     """
-    start = _move_shifts(scan, add_margin(recon, int(POSITION_MARGIN * scan.size)), device)
+    start = move_shifts(scan, add_margin(recon, int(POSITION_MARGIN * scan.size)), device)
     varying = scan.replace(probe_variation=start.probe_variation, probe_weights=start.probe_weights)
     solved = solve_jointly(varying, start, device, progress, iterations=ITERATIONS, moves="slow")
     moves = solved.positions_px + np.asarray(solved.origin_px, float) - scan.positions_px
@@ -106,8 +106,14 @@ def drop_variation(recon: Reconstruction) -> Reconstruction:
     return replace(recon, probe_variation=None, probe_weights=None)
 
 
-def _move_shifts(scan: ScanData, recon: Reconstruction, device: torch.device) -> Reconstruction:
-    """Return a reconstruction with the shifts of the varying probe in the positions."""
+def move_shifts(scan: ScanData, recon: Reconstruction, device: torch.device) -> Reconstruction:
+    """Return a reconstruction with the shifts of the varying probe in the positions.
+
+    Args:
+        scan: The scan.
+        recon: Its reconstruction with a variation.
+        device: Device to compute on.
+    """
     own = scan.replace(probe_variation=recon.probe_variation, probe_weights=recon.probe_weights)
     variation = FrameTerms.of(own, device).variation
     assert variation is not None

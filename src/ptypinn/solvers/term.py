@@ -119,6 +119,8 @@ class Evidence:
     """First estimate of the beam, detector pixels."""
     spread_px: float | None = None
     """Estimate of the point spread, detector pixels."""
+    start: Reconstruction | None = None
+    """Reconstruction with the term, to go on from."""
 
 
 @runtime_checkable
