@@ -49,6 +49,11 @@ class DataFit:
     predicted_map: Float64[np.ndarray, "y x"]
     """Predicted counts of every pixel, likewise."""
 
+    @property
+    def misfit(self) -> float:
+        """Amplitude residual over the one that counting noise explains."""
+        return self.amplitude_residual / self.expected_residual if self.expected_residual > 0 else float("inf")
+
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the whole scan by their public names."""
         return {

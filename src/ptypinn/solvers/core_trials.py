@@ -17,7 +17,7 @@ from jaxtyping import Complex64
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
-from ptypinn.solvers.position_geometry import distance_from_middle
+from ptypinn.solvers.position_geometry import select_middle
 
 if TYPE_CHECKING:
     from ptypinn.solvers.term import Solver
@@ -73,8 +73,7 @@ class CoreTrials:
     """
 
     def __init__(self, scan: ScanData, solver: Solver) -> None:
-        order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")
-        self._core = scan.subset(np.sort(order[:CORE_PATTERNS])).replace(truth=None)
+        self._core = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
         self._solver, self._spreads = solver, dict[float, CoreFit]()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 MIN_SMOOTH_FRACTION = 0.5
 """Smallest fraction of the moves of a core that an affine map has to explain to be extrapolated."""
@@ -16,6 +16,15 @@ Groups = Float64[np.ndarray, "places patterns 2"]
 def distance_from_middle(positions_px: Positions) -> Float64[np.ndarray, " patterns"]:
     """Return the distance of positions from the middle of the scan, along the axis where it is larger, pixels."""
     return np.abs(positions_px - np.median(positions_px, 0)).max(1)
+
+
+def select_middle(positions_px: Positions, count: int) -> Int64[np.ndarray, " middle"]:
+    """Return the sorted indices of the patterns nearest to the middle of the scan, at most `count`.
+
+    >>> select_middle(np.array([[9.0, 0.0], [0.0, 0.0], [1.0, 0.0]]), 2).tolist()
+    [1, 2]
+    """
+    return np.sort(np.argsort(distance_from_middle(positions_px), kind="stable")[:count])
 
 
 def rotate(positions_px: Positions, angle_rad: float, centre_px: Float64[np.ndarray, " 2"]) -> Positions:

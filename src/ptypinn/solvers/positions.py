@@ -21,7 +21,7 @@ from ptypinn.data.reconstruction import DataFit, Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import equivalent_diameter
-from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, rotate
+from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, rotate, select_middle
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
@@ -100,7 +100,7 @@ def solve_core(
         refine_probe: Solve for the probe too; False for a known one.
     """
     run = _Run(scan.replace(truth=None), device, progress, refine_probe)
-    core = _core(scan.positions_px)
+    core = select_middle(scan.positions_px, CORE_PATTERNS)
     before = _fit_of(scan.subset(core), recon.object, recon.probe, recon.positions_px[core], device)
     with torch.no_grad():
         run.positions_px = rotate(run.positions_px, run.find_rotation(core), run.positions_px[core].mean(0))
@@ -109,13 +109,13 @@ def solve_core(
             run.extrapolate(core)
     falls = before.per_pattern_residual - after.per_pattern_residual
     error = float(falls.std() / np.sqrt(len(falls)))
-    excess = max(misfit(before) - 1, 1e-9)
+    excess = max(before.misfit - 1, 1e-9)
     return PositionEstimate(
         run.positions_px,
         run.probe,
         run.variation,
-        misfit(after),
-        gain=(misfit(before) - misfit(after)) / excess,
+        after.misfit,
+        gain=(before.misfit - after.misfit) / excess,
         significance=float(falls.mean()) / error if error > 0 else 0.0,
     )
 
@@ -156,7 +156,7 @@ def solve_positions(
     moves = run.positions_px - scan.positions_px
     positions_px = scan.positions_px + moves - moves.mean(0)
     solved = replace(core, positions_px=positions_px, probe=run.probe, variation=run.variation)
-    return replace(solved, misfit=misfit(fit))
+    return replace(solved, misfit=fit.misfit)
 
 
 class _Run:
@@ -288,16 +288,6 @@ def _fit_of(
     scan: ScanData, canvas: np.ndarray, probe: np.ndarray, positions_px: Positions, device: torch.device
 ) -> DataFit:
     return compute_data_fit(scan, canvas, probe, positions_px, device=device)
-
-
-def misfit(fit: DataFit) -> float:
-    """Return the amplitude residual over that of counting noise."""
-    return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
-
-
-def _core(positions_px: Positions) -> Int64[np.ndarray, " core"]:
-    """Return the indices of the patterns around the middle."""
-    return np.sort(np.argsort(distance_from_middle(positions_px), kind="stable")[:CORE_PATTERNS])
 
 
 def _scan_positions(result: SolverResult) -> Positions:

@@ -31,7 +31,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.physics.probes import compute_pupil_radius, defocus_to_distance, defocus_to_waves
-from ptypinn.solvers.position_geometry import distance_from_middle
+from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
 from ptypinn.utils.progress import Progress, silent
@@ -83,10 +83,9 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
     if not mean.sum() > 0:
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
     candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
-    order = np.argsort(distance_from_middle(scan.positions_px), kind="stable")[:TRIAL_PATTERNS]
     choice = len(candidates) > BEST
     total = len(candidates) + BEST if choice else len(candidates)
-    trials = _Trials(bare.subset(np.sort(order)), offset, device, progress, total)
+    trials = _Trials(bare.subset(select_middle(scan.positions_px, TRIAL_PATTERNS)), offset, device, progress, total)
     first = [trial.candidate for trial in trials.rank(candidates, TRIAL_ITERATIONS)[:BEST]] if choice else candidates
     best, *others = trials.rank(first, LAST_ITERATIONS)
     record = {

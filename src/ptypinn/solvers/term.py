@@ -97,8 +97,7 @@ class State:
 def fit_misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
     """Return the amplitude residual of a reconstruction over the one that counting noise explains."""
     arrays = recon.object, recon.probe, recon.positions_px
-    fit = compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)
-    return fit.amplitude_residual / fit.expected_residual if fit.expected_residual > 0 else float("inf")
+    return compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device).misfit
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,8 @@ class _Totals:
         self.beam_px = None if at.beam_px is None else torch.zeros_like(at.beam_px)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
-        varies = at.probe is not None and waves.varying is not None
-        self._variation = VariationAdjoint(waves.varying) if varies and waves.varying else None
+        varying = None if at.probe is None else waves.varying
+        self._variation = None if varying is None else VariationAdjoint(varying)
         self._are_spectra, self._solves_variation = waves.are_spectra, at.variation is not None
 
     def add_probe_gradient(self, waves: Waves, batch: _Batch, part: slice) -> None:
