@@ -23,6 +23,7 @@ import torch
 
 import ptypinn as pp
 from experiment_cases import DOSES, FAULTS, SEEDS, Case
+from experiment_claims import compare_claims, summarise_claims
 from experiment_figure import draw_bars
 from experiment_scores import score
 from ptypinn.data.calibration import calibrate_probe
@@ -94,6 +95,7 @@ def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, aga
             seconds = time.process_time() - started
             record = {
                 **score(recon, scan, blind),
+                **compare_claims(recon, scan, blind),
                 "cpu_s": round(seconds, 1),
                 "patterns": scan.n_patterns,
                 "faults": case.config().faults,
@@ -137,6 +139,9 @@ def table_lines(cases: Sequence[Case], results: Results, methods: Sequence[str])
     records = [record for key, record in results.items() if key in keys]
     wrong = sum(record["sure_and_wrong"] for record in records)
     yield f"without a warning, error above three times the stated uncertainty: {wrong} of {len(records)} runs"
+    claims = [record for record in records if "named" in record]
+    if claims:
+        yield summarise_claims(claims)
 
 
 def _row(method: str, fault: str, photons: float, group: Sequence[Case], results: Results) -> str:

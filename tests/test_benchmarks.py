@@ -1,11 +1,14 @@
 """Benchmarks run for minutes and are no part of the tests, but they have to keep up with the package."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ptypinn import RefineConfig, SimulateConfig, refine, simulate
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -50,3 +53,29 @@ def test_the_affine_part_of_position_errors_is_measured(experiments):
     assert errors["shear_error"] == pytest.approx(0.01, abs=4e-3)
     assert errors["position_rms_px_beside_affine"] == pytest.approx(2**0.5, rel=0.1)
     assert errors["position_rms_px"] > 2
+
+
+def test_claims_are_compared_with_what_was_put_in(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    claims = importlib.import_module("experiment_claims")
+    faults = ("positions:1", "flux:0.1", "background:0.1", "coherence:0.8:0.2", "beam-offset:3:-4", "point-spread:0.5")
+    scan = simulate(SimulateConfig(size=32, object_size=(72, 72), n_patterns=60, photons=1e4, faults=faults, seed=2))
+    true = claims.true_sizes(scan, scan)
+    expected = {"flux": 0.1, "modes": 0.2, "offset": 5.0, "point_spread": 0.5, "positions": 2**0.5}
+    assert set(true) == {*expected, "background"}
+    assert {name: true[name] for name in expected} == pytest.approx(expected, rel=0.2)
+    assert 0.08 < true["background"] < 0.12
+    record = {
+        "flux": {"size": 0.11, "corrected": True},
+        "positions": {"size": 2.0, "corrected": True},
+        "background": {"size": 0.1, "corrected": False},
+        "beam": {"size": 1.0, "corrected": True},
+    }
+    recon = refine(scan, RefineConfig(iterations=1, device="cpu"))
+    recon = dataclasses.replace(recon, provenance={"experiment": record})
+    comparison = claims.compare_claims(recon, scan, scan)
+    assert set(comparison["named"]) == {"flux", "positions"}
+    assert comparison["missed"] == ["background", "modes", "offset", "point_spread"]
+    assert comparison["falsely_named"] == ["beam"]
+    summary = claims.summarise_claims([comparison])
+    assert "faults named: 2 of 6" in summary and "size within 20%: 1 of 2" in summary and "1 of 1 runs" in summary

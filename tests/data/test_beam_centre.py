@@ -56,6 +56,18 @@ def test_object_and_probe_predict_the_same_counts_wherever_the_ramp_is(scan, y, 
     assert difference < 1e-9
 
 
+@given(st.floats(-8, 8), st.floats(-8, 8))
+def test_the_probe_of_every_frame_takes_the_ramp(scan, y, x):
+    weights = np.linspace(-1, 1, scan.n_patterns)[:, None]
+    images = (np.roll(scan.probe, 2, axis=-1)[None] / 4).astype(np.complex64)
+    varying = scan.replace(probe_variation=images, probe_weights=weights)
+    offset = BeamOffset(y, x, scan.size)
+    moved = move_ramp_to_probe(varying, offset)
+    for weight in weights[[0, -1], 0].astype(np.float32):
+        expected = add_phase_ramp(scan.probe + weight * images[0], offset.ramp)
+        np.testing.assert_allclose(moved.probe + weight * moved.probe_variation[0], expected, atol=1e-2)
+
+
 def test_a_ramp_that_is_removed_and_restored_leaves_everything_as_it_was(scan):
     recon, offset = refine(scan, RefineConfig(iterations=2, device="cpu")), BeamOffset(1.5, -3.0, scan.size)
     restored = restore_ramp(remove_ramp(recon, offset), offset)

@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from ptypinn import ReconstructConfig, SimulateConfig, evaluate, reconstruct, simulate
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers import positions
+from ptypinn.solvers.positions import PositionEstimate
 
+CPU = torch.device("cpu")
 KNOWN = ReconstructConfig(device="cpu", refine_probe=False)
 
 
@@ -75,6 +78,20 @@ def test_scattered_positions_are_found():
     ideal = reconstruct(without_truth(scan), config=dataclasses.replace(KNOWN, assume="ideal"))
     assert recon.metrics["amplitude_residual"] < 0.5 * ideal.metrics["amplitude_residual"]
     assert not ideal.has_solved("positions")
+
+
+def test_large_errors_are_found_and_a_lost_pattern_with_them():
+    scan = without_truth(simulated("positions:3"))
+    true, lost = simulated().positions_px, 44
+    recorded = scan.positions_px.copy()
+    recorded[lost] += (9.0, -9.0)
+    scan = scan.replace(positions_px=recorded)
+    start = PositionEstimate(recorded, scan.probe, None, misfit=2 * positions.MAX_CORE_MISFIT)
+    solved = positions.solve_positions(scan, start, CPU, refine_probe=False)
+    errors = solved.positions_px - true
+    distances = np.linalg.norm(errors - np.median(errors, 0), axis=1)
+    assert np.quantile(distances, 0.95) < 0.5
+    assert distances[lost] < 0.5
 
 
 def test_right_positions_are_left_alone():

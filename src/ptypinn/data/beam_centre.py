@@ -79,7 +79,7 @@ def measure_beam_offset(scan: ScanData, mean: Float64[np.ndarray, "y x"] | None 
     """
     mean, reference = mean_pattern(scan) if mean is None else mean, _reference_pattern(scan)
     diffracted = mean if scan.background is None else np.where(scan.good, np.maximum(mean - scan.background, 0), 0)
-    y, x = (_wrap(d, scan.size) for d in _circular_centre(diffracted) - _circular_centre(reference))
+    y, x = (wrap_distance(d, scan.size) for d in circular_centre(diffracted) - circular_centre(reference))
     moved = np.roll(reference, (round(y), round(x)), (0, 1))
     hidden = moved[scan.good & (mean == 0)].sum() > MAX_SILENT * moved.sum()
     return BeamOffset(size=scan.size) if hidden else BeamOffset(y, x, scan.size)
@@ -95,12 +95,16 @@ def move_ramp_to_probe(scan: ScanData, offset: BeamOffset) -> ScanData:
     """Return a scan whose probe holds the phase ramp of the patterns, so that its object has none.
 
     Args:
-        scan: Scan with a probe.
+        scan: Scan with a probe, which may vary.
         offset: Displacement of its patterns.
     """
     if not offset.distance_px:
         return scan
-    return scan.replace(probe=add_phase_ramp(scan.require_probe(), offset.ramp))
+    images = scan.probe_variation
+    return scan.replace(
+        probe=add_phase_ramp(scan.require_probe(), offset.ramp),
+        probe_variation=None if images is None else add_phase_ramp(images, offset.ramp),
+    )
 
 
 def remove_ramp(recon: Reconstruction, offset: BeamOffset) -> Reconstruction:
@@ -231,11 +235,12 @@ def _reference_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
     return np.where(scan.good, far_field_intensity(scan.probe), 0.0)
 
 
-def _wrap(distance: float, size: int) -> float:
+def wrap_distance(distance: float, size: int) -> float:
+    """Return the distance of smallest length on a circle of some circumference, in its unit."""
     return float((distance + size / 2) % size - size / 2)
 
 
-def _circular_centre(image: Float64[np.ndarray, "y x"]) -> Float64[np.ndarray, " 2"]:
+def circular_centre(image: Float64[np.ndarray, "y x"]) -> Float64[np.ndarray, " 2"]:
     """Return the centre (y, x) of an image whose edges meet: the phase of its first Fourier coefficients, pixels."""
     turn = np.exp(2j * np.pi * np.arange(len(image)) / len(image))
     coefficients = np.array([(image.sum(1) * turn).sum(), (image.sum(0) * turn).sum()])

@@ -134,7 +134,7 @@ def _misplace(sizes: Faults, seed: int, recorded: Tensor) -> tuple[Tensor, dict[
         recorded = transform_positions(recorded, matrix)
     if sizes.positions:
         errors = _generator(seed, "positions").standard_normal(tuple(recorded.shape))
-        recorded = recorded + sizes.positions * torch.from_numpy(errors)
+        recorded = recorded + sizes.positions * torch.from_numpy(errors - errors.mean(0))  # a common shift is none
     return recorded, {"position_matrix": matrix if turned else None, "drift_px": drift}
 
 

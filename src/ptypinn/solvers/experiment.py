@@ -19,6 +19,7 @@ from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
+from ptypinn.metrics.position_errors import LAST_CHANGE
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm, SurePositionsTerm
@@ -121,7 +122,7 @@ def solve_experiment(
             scan, recon = _go_on_from(scan, best.reconstruction), _with_record(best.reconstruction, findings, taken)
             state = State(recon.scan_part(scan), recon, solver, tuple(name for name in names if name not in taken))
             left, untried = _left_unexplained(scan, recon, solver), _list_again(untried, findings, taken)
-    if "positions" in taken[:-1]:
+    if "positions" in taken and (taken[-1] != "positions" or LAST_CHANGE not in findings["positions"].details):
         settled = _settle_positions(scan, state, findings["positions"])
         recon, findings["positions"] = settled.reconstruction, settled.finding or findings["positions"]
     return _with_record(recon, findings, taken)

@@ -11,9 +11,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Complex64, Float
 
+from ptypinn.data.beam_centre import BeamOffset, circular_centre, move_ramp_to_probe, wrap_distance
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.physics.optics import far_field_intensity
+from ptypinn.physics.patches import shift_images
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
 from ptypinn.utils.progress import Progress
@@ -78,3 +82,32 @@ def add_margin(recon: Reconstruction, margin: int) -> Reconstruction:
         uncertainty=None,
         unscaled=None,
     )
+
+
+def align_probe(scan: ScanData, reference: Complex64[np.ndarray, "mode y x"]) -> ScanData:
+    """Return a scan whose probe has the place and the direction of a reference.
+
+    Counts do not tell a probe that moves or turns from an object that does, so that iterations for both leave it
+    elsewhere. Networks expect an object without a ramp, on the grid of the reference.
+
+    Args:
+        scan: Scan with a probe that was solved for, which may vary.
+        reference: Probe to align it with, of any scale.
+    """
+    probe, images, size = scan.require_probe(), scan.probe_variation, scan.size
+    y, x = _measure_offset(far_field_intensity(probe), far_field_intensity(reference))
+    shift = torch.tensor([_measure_offset(*(np.square(np.abs(each)).sum(0) for each in (probe, reference)))])
+
+    def move(fields: Complex64[np.ndarray, "*batch y x"]) -> Complex64[np.ndarray, "*batch y x"]:
+        flat = torch.from_numpy(fields.reshape(-1, size, size))
+        return shift_images(flat, shift.expand(len(flat), 2)).numpy().reshape(fields.shape).astype(np.complex64)
+
+    moved = scan.replace(probe=move(probe), probe_variation=None if images is None else move(images))
+    return move_ramp_to_probe(moved, BeamOffset(y, x, size))
+
+
+def _measure_offset(image: Float[np.ndarray, "y x"], reference: Float[np.ndarray, "y x"]) -> tuple[float, float]:
+    """Return how far (y, x) the centre of a reference is from that of an image, pixels."""
+    distances = circular_centre(reference.astype(np.float64)) - circular_centre(image.astype(np.float64))
+    y, x = (wrap_distance(distance, len(image)) for distance in distances)
+    return y, x

@@ -20,6 +20,7 @@ from scipy.spatial import KDTree
 from ptypinn.data.reconstruction import DataFit, Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.position_errors import measure_position_errors
 from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.solvers.position_geometry import distance_from_middle, fit_affine, rotate, select_middle
 from ptypinn.solvers.position_search import FINE_RADIUS, search_positions
@@ -44,13 +45,16 @@ GROWTH, SETTLED_PX = 1.7, 0.1
 NEIGHBOURS = 40
 """Solved patterns that predict the position of another one."""
 SEARCH_CYCLES = 3
-SEARCH_RADIUS = 0.4
-"""Radius of the first search, in diameters of the probe."""
+SEARCH_RADIUS, LOST_RADIUS = 0.4, 0.8
+"""Radius of the first search, and of that for patterns that fit badly, in diameters of the probe."""
 SMOOTH_RADIUS = 0.8
 """Errors are independent from pattern to pattern: their median within this many diameters of the probe is taken out. A
 smooth warp of positions and object is hardly seen by the counts."""
 SEARCH_ITERATIONS, RING_ITERATIONS = 80, 40
 """Iterations for all positions after a search, and for those within a ring."""
+MAX_LEGS, LEG_ITERATIONS, LEG_CHANGE = 6, 100, 1e-3
+"""After a search, all positions are solved for in legs, at most this many, until scales and shear change less in one.
+"""
 RING_PATTERNS = 40
 """Smallest number of patterns in a ring; an eighth of large scans."""
 MAX_DEVIATIONS = 2.7
@@ -149,9 +153,9 @@ def solve_positions(
             run.positions_px, run.probe, run.variation = core.positions_px, core.probe, core.variation
             run.extend(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
         fit = run.solve(everything, ITERATIONS)
-        lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
-        if len(lost):
-            run.jump(lost)
+        if core.misfit > MAX_CORE_MISFIT:
+            fit = run.converge(fit)
+        elif run.jump(fit):
             fit = run.solve(everything, SEARCH_ITERATIONS)
     moves = run.positions_px - scan.positions_px
     positions_px = scan.positions_px + moves - moves.mean(0)
@@ -246,21 +250,49 @@ class _Run:
             )
             self.positions_px[ring] = match.positions_px + np.asarray(result.origin_px, float)
 
-    def jump(self, lost: Int64[np.ndarray, " lost"]) -> None:
-        """Move patterns to other places, out of reach of the gradient, that explain them much better.
+    def converge(self, fit: DataFit) -> DataFit:
+        """Solve all patterns until scales and shear settle, and search for those that fit badly in between.
 
         Args:
-            lost: Indices of patterns that fit badly.
+            fit: Agreement with the counts.
+
+        Returns:
+            The same with the positions that were solved for.
         """
-        others = np.setdiff1d(np.arange(self.scan.n_patterns), lost)
-        result = self._solve_object(others, self.positions_px[others])
-        origin, radius = np.asarray(result.origin_px, float), round(SEARCH_RADIUS * self.diameter)
-        match = search_positions(
-            self.scan.subset(lost), result, self.positions_px[lost] - origin, max(FINE_RADIUS, radius), self.device
-        )
-        better = match.misfit < (1 - MIN_JUMP_GAIN) * match.misfit_before
-        self.positions_px = self.positions_px.copy()
-        self.positions_px[lost[better]] = match.positions_px[better] + origin
+        everything = np.arange(self.scan.n_patterns)
+        for _ in range(MAX_LEGS):
+            before = self.positions_px
+            has_jumped = self.jump(fit)
+            fit = self.solve(everything, LEG_ITERATIONS)
+            if not has_jumped and measure_position_errors(before, self.positions_px).max_stretch < LEG_CHANGE:
+                break
+        return fit
+
+    def jump(self, fit: DataFit) -> bool:
+        """Move patterns that fit badly to other places, out of reach of the gradient, that explain them much better.
+
+        Places around the present one and around the one that the neighbours predict are searched.
+
+        Args:
+            fit: Agreement with the counts.
+
+        Returns:
+            True if a pattern has moved.
+        """
+        lost = np.flatnonzero(fit.per_pattern_residual > MIN_LOST_MISFIT * np.median(fit.per_pattern_residual))
+        if not len(lost):
+            return False
+        others, present = np.setdiff1d(np.arange(self.scan.n_patterns), lost), self.positions_px
+        result = self._solve_object(others, present[others])
+        origin, radius = np.asarray(result.origin_px, float), max(FINE_RADIUS, round(LOST_RADIUS * self.diameter))
+        self.extrapolate(others)
+        part, starts = self.scan.subset(lost), (present[lost], self.positions_px[lost])
+        here, there = (search_positions(part, result, start - origin, radius, self.device) for start in starts)
+        closest = np.where((here.misfit <= there.misfit)[:, None], here.positions_px, there.positions_px)
+        better = np.minimum(here.misfit, there.misfit) < (1 - MIN_JUMP_GAIN) * here.misfit_before
+        self.positions_px = present.copy()
+        self.positions_px[lost[better]] = closest[better] + origin
+        return bool(better.any())
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""

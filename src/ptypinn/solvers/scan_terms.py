@@ -35,6 +35,9 @@ MIN_MOVE_GAIN, SURE_MOVE_GAIN = 0.1, 0.175
 """Smallest fraction of what is unexplained that small moves of single patterns explain, object and probe as they are:
 0.1 to 0.27 where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
 large for it leave much unexplained."""
+MAX_SETTLED_MISFIT = 1.3
+"""Misfit of solved positions up to which they are the last large error of the experiment: 0.95 to 1.05 without others,
+1.67 or more with all others."""
 
 
 class FluxTerm:
@@ -92,13 +95,17 @@ class PositionsTerm:
         return Evidence(estimate.significance, wide or estimate.gain >= min_gain, estimate=estimate)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
-        """Solve for all positions, let them settle, then solve for object and probe with the positions given."""
+        """Solve for all positions, let them settle, then solve for object and probe with the positions given.
+
+        Where much is left, they settle when the other terms are taken in.
+        """
         from ptypinn.solvers.positions import solve_positions
 
         scan, solver, core = state.scan, state.solver, evidence.estimate or self._solve_core(state)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
         places, probe, variation = estimate.positions_px, estimate.probe, estimate.variation
-        yield self.settle(scan.replace(positions_px=places, probe=probe, probe_variation=variation), solver)
+        scan = scan.replace(positions_px=places, probe=probe, probe_variation=variation)
+        yield self.settle(scan, solver) if estimate.misfit < MAX_SETTLED_MISFIT else self._solve_with(scan, solver)
 
     def settle(self, scan: ScanData, solver: Solver) -> Reconstruction:
         """Go on with positions that are nearly right; solve for object and probe with the result.
@@ -110,10 +117,12 @@ class PositionsTerm:
         from ptypinn.solvers.position_cycles import settle_positions
 
         settled = settle_positions(scan, solver)
-        result = solver.solve(
-            settled.scan, hold_probe=len(scan.require_probe()) > 1 or scan.probe_variation is not None
-        )
+        result = self._solve_with(settled.scan, solver)
         return replace(result, provenance=record_experiment(result, {self.name: {LAST_CHANGE: settled.change}}))
+
+    def _solve_with(self, scan: ScanData, solver: Solver) -> Reconstruction:
+        """Solve for the object with the positions given, and for a probe that has one mode in all frames."""
+        return solver.solve(scan, hold_probe=len(scan.require_probe()) > 1 or scan.probe_variation is not None)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the root mean square error of the recorded positions, pixels."""
@@ -121,8 +130,9 @@ class PositionsTerm:
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return their errors by cause, and what may be left of scales and shear."""
-        change = recon.provenance.get("experiment", {}).get(self.name, {}).get(LAST_CHANGE, 0.0)
-        return {**self._errors(scan, recon).to_record(), LAST_CHANGE: change}
+        record = recon.provenance.get("experiment", {}).get(self.name, {})
+        settled = {LAST_CHANGE: record[LAST_CHANGE]} if LAST_CHANGE in record else {}
+        return {**self._errors(scan, recon).to_record(), **settled}
 
     def _solve_core(self, state: State) -> PositionEstimate:
         from ptypinn.solvers.positions import solve_core

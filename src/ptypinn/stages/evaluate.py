@@ -146,7 +146,9 @@ def _position_warnings(recon: Reconstruction) -> list[str]:
         PositionErrors.from_record(record),
         *(number(record.get(name)) for name in (LAST_CHANGE, "misfit_after")),
     )
-    return [] if errors is None or change is None or misfit is None else errors.warnings(change, misfit)
+    if errors is None or misfit is None:
+        return []
+    return errors.warnings(errors.max_stretch if change is None else change, misfit)  # None: they have not settled
 
 
 def recorded_evaluation(recon: Reconstruction) -> Evaluation:

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Complex64
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
@@ -66,8 +68,17 @@ def reconstruct_unrolled(
     scan = calibrate_probe(scan)
     offset = estimate_ramp(scan)
     settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
-    run = _Run(weights, config, device, progress, folder, map_callback(watch, settle), bool(config.polish))
     centred = move_ramp_to_probe(scan, offset)
+    run = _Run(
+        weights,
+        config,
+        centred.require_probe(),
+        device,
+        progress,
+        folder,
+        map_callback(watch, settle),
+        hold_out=bool(config.polish),
+    )
     reconstruction = run.solve(centred)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
     reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
@@ -92,6 +103,8 @@ class _Run:
 
     weights: Weights
     config: ReconstructConfig
+    probe: Complex64[np.ndarray, "mode y x"]
+    """Probe to start from, with the ramp of the patterns."""
     device: torch.device
     progress: Progress
     folder: Path | None
@@ -112,16 +125,15 @@ class _Run:
     def solve(
         self, scan: ScanData, unknown: str = "", *, hold_probe: bool = False, is_draft: bool = False
     ) -> Reconstruction:
-        """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it."""
-        config = self.config
-        if is_draft:
-            config = replace(
-                config, probe_rounds=DRAFT_PROBE_ROUNDS if config.refine_probe else None, rounds=DRAFT_ROUNDS
-            )
-        if unknown == "modes":
-            config = replace(config, probe_modes=CORE_MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
-        if hold_probe:
-            config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
+        """Run the rounds, in tiles where the memory demands it; as `experiment.Solver` has it.
+
+        A probe that was solved for is aligned with the one to start from.
+        """
+        config = self._choose_options(unknown, hold_probe, is_draft)
+        if scan.probe is not self.probe and scan.beam_px is None:
+            from ptypinn.solvers.joint_solve import align_probe
+
+            scan = align_probe(scan, self.probe)
         modes = config.probe_modes or len(scan.require_probe())
         default = default_rounds(estimate_dose(scan), blurred=modes > 1 or scan.point_spread_px is not None)
         rounds = config.rounds or default
@@ -145,6 +157,18 @@ class _Run:
             watch=map_callback(self.watch, to_reconstruction),
         )
         return to_reconstruction(result)
+
+    def _choose_options(self, unknown: str, hold_probe: bool, is_draft: bool) -> ReconstructConfig:
+        """Return the options of one solve."""
+        config = self.config
+        if is_draft:
+            probe_rounds = DRAFT_PROBE_ROUNDS if config.refine_probe else None
+            config = replace(config, probe_rounds=probe_rounds, rounds=DRAFT_ROUNDS)
+        if unknown == "modes":
+            config = replace(config, probe_modes=CORE_MODES, probe_rounds=config.probe_rounds or MODE_ROUNDS)
+        if hold_probe:
+            config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
+        return config
 
 
 def _with_polish(config: ReconstructConfig, recon: Reconstruction) -> ReconstructConfig:
