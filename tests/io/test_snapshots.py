@@ -94,7 +94,7 @@ def test_a_full_disk_stops_snapshots_and_not_the_run(tmp_path, monkeypatch, capl
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ptypinn.io.reconstruction_file.atomic_path", full_disk)
+    monkeypatch.setattr("ptypinn.io.reconstruction_file.replace_hdf5", full_disk)
     snapshots = Snapshots(tmp_path / SNAPSHOT, interval_s=0.0)
     snapshots(full(1j))
     snapshots(full(1j))

@@ -17,7 +17,7 @@ from ptypinn.report.html.report import render_report, write_report
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.report.text.metric_labels import KEY_METRICS, METRIC_LABELS
 from ptypinn.stages.evaluate import Evaluation, evaluate
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 SECTIONS = (
     *("uncertainty", "experiment", "comparison", "resolution", "patterns", "probe", "dose", "convergence", "scale"),

@@ -8,7 +8,7 @@ import yaml
 
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import FINISHED, STEPS, RunFolder
-from ptypinn.utils.files import write_text
+from ptypinn.utils.atomic_files import write_text
 
 
 def run(path, **options):

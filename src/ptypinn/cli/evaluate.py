@@ -147,7 +147,8 @@ def _write(
     from ptypinn.cli.outputs import input_record
     from ptypinn.report.html.stage_pages import render_diagnosis
     from ptypinn.runs.folder import REPORT
-    from ptypinn.utils.files import to_plain, write_json, write_text
+    from ptypinn.utils.atomic_files import write_json, write_text
+    from ptypinn.utils.plain_values import to_plain
 
     with session.run("diagnose", output, loading, config) as (run, _):
         write_json(run.file(RESULT), to_plain(_record(subject, diagnosis)))

@@ -20,7 +20,7 @@ from ptypinn.report.html.stage_pages import render_training
 from ptypinn.report.text.metric_labels import METRIC_LABELS
 from ptypinn.runs.folder import METRICS, RECONSTRUCTION, REPORT, RunFolder
 from ptypinn.stages.evaluate import Evaluation
-from ptypinn.utils.files import atomic_path, write_text
+from ptypinn.utils.atomic_files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -115,7 +115,7 @@ class Session:
             resume: Continue an earlier run of the same stage, which may be finished.
         """
         from ptypinn.runs.folder import RunFolder
-        from ptypinn.utils.files import to_plain
+        from ptypinn.utils.plain_values import to_plain
 
         merged = {key: value for config in configs for key, value in to_plain(read_values(config)).items()}
         folder = RunFolder(
@@ -138,7 +138,7 @@ class Session:
 
     def print_result(self, result: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: as one JSON object with `--json`, as lines for people otherwise."""
-        from ptypinn.utils.files import to_plain
+        from ptypinn.utils.plain_values import to_plain
 
         text = json.dumps(to_plain(result), allow_nan=False) if self.options["json"] else "\n".join(lines)
         print(text, flush=True)

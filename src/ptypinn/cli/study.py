@@ -79,7 +79,7 @@ def run_dose(session: Session, output: OutputOptions, config: DoseConfig, jobs: 
     from ptypinn.report.html.stage_pages import render_dose
     from ptypinn.runs.folder import REPORT
     from ptypinn.studies.dose import RESULT, TABLE, dose_study
-    from ptypinn.utils.files import write_text
+    from ptypinn.utils.atomic_files import write_text
 
     with session.run("study dose", output, config, jobs, resume=True) as (run, progress):
         with run.timed("jobs"), resume_hint("the same command continues with the jobs that are not finished"):

@@ -14,7 +14,7 @@ from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import WELL_ILLUMINATED_FRACTION, illumination_mask
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 if TYPE_CHECKING:
     import xarray

@@ -29,7 +29,7 @@ from ptypinn.io.registry import detect_format, find_format
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.npz import map_npy
-from ptypinn.utils.files import number
+from ptypinn.utils.plain_values import number
 
 SAME_PIXEL = 0.02
 """Maximum relative difference of the pixel of an external probe from the scan's."""

@@ -20,6 +20,7 @@ from ptypinn.io.derived_counts import SquaredCounts, square
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.safe.hdf5 import require_array, require_readable
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
+from ptypinn.io.safe.hdf5_write import require_written
 from ptypinn.io.safe.npz import Archive, map_npy
 from ptypinn.io.units import unit_text
 
@@ -165,6 +166,7 @@ def write_counts(group: h5py.Group, name: str, scan: ScanData) -> h5py.Dataset:
     data.attrs["units"] = "counts"
     for part, patterns in scan.batches(per_chunk * max(1, BATCH_BYTES // CHUNK_BYTES)):
         data[part] = patterns
+        require_written()
     return data
 
 

@@ -15,7 +15,7 @@ from ptypinn.io.format import Entry, Field, Format, MissingField, require_writab
 from ptypinn.io.provenance import UNREAD, list_unread_arrays
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
 from ptypinn.io.safe.hdf5_open import external_files, require_file
-from ptypinn.utils.files import atomic_path
+from ptypinn.utils.atomic_files import atomic_path
 
 DEFAULTS = LoadConfig()
 SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")

@@ -28,7 +28,7 @@ from ptypinn.io.safe.hdf5 import (
     write_json,
 )
 from ptypinn.io.safe.hdf5_open import open_hdf5
-from ptypinn.utils.files import atomic_path
+from ptypinn.io.safe.hdf5_write import replace_hdf5
 from ptypinn.utils.progress import IterateCallback
 
 GROUP = "entry/reconstruction"
@@ -75,8 +75,12 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> None:
     Args:
         recon: What to write.
         path: Where; an existing file is replaced once the new one is complete.
+
+    Raises:
+        OSError: Where it cannot be written, as on a disk without space for it.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    need_bytes = sum(np.asarray(getattr(recon, name), dtype).nbytes for name, dtype in ARRAYS.items())
+    with replace_hdf5(path, need_bytes) as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = add_group(file, "entry", "NXentry", default="object_phase")
         entry["title"] = "Ptychographic reconstruction"
@@ -178,7 +182,7 @@ class Snapshots:
     def _write(self, recon: Reconstruction) -> None:
         scan = recon.provenance.get("scan")
         record: dict[str, Any] = dict(scan) if isinstance(scan, Mapping) else {}
-        with atomic_path(self._path) as temporary, h5py.File(temporary, "w") as file:
+        with replace_hdf5(self._path) as file:
             for name, dtype in ARRAYS.items():
                 file.create_dataset(name, data=getattr(recon, name), dtype=dtype).attrs["units"] = UNITS[name]
             for name in ("pixel_size_m", "patterns"):

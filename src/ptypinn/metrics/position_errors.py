@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from ptypinn.utils.files import number
+from ptypinn.utils.plain_values import number
 
 LAST_CHANGE = "last_stretch_change"
 """Key of the change of scales or shear in the last solve, beside the errors on record."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from ptypinn.errors import InputError
@@ -25,7 +25,7 @@ from ptypinn.models.registry import find_model
 from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection
 from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler
-from ptypinn.utils.files import atomic_path
+from ptypinn.utils.atomic_files import atomic_path
 
 PATCH_MODEL_FORMAT = "ptypinn-bundle-1"
 
@@ -84,9 +84,7 @@ class PatchModel:
         tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in self.weights.items()}
         tensors["probe"] = torch.view_as_real(self.probe.detach().cpu()).contiguous()
         header = {"format": PATCH_MODEL_FORMAT, "header": json.dumps(asdict(self.header), allow_nan=False)}
-        with atomic_path(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata=header)
-        return Path(path)
+        return _write(Path(path), tensors, header)
 
     def predictor(self, probe: Tensor, mask: Tensor) -> PatchPredictor:
         """Return the network ready to reconstruct with a probe, sqrt(photons), and a mask in FFT order.
@@ -106,14 +104,11 @@ class PatchModel:
         return PatchPredictor(network, scaler, probe, mask).eval().requires_grad_(False)
 
     def _network(self) -> torch.nn.Module:
-        network_class = find_model(self.header.model, self.source, "model")
-        try:
-            network = network_class(**self.header.hyperparameters)
-            network.load_state_dict(dict(self.weights))
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(self.source, "network", reason, "weights that fit the model named in the header") from None
-        return network
+        """Return the network; without memory at first, as the header may declare any size."""
+        network_class, values = find_model(self.header.model, self.source, "model"), self.header.hyperparameters
+        if large := [name for name, value in values.items() if isinstance(value, int) and abs(value) > MAX_NUMBER]:
+            raise InputError(self.source, large[0], str(values[large[0]]), f"a number up to {MAX_NUMBER}")
+        return _build(lambda: network_class(**values), dict(self.weights), self.source)
 
 
 def load_patch_model(path: str | Path) -> PatchModel:
@@ -143,6 +138,9 @@ def load_patch_model(path: str | Path) -> PatchModel:
     return PatchModel(header, weights, torch.view_as_complex(tensors["probe"]), source)
 
 
+Network = TypeVar("Network", bound=torch.nn.Module)
+MAX_NUMBER = 4096
+"""Largest number that a header may declare: more than any network has of channels or layers."""
 WEIGHTS_FORMAT = "ptypinn-unrolled-1"
 SHIPPED_WEIGHTS = "unrolled.safetensors"
 """File name of the weights inside `ptypinn.models.weights`."""
@@ -207,9 +205,14 @@ def save_weights(network: UnrolledCorrection, card: Mapping[str, Any], path: str
         "widths": json.dumps(network.widths),
         "card": json.dumps(dict(card), allow_nan=False),
     }
-    with atomic_path(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=header)
-    return Path(path)
+    return _write(Path(path), tensors, header)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> Path:
+    content = serialise(dict(tensors), metadata)
+    with atomic_path(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def compute_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -232,10 +235,21 @@ def _read(path: Path, source: str) -> Weights:
     if metadata.get("format") != WEIGHTS_FORMAT:
         raise InputError(source, "format", repr(metadata.get("format", "another file")), repr(WEIGHTS_FORMAT))
     try:
-        widths, card = json.loads(metadata["widths"]), json.loads(metadata["card"])
-        network = UnrolledCorrection(CHANNELS, widths=tuple(int(width) for width in widths))
-        network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(source, "network", reason, "weights that fit the network named in the header") from None
+        widths, card = tuple(int(width) for width in json.loads(metadata["widths"])), json.loads(metadata["card"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(source, "header", str(error), "the widths of the network and its card") from None
+    network = _build(lambda: UnrolledCorrection(CHANNELS, widths=widths), tensors, source)
     return Weights(network.eval().requires_grad_(False), card, source, compute_digest(tensors))
+
+
+def _build(build_network: Callable[[], Network], weights: Mapping[str, Tensor], source: str) -> Network:
+    """Return a network with its weights; it is built without memory first, as a header may declare any size."""
+    try:
+        with torch.device("meta"):
+            build_network().load_state_dict(weights, assign=True)
+        network = build_network()
+        network.load_state_dict(weights)
+    except Exception as error:  # a header may declare anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(source, "network", reason, "weights that fit the network named in the header") from None
+    return network

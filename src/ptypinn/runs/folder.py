@@ -21,7 +21,9 @@ from typing import Any
 import yaml
 
 from ptypinn.errors import InputError
-from ptypinn.utils.files import to_plain, write_json, write_text
+from ptypinn.runs.lock import LOCK, RunLock
+from ptypinn.utils.atomic_files import delete_leftovers, write_json, write_text
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import PlainLines
 
 SCHEMA_VERSION = 1
@@ -49,7 +51,8 @@ class RunFolder:
         resume: Accept the folder of a finished run of the same stage, to continue it.
 
     Raises:
-        InputError: Where the path is a file, or contains a finished run that may not be overwritten.
+        InputError: Where the path is a file, contains a finished run that may not be overwritten, or is in use by
+            another process.
     """
 
     def __init__(
@@ -64,26 +67,48 @@ class RunFolder:
     ) -> None:
         self.path, self.stage, self.config, self.command = Path(path), stage, to_plain(config), list(command)
         self.timings_s: dict[str, float] = {}
-        _check_output_folder(self.path, overwrite, stage if resume else None)
+        self._overwrite, self._resumed = overwrite, stage if resume else None
+        _check_output_folder(self.path, self._overwrite, self._resumed)
 
     def __enter__(self) -> RunFolder:
-        """Create the folder, remove the completion record of an earlier run, and start the log."""
+        """Create the folder, remove the completion record of an earlier run, and start the log.
+
+        Raises:
+            InputError: Where another process uses the folder, or has finished a run in it meanwhile.
+        """
         self._started = datetime.now(UTC)
         self._created_folders = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = RunLock(self.path)
+        try:
+            self._lock.acquire()
+            _check_output_folder(self.path, self._overwrite, self._resumed)
+            self._start()
+        except BaseException:
+            self._lock.release()
+            self._delete_created_folders()
+            raise
+        return self
+
+    def _start(self) -> None:
         self._delete_snapshot()
+        for folder in (self.path, *(entry for entry in self.path.rglob("*") if entry.is_dir())):
+            delete_leftovers(folder)
         self._initial_products = self._products()
         self._initial_records = {name: self.file(name).read_bytes() for name in RECORDS if self.file(name).exists()}
-        self.file(FINISHED).unlink(missing_ok=True)
-        write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
-        self._log_file = (self.path / LOG).open("a", encoding="utf-8")
+        try:
+            self.file(FINISHED).unlink(missing_ok=True)
+            write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
+            self._log_file = (self.path / LOG).open("a", encoding="utf-8")
+        except BaseException:
+            self._restore_if_unused()
+            raise
         self.progress = PlainLines(self._log_file)
         self._handler = logging.StreamHandler(self._log_file)
         self._handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         for logger in _loggers():
             logger.addHandler(self._handler)
         self.log(f"{self._started:%Y-%m-%dT%H:%M:%SZ} {self.stage}: {' '.join(self.command)}")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,6 +123,9 @@ class RunFolder:
         self._log_file.close()
         if error is not None:
             self._restore_if_unused()
+        self._lock.release()
+        if error is not None:
+            self._delete_created_folders()
 
     def file(self, name: str) -> Path:
         """Return the path of a file in this folder."""
@@ -131,6 +159,9 @@ class RunFolder:
             seed: Seed of the run.
             extra: Further fields of the stage; they replace none of the common fields.
         """
+        if not self._lock.is_held:
+            actual = f"{self.path}, which was moved or deleted during the run: its log and records are lost"
+            raise InputError("--output-dir", "", actual, "a folder that stays where it is")
         self._delete_snapshot()
         if metrics is not None:
             write_json(self.file(METRICS), to_plain(metrics))
@@ -140,7 +171,7 @@ class RunFolder:
             **(extra or {}),
             **self.record(inputs, seed),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": sorted(entry.name for entry in self.path.iterdir()),
+            "files": sorted(entry.name for entry in self.path.iterdir() if entry.name != LOCK),
         }
         return write_json(self.file(FINISHED), to_plain(record))
 
@@ -171,7 +202,7 @@ class RunFolder:
 
     def _products(self) -> set[tuple[Path, int, int]]:
         """Return all files except the records, with inode and time: a file that is written again differs."""
-        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in RECORDS]
+        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in {*RECORDS, LOCK}]
         return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
 
     def _restore_if_unused(self) -> None:
@@ -181,7 +212,10 @@ class RunFolder:
             self.file(name).unlink(missing_ok=True)
         for name, content in self._initial_records.items():
             self.file(name).write_bytes(content)
-        with contextlib.suppress(OSError):  # a folder with files of others stays
+
+    def _delete_created_folders(self) -> None:
+        """Delete the folders of this run that are empty; one with files stays."""
+        with contextlib.suppress(OSError):
             for folder in self._created_folders:
                 folder.rmdir()
 

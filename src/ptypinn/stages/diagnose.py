@@ -19,7 +19,7 @@ from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.scale_audit.findings import COMPARISON, Finding, derive_findings
 from ptypinn.scale_audit.ledger import SOLVER_ENTRY, Ledger, build_ledger, weight_by_illumination
 from ptypinn.scale_audit.photon_budget import rms_transmission
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 DEFAULTS = DiagnoseConfig()
 TOTALS = {"output_vs_truth_ratio": "amplitude over truth", "sqrt_flux_closure": "predicted over measured amplitude"}

@@ -29,7 +29,7 @@ from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device
-from ptypinn.utils.files import number
+from ptypinn.utils.plain_values import number
 
 Halves = tuple[Reconstruction, Reconstruction]
 

@@ -44,7 +44,7 @@ from ptypinn.training.checkpoints import (
 )
 from ptypinn.training.patch_module import PatchNetworkModule
 from ptypinn.utils.device import cpu_threads, pick_device
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import Progress, silent
 
 MODEL_FILE = "model.safetensors"

@@ -18,7 +18,7 @@ from ptypinn.runs.jobs.job import describe_error
 from ptypinn.scale import LedgerEntry
 from ptypinn.studies.run_record import RunRecord, find_runs, read_run
 from ptypinn.studies.twin_ambiguity import collect_limits
-from ptypinn.utils.files import count, flag, number, text, to_plain
+from ptypinn.utils.plain_values import count, flag, number, text, to_plain
 from ptypinn.utils.progress import Progress, silent
 
 SCHEMA_VERSION = 1

@@ -21,7 +21,8 @@ from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.studies.dose_job import REFINE, DoseJob, run_dose_job
 from ptypinn.studies.dose_summary import Check, Slope, average_points, check_study, fit_slopes, format_markdown
 from ptypinn.studies.scenario import load_profile
-from ptypinn.utils.files import to_plain, write_json, write_text
+from ptypinn.utils.atomic_files import write_json, write_text
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import Progress
 
 JOBS, RESULT, TABLE, SCHEMA_VERSION = "jobs", "dose_study.json", "dose_study.md", 1

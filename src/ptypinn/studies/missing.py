@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptypinn.studies.schema import IntensityScalerState, SplitIntensityStats, TrainingHealth, TrainingLabels
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 NOT_FINITE = "the value is not finite"
 FROM_MODEL = ("epochs_completed", "stopped_early")

@@ -201,7 +201,7 @@ class StudyMetadata:
 
     def as_json(self) -> Mapping[str, Any]:
         """Plain values: floats that are not finite become None."""
-        from ptypinn.utils.files import to_plain
+        from ptypinn.utils.plain_values import to_plain
 
         plain: Mapping[str, Any] = to_plain(self)
         return plain

@@ -13,7 +13,8 @@ from typing import Any
 
 from ptypinn._version import __version__
 from ptypinn.runs.folder import STEPS
-from ptypinn.utils.files import to_plain, write_json
+from ptypinn.utils.atomic_files import write_json
+from ptypinn.utils.plain_values import to_plain
 
 
 @dataclass(frozen=True)

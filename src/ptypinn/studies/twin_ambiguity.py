@@ -15,7 +15,7 @@ from ptypinn.models.model_file import PatchModel
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.studies.scenario import Scenario
-from ptypinn.utils.files import text
+from ptypinn.utils.plain_values import text
 
 SYMMETRIC, MAX_PATTERNS, CORE = 0.999, 64, 0.3
 """Minimum overlap of a symmetric probe; patches to compare; minimum fraction of the probe's peak to compare."""

@@ -15,7 +15,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ptypinn.utils.files import write_text
+from ptypinn.training.checkpoints import AtomicCheckpointIO
+from ptypinn.utils.atomic_files import write_text
 from ptypinn.utils.progress import Progress
 
 CURVE = "learning_curve.csv"
@@ -53,6 +54,7 @@ def make_trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,
         callbacks=list(callbacks),
+        plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
         logger=False,
         enable_progress_bar=False,

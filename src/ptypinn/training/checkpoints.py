@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set, Sized
 from dataclasses import asdict, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ptypinn.config.shared import default_of, option_name
 from ptypinn.errors import InputError
 from ptypinn.runs.record import rename_options
+from ptypinn.utils.atomic_files import atomic_path
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 """Folder of the checkpoints inside the run folder, the last one, and the one of minimum validation loss."""
@@ -35,6 +38,25 @@ def make_checkpoint_callback(folder: Path, name: str, monitor: str | None = None
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writer of checkpoints that moves them into place within their folder.
+
+    The one of the trainer writes to the folder for temporary files first, and copies where that is another file system:
+    a process that dies meanwhile leaves half a checkpoint in the place of a whole one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: Where it cannot be written; an earlier one stays.
+        """
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        with atomic_path(Path(path), content.tell()) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 def find_checkpoint(folder: Path, keys: Set[str] = frozenset()) -> Path:

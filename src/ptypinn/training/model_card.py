@@ -17,7 +17,7 @@ from ptypinn.training import scenarios
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS
 from ptypinn.training.self_supervision import PatternSplit
 from ptypinn.uncertainty.training_domain import TRAITS, scan_traits
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 LICENCE = "BSD-3-Clause"
 NOT_SEEN = (

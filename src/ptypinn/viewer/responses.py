@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ptypinn.errors import InputError
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.viewer.picture_file import FileChangedError
 
 IMMUTABLE = "private, max-age=31536000, immutable"

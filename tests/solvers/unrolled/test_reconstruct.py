@@ -20,7 +20,7 @@ from ptypinn.solvers.unrolled.polish import MAX_CYCLE, split_into_cycles
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.stages.reconstruct import reconstruct
 from ptypinn.training.checkpoints import RUNTIME_OPTIONS
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 KNOWN = {"refine_probe": False, "device": "cpu"}

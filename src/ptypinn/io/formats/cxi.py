@@ -42,6 +42,7 @@ from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, find_dataset, read_array, require_array, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 from ptypinn.io.units import read_quantity
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
 
@@ -147,7 +148,7 @@ def read_truth(file: h5py.File, source: str, config: LoadConfig) -> np.ndarray |
 
 def write_cxi(scan: ScanData, path: Path) -> None:
     """Write a scan as any CXI reader expects it, and nothing else."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         entry = write_layout(file, scan)
         if scan.probe is not None:
             modes = scan.probe if len(scan.probe) > 1 else scan.probe[0]

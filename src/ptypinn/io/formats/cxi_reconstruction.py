@@ -20,6 +20,7 @@ from ptypinn.io.provenance import describe_source, optics_record
 from ptypinn.io.reconstruction_file import write_plots
 from ptypinn.io.safe.hdf5 import add_dataset, add_group, read_array, require_array, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 from ptypinn.io.units import JOULES_PER_EV, Kind, convert_unit, read_quantity, unit_text
 from ptypinn.physics.optics import compute_wavelength
 
@@ -31,7 +32,7 @@ def write_cxi_reconstruction(recon: Reconstruction, path: Path) -> None:
     """Write object, probe and positions, and the way to a plot of the phase."""
     pixel, origin = recon.pixel_size_m, np.array(recon.origin_px, np.float64)
     assert pixel is not None, "a CXI image needs the object pixel"
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
         file["cxi_version"], file["number_of_entries"] = 160, 1
         entry = add_group(file, "entry_1", "NXentry", default="object_phase")

@@ -37,6 +37,7 @@ from ptypinn.io.safe.hdf5 import (
     write_json,
 )
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 
 OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
@@ -47,7 +48,7 @@ NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "
 
 def write_native(scan: ScanData, path: Path) -> None:
     """Write a scan; lazy counts are streamed."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         entry = write_layout(file, scan)
         _write_own(scan, add_group(entry, "ptypinn_1", "NXcollection", format_version=FORMAT_VERSION))
 

@@ -18,6 +18,7 @@ from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.provenance import optics_record
 from ptypinn.io.safe.hdf5 import read_array
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 from ptypinn.io.safe.npz import write_npz
 from ptypinn.physics.optics import probe_photons
 
@@ -170,7 +171,7 @@ def _write(
 def _write_hdf5(
     path: Path, attributes: dict[str, Any], arrays: dict[str, Any], on_object: dict[str, float], scan: ScanData | None
 ) -> None:
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs.update(attributes)
         for name, values in arrays.items():
             file.create_dataset(name, data=values)

@@ -26,6 +26,7 @@ from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_array, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 
 EV_PER_KEV = 1000.0
 PLACES = {"energy_eV": "meta/energy", "detector_distance_m": "meta/distance", "detector_pixel_m": "meta/psize"}
@@ -65,7 +66,7 @@ def write_ptyd(scan: ScanData, path: Path) -> None:
     """Write a scan as one chunk that PtyPy's `PtydScan` loads; lazy counts are streamed."""
     assert scan.energy_eV is not None, "PtyPy data need the energy"
     assert scan.pixel_size_m is not None, "PtyPy data need the object pixel"
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs["h5rw_version"] = "0.1"
         meta, chunk = branch(file, "meta"), branch(branch(file, "chunks"), "0")
         branch(file, "info")

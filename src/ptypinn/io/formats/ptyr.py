@@ -20,6 +20,7 @@ from ptypinn.io.formats.ptyd import branch, leaf
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_array
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5
 
 OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""
@@ -56,7 +57,7 @@ def write_ptyr(recon: Reconstruction, path: Path) -> None:
     pixel, size = recon.pixel_size_m, recon.probe.shape[-1]
     assert pixel is not None, "storages need the object pixel"
     origin = np.array(recon.origin_px, np.float64)
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs["h5rw_version"] = "0.1"
         header, content = branch(file, "header"), branch(file, "content")
         leaf(header, "kind", "minimal")

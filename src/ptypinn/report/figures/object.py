@@ -21,7 +21,7 @@ from ptypinn.report.figures.images import (
     uncertainty_image,
 )
 from ptypinn.report.figures.style import escape_mathtext, new_figure, show_image
-from ptypinn.utils.files import atomic_path
+from ptypinn.utils.atomic_files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

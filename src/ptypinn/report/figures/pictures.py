@@ -18,7 +18,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels
-from ptypinn.utils.files import atomic_path
+from ptypinn.utils.atomic_files import atomic_path
 from ptypinn.utils.number_format import format_number
 
 MIN_PX = 360

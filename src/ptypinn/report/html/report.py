@@ -25,8 +25,9 @@ from ptypinn.report.html.patterns_section import dose_section, patterns_section
 from ptypinn.report.html.scale_section import scale_section
 from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
-from ptypinn.utils.files import to_plain, write_text
+from ptypinn.utils.atomic_files import write_text
 from ptypinn.utils.number_format import format_length, format_number
+from ptypinn.utils.plain_values import to_plain
 
 PROVENANCE = "provenance", "Provenance"
 """Key and title of the last section."""

@@ -14,7 +14,7 @@ from ptypinn.report.html.page import Block, Cell, Drawing, Facts, Figures, Page,
 from ptypinn.report.html.report import provenance_section
 from ptypinn.report.text.metric_labels import METRIC_LABELS
 from ptypinn.studies.aggregate import BiasSummary
-from ptypinn.utils.files import write_json, write_text
+from ptypinn.utils.atomic_files import write_json, write_text
 from ptypinn.utils.number_format import DASH
 
 if TYPE_CHECKING:

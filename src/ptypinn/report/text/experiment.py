@@ -12,8 +12,8 @@ from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.position_errors import PositionErrors
-from ptypinn.utils.files import number
 from ptypinn.utils.number_format import format_length, format_number
+from ptypinn.utils.plain_values import number
 
 DEGENERATE = (
     "Its size is known to about 20 %: a background trades with the contrast of the sample, and the noise of both is in "

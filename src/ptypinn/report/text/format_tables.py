@@ -12,7 +12,7 @@ from pathlib import Path
 from ptypinn.config.shared import option_name
 from ptypinn.io.format import WORDS, Entry, Format
 from ptypinn.io.registry import FORMATS
-from ptypinn.utils.files import write_text
+from ptypinn.utils.atomic_files import write_text
 
 BEGIN, END = "<!-- tables of formats begin -->", "<!-- tables of formats end -->"
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from ptypinn._version import __version__
 from ptypinn.errors import InputError
-from ptypinn.utils.files import to_plain, write_json, write_text
+from ptypinn.utils.atomic_files import write_json, write_text
+from ptypinn.utils.plain_values import to_plain
 
 DONE_FILE, ERROR_FILE, SCHEMA_VERSION = "job.json", "failed.txt", 1
 

@@ -14,7 +14,7 @@ from ptypinn.config.shared import JobsConfig
 from ptypinn.errors import InputError
 from ptypinn.runs.jobs.job import Job, JobFunction, Task, clean_up, load_result
 from ptypinn.runs.jobs.workers import Outcomes, choose_backend
-from ptypinn.utils.files import number
+from ptypinn.utils.plain_values import number
 from ptypinn.utils.progress import Progress, silent
 
 

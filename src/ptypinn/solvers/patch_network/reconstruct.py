@@ -26,7 +26,7 @@ from ptypinn.scale_audit.network_entries import build_network_entries
 from ptypinn.solvers.patch_network.aggregate import PatchAggregator, draw_groups, run_network
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.utils.device import pick_device
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import Progress
 
 

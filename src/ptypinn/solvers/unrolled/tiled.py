@@ -17,7 +17,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
@@ -25,6 +24,7 @@ from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.positions import canvas_frame
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.io.lazy_counts import LazyCounts
+from ptypinn.io.safe.hdf5_write import replace_hdf5
 from ptypinn.models.model_file import compute_digest, save_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.runs.jobs.job import Job
@@ -48,7 +48,6 @@ from ptypinn.solvers.unrolled.tile_jobs import (
 )
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
 from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, patch_corners, plan_tiles
-from ptypinn.utils.files import atomic_path
 from ptypinn.utils.progress import IterateCallback, Progress, silent
 
 FOLDER, COUNTS = "tiles", "counts.h5"
@@ -184,7 +183,7 @@ def _write_inputs(inputs: SharedInputs, network: UnrolledCorrection | None, jobs
         save_weights(network, {}, inputs.folder / NETWORK)
     if jobs.workers == 0 or not isinstance(inputs.scan.counts, np.ndarray):
         return inputs
-    with atomic_path(inputs.folder / COUNTS) as temporary, h5py.File(temporary, "w") as file:
+    with replace_hdf5(inputs.folder / COUNTS, inputs.scan.counts.nbytes) as file:
         file.create_dataset("counts", data=inputs.scan.counts, chunks=(1, *inputs.scan.counts.shape[1:]))
     counts = LazyCounts(inputs.folder / COUNTS, "counts", inputs.scan.good)
     return replace(inputs, scan=inputs.scan.replace(counts=counts))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.utils.files import to_plain
+from ptypinn.utils.plain_values import to_plain
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 NESTED = st.recursive(
