@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 DEMO_DIR ?= runs/demo
 PYTEST_ARGS ?=
+MUTANTS ?= 1540
+KILLS ?= 34
+AUDIT ?= .venv-audit
 INTEROP ?= .venv-interop
 INTEROP_STAMP := $(INTEROP)/.installed
 
@@ -13,7 +16,7 @@ INTEROP_STAMP := $(INTEROP)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-interop docs lint format clean
+.PHONY: help install demo test test-faults test-interop docs lint audit format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -35,6 +38,10 @@ demo: $(STAMP) ## Simulate a scan, reconstruct it with the weights of the packag
 
 test: $(STAMP) ## Run every test (PYTEST_ARGS='-k name' narrows)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-faults: $(STAMP) ## Read 20,000 damaged files and kill stages 200 times (MUTANTS=1540 per format, KILLS=34 per stage)
+	$(BIN)/python tests/faults/mutants.py --mutants $(MUTANTS)
+	$(BIN)/python tests/faults/kills.py --kills $(KILLS)
 
 # Other programs live in an environment of their own: some ask for packages that are linked to CUDA, so they come without
 # their dependencies, and benchmarks/peer holds a stand-in for torchvision.
@@ -66,10 +73,18 @@ lint: $(STAMP) ## Check style, formatting, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A report, no gate: the list of vulnerabilities comes from the network and may be longer tomorrow.
+audit: $(STAMP) ## Write the bill of materials to site/sbom.json and list known vulnerabilities
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet cyclonedx-bom pip-audit
+	@mkdir -p site
+	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --output-file site/sbom.json
+	-$(AUDIT)/bin/pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
+
 format: $(STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment, caches, the built documentation and run folders
-	rm -rf $(VENV) $(INTEROP) runs site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(INTEROP) runs site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,8 +30,14 @@ TERM_OF = {
     **{"cosmic_rays": "cosmic rays", "empty_frames": "frames left out", "repeated_frames": "frames left out"},
 }
 """What a reconstruction names, by the fault that was put in."""
-COMPANIONS = {"modes": {"positions"}, "probe_variation": {"positions"}, "beam": {"offset"}}
-"""What is right to name as well: positions in the middle of a motion, a mean tilt of the probe or of the beam."""
+COMPANIONS = {
+    "saturation": {"masked pixels"},
+    "modes": {"positions"},
+    "probe_variation": {"positions"},
+    "beam": {"offset"},
+}
+"""What is right to name as well: positions in the middle of a motion, a mean tilt of the probe or of the beam, and
+pixels that saturate in many patterns."""
 
 
 def compare_claims(recon: Reconstruction, scan: ScanData, blind: ScanData) -> dict[str, Any]:

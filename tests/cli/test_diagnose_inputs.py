@@ -16,6 +16,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.load_save import save
+from ptypinn.io.provenance import file_hash
 from ptypinn.runs.folder import FINISHED, RECONSTRUCTION
 from ptypinn.runs.record import drop_unreadable, load_options_from_record
 from ptypinn.scale import LedgerEntry
@@ -28,7 +29,8 @@ def run(tmp_path):
     """A run folder beside its scan; called with the records that it shall have."""
     probe = np.ones((1, 8, 8), np.complex64)
     positions = np.arange(8.0).reshape(4, 2)
-    save(ScanData(counts=np.ones((4, 8, 8)), positions_px=positions, probe=probe), tmp_path / "scan_1.h5")
+    scan_file = tmp_path / "scan_1.h5"
+    save(ScanData(counts=np.ones((4, 8, 8)), positions_px=positions, probe=probe), scan_file)
     folder = tmp_path / "run"
     folder.mkdir()
 
@@ -38,7 +40,8 @@ def run(tmp_path):
             image, image.real, probe, positions, scale=list(scale), provenance={"stage": "refine", **provenance}
         )
         recon.save(folder / RECONSTRUCTION)
-        record = {"inputs": {"scan": {"path": str(tmp_path / "scan_1.h5"), "file": "scan_1.h5"}}, "command": ["x"]}
+        scan = {"path": str(scan_file), "file": scan_file.name, "sha256": file_hash(scan_file)}
+        record = {"inputs": {"scan": scan}, "command": ["x"]}
         (folder / FINISHED).write_text(json.dumps({**record, **(metadata or {})}))
         return folder
 
@@ -130,19 +133,19 @@ def test_records_of_another_kind_become_empty_ones(name, value, run):
 
 def test_options_given_now_replace_those_on_record_even_with_their_default():
     record = {"calibration": "p99", "domain": "amplitude", "unknown": 1}
-    stored = load_options_from_record(LoadConfig(), record, (), [])
+    stored = load_options_from_record(LoadConfig(), record, (), [], ())
     assert (stored.calibration, stored.domain) == ("p99", "amplitude")
-    now = load_options_from_record(LoadConfig(), record, {"calibration"}, [])
+    now = load_options_from_record(LoadConfig(), record, {"calibration"}, [], ())
     assert (now.calibration, now.domain) == ("mean", "amplitude")
-    now = load_options_from_record(LoadConfig(domain="counts"), record, {"domain"}, [])
+    now = load_options_from_record(LoadConfig(domain="counts"), record, {"domain"}, [], ())
     assert (now.calibration, now.domain) == ("p99", "counts")
 
 
 def test_a_calibration_given_voids_photons_on_record_and_the_other_way_round():
     notes = list[str]()
-    by_rule = load_options_from_record(LoadConfig(calibration="none"), {"photons": 1e5}, {"calibration"}, notes)
+    by_rule = load_options_from_record(LoadConfig(calibration="none"), {"photons": 1e5}, {"calibration"}, notes, ())
     assert (by_rule.calibration, by_rule.photons) == ("none", None)
-    by_number = load_options_from_record(LoadConfig(photons=1e5), {"calibration": "none"}, {"photons"}, notes)
+    by_number = load_options_from_record(LoadConfig(photons=1e5), {"calibration": "none"}, {"photons"}, notes, ())
     assert (by_number.calibration, by_number.photons) == ("mean", 1e5)
     assert notes == []
 

@@ -1,6 +1,8 @@
 """The model file: exact round trip, nothing executed, one line for a bad file."""
 
 import math
+import resource
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,3 +65,23 @@ def test_weights_that_do_not_fit_the_header_are_refused():
     for bad in (wrong, unknown):
         with pytest.raises(InputError, match=r"^model: "):
             bad.predictor(model.probe, torch.ones(32, 32, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("width", 4097, "found 4097, expected a number up to 4096"),
+        ("width", 4096, "size mismatch|Error"),
+        ("width", "wide", "weights that fit"),
+        ("width", [1, {"a": 2}], "weights that fit"),
+        ("width", -3, "weights that fit"),
+    ],
+)
+def test_what_a_header_declares_takes_no_memory_before_it_is_refused(name, value, reason):
+    model = make_model()
+    header = replace(model.header, hyperparameters={**model.header.hyperparameters, name: value})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=reason):
+        PatchModel(header, model.weights, model.probe)._network()
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mb < 200

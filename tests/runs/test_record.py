@@ -85,7 +85,7 @@ seed: 0
 def test_a_scan_is_read_again_as_an_earlier_version_has_read_it(tmp_path):
     (tmp_path / FINISHED).write_text(METADATA)
     record, notes = read_scan_record(tmp_path, {}), list[str]()
-    options = load_options_from_record(LoadConfig(), record["options"], (), notes)
+    options = load_options_from_record(LoadConfig(), record["options"], (), notes, (tmp_path,))
     assert (options.domain, options.calibration) == ("counts", "p99")
     assert options.memory_budget_gib == pytest.approx(512e6 / 2**30)
     assert notes == []

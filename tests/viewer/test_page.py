@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ptypinn.io.provenance import file_hash
 from ptypinn.io.reconstruction_file import Snapshots
 from ptypinn.runs.folder import SNAPSHOT
 
@@ -311,7 +312,8 @@ def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
     )
     assert page.locator("[data-kind=measured]").is_visible()
     before = canvas.settled()
-    turned = replace(recon, object=scan.truth[::-1, ::-1].copy(), provenance={"scan": {"file": "scan.h5"}})
+    record = {"file": "scan.h5", "sha256": file_hash(home.parent / "scan.h5")}
+    turned = replace(recon, object=scan.truth[::-1, ::-1].copy(), provenance={"scan": record})
     Snapshots(home / "live" / SNAPSHOT, home.parent / "scan.h5")(lambda: turned)
     deadline = time.monotonic() + 15
     while np.array_equal(canvas.settled(), before):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ptypinn.io.provenance import file_hash
 from ptypinn.io.reconstruction_file import Snapshots
 from ptypinn.runs.folder import SNAPSHOT
 from ptypinn.viewer.tiles import TILE_PX
@@ -208,7 +209,8 @@ def test_a_run_in_progress_has_its_patterns_and_reads_its_scan_once(viewer, home
     monkeypatch.setattr(patterns, "find_scan", lambda *where: searches.append(where) or find(*where))
     closures = []
     for factor in (1.0, 0.5):
-        half = replace(recon, object=recon.object * np.complex64(factor))
+        record = {"sha256": file_hash(home.parent / "scan.h5")}
+        half = replace(recon, object=recon.object * np.complex64(factor), provenance={"scan": record})
         Snapshots(home / "live" / SNAPSHOT, home.parent / "scan.h5")(lambda half=half: half)
         address = viewer.picture("live")
         assert viewer.get(f"{address}/positions").json["measured"]

@@ -130,9 +130,12 @@ def _model_in(folder: Path) -> Path | None:
 def _find_input(path: Path, sorted_paths: SortedPaths, loading: LoadConfig, options: Collection[str]) -> DiagnoseInput:
     notes: list[str] = []
     recon = drop_unreadable(Reconstruction.load(reconstruction_file(path)), notes)
-    record = read_scan_record(path if path.is_dir() else path.parent, recon.provenance)
-    loading = load_options_from_record(loading, record["options"], options, notes)
-    scan_file, scan = _scan(path, record, sorted_paths.scan, loading, notes)
+    folder = path if path.is_dir() else path.parent
+    record = read_scan_record(folder, recon.provenance)
+    scan_path = sorted_paths.scan or find_scan(folder, record)
+    folders = (folder,) if scan_path is None else (folder, scan_path.parent)
+    loading = load_options_from_record(loading, record["options"], options, notes, folders)
+    scan_file, scan = _scan(record, scan_path, loading, notes, is_given=sorted_paths.scan is not None)
     model = _model(path, recon, sorted_paths.model)
     if model is not None:
         notes += unreadable_notes("model's ledger", model.header.scale)
@@ -140,19 +143,19 @@ def _find_input(path: Path, sorted_paths: SortedPaths, loading: LoadConfig, opti
 
 
 def _scan(
-    path: Path, record: Mapping[str, Any], scan_path: Path | None, loading: LoadConfig, notes: list[str]
+    record: Mapping[str, Any], scan_path: Path | None, loading: LoadConfig, notes: list[str], *, is_given: bool
 ) -> tuple[Path | None, ScanData | None]:
-    if scan_path is not None:
+    if scan_path is None:
+        name = record.get("file", "the scan")
+        notes.append(f"{name} is not where it was, or has changed: the ledger is that of the run's record")
+        return None, None
+    if is_given:
         scan = load(scan_path, loading)
         if record.get("sha256") not in (None, scan.provenance.get("sha256")):
             notes.append(f"{scan_path} is not the file that the reconstruction names: its content differs")
         return scan_path, scan
-    scan_file, name = find_scan(path if path.is_dir() else path.parent, record), record.get("file", "the scan")
-    if scan_file is None:
-        notes.append(f"{name} is not where it was, or has changed: the ledger is that of the run's record")
-        return None, None
     try:
-        return scan_file, load(scan_file, loading)
+        return scan_path, load(scan_path, loading)
     except InputError as error:
         notes.append(f"the scan cannot be read again ({error}): the ledger is that of the run's record")
         return None, None

@@ -22,6 +22,7 @@ from ptypinn.cli.solve import run_demo, run_reconstruct, run_refine
 from ptypinn.cli.study import run_dose, run_sim_lines, run_study_report
 from ptypinn.cli.train import run_finetune, run_pretrain, run_train
 from ptypinn.cli.view import run_view
+from ptypinn.config.config_file import require_sane_configs
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 
 DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitude and phase of the sample."
@@ -175,8 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, 0 or 1; help, version and bad usage leave through `SystemExit` with 0 or 2.
     """
-    command, session = parse(list(sys.argv[1:] if argv is None else argv))
-    with report_errors() as outcome:
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    with report_errors(debug) as outcome:
+        require_sane_configs(words)
+    if outcome.code:
+        return outcome.code
+    command, session = parse(words)
+    with report_errors(debug) as outcome:
         command.run(session, **command.arguments(session))
     return outcome.code
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 WORDS = str | tuple[str, ...] | dict[str, Any]
 """Options of several words: on the command line all until the next option, in a file a list or a mapping."""
-SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "help", "help_all")
+SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "debug", "help", "help_all")
 """Options that every `--help` shows."""
 
 
@@ -57,6 +57,7 @@ def command_parser(name: str, command: Command, *, full: bool = False) -> Argume
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
     parser.add_argument("--quiet", action="store_true", help="Show no progress.")
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
+    parser.add_argument("--debug", action="store_true", help="Print the traceback of an error before its line.")
     added: set[str] = set()
     for kind in sorted(command.configs, key=lambda kind: kind is LoadConfig):
         _add_fields(parser, kind, shown, added)

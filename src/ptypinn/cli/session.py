@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -188,10 +189,13 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def report_errors() -> Iterator[Outcome]:
+def report_errors(debug: bool = False) -> Iterator[Outcome]:
     """Run a command; bad input, a full disk, lack of memory and interruptions end in one line and exit code 1.
 
     Anything else is a defect of the program and passes through with its traceback.
+
+    Args:
+        debug: Print the traceback before the line.
     """
     outcome = Outcome()
     try:
@@ -204,6 +208,8 @@ def report_errors() -> Iterator[Outcome]:
         reason = _reason(error)
         if reason is None:
             raise
+        if debug:
+            traceback.print_exception(error)
         print(f"ptypinn: error: {reason}", file=sys.stderr)
         outcome.code = 1
 

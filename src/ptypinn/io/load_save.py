@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ptypinn.config.load import LoadConfig
@@ -18,6 +20,8 @@ from ptypinn.io.safe.hdf5_open import external_files, require_file
 from ptypinn.utils.atomic_files import atomic_path
 
 DEFAULTS = LoadConfig()
+MAX_REASON = 200
+"""Characters of an unexpected error that a message repeats."""
 SUPPLYING = ("truth", "patterns_file", "positions_file", "scan_step_m", "axis_order")
 """Options for quantities that only files of some formats lack; the other formats do not read them."""
 
@@ -51,7 +55,7 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     if file_format.read is None:
         raise InputError(str(path), "file", f"a reconstruction ({file_format.title})", "a scan")
     _require_wanted(str(path), file_format, config)
-    with external_files(config.allow_external), deferred_checks(config.survey):
+    with external_files(config.allow_external), deferred_checks(config.survey), _reading(path):
         scan = file_format.read(path, config)
         if unread := list_unread_arrays(path, file_format, config):
             scan = scan.replace(provenance={**scan.provenance, UNREAD: unread})
@@ -72,7 +76,7 @@ def load_reconstruction(path: str | Path, config: LoadConfig = DEFAULTS) -> Reco
     file_format = format_of(path, config)
     if file_format.read_reconstruction is None:
         raise InputError(str(path), "file", f"a scan ({file_format.title})", "a reconstruction")
-    with external_files(config.allow_external):
+    with external_files(config.allow_external), _reading(path):
         return finish_reconstruction(file_format.read_reconstruction(path, config), config)
 
 
@@ -100,13 +104,29 @@ def save(thing: ScanData | Reconstruction, path: str | Path, format: str = "nati
 def format_of(path: Path, config: LoadConfig = DEFAULTS) -> Format:
     """Return the format of an existing file: the one that `config` names, or else by its content."""
     require_file(path)
-    with external_files(config.allow_external):
+    with external_files(config.allow_external), _reading(path):
         name = detect_format(path) if config.format == "auto" else config.format
     file_format = find_format(name)
     if file_format.read is None and file_format.read_reconstruction is None:
         readable = [name for name, f in list_formats().items() if f.read or f.read_reconstruction]
         raise InputError("--format", "", name, f"one of {', '.join(readable)}")
     return file_format
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what nobody expects of a file into an error that names it: damaged files raise anything in any library.
+
+    Raises:
+        InputError: Where something else than bad input, a failure of the disk or lack of memory is raised.
+    """
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+        raise InputError(str(path), "file", f"a damaged file ({reason})", "a complete one") from error
 
 
 def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> None:

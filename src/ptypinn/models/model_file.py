@@ -65,6 +65,19 @@ class PatchModelHeader:
         """Groups hold `gridsize**2` patterns."""
         return int(self.hyperparameters["gridsize"])
 
+    def require_types(self) -> None:
+        """Raise TypeError where a field has another type than it is written with, KeyError where one is missing."""
+        for value, kind in ((self.model, str), (self.hyperparameters, dict), (self.provenance, dict)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{value!r} for a {kind.__name__}")
+        sizes = self.hyperparameters["size"], self.hyperparameters["gridsize"]
+        gauge = () if self.gauge is None else (self.gauge,)
+        for number in (*sizes, *gauge, self.mean_pattern_energy, self.input_scale, self.log_scale):
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise TypeError(f"{number!r} for a number")
+        if self.input_scale <= 0:
+            raise TypeError(f"{self.input_scale!r} for a positive scale")
+
 
 @dataclass(frozen=True)
 class PatchModel:
@@ -131,11 +144,15 @@ def load_patch_model(path: str | Path) -> PatchModel:
         raise InputError(source, "format", actual, repr(PATCH_MODEL_FORMAT))
     try:
         header = PatchModelHeader(**json.loads(metadata["header"]))
-    except (KeyError, TypeError, ValueError) as error:
+        header.require_types()
+        probe = torch.view_as_complex(tensors["probe"])
+        if not 0 < float(probe_photons(probe)) < math.inf:
+            raise ValueError("a probe without photons")
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError, OverflowError) as error:
         raise InputError(source, "header", str(error), "the fields of a model header") from None
     prefix = "network."
     weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return PatchModel(header, weights, torch.view_as_complex(tensors["probe"]), source)
+    return PatchModel(header, weights, probe, source)
 
 
 Network = TypeVar("Network", bound=torch.nn.Module)

@@ -15,6 +15,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.provenance import file_hash
 from ptypinn.runs.folder import FINISHED
+from ptypinn.runs.untrusted import lies_in, read_start
 from ptypinn.scale.ledger_entry import count_unreadable_entries
 
 MAPPINGS = ("provenance", "metrics", "history", "prediction_scale")
@@ -45,6 +46,10 @@ RENAMED_VALUES: Mapping[str, Mapping[Any, Any]] = {
     "format": {"shelves": "ptychoshelves"},
 }
 """Values in records of version 0.1, and their names now, by option."""
+WIDENING = {"allow_external"}
+"""Options that let a scan file name other files."""
+FILES = {"truth", "probe", "patterns_file", "positions_file", "mask", "dark"}
+"""Options that name files."""
 MB_IN_GIB = 1e6 / 2**30
 
 
@@ -120,7 +125,7 @@ def read_scan_record(folder: Path, provenance: Mapping[str, Any]) -> dict[str, A
     """
     metadata: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        metadata = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+        metadata = json.loads(read_start(folder / FINISHED))
     inputs = as_mapping(as_mapping(metadata).get("inputs"))
     scan = {**as_mapping(inputs.get("scan")), **as_mapping(provenance.get("scan"))}
     command = as_mapping(metadata).get("command")
@@ -132,6 +137,8 @@ def read_scan_record(folder: Path, provenance: Mapping[str, Any]) -> dict[str, A
 def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
     """Find the scan file in the recorded places; a file with another content does not count.
 
+    Outside of the run folder, a file counts only where the record holds its SHA-256.
+
     Args:
         folder: Run folder.
         record: Record of the scan, of `read_scan_record`.
@@ -142,26 +149,35 @@ def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
         places += [folder / name, Path(name), folder.parent / name]
         places += [Path(word) for word in record["command"] if Path(word).name == name]
     places.append(folder / "scan.h5")
-    return next((place for place in places if _is_same_file(place, record.get("sha256"))), None)
+    digest = record.get("sha256")
+    if digest is None:
+        places = [place for place in places if lies_in(place, (folder,))]
+    return next((place for place in places if _is_same_file(place, digest)), None)
 
 
 def load_options_from_record(
-    loading: LoadConfig, options: object, set_options: Collection[str], notes: list[str]
+    loading: LoadConfig, options: object, set_options: Collection[str], notes: list[str], folders: Collection[Path]
 ) -> LoadConfig:
     """Return the options that a run has read its scan with, replaced by those that are set now.
+
+    A record may be a stranger's: it does not allow what the options of this call do not, and names no files elsewhere.
 
     Args:
         loading: Options of this call.
         options: Recorded options.
         set_options: Names of the options that this call sets, even to their defaults.
         notes: List that gets a note on everything that cannot be read.
+        folders: Folders in which the files must be that recorded options name: that of the run, and that of the scan.
     """
     hints, recorded = get_type_hints(LoadConfig), dict[str, Any]()
     void = {*set_options, *(PHOTONS if PHOTONS & {*set_options} else ())}
     if not isinstance(options, Mapping):
         notes.append("the options on record that the scan was read with cannot be read")
     for name, value in rename_options(LoadConfig, as_mapping(options)).items():
-        if name not in hints or name in void:
+        if name not in hints or name in void or name in WIDENING:
+            continue
+        if name in FILES and value and not lies_in(Path(str(value)), folders):
+            notes.append(f"the option {name} on record names {value!r}, outside the folders of run and scan: not read")
             continue
         try:
             recorded[name] = _to_scan_format(value) if name == "format" else _to_field(value, hints[name])

@@ -56,7 +56,7 @@ def atomic_path(path: Path, need_bytes: int = 0) -> Iterator[Path]:
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
-        raise (_describe_full(error, path, max(need_bytes, written)) if _is_full(error) else error) from None
+        raise (_describe_full(error, path, need_bytes, written) if _is_full(error) else error) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -120,11 +120,12 @@ def _is_full(error: OSError) -> bool:
     return error.errno in FULL or (error.errno is None and str(error).endswith(" written"))
 
 
-def _describe_full(error: OSError, path: Path, need_bytes: int) -> OSError:
+def _describe_full(error: OSError, path: Path, need_bytes: int, written: int = 0) -> OSError:
     """Return the error of a full disk with the folder, the need and the space."""
     free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
     limit = " in one file, which a limit of this process forbids" if error.errno == errno.EFBIG else ""
-    need = f"at least {need_bytes / 1e6:.3g} MB are needed for {path.name}{limit}"
+    size = f"at least {need_bytes / 1e6:.3g}" if need_bytes > written else f"more than {written / 1e6:.3g}"
+    need = f"{size} MB are needed for {path.name}{limit}"
     return OSError(
         error.errno or errno.ENOSPC, f"no space left: {need}, {free / 1e6:.3g} MB are free", str(path.parent)
     )

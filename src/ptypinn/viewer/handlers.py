@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import REPORT
+from ptypinn.runs.untrusted import is_regular
 from ptypinn.viewer.cache import ComparisonCache, PictureCache
 from ptypinn.viewer.comparison import Comparison
 from ptypinn.viewer.layers import DisplayRange
@@ -62,7 +63,7 @@ class Handlers:
                 picture = _describe(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
             except (InputError, FileChangedError, FileNotFoundError) as error:
                 error_text = str(error)
-        content = {"picture": picture, "error": error_text, "report": (run.path / REPORT).is_file()}
+        content = {"picture": picture, "error": error_text, "report": is_regular(run.path / REPORT)}
         return json_response(request, {"id": run.id, "name": run.name, **status, **content})
 
     def comparison(self, request: Request) -> Response:

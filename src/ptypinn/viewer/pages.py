@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ptypinn._version import __version__
 from ptypinn.report.html.page import templates
 from ptypinn.runs.folder import REPORT
+from ptypinn.runs.untrusted import MAX_REPORT_BYTES, read_whole
 from ptypinn.viewer.responses import HTML, REVALIDATE, etag_response
 from ptypinn.viewer.run_index import Run, RunIndex
 
@@ -66,9 +67,11 @@ class PageHandlers:
     def report(self, request: Request) -> Response:
         """Return the report of a run, isolated from this server."""
         path = find_run(self._index, request).path / REPORT
-        if not path.is_file():
-            raise HTTPException(404, "no report")
-        return Response(path.read_bytes(), media_type=HTML, headers={**REPORT_HEADERS, "Cache-Control": REVALIDATE})
+        try:
+            content = read_whole(path, MAX_REPORT_BYTES)
+        except OSError:
+            raise HTTPException(404, "no report") from None
+        return Response(content, media_type=HTML, headers={**REPORT_HEADERS, "Cache-Control": REVALIDATE})
 
     def asset(self, request: Request) -> Response:
         """Return a script or a style sheet by its name; only files that were loaded at the start can be named."""

@@ -208,7 +208,7 @@ def _load_scan(folder: Path, record: Mapping[str, Any], indices: np.ndarray, siz
     notes: list[str] = []
     options = {**as_mapping(record["options"]), "memory_budget_gib": MEMORY_GIB}
     try:
-        scan = load(path, load_options_from_record(LoadConfig(), options, (), notes))
+        scan = load(path, load_options_from_record(LoadConfig(), options, (), notes, (folder, path.parent)))
     except (InputError, OSError) as error:
         return None, f"the scan cannot be read again ({error})"
     if scan.size != size or indices.max(initial=-1) >= scan.n_patterns:

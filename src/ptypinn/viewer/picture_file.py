@@ -14,6 +14,7 @@ from ptypinn.io.reconstruction_file import GROUP
 from ptypinn.io.safe.hdf5 import require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.runs.folder import RECONSTRUCTION, SNAPSHOT
+from ptypinn.runs.untrusted import is_regular
 
 OBJECT, ILLUMINATION, UNCERTAINTY = "object", "illumination", "uncertainty"
 IMAGES = (OBJECT, ILLUMINATION, UNCERTAINTY)
@@ -68,7 +69,7 @@ def find_newest_picture(path: Path) -> Path | None:
     """Return the file with the newest object of a run folder, or a reconstruction file itself; None if none exists."""
     if not path.is_dir():
         return path
-    files = [path / name for name in (SNAPSHOT, RECONSTRUCTION) if (path / name).is_file()]
+    files = [path / name for name in (SNAPSHOT, RECONSTRUCTION) if is_regular(path / name)]
     return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 

@@ -97,7 +97,7 @@ class RunIndex:
                 entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
             except OSError:  # a folder without access, or one that was just deleted
                 continue
-            files = {entry.name for entry in entries if entry.is_file()}
+            files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
             is_run = RECONSTRUCTION in files or {CONFIG, LOG} <= files
             if is_run:
                 yield _create_run(folder, str(folder.relative_to(root)) if folder != root else folder.name)

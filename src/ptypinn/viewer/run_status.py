@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.report.text.metric_labels import KEY_METRICS, metric_row
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.runs.record import as_mapping
+from ptypinn.runs.untrusted import is_regular, read_end, read_start
 from ptypinn.viewer.picture_file import file_version
 from ptypinn.viewer.run_index import Run
 
@@ -75,7 +77,7 @@ def read_status(run: Run, *, details: bool = False) -> RunStatus:
     log = _read_tail(path / LOG) if path.is_dir() else []
     if not path.is_dir():
         status = _file_status(path, file_version(path))
-    elif (path / FINISHED).exists() and (record := _finished_status(path, file_version(path / FINISHED))):
+    elif is_regular(path / FINISHED) and (record := _finished_status(path, file_version(path / FINISHED))):
         status = record
     else:
         status = _unfinished_status(path, log)
@@ -109,7 +111,7 @@ def _finished_status(folder: Path, version: str) -> RunStatus | None:
 
 def _unfinished_status(folder: Path, log: list[str]) -> RunStatus:
     """Return the status of a run that is in progress, or was stopped."""
-    times = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if (path := folder / name).exists()]
+    times = [path.stat().st_mtime for name in (LOG, SNAPSHOT, CURVE) if is_regular(path := folder / name)]
     last_change, status = max(times, default=0.0), "running"
     if log and log[-1].startswith("failed: "):
         status = "failed"
@@ -133,13 +135,13 @@ def _label_metrics(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 def _read_curves(folder: Path, status: RunStatus, log: list[str]) -> dict[str, Curve]:
     """Read the curves of a finished run from its reconstruction, of others from the learning curve or the log."""
     recon = reconstruction_file(folder)
-    if status.status in ("finished", "file") and recon.exists():
+    if status.status in ("finished", "file") and is_regular(recon):
         history = _read_record(recon, "history")
         return {
             name: _finite_points(enumerate(values, 1)) for name, values in history.items() if isinstance(values, list)
         }
-    with contextlib.suppress(OSError, ValueError), (folder / CURVE).open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    with contextlib.suppress(OSError, ValueError, csv.Error):
+        rows = list(csv.DictReader(StringIO(read_start(folder / CURVE).decode(), newline="")))
         names = [name for name in ("train_loss", "val_loss") if len(rows) > 1 and name in rows[0]]
         if names:
             return {name: _finite_points((row.get("epoch"), row[name] or "nan") for row in rows) for name in names}
@@ -185,21 +187,20 @@ def _finite_points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        return as_mapping(json.loads(path.read_text(encoding="utf-8")))
+        return as_mapping(json.loads(read_start(path)))
     return {}
 
 
 def _read_tail(path: Path) -> list[str]:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        return file.read().decode("utf-8", "replace").splitlines()
+    with contextlib.suppress(OSError):
+        return read_end(path, TAIL_BYTES).decode("utf-8", "replace").splitlines()
     return []
 
 
 def _read_first_line(path: Path) -> list[str]:
     """Read the first line of a log, which the end of a long one does not contain."""
-    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
-        return [file.readline(TAIL_BYTES).rstrip("\n")]
+    with contextlib.suppress(OSError):
+        return read_start(path, TAIL_BYTES).decode("utf-8", "replace").splitlines()[:1]
     return []
 
 

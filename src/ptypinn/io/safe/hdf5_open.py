@@ -18,6 +18,7 @@ import hdf5plugin  # noqa: F401  registers the compression filters
 from h5py import h5d, h5l, h5o
 
 from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5_heaps import require_sane_heaps
 
 OPEN_FOR_WRITING = "already open for write"
 """Part of HDF5's message for a file whose writer has not closed it."""
@@ -74,6 +75,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise InputError(str(path), "file", "something else", "an HDF5 file")
     unfinished = False
+    require_sane_heaps(path)
     try:
         require_contained(path)
         with open_for_reading(path) as file:

@@ -71,7 +71,7 @@ class _ForgivingFile(FileIO):
         super().__init__(path, "w+")
         self._failure: OSError | None = None
         self._place, self._end = 0, 0
-        self._kept: list[tuple[int, bytes]] = []
+        self._pieces: list[tuple[int, bytes]] = []
 
     def require_complete(self) -> None:
         """Raise the error of the first write that failed."""
@@ -89,7 +89,7 @@ class _ForgivingFile(FileIO):
             except OSError as error:
                 self._failure = error
         if self._failure is not None:
-            self._kept.append((self._place, bytes(view)))
+            self._pieces.append((self._place, bytes(view)))
         self._place += len(view)
         self._end = max(self._end, self._place)
         return len(view)
@@ -100,10 +100,10 @@ class _ForgivingFile(FileIO):
         length = max(min(len(view), self._end - self._place), 0)
         stored = os.pread(self.fileno(), length, self._place)
         view[:length] = stored + bytes(length - len(stored))
-        for start, kept in self._kept:
-            first, last = max(start, self._place), min(start + len(kept), self._place + length)
+        for start, piece in self._pieces:
+            first, last = max(start, self._place), min(start + len(piece), self._place + length)
             if first < last:
-                view[first - self._place : last - self._place] = kept[first - start : last - start]
+                view[first - self._place : last - self._place] = piece[first - start : last - start]
         self._place += length
         return length
 
