@@ -2,11 +2,16 @@
 
 import io
 import json
+import os
+import resource
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.viewer.conftest import Viewer, write_finished_run
 
 from ptypinn.io.provenance import file_hash
 from ptypinn.io.reconstruction_file import Snapshots
@@ -236,3 +241,43 @@ def test_a_damaged_reconstruction_is_reported_and_other_runs_work(viewer, home):
     finally:
         place.write_bytes(whole)
     assert viewer.run("good")["picture"]
+
+
+@pytest.mark.parametrize("number", ["9" * 18, "9" * 19, "9" * 5000])
+def test_numbers_of_any_length_have_an_answer(viewer, number):
+    base = viewer.picture("good")
+    places = [
+        *(f"tiles/phase/{level}/{row}/0.png" for level, row in ((number, 0), (0, number))),
+        *(f"blocks/{number}/0", f"blocks/0/{number}", f"patterns/{number}", f"patterns/{number}/predicted.png"),
+    ]
+    for place in places:
+        assert viewer.get(f"{base}/{place}").status in (400, 404), place
+
+
+def test_a_thousand_requests_for_a_folder_with_traps_all_have_an_answer(tmp_path, recon):
+    folder = tmp_path / "runs"
+    write_finished_run(folder / "<b>one", recon, {}, ["<script>alert(1)</script>"])
+    for name, target in (("pipe", None), ("endless", "/dev/zero"), ("link", "/etc/hostname")):
+        write_finished_run(folder / name, recon, {}, [])
+        for entry in ("log.txt", "report.html", "metrics.json"):
+            (folder / name / entry).unlink(missing_ok=True)
+            if target is None:
+                os.mkfifo(folder / name / entry)
+            else:
+                (folder / name / entry).symlink_to(target)
+    server = Viewer(folder)
+    try:
+        paths = ["/api/runs", "/"]
+        for run_id in server.ids.values():
+            paths += [f"/api/runs/{run_id}", f"/api/runs/{run_id}/thumbnail.png"]
+            paths += [f"/run/{run_id}", f"/run/{run_id}/report"]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with ThreadPoolExecutor(40) as pool:
+            replies = list(pool.map(server.get, [paths[n % len(paths)] for n in range(1000)]))
+        grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    finally:
+        server.stop()
+    assert {reply.status for reply in replies} == {200, 404}
+    secret = Path("/etc/hostname").read_bytes().strip()
+    assert not any(secret and reply.body.strip() == secret for reply in replies)
+    assert grown_mb < 300

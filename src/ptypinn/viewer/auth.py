@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import URL, Headers, MutableHeaders, QueryParams
@@ -13,6 +14,8 @@ from ptypinn.config.view import EVERYWHERE, LOOPBACK
 
 KEY = "key"
 """Query parameter that carries the key once; afterwards a cookie does."""
+LONG_NUMBER = re.compile(r"\d{19}")
+"""Numbers in addresses that no row, column or pattern has."""
 SAFE_METHODS = ("GET", "HEAD")
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -63,7 +66,7 @@ class KeyMiddleware:
         if scope["method"] not in SAFE_METHODS:
             return PlainTextResponse("The viewer is read-only: use GET or HEAD", 405)
         if not self._key or self._is_key(self._read_cookie(Headers(scope=scope))):
-            return None
+            return PlainTextResponse("no such number", 404) if LONG_NUMBER.search(scope["path"]) else None
         if self._is_key(QueryParams(scope["query_string"]).get(KEY, "")):
             clean = URL(scope=scope).remove_query_params(KEY)
             path = "/" + clean.path.lstrip("/")  # two slashes would redirect to another server

@@ -98,8 +98,12 @@ CASES = {
     "NaN counts": (PTYLAB, {"ptychogram": with_value(np.nan)}, r"nan at pattern 2, pixel \(3, 4\)"),
     "negative counts": (PTYLAB, {"ptychogram": with_value(-1)}, r"-1.0 at pattern 2, pixel \(3, 4\)"),
     "infinite counts": (PTYLAB, {"ptychogram": with_value(np.inf)}, r"inf at pattern 2"),
-    "absurdly many patterns": (PTYLAB, {"ptychogram": declared((10**9, N, N))}, "positions: .*patterns"),
-    "absurdly wide patterns": (PTYLAB, {"ptychogram": declared((M, 10**6, 10**6), "u2", (1, 64, 64))}, "--crop-px"),
+    "absurdly many patterns": (PTYLAB, {"ptychogram": declared((10**9, N, N))}, "2.05 TB declared and nothing stored"),
+    "absurdly wide patterns": (
+        PTYLAB,
+        {"ptychogram": declared((M, 10**6, 10**6), "u2", (1, 64, 64))},
+        "12 TB declared and nothing",
+    ),
     "absurdly many positions": (PTYLAB, {"encoder": declared((10**10, 2))}, "declared in 0 bytes"),
     "absurd chunks": (PTYLAB, {"ptychogram": declared((M, N, N), "u2", None)}, "chunks of"),
     "a deflate bomb in a chunk": (PTYLAB, {"ptychogram": deflated_beyond_its_chunk}, "decompresses to more"),
@@ -116,7 +120,11 @@ CASES = {
     "positions of a single coordinate": (CXI, {"entry_1/sample_1/geometry_1/translation": np.ones(M)}, "translation"),
     "a raster of five axes": (STEM, {"cube": np.ones((1, 2, 3, N, N))}, "no format"),
     "a raster of text": (STEM, {"cube": lambda f, n: f.create_dataset(n, (2, 3, N, N), "S4")}, "no format"),
-    "an absurd raster": (STEM, {"cube": declared((10**6, 10**6, N, N), "u2", (1, 1, N, N))}, "raster|memory"),
+    "an absurd raster": (
+        STEM,
+        {"cube": declared((10**6, 10**6, N, N), "u2", (1, 1, N, N))},
+        "512 TB declared and nothing stored",
+    ),
     "no electrons per unit": (STEM, {"cube": np.ones((2, 3, N, N), np.float32)}, "--detector-gain"),
     "odd patterns": (STEM, {"cube": np.ones((2, 3, N - 1, N - 1), np.uint16)}, "--crop-px"),
     "an infinite gain": (MATLAB, {"ADU": np.inf}, "--detector-gain"),
@@ -151,3 +159,12 @@ def test_bytes_changed_anywhere_do_no_harm(tmp_path_factory, changes):
     path.write_bytes(content)
     with contextlib.suppress(InputError):
         load(path).counts[:]
+
+
+def test_counts_that_are_declared_and_not_stored_are_refused_at_once(tmp_path):
+    path = tmp_path / "empty.cxi"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("entry_1/instrument_1/detector_1/data", (2_000_000, 64, 64), "u4", chunks=(1, 64, 64))
+        file.create_dataset("entry_1/sample_1/geometry_1/translation", data=np.zeros((3, 3)))
+    with pytest.raises(InputError, match=r"32\.8 GB declared and nothing stored, expected data that is really there"):
+        load(path)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.errors import InputError
 from ptypinn.io.load_save import load
 from ptypinn.io.safe.hdf5 import read_array
+from ptypinn.io.safe.hdf5_open import open_hdf5
 
 N, M = 16, 6
 IN_OPEN, IN_NONBLOCK = 0x20, 0x800
@@ -194,3 +196,22 @@ def test_arrays_that_are_really_there_are_read_however_well_they_pack(tmp_path, 
     with h5py.File(tmp_path / "zeros.h5", "w") as file:
         file.create_dataset("zeros", (2**22,), "u2", chunks=(2**20,), compression="gzip", data=np.zeros(2**22, "u2"))
         assert not read_array(file["zeros"]).any()
+
+
+def test_a_file_of_the_same_name_in_the_current_folder_does_not_matter(tmp_path, monkeypatch):
+    measured, current = tmp_path / "measured", tmp_path / "current"
+    for folder, value in ((measured, 1.0), (current, 2.0)):
+        folder.mkdir()
+        with h5py.File(folder / "data.h5", "w") as file:
+            file["x"] = np.full(4, value)
+    with h5py.File(measured / "master.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("data.h5", "x")
+        layout = h5py.VirtualLayout((4,), float)
+        layout[:] = h5py.VirtualSource("data.h5", "x", (4,))
+        file.create_virtual_dataset("virtual", layout)
+    monkeypatch.chdir(current)
+    with open_hdf5(measured / "master.h5") as file:
+        assert [file[name][0] for name in ("link", "virtual")] == [1.0, 1.0]
+    (measured / "data.h5").unlink()
+    with pytest.raises(InputError, match="outside the folder of the file"):
+        open_hdf5(measured / "master.h5").__enter__()

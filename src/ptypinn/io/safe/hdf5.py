@@ -151,12 +151,21 @@ def require_readable(dataset: h5py.Dataset, source: str | Path, depth: int = 0) 
     created = dataset.id.get_create_plist()
     if created.get_layout() == h5d.VIRTUAL:
         _require_sources(dataset, created, source, depth)
+    elif _nbytes(dataset) > HARMLESS_BYTES and _holds_nothing(dataset, created):
+        actual = f"{human_size(_nbytes(dataset))} declared and nothing stored"
+        raise InputError(str(source), str(dataset.name), actual, "data that is really there")
     for place in range(created.get_external_count()):
         part = Path(_text(created.get_external(place)[0]))
         if not (Path(dataset.file.filename).parent / part).exists() and not part.exists():
             expected = f"the raw data of {dataset.name}, a part of {source}"
             raise InputError(str(part), "file", "nothing under this name", expected)
     _require_sound_chunks(dataset, created, source)
+
+
+def _holds_nothing(dataset: h5py.Dataset, created: h5p.PropDCID) -> bool:
+    """Return True where no value of a dataset is stored; one that is being written may get them yet."""
+    stored = created.get_external_count() or dataset.id.get_storage_size()
+    return not stored and not dataset.file.swmr_mode
 
 
 def _require_sources(dataset: h5py.Dataset, created: h5p.PropDCID, source: str | Path, depth: int) -> None:

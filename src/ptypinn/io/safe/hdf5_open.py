@@ -29,6 +29,8 @@ DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueErr
 """Errors of h5py and NumPy for damaged files."""
 MAX_OBJECTS = 500_000
 """Maximum number of links of all files together; a scan has at most a few per frame."""
+RAW_DATA = "raw data's link"
+"""Kind of the references to files that are no HDF5."""
 _allowed: ContextVar[bool] = ContextVar("external_files_allowed", default=False)
 
 
@@ -143,9 +145,15 @@ def require_contained(path: Path) -> None:
 
 
 def _targets(reference: Reference, folder: Path) -> Iterator[Path]:
-    """Return existing files that HDF5 may resolve a reference to, with symbolic links followed."""
+    """Return existing files that HDF5 may resolve a reference to, with symbolic links followed.
+
+    HDF5 files are looked for in the folder of the file first: what is there hides others of that name.
+    """
     named = Path(reference.target)
-    for place in {folder / named, Path.cwd() / named, folder / named.name}:
+    places = {folder / named, Path.cwd() / named, folder / named.name}
+    if reference.kind != RAW_DATA and "%" not in named.name and (folder / named).is_file():
+        places = {folder / named}
+    for place in places:
         numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
         paths = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
         yield from (target.resolve() for target in paths if target.is_file())
@@ -182,7 +190,7 @@ def _storage(name: bytes, created: h5py.h5p.PropDCID) -> Iterator[Reference]:
         for source in {created.get_virtual_filename(i) for i in range(created.get_virtual_count())} - {"."}:
             yield Reference(dataset, "a virtual dataset's link", _text(source))
     for i in range(created.get_external_count()):
-        yield Reference(dataset, "raw data's link", _text(created.get_external(i)[0]))
+        yield Reference(dataset, RAW_DATA, _text(created.get_external(i)[0]))
 
 
 def _text(name: bytes | str) -> str:
