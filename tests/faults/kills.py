@@ -67,11 +67,10 @@ def kill(pid, seconds):
     """Kill a command and its workers after a time; return False where it has ended before."""
     time.sleep(seconds)
     ended = os.waitpid(pid, os.WNOHANG)[0] == pid
-    with open(os.devnull, "w"):
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
     if not ended:
         os.waitpid(pid, 0)
     return not ended
@@ -97,6 +96,12 @@ def read_tensors(path):
         return load_weights(path).network.state_dict()
 
 
+def read_values(_, item):
+    """Read a dataset of a file; the visit goes on, as nothing is returned."""
+    if isinstance(item, h5py.Dataset):
+        np.asarray(item)
+
+
 def find_torn(folder):
     """Return what is wrong with the files of a folder whose run was killed."""
     problems = []
@@ -104,7 +109,7 @@ def find_torn(folder):
         try:
             if path.suffix == ".h5":
                 with h5py.File(path, "r") as file:
-                    file.visititems(lambda name, item: np.asarray(item) if isinstance(item, h5py.Dataset) else None)
+                    file.visititems(read_values)
             elif path.suffix == ".ckpt":
                 load_checkpoint(path)
             elif path.suffix == ".safetensors":

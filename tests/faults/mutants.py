@@ -215,6 +215,8 @@ def main():
             if arguments.only and kind not in arguments.only:
                 continue
             path = folder / "mutant.h5"
+            path.write_bytes(content)
+            reader(path)  # what cannot be read whole would be refused whatever a mutant changes
             for number in range(arguments.mutants):
                 rng = np.random.default_rng([arguments.seed, number, *kind.encode()])
                 path.write_bytes(mutate(content, rng))

@@ -132,7 +132,8 @@ def test_a_recorded_permission_does_not_open_files_outside(tmp_path, scan, capsy
     folder = tmp_path / "run"
     hostile = save(scan, folder / "scan.h5")
     with h5py.File(hostile, "r+") as file, h5py.File(outside, "r") as source:
-        name = next(name for name in ("entry_1/instrument_1/detector_1/data",) if name in source)
+        name = "entry_1/instrument_1/detector_1/data"
+        assert name in source
         del file[name]
         file[name] = h5py.ExternalLink("../private/counts.h5", name)
     recon = refine(scan, RefineConfig(iterations=1, device="cpu"))

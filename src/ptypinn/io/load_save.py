@@ -141,7 +141,7 @@ def _require_wanted(source: str, file_format: Format, config: LoadConfig) -> Non
 def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
     """Return True if an existing file holds a scan; if not, it holds a reconstruction and no counts."""
     file_format = format_of(path, config)
-    with external_files(config.allow_external):
+    with external_files(config.allow_external), _reading(path):
         return file_format.read is not None and (
             file_format.read_reconstruction is None or file_format.holds_scan(path, config)
         )

@@ -79,7 +79,7 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> None:
     Raises:
         OSError: Where it cannot be written, as on a disk without space for it.
     """
-    need_bytes = sum(np.asarray(getattr(recon, name), dtype).nbytes for name, dtype in ARRAYS.items())
+    need_bytes = sum(np.size(getattr(recon, name)) * np.dtype(dtype).itemsize for name, dtype in ARRAYS.items())
     with replace_hdf5(path, need_bytes) as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = add_group(file, "entry", "NXentry", default="object_phase")

@@ -66,7 +66,7 @@ class PatchModelHeader:
         return int(self.hyperparameters["gridsize"])
 
     def require_types(self) -> None:
-        """Raise TypeError where a field has another type than it is written with, KeyError where one is missing."""
+        """Raise TypeError for a field of another type than it is written with, else KeyError or ValueError."""
         for value, kind in ((self.model, str), (self.hyperparameters, dict), (self.provenance, dict)):
             if not isinstance(value, kind):
                 raise TypeError(f"{value!r} for a {kind.__name__}")
@@ -76,7 +76,7 @@ class PatchModelHeader:
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
                 raise TypeError(f"{number!r} for a number")
         if self.input_scale <= 0:
-            raise TypeError(f"{self.input_scale!r} for a positive scale")
+            raise ValueError(f"{self.input_scale!r} for a positive scale")
 
 
 @dataclass(frozen=True)

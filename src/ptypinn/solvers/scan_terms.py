@@ -36,7 +36,7 @@ MIN_MOVE_GAIN, SURE_MOVE_GAIN = 0.1, 0.175
 0.1 to 0.27 where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
 large for it leave much unexplained."""
 MAX_SETTLED_MISFIT = 1.3
-"""Misfit of solved positions up to which they are the last large error of the experiment: 0.95 to 1.05 without others,
+"""Misfit of solved positions up to which they are the last large error of the experiment: 0.92 to 1.05 without others,
 1.67 or more with all others."""
 
 

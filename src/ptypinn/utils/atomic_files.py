@@ -53,12 +53,11 @@ def atomic_path(path: Path, need_bytes: int = 0) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_current_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
-        raise (_describe_full(error, path, need_bytes, written) if _is_full(error) else error) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and _is_full(error):
+            raise _describe_full(error, path, need_bytes, written) from error
         raise
 
 

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import is_reconstruction
-from ptypinn.io.safe.hdf5_open import DAMAGE
+from ptypinn.io.safe.hdf5_open import DAMAGE, open_for_reading
 from ptypinn.runs.folder import CONFIG, LOG, RECONSTRUCTION
 from ptypinn.viewer.picture_file import file_version
 
@@ -131,7 +129,7 @@ class RunIndex:
 
 def _contains_reconstruction(path: Path) -> bool:
     try:
-        with h5py.File(path, "r") as file:
+        with open_for_reading(path) as file:
             return is_reconstruction(file)
     except DAMAGE:
         return False

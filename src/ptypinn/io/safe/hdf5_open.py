@@ -38,9 +38,11 @@ def open_for_reading(path: Path) -> h5py.File:
     """Open an HDF5 file; one that is written in the mode for simultaneous readers (SWMR) as it is at the moment.
 
     Raises:
-        InputError: Where a writer has the file open without that mode, or ended without closing it.
+        InputError: Where a writer has the file open without that mode, or ended without closing it; where the library
+            would read it without end.
         OSError: Where the file is damaged.
     """
+    require_sane_heaps(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -77,7 +79,6 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise InputError(str(path), "file", "something else", "an HDF5 file")
     unfinished = False
-    require_sane_heaps(path)
     try:
         require_contained(path)
         with open_for_reading(path) as file:
