@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
-from scipy.spatial import cKDTree
+
+from ptypinn.data.positions import find_nearest, group_equal
 
 Index = Int64[np.ndarray, "_"]
 Groups = Int64[np.ndarray, "groups channels"]
@@ -50,21 +51,13 @@ def group_neighbours(
     others = gridsize**2 - 1
     if others == 0:
         return order[:, None].astype(np.int64)
-    near = nearest(positions, positions[order], max(neighbour_count, others) + 1)
+    near = find_nearest(positions, positions[order], max(neighbour_count, others) + 1)[1]
     # Where patterns coincide, the leader may stand behind others, or not among the nearest at all.
     near[:, 1:] = np.where(near[:, 1:] == order[:, None], near[:, :1], near[:, 1:])
     near = near[:, 1:] if near.shape[1] > 1 else near
     near = near[:, np.arange(max(near.shape[1], others)) % near.shape[1]]
     drawn = rng.random(near.shape).argsort(1)[:, :others]
     return np.concatenate([order[:, None], np.take_along_axis(near, drawn, 1)], 1).astype(np.int64)
-
-
-def nearest(
-    positions: Float64[np.ndarray, "patterns 2"], centres: Float64[np.ndarray, "centres 2"], count: int
-) -> Int64[np.ndarray, "centres near"]:
-    """Return the indices of the `count` positions nearest to each centre, nearest first, or of all if fewer."""
-    near = cKDTree(positions).query(centres, k=min(count, len(positions)))[1]
-    return near.reshape(len(centres), -1).astype(np.int64)
 
 
 def cluster_groups(
@@ -81,8 +74,7 @@ def cluster_groups(
         Pattern indices, (windows, cluster, channels), nearest to the centre first.
     """
     leaders = positions[groups[:, 0]]
-    members = nearest(leaders, leaders, cluster_size)
-    return groups[members]
+    return groups[find_nearest(leaders, leaders, cluster_size)[1]]
 
 
 def split_parts(
@@ -127,11 +119,11 @@ def hold_out_clusters(
     """
     count = min(max(1, round(fraction * len(index))), len(index) - 1) if fraction > 0 else 0
     held = np.zeros(len(index), bool)
-    for centre in np.random.default_rng(seed).permutation(len(index)):
+    centres = np.random.default_rng(seed).permutation(len(index))
+    for near in find_nearest(positions[index], positions[index[centres]], cluster)[1]:
         missing = count - int(held.sum())
         if missing <= 0:
             break
-        near = nearest(positions[index], positions[index[centre]][None], cluster)[0]
         held[near[~held[near]][:missing]] = True
     return index[~held], index[held]
 
@@ -139,8 +131,8 @@ def hold_out_clusters(
 def checkerboard_split(positions_px: Float64[np.ndarray, "patterns 2"]) -> Bool[np.ndarray, " patterns"]:
     """Mark every other position, so that the nearest neighbour of each is in the other half, in any scan order.
 
-    The minimum spanning tree of the positions joins each to its nearest neighbour; its nodes are marked by the parity
-    of their depth. A raster becomes a checkerboard.
+    The minimum spanning tree of the places joins each to its nearest neighbour; its nodes are marked by the parity of
+    their depth. A raster becomes a checkerboard, and patterns at one place are marked in turn.
 
     Args:
         positions_px: Positions (y, x), (patterns, 2), pixels.
@@ -148,15 +140,17 @@ def checkerboard_split(positions_px: Float64[np.ndarray, "patterns 2"]) -> Bool[
     >>> checkerboard_split(np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])).tolist()
     [False, True, False]
     """
-    count = len(positions_px)
+    place, rank = group_equal(positions_px)
+    places = positions_px[rank == 0][np.argsort(place[rank == 0])]
+    count = len(places)
     if count < 2:
-        return np.zeros(count, bool)
-    distance, neighbour = cKDTree(positions_px).query(positions_px, min(N_NEIGHBOURS + 1, count))
+        return rank % 2 == 1
+    distance, neighbour = find_nearest(places, places, N_NEIGHBOURS + 1)
     first = np.repeat(np.arange(count), neighbour.shape[1])
-    # equal positions have distance zero, which a sparse graph would read as no edge
+    # a sparse graph would read a distance of zero as no edge
     edges = csr_array(((distance + 1e-9).ravel(), (first, neighbour.ravel())), shape=(count, count))
     tree = minimum_spanning_tree(edges.maximum(edges.T))
     _, component = connected_components(tree, directed=False)
     _, roots = np.unique(component, return_index=True)
     depth = dijkstra(tree, directed=False, indices=roots, unweighted=True, min_only=True)
-    return (depth + component) % 2 == 1
+    return ((depth + component)[place] + rank) % 2 == 1

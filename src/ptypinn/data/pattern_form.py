@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Num
 
+from ptypinn.data.positions import find_nearest
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
@@ -184,15 +185,12 @@ def describe_shadow(shadow: ShadowMotion) -> str:
 
 def _neighbour_pairs(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return positions spread over the scan, the nearest other place of each, and the steps between them."""
-    from scipy.spatial import cKDTree
-
-    n = len(positions)
-    first = np.unique(np.linspace(0, n - 1, PAIRS).astype(int))
-    distance, index = cKDTree(positions).query(positions[first], k=min(8, n))
-    apart = np.reshape(distance, (len(first), -1)) > MIN_STEP_PX
+    first = np.unique(np.linspace(0, len(positions) - 1, PAIRS).astype(int))
+    distance, index = find_nearest(positions, positions[first], 8)
+    apart = distance > MIN_STEP_PX
     nearest = np.argmax(apart, axis=1)
     paired = apart.any(1)
-    second = np.reshape(index, (len(first), -1))[np.arange(len(first)), nearest]
+    second = index[np.arange(len(first)), nearest]
     first, second = first[paired], second[paired]
     return first, second, positions[second] - positions[first]
 

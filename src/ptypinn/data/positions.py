@@ -85,7 +85,7 @@ def gap_width(positions_px: Float64[np.ndarray, "patterns 2"]) -> float:
     """
     if len(positions_px) < MIN_POSITIONS:
         return float("inf")
-    return FAR * float(np.median(_distances(positions_px, MIN_POSITIONS)[:, -1]))
+    return FAR * float(np.median(find_nearest(positions_px, positions_px, MIN_POSITIONS)[0][:, -1]))
 
 
 def find_strays(positions_px: Float64[np.ndarray, "patterns 2"], size: int) -> Strays:
@@ -99,13 +99,11 @@ def find_strays(positions_px: Float64[np.ndarray, "patterns 2"], size: int) -> S
     gap = max(gap_width(positions_px), size)
     if not np.isfinite(gap):
         return none
-    stray = _distances(positions_px, TWINS + 1)[:, -1] > gap
+    stray = find_nearest(positions_px, positions_px, TWINS + 1)[0][:, -1] > gap
     if not stray.any() or stray.sum() > max(1, MAX_STRAY * len(stray)):
         return none
-    from scipy.spatial import cKDTree
-
-    distance = cKDTree(positions_px[~stray]).query(positions_px[stray])[0]
-    return Strays(np.flatnonzero(stray), np.asarray(distance, np.float64))
+    distance = find_nearest(positions_px[~stray], positions_px[stray], 1)[0][:, 0]
+    return Strays(np.flatnonzero(stray), distance)
 
 
 def label_islands(positions_px: Float64[np.ndarray, "patterns 2"], gap_px: float) -> Int64[np.ndarray, " patterns"]:
@@ -139,20 +137,54 @@ def nearest_others(
         chosen: Positions that may be neighbours, more than `count` of them.
         count: Number of neighbours.
     """
-    from scipy.spatial import cKDTree
-
-    numbers = np.flatnonzero(chosen)
-    near = numbers[cKDTree(positions_px[chosen]).query(positions_px, k=count + 1)[1]]
+    near = np.flatnonzero(chosen)[find_nearest(positions_px[chosen], positions_px, count + 1)[1]]
     itself = near == np.arange(len(positions_px))[:, None]
     order = np.argsort(itself, axis=1, kind="stable")
     return np.take_along_axis(near, order, 1)[:, :count]
 
 
-def _distances(positions_px: np.ndarray, count: int) -> np.ndarray:
-    """Return the distances to the nearest positions, itself first, (patterns, count)."""
+def find_nearest(
+    positions_px: Float64[np.ndarray, "patterns 2"],
+    centres_px: Float64[np.ndarray, "centres 2"],
+    count: int,
+    max_distance_px: float = np.inf,
+) -> tuple[Float64[np.ndarray, "centres near"], Int64[np.ndarray, "centres near"]]:
+    """Return distances and indices of the positions nearest to each centre, nearest first.
+
+    A tree holds equal positions in one leaf, which every search there goes through; so no more of them are put into it
+    than are asked for.
+
+    Args:
+        positions_px: (y, x), object pixels.
+        centres_px: (y, x), object pixels.
+        count: Number of positions for each centre; all where there are fewer.
+        max_distance_px: Positions further away are left out: their distance is infinite, and their index `patterns`.
+    """
     from scipy.spatial import cKDTree
 
-    return np.asarray(cKDTree(positions_px).query(positions_px, k=count)[0]).reshape(len(positions_px), -1)
+    some = np.flatnonzero(group_equal(positions_px)[1] < count)
+    tree = cKDTree(positions_px[some])
+    distance, near = tree.query(
+        centres_px, k=np.arange(min(count, len(some))) + 1, distance_upper_bound=max_distance_px
+    )
+    return distance, np.append(some, len(positions_px))[near]
+
+
+def group_equal(
+    positions_px: Float64[np.ndarray, "patterns 2"],
+) -> tuple[Int64[np.ndarray, " patterns"], Int64[np.ndarray, " patterns"]]:
+    """Return the number of the place of every position, and its rank among the positions at that place, both from 0.
+
+    >>> [numbers.tolist() for numbers in group_equal(np.array([[1.0, 5.0], [0.0, 2.0], [1.0, 5.0]]))]
+    [[1, 0, 1], [0, 0, 1]]
+    """
+    order = np.lexsort(positions_px.T)
+    ordered, numbers = positions_px[order], np.arange(len(order))
+    first = np.append(True, (ordered[1:] != ordered[:-1]).any(1))[: len(order)]
+    place, rank = np.empty_like(numbers), np.empty_like(numbers)
+    place[order] = np.cumsum(first) - 1
+    rank[order] = numbers - np.maximum.accumulate(np.where(first, numbers, 0))
+    return place, rank
 
 
 @dataclass(frozen=True)
@@ -173,12 +205,10 @@ class PositionSurvey:
 def survey_positions(positions_px: Float64[np.ndarray, "patterns 2"]) -> PositionSurvey:
     """Measure extent and spacing of positions (y, x), object pixels."""
     height, width = np.ptp(positions_px, axis=0).tolist()
-    coincident = len(positions_px) - len(np.unique(positions_px, axis=0))
+    coincident = int((group_equal(positions_px)[1] > 0).sum())
     if len(positions_px) < 2:
         return PositionSurvey((height, width), None, None, coincident)
-    from scipy.spatial import cKDTree
-
-    nearest = cKDTree(positions_px).query(positions_px, k=2)[0][:, 1]
+    nearest = find_nearest(positions_px, positions_px, 2)[0][:, 1]
     return PositionSurvey((height, width), mean_spacing(positions_px), float(np.median(nearest)), coincident)
 
 

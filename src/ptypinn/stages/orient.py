@@ -18,9 +18,9 @@ from jaxtyping import Complex64, Float64
 from ptypinn.config.load import MIN_PATTERNS, InfoConfig
 from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.grouping import nearest
 from ptypinn.data.orientation import ORIENTATIONS, Orientation
 from ptypinn.data.pattern_form import require_far_field
+from ptypinn.data.positions import find_nearest
 from ptypinn.data.probe_candidates import focus_pupil
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -168,7 +168,7 @@ def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress 
 
 def _select_middle(scan: ScanData, count: int) -> ScanData:
     """Return the patterns nearest to the middle of the scan, with a calibrated probe of one mode."""
-    index = np.sort(nearest(scan.positions_px, np.median(scan.positions_px, 0)[None], count)[0])
+    index = np.sort(find_nearest(scan.positions_px, np.median(scan.positions_px, 0)[None], count)[1][0])
     part = scan.subset(index).replace(truth=None)
     probe = _focused_probe(part) if scan.probe is None else _strongest_mode(scan.probe)
     gauge = "relative" if scan.probe is None else scan.probe_gauge

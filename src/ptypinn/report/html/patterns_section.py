@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float32
 
 from ptypinn.data.pattern_batches import FrameTerms
-from ptypinn.data.positions import mean_spacing
+from ptypinn.data.positions import find_nearest, mean_spacing
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import predict
@@ -141,13 +141,10 @@ def position_map(
         binning: Object pixels along the edge of a pixel of the map.
         reach_px: Distance up to which a pattern colours the map, object pixels.
     """
-    from scipy.spatial import cKDTree
-
     y, x = (np.arange(part.start, part.stop, binning) + (binning - 1) / 2 for part in box)
     grid = np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
-    distance, nearest = cKDTree(centres_px).query(grid, distance_upper_bound=max(reach_px, binning))
-    nearest_value = np.append(values, np.nan)[nearest]
-    return np.where(np.isfinite(distance), nearest_value, np.nan).reshape(len(y), len(x)).astype(np.float32)
+    _, nearest = find_nearest(centres_px, grid, 1, max(reach_px, binning))
+    return np.append(values, np.nan)[nearest].reshape(len(y), len(x)).astype(np.float32)
 
 
 def _map_values(
