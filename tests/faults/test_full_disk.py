@@ -15,7 +15,7 @@ import torch
 
 from ptypinn import RefineConfig, SimulateConfig, refine, save, simulate
 from ptypinn.io.registry import list_formats
-from ptypinn.io.safe.hdf5_write import create_hdf5, replace_hdf5, require_written
+from ptypinn.io.safe.hdf5_write import _ForgivingFile, create_hdf5, replace_hdf5, require_written
 from ptypinn.models.model_file import load_weights, save_weights
 from ptypinn.training.checkpoints import AtomicCheckpointIO
 from ptypinn.utils.atomic_files import atomic_path, write_text
@@ -103,12 +103,31 @@ def test_large_data_is_given_up_soon(tmp_path, monkeypatch):
             monkeypatch.setattr(os, "pwrite", fail)
             for number in range(4000):
                 data[number] = np.ones((64, 64))
-                require_written()
+                require_written((number + 1) / 4000)
                 done.append(number)
 
     with pytest.raises(OSError, match="No space left"):
         write_patterns()
     assert len(done) < 1000  # what the cache of HDF5 holds
+
+
+def test_a_file_that_turns_out_too_large_for_the_disk_is_given_up_on_its_way(tmp_path, monkeypatch):
+    noise, done = np.random.default_rng(0).integers(0, 2**32, (64, 64, 64), dtype=np.uint32), []
+    monkeypatch.setattr(_ForgivingFile, "measure_free_space", lambda _: 2**25)
+
+    def write_patterns(count):
+        with replace_hdf5(tmp_path / "a.h5") as file:
+            data = file.create_dataset("data", (count, 64, 64), "u4", chunks=(64, 64, 64))
+            for start in range(0, count, 64):
+                data[start : start + 64] = noise
+                require_written((start + 64) / count)
+                done.append(start)
+
+    with pytest.raises(OSError, match=r"at least [12]\d\d MB are needed for a.h5"):
+        write_patterns(19200)  # 315 MB where 34 MB are free
+    assert 0 < len(done) < 40
+    assert not list(tmp_path.iterdir())
+    write_patterns(3200)  # 52 MB, for an estimate may be wrong by a factor
 
 
 def test_a_failure_of_the_writer_itself_is_its_own(tmp_path):

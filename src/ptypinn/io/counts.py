@@ -166,7 +166,7 @@ def write_counts(group: h5py.Group, name: str, scan: ScanData) -> h5py.Dataset:
     data.attrs["units"] = "counts"
     for part, patterns in scan.batches(per_chunk * max(1, BATCH_BYTES // CHUNK_BYTES)):
         data[part] = patterns
-        require_written()
+        require_written(part.stop / shape[0])
     return data
 
 

@@ -28,7 +28,8 @@ from ptypinn.io.safe.hdf5 import (
     write_json,
 )
 from ptypinn.io.safe.hdf5_open import open_hdf5
-from ptypinn.io.safe.hdf5_write import replace_hdf5
+from ptypinn.io.safe.hdf5_write import create_hdf5, replace_hdf5
+from ptypinn.utils.atomic_files import require_space
 from ptypinn.utils.progress import IterateCallback
 
 GROUP = "entry/reconstruction"
@@ -70,17 +71,18 @@ SnapshotCallback = IterateCallback[Reconstruction]
 
 
 def write_reconstruction(recon: Reconstruction, path: Path) -> None:
-    """Write a reconstruction atomically.
+    """Write a reconstruction.
 
     Args:
         recon: What to write.
-        path: Where; an existing file is replaced once the new one is complete.
+        path: The file; an existing one is emptied.
 
     Raises:
         OSError: Where it cannot be written, as on a disk without space for it.
     """
     need_bytes = sum(np.size(getattr(recon, name)) * np.dtype(dtype).itemsize for name, dtype in ARRAYS.items())
-    with replace_hdf5(path, need_bytes) as file:
+    require_space(path.parent, need_bytes)
+    with create_hdf5(path) as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = add_group(file, "entry", "NXentry", default="object_phase")
         entry["title"] = "Ptychographic reconstruction"
@@ -131,18 +133,23 @@ def is_reconstruction(file: h5py.File) -> bool:
 
 def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
     """Add images with axes and units for viewers: `object_phase`, `object_amplitude`, `object_uncertainty` if known."""
-    _write_plot(entry, "object_phase", np.angle(recon.object), "rad", recon)
-    _write_plot(entry, "object_amplitude", np.abs(recon.object), "", recon)
+    images = {"object_phase": (np.angle(recon.object), "rad"), "object_amplitude": (np.abs(recon.object), "")}
     if recon.uncertainty is not None:
-        _write_plot(entry, "object_uncertainty", recon.uncertainty, "", recon)
+        images["object_uncertainty"] = recon.uncertainty, ""
+    for name, (image, unit) in images.items():
+        plot = add_group(entry, name, "NXdata", signal="data", axes=["y", "x"])
+        add_dataset(plot, "data", image.astype(np.float32), unit)
+    _write_axes(entry["object_phase"], recon)
+    for name in list(images)[1:]:
+        for axis in "yx":
+            entry[name][axis] = entry["object_phase"][axis]  # a link: the images share their axes
 
 
-def _write_plot(entry: h5py.Group, name: str, image: np.ndarray, unit: str, recon: Reconstruction) -> None:
-    plot = add_group(entry, name, "NXdata", signal="data", axes=["y", "x"])
-    add_dataset(plot, "data", image.astype(np.float32), unit)
-    step, axis_unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
-    for axis, length, origin in zip(("y", "x"), image.shape, recon.origin_px, strict=True):
-        add_dataset(plot, axis, (origin + np.arange(length)) * step, axis_unit)
+def _write_axes(plot: h5py.Group, recon: Reconstruction) -> None:
+    """Add the coordinates of the rows and columns of the object."""
+    step, unit = (1.0, "pixel") if recon.pixel_size_m is None else (recon.pixel_size_m, "m")
+    for axis, length, origin in zip("yx", recon.object.shape, recon.origin_px, strict=True):
+        add_dataset(plot, axis, (origin + np.arange(length)) * step, unit)
 
 
 class Snapshots:

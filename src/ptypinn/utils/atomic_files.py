@@ -41,13 +41,12 @@ def atomic_path(path: Path, need_bytes: int = 0) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     delete_leftovers(path.parent, path.name)
-    if need_bytes and shutil.disk_usage(path.parent).free < need_bytes:
-        raise _describe_full(OSError(errno.ENOSPC, ""), path, need_bytes)
     prefix = f".{path.name[:MAX_NAME]}.{os.getpid()}@{platform.node()}@"
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix[:MAX_NAME], dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
+        require_space(path.parent, need_bytes)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -57,8 +56,26 @@ def atomic_path(path: Path, need_bytes: int = 0) -> Iterator[Path]:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and _is_full(error):
-            raise _describe_full(error, path, need_bytes, written) from error
+            raise _describe_full(error, path, getattr(error, "need_bytes", need_bytes), written) from error
         raise
+
+
+class NoSpaceError(OSError):
+    """A file that cannot fit, as is known before it is written or from a part of it.
+
+    Args:
+        need_bytes: Bytes of the whole file, at least.
+    """
+
+    def __init__(self, need_bytes: int) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.need_bytes = need_bytes
+
+
+def require_space(folder: Path, need_bytes: int) -> None:
+    """Raise `NoSpaceError` where a folder has less space than a file needs."""
+    if need_bytes and shutil.disk_usage(folder).free < need_bytes:
+        raise NoSpaceError(need_bytes)
 
 
 def write_text(path: Path, text: str) -> Path:

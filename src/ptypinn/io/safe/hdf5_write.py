@@ -17,7 +17,12 @@ from typing import Any
 
 import h5py
 
-from ptypinn.utils.atomic_files import atomic_path
+from ptypinn.utils.atomic_files import NoSpaceError, atomic_path
+
+MIN_JUDGED_BYTES = 2**22
+"""Smallest part of a file from which the size of the whole is estimated."""
+MARGIN = 2.0
+"""Size of what is left, as estimated, over the free space, from which a file counts as too large."""
 
 _target: ContextVar[_ForgivingFile | None] = ContextVar("hdf5_target", default=None)
 
@@ -57,11 +62,20 @@ def replace_hdf5(path: Path, need_bytes: int = 0) -> Iterator[h5py.File]:
         yield file
 
 
-def require_written() -> None:
-    """Raise the error of a write that has failed in the file that is being created: for loops over large data."""
+def require_written(fraction: float) -> None:
+    """Raise the error of a write that has failed in the file that is being created: for loops over large data.
+
+    Args:
+        fraction: Fraction of the data that has been given to HDF5; where the rest would take more than twice the space
+            that is left, the disk counts as full.
+    """
     target = _target.get()
-    if target is not None:
-        target.require_complete()
+    if target is None:
+        return
+    target.require_complete()
+    need_bytes = int(target.size / fraction)
+    if target.size > MIN_JUDGED_BYTES and need_bytes - target.size > MARGIN * target.measure_free_space():
+        raise NoSpaceError(need_bytes)
 
 
 class _ForgivingFile(FileIO):
@@ -72,6 +86,16 @@ class _ForgivingFile(FileIO):
         self._failure: OSError | None = None
         self._place, self._end = 0, 0
         self._pieces: list[tuple[int, bytes]] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file so far."""
+        return self._end
+
+    def measure_free_space(self) -> int:
+        """Return the bytes that are free on its disk."""
+        status = os.fstatvfs(self.fileno())
+        return status.f_bavail * status.f_frsize
 
     def require_complete(self) -> None:
         """Raise the error of the first write that failed."""
