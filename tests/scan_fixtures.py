@@ -103,8 +103,7 @@ def diffract(image, probe, corner):
     return np.fft.fftshift(np.abs(wave) ** 2)
 
 
-@pytest.fixture(scope="session")
-def experiment() -> Experiment:
+def make_experiment() -> Experiment:
     """Three rows of four positions; object and probe without any symmetry, so that no flip goes unseen."""
     rng = np.random.default_rng(7)
     size, step, raster = 16, 3, (3, 4)
@@ -115,6 +114,12 @@ def experiment() -> Experiment:
     positions = np.stack([rows.ravel(), columns.ravel()], 1)
     counts = np.array([diffract(image, probe, corner) for corner in positions])
     return Experiment(image, probe, positions.astype(float), counts, raster, step)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    """Return the experiment of `make_experiment`."""
+    return make_experiment()
 
 
 @pytest.fixture

@@ -20,15 +20,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
+from sound_files import SoundFile, make_files
 
-from ptypinn import LoadConfig, RefineConfig, SimulateConfig, load, refine, save, simulate
 from ptypinn.errors import InputError
-from ptypinn.io.load_save import load_reconstruction
-from ptypinn.io.registry import list_formats
-from ptypinn.models.cnn import PtychoCNN
-from ptypinn.models.model_file import PatchModel, PatchModelHeader, load_patch_model, load_weights, save_weights
-from ptypinn.training.checkpoints import AtomicCheckpointIO, load_checkpoint
 
 MAX_SECONDS, MAX_BYTES = 20, 2 * 2**30
 EXTREMES = (0, 1, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1)
@@ -38,46 +32,6 @@ VALUES = (
     *(np.array(b"text"), np.array("text", h5py.string_dtype()), np.ones((1,) * 8), np.arange(5, dtype=">i2")),
 )
 JSON_VALUES = (None, True, -1, 0, 4096, 10**30, 1e308, "text", "", [], [1, [2, {}]], {}, {"a": None}, "é" * 300)
-
-
-def make_files(folder):
-    """Write a small file of every kind; return its reader and content by name."""
-    scan = simulate(
-        SimulateConfig(size=16, probe="disk", probe_diameter_px=6.0, object_size=(40, 40), n_patterns=12, seed=1)
-    )
-    recon = refine(scan, RefineConfig(iterations=1, device="cpu"))
-    files = {
-        "weights": (load_weights, save_weights(load_weights().network, {"name": "x"}, folder / "weights").read_bytes()),
-        "model": (read_model, make_model().save(folder / "model").read_bytes()),
-    }
-    AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": np.ones(3).tolist()}}, folder / "checkpoint")
-    files["checkpoint"] = load_checkpoint, (folder / "checkpoint").read_bytes()
-    for name, kind in list_formats().items():
-        if kind.write is not None:
-            files[f"scan {name}"] = read_scan, save(scan, folder / f"scan_{name}", name).read_bytes()
-        if kind.write_reconstruction is not None and kind.read_reconstruction is not None:
-            place = save(recon, folder / f"recon_{name}", name)
-            files[f"reconstruction {name}"] = load_reconstruction, place.read_bytes()
-    return files
-
-
-def make_model():
-    """Return a patch network with its header."""
-    options = {"size": 32, "gridsize": 1, "width": 16, "inputs": "projection"}
-    torch.manual_seed(0)
-    header = PatchModelHeader("cnn", options, 1e4, 6.25, 1.0)
-    return PatchModel(header, PtychoCNN(**options).state_dict(), torch.ones(1, 32, 32, dtype=torch.complex64))
-
-
-def read_model(path):
-    """Read a patch network and make it ready."""
-    model = load_patch_model(path)
-    return model.predictor(model.probe, torch.ones(32, 32, dtype=torch.bool))
-
-
-def read_scan(path):
-    """Read a scan with all its counts."""
-    return np.asarray(load(path, LoadConfig(photons=1e4)).counts[:]).sum()
 
 
 def mutate_bytes(content, rng):
@@ -147,6 +101,18 @@ def mutate_npz(content, rng):
     return target.getvalue()
 
 
+def mutate_words(content, rng):
+    """Return a file of MATLAB 5 with sizes, types or flags of its elements changed: words of four bytes."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        place = 128 + 4 * int(rng.integers((len(data) - 128) // 4))
+        if rng.integers(4):  # most of a file are values; names, types and shapes stand before them
+            place = 128 + 4 * int(rng.integers(60))
+        value = int(rng.choice([0, 1, 2, 3, 5, 6, 7, 9, 14, 15, 16, 17, 255, 2**16, 2**31 - 1, 2**32 - 1, len(data)]))
+        data[place : place + 4] = value.to_bytes(4, "little")
+    return bytes(data)
+
+
 def mutate_header(content, rng):
     """Return a safetensors file with a value of the JSON in its header replaced."""
     length = int.from_bytes(content[:8], "little")
@@ -177,18 +143,21 @@ def mutate(content, rng):
     """Return a mutant."""
     if rng.integers(2):
         return mutate_bytes(content, rng)
-    if content[1:4] == b"HDF":
+    if b"\x89HDF" in content[:1024]:
         return mutate_hdf5(content, rng)
+    if content.startswith(b"MATLAB 5"):
+        return mutate_words(content, rng)
     return mutate_header(content, rng) if content[8:9] == b"{" else mutate_npz(content, rng)
 
 
-def read_mutant(reader, path):
+def read_mutant(file: SoundFile):
     """Return what is wrong with the reading of a mutant; empty where nothing is."""
     started = time.monotonic()
+    names = {path.name for path in file.path.parent.iterdir()}
     try:
-        reader(path)
+        file.read()
     except InputError as error:
-        if "\n" in str(error) or path.name not in str(error):
+        if "\n" in str(error) or not any(name in str(error) for name in names):
             return f"the message does not name the file in one line: {error}"
     except (OSError, MemoryError) as error:
         return f"{type(error).__name__}: {error}"
@@ -206,28 +175,31 @@ def main():
     parser.add_argument("--mutants", type=int, default=100, help="per kind of file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--keep", type=Path, help="folder for the mutants that go wrong")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     failures, total = 0, 0
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for kind, (reader, content) in make_files(folder).items():
+        for kind, file in make_files(Path(name)).items():
             if arguments.only and kind not in arguments.only:
                 continue
-            path = folder / "mutant.h5"
-            path.write_bytes(content)
-            reader(path)  # what cannot be read whole would be refused whatever a mutant changes
+            content = file.path.read_bytes()
+            file.read()  # what cannot be read whole would be refused whatever a mutant changes
             for number in range(arguments.mutants):
                 rng = np.random.default_rng([arguments.seed, number, *kind.encode()])
-                path.write_bytes(mutate(content, rng))
+                file.path.write_bytes(mutant := mutate(content, rng))
                 print(f"{kind} {number}", end="\r", file=sys.stderr, flush=True)
                 signal.alarm(3 * MAX_SECONDS)  # ends the process where a reading hangs
-                problem = read_mutant(reader, path)
+                problem = read_mutant(file)
                 signal.alarm(0)
                 total += 1
                 if problem:
                     failures += 1
                     print(f"{kind} {number}: {problem}", flush=True)
+                    if arguments.keep:
+                        arguments.keep.mkdir(parents=True, exist_ok=True)
+                        (arguments.keep / f"{kind} {number}").write_bytes(mutant)
+            file.path.write_bytes(content)  # others may be read through it
     print(f"{total} mutants, {failures} went wrong", flush=True)
     return int(failures > 0)
 

@@ -19,6 +19,7 @@ from ptypinn.io.crop import Window, cut, read_cut, window_of
 from ptypinn.io.derived_counts import SquaredCounts, square
 from ptypinn.io.lazy_counts import LazyCounts
 from ptypinn.io.safe.hdf5 import require_array, require_readable
+from ptypinn.io.safe.hdf5_chunks import read_part
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.hdf5_write import require_written
 from ptypinn.io.safe.npz import Archive, map_npy
@@ -76,7 +77,7 @@ def sample_frames(dataset: h5py.Dataset | np.ndarray) -> Iterator[np.ndarray]:
     """Read at most `FLAG_SAMPLE` frames from all over a stack or raster, one after another."""
     stack = math.prod(dataset.shape[:-2])
     for number in np.unique(np.linspace(0, stack - 1, min(stack, FLAG_SAMPLE)).astype(int)):
-        yield np.asarray(dataset[tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2]))])
+        yield read_part(dataset, tuple(int(n) for n in np.unravel_index(number, dataset.shape[:-2])))
 
 
 def require_domain(

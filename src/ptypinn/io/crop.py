@@ -18,6 +18,7 @@ from ptypinn.config.load import CORNER, LoadConfig
 from ptypinn.data.pattern_form import is_corner_centred
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5_chunks import read_part
 
 CUT_FROM = "cut_from_px"
 """Key of the record of the rows and columns that were cropped."""
@@ -106,8 +107,8 @@ def read_cut(dataset: Any, lead: tuple[Any, ...], window: Window | None) -> np.n
         window: Rows and columns of the crop.
     """
     if window is None or window.rolled:
-        return cut(np.asarray(dataset[lead]), window)
-    return np.asarray(dataset[(*lead, window.rows, window.columns)])
+        return cut(read_part(dataset, lead), window)
+    return read_part(dataset, (*lead, window.rows, window.columns))
 
 
 @dataclass(frozen=True)

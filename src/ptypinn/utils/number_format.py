@@ -162,3 +162,13 @@ def needs_log_scale(values: np.ndarray) -> bool:
     """Return True if all values are positive and span more than a decade."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and (finite > 0).all() and finite.max() > 10 * finite.min())
+
+
+def human_size(size: float | int) -> str:
+    """Format a number of bytes.
+
+    >>> human_size(1536), human_size(0)
+    ('1.54 kB', '0 bytes')
+    """
+    power = 0 if size < 1 else min(4, int(math.log(size, 1000)))
+    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -137,7 +137,7 @@ CASES = {
 def test_one_line_and_exit_code_1(tmp_path, refused, monkeypatch, case):
     whole, changes, message = CASES[case]
     if case == "absurd chunks":
-        monkeypatch.setattr("ptypinn.io.safe.hdf5.MAX_CHUNK_BYTES", 100)
+        monkeypatch.setattr("ptypinn.io.safe.hdf5_chunks.MAX_CHUNK_BYTES", 100)
     path = write(tmp_path / "scan.h5", {**whole, **changes})
     options = STEM_OPTIONS if whole in (STEM, MATLAB) else ()
     assert re.search(message, refused(path, *options))

@@ -7,18 +7,18 @@ HDF5 returns the fill value, without a word, for parts of a virtual dataset whos
 from __future__ import annotations
 
 import json
-import math
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5z
+from h5py import h5d, h5p
 
 from ptypinn.errors import InputError
+from ptypinn.io.safe.hdf5_chunks import read_part, require_sound_storage
 from ptypinn.io.safe.hdf5_open import open_for_reading
+from ptypinn.utils.number_format import human_size
 
 MAX_ARRAY_BYTES = 4.0 * 2**30
 """Maximum read in one piece; counts in HDF5 are read lazily long before."""
@@ -26,11 +26,6 @@ HARMLESS_BYTES = 2**26
 """Arrays below this size are exempt from the ratio of declared to stored size."""
 MAX_RATIO = 2000
 """Declared over stored size; deflate reaches 1032, and what is stored nowhere reaches infinity."""
-MAX_CHUNK_BYTES = 2**30
-CHUNK_SLACK = 1.02, 4096
-"""Maximum ratio of a stored chunk to the chunk itself: filters without gain add headers."""
-INFLATE_CHECK_BYTES = 2**22
-"""Deflated chunks above this could grow beyond the largest array, so their true size is determined first."""
 MAX_DEPTH = 8
 """Maximum number of virtual datasets made of each other."""
 
@@ -52,7 +47,7 @@ def read_array(dataset: h5py.Dataset, source: str = "") -> np.ndarray:
     if size > MAX_ARRAY_BYTES:
         raise InputError(source, str(dataset.name), human_size(size), f"at most {human_size(MAX_ARRAY_BYTES)}")
     require_readable(dataset, source)
-    return np.asarray(dataset[()])
+    return read_part(dataset, (slice(None),) * dataset.ndim)
 
 
 def limit_of(memory_budget_gib: float) -> float:
@@ -159,7 +154,7 @@ def require_readable(dataset: h5py.Dataset, source: str | Path, depth: int = 0) 
         if not (Path(dataset.file.filename).parent / part).exists() and not part.exists():
             expected = f"the raw data of {dataset.name}, a part of {source}"
             raise InputError(str(part), "file", "nothing under this name", expected)
-    _require_sound_chunks(dataset, created, source)
+    require_sound_storage(dataset, created, source)
 
 
 def _holds_nothing(dataset: h5py.Dataset, created: h5p.PropDCID) -> bool:
@@ -204,59 +199,5 @@ def _places(name: str, dataset: h5py.Dataset) -> Iterator[Path]:
     yield from (folder / name, Path.cwd() / name, folder / Path(name).name)
 
 
-def _require_sound_chunks(dataset: h5py.Dataset, created: h5p.PropDCID, source: str | Path) -> None:
-    """Raise `InputError` where a chunk is too large, its stored form larger than the chunk, or its filter missing.
-
-    A compressed chunk may decompress to anything: HDF5 detects that only after it has done so.
-    """
-    if dataset.chunks is None:
-        return
-    whole = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-    name = str(dataset.name)
-    if whole > MAX_CHUNK_BYTES:
-        raise InputError(str(source), name, f"chunks of {human_size(whole)}", f"at most {human_size(MAX_CHUNK_BYTES)}")
-    filters = [created.get_filter(place) for place in range(created.get_nfilters())]
-    if not filters:
-        return
-    missing = {place: used for place, used in enumerate(filters) if not h5z.filter_avail(used[0])}
-    bits = sum(1 << place for place in missing)
-    deflated = filters[-1][0] == h5z.FILTER_DEFLATE
-    limit = CHUNK_SLACK[0] * whole + CHUNK_SLACK[1]
-
-    def at_chunk(chunk: h5d.StoreInfo) -> str | None:
-        if bits & ~chunk.filter_mask:
-            return "filter"
-        inflate = deflated and chunk.size > INFLATE_CHECK_BYTES
-        large = chunk.size > limit or (inflate and _inflates_beyond(dataset, chunk.chunk_offset, limit))
-        return "size" if large else None
-
-    fault = dataset.id.chunk_iter(at_chunk)
-    if fault == "filter":
-        number, _, _, title = next(iter(missing.values()))
-        label = f" ({_text(title)})" if title else ""
-        actual = f"data compressed by filter {number}{label}, which is not installed"
-        raise InputError(str(source), name, actual, "its HDF5 plug-in, or data repacked without it (h5repack)")
-    if fault == "size":
-        actual = f"a chunk that decompresses to more than its {human_size(whole)}"
-        raise InputError(str(source), name, actual, "its size")
-
-
-def _inflates_beyond(dataset: h5py.Dataset, offset: tuple[int, ...], limit: float) -> bool:
-    stream, total = zlib.decompressobj(), 0
-    _, waiting = dataset.id.read_direct_chunk(offset)
-    while waiting and not stream.eof:
-        total += len(stream.decompress(waiting, 2**20))
-        if total > limit:
-            return True
-        waiting = stream.unconsumed_tail
-    return False
-
-
 def _text(name: bytes | str) -> str:
     return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
-
-
-def human_size(size: float | int) -> str:
-    """Format a number of bytes."""
-    power = 0 if size < 1 else min(4, int(math.log(size, 1000)))
-    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -16,7 +16,7 @@ from io import BufferedIOBase
 from pathlib import Path
 
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import human_size
+from ptypinn.utils.number_format import human_size
 
 HEADER_BYTES = 128
 SIGNATURE = b"MATLAB 5.0 MAT-file"

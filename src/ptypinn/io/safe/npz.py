@@ -16,7 +16,8 @@ from numpy.lib import format as npy
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5 import HARMLESS_BYTES, human_size
+from ptypinn.io.safe.hdf5 import HARMLESS_BYTES
+from ptypinn.utils.number_format import human_size
 
 LOCAL_HEADER, LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
 """Header before the name, extra field and content of a member."""
