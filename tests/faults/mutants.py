@@ -2,7 +2,8 @@
 
 A mutant is a file of a format with bytes changed, or, where the format has datasets, with datasets and attributes of
 another type, shape or value. Reading one gives a scan or reconstruction, or an error in one line that names the file.
-Anything else is printed with the seed that makes it again, and counted.
+Anything else is printed with the seed that makes it again, and counted; `--keep` stores it. What ever went wrong is in
+the folder `corpus`, by kind.
 """
 
 import argparse
@@ -20,9 +21,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from sound_files import SoundFile, make_files
 
 from ptypinn.errors import InputError
+from sound_files import SoundFile, make_files
 
 MAX_SECONDS, MAX_BYTES = 20, 2 * 2**30
 EXTREMES = (0, 1, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1)
@@ -197,8 +198,9 @@ def main():
                     failures += 1
                     print(f"{kind} {number}: {problem}", flush=True)
                     if arguments.keep:
-                        arguments.keep.mkdir(parents=True, exist_ok=True)
-                        (arguments.keep / f"{kind} {number}").write_bytes(mutant)
+                        folder = arguments.keep / kind.replace(" ", "_")
+                        folder.mkdir(parents=True, exist_ok=True)
+                        (folder / f"seed_{arguments.seed}_number_{number}").write_bytes(mutant)
             file.path.write_bytes(content)  # others may be read through it
     print(f"{total} mutants, {failures} went wrong", flush=True)
     return int(failures > 0)

@@ -7,20 +7,37 @@ from pathlib import Path
 import h5py
 import pytest
 
+from mutants import read_mutant
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5_heaps import require_sane_heaps
 from ptypinn.io.safe.hdf5_open import open_hdf5
+from sound_files import make_files
 
-MUTANTS = Path(__file__).with_name("mutants.py")
+MUTANTS, CORPUS = Path(__file__).with_name("mutants.py"), Path(__file__).with_name("corpus")
 
 
 def test_damaged_files_of_every_kind_are_read_or_refused_in_one_line():
-    command = [sys.executable, str(MUTANTS), "--mutants", "25", "--seed", "3"]
+    command = [sys.executable, str(MUTANTS), "--mutants", "9", "--seed", "3"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-300:]
     total, _, wrong = run.stdout.splitlines()[-1].partition(" mutants, ")
-    assert int(total) >= 13 * 25
+    assert int(total) >= 36 * 9
     assert wrong == "0 went wrong"
+
+
+def test_what_ever_went_wrong_is_refused_in_one_line(tmp_path):
+    problems, total = {}, 0
+    for kind, file in make_files(tmp_path).items():
+        content = file.path.read_bytes()
+        for path in sorted((CORPUS / kind.replace(" ", "_")).glob("*")):
+            file.path.write_bytes(path.read_bytes())
+            problems[path.name] = read_mutant(file)
+            total += 1
+            with pytest.raises(InputError):
+                file.read()
+        file.path.write_bytes(content)
+    assert total == sum(path.is_file() for path in CORPUS.rglob("*"))
+    assert not any(problems.values()), problems
 
 
 def test_a_heap_without_an_end_is_refused_and_every_other_is_read(tmp_path):

@@ -139,9 +139,11 @@ def load_patch_model(path: str | Path) -> PatchModel:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(source, "", f"an unreadable file ({error})", "a model written by `ptypinn train`") from None
-    if metadata.get("format") != PATCH_MODEL_FORMAT or "probe" not in tensors:
+    if metadata.get("format") != PATCH_MODEL_FORMAT:
         actual = repr(metadata.get("format", "a file without a model header"))
         raise InputError(source, "format", actual, repr(PATCH_MODEL_FORMAT))
+    if "probe" not in tensors:
+        raise InputError(source, "probe", "none", "the probe that the network was trained with")
     try:
         header = PatchModelHeader(**json.loads(metadata["header"]))
         header.require_types()
