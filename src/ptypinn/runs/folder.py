@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from ptypinn.errors import InputError
 from ptypinn.runs.lock import LOCK, RunLock
+from ptypinn.runs.untrusted import read_start
 from ptypinn.utils.atomic_files import delete_leftovers, write_json, write_text
 from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import PlainLines
@@ -99,7 +100,7 @@ class RunFolder:
         try:
             self.file(FINISHED).unlink(missing_ok=True)
             write_text(self.path / CONFIG, yaml.safe_dump(self.config, sort_keys=False))
-            self._log_file = (self.path / LOG).open("a", encoding="utf-8")
+            self._log_file = self._open_log()
         except BaseException:
             self._restore_if_unused()
             raise
@@ -109,6 +110,15 @@ class RunFolder:
         for logger in _loggers():
             logger.addHandler(self._handler)
         self.log(f"{self._started:%Y-%m-%dT%H:%M:%SZ} {self.stage}: {' '.join(self.command)}")
+
+    def _open_log(self) -> TextIO:
+        """Open the log to append to it; that of another user is replaced by a copy first."""
+        path = self.path / LOG
+        try:
+            return path.open("a", encoding="utf-8")
+        except PermissionError:
+            write_text(path, read_start(path).decode(errors="replace"))
+            return path.open("a", encoding="utf-8")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -39,7 +39,7 @@ class RunLock:
             InputError: Where another process holds it.
         """
         while self._handle is None:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            handle = self._open()
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -54,8 +54,9 @@ class RunLock:
             else:  # the holder before has deleted the file meanwhile
                 os.close(handle)
         record = {"host": platform.node(), "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps(record).encode(), 0)
+        with contextlib.suppress(OSError):  # a file of another user cannot name this process, and keeps others out
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, json.dumps(record).encode(), 0)
 
     @property
     def is_held(self) -> bool:
@@ -71,6 +72,16 @@ class RunLock:
                 self._path.unlink()
         os.close(self._handle)
         self._handle = None
+
+    def _open(self) -> int:
+        """Open the file; that of another user only for reading, which is enough to lock it."""
+        flags = os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            if not self._path.exists():
+                raise
+            return os.open(self._path, flags | os.O_RDONLY)
 
     def _is_at_path(self, handle: int) -> bool:
         try:
