@@ -6,8 +6,8 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 DEMO_DIR ?= runs/demo
 PYTEST_ARGS ?=
-MUTANTS ?= 1540
-KILLS ?= 34
+MUTANTS ?= 560
+KILLS ?= 26
 AUDIT ?= .venv-audit
 INTEROP ?= .venv-interop
 INTEROP_STAMP := $(INTEROP)/.installed
@@ -39,7 +39,7 @@ demo: $(STAMP) ## Simulate a scan, reconstruct it with the weights of the packag
 test: $(STAMP) ## Run every test (PYTEST_ARGS='-k name' narrows)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-test-faults: $(STAMP) ## Read 20,000 damaged files and kill stages 200 times (MUTANTS=1540 per format, KILLS=34 per stage)
+test-faults: $(STAMP) ## Read 20,000 damaged files and kill stages 200 times (MUTANTS=560 per kind, KILLS=26 per stage)
 	$(BIN)/python tests/faults/mutants.py --mutants $(MUTANTS)
 	$(BIN)/python tests/faults/kills.py --kills $(KILLS)
 

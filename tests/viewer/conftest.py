@@ -150,3 +150,17 @@ def viewer(home: Path):
     server = Viewer(home)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def view_folder():
+    """Start viewers of other folders; they stop with the test."""
+    servers = []
+
+    def start(folder: Path) -> Viewer:
+        servers.append(Viewer(folder))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
