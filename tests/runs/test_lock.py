@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -85,6 +86,9 @@ def test_leftovers_of_dead_processes_go_and_those_of_others_stay(tmp_path):
     ]
     for path in (*left, *kept, tmp_path / ".hidden"):
         path.write_bytes(b"x")
+    left.append(tmp_path / f".a.h5.{os.getpid()}@elsewhere@x4.h5")
+    left[-1].write_bytes(b"x")
+    os.utime(left[-1], (0, time.time() - 8 * 24 * 3600))
     with run(tmp_path) as folder:
         folder.finish()
     assert not any(path.exists() for path in left)

@@ -14,6 +14,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Numbers of the errors that a full disk, a quota and a limit on the size of files raise."""
 MAX_NAME = 100
 """Characters of a file's name that its temporary file bears."""
+MAX_AGE_S = 7 * 24 * 3600.0
+"""Time since its last change after which a temporary file of another computer counts as left behind."""
 OWNER = re.compile(r"\.(?P<pid>\d+)@(?P<host>[^@]*)@")
 
 
@@ -104,7 +107,7 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def delete_leftovers(folder: Path, name: str = "") -> None:
-    """Delete temporary files of processes of this computer that have died.
+    """Delete temporary files of processes of this computer that have died, and of others that are a week old.
 
     Args:
         folder: The folder they are in.
@@ -114,10 +117,16 @@ def delete_leftovers(folder: Path, name: str = "") -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             owner = OWNER.search(entry.name) if entry.name.startswith(start) else None
-            if owner is None or owner["host"] != platform.node() or is_running(int(owner["pid"])):
-                continue
             with contextlib.suppress(OSError):
-                Path(entry.path).unlink()
+                if owner is not None and _is_dead(owner, entry):
+                    Path(entry.path).unlink()
+
+
+def _is_dead(owner: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    """Return True if the process that a temporary file names has died, as far as this computer can tell."""
+    if owner["host"] == platform.node():
+        return not is_running(int(owner["pid"]))
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE_S
 
 
 def is_running(pid: int) -> bool:
