@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
-from io import SEEK_CUR, SEEK_END, SEEK_SET, FileIO
+from io import SEEK_SET, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +103,20 @@ class _ForgivingFile(FileIO):
             raise self._failure
 
     def write(self, data: Any, /) -> int:
-        """Write a buffer at the present place; return the number of bytes."""
-        view = memoryview(data).cast("B")
+        """Write a view of bytes at the present place; return their number."""
+        length = len(data)
         if self._failure is None:
             try:
-                written = 0
-                while written < len(view):
-                    written += os.pwrite(self.fileno(), view[written:], self._place + written)
+                written = os.pwrite(self.fileno(), data, self._place)
+                while written < length:
+                    written += os.pwrite(self.fileno(), data[written:], self._place + written)
             except OSError as error:
                 self._failure = error
         if self._failure is not None:
-            self._pieces.append((self._place, bytes(view)))
-        self._place += len(view)
+            self._pieces.append((self._place, bytes(data)))
+        self._place += length
         self._end = max(self._end, self._place)
-        return len(view)
+        return length
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill a buffer from the present place; return the number of bytes."""
@@ -133,7 +133,8 @@ class _ForgivingFile(FileIO):
 
     def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
         """Go to a place; return it."""
-        self._place = offset + {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: self._end}[whence]
+        starts = 0, self._place, self._end  # SEEK_SET, SEEK_CUR, SEEK_END
+        self._place = starts[whence] + offset
         return self._place
 
     def tell(self) -> int:
