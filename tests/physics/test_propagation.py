@@ -21,10 +21,12 @@ class Defocus:
         q = torch.fft.fftfreq(size, dtype=torch.float64)
         return torch.polar(torch.ones(size, size, dtype=torch.float64), self.phase_rad * (q[:, None] ** 2 + q**2))
 
-    def propagate(self, waves):
+    moves_detector = False
+
+    def propagate(self, waves, ramps=None):
         return torch.fft.ifft2(torch.fft.fft2(waves) * self._kernel(waves.shape[-1]))
 
-    def adjoint(self, fields):
+    def adjoint(self, fields, ramps=None):
         return torch.fft.ifft2(torch.fft.fft2(fields) * self._kernel(fields.shape[-1]).conj())
 
 

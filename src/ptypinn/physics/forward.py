@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
-from ptypinn.physics.patches import extract_patches, shift_probe
+from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
-from ptypinn.physics.propagation import FarField, Propagator
+from ptypinn.physics.propagation import FarField, Propagator, Ramps
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "batch y x"]
@@ -30,6 +30,8 @@ class Diffraction(NamedTuple):
     """Probe modes at the positions, sqrt(photons)."""
     fields: Waves
     """Detector fields, sqrt(photons), FFT order."""
+    ramps: Ramps | None = None
+    """Fourier factors by which the probes were moved; None where they stand at whole pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,20 @@ class ForwardModel:
 
     propagator: Propagator = FarField()  # noqa: RUF009 - frozen
 
-    def diffract(self, patches: ObjectPatches, probes: Probes) -> Diffraction:
+    def diffract(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Diffraction:
         """Illuminate object patches and propagate the exit waves to the detector.
 
         Args:
             patches: Object patches, (batch, y, x), dimensionless transmission.
             probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
+            ramps: Fourier factors by which the probes were moved, (batch, 1, y, x); None for whole pixels.
         """
-        return Diffraction(patches, probes, self.propagator.propagate(interact(patches, probes)))
+        fields = self.propagator.propagate(interact(patches, probes), ramps)
+        return Diffraction(patches, probes, fields, ramps)
 
-    def predict_counts(self, patches: ObjectPatches, probes: Probes) -> Patterns:
+    def predict_counts(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Patterns:
         """Return the expected counts of illuminated patches, photons per pixel, (batch, y, x), FFT order."""
-        return detect(self.diffract(patches, probes).fields)
+        return detect(self.diffract(patches, probes, ramps).fields)
 
     def predict_vacuum(self, probe: Probe) -> Float[Tensor, "y x"]:
         """Return the expected counts of the probe alone, photons per pixel, (y, x), FFT order."""
@@ -82,8 +86,10 @@ class ForwardModel:
         patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
         patches = patches if beam_px is None else patches * beam_ramp(beam_px, probe.shape[-1])
         probes = probe[None] if variation is None else vary_probe(probe, variation)
-        probes = probes if fractions is None else shift_probe(probes, fractions)
-        return self.predict_counts(patches, probes)
+        if fractions is None:
+            return self.predict_counts(patches, probes)
+        ramps = phase_ramp(fractions, probe.shape[-1])[:, None]
+        return self.predict_counts(patches, shift_probe(probes, fractions), ramps)
 
     def exit_residual(self, diffraction: Diffraction, residual: Patterns) -> Waves:
         """Propagate `residual * field` back to the sample; the detector fields are overwritten.
@@ -92,7 +98,7 @@ class ForwardModel:
             diffraction: The forward pass.
             residual: Minus the derivative of the loss by the expected counts, (batch, y, x).
         """
-        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]))
+        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]), diffraction.ramps)
 
     def object_adjoint(self, diffraction: Diffraction, waves: Waves) -> ObjectPatches:
         """Return exit-wave residuals as descent directions of the object patches, (batch, y, x)."""

@@ -7,30 +7,39 @@ solvers, networks and metrics see none of it. A new one is a class here, with th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Complex, Shaped
+from jaxtyping import Complex, Complex64, Shaped
 from torch import Tensor
 
 Fields = Complex[Tensor, "*batch y x"]
+Ramps = Complex[Tensor, "#batch 1 y x"]
 
 
 @runtime_checkable
 class Propagator(Protocol):
-    """A linear map from exit waves to detector fields, both (..., y, x), sqrt(photons), and its adjoint."""
+    """A linear map from exit waves to detector fields, both (batch, mode, y, x), sqrt(photons), and its adjoint.
 
-    def propagate(self, waves: Fields) -> Fields:
+    Sub-pixel positions move the probe within its array. The beam stands still, so the detector is moved along with it:
+    `ramps` are the Fourier factors of these moves, (batch, 1, y, x), None for none.
+    """
+
+    moves_detector: ClassVar[bool]
+    """True if counts depend on the moves of the detector."""
+
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Return the detector fields of exit waves, FFT order."""
 
-    def adjoint(self, fields: Fields) -> Fields:
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
         """Return the exit waves to which the adjoint maps detector fields."""
 
 
 @dataclass(frozen=True)
 class FarField:
-    """Fraunhofer diffraction.
+    """Fraunhofer diffraction. A moved exit wave has the same counts, so that moves of the probe need no care.
 
     >>> far_field = FarField()
     >>> wave = torch.full((1, 2, 2), 1.0 + 0.0j)
@@ -38,13 +47,58 @@ class FarField:
     tensor(True)
     """
 
-    def propagate(self, waves: Fields) -> Fields:
+    moves_detector: ClassVar[bool] = False
+
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate exit waves to the detector."""
         return far_field(waves)
 
-    def adjoint(self, fields: Fields) -> Fields:
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate detector fields back: the adjoint, and the inverse as well."""
         return back_propagate(fields)
+
+
+@dataclass(frozen=True)
+class NearField:
+    """Fresnel diffraction over a distance, on the pixels of the object: the shadow of an illuminated patch.
+
+    The factors have unit modulus, so photons are conserved and the adjoint is the inverse.
+    """
+
+    kernel: Complex[Tensor, "y x"]
+    """Factor on the spectrum of an exit wave, from `fresnel_kernel`."""
+    moves_detector: ClassVar[bool] = True
+
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
+        """Propagate exit waves to the detector."""
+        spectra = torch.fft.fft2(waves).mul_(self.kernel)
+        return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps.conj()))
+
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
+        """Propagate detector fields back: the adjoint, and the inverse as well."""
+        spectra = torch.fft.fft2(fields).mul_(self.kernel.conj())
+        return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps))
+
+
+def fresnel_kernel(
+    size: int, pixel_size_m: float, distance_m: float, wavelength_m: float
+) -> Complex64[Tensor, "{size} {size}"]:
+    """Return the transfer function of free space, `exp(-i pi lambda z q^2)`, for fields in FFT order.
+
+    Goodman, Introduction to Fourier Optics, eq. 4-21, without the constant phase. A factor that moves the middle of the
+    field to the pixel `[0, 0]` is part of it.
+
+    Args:
+        size: Edge of the field, pixels.
+        pixel_size_m: Object pixel, metres.
+        distance_m: Distance, metres; that of the parallel beam of equal diffraction where the beam diverges.
+        wavelength_m: Wavelength, metres.
+    """
+    frequency = torch.fft.fftfreq(size, dtype=torch.float64)
+    phase = -math.pi * wavelength_m * distance_m / pixel_size_m**2 * frequency.square()
+    phase += 2 * math.pi * frequency * (size // 2)
+    line = torch.polar(torch.ones_like(phase), phase)
+    return (line[:, None] * line).to(torch.complex64)
 
 
 def far_field(waves: Fields) -> Fields:

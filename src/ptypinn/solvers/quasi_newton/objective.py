@@ -116,7 +116,7 @@ class Objective:
             assert shifts is not None
             ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
             probes = torch.fft.ifft2(modes * ramps)
-        diffraction = self.model.diffract(patches, probes)
+        diffraction = self.model.diffract(patches, probes, ramps)
         roots = self._flux_roots(at, part)
         if roots is not None:
             diffraction.fields.mul_(roots[:, None])
@@ -163,6 +163,8 @@ class Objective:
         """
         if batch.roots is not None:
             residual = residual * batch.roots
+        if totals.shifts is not None and self.model.propagator.moves_detector:
+            totals.shifts[part] -= _shift_gradient(*self._field_spectra(batch, residual))
         waves = self.model.exit_residual(batch.diffraction, residual)
         directions = self.model.object_adjoint(batch.diffraction, waves)
         if totals.beam_px is not None:
@@ -173,6 +175,14 @@ class Objective:
         if totals.probe is not None or totals.shifts is not None:
             waves = self.model.probe_adjoint(batch.diffraction, waves)
             totals.add_probe_gradient(waves, batch, part)
+
+
+    @staticmethod
+    def _field_spectra(batch: _Batch, residual: Patterns) -> tuple[Waves, Waves]:
+        """Return the spectra of the descent directions of the detector fields, and of the fields."""
+        fields = batch.diffraction.fields
+        own = fields if batch.roots is None else fields / batch.roots[:, None]
+        return torch.fft.fft2(fields * residual[:, None]), torch.fft.fft2(own)
 
 
 class _ProbeWaves(NamedTuple):
@@ -230,7 +240,7 @@ class _Totals:
         if batch.ramps is not None:
             waves = torch.fft.fft2(waves).mul_(batch.ramps.conj())
             if self.shifts is not None:
-                self.shifts[part] = _shift_gradient(waves, batch.modes)
+                self.shifts[part] += _shift_gradient(waves, batch.modes)
         if self._variation is not None:
             self._variation.add(waves, part)
         elif self.probe is not None:
