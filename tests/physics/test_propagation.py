@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel, detect
-from ptypinn.physics.propagation import FarField, Propagator
+from ptypinn.physics.propagation import FarField, NearField, Propagator, fresnel_kernel
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Defocus:
 
     moves_detector = False
 
+    def to(self, device):
+        return self
+
     def propagate(self, waves, ramps=None):
         return torch.fft.ifft2(torch.fft.fft2(waves) * self._kernel(waves.shape[-1]))
 
@@ -30,7 +33,7 @@ class Defocus:
         return torch.fft.ifft2(torch.fft.fft2(fields) * self._kernel(fields.shape[-1]).conj())
 
 
-PROPAGATORS = [FarField(), Defocus()]
+PROPAGATORS = [FarField(), Defocus(), NearField(fresnel_kernel(8, 0.3).to(torch.complex128))]
 
 
 def draw(shape, seed):
@@ -81,3 +84,49 @@ def test_vacuum_is_the_model_of_an_object_that_is_one_everywhere():
     ones = torch.ones((1, 8, 8), dtype=probe.dtype)
     torch.testing.assert_close(FAR_FIELD.predict_vacuum(probe), FAR_FIELD.predict_counts(ones, probe[None])[0])
     torch.testing.assert_close(detect(FAR_FIELD.diffract(ones, probe[None]).fields)[0], FAR_FIELD.predict_vacuum(probe))
+
+
+def fresnel(distance, size=48):
+    return NearField(fresnel_kernel(size, 1 / distance).to(torch.complex128))
+
+
+def centred(wave):
+    return torch.fft.fftshift(wave, dim=(-2, -1))
+
+
+@given(first=st.floats(0.1, 20), second=st.floats(0.1, 20), seed=st.integers(0, 99))
+def test_two_distances_are_one_and_photons_are_conserved(first, second, seed):
+    wave = draw((2, 1, 48, 48), seed)
+    near = centred(fresnel(first).propagate(wave))
+    torch.testing.assert_close(near.abs().square().sum(), wave.abs().square().sum())
+    both = centred(fresnel(second).propagate(near))
+    torch.testing.assert_close(both, centred(fresnel(first + second).propagate(wave)), rtol=1e-5, atol=1e-6)
+
+
+@given(waist=st.floats(2.5, 4), distance=st.floats(1, 25))
+def test_a_gaussian_beam_widens_as_the_textbook_has_it(waist, distance):
+    """Width sqrt(1 + (z / zR)^2) times the waist, zR = pi w^2 / lambda; a pixel and a wavelength long units."""
+    axis = torch.arange(64, dtype=torch.float64) - 32
+    beam = torch.exp(-(axis[:, None] ** 2 + axis**2) / waist**2).to(torch.complex128)
+    kernel = NearField(fresnel_kernel(64, 1 / distance).to(torch.complex128))
+    intensity = centred(kernel.propagate(beam[None, None]))[0, 0].abs().square()
+    width = 2 * torch.sqrt((intensity.sum(1) * axis**2).sum() / intensity.sum())
+    assert float(width) == pytest.approx(waist * (1 + (distance / (torch.pi * waist**2)) ** 2) ** 0.5, rel=1e-4)
+
+
+@given(seed=st.integers(0, 99), y=st.floats(-0.5, 0.5), x=st.floats(-0.5, 0.5))
+def test_the_beam_stands_still_on_the_detector_where_the_object_moves(seed, y, x):
+    """A smooth object at a sub-pixel position has the counts of the object that is moved itself."""
+    generator = torch.Generator().manual_seed(seed)
+    spectrum = torch.zeros(48, 48, dtype=torch.complex128)
+    spectrum[:5, :5] = torch.randn(5, 5, generator=generator, dtype=torch.complex128)
+    spectrum[0, 0] = 20
+    frequency = torch.fft.fftfreq(48, dtype=torch.float64)
+    moved = spectrum * torch.exp(2j * torch.pi * (y * frequency[:, None] + x * frequency))
+    image, there = (torch.fft.ifft2(s * 48) for s in (spectrum, moved))
+    axis = torch.arange(48, dtype=torch.float64) - 24
+    probe = torch.exp(-(axis[:, None] ** 2 + axis**2) / 36).to(torch.complex128)[None]
+    model, corners = ForwardModel(fresnel(15.0)), torch.zeros(1, 1, 2, dtype=torch.int64)
+    fractions = torch.tensor([[y, x]], dtype=torch.float64)
+    at_position = model.predict_scan(image[None], probe, corners, fractions)
+    torch.testing.assert_close(at_position, model.predict_scan(there[None], probe, corners), rtol=1e-6, atol=1e-8)

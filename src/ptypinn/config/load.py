@@ -91,8 +91,12 @@ class LoadConfig(Config):
     """Change the sign of these coordinates of the positions."""
     allow_external: bool = False
     """Follow links to files outside the folder of the scan file."""
-    geometry: Literal["auto", "far-field"] = "auto"
-    """auto refuses patterns that are recognised as near-field (projection) images; far-field takes them anyway."""
+    geometry: Literal["auto", "far-field", "near-field"] = "auto"
+    """Propagation from the sample to the detector; auto takes patterns that move across the detector with the sample,
+    as shadows do, for near-field (projection) images."""
+    focus_distance_m: float | None = None
+    """Distance from the focus to the sample in metres, for near-field images in a diverging beam; by default that which
+    the motion of the patterns shows, refined. A very large one is a parallel beam."""
     survey: bool = True
     """Mask bad pixels and leave out bad frames and stray positions that a look at all counts reveals; `ptypinn info`
     and the log list them."""
@@ -106,6 +110,7 @@ class LoadConfig(Config):
         super().__post_init__()
         require_positive(self, "photons", "energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
         require_positive(self, "detector_gain", "scan_step_m", "crop_px", "memory_budget_gib", "max_canvas_pixels")
+        require_positive(self, "focus_distance_m")
         if self.calibration == "none" and self.photons is not None:
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
         if self.mask and not self.mask_convention:

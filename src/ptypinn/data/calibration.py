@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -106,11 +106,24 @@ def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 
+def _vacuum_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
+    """Return the photons per pixel of the probe without a sample, zero frequency at N//2."""
+    if scan.fresnel_number is None:
+        return far_field_intensity(scan.require_probe())
+    import torch
+
+    from ptypinn.physics.forward import forward_model
+    from ptypinn.physics.propagation import to_centred
+
+    model = forward_model(scan.size, scan.fresnel_number)
+    return to_centred(model.predict_vacuum(torch.from_numpy(scan.require_probe()))).double().numpy()
+
+
 def _fraction_on_good_pixels(scan: ScanData) -> float:
     """Return the fraction of the probe's photons on good pixels without a sample, in (0, 1]."""
     if scan.good.all():
         return 1.0
-    pattern = far_field_intensity(scan.require_probe())
+    pattern = _vacuum_pattern(scan)
     fraction = float(pattern[scan.good].sum() / pattern.sum())
     if not fraction > MIN_FRACTION:
         expected = "good pixels in the direct beam, or --photons"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.physics.detector import point_spread
+from ptypinn.physics.forward import FAR_FIELD, ForwardModel, forward_model
 from ptypinn.physics.probe_variation import ProbeVariation
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.types import Fractions, Patterns
@@ -38,6 +39,8 @@ class FrameTerms:
     """Point spread of the detector along one axis, FFT order: `blur @ pattern @ blur`."""
     variation: ProbeVariation | None = None
     """What the frames add to the modes of the probe."""
+    model: ForwardModel = FAR_FIELD
+    """Forward model of the geometry."""
 
     @classmethod
     def of(cls, scan: ScanData, device: torch.device) -> FrameTerms:
@@ -67,13 +70,14 @@ class FrameTerms:
         if images is not None and weights is not None:
             images, weights = np.asarray(images, np.complex64), np.asarray(weights, np.float32)
             variation = ProbeVariation(torch.from_numpy(images).to(device), torch.from_numpy(weights).to(device))
-        return cls(flux, beam, None if background is None else to_fft_order(background), blur, variation)
+        model = forward_model(size, arrays["fresnel_number"]).to(device)
+        return cls(flux, beam, None if background is None else to_fft_order(background), blur, variation, model)
 
     def take(self, part: slice) -> FrameTerms:
         """Return the terms of some of the frames."""
         flux, beam = (None if term is None else term[part] for term in (self.flux, self.beam_px))
         variation = None if self.variation is None else self.variation.take(part)
-        return FrameTerms(flux, beam, self.background, self.blur, variation)
+        return replace(self, flux=flux, beam_px=beam, variation=variation)
 
     def expect(self, diffracted: Patterns) -> Patterns:
         """Return the expected counts of all these frames, FFT order.

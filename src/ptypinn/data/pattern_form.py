@@ -164,10 +164,13 @@ def require_far_field(scan: ScanData) -> None:
     """
     if scan.option("geometry", "auto") == "far-field":
         return
-    shadow = measure_shadow(scan)
-    if shadow.is_projection:
-        expected = "far-field patterns; --geometry far-field reconstructs them as such all the same"
-        raise InputError(scan.source, "geometry", describe_shadow(shadow), expected)
+    shadow = measure_shadow(scan) if scan.fresnel_number is None else None
+    if shadow is None or shadow.is_projection:
+        expected = (
+            "far-field ones here; `ptypinn reconstruct` solves others; --geometry far-field takes them all the same"
+        )
+        actual = "a near-field scan" if shadow is None else describe_shadow(shadow)
+        raise InputError(scan.source, "geometry", actual, expected)
 
 
 def describe_shadow(shadow: ShadowMotion) -> str:

@@ -103,6 +103,9 @@ class Reconstruction:
     """Images that every frame adds to the modes of the probe, each by its weight, sqrt(photons); None for none."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None
     """Weight of these images in every frame, mean 0, mean square 1, orthogonal over the frames."""
+    fresnel_number: float | None = None
+    """Fresnel number of an object pixel, from the sample to the detector of a near-field scan; None for the far
+    field."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -160,6 +163,8 @@ class Reconstruction:
     def _with_terms(self, scan: ScanData) -> ScanData:
         """Return a scan with the terms of the experiment that were solved for; without a truth that positions leave."""
         terms = {name: term for name in TERMS if (term := getattr(self, name)) is not None}
+        if self.fresnel_number is not None and scan.fresnel_number is None and self.pixel_size_m is not None:
+            scan = scan.rescale_pixel(self.pixel_size_m)
         changed = {name: term for name, term in terms.items() if getattr(scan, name) is not term}
         if self.has_solved("positions") or self.has_solved("probe_variation"):
             positions = self.positions_px + np.asarray(self.origin_px, float)
@@ -271,6 +276,8 @@ class SolverResult:
     """Images that every frame adds to the modes of the probe, sqrt(photons); None where they are not solved for."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None
     """Weight of these images in every frame."""
+    fresnel_number: float | None = None
+    """Fresnel number of an object pixel; None for that of the scan."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ProbeGauge = Literal["calibrated", "relative"]
 FRAME_TERMS = ("flux", "beam_px", "probe_weights")
 """Terms of the experiment with one entry per frame."""
-TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation")
+TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number")
 """Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
@@ -91,6 +91,9 @@ class ScanData:
     `probe`, each by its weight, sqrt(photons); None for none."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None
     """Weight of these images in every frame, mean 0, mean square 1, orthogonal over the frames."""
+    fresnel_number: float | None = None
+    """Fresnel number of an object pixel, from the sample to the detector of a near-field scan; None for the far
+    field."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 
@@ -153,6 +156,13 @@ class ScanData:
         for start in range(0, self.n_patterns, size):
             part = slice(start, min(start + size, self.n_patterns))
             yield part, self.counts[part]
+
+    def rescale_pixel(self, pixel_size_m: float) -> ScanData:
+        """Return the scan on other object pixels, metres, its positions along; the same where it has none."""
+        if self.pixel_size_m is None:
+            return self
+        positions = self.positions_px * (self.pixel_size_m / pixel_size_m)
+        return self.replace(positions_px=positions, pixel_size_m=pixel_size_m, truth=None)
 
     def subset(self, index: np.ndarray) -> ScanData:
         """Return the scan restricted to the patterns in `index` (sorted integers), read into memory."""

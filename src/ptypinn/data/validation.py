@@ -172,7 +172,7 @@ def patches_lie_inside(positions_px: np.ndarray, size: int, shape: tuple[int, ..
 
 
 def _check_numbers(scan: ScanData) -> None:
-    for name in ("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m"):
+    for name in ("pixel_size_m", "energy_eV", "detector_distance_m", "detector_pixel_m", "fresnel_number"):
         value = getattr(scan, name)
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(scan.source, name, str(value), "a positive number")

@@ -57,7 +57,7 @@ OPTIONAL = {
     "probe_weights": np.float64,
 }
 """Optional arrays: images of transmission, the terms of the experiment."""
-NUMBERS = {"pixel_size_m": "m", "point_spread_px": "detector pixel"}
+NUMBERS = {"pixel_size_m": "m", "point_spread_px": "detector pixel", "fresnel_number": ""}
 """Optional numbers, and their units."""
 RECORDS = ("scale", "metrics", "history", "provenance")
 LATER = ("prediction_scale",)

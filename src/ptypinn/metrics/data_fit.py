@@ -17,7 +17,6 @@ from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
 from ptypinn.losses import HELD_OUT_DEVIANCE
 from ptypinn.metrics.image import Mask
-from ptypinn.physics.forward import FAR_FIELD
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagation import to_centred, to_fft_order
 
@@ -153,7 +152,7 @@ def predict(
     rest = fractions.to(canvas.device) if bool(fractions.any()) else None
     with torch.no_grad():
         corners = corners.to(canvas.device)
-        counts = FAR_FIELD.predict_scan(canvas, probe, corners, rest, terms.beam_px, terms.variation)
+        counts = terms.model.predict_scan(canvas, probe, corners, rest, terms.beam_px, terms.variation)
         return terms.expect(counts)
 
 

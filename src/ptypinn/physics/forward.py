@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
-from ptypinn.physics.propagation import FarField, Propagator, Ramps
+from ptypinn.physics.propagation import FarField, NearField, Propagator, Ramps, fresnel_kernel
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "batch y x"]
@@ -39,6 +39,10 @@ class ForwardModel:
     """Expected counts of illuminated patches, and the exact adjoint of the map to the detector fields."""
 
     propagator: Propagator = FarField()  # noqa: RUF009 - frozen
+
+    def to(self, device: torch.device) -> ForwardModel:
+        """Return the model on a device."""
+        return ForwardModel(self.propagator.to(device))
 
     def diffract(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Diffraction:
         """Illuminate object patches and propagate the exit waves to the detector.
@@ -174,3 +178,13 @@ def centred_axis(like: Tensor, size: int) -> Float[Tensor, " size"]:
 
 FAR_FIELD = ForwardModel()
 """The model of a far-field scan."""
+
+
+def forward_model(size: int, fresnel_number: float | None) -> ForwardModel:
+    """Return the model of a geometry.
+
+    Args:
+        size: Edge of a pattern, pixels.
+        fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
+    """
+    return FAR_FIELD if fresnel_number is None else ForwardModel(NearField(fresnel_kernel(size, fresnel_number)))

@@ -134,6 +134,17 @@ def illumination_mask(
     return illumination > fraction * typical_illumination(illumination)
 
 
+def compute_fresnel_number(pixel_size_m: float, distance_m: float, wavelength_m: float) -> float:
+    """Return the Fresnel number of a pixel: its square over wavelength and distance.
+
+    Args:
+        pixel_size_m: Object pixel, metres.
+        distance_m: From the sample to the detector, metres; behind a focus, over the magnification.
+        wavelength_m: Wavelength, metres.
+    """
+    return pixel_size_m**2 / (wavelength_m * distance_m)
+
+
 def far_field_intensity(probe: Complex[np.ndarray, "mode y x"]) -> Float64[np.ndarray, "y x"]:
     """Return the photons of a probe on the detector without a sample, zero frequency at N//2.
 

@@ -30,6 +30,9 @@ class Propagator(Protocol):
     moves_detector: ClassVar[bool]
     """True if counts depend on the moves of the detector."""
 
+    def to(self, device: torch.device) -> Propagator:
+        """Return the propagator on a device."""
+
     def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Return the detector fields of exit waves, FFT order."""
 
@@ -48,6 +51,10 @@ class FarField:
     """
 
     moves_detector: ClassVar[bool] = False
+
+    def to(self, device: torch.device) -> FarField:
+        """Return the propagator on a device, where it needs nothing."""
+        return self
 
     def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate exit waves to the detector."""
@@ -69,6 +76,10 @@ class NearField:
     """Factor on the spectrum of an exit wave, from `fresnel_kernel`."""
     moves_detector: ClassVar[bool] = True
 
+    def to(self, device: torch.device) -> NearField:
+        """Return the propagator on a device."""
+        return NearField(self.kernel.to(device))
+
     def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate exit waves to the detector."""
         spectra = torch.fft.fft2(waves).mul_(self.kernel)
@@ -80,22 +91,19 @@ class NearField:
         return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps))
 
 
-def fresnel_kernel(
-    size: int, pixel_size_m: float, distance_m: float, wavelength_m: float
-) -> Complex64[Tensor, "{size} {size}"]:
+def fresnel_kernel(size: int, fresnel_number: float) -> Complex64[Tensor, "{size} {size}"]:
     """Return the transfer function of free space, `exp(-i pi lambda z q^2)`, for fields in FFT order.
 
     Goodman, Introduction to Fourier Optics, eq. 4-21, without the constant phase. A factor that moves the middle of the
-    field to the pixel `[0, 0]` is part of it.
+    field to the pixel `[0, 0]` is part of it. Neighbouring values differ by at most pi, as sampling demands, where the
+    Fresnel number is at least `1 / size`.
 
     Args:
         size: Edge of the field, pixels.
-        pixel_size_m: Object pixel, metres.
-        distance_m: Distance, metres; that of the parallel beam of equal diffraction where the beam diverges.
-        wavelength_m: Wavelength, metres.
+        fresnel_number: Of a pixel: its square over wavelength and distance, as in `optics.compute_fresnel_number`.
     """
     frequency = torch.fft.fftfreq(size, dtype=torch.float64)
-    phase = -math.pi * wavelength_m * distance_m / pixel_size_m**2 * frequency.square()
+    phase = -math.pi / fresnel_number * frequency.square()
     phase += 2 * math.pi * frequency * (size // 2)
     line = torch.polar(torch.ones_like(phase), phase)
     return (line[:, None] * line).to(torch.complex64)

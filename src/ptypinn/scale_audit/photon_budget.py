@@ -13,7 +13,7 @@ from ptypinn.data.calibration import pattern_sums
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.forward import forward_model
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.physics.propagation import to_centred
@@ -168,7 +168,7 @@ def _coverage_of_part(
     A solver or a network learns to predict zero on dead pixels, and may refine the probe to that end.
     """
     probe = part.probe if part.probe is not None else recon.probe
-    good, measured, vacuum = part.good, fit.measured_map, compute_vacuum_pattern(probe)
+    good, measured, vacuum = part.good, fit.measured_map, compute_vacuum_pattern(probe, part.fresnel_number)
     predicted = fit.predicted_map if fit.predicted_map[good].any() else vacuum
     dead = max(
         pattern[find_dead_pixels(good, measured, pattern)].sum() / pattern.sum() for pattern in (vacuum, predicted)
@@ -181,10 +181,15 @@ def _coverage_of_part(
     return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, responding)
 
 
-def compute_vacuum_pattern(probe: np.ndarray) -> Float64[np.ndarray, "y x"]:
-    """Return the photons per pixel of a probe without a sample, zero frequency at N//2."""
+def compute_vacuum_pattern(probe: np.ndarray, fresnel_number: float | None = None) -> Float64[np.ndarray, "y x"]:
+    """Return the photons per pixel of a probe without a sample, zero frequency at N//2.
+
+    Args:
+        probe: Modes, sqrt(photons).
+        fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
+    """
     modes = torch.from_numpy(probe.astype(np.complex128))
-    return to_centred(FAR_FIELD.predict_vacuum(modes)).numpy()
+    return to_centred(forward_model(probe.shape[-1], fresnel_number).predict_vacuum(modes)).numpy()
 
 
 def find_dead_pixels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from ptypinn.config.load import InfoConfig
 from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
 from ptypinn.data.calibration import background_photons
+from ptypinn.data.near_field import GEOMETRY, resolve_geometry
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.positions import PositionSurvey, canvas_frame, survey_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, survey_patterns
 from ptypinn.data.survey_record import SURVEY, describe_survey
+from ptypinn.errors import InputError
 from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
 from ptypinn.io.provenance import UNREAD
@@ -140,6 +143,7 @@ class ScanInfo:
         return {
             "near_field": shadow.is_projection,
             "near_field_magnification": shadow.magnification if shadow.is_projection else None,
+            "focus_distance_m": self.scan.provenance.get(GEOMETRY, {}).get("focus_distance_m"),
             "photons_per_pattern": {
                 name: float(getattr(patterns.sums, name)()) for name in ("min", "mean", "max", "std")
             },
@@ -164,7 +168,7 @@ class ScanInfo:
         overlap, span = self.overlap, max(self.positions.extent_px)
         peak, edge = self.patterns.peaks.max(), _edge_power(self.scan)
         return [
-            (self.shadow.is_projection, describe_shadow(self.shadow)),
+            (self.shadow.is_projection and self.scan.fresnel_number is None, describe_shadow(self.shadow)),
             (self.scan.n_patterns > 1 and span < 1, f"positions span {span:.3g} object pixels: check their unit"),
             (self.positions.coincident > 0, f"{self.positions.coincident} positions repeat another one exactly"),
             (
@@ -172,7 +176,7 @@ class ScanInfo:
                 f"probes overlap by {overlap or 0:.0%} only; 60 % or more is usual",
             ),
             (
-                self.beam_offset.distance_px >= MIN_WARNED_OFFSET_PX,
+                self.scan.fresnel_number is None and self.beam_offset.distance_px >= MIN_WARNED_OFFSET_PX,
                 f"{self.beam_offset.describe()}: --centre-px; solvers take the phase ramp that it makes into account",
             ),
             (self.saturated_patterns > 0, f"{self.saturated_patterns} patterns peak at exactly {peak:g}: saturation?"),
@@ -189,13 +193,15 @@ def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
         scan: The scan.
         config: How to look.
     """
-    patterns = survey_patterns(scan, config.batch_size)
+    patterns, shadow = survey_patterns(scan, config.batch_size), measure_shadow(scan)
+    with contextlib.suppress(InputError):  # a near-field scan whose geometry is not known stays on its pixels
+        scan = resolve_geometry(scan, shadow)
     return ScanInfo(
         scan=scan,
         patterns=patterns,
         positions=survey_positions(scan.positions_px),
         canvas_shape=canvas_frame(scan)[1],
-        shadow=measure_shadow(scan),
+        shadow=shadow,
         beam_offset=measure_beam_offset(scan, patterns.mean_pattern),
         probe_diameter_px=None if scan.probe is None else equivalent_diameter(scan.probe),
     )

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
+from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
+from ptypinn.solvers.near_field import reconstruct_near_field
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
@@ -53,17 +55,20 @@ def reconstruct(
         InputError: Where scan and model, or model and configuration, do not fit each other.
     """
     report = progress or silent
-    require_far_field(scan)
+    scan = resolve_geometry(scan)
     network = load_model(model)
     config = config or config_kind(network)()
     with cpu_threads(config.threads):
         if isinstance(network, PatchModel):
+            require_far_field(scan)
             _require_kind(config, PatchNetworkConfig, "a model of `train`")
             assert isinstance(config, PatchNetworkConfig)
             _refuse_grouping(config, network)
             return reconstruct_patches(scan, network, config, report)
         _require_kind(config, ReconstructConfig, "the unrolled solver")
         assert isinstance(config, ReconstructConfig)
+        if scan.fresnel_number is not None:
+            return reconstruct_near_field(scan, config, report, watch)
         directory = None if folder is None else Path(folder)
         return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 

@@ -12,7 +12,9 @@ from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.physics.detector import point_spread
+from ptypinn.physics.forward import ForwardModel
 from ptypinn.physics.probe_variation import ProbeVariation
+from ptypinn.physics.propagation import NearField, fresnel_kernel
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
@@ -20,6 +22,7 @@ from ptypinn.utils.device import cpu_threads
 
 CPU = torch.device("cpu")
 SIZE, EXTENT, ORDER = 8, (14, 13), 2
+NEAR = ForwardModel(NearField(fresnel_kernel(SIZE, 0.3).to(torch.complex128)))
 
 
 def draw(shape, seed, dtype=torch.complex128):
@@ -74,12 +77,15 @@ of_any_kind = given(
     "unknown",
     [(), ("log_flux",), ("background",), ("beam_px",), ("variation",), ("log_flux", "background", "beam_px")],
 )
+@pytest.mark.parametrize("near", [False, True])
 @pytest.mark.parametrize("blurred", [False, True])
 @of_any_kind
 def test_gradient_predicts_the_change_of_the_loss_along_any_step(
-    seed, modes, shifted, term, held_out, unknown, blurred
+    seed, modes, shifted, term, held_out, unknown, blurred, near
 ):
     objective, at = random_problem(seed, modes, shifted, term, held_out, unknown, blurred)
+    if near:
+        objective = dataclasses.replace(objective, terms=dataclasses.replace(objective.terms, model=NEAR))
     step = Unknowns(
         draw(EXTENT, seed + 3),
         draw((modes, SIZE, SIZE), seed + 4),

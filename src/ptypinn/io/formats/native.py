@@ -43,7 +43,13 @@ OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
 PLACES = f"{OWN}/positions_px"
 TRUE = f"{OWN}/true_experiment"
-NUMBERS = {"pixel_size_m": "m", "energy_eV": "eV", "detector_distance_m": "m", "detector_pixel_m": "m"}
+NUMBERS = {
+    "pixel_size_m": "m",
+    "energy_eV": "eV",
+    "detector_distance_m": "m",
+    "detector_pixel_m": "m",
+    "fresnel_number": "",
+}
 
 
 def write_native(scan: ScanData, path: Path) -> None:
@@ -149,6 +155,7 @@ ENTRIES = (
         f"{TRUE}/K", "experiment", "", "", "true values K of a simulated experiment; faults: JSON, their sizes", True
     ),
     Entry(f"{OWN}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{OWN}/fresnel_number", "fresnel_number", "", "", "of an object pixel, for a near-field scan", True),
     Entry(f"{OWN}/energy_eV", "energy_eV", "", "eV", "", True),
     Entry(f"{OWN}/detector_distance_m", "detector_distance_m", "", "m", "", True),
     Entry(f"{OWN}/detector_pixel_m", "detector_pixel_m", "", "m", "", True),
@@ -162,6 +169,7 @@ ENTRIES = (
     Entry(f"{GROUP}/origin_px", "positions_px", "(2,)", "pixel", "(y, x) of the object's pixel (0, 0) in the scan"),
     Entry(f"{GROUP}/patterns", "positions_px", "(M,)", "", "which patterns of the scan; all where absent", True),
     Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
+    Entry(f"{GROUP}/fresnel_number", "fresnel_number", "", "", "of an object pixel, in the near field", True),
     Entry(f"{GROUP}/illumination", "illumination", "(H, W)", "photons/pixel"),
     Entry(f"{GROUP}/uncertainty", "uncertainty", "(H, W)", "", "standard deviation of the object", True),
     Entry(f"{GROUP}/unscaled", "unscaled", "(H, W)", "", "object before prediction scaling", True),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
@@ -75,6 +76,8 @@ def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
         "object pixel": scan.pixel_size_m,
     }
     propagation = "near field (projection)" if info.shadow.is_projection else "no sign of a near field"
+    if scan.fresnel_number is not None:
+        propagation = describe_geometry(scan)
     rows = [(label, UNKNOWN if value is None else format_length(value, 5)) for label, value in lengths.items()]
     return [("energy", energy), *rows, ("propagation", propagation)]
 

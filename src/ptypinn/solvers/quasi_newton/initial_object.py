@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.physics.patches import add_patches, compute_illumination
-from ptypinn.physics.propagation import far_field
 from ptypinn.types import Corners, Object, Patterns, Probe
 
 
@@ -65,10 +64,10 @@ def compute_deflections(
         probe: Modes, (mode, y, x), sqrt(photons).
         raw: `sum_moments` of the stack; computed here where None.
     """
-    own = stack.good * far_field(probe).abs().square().sum(0)
+    terms = FrameTerms.of(stack.scan, stack.device)
+    own = stack.good * terms.model.predict_vacuum(probe)
     vacuum = _pattern_moments(own[None])[0]
     rows = sum_moments(stack) if raw is None else raw
-    terms = FrameTerms.of(stack.scan, stack.device)
     if terms.background is not None:
         rows = rows - _pattern_moments(terms.background[None])
     flux = rows[:, :1].clamp(min=1e-9)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ptypinn.data.pattern_batches import BatchSequence, FrameTerms, PatternBatches
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
-from ptypinn.physics.forward import FAR_FIELD, Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
+from ptypinn.physics.forward import Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
 from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
 from ptypinn.physics.probe_variation import ProbeVariation, VariationAdjoint, VaryingProbe
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
@@ -56,7 +56,11 @@ class Objective:
     terms: FrameTerms = FrameTerms()  # noqa: RUF009 - frozen
     """Terms of the experiment, used where they are not among the unknowns."""
     held_out: HeldOutPixels | None = None
-    model: ForwardModel = FAR_FIELD
+
+    @property
+    def model(self) -> ForwardModel:
+        """The forward model of the geometry."""
+        return self.terms.model
 
     def __call__(self, at: Unknowns, *, loss: bool = True) -> ObjectiveValue:
         """Evaluate the gradient, and the loss where asked for, at one point."""
@@ -175,7 +179,6 @@ class Objective:
         if totals.probe is not None or totals.shifts is not None:
             waves = self.model.probe_adjoint(batch.diffraction, waves)
             totals.add_probe_gradient(waves, batch, part)
-
 
     @staticmethod
     def _field_spectra(batch: _Batch, residual: Patterns) -> tuple[Waves, Waves]:

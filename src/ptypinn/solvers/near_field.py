@@ -1,0 +1,242 @@
+"""Reconstruct a near-field scan: probe from the mean pattern, distance of the focus, then object, probe and positions.
+
+The network of the unrolled solver has been trained on far-field scans alone, so the quasi-Newton solver does all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ptypinn._version import __version__
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.data.beam_centre import record_experiment
+from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.near_field import GEOMETRY, to_near_field
+from ptypinn.data.pattern_batches import FrameTerms
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.io.reconstruction_file import SnapshotCallback
+from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.physics.propagation import to_fft_order
+from ptypinn.solvers.experiment import Finding
+from ptypinn.solvers.position_geometry import select_middle
+from ptypinn.solvers.postprocess import finalise
+from ptypinn.solvers.probe_terms import ModesTerm
+from ptypinn.solvers.quasi_newton.phases import solve_problem
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
+from ptypinn.solvers.scan_terms import PositionsTerm
+from ptypinn.solvers.term import Term
+from ptypinn.utils.device import pick_device
+from ptypinn.utils.progress import Progress, map_callback
+
+SPANS = 0.02, 0.006
+"""Differences of the distances that are tried beside an estimate, relative to it: at first, and around the best."""
+UNSETTLED = 0.005
+"""Error of the distance, relative to it, that short solves leave."""
+MAX_SEARCHES = 6
+"""Maximum number of times that the distances are moved on, where the best one is at their end."""
+SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 80), 64
+"""Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
+FIRST_ITERATIONS, TERM_ITERATIONS, LAST_ITERATIONS = 20, 60, 90
+"""Iterations of the solve that terms of the experiment build on, with a term, and at the end."""
+MODES = 3
+"""Modes of the probe that are tried."""
+MIN_GAIN = 0.1
+"""Smallest fraction of the misfit above counting noise that a term has to explain."""
+MAX_PRIOR_MISFIT = 1.5
+"""Misfit up to which the last iterations expect the spectrum of the object that the counts show: above, it is not
+counting noise that is to be kept out."""
+TOLERANCE = 3e-5
+"""Gain of the loss over five iterations below which a solve has converged."""
+STRETCH = ("scale_y", "scale_x")
+"""Names of the stretches in the record of the positions."""
+
+
+def reconstruct_near_field(
+    scan: ScanData, config: ReconstructConfig, progress: Progress, watch: SnapshotCallback | None = None
+) -> Reconstruction:
+    """Reconstruct a near-field scan.
+
+    Args:
+        scan: The scan, as `resolve_geometry` returns it.
+        config: Options; those of rounds and tiles belong to the network.
+        progress: Called after every iteration.
+        watch: Called after every iteration with a function that returns the reconstruction so far.
+
+    Raises:
+        InputError: Where options are given that only far-field scans have.
+    """
+    _refuse_options(config)
+    solver = _Solver(config, pick_device(config.device), progress, watch)
+    is_given = scan.option("focus_distance_m", None) is not None or config.assume == "ideal"
+    with torch.no_grad():
+        scan = add_probe(scan) if is_given else refine_focus(scan, solver)
+        recon = solver.solve(scan, FIRST_ITERATIONS)
+        recon, options = _solve_terms(scan, recon, solver)
+        options["prior"] = solver.measure_misfit(scan, recon) < MAX_PRIOR_MISFIT
+        last = solver.solve(recon.scan_part(scan), LAST_ITERATIONS, recon, **options)
+    return finalise(
+        _with_uncertainty(replace(last, provenance=recon.provenance)),
+        scan,
+        device=solver.device,
+        batch=config.batch_size,
+        match_flux=True,
+        prediction_scale=config.prediction_scale,
+    )
+
+
+def add_probe(scan: ScanData) -> ScanData:
+    """Return a scan with a calibrated probe: its own, or the mean pattern propagated back to the sample."""
+    if scan.probe is not None:
+        return calibrate_probe(scan)
+    mean = np.where(scan.good, _mean_pattern(scan), 0.0)
+    field = to_fft_order(torch.from_numpy(np.sqrt(mean))).to(torch.complex64)
+    probe = FrameTerms.of(scan, torch.device("cpu")).model.propagator.adjoint(field[None])
+    rule = scan.option("calibration", "mean")
+    started = scan.replace(probe=probe.numpy(), probe_gauge="relative")
+    return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
+
+
+def refine_focus(scan: ScanData, solver: _Solver) -> ScanData:
+    """Return a scan at the distance of the focus of largest likelihood, with its probe and the record of the distance.
+
+    Short solves at three distances give a parabola of the loss. Its curvature is the uncertainty, widened by the misfit
+    that is left, by what the distance changes from wide steps to narrow ones, and by `UNSETTLED`.
+    """
+    start = float(scan.provenance[GEOMETRY]["focus_distance_m"])
+    core = scan.subset(select_middle(scan.positions_px, SEARCH_PATTERNS))
+    first = _search_focus(core, start, 0, solver)
+    last = _search_focus(core, first.distance_m, 1, solver)
+    refined = to_near_field(scan, last.distance_m)
+    parts = last.uncertainty_m, last.distance_m - first.distance_m, UNSETTLED * last.distance_m
+    spread = float(np.linalg.norm(parts))
+    record = {**refined.provenance[GEOMETRY], "uncertainty_m": spread}
+    return add_probe(refined.replace(provenance={**refined.provenance, GEOMETRY: record}))
+
+
+class _Focus(NamedTuple):
+    """Distance of the focus from the sample, metres."""
+
+    distance_m: float
+    uncertainty_m: float
+
+
+def _search_focus(scan: ScanData, middle: float, stage: int, solver: _Solver) -> _Focus:
+    """Move three distances until the best one is between them; return the lowest point of their parabola."""
+    losses, span = dict[float, float](), SPANS[stage]
+    for _ in range(MAX_SEARCHES):
+        places = [middle * (1 + span * number) for number in (-1, 0, 1)]
+        for place in (place for place in places if place not in losses):
+            near = add_probe(to_near_field(scan, place))
+            losses[place] = float(solver.solve(near, SEARCH_ITERATIONS[stage]).history["loss"][-1])
+        below, best, above = (losses[place] for place in places)
+        curvature = below - 2 * best + above
+        offset = (below - above) / (2 * curvature) if curvature > 0 else 2 * float(np.sign(below - above))
+        if abs(offset) <= 1:
+            break
+        middle = places[2] if offset > 0 else places[0]
+    noise = scan.n_patterns * int(scan.good.sum()) / 2
+    spread = span * middle * float(np.sqrt(max(best / noise, 1.0) / max(curvature, 1e-30)))
+    return _Focus(middle * (1 + span * float(np.clip(offset, -1, 1))), spread)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """The quasi-Newton solver with the options of one call."""
+
+    config: ReconstructConfig
+    device: torch.device
+    progress: Progress
+    watch: SnapshotCallback | None
+
+    def solve(
+        self,
+        scan: ScanData,
+        iterations: int,
+        initial: Reconstruction | None = None,
+        *,
+        positions: bool = False,
+        modes: int | None = None,
+        prior: bool = False,
+    ) -> Reconstruction:
+        """Solve a scan from its start, or from a reconstruction."""
+        options = QuasiNewtonOptions(
+            iterations=iterations,
+            probe_modes=modes or self.config.probe_modes,
+            refine_probe=self.config.refine_probe,
+            refine_positions=positions,
+            loss=self.config.loss,
+            prior=prior,
+            tolerance=TOLERANCE,
+        )
+        to_reconstruction = partial(_to_reconstruction, scan, self.config)
+        problem = QuasiNewtonProblem(scan, options, self.device, initial)
+        return to_reconstruction(solve_problem(problem, self.progress, map_callback(self.watch, to_reconstruction)))
+
+    def measure_misfit(self, scan: ScanData, recon: Reconstruction) -> float:
+        """Return the amplitude residual over the one that counting noise explains."""
+        arrays = recon.object, recon.probe, recon.positions_px
+        return compute_data_fit(recon.scan_part(scan), *arrays, batch=self.config.batch_size, device=self.device).misfit
+
+
+def _solve_terms(scan: ScanData, recon: Reconstruction, solver: _Solver) -> tuple[Reconstruction, dict[str, Any]]:
+    """Solve for positions and further modes; take them in where they explain enough, and record both.
+
+    Returns:
+        The reconstruction, and the options that solve for what was taken in.
+    """
+    names, forced = solver.config.solved_terms(), solver.config.forced_terms()
+    trials: list[tuple[Term, dict[str, Any]]] = [(PositionsTerm(), {"positions": True})]
+    if solver.config.refine_probe:
+        trials.append((ModesTerm(), {"modes": MODES}))
+    findings, taken = dict[str, Finding](), dict[str, Any]()
+    before = solver.measure_misfit(scan, recon)
+    for term, options in trials:
+        if term.name not in names or (before < term.min_misfit and term.name not in forced):
+            continue
+        trial = solver.solve(recon.scan_part(scan), TERM_ITERATIONS, recon, **{**taken, **options})
+        trial = replace(trial, provenance=record_experiment(trial, {"positions": {"corrected": True}}))
+        after = solver.measure_misfit(scan, trial)
+        size, details = term.measure(scan, trial), term.describe(scan, trial)
+        findings[term.name] = Finding(size, 0.0, before, after, MIN_GAIN, details)
+        if findings[term.name].is_corrected or term.name in forced:
+            recon, before, taken = trial, after, {**taken, **options}
+    records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
+    return replace(recon, provenance=record_experiment(recon, records)) if records else recon, taken
+
+
+def _with_uncertainty(recon: Reconstruction) -> Reconstruction:
+    """Widen the uncertainty of the distance by the mean stretch of the positions: a magnification is one as well."""
+    geometry = recon.provenance["scan"].get(GEOMETRY, {})
+    positions = recon.provenance.get("experiment", {}).get("positions", {})
+    if "uncertainty_m" not in geometry or not positions.get("corrected"):
+        return recon
+    stretch = float(np.mean([positions.get(name, 0.0) for name in STRETCH]))
+    spread = float(np.hypot(geometry["uncertainty_m"], stretch * geometry["focus_distance_m"]))
+    scan = {**recon.provenance["scan"], GEOMETRY: {**geometry, "uncertainty_m": spread}}
+    return replace(recon, provenance={**recon.provenance, "scan": scan})
+
+
+def _mean_pattern(scan: ScanData) -> np.ndarray:
+    total = np.zeros((scan.size, scan.size))
+    for _, counts in scan.batches(64):
+        total += np.asarray(counts, np.float64).sum(0)
+    return total / scan.n_patterns
+
+
+def _refuse_options(config: ReconstructConfig) -> None:
+    for name in ("rounds", "probe_rounds", "polish", "tile_px"):
+        if getattr(config, name, None):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(option, "", str(getattr(config, name)), "a far-field scan, or no such option")
+
+
+def _to_reconstruction(scan: ScanData, config: ReconstructConfig, result: QuasiNewtonResult) -> Reconstruction:
+    record = {"stage": "reconstruct", "solver": "near field", "version": __version__, "config": asdict(config)}
+    return result.reconstruction(scan, {**record, **result.notes})
