@@ -40,7 +40,7 @@ def test_positions_come_to_the_pixels_of_the_shadow(made):
 def test_the_motion_of_the_patterns_shows_the_focus_and_info_names_it(made):
     near = resolve_geometry(made.scan)
     assert near.provenance[GEOMETRY]["focus_distance_m"] == pytest.approx(FOCUS_M, rel=0.1)
-    assert "before the sample, magnified 2" in describe_geometry(near)
+    assert "before the sample, magnified 2" in describe_geometry(near.fresnel_number, near.provenance)
     shown = info(made.scan)
     assert shown.scan.fresnel_number == near.fresnel_number
     assert not any("projection" in line for line in shown.warnings)

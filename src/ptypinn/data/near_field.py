@@ -8,13 +8,16 @@ magnification. The probe is the beam without its spherical phase.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import compute_fresnel_number
 from ptypinn.utils.number_format import format_length
+from ptypinn.utils.plain_values import number
 
 NEEDS = {
     "energy_eV": "photon energy",
@@ -132,14 +135,22 @@ def describe_projection(scan: ScanData, focus_distance_m: float) -> Projection:
     return Projection(focus_distance_m, scan.detector_distance_m, scan.detector_pixel_m, scan.wavelength_m)
 
 
-def describe_geometry(scan: ScanData) -> str:
-    """Describe the geometry of a near-field scan in words."""
-    record = scan.provenance.get(GEOMETRY, {})
-    if not record:
-        return f"near field, Fresnel number {scan.fresnel_number:.3g} of an object pixel"
-    focus, spread = record["focus_distance_m"], record.get("uncertainty_m")
+def describe_geometry(fresnel_number: float, provenance: Mapping[str, Any]) -> str:
+    """Describe the geometry of a near-field scan in words.
+
+    Args:
+        fresnel_number: Of an object pixel.
+        provenance: That of the scan.
+    """
+    record = provenance.get(GEOMETRY)
+    record = record if isinstance(record, Mapping) else {}
+    focus, magnification, spread = (
+        number(record.get(n)) for n in ("focus_distance_m", "magnification", "uncertainty_m")
+    )
+    if focus is None or magnification is None:
+        return f"near field: Fresnel number {fresnel_number:.3g} of an object pixel"
     length = format_length(focus, 4) if spread is None else f"{format_length(focus, 4)} +- {format_length(spread, 2)}"
-    return f"near field: a focus {length} before the sample, magnified {record['magnification']:.4g} times"
+    return f"near field: a focus {length} before the sample, magnified {magnification:.4g} times"
 
 
 def _require_numbers(scan: ScanData) -> None:

@@ -63,6 +63,8 @@ def recorded_positions(recon: Reconstruction, scan: ScanData) -> Positions:
         recon: The reconstruction.
         scan: The scan as it was read.
     """
+    if recon.fresnel_number is not None and scan.fresnel_number is None and recon.pixel_size_m is not None:
+        scan = scan.rescale_pixel(recon.pixel_size_m)
     if len(recon.positions_px) == scan.n_patterns or recon.patterns is None:
         return scan.positions_px
     return scan.positions_px[recon.patterns]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
+from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.position_errors import PositionErrors
@@ -37,6 +38,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
     names = ("beam", "background", "flux", "probe_variation", "positions", "point_spread", "modes")
     beam, background, flux, variation, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
     return [
+        *_geometry_sentences(recon),
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background)),
@@ -48,6 +50,15 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *([] if modes is None else _mode_sentences(modes)),
         *_offset_sentences(record, recon),
     ]
+
+
+def _geometry_sentences(recon: Reconstruction) -> list[str]:
+    """Return the geometry of a near-field scan."""
+    if recon.fresnel_number is None:
+        return []
+    scan = recon.provenance.get("scan")
+    words = describe_geometry(recon.fresnel_number, scan if isinstance(scan, Mapping) else {})
+    return [f"The patterns are images, in the {words}."]
 
 
 @dataclass(frozen=True)

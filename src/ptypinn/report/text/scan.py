@@ -77,7 +77,7 @@ def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
     }
     propagation = "near field (projection)" if info.shadow.is_projection else "no sign of a near field"
     if scan.fresnel_number is not None:
-        propagation = describe_geometry(scan)
+        propagation = describe_geometry(scan.fresnel_number, scan.provenance)
     rows = [(label, UNKNOWN if value is None else format_length(value, 5)) for label, value in lengths.items()]
     return [("energy", energy), *rows, ("propagation", propagation)]
 
