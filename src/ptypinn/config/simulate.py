@@ -105,6 +105,9 @@ class SimulateConfig(SeedConfig):
     """Sample to detector, metres."""
     detector_pixel_m: float = 75e-6
     """Detector pixel, metres."""
+    focus_distance_m: float | None = None
+    """Near-field images in a beam that diverges from a focus so far before the sample, metres; a very distant focus is
+    a parallel beam. By default the detector is in the far field."""
     faults: FaultList = ()
     """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
     flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
@@ -173,10 +176,12 @@ class SimulateConfig(SeedConfig):
         dead = 0 <= self.dead_pixels < self.size**2
         require(self, "dead_pixels", dead, f"at least 0, below {self.size**2}")
         require_min(self, 1, "saturation")
-        require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m")
+        require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m", "focus_distance_m")
 
     def _check_faults(self) -> None:
         sizes, named = self.fault_sizes, f"--faults {' '.join(list_faults(self.faults))}"
+        if self.faults and self.focus_distance_m is not None:
+            raise InputError("--focus-distance-m", "", f"together with {named}", "faults in the far field alone")
         if sizes.probe_guess and self.probe != "zone_plate":
             raise InputError("--faults", "", f"probe-guess with --probe {self.probe}", "--probe zone_plate as well")
         pairs = {

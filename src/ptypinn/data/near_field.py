@@ -64,6 +64,18 @@ class Projection:
             self.pixel_size_m, self.detector_distance_m / self.magnification, self.wavelength_m
         )
 
+    def to_record(self) -> dict[str, float]:
+        """Return focus and magnification for the provenance of a scan."""
+        return {"focus_distance_m": self.focus_distance_m, "magnification": self.magnification}
+
+    def require_sampling(self, size: int, source: str) -> None:
+        """Raise `InputError` where the distance is too long for patterns of some edge, pixels."""
+        if self.fresnel_number * size < 1:
+            length = self.detector_distance_m / self.magnification
+            actual = f"{length:.3g} m of propagation in {size} pixels of {self.pixel_size_m:.3g} m"
+            limit = length * self.fresnel_number * size
+            raise InputError(source, "geometry", actual, f"at most {limit:.3g} m, for longer ones are not sampled")
+
 
 def resolve_geometry(scan: ScanData, shadow: ShadowMotion | None = None) -> ScanData:
     """Return a near-field scan on the pixels of its shadow, any other as it is.
@@ -113,14 +125,9 @@ def to_near_field(scan: ScanData, focus_distance_m: float) -> ScanData:
         InputError: Where numbers are missing, or the distance is too long for the pixels.
     """
     projection = describe_projection(scan, focus_distance_m)
-    if projection.fresnel_number * scan.size < 1:
-        length = projection.detector_distance_m / projection.magnification
-        actual = f"{length:.3g} m of propagation in {scan.size} pixels of {projection.pixel_size_m:.3g} m"
-        limit = length * projection.fresnel_number * scan.size
-        raise InputError(scan.source, "geometry", actual, f"at most {limit:.3g} m, for longer ones are not sampled")
-    record = {"focus_distance_m": focus_distance_m, "magnification": projection.magnification}
+    projection.require_sampling(scan.size, scan.source)
     return scan.rescale_pixel(projection.pixel_size_m).replace(
-        fresnel_number=projection.fresnel_number, provenance={**scan.provenance, GEOMETRY: record}
+        fresnel_number=projection.fresnel_number, provenance={**scan.provenance, GEOMETRY: projection.to_record()}
     )
 
 

@@ -15,11 +15,12 @@ from ptypinn._version import __version__
 from ptypinn.config.shared import option_name
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
+from ptypinn.data.near_field import GEOMETRY, Projection
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
 from ptypinn.physics.experiment import expose_frames
-from ptypinn.physics.forward import FAR_FIELD
+from ptypinn.physics.forward import ForwardModel, forward_model
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.optics import (
     compute_pixel_size,
@@ -54,7 +55,7 @@ _OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
 
 
 def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progress: Progress | None = None) -> ScanData:
-    """Simulate a far-field ptychography scan.
+    """Simulate a ptychography scan.
 
     Args:
         config: Sample, probe, scan and detector.
@@ -66,12 +67,13 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         configuration and what was measured. Positions are the recorded ones (see `draw_positions`). With faults,
         positions and probe are what the experiment records, and `experiment` has the true values.
     """
-    plan = _plan(config, field)
+    plan, projection = _plan(config, field), _projection(config)
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
     counts, figures = _expose(config, plan, mask, progress)
     probe = _recorded_probe(config, plan.truth.probe, field)
     wavelength = compute_wavelength(config.energy_eV)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
+    pixel = pixel if projection is None else projection.pixel_size_m
     return ScanData(
         counts=counts,
         positions_px=plan.recorded.numpy(),
@@ -84,7 +86,12 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         probe_gauge="calibrated",
         truth=plan.canvas.numpy(),
         experiment=plan.truth if config.faults else None,
-        provenance={**_provenance(config, probe, len(counts), figures), **_optics(config, wavelength, pixel)},
+        fresnel_number=None if projection is None else projection.fresnel_number,
+        provenance={
+            **_provenance(config, probe, len(counts), figures),
+            **_optics(config, wavelength, pixel),
+            **({} if projection is None else {GEOMETRY: projection.to_record()}),
+        },
     )
 
 
@@ -195,7 +202,7 @@ def _expose(
     counts = np.empty((number, config.size, config.size), np.uint16)
     limit = config.saturation or config.fault_sizes.saturation
     expected_sum, saturated, done = 0.0, 0, 0
-    for expected in _expected_batches(plan):
+    for expected in _expected_batches(plan, forward_model(config.size, _fresnel_number(config))):
         drawn = sample_counts(to_centred(expected), generator)
         if plan.bright is not None:
             drawn = plan.bright.add(drawn, done, of_bright)
@@ -217,7 +224,22 @@ def _expose(
     }
 
 
-def _expected_batches(plan: FaultyExperiment) -> Iterator[Tensor]:
+def _projection(config: SimulateConfig) -> Projection | None:
+    """Return the geometry of near-field images; None for the far field."""
+    if config.focus_distance_m is None:
+        return None
+    optics = config.detector_distance_m, config.detector_pixel_m, compute_wavelength(config.energy_eV)
+    projection = Projection(config.focus_distance_m, *optics)
+    projection.require_sampling(config.size, "simulate")
+    return projection
+
+
+def _fresnel_number(config: SimulateConfig) -> float | None:
+    projection = _projection(config)
+    return None if projection is None else projection.fresnel_number
+
+
+def _expected_batches(plan: FaultyExperiment, model: ForwardModel) -> Iterator[Tensor]:
     """Yield the expected counts, FFT order, a batch of patterns at a time."""
     canvas, modes = plan.canvas.to(torch.complex128), torch.from_numpy(plan.truth.probe).to(torch.complex128)
     positions, exposure = plan.positions, plan.exposure
@@ -227,7 +249,7 @@ def _expected_batches(plan: FaultyExperiment) -> Iterator[Tensor]:
     for start in range(0, len(positions), size):
         part = slice(start, start + size)
         if plan.ideal_exposure:
-            yield FAR_FIELD.predict_scan(canvas[None], modes, corners[:, part], None if rest is None else rest[part])
+            yield model.predict_scan(canvas[None], modes, corners[:, part], None if rest is None else rest[part])
         else:
             yield to_fft_order(expose_frames(canvas, modes, positions[part], exposure.take(part)))
 

@@ -145,6 +145,17 @@ def compute_fresnel_number(pixel_size_m: float, distance_m: float, wavelength_m:
     return pixel_size_m**2 / (wavelength_m * distance_m)
 
 
+def contrast_length(fresnel_number: float, contrast: float) -> float:
+    """Return the period of a weak phase ripple that propagation turns into intensity with some contrast, pixels.
+
+    The contrast is twice the phase times the sine of the delay `pi f^2 / F` (contrast transfer function).
+
+    >>> round(contrast_length(0.12, 0.2), 1)
+    16.2
+    """
+    return float(np.sqrt(np.pi / (fresnel_number * np.arcsin(contrast / 2))))
+
+
 def far_field_intensity(probe: Complex[np.ndarray, "mode y x"]) -> Float64[np.ndarray, "y x"]:
     """Return the photons of a probe on the detector without a sample, zero frequency at N//2.
 

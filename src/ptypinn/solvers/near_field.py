@@ -59,7 +59,12 @@ STRETCH = ("scale_y", "scale_x")
 
 
 def reconstruct_near_field(
-    scan: ScanData, config: ReconstructConfig, progress: Progress, watch: SnapshotCallback | None = None
+    scan: ScanData,
+    config: ReconstructConfig,
+    progress: Progress,
+    watch: SnapshotCallback | None = None,
+    *,
+    refines_focus: bool = True,
 ) -> Reconstruction:
     """Reconstruct a near-field scan.
 
@@ -68,19 +73,19 @@ def reconstruct_near_field(
         config: Options; those of rounds and tiles belong to the network.
         progress: Called after every iteration.
         watch: Called after every iteration with a function that returns the reconstruction so far.
+        refines_focus: Refine the distance of the focus from that of the scan, unless the experiment is ideal.
 
     Raises:
         InputError: Where options are given that only far-field scans have.
     """
     _refuse_options(config)
     solver = _Solver(config, pick_device(config.device), progress, watch)
-    is_given = scan.option("focus_distance_m", None) is not None or config.assume == "ideal"
     with torch.no_grad():
-        scan = add_probe(scan) if is_given else refine_focus(scan, solver)
+        scan = refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
         recon = solver.solve(scan, FIRST_ITERATIONS)
-        recon, options = _solve_terms(scan, recon, solver)
-        options["prior"] = solver.measure_misfit(scan, recon) < MAX_PRIOR_MISFIT
-        last = solver.solve(recon.scan_part(scan), LAST_ITERATIONS, recon, **options)
+        recon = _solve_terms(scan, recon, solver)
+        prior = solver.measure_misfit(scan, recon) < MAX_PRIOR_MISFIT
+        last = solver.solve(recon.scan_part(scan), LAST_ITERATIONS, recon, prior=prior)
     return finalise(
         _with_uncertainty(replace(last, provenance=recon.provenance)),
         scan,
@@ -185,12 +190,8 @@ class _Solver:
         return compute_data_fit(recon.scan_part(scan), *arrays, batch=self.config.batch_size, device=self.device).misfit
 
 
-def _solve_terms(scan: ScanData, recon: Reconstruction, solver: _Solver) -> tuple[Reconstruction, dict[str, Any]]:
-    """Solve for positions and further modes; take them in where they explain enough, and record both.
-
-    Returns:
-        The reconstruction, and the options that solve for what was taken in.
-    """
+def _solve_terms(scan: ScanData, recon: Reconstruction, solver: _Solver) -> Reconstruction:
+    """Solve for positions and further modes; take them in where they explain enough, and record both."""
     names, forced = solver.config.solved_terms(), solver.config.forced_terms()
     trials: list[tuple[Term, dict[str, Any]]] = [(PositionsTerm(), {"positions": True})]
     if solver.config.refine_probe:
@@ -208,7 +209,7 @@ def _solve_terms(scan: ScanData, recon: Reconstruction, solver: _Solver) -> tupl
         if findings[term.name].is_corrected or term.name in forced:
             recon, before, taken = trial, after, {**taken, **options}
     records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
-    return replace(recon, provenance=record_experiment(recon, records)) if records else recon, taken
+    return replace(recon, provenance=record_experiment(recon, records)) if records else recon
 
 
 def _with_uncertainty(recon: Reconstruction) -> Reconstruction:

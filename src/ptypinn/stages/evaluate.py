@@ -25,10 +25,12 @@ from ptypinn.metrics.summary import (
     resolution_metrics,
     uncertainty_metrics,
 )
+from ptypinn.physics.optics import contrast_length
 from ptypinn.scale.ledger_entry import parse_entries
 from ptypinn.stages.diagnose import Diagnosis, diagnose
 from ptypinn.uncertainty import recorded_warnings
 from ptypinn.utils.device import pick_device
+from ptypinn.utils.number_format import format_length
 from ptypinn.utils.plain_values import number
 
 Halves = tuple[Reconstruction, Reconstruction]
@@ -113,6 +115,8 @@ def evaluate(
     return Evaluation(metrics, notes, warnings, comparison, frc, fit, _diagnose_recorded(recon))
 
 
+MIN_CONTRAST = 0.2
+"""Contrast that propagation makes of a phase of 1 rad, below which phases are named as weakly determined."""
 VARYING_PROBE = (
     "The probe changes slowly over the scan: slow phases of the sample, and shifts of its parts against each other by "
     "up to about a pixel, give nearly the same counts, and are known less well than the uncertainty says. Optics that "
@@ -125,7 +129,19 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
     flux = [] if recon.flux is None or not recon.has_solved("flux") else slow_flux_warnings(recon.flux)
     probe = [VARYING_PROBE] if recon.has_solved("probe_variation") else []
-    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe]
+    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *_near_field_warnings(recon)]
+
+
+def _near_field_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence on the phases that near-field images hardly show."""
+    if recon.fresnel_number is None:
+        return []
+    length = contrast_length(recon.fresnel_number, MIN_CONTRAST)
+    metres = "" if recon.pixel_size_m is None else f" ({format_length(length * recon.pixel_size_m, 2)})"
+    return [
+        f"Phases that vary slowly, over more than about {length:.2g} pixels{metres}, hardly change images in the near "
+        "field, and are known less well than the uncertainty says. A diffuser in the beam, or a longer distance, helps."
+    ]
 
 
 def _beam_warnings(recon: Reconstruction) -> list[str]:

@@ -55,6 +55,7 @@ def reconstruct(
         InputError: Where scan and model, or model and configuration, do not fit each other.
     """
     report = progress or silent
+    refine_focus = scan.fresnel_number is None and scan.option("focus_distance_m", None) is None
     scan = resolve_geometry(scan)
     network = load_model(model)
     config = config or config_kind(network)()
@@ -68,7 +69,7 @@ def reconstruct(
         _require_kind(config, ReconstructConfig, "the unrolled solver")
         assert isinstance(config, ReconstructConfig)
         if scan.fresnel_number is not None:
-            return reconstruct_near_field(scan, config, report, watch)
+            return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
         directory = None if folder is None else Path(folder)
         return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 

@@ -93,7 +93,11 @@ class _Run:
             positions: Solve for the positions too.
         """
         problem = self.problem
-        preconditioner = Preconditioner(problem.corners, problem.extent, EXPECTED_SPECTRUM, problem.stack.scan.size)
+        scan = problem.stack.scan
+        number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
+        preconditioner = Preconditioner(
+            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number
+        )
         if problem.options.slow_moves and problem.terms.variation is not None:
             preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5
         if positions and point.shifts is None:

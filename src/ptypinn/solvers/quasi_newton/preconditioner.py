@@ -6,7 +6,8 @@ fine-grained; detail that the data demand still comes, later. The second level c
 treats as any other: one pattern hardly determines a phase that varies slowly across its probe. The curvature for a
 phase ripple of wave number k falls as `(k w)**2`, w being the rms half-width of the probe's power: a uniform phase
 changes no pattern and a slow one only shifts it a little. So the smooth part of the phase gradient is amplified by its
-inverse.
+inverse. In the near field it is the phase delay of the ripple on its way, `k**2 / (4 pi F)` with the Fresnel number F
+of a pixel, in place of `k w`: its sine is the contrast that propagation makes of a phase.
 """
 
 from __future__ import annotations
@@ -135,7 +136,13 @@ class Preconditioner:
     """Symmetric, positive approximation of the inverse Hessian, refreshed when the probe has changed."""
 
     def __init__(
-        self, corners: Corners, extent: tuple[int, int], smoothness: Smoothness, size: int, cap: float = CAP
+        self,
+        corners: Corners,
+        extent: tuple[int, int],
+        smoothness: Smoothness,
+        size: int,
+        cap: float = CAP,
+        fresnel_number: float | None = None,
     ) -> None:
         """Prepare for a scan.
 
@@ -145,7 +152,9 @@ class Preconditioner:
             smoothness: Expected spectrum of the object.
             size: Edge of a pattern, pixels: more than the reach of the damping.
             cap: Upper bound of the amplification of slow phases, where the illumination is uniform enough for it.
+            fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
         """
+        self._fresnel_number = fresnel_number
         self.corners, self.extent, self.max_cap = corners, extent, cap
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
         self._around = tuple(next_fast_len(edge + size) for edge in extent)
@@ -223,4 +232,8 @@ class Preconditioner:
         device = self.corners.device
         ky = 2 * torch.pi * torch.fft.fftfreq(self.padded[0], device=device)[:, None]
         kx = 2 * torch.pi * torch.fft.rfftfreq(self.padded[1], device=device)
-        return 1 / ((ky.square() + kx.square()) * half_width**2 + 1 / self.cap)
+        k2 = ky.square() + kx.square()
+        if self._fresnel_number is None:
+            return 1 / (k2 * half_width**2 + 1 / self.cap)
+        delay = k2 / (4 * torch.pi * self._fresnel_number)
+        return 1 / (delay.square() + 1 / self.max_cap)
