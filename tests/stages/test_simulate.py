@@ -14,6 +14,7 @@ from ptypinn.config.simulate import PROBE_FIELDS, SimulateConfig
 from ptypinn.data.simulation import draw_positions, draw_probe
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
+from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import equivalent_diameter
 from ptypinn.stages.simulate import simulate
 
@@ -229,3 +230,27 @@ def test_a_scan_without_end_is_refused():
 def test_an_unknown_photograph_is_refused():
     with pytest.raises(InputError, match="--image"):
         simulate(small(object="natural", image="nobody"))
+
+
+def test_near_field_images_are_shadows_of_the_sample_and_know_their_geometry(tmp_path):
+    config = SimulateConfig(
+        size=64,
+        object_size=(118, 118),
+        n_patterns=40,
+        probe="disk",
+        probe_diameter_px=30.0,
+        photons=1e7,
+        focus_distance_m=4e-3,
+        detector_pixel_m=55e-6,
+    )
+    scan = simulate(config)
+    assert scan.provenance["near_field"]["magnification"] == pytest.approx(251.0)
+    assert scan.pixel_size_m == pytest.approx(55e-6 / 251)
+    again = load(save(scan, tmp_path / "scan.h5"))
+    assert again.fresnel_number == scan.fresnel_number
+    fit = compute_data_fit(again, scan.truth, scan.probe, scan.positions_px)
+    assert fit.misfit == pytest.approx(1, abs=0.02)
+    with pytest.raises(InputError, match="--focus-distance-m: found together with --faults drift:3"):
+        dataclasses.replace(config, faults=("drift:3",))
+    with pytest.raises(InputError, match=r"geometry: found .* of propagation in 64 pixels"):
+        simulate(dataclasses.replace(config, detector_pixel_m=1e-6))
