@@ -51,9 +51,11 @@ def test_a_given_focus_is_taken_and_the_picture_is_the_same_again(made, tmp_path
     np.testing.assert_array_equal(first.object, second.object)
 
 
-def test_options_of_rounds_are_refused(scan):
-    with pytest.raises(InputError, match="--rounds: found 4, expected a far-field scan"):
-        pp.reconstruct(scan, config=pp.ReconstructConfig(rounds=4))
+@pytest.mark.parametrize(("name", "value"), [("rounds", 4), ("tile_px", 64), ("workers", 2), ("flux", "solve")])
+def test_options_that_nothing_reads_in_the_near_field_are_refused(scan, name, value):
+    option = name.replace("_", "-")
+    with pytest.raises(InputError, match=f"--{option}: found {value}, expected a far-field scan"):
+        pp.reconstruct(scan, config=pp.ReconstructConfig(**{name: value}))
 
 
 def test_the_real_scan_is_explained_and_its_star_is_in_focus(petra):

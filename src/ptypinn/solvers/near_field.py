@@ -14,6 +14,7 @@ import torch
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.config.shared import option_name, show_value
 from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import GEOMETRY, to_near_field
@@ -54,6 +55,10 @@ MAX_PRIOR_MISFIT = 1.5
 counting noise that is to be kept out."""
 TOLERANCE = 3e-5
 """Gain of the loss over five iterations below which a solve has converged."""
+NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
+"""Options of the network's rounds and of their tiles."""
+FAR_FIELD_TERMS = ("flux", "background", "beam", "point_spread", "probe_variation")
+"""Terms of the experiment that are solved for in the far field alone."""
 STRETCH = ("scale_y", "scale_x")
 """Names of the stretches in the record of the positions."""
 
@@ -232,10 +237,12 @@ def _mean_pattern(scan: ScanData) -> np.ndarray:
 
 
 def _refuse_options(config: ReconstructConfig) -> None:
-    for name in ("rounds", "probe_rounds", "polish", "tile_px"):
-        if getattr(config, name, None):
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(option, "", str(getattr(config, name)), "a far-field scan, or no such option")
+    """Raise `InputError` for options that nothing reads in the near field."""
+    values = {name: getattr(config, name) for name in NETWORK_OPTIONS}
+    values |= {name: value for name in FAR_FIELD_TERMS if (value := getattr(config, name)) == "solve"}
+    for name, value in values.items():
+        if value:
+            raise InputError(option_name(name), "", show_value(value), "a far-field scan, which reads it")
 
 
 def _to_reconstruction(scan: ScanData, config: ReconstructConfig, result: QuasiNewtonResult) -> Reconstruction:

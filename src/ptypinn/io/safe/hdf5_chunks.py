@@ -179,17 +179,18 @@ def _is_sound_bitshuffle(content: bytes, whole: int, values: tuple[int, ...]) ->
     stored size (4 bytes). Elements beyond the last multiple of eight are stored as they are. Without LZ4 or Zstd there
     is nothing of all this.
     """
-    if values[4:5] not in PACKED_MODES:
-        return True
-    block = int.from_bytes(content[8:12], "big") // values[2]
+    itemsize = values[2] if len(values) > 2 else 0
+    if itemsize == 0 or values[4:5] not in PACKED_MODES:
+        return itemsize > 0
+    block = int.from_bytes(content[8:12], "big") // itemsize
     if len(content) < 12 or int.from_bytes(content[:8], "big") != whole or block == 0 or block % 8:
         return False
-    elements, place = whole // values[2], 12
+    elements, place = whole // itemsize, 12
     for _ in range(elements // block + (elements % block >= 8)):
         if place + 4 > len(content):
             return False
         place += 4 + int.from_bytes(content[place : place + 4], "big")
-    return place + elements % 8 * values[2] <= len(content)
+    return place + elements % 8 * itemsize <= len(content)
 
 
 def _is_sound_lz4(content: bytes, whole: int, values: tuple[int, ...]) -> bool:
