@@ -7,6 +7,15 @@ import ptypinn as pp
 from near_field_scans import FOCUS_M, make_near_field_scan
 from ptypinn.data.near_field import GEOMETRY
 from ptypinn.errors import InputError
+from ptypinn.solvers import near_field
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_iterations():
+    """Slow phases, which the last iterations are for, are nothing that these tests are about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_field, "SLOW_ITERATIONS", 60)
+        yield
 
 
 @pytest.fixture(scope="module")

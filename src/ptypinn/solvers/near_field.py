@@ -44,13 +44,15 @@ MAX_SEARCHES = 6
 """Maximum number of times that the distances are moved on, where the best one is at their end."""
 SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 80), 64
 """Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
-FIRST_ITERATIONS, TERM_ITERATIONS, LAST_ITERATIONS = 20, 60, 90
-"""Iterations of the solve that terms of the experiment build on, with a term, and at the end."""
+FIRST_ITERATIONS, TERM_ITERATIONS = 20, 60
+"""Iterations of the solve that terms of the experiment build on, and with a term."""
+LAST_ITERATIONS, SLOW_ITERATIONS = 90, 300
+"""Maximum iterations at the end; and where little but counting noise is left, so that slow phases settle."""
 MODES = 3
 """Modes of the probe that are tried."""
 MIN_GAIN = 0.1
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
-MAX_PRIOR_MISFIT = 1.5
+MAX_NOISE_MISFIT = 1.5
 """Misfit up to which the last iterations expect the spectrum of the object that the counts show: above, it is not
 counting noise that is to be kept out."""
 TOLERANCE = 3e-5
@@ -89,8 +91,9 @@ def reconstruct_near_field(
         scan = refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
         recon = solver.solve(scan, FIRST_ITERATIONS)
         recon = _solve_terms(scan, recon, solver)
-        prior = solver.measure_misfit(scan, recon) < MAX_PRIOR_MISFIT
-        last = solver.solve(recon.scan_part(scan), LAST_ITERATIONS, recon, prior=prior)
+        is_explained = solver.measure_misfit(scan, recon) < MAX_NOISE_MISFIT
+        iterations = SLOW_ITERATIONS if is_explained else LAST_ITERATIONS
+        last = solver.solve(recon.scan_part(scan), iterations, recon, prior=is_explained)
     return finalise(
         _with_uncertainty(replace(last, provenance=recon.provenance)),
         scan,
