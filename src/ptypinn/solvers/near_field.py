@@ -46,15 +46,15 @@ SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 80), 64
 """Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
 FIRST_ITERATIONS, TERM_ITERATIONS = 20, 60
 """Iterations of the solve that terms of the experiment build on, and with a term."""
-LAST_ITERATIONS, SLOW_ITERATIONS = 90, 300
-"""Maximum iterations at the end; and where little but counting noise is left, so that slow phases settle."""
+LAST_ITERATIONS, SLOW_ITERATIONS = 90, 240
+"""Maximum iterations at the end; and after them where little but counting noise is left, so that slow phases settle."""
 MODES = 3
 """Modes of the probe that are tried."""
 MIN_GAIN = 0.1
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 MAX_NOISE_MISFIT = 1.5
-"""Misfit up to which the last iterations expect the spectrum of the object that the counts show: above, it is not
-counting noise that is to be kept out."""
+"""Misfit up to which slow phases are let settle, by iterations that expect the spectrum of the object that the counts
+show: above, it is not counting noise that is to be kept out."""
 TOLERANCE = 3e-5
 """Gain of the loss over five iterations below which a solve has converged."""
 NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
@@ -88,12 +88,13 @@ def reconstruct_near_field(
     _refuse_options(config)
     solver = _Solver(config, pick_device(config.device), progress, watch)
     with torch.no_grad():
-        scan = refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
+        scan = _refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
         recon = solver.solve(scan, FIRST_ITERATIONS)
         recon = _solve_terms(scan, recon, solver)
-        is_explained = solver.measure_misfit(scan, recon) < MAX_NOISE_MISFIT
-        iterations = SLOW_ITERATIONS if is_explained else LAST_ITERATIONS
-        last = solver.solve(recon.scan_part(scan), iterations, recon, prior=is_explained)
+        part = recon.scan_part(scan)
+        last = solver.solve(part, LAST_ITERATIONS, recon)
+        if solver.measure_misfit(part, last) < MAX_NOISE_MISFIT:
+            last = solver.solve(part, SLOW_ITERATIONS, last, prior=True)
     return finalise(
         _with_uncertainty(replace(last, provenance=recon.provenance)),
         scan,
@@ -116,7 +117,7 @@ def add_probe(scan: ScanData) -> ScanData:
     return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
 
 
-def refine_focus(scan: ScanData, solver: _Solver) -> ScanData:
+def _refine_focus(scan: ScanData, solver: _Solver) -> ScanData:
     """Return a scan at the distance of the focus of largest likelihood, with its probe and the record of the distance.
 
     Short solves at three distances give a parabola of the loss. Its curvature is the uncertainty, widened by the misfit

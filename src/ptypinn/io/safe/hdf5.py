@@ -154,7 +154,7 @@ def require_readable(dataset: h5py.Dataset, source: str | Path, depth: int = 0) 
         if not (Path(dataset.file.filename).parent / part).exists() and not part.exists():
             expected = f"the raw data of {dataset.name}, a part of {source}"
             raise InputError(str(part), "file", "nothing under this name", expected)
-    require_sound_storage(dataset, created, source)
+    require_sound_storage(dataset, source)
 
 
 def _holds_nothing(dataset: h5py.Dataset, created: h5p.PropDCID) -> bool:

@@ -41,12 +41,11 @@ CHECKED_SOURCES = 4096
 Filter = tuple[int, int, tuple[int, ...], bytes | str]
 
 
-def require_sound_storage(dataset: h5py.Dataset, created: h5p.PropDCID, source: str | Path) -> None:
+def require_sound_storage(dataset: h5py.Dataset, source: str | Path) -> None:
     """Raise `InputError` where a dataset cannot be unpacked safely, as far as can be seen without reading its chunks.
 
     Args:
         dataset: The dataset.
-        created: Its creation properties.
         source: Name of its file for messages.
     """
     if dataset.chunks is None:
@@ -55,7 +54,7 @@ def require_sound_storage(dataset: h5py.Dataset, created: h5p.PropDCID, source: 
     if whole > MAX_CHUNK_BYTES:
         actual = f"chunks of {human_size(whole)}"
         raise InputError(str(source), str(dataset.name), actual, f"at most {human_size(MAX_CHUNK_BYTES)}")
-    filters = _list_filters(created)
+    filters = _list_filters(dataset.id.get_create_plist())
     if not filters:
         return
     limit = CHUNK_SLACK[0] * whole + CHUNK_SLACK[1]
