@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import h5py
@@ -57,6 +57,8 @@ def start(words):
     sys.stdout.flush()
     pid = os.fork()
     if pid:
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # a kill may come before the process has done so itself
         return pid
     os.setpgid(0, 0)
     code = 1
