@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from near_field_scans import FOCUS_M, PROJECTION, SIZE, make_near_field_scan
 from ptypinn import LoadConfig, info, load, save
 from ptypinn.data.near_field import GEOMETRY, Projection, describe_geometry, resolve_geometry, to_near_field
+from ptypinn.data.pattern_form import require_far_field
 from ptypinn.errors import InputError
 
 
@@ -52,6 +53,20 @@ def test_options_of_reading_decide(made):
 
     assert read(geometry="far-field").fresnel_number is None
     assert read(focus_distance_m=FOCUS_M).fresnel_number == pytest.approx(PROJECTION.fresnel_number)
+    with pytest.raises(InputError, match="--focus-distance-m: found together with --geometry far-field"):
+        LoadConfig(geometry="far-field", focus_distance_m=FOCUS_M)
+
+
+@pytest.mark.parametrize("options", [{"geometry": "near-field"}, {"focus_distance_m": FOCUS_M}])
+def test_stages_for_the_far_field_do_not_pass_over_a_geometry_that_is_given(made, options):
+    with pytest.raises(InputError, match=r"geometry: found a near-field scan, expected .*`ptypinn reconstruct`"):
+        require_far_field(made.scan.replace(provenance={"options": options}))
+
+
+def test_a_file_that_states_its_near_field_is_no_far_field_whatever_the_options(made):
+    near = to_near_field(made.scan, FOCUS_M).replace(provenance={"options": {"geometry": "far-field"}})
+    with pytest.raises(InputError, match="found a near-field scan"):
+        require_far_field(near)
 
 
 @pytest.mark.parametrize(

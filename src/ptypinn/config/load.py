@@ -111,6 +111,8 @@ class LoadConfig(Config):
         require_positive(self, "photons", "energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
         require_positive(self, "detector_gain", "scan_step_m", "crop_px", "memory_budget_gib", "max_canvas_pixels")
         require_positive(self, "focus_distance_m")
+        if self.geometry == "far-field" and self.focus_distance_m is not None:
+            raise InputError("--focus-distance-m", "", "together with --geometry far-field", "one of the two")
         if self.calibration == "none" and self.photons is not None:
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
         if self.mask and not self.mask_convention:

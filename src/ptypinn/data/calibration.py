@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Complex, Float32, Float64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -106,24 +106,31 @@ def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 
-def _vacuum_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
-    """Return the photons per pixel of the probe without a sample, zero frequency at N//2."""
-    if scan.fresnel_number is None:
-        return far_field_intensity(scan.require_probe())
+def compute_vacuum_pattern(
+    probe: Complex[np.ndarray, "mode y x"], fresnel_number: float | None = None
+) -> Float64[np.ndarray, "y x"]:
+    """Return the photons per pixel of a probe without a sample, zero frequency at N//2.
+
+    Args:
+        probe: Modes, sqrt(photons).
+        fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
+    """
+    if fresnel_number is None:
+        return far_field_intensity(probe)
     import torch
 
     from ptypinn.physics.forward import forward_model
     from ptypinn.physics.propagation import to_centred
 
-    model = forward_model(scan.size, scan.fresnel_number)
-    return to_centred(model.predict_vacuum(torch.from_numpy(scan.require_probe()))).double().numpy()
+    model = forward_model(probe.shape[-1], fresnel_number)
+    return to_centred(model.predict_vacuum(torch.from_numpy(probe.astype(np.complex128)))).numpy()
 
 
 def _fraction_on_good_pixels(scan: ScanData) -> float:
     """Return the fraction of the probe's photons on good pixels without a sample, in (0, 1]."""
     if scan.good.all():
         return 1.0
-    pattern = _vacuum_pattern(scan)
+    pattern = compute_vacuum_pattern(scan.require_probe(), scan.fresnel_number)
     fraction = float(pattern[scan.good].sum() / pattern.sum())
     if not fraction > MIN_FRACTION:
         expected = "good pixels in the direct beam, or --photons"

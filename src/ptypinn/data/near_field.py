@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptypinn.config.shared import option_name
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -163,5 +164,5 @@ def describe_geometry(fresnel_number: float, provenance: Mapping[str, Any]) -> s
 def _require_numbers(scan: ScanData) -> None:
     missing = [name for name in NEEDS if getattr(scan, name) is None]
     if missing:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+        options = ", ".join(option_name(name) for name in missing)
         raise InputError(scan.source, NEEDS[missing[0]], "none", f"one, which a near-field scan needs: {options}")

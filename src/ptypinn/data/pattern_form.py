@@ -159,18 +159,21 @@ def require_far_field(scan: ScanData) -> None:
     """Raise `InputError` for projection data, for which far-field reconstruction has no meaning.
 
     Raises:
-        InputError: Where the patterns are shadows too large for far-field sampling, unless the scan was read with
-            `geometry` far-field.
+        InputError: Where the scan is near-field by its file or the options that it was read with; or where its patterns
+            are shadows too large for far-field sampling, unless it was read with `geometry` far-field.
     """
-    if scan.option("geometry", "auto") == "far-field":
+    option, focus = scan.option("geometry", "auto"), scan.option("focus_distance_m", None)
+    if scan.fresnel_number is not None or option == "near-field" or focus is not None:
+        expected = "a far-field one here; `ptypinn reconstruct` solves it, without a model of `train`"
+        raise InputError(scan.source, "geometry", "a near-field scan", expected)
+    if option == "far-field":
         return
-    shadow = measure_shadow(scan) if scan.fresnel_number is None else None
-    if shadow is None or shadow.is_projection:
+    shadow = measure_shadow(scan)
+    if shadow.is_projection:
         expected = (
             "far-field ones here; `ptypinn reconstruct` solves others; --geometry far-field takes them all the same"
         )
-        actual = "a near-field scan" if shadow is None else describe_shadow(shadow)
-        raise InputError(scan.source, "geometry", actual, expected)
+        raise InputError(scan.source, "geometry", describe_shadow(shadow), expected)
 
 
 def describe_shadow(shadow: ShadowMotion) -> str:

@@ -68,8 +68,9 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         positions and probe are what the experiment records, and `experiment` has the true values.
     """
     plan, projection = _plan(config, field), _projection(config)
+    fresnel_number = None if projection is None else projection.fresnel_number
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
-    counts, figures = _expose(config, plan, mask, progress)
+    counts, figures = _expose(config, plan, mask, forward_model(config.size, fresnel_number), progress)
     probe = _recorded_probe(config, plan.truth.probe, field)
     wavelength = compute_wavelength(config.energy_eV)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
@@ -86,7 +87,7 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         probe_gauge="calibrated",
         truth=plan.canvas.numpy(),
         experiment=plan.truth if config.faults else None,
-        fresnel_number=None if projection is None else projection.fresnel_number,
+        fresnel_number=fresnel_number,
         provenance={
             **_provenance(config, probe, len(counts), figures),
             **_optics(config, wavelength, pixel),
@@ -194,7 +195,7 @@ def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | Non
 
 
 def _expose(
-    config: SimulateConfig, plan: FaultyExperiment, mask: Mask, progress: Progress | None
+    config: SimulateConfig, plan: FaultyExperiment, mask: Mask, model: ForwardModel, progress: Progress | None
 ) -> tuple[UInt[np.ndarray, "patterns y x"], dict[str, float]]:
     """Return the centred counts in the smallest unsigned type that holds them, and their statistics."""
     generator = _torch_generator(config.seed if config.noise_seed is None else config.noise_seed, _NOISE)
@@ -202,7 +203,7 @@ def _expose(
     counts = np.empty((number, config.size, config.size), np.uint16)
     limit = config.saturation or config.fault_sizes.saturation
     expected_sum, saturated, done = 0.0, 0, 0
-    for expected in _expected_batches(plan, forward_model(config.size, _fresnel_number(config))):
+    for expected in _expected_batches(plan, model):
         drawn = sample_counts(to_centred(expected), generator)
         if plan.bright is not None:
             drawn = plan.bright.add(drawn, done, of_bright)
@@ -232,11 +233,6 @@ def _projection(config: SimulateConfig) -> Projection | None:
     projection = Projection(config.focus_distance_m, *optics)
     projection.require_sampling(config.size, "simulate")
     return projection
-
-
-def _fresnel_number(config: SimulateConfig) -> float | None:
-    projection = _projection(config)
-    return None if projection is None else projection.fresnel_number
 
 
 def _expected_batches(plan: FaultyExperiment, model: ForwardModel) -> Iterator[Tensor]:

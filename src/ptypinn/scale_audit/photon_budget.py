@@ -6,17 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Complex64, Float64
 
-from ptypinn.data.calibration import pattern_sums
+from ptypinn.data.calibration import compute_vacuum_pattern, pattern_sums
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.physics.forward import forward_model
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination_at
-from ptypinn.physics.propagation import to_centred
 from ptypinn.scale_audit.count_checks import CountFault, detect_count_fault, read_photon_record
 
 MIN_GOOD_FRACTION = 0.98
@@ -179,17 +176,6 @@ def _coverage_of_part(
         return compute_coverage(good, measured, compute_data_fit(part, filled, probe, positions).predicted_map)
     responding = compute_coverage(good, measured, vacuum).responding_fraction
     return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, responding)
-
-
-def compute_vacuum_pattern(probe: np.ndarray, fresnel_number: float | None = None) -> Float64[np.ndarray, "y x"]:
-    """Return the photons per pixel of a probe without a sample, zero frequency at N//2.
-
-    Args:
-        probe: Modes, sqrt(photons).
-        fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
-    """
-    modes = torch.from_numpy(probe.astype(np.complex128))
-    return to_centred(forward_model(probe.shape[-1], fresnel_number).predict_vacuum(modes)).numpy()
 
 
 def find_dead_pixels(

@@ -15,15 +15,15 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import option_name, show_value
-from ptypinn.data.beam_centre import record_experiment
+from ptypinn.data.beam_centre import mean_pattern, record_experiment
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import GEOMETRY, to_near_field
-from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.physics.forward import forward_model
 from ptypinn.physics.propagation import to_fft_order
 from ptypinn.solvers.experiment import Finding
 from ptypinn.solvers.position_geometry import select_middle
@@ -109,9 +109,8 @@ def add_probe(scan: ScanData) -> ScanData:
     """Return a scan with a calibrated probe: its own, or the mean pattern propagated back to the sample."""
     if scan.probe is not None:
         return calibrate_probe(scan)
-    mean = np.where(scan.good, _mean_pattern(scan), 0.0)
-    field = to_fft_order(torch.from_numpy(np.sqrt(mean))).to(torch.complex64)
-    probe = FrameTerms.of(scan, torch.device("cpu")).model.propagator.adjoint(field[None])
+    field = to_fft_order(torch.from_numpy(np.sqrt(mean_pattern(scan)))).to(torch.complex64)
+    probe = forward_model(scan.size, scan.fresnel_number).propagator.adjoint(field[None])
     rule = scan.option("calibration", "mean")
     started = scan.replace(probe=probe.numpy(), probe_gauge="relative")
     return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
@@ -231,13 +230,6 @@ def _with_uncertainty(recon: Reconstruction) -> Reconstruction:
     spread = float(np.hypot(geometry["uncertainty_m"], stretch * geometry["focus_distance_m"]))
     scan = {**recon.provenance["scan"], GEOMETRY: {**geometry, "uncertainty_m": spread}}
     return replace(recon, provenance={**recon.provenance, "scan": scan})
-
-
-def _mean_pattern(scan: ScanData) -> np.ndarray:
-    total = np.zeros((scan.size, scan.size))
-    for _, counts in scan.batches(64):
-        total += np.asarray(counts, np.float64).sum(0)
-    return total / scan.n_patterns
 
 
 def _refuse_options(config: ReconstructConfig) -> None:

@@ -7,7 +7,6 @@ HDF5 returns the fill value, without a word, for parts of a virtual dataset whos
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from h5py import h5d, h5p
 
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5_chunks import read_part, require_sound_storage
-from ptypinn.io.safe.hdf5_open import open_for_reading
+from ptypinn.io.safe.hdf5_open import decode_name, list_source_places, open_for_reading
 from ptypinn.utils.number_format import human_size
 
 MAX_ARRAY_BYTES = 4.0 * 2**30
@@ -150,7 +149,7 @@ def require_readable(dataset: h5py.Dataset, source: str | Path, depth: int = 0) 
         actual = f"{human_size(_nbytes(dataset))} declared and nothing stored"
         raise InputError(str(source), str(dataset.name), actual, "data that is really there")
     for place in range(created.get_external_count()):
-        part = Path(_text(created.get_external(place)[0]))
+        part = Path(decode_name(created.get_external(place)[0]))
         if not (Path(dataset.file.filename).parent / part).exists() and not part.exists():
             expected = f"the raw data of {dataset.name}, a part of {source}"
             raise InputError(str(part), "file", "nothing under this name", expected)
@@ -165,18 +164,20 @@ def _holds_nothing(dataset: h5py.Dataset, created: h5p.PropDCID) -> bool:
 
 def _require_sources(dataset: h5py.Dataset, created: h5p.PropDCID, source: str | Path, depth: int) -> None:
     """Raise `InputError` where a part of a virtual dataset is missing."""
-    names = [_text(created.get_virtual_filename(place)) for place in range(created.get_virtual_count())]
+    names = [decode_name(created.get_virtual_filename(place)) for place in range(created.get_virtual_count())]
     files = list(dict.fromkeys(names))
     origin = f"one of {len(files)} that the virtual dataset {dataset.name} of {source} is made of"
     for name in files:
-        inside = sorted({_text(created.get_virtual_dsetname(i)) for i, other in enumerate(names) if other == name})
+        inside = sorted(
+            {decode_name(created.get_virtual_dsetname(i)) for i, other in enumerate(names) if other == name}
+        )
         if any("%" in text.replace("%%", "") for text in (name, *inside)):
             continue  # numbered parts, which end at the first that is missing
         if name == ".":
             for part in inside:
                 _require_part(dataset.file, part, name, origin, depth)
             continue
-        path = next((place for place in _places(name, dataset) if place.is_file()), None)
+        path = next((place for place in list_source_places(name, dataset) if place.is_file()), None)
         if path is None:
             raise InputError(name, "file", "no such file", f"the file, {origin}")
         with open_for_reading(path) as file:
@@ -191,13 +192,3 @@ def _require_part(file: h5py.File, part: str, name: str, origin: str, depth: int
     if depth >= MAX_DEPTH:
         raise InputError(name, part, f"more than {MAX_DEPTH} virtual datasets made of each other", "patterns")
     require_readable(dataset, name, depth + 1)
-
-
-def _places(name: str, dataset: h5py.Dataset) -> Iterator[Path]:
-    """Return the places where HDF5 looks for a source, in order."""
-    folder = Path(dataset.file.filename).resolve().parent
-    yield from (folder / name, Path.cwd() / name, folder / Path(name).name)
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name

@@ -21,7 +21,7 @@ import numpy as np
 from h5py import h5d, h5p, h5z
 
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5_open import open_for_reading
+from ptypinn.io.safe.hdf5_open import decode_name, list_source_places, open_for_reading
 from ptypinn.utils.number_format import human_size
 
 MAX_CHUNK_BYTES = 2**30
@@ -216,14 +216,12 @@ def _list_sources(dataset: h5py.Dataset, created: h5p.PropDCID) -> Iterator[tupl
     """Return the files and datasets that a virtual dataset is made of, where they exist."""
     own = Path(dataset.file.filename).resolve()
     for number in range(created.get_virtual_count()):
-        name, inside = (
-            text.decode(errors="surrogateescape") if isinstance(text, bytes) else text
-            for text in (created.get_virtual_filename(number), created.get_virtual_dsetname(number))
-        )
+        name = decode_name(created.get_virtual_filename(number))
+        inside = decode_name(created.get_virtual_dsetname(number))
         for count in itertools.count():
             part, place = name.replace("%b", str(count)), inside.replace("%b", str(count))
-            places = [own] if part == "." else [own.parent / part, Path.cwd() / part, own.parent / Path(part).name]
-            path = next((place for place in places if place.is_file()), None)
+            places = [own] if part == "." else list_source_places(part, dataset)
+            path = next((candidate for candidate in places if candidate.is_file()), None)
             if path is None or not _holds(path, place):
                 break
             yield path, place

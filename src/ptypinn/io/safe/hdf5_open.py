@@ -171,7 +171,7 @@ def _references(path: Path, modified_ns: int, size: int) -> tuple[Reference, ...
         count += 1
         if info.type == h5l.TYPE_EXTERNAL:
             target, _ = file.id.links.get_val(name)
-            references.append(Reference(name.decode(errors="replace"), "an external link", _text(target)))
+            references.append(Reference(name.decode(errors="replace"), "an external link", decode_name(target)))
         return True if count > MAX_OBJECTS else None
 
     def at_object(name: bytes, info: h5o.ObjInfo) -> None:
@@ -189,10 +189,17 @@ def _storage(name: bytes, created: h5py.h5p.PropDCID) -> Iterator[Reference]:
     dataset = name.decode(errors="replace")
     if created.get_layout() == h5d.VIRTUAL:
         for source in {created.get_virtual_filename(i) for i in range(created.get_virtual_count())} - {"."}:
-            yield Reference(dataset, "a virtual dataset's link", _text(source))
+            yield Reference(dataset, "a virtual dataset's link", decode_name(source))
     for i in range(created.get_external_count()):
-        yield Reference(dataset, RAW_DATA, _text(created.get_external(i)[0]))
+        yield Reference(dataset, RAW_DATA, decode_name(created.get_external(i)[0]))
 
 
-def _text(name: bytes | str) -> str:
+def decode_name(name: bytes | str) -> str:
+    """Return the name of a file or dataset as text."""
     return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+
+
+def list_source_places(name: str, dataset: h5py.Dataset) -> Iterator[Path]:
+    """Return the places where HDF5 looks for a source of a virtual dataset, in order."""
+    folder = Path(dataset.file.filename).resolve().parent
+    yield from (folder / name, Path.cwd() / name, folder / Path(name).name)
