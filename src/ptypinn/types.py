@@ -24,6 +24,9 @@ Probes = Complex[Tensor, "#batch mode y x"]
 Object = Complex[Tensor, "height width"]
 """Object on its canvas, dimensionless transmission."""
 
+Sample = Complex[Tensor, "*slice height width"]
+"""Thin object, or the slices of a thick one in the order that the beam meets them, dimensionless transmission."""
+
 Canvases = Complex[Tensor, "window height width"]
 """Objects on several windows."""
 

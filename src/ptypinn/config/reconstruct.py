@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import (
     BatchConfig,
@@ -81,6 +83,12 @@ class ReconstructConfig(
     probe_variation: Literal["auto", "solve", "none"] = "auto"
     """Slow changes of the probe over the scan: solved for where the counts demand it after the default numbers of
     rounds, always, or never."""
+    slices: int | Literal["auto"] = 1
+    """Slices of the sample along the beam: 1 for a thin one, the number of those of a thick one, or auto for as many as
+    held-out pixels show."""
+    slice_spacing_m: tuple[float, ...] | None = None
+    """Distance between the slices of a thick sample, metres, or one for every gap in the order of the beam; searched
+    for where it is not given."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -90,11 +98,22 @@ class ReconstructConfig(
         require_min(self, 1, "rounds", "probe_rounds")
         require_min(self, 0, "polish")
         require(self, "precision", self.precision != "16", "32 or bf16")
+        self._check_slices()
         if self.refine_positions and not self.polish:
             raise InputError("--refine-positions", "", "without --polish", "polishing, which solves for positions")
         if self.prediction_scale == "recorded":
             expected = "none, flux or least_squares: only a model of `train` records a scale"
             raise InputError("--prediction-scale", "", "recorded", expected)
+
+    def _check_slices(self) -> None:
+        require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")
+        spacing = self.slice_spacing_m
+        if spacing is None:
+            return
+        object.__setattr__(self, "slice_spacing_m", spacing := tuple(np.atleast_1d(spacing).tolist()))
+        gaps = 1 if self.slices == "auto" else self.slices - 1
+        require(self, "slice_spacing_m", spacing and min(spacing) > 0 and max(spacing) < np.inf, "positive numbers")
+        require(self, "slice_spacing_m", len(spacing) in (1, gaps), f"one number, or one for each of {gaps} gaps")
 
     def solved_terms(self) -> tuple[str, ...]:
         """Return the names of the terms of the experiment that may be solved for."""
@@ -117,7 +136,8 @@ class ReconstructConfig(
         """Return the fields that nothing reads with a fixed probe."""
         names = () if self.refine_probe else ("probe_rounds", "probe_modes", "probe_variation")
         probe = dict.fromkeys(names, "--refine-probe")
-        return {**super().unread(), **probe}
+        thin = {"slice_spacing_m": "--slices"} if self.slices == 1 else {}
+        return {**super().unread(), **probe, **thin}
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,10 @@ class SimulateConfig(SeedConfig):
     focus_distance_m: float | None = None
     """Near-field images in a beam that diverges from a focus so far before the sample, metres; a very distant focus is
     a parallel beam. By default the detector is in the far field."""
+    slices: int = 1
+    """Slices of the sample along the beam, each an object of its own kind: 1 for a thin sample."""
+    slice_spacing_m: float | None = None
+    """Distance between the slices of a thick sample, metres; the depth of field by default."""
     faults: FaultList = ()
     """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
     flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
@@ -132,6 +136,8 @@ class SimulateConfig(SeedConfig):
             for name in names:
                 readers.setdefault(name, []).append(kind)
         unread = {name: f"--probe {kinds[0]}" for name, kinds in readers.items() if self.probe not in kinds}
+        if self.slices == 1:
+            unread["slice_spacing_m"] = "--slices"
         if self.object != "natural":
             unread |= dict.fromkeys(("image", "phase_image"), "--object natural")
         elif self.phase_texture == "same":
@@ -177,9 +183,15 @@ class SimulateConfig(SeedConfig):
         require(self, "dead_pixels", dead, f"at least 0, below {self.size**2}")
         require_min(self, 1, "saturation")
         require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m", "focus_distance_m")
+        require_positive(self, "slice_spacing_m")
+        require_min(self, 1, "slices")
+        if self.slices > 1 and self.focus_distance_m is not None:
+            raise InputError("--slices", "", "together with --focus-distance-m", "thick samples in the far field")
 
     def _check_faults(self) -> None:
         sizes, named = self.fault_sizes, f"--faults {' '.join(list_faults(self.faults))}"
+        if self.faults and self.slices > 1:
+            raise InputError("--slices", "", f"together with {named}", "faults of experiments with thin samples")
         if self.faults and self.focus_distance_m is not None:
             raise InputError("--focus-distance-m", "", f"together with {named}", "faults in the far field alone")
         if sizes.probe_guess and self.probe != "zone_plate":

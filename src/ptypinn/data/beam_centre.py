@@ -215,12 +215,16 @@ def add_phase_ramp(
 
 def _with_ramp(recon: Reconstruction, slope: tuple[float, ...]) -> Reconstruction:
     """Add a ramp to the illuminated object, and take it from the probe."""
-    canvas = np.where(recon.illumination > 0, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
+    lit, slices = recon.illumination > 0, recon.slices
+    canvas = np.where(lit, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
+    if slices is not None:  # a ramp behind the last slice turns the wave and moves nothing
+        slices = np.where(lit, np.concatenate([slices[:-1], add_phase_ramp(slices[-1:], (slope[0], slope[1]))]), slices)
     opposite = -slope[0], -slope[1]
     images = recon.probe_variation
     return replace(
         recon,
         object=canvas,
+        slices=slices,
         probe=add_phase_ramp(recon.probe, opposite),
         probe_variation=None if images is None else add_phase_ramp(images, opposite),
     )

@@ -76,7 +76,7 @@ class Reconstruction:
     """A reconstructed object with everything needed to trust and reuse it."""
 
     object: Complex64[np.ndarray, "height width"]
-    """Transmission, dimensionless."""
+    """Transmission, dimensionless; of all slices together where the sample is thick."""
     illumination: Float32[np.ndarray, "height width"]
     """Sum of `abs(probe)**2` over positions and modes, photons per object pixel."""
     probe: Complex64[np.ndarray, "mode y x"]
@@ -106,6 +106,11 @@ class Reconstruction:
     fresnel_number: float | None = None
     """Fresnel number of an object pixel, from the sample to the detector of a near-field scan; None for the far
     field."""
+    slices: Complex64[np.ndarray, "slice height width"] | None = None
+    """Transmission of the slices of a thick sample in the order of the beam, whose product is `object`; None for a thin
+    one."""
+    gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
+    """Fresnel number of an object pixel over every gap between them; None for a thin sample."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -154,6 +159,11 @@ class Reconstruction:
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
         return self._with_terms(scan.subset(self.patterns))
 
+    @property
+    def sample(self) -> Complex64[np.ndarray, "*slice height width"]:
+        """The object as the forward model takes it: the slices of a thick sample, or a thin object."""
+        return self.object if self.slices is None else self.slices
+
     def has_solved(self, term: str) -> bool:
         """Return True if a term of the experiment, such as the positions, was solved for as the counts demanded."""
         record = self.provenance.get("experiment")
@@ -195,7 +205,7 @@ class Reconstruction:
 
     def _fitted_arrays(self, scan: ScanData) -> tuple[Any, ...]:
         terms = (getattr(self, name) for name in TERMS)
-        return self.object, self.probe, self.positions_px, *terms, scan.counts, scan.mask
+        return self.sample, self.probe, self.positions_px, *terms, scan.counts, scan.mask
 
     @property
     def scale_note(self) -> str:
@@ -278,6 +288,10 @@ class SolverResult:
     """Weight of these images in every frame."""
     fresnel_number: float | None = None
     """Fresnel number of an object pixel; None for that of the scan."""
+    slices: Complex64[np.ndarray, "slice height width"] | None = None
+    """Transmission of the slices of a thick sample; None for a thin one."""
+    gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
+    """Fresnel number of an object pixel over the gaps between slices; None for those of the scan."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None
@@ -295,6 +309,7 @@ class SolverResult:
             probe=self.probe,
             positions_px=self.positions_px,
             origin_px=self.origin_px,
+            slices=self.slices,
             pixel_size_m=scan.pixel_size_m,
             patterns=patterns,
             **{name: getattr(scan if getattr(self, name) is None else self, name) for name in TERMS},

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ProbeGauge = Literal["calibrated", "relative"]
 FRAME_TERMS = ("flux", "beam_px", "probe_weights")
 """Terms of the experiment with one entry per frame."""
-TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number")
+TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number", "gap_fresnel_numbers")
 """Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
@@ -94,6 +94,9 @@ class ScanData:
     fresnel_number: float | None = None
     """Fresnel number of an object pixel, from the sample to the detector of a near-field scan; None for the far
     field."""
+    gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
+    """Fresnel number of an object pixel over every gap between the slices of a thick sample, in the order of the beam;
+    None for a thin one."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 

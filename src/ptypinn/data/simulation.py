@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt
+from jaxtyping import Complex64, Complex128, UInt
 from torch import Tensor
 
 from ptypinn._version import __version__
-from ptypinn.config.shared import option_name
+from ptypinn.config.shared import option_name, require
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.depth import DEPTH_OF_FIELD
 from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
 from ptypinn.data.near_field import GEOMETRY, Projection
 from ptypinn.data.scan import ScanData
@@ -23,6 +24,7 @@ from ptypinn.physics.experiment import expose_frames
 from ptypinn.physics.forward import ForwardModel, forward_model
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.optics import (
+    compute_fresnel_number,
     compute_pixel_size,
     compute_wavelength,
     equivalent_diameter,
@@ -52,6 +54,7 @@ MAX_PATTERNS = 10**7
 """Scans beyond this are refused: an overlap too close to 1, or a step in a wrong unit."""
 
 _OBJECT, _SCAN, _POSITION_ERROR, _DEAD, _NOISE = range(5)
+_SLICES = 1000
 
 
 def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progress: Progress | None = None) -> ScanData:
@@ -67,14 +70,22 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         configuration and what was measured. Positions are the recorded ones (see `draw_positions`). With faults,
         positions and probe are what the experiment records, and `experiment` has the true values.
     """
-    plan, projection = _plan(config, field), _projection(config)
+    slices, projection = draw_slices(config), _projection(config)
+    plan = _plan(config, field, slices)
     fresnel_number = None if projection is None else projection.fresnel_number
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
-    counts, figures = _expose(config, plan, mask, forward_model(config.size, fresnel_number), progress)
-    probe = _recorded_probe(config, plan.truth.probe, field)
     wavelength = compute_wavelength(config.energy_eV)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
     pixel = pixel if projection is None else projection.pixel_size_m
+    spacing = _slice_spacing(config, pixel, wavelength)
+    gaps = None if len(slices) == 1 else [compute_fresnel_number(pixel, spacing, wavelength)] * (len(slices) - 1)
+    model = forward_model(config.size, fresnel_number, gaps)
+    counts, figures = _expose(config, plan, slices, mask, model, progress)
+    probe = _recorded_probe(config, plan.truth.probe, field)
+    experiment = plan.truth if config.faults else None
+    if len(slices) > 1:
+        places = np.full(len(slices) - 1, spacing)
+        experiment = dataclasses.replace(plan.truth, slices=slices.numpy(), slice_spacing_m=places)
     return ScanData(
         counts=counts,
         positions_px=plan.recorded.numpy(),
@@ -86,7 +97,7 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         detector_pixel_m=config.detector_pixel_m,
         probe_gauge="calibrated",
         truth=plan.canvas.numpy(),
-        experiment=plan.truth if config.faults else None,
+        experiment=experiment,
         fresnel_number=fresnel_number,
         provenance={
             **_provenance(config, probe, len(counts), figures),
@@ -96,9 +107,22 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
     )
 
 
-def draw_object(config: SimulateConfig) -> Object:
-    """Return the sample that a configuration describes, (height, width), transmission."""
-    generator = _generator(config.seed if config.object_seed is None else config.object_seed, _OBJECT)
+def draw_slices(config: SimulateConfig) -> Complex64[Tensor, "slice height width"]:
+    """Return the slices of the sample that a configuration describes, one where it is thin, transmission."""
+    seed = config.seed if config.object_seed is None else config.object_seed
+    others = [_generator(seed, _SLICES + number) for number in range(config.slices - 1)]
+    return torch.stack([draw_object(config), *(draw_object(config, generator) for generator in others)])
+
+
+def draw_object(config: SimulateConfig, generator: np.random.Generator | None = None) -> Object:
+    """Return a sample, or a slice of one, that a configuration describes, (height, width), transmission.
+
+    Args:
+        config: The configuration.
+        generator: Source of randomness; that of the configuration where None.
+    """
+    if generator is None:
+        generator = _generator(config.seed if config.object_seed is None else config.object_seed, _OBJECT)
     draw, arguments = TEXTURES[config.object], [] if config.feature_px is None else [config.feature_px]
     texture = draw(*config.object_size, generator, *arguments, **_photograph(config, "image"))
     other = texture
@@ -179,10 +203,24 @@ def _step(config: SimulateConfig, probe: Probe | None) -> float:
     return (1 - (0.65 if config.overlap is None else config.overlap)) * diameter
 
 
-def _plan(config: SimulateConfig, field: Probe | None) -> FaultyExperiment:
+def _plan(
+    config: SimulateConfig, field: Probe | None, slices: Complex64[Tensor, "slice height width"]
+) -> FaultyExperiment:
     """Return the true experiment: the configuration's, with its faults."""
-    probe, canvas = draw_probe(config, field), draw_object(config)
-    return plan_experiment(config.fault_sizes, config.seed, canvas, probe, *draw_positions(config, probe))
+    probe = draw_probe(config, field)
+    return plan_experiment(config.fault_sizes, config.seed, slices.prod(0), probe, *draw_positions(config, probe))
+
+
+def _slice_spacing(config: SimulateConfig, pixel_m: float, wavelength_m: float) -> float:
+    """Return the distance between slices, metres: the depth of field where none is given.
+
+    Raises:
+        InputError: Where patterns do not sample the waves over that distance.
+    """
+    spacing = config.slice_spacing_m or DEPTH_OF_FIELD * pixel_m**2 / wavelength_m
+    limit = config.size * pixel_m**2 / wavelength_m
+    require(config, "slice_spacing_m", config.slices == 1 or spacing <= limit, f"at most {limit:.3g} for its sampling")
+    return spacing
 
 
 def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | None) -> Probe:
@@ -195,7 +233,12 @@ def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | Non
 
 
 def _expose(
-    config: SimulateConfig, plan: FaultyExperiment, mask: Mask, model: ForwardModel, progress: Progress | None
+    config: SimulateConfig,
+    plan: FaultyExperiment,
+    slices: Complex64[Tensor, "slice height width"],
+    mask: Mask,
+    model: ForwardModel,
+    progress: Progress | None,
 ) -> tuple[UInt[np.ndarray, "patterns y x"], dict[str, float]]:
     """Return the centred counts in the smallest unsigned type that holds them, and their statistics."""
     generator = _torch_generator(config.seed if config.noise_seed is None else config.noise_seed, _NOISE)
@@ -203,7 +246,8 @@ def _expose(
     counts = np.empty((number, config.size, config.size), np.uint16)
     limit = config.saturation or config.fault_sizes.saturation
     expected_sum, saturated, done = 0.0, 0, 0
-    for expected in _expected_batches(plan, model):
+    canvases = slices if len(slices) > 1 else plan.canvas[None]
+    for expected in _expected_batches(plan, canvases.to(torch.complex128), model):
         drawn = sample_counts(to_centred(expected), generator)
         if plan.bright is not None:
             drawn = plan.bright.add(drawn, done, of_bright)
@@ -235,19 +279,21 @@ def _projection(config: SimulateConfig) -> Projection | None:
     return projection
 
 
-def _expected_batches(plan: FaultyExperiment, model: ForwardModel) -> Iterator[Tensor]:
+def _expected_batches(
+    plan: FaultyExperiment, canvases: Complex128[Tensor, "slice height width"], model: ForwardModel
+) -> Iterator[Tensor]:
     """Yield the expected counts, FFT order, a batch of patterns at a time."""
-    canvas, modes = plan.canvas.to(torch.complex128), torch.from_numpy(plan.truth.probe).to(torch.complex128)
+    modes = torch.from_numpy(plan.truth.probe).to(torch.complex128)
     positions, exposure = plan.positions, plan.exposure
     corners, fractions = split_positions(positions)
     rest = None if not fractions.any() else (positions - positions.round())
-    size = max(1, BATCH_PIXELS // (modes.numel() * exposure.steps))
+    size = max(1, BATCH_PIXELS // (modes.numel() * exposure.steps * model.slices))
     for start in range(0, len(positions), size):
         part = slice(start, start + size)
         if plan.ideal_exposure:
-            yield model.predict_scan(canvas[None], modes, corners[:, part], None if rest is None else rest[part])
+            yield model.predict_scan(canvases, modes, corners[:, part], None if rest is None else rest[part])
         else:
-            yield to_fft_order(expose_frames(canvas, modes, positions[part], exposure.take(part)))
+            yield to_fft_order(expose_frames(canvases[0], modes, positions[part], exposure.take(part)))
 
 
 def _with_room_for(counts: np.ndarray, largest: float) -> np.ndarray:

@@ -26,6 +26,8 @@ UNITS: Mapping[str, str] = {
     "cosmic_rays": "",
     "empty_frames": "",
     "repeated_frames": "",
+    "slices": "",
+    "slice_spacing_m": "m",
 }
 """Unit of every array."""
 
@@ -65,6 +67,10 @@ class TrueExperiment:
     """Frames without a photon."""
     repeated_frames: Int64[np.ndarray, " repeated"] | None = None
     """Frames that hold the counts of the frame before."""
+    slices: Complex64[np.ndarray, "slice height width"] | None = None
+    """Transmission of the slices of a thick sample in the order of the beam, whose product is the scan's truth."""
+    slice_spacing_m: Float64[np.ndarray, " gap"] | None = None
+    """Distances between them, metres."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that are present, by name."""

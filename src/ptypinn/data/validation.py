@@ -178,6 +178,12 @@ def _check_numbers(scan: ScanData) -> None:
             raise InputError(scan.source, name, str(value), "a positive number")
 
 
+def _check_gaps(scan: ScanData) -> None:
+    gaps = scan.gap_fresnel_numbers
+    if gaps is not None and not (gaps.ndim == 1 and gaps.size and (np.isfinite(gaps) & (gaps > 0)).all()):
+        raise InputError(scan.source, "gap_fresnel_numbers", str(gaps.tolist()), "a positive number for every gap")
+
+
 def _check_terms(scan: ScanData) -> None:
     flux, beam = scan.flux, scan.beam_px
     if flux is not None and (flux.shape != (scan.n_patterns,) or not (np.isfinite(flux) & (flux > 0)).all()):
@@ -187,6 +193,7 @@ def _check_terms(scan: ScanData) -> None:
         actual = f"{beam.dtype} of shape {beam.shape}"
         raise InputError(scan.source, "beam_px", actual, f"{scan.n_patterns} finite pairs, one per frame")
     _check_variation(scan)
+    _check_gaps(scan)
     spread = scan.point_spread_px
     if spread is not None and not 0 < spread < scan.size:
         raise InputError(scan.source, "point_spread_px", str(spread), "more than 0, less than the edge of a pattern")

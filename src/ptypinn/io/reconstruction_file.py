@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptypinn.data.depth import slice_depths
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import (
@@ -48,6 +49,8 @@ UNITS = {
     "origin_px": "pixel",
 }
 OPTIONAL = {
+    "slices": np.complex64,
+    "gap_fresnel_numbers": np.float64,
     "unscaled": np.complex64,
     "uncertainty": np.float32,
     "flux": np.float64,
@@ -80,7 +83,8 @@ def write_reconstruction(recon: Reconstruction, path: Path) -> None:
     Raises:
         OSError: Where it cannot be written, as on a disk without space for it.
     """
-    need_bytes = sum(np.size(getattr(recon, name)) * np.dtype(dtype).itemsize for name, dtype in ARRAYS.items())
+    types = {**ARRAYS, **{name: kind for name, kind in OPTIONAL.items() if getattr(recon, name) is not None}}
+    need_bytes = sum(np.size(getattr(recon, name)) * np.dtype(dtype).itemsize for name, dtype in types.items())
     require_space(path.parent, need_bytes)
     with create_hdf5(path) as file:
         file.attrs.update({"NX_class": "NXroot", "default": "entry"})
@@ -140,9 +144,22 @@ def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
         plot = add_group(entry, name, "NXdata", signal="data", axes=["y", "x"])
         add_dataset(plot, "data", image.astype(np.float32), unit)
     _write_axes(entry["object_phase"], recon)
+    if recon.slices is not None:
+        _write_slices(entry, recon, recon.slices)
     for name in list(images)[1:]:
         for axis in "yx":
             entry[name][axis] = entry["object_phase"][axis]  # a link: the images share their axes
+
+
+def _write_slices(entry: h5py.Group, recon: Reconstruction, slices: np.ndarray) -> None:
+    """Add phase and amplitude of the slices, with their depth as the first axis: metres, or numbers of slices."""
+    depths = slice_depths(recon.provenance, len(slices))
+    for name, image, unit in (("slices_phase", np.angle(slices), "rad"), ("slices_amplitude", np.abs(slices), "")):
+        plot = add_group(entry, name, "NXdata", signal="data", axes=["z", "y", "x"])
+        add_dataset(plot, "data", image.astype(np.float32), unit)
+        add_dataset(plot, "z", np.arange(len(slices)) if depths is None else depths, "" if depths is None else "m")
+        for axis in "yx":
+            plot[axis] = entry["object_phase"][axis]
 
 
 def _write_axes(plot: h5py.Group, recon: Reconstruction) -> None:

@@ -60,7 +60,7 @@ def measure_background(
     good = to_fft_order(torch.from_numpy(scan.good)).to(device)
     batches = [
         (torch.arange(frames.start, frames.stop) % 2, measured, predicted)
-        for frames, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device)
+        for frames, measured, predicted in predict_batches(part, recon.sample, recon.probe, places, batch, device)
     ]
     excess = _mean_excess(batches, good)
     gains = torch.cat([_gain(excess[1 - half], measured, predicted, good) for half, measured, predicted in batches])

@@ -20,7 +20,7 @@ from ptypinn.metrics.image import Mask
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagation import to_centred, to_fft_order
 
-Canvas = Complex[np.ndarray, "height width"]
+Sample = Complex[np.ndarray, "*slice height width"]
 Modes = Complex[np.ndarray, "mode y x"]
 Positions = Float64[np.ndarray, "patterns 2"]
 MAX_ROOT = 8.0
@@ -33,7 +33,7 @@ NODES_PER_ROOT = 256
 
 def compute_data_fit(
     scan: ScanData,
-    object_: Canvas,
+    object_: Sample,
     probe: Modes,
     positions_px: Positions,
     *,
@@ -44,7 +44,7 @@ def compute_data_fit(
 
     Args:
         scan: Measured counts, mask and flux, read `batch` patterns at a time.
-        object_: Transmission on its canvas, (height, width).
+        object_: Transmission on its canvas, (height, width), or of the slices of a thick sample.
         probe: Incoherent modes, (mode, y, x), sqrt(photons).
         positions_px: Canvas coordinates (y, x) of the probe array's pixel (0, 0), one row per pattern of the scan.
         batch: Patterns in memory at once.
@@ -79,7 +79,7 @@ def measure_misfit(
     good = _good_pixels(scan, device)
     residual = noise = 0.0
     places = recon.positions_px[index]
-    for _, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device):
+    for _, measured, predicted in predict_batches(part, recon.sample, recon.probe, places, batch, device):
         residual += float(((measured.sqrt() - predicted.sqrt()).square() * good).sum(dtype=torch.float64))
         noise += float((amplitude_variance(predicted) * good).sum(dtype=torch.float64))
     return residual / noise if noise > 0 else float("inf")
@@ -87,7 +87,7 @@ def measure_misfit(
 
 def sum_photons(
     scan: ScanData,
-    object_: Canvas,
+    object_: Sample,
     probe: Modes,
     positions_px: Positions,
     *,
@@ -108,7 +108,7 @@ def sum_photons(
 
 def sum_deviance(
     scan: ScanData,
-    object_: Canvas,
+    object_: Sample,
     probe: Modes,
     positions_px: Positions,
     *,
@@ -133,7 +133,7 @@ def poisson_deviance(
 
 
 def predict(
-    canvas: Complex[Tensor, "1 height width"],
+    canvases: Complex[Tensor, "slice height width"],
     probe: Complex[Tensor, "mode y x"],
     positions_px: np.ndarray,
     terms: FrameTerms,
@@ -143,16 +143,16 @@ def predict(
     Integer positions skip the sub-pixel shift.
 
     Args:
-        canvas: Object.
+        canvases: Slices of the object, one where it is thin.
         probe: Modes, sqrt(photons).
         positions_px: Canvas coordinates (y, x) of the probe array's pixel (0, 0).
         terms: Terms of the experiment at these positions.
     """
     corners, fractions = split_positions(torch.from_numpy(np.ascontiguousarray(positions_px)))
-    rest = fractions.to(canvas.device) if bool(fractions.any()) else None
+    rest = fractions.to(canvases.device) if bool(fractions.any()) else None
     with torch.no_grad():
-        corners = corners.to(canvas.device)
-        counts = terms.model.predict_scan(canvas, probe, corners, rest, terms.beam_px, terms.variation)
+        corners = corners.to(canvases.device)
+        counts = terms.model.predict_scan(canvases, probe, corners, rest, terms.beam_px, terms.variation)
         return terms.expect(counts)
 
 
@@ -161,15 +161,15 @@ def _good_pixels(scan: ScanData, device: str | torch.device) -> Bool[Tensor, "y 
 
 
 def predict_batches(
-    scan: ScanData, object_: Canvas, probe: Modes, positions_px: Positions, batch: int, device: str | torch.device
+    scan: ScanData, object_: Sample, probe: Modes, positions_px: Positions, batch: int, device: str | torch.device
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Measured and predicted counts of some patterns at a time, each (batch, y, x) in FFT order."""
     _check(scan, object_, probe, positions_px)
-    canvas = torch.from_numpy(np.ascontiguousarray(object_)).to(device)[None]
+    canvases = torch.from_numpy(np.ascontiguousarray(object_)).to(device).view(-1, *object_.shape[-2:])
     modes = torch.from_numpy(np.ascontiguousarray(probe)).to(device)
     terms = FrameTerms.of(scan, torch.device(device))
     for part, counts in scan.batches(batch):
-        predicted = predict(canvas, modes, positions_px[part], terms.take(part))
+        predicted = predict(canvases, modes, positions_px[part], terms.take(part))
         yield part, to_fft_order(torch.from_numpy(counts.astype(np.float32))).to(device), predicted
 
 
@@ -207,10 +207,15 @@ def _check(scan: ScanData, object_: np.ndarray, probe: np.ndarray, positions_px:
     if probe.shape[-1] != scan.size:
         mismatch = f"a probe of {probe.shape[-1]} pixels for patterns of {scan.size}"
         raise InputError(scan.source, "reconstruction", mismatch, "equal sizes")
-    if not patches_lie_inside(positions_px, scan.size, object_.shape):
+    slices = 1 if scan.gap_fresnel_numbers is None else len(scan.gap_fresnel_numbers) + 1
+    if (1 if object_.ndim == 2 else len(object_)) != slices:
+        mismatch = f"an object of shape {object_.shape}"
+        raise InputError(scan.source, "reconstruction", mismatch, f"{slices} slices, one more than gaps between them")
+    if not patches_lie_inside(positions_px, scan.size, object_.shape[-2:]):
         low, high = np.round(positions_px.min(0)), np.round(positions_px.max(0)) + scan.size
         reach = f"patches that reach {low.tolist()} to {high.tolist()}"
-        raise InputError(scan.source, "reconstruction", reach, f"patches inside its object of {object_.shape} pixels")
+        expected = f"patches inside its object of {object_.shape[-2:]} pixels"
+        raise InputError(scan.source, "reconstruction", reach, expected)
 
 
 def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

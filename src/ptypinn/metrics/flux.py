@@ -57,7 +57,7 @@ def measure_flux(
     pixels = to_fft_order(torch.from_numpy(halves)).to(device)[:, None, None]
     sums = np.empty((2, 2, scan.n_patterns))
     for part, measured, predicted in predict_batches(
-        scan, recon.object, recon.probe, recon.positions_px, batch, device
+        scan, recon.sample, recon.probe, recon.positions_px, batch, device
     ):
         both = torch.stack([measured, predicted])
         sums[:, :, part] = (both * pixels).sum((-2, -1), dtype=torch.float64).cpu().numpy()

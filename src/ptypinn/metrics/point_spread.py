@@ -47,7 +47,7 @@ def measure_point_spread(
     good, places = to_fft_order(torch.from_numpy(scan.good)).to(device), recon.positions_px[index]
     blurs = [point_spread(scan.size, spread).float().to(device) for spread in SPREADS_PX]
     losses, excess = np.zeros(1 + len(blurs)), 0.0
-    for _, measured, predicted in predict_batches(part, recon.object, recon.probe, places, batch, device):
+    for _, measured, predicted in predict_batches(part, recon.sample, recon.probe, places, batch, device):
         trials = [predicted, *(blur @ predicted @ blur for blur in blurs)]
         losses += [poisson_deviance(expected, measured, good) for expected in trials]
         squares = (measured.sqrt() - predicted.sqrt()).square() - amplitude_variance(predicted)

@@ -1,11 +1,14 @@
 """The forward model and its exact adjoint: interact, propagate, detect.
 
 Solvers, networks and metrics share one `ForwardModel`: object patches and probes in, expected counts out, and from
-detector residuals back to patches and probes. What lies between sample and detector is its `Propagator`.
+detector residuals back to patches and probes. What lies between sample and detector is its `Propagator`. A thick sample
+is a stack of thin slices with free space between them (multislice; Cowley and Moodie 1957; Maiden, Humphry and
+Rodenburg 2012): the wave behind one slice, propagated, illuminates the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,10 +18,11 @@ from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
-from ptypinn.physics.propagation import FarField, NearField, Propagator, Ramps, fresnel_kernel
+from ptypinn.physics.propagation import FarField, NearField, Propagator, Ramps, free_space, fresnel_kernel
 from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
 
-ObjectPatches = Complex[Tensor, "batch y x"]
+ObjectPatches = Complex[Tensor, "*slice batch y x"]
+"""Patches of a thin object, or of the slices of a thick one in the order that the beam meets them."""
 
 
 class Diffraction(NamedTuple):
@@ -26,8 +30,8 @@ class Diffraction(NamedTuple):
 
     patches: ObjectPatches
     """Object patches, dimensionless transmission."""
-    probes: Probes
-    """Probe modes at the positions, sqrt(photons)."""
+    incident: tuple[Probes, ...]
+    """Waves that illuminate the slices, sqrt(photons): first the probe modes at the positions."""
     fields: Waves
     """Detector fields, sqrt(photons), FFT order."""
     ramps: Ramps | None = None
@@ -39,21 +43,46 @@ class ForwardModel:
     """Expected counts of illuminated patches, and the exact adjoint of the map to the detector fields."""
 
     propagator: Propagator = FarField()  # noqa: RUF009 - frozen
+    gaps: Complex[Tensor, "gap y x"] | None = None
+    """Transfer functions of the gaps between the slices of a thick sample; None for a thin one."""
+
+    @property
+    def slices(self) -> int:
+        """Number of slices of the sample."""
+        return 1 if self.gaps is None else len(self.gaps) + 1
 
     def to(self, device: torch.device) -> ForwardModel:
         """Return the model on a device."""
-        return ForwardModel(self.propagator.to(device))
+        return ForwardModel(self.propagator.to(device), None if self.gaps is None else self.gaps.to(device))
+
+    def cut(self, canvases: Canvases, corners: Corners, size: int) -> ObjectPatches:
+        """Cut the patches that the probe illuminates, (positions, y, x), or (slice, positions, y, x) of a thick sample.
+
+        Args:
+            canvases: Objects, (window, height, width); the slices of one window for a thick sample.
+            corners: Integer patch corners (y, x), (window, positions, 2).
+            size: Edge of the patches, pixels.
+        """
+        if self.gaps is None:
+            return extract_patches(canvases, corners, size).flatten(0, 1)
+        return extract_patches(canvases, corners.expand(self.slices, -1, -1), size)
 
     def diffract(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Diffraction:
         """Illuminate object patches and propagate the exit waves to the detector.
 
         Args:
-            patches: Object patches, (batch, y, x), dimensionless transmission.
+            patches: Object patches, (batch, y, x), or (slice, batch, y, x) of a thick sample, dimensionless
+                transmission.
             probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
             ramps: Fourier factors by which the probes were moved, (batch, 1, y, x); None for whole pixels.
         """
-        fields = self.propagator.propagate(interact(patches, probes), ramps)
-        return Diffraction(patches, probes, fields, ramps)
+        incident, last = [probes], patches
+        if self.gaps is not None:
+            *before, last = patches.unbind(0)
+            for patch, gap in zip(before, self.gaps, strict=True):
+                incident.append(apply_filter(interact(patch, incident[-1]), gap))
+        fields = self.propagator.propagate(interact(last, incident[-1]), ramps)
+        return Diffraction(patches, tuple(incident), fields, ramps)
 
     def predict_counts(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Patterns:
         """Return the expected counts of illuminated patches, photons per pixel, (batch, y, x), FFT order."""
@@ -61,7 +90,8 @@ class ForwardModel:
 
     def predict_vacuum(self, probe: Probe) -> Float[Tensor, "y x"]:
         """Return the expected counts of the probe alone, photons per pixel, (y, x), FFT order."""
-        return detect(self.propagator.propagate(probe[None]))[0]
+        waves = probe[None] if self.gaps is None else apply_filter(probe[None], self.gaps.prod(0))
+        return detect(self.propagator.propagate(waves))[0]
 
     def predict_scan(
         self,
@@ -75,7 +105,8 @@ class ForwardModel:
         """Return the expected counts of a scan over one or several canvases: the complete forward model.
 
         Args:
-            canvases: Objects, (window, height, width), dimensionless transmission.
+            canvases: Objects, (window, height, width), dimensionless transmission; the slices of one window for a
+                thick sample.
             probe: Incoherent modes, (mode, y, x), sqrt(photons).
             corners: Integer patch corners (y, x), (window, positions, 2).
             fractions: Sub-pixel rest of every position in window-major order, (window * positions, 2), pixels;
@@ -87,8 +118,8 @@ class ForwardModel:
         Returns:
             Expected photons per pixel, (window * positions, y, x), FFT order.
         """
-        patches = extract_patches(canvases, corners, probe.shape[-1]).flatten(0, 1)
-        patches = patches if beam_px is None else patches * beam_ramp(beam_px, probe.shape[-1])
+        patches = self.cut(canvases, corners, probe.shape[-1])
+        patches = patches if beam_px is None else self.turn(patches, beam_ramp(beam_px, probe.shape[-1]))
         probes = probe[None] if variation is None else vary_probe(probe, variation)
         if fractions is None:
             return self.predict_counts(patches, probes)
@@ -104,13 +135,37 @@ class ForwardModel:
         """
         return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]), diffraction.ramps)
 
-    def object_adjoint(self, diffraction: Diffraction, waves: Waves) -> ObjectPatches:
-        """Return exit-wave residuals as descent directions of the object patches, (batch, y, x)."""
-        return add_modes(waves * diffraction.probes.conj())
+    def sample_adjoint(
+        self, diffraction: Diffraction, waves: Waves, *, with_probe: bool = True
+    ) -> tuple[ObjectPatches, Waves]:
+        """Return exit-wave residuals as descent directions of the object patches and of the probes.
 
-    def probe_adjoint(self, diffraction: Diffraction, waves: Waves) -> Waves:
-        """Return exit-wave residuals as descent directions of the probes, (batch, mode, y, x); overwrites `waves`."""
-        return waves.mul_(diffraction.patches.conj()[:, None])
+        Args:
+            diffraction: The forward pass.
+            waves: Exit-wave residuals, (batch, mode, y, x); overwritten.
+            with_probe: Return those of the probes; what is in their place otherwise is of no use.
+
+        Returns:
+            Directions in the shape of the patches, and those of the probes, (batch, mode, y, x).
+        """
+        if self.gaps is None:
+            directions = add_modes(waves * diffraction.incident[0].conj())
+            return directions, waves.mul_(diffraction.patches.conj()[:, None]) if with_probe else waves
+        steps = list[Tensor]()
+        for number in reversed(range(self.slices)):
+            steps.append(add_modes(waves * diffraction.incident[number].conj()))
+            if number or with_probe:
+                waves = waves.mul_(diffraction.patches[number].conj()[:, None])
+            if number:
+                waves = apply_filter(waves, self.gaps[number - 1].conj())
+        return torch.stack(steps[::-1]), waves
+
+    @staticmethod
+    def turn(patches: ObjectPatches, ramps: Complex[Tensor, "batch y x"]) -> ObjectPatches:
+        """Return patches times ramps that move the patterns over the detector: for a thick sample behind it."""
+        if patches.ndim == ramps.ndim:
+            return patches * ramps
+        return torch.cat([patches[:-1], patches[-1:] * ramps])
 
 
 def interact(patches: ObjectPatches, probes: Probes) -> Waves:
@@ -124,6 +179,11 @@ def interact(patches: ObjectPatches, probes: Probes) -> Waves:
         Exit waves, (batch, mode, y, x), sqrt(photons).
     """
     return patches[:, None] * probes
+
+
+def apply_filter(waves: Waves, transfer: Complex[Tensor, "y x"]) -> Waves:
+    """Return waves after a linear system that multiplies their spectra, such as free space, (batch, mode, y, x)."""
+    return torch.fft.ifft2(torch.fft.fft2(waves).mul_(transfer))
 
 
 def detect(fields: Waves) -> Patterns:
@@ -180,11 +240,20 @@ FAR_FIELD = ForwardModel()
 """The model of a far-field scan."""
 
 
-def forward_model(size: int, fresnel_number: float | None) -> ForwardModel:
+def forward_model(
+    size: int, fresnel_number: float | None = None, gap_fresnel_numbers: Sequence[float] | None = None
+) -> ForwardModel:
     """Return the model of a geometry.
 
     Args:
         size: Edge of a pattern, pixels.
         fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
+        gap_fresnel_numbers: Of an object pixel over every gap between the slices of a thick sample; None for a thin
+            one.
     """
-    return FAR_FIELD if fresnel_number is None else ForwardModel(NearField(fresnel_kernel(size, fresnel_number)))
+    if fresnel_number is None and gap_fresnel_numbers is None:
+        return FAR_FIELD
+    propagator = FarField() if fresnel_number is None else NearField(fresnel_kernel(size, fresnel_number))
+    if gap_fresnel_numbers is None:
+        return ForwardModel(propagator)
+    return ForwardModel(propagator, torch.stack([free_space(size, float(number)) for number in gap_fresnel_numbers]))

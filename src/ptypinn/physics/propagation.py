@@ -92,21 +92,36 @@ class NearField:
 
 
 def fresnel_kernel(size: int, fresnel_number: float) -> Complex64[Tensor, "{size} {size}"]:
-    """Return the transfer function of free space, `exp(-i pi lambda z q^2)`, for fields in FFT order.
+    """Return the transfer function from the sample to a near-field detector, for detector fields in FFT order.
 
-    Goodman, Introduction to Fourier Optics, eq. 4-21, without the constant phase. A factor that moves the middle of the
-    field to the pixel `[0, 0]` is part of it. Neighbouring values differ by at most pi, as sampling demands, where the
-    Fresnel number is at least `1 / size`.
+    That of `free_space`, which moves the middle of the field to the pixel `[0, 0]` as well.
 
     Args:
         size: Edge of the field, pixels.
         fresnel_number: Of a pixel: its square over wavelength and distance, as in `optics.compute_fresnel_number`.
     """
+    middle = float(size // 2)
+    return free_space(size, fresnel_number, (-middle, -middle))
+
+
+def free_space(
+    size: int, fresnel_number: float, shift_px: tuple[float, float] = (0.0, 0.0)
+) -> Complex64[Tensor, "{size} {size}"]:
+    """Return the transfer function of free space, `exp(-i pi lambda z q^2)`.
+
+    Goodman, Introduction to Fourier Optics, eq. 4-21, without the constant phase. Neighbouring values differ by at most
+    pi, as sampling demands, where the Fresnel number is at least `1 / size`; light of smaller angles than that limit
+    does not wrap around.
+
+    Args:
+        size: Edge of the field, pixels.
+        fresnel_number: Of a pixel: its square over wavelength and distance, as in `optics.compute_fresnel_number`.
+        shift_px: Distance (y, x) by which the field is moved as well, pixels: that of a tilted sample.
+    """
     frequency = torch.fft.fftfreq(size, dtype=torch.float64)
-    phase = -math.pi / fresnel_number * frequency.square()
-    phase += 2 * math.pi * frequency * (size // 2)
-    line = torch.polar(torch.ones_like(phase), phase)
-    return (line[:, None] * line).to(torch.complex64)
+    phases = [-math.pi / fresnel_number * frequency.square() - 2 * math.pi * frequency * shift for shift in shift_px]
+    y, x = (torch.polar(torch.ones_like(phase), phase) for phase in phases)
+    return (y[:, None] * x).to(torch.complex64)
 
 
 def far_field(waves: Fields) -> Fields:

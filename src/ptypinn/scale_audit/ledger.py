@@ -59,7 +59,7 @@ def build_ledger(
     """
     part = recon.scan_part(scan) if part is None else part
     _check_positions(recon, part)
-    fit = fit or compute_data_fit(part, recon.object, recon.probe, recon.positions_px)
+    fit = fit or compute_data_fit(part, recon.sample, recon.probe, recon.positions_px)
     budget, recorded = compute_photon_budget(recon, scan, part, fit), parse_entries(recon.scale)
     has_truth = budget.truth is not None
     after = [recorded[name] for name in AFTER_NETWORK if name in recorded]

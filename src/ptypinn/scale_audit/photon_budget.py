@@ -173,7 +173,8 @@ def _coverage_of_part(
     if truth is not None and (dead > MAX_DEAD_FRACTION or not good.all()):
         filled = np.where(np.isfinite(truth), truth, 1.0).astype(np.complex64)
         positions = part.positions_px - np.asarray(recon.origin_px, np.float64)
-        return compute_coverage(good, measured, compute_data_fit(part, filled, probe, positions).predicted_map)
+        thin = part.replace(gap_fresnel_numbers=None)  # the truth is that of all slices together
+        return compute_coverage(good, measured, compute_data_fit(thin, filled, probe, positions).predicted_map)
     responding = compute_coverage(good, measured, vacuum).responding_fraction
     return DetectorCoverage(compute_coverage(good, measured, predicted).good_fraction, responding)
 

@@ -135,6 +135,6 @@ class CoreTrials:
 
     def _fit(self, recon: Reconstruction) -> CoreFit:
         part, batch, device = recon.scan_part(self._core), self._solver.batch, self._solver.device
-        arrays = recon.object, recon.probe, recon.positions_px
+        arrays = recon.sample, recon.probe, recon.positions_px
         misfit = measure_misfit(part, recon, batch=batch, device=device)
         return CoreFit(misfit, sum_deviance(part, *arrays, batch=batch, device=device))

@@ -267,5 +267,5 @@ def _deviance(scan: ScanData, trial: _Trial, solver: Solver) -> float:
     if not trial.is_taken:
         return float("inf")
     recon = trial.reconstruction
-    arrays = recon.object, recon.probe, recon.positions_px
+    arrays = recon.sample, recon.probe, recon.positions_px
     return sum_deviance(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device)

@@ -5,36 +5,29 @@ The network of the unrolled solver has been trained on far-field scans alone, so
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.config.shared import option_name, show_value
-from ptypinn.data.beam_centre import mean_pattern, record_experiment
+from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import GEOMETRY, to_near_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
-from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.propagation import to_fft_order
-from ptypinn.solvers.experiment import Finding
+from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
 from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.postprocess import finalise
-from ptypinn.solvers.probe_terms import ModesTerm
-from ptypinn.solvers.quasi_newton.phases import solve_problem
-from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
-from ptypinn.solvers.scan_terms import PositionsTerm
-from ptypinn.solvers.term import Term
+from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
 from ptypinn.utils.device import pick_device
-from ptypinn.utils.progress import Progress, map_callback
+from ptypinn.utils.progress import Progress
 
 SPANS = 0.02, 0.006
 """Differences of the distances that are tried beside an estimate, relative to it: at first, and around the best."""
@@ -44,19 +37,10 @@ MAX_SEARCHES = 6
 """Maximum number of times that the distances are moved on, where the best one is at their end."""
 SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 80), 64
 """Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
-FIRST_ITERATIONS, TERM_ITERATIONS = 20, 60
-"""Iterations of the solve that terms of the experiment build on, and with a term."""
+FIRST_ITERATIONS = 20
+"""Iterations of the solve that terms of the experiment build on."""
 LAST_ITERATIONS, SLOW_ITERATIONS = 90, 240
 """Maximum iterations at the end; and after them where little but counting noise is left, so that slow phases settle."""
-MODES = 3
-"""Modes of the probe that are tried."""
-MIN_GAIN = 0.1
-"""Smallest fraction of the misfit above counting noise that a term has to explain."""
-MAX_NOISE_MISFIT = 1.5
-"""Misfit up to which slow phases are let settle, by iterations that expect the spectrum of the object that the counts
-show: above, it is not counting noise that is to be kept out."""
-TOLERANCE = 3e-5
-"""Gain of the loss over five iterations below which a solve has converged."""
 NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
 """Options of the network's rounds and of their tiles."""
 FAR_FIELD_TERMS = ("flux", "background", "beam", "point_spread", "probe_variation")
@@ -85,12 +69,13 @@ def reconstruct_near_field(
     Raises:
         InputError: Where options are given that only far-field scans have.
     """
-    _refuse_options(config)
-    solver = _Solver(config, pick_device(config.device), progress, watch)
+    refuse_options(config, NETWORK_OPTIONS, FAR_FIELD_TERMS, "a far-field scan, which reads it")
+    finish = partial(_to_reconstruction, config=config)
+    solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():
         scan = _refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
         recon = solver.solve(scan, FIRST_ITERATIONS)
-        recon = _solve_terms(scan, recon, solver)
+        recon = solve_terms(scan, recon, solver)
         part = recon.scan_part(scan)
         last = solver.solve(part, LAST_ITERATIONS, recon)
         if solver.measure_misfit(part, last) < MAX_NOISE_MISFIT:
@@ -116,7 +101,7 @@ def add_probe(scan: ScanData) -> ScanData:
     return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
 
 
-def _refine_focus(scan: ScanData, solver: _Solver) -> ScanData:
+def _refine_focus(scan: ScanData, solver: IterativeSolver) -> ScanData:
     """Return a scan at the distance of the focus of largest likelihood, with its probe and the record of the distance.
 
     Short solves at three distances give a parabola of the loss. Its curvature is the uncertainty, widened by the misfit
@@ -140,7 +125,7 @@ class _Focus(NamedTuple):
     uncertainty_m: float
 
 
-def _search_focus(scan: ScanData, middle: float, stage: int, solver: _Solver) -> _Focus:
+def _search_focus(scan: ScanData, middle: float, stage: int, solver: IterativeSolver) -> _Focus:
     """Move three distances until the best one is between them; return the lowest point of their parabola."""
     losses, span = dict[float, float](), SPANS[stage]
     for _ in range(MAX_SEARCHES):
@@ -159,67 +144,6 @@ def _search_focus(scan: ScanData, middle: float, stage: int, solver: _Solver) ->
     return _Focus(middle * (1 + span * float(np.clip(offset, -1, 1))), spread)
 
 
-@dataclass(frozen=True)
-class _Solver:
-    """The quasi-Newton solver with the options of one call."""
-
-    config: ReconstructConfig
-    device: torch.device
-    progress: Progress
-    watch: SnapshotCallback | None
-
-    def solve(
-        self,
-        scan: ScanData,
-        iterations: int,
-        initial: Reconstruction | None = None,
-        *,
-        positions: bool = False,
-        modes: int | None = None,
-        prior: bool = False,
-    ) -> Reconstruction:
-        """Solve a scan from its start, or from a reconstruction."""
-        options = QuasiNewtonOptions(
-            iterations=iterations,
-            probe_modes=modes or self.config.probe_modes,
-            refine_probe=self.config.refine_probe,
-            refine_positions=positions,
-            loss=self.config.loss,
-            prior=prior,
-            tolerance=TOLERANCE,
-        )
-        to_reconstruction = partial(_to_reconstruction, scan, self.config)
-        problem = QuasiNewtonProblem(scan, options, self.device, initial)
-        return to_reconstruction(solve_problem(problem, self.progress, map_callback(self.watch, to_reconstruction)))
-
-    def measure_misfit(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the amplitude residual over the one that counting noise explains."""
-        arrays = recon.object, recon.probe, recon.positions_px
-        return compute_data_fit(recon.scan_part(scan), *arrays, batch=self.config.batch_size, device=self.device).misfit
-
-
-def _solve_terms(scan: ScanData, recon: Reconstruction, solver: _Solver) -> Reconstruction:
-    """Solve for positions and further modes; take them in where they explain enough, and record both."""
-    names, forced = solver.config.solved_terms(), solver.config.forced_terms()
-    trials: list[tuple[Term, dict[str, Any]]] = [(PositionsTerm(), {"positions": True})]
-    if solver.config.refine_probe:
-        trials.append((ModesTerm(), {"modes": MODES}))
-    findings, taken = dict[str, Finding](), dict[str, Any]()
-    before = solver.measure_misfit(scan, recon)
-    for term, options in trials:
-        if term.name not in names or (before < term.min_misfit and term.name not in forced):
-            continue
-        trial = solver.solve(recon.scan_part(scan), TERM_ITERATIONS, recon, **{**taken, **options})
-        trial = replace(trial, provenance=record_experiment(trial, {"positions": {"corrected": True}}))
-        after = solver.measure_misfit(scan, trial)
-        size, details = term.measure(scan, trial), term.describe(scan, trial)
-        findings[term.name] = Finding(size, 0.0, before, after, MIN_GAIN, details)
-        if findings[term.name].is_corrected or term.name in forced:
-            recon, before, taken = trial, after, {**taken, **options}
-    records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
-    return replace(recon, provenance=record_experiment(recon, records)) if records else recon
-
-
 def _with_uncertainty(recon: Reconstruction) -> Reconstruction:
     """Widen the uncertainty of the distance by the mean stretch of the positions: a magnification is one as well."""
     geometry = recon.provenance["scan"].get(GEOMETRY, {})
@@ -232,15 +156,6 @@ def _with_uncertainty(recon: Reconstruction) -> Reconstruction:
     return replace(recon, provenance={**recon.provenance, "scan": scan})
 
 
-def _refuse_options(config: ReconstructConfig) -> None:
-    """Raise `InputError` for options that nothing reads in the near field."""
-    values = {name: getattr(config, name) for name in NETWORK_OPTIONS}
-    values |= {name: value for name in FAR_FIELD_TERMS if (value := getattr(config, name)) == "solve"}
-    for name, value in values.items():
-        if value:
-            raise InputError(option_name(name), "", show_value(value), "a far-field scan, which reads it")
-
-
-def _to_reconstruction(scan: ScanData, config: ReconstructConfig, result: QuasiNewtonResult) -> Reconstruction:
+def _to_reconstruction(scan: ScanData, result: QuasiNewtonResult, config: ReconstructConfig) -> Reconstruction:
     record = {"stage": "reconstruct", "solver": "near field", "version": __version__, "config": asdict(config)}
     return result.reconstruction(scan, {**record, **result.notes})

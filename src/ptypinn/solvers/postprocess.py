@@ -86,8 +86,8 @@ def normalise_flux(
     measured, predicted = sum_photons(scan, *_arrays(reconstruction), batch=batch, device=device)
     factor = compute_flux_factor(1.0, predicted / measured) ** 0.5
     scaled = _scale_illuminated(reconstruction, factor)
-    entry = LedgerEntry("closing factor", 1.0, factor, FLUX_SOURCE, on_path=False, stats=compute_stats(scaled))
-    return replace(reconstruction, object=scaled), [entry]
+    stats = compute_stats(scaled.object)
+    return scaled, [LedgerEntry("closing factor", 1.0, factor, FLUX_SOURCE, on_path=False, stats=stats)]
 
 
 def apply_prediction_scale(reconstruction: Reconstruction, scale: PredictionScale) -> Reconstruction:
@@ -96,16 +96,20 @@ def apply_prediction_scale(reconstruction: Reconstruction, scale: PredictionScal
     if scale.source == "none":
         return replace(reconstruction, prediction_scale=record)
     scaled = _scale_illuminated(reconstruction, scale.factor)
-    return replace(reconstruction, object=scaled, unscaled=reconstruction.object, prediction_scale=record)
+    return replace(scaled, unscaled=reconstruction.object, prediction_scale=record)
 
 
 def _arrays(reconstruction: Reconstruction) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return reconstruction.object, reconstruction.probe, reconstruction.positions_px
+    return reconstruction.sample, reconstruction.probe, reconstruction.positions_px
 
 
-def _scale_illuminated(reconstruction: Reconstruction, factor: float) -> np.ndarray:
-    canvas = reconstruction.object
-    return np.where(reconstruction.illumination > 0, canvas * np.float32(factor), canvas)
+def _scale_illuminated(reconstruction: Reconstruction, factor: float) -> Reconstruction:
+    """Multiply an object where it was illuminated; every slice of a thick one by the same factor."""
+    canvas, slices, lit = reconstruction.object, reconstruction.slices, reconstruction.illumination > 0
+    scaled = np.where(lit, canvas * np.float32(factor), canvas)
+    if slices is not None:
+        slices = np.where(lit, slices * np.float32(factor ** (1 / len(slices))), slices)
+    return replace(reconstruction, object=scaled, slices=slices)
 
 
 def _estimate_scale(

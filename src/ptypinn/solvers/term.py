@@ -84,7 +84,7 @@ class State:
     @cached_property
     def unexplained(self) -> float:
         """Log-likelihood that is missing to a fit that leaves counting noise alone."""
-        arrays = self.recon.object, self.recon.probe, self.recon.positions_px
+        arrays = self.recon.sample, self.recon.probe, self.recon.positions_px
         missing = sum_deviance(self.scan, *arrays, batch=self.solver.batch, device=self.solver.device)
         return missing * (1 - min(1.0, 1 / self.misfit))
 
@@ -96,7 +96,7 @@ class State:
 
 def fit_misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
     """Return the amplitude residual of a reconstruction over the one that counting noise explains."""
-    arrays = recon.object, recon.probe, recon.positions_px
+    arrays = recon.sample, recon.probe, recon.positions_px
     return compute_data_fit(recon.scan_part(scan), *arrays, batch=solver.batch, device=solver.device).misfit
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.data.depth import SLICES, warn_of_thin_slices
 from ptypinn.data.grouping import checkerboard_split
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
@@ -129,7 +130,10 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
     flux = [] if recon.flux is None or not recon.has_solved("flux") else slow_flux_warnings(recon.flux)
     probe = [VARYING_PROBE] if recon.has_solved("probe_variation") else []
-    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *_near_field_warnings(recon)]
+    stack = recon.provenance.get(SLICES)
+    slices = warn_of_thin_slices(stack) if isinstance(stack, Mapping) else []
+    near = _near_field_warnings(recon)
+    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *near, *slices]
 
 
 def _near_field_warnings(recon: Reconstruction) -> list[str]:
@@ -206,7 +210,7 @@ def _fit(recon: Reconstruction, scan: ScanData | None, part: ScanData | None, co
     """Return the data fit that the run has measured, or measure it."""
     if scan is None or part is None or not config.compare_counts:
         return None
-    arrays, device = (recon.object, recon.probe, recon.positions_px), pick_device(config.device)
+    arrays, device = (recon.sample, recon.probe, recon.positions_px), pick_device(config.device)
     return recon.fit_to(scan) or compute_data_fit(part, *arrays, batch=config.batch_size, device=device)
 
 

@@ -29,43 +29,47 @@ class PictureCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._open: OrderedDict[Path, Picture] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, int], Picture] = OrderedDict()
         self._guard = threading.Lock()
-        self._building: dict[Path, threading.Lock] = {}
+        self._building: dict[tuple[Path, int], threading.Lock] = {}
         self._builders = threading.Semaphore(MAX_BUILDING)
 
-    def get(self, path: Path) -> Picture:
+    def get(self, path: Path, shown_slice: int = 0) -> Picture:
         """Return the picture of the current version of a file.
+
+        Args:
+            path: The file.
+            shown_slice: Slice in place of the object, from 1; 0 for all of them together.
 
         Raises:
             InputError: Where the file cannot be read.
             FileChangedError: Where the file changes repeatedly during the read.
         """
         with self._guard:
-            lock = self._building.setdefault(path, threading.Lock())
+            lock = self._building.setdefault((path, shown_slice), threading.Lock())
         with lock:  # two requests do not reduce the same object twice
-            picture = self._find(path) or self._open_file(path)
+            picture = self._find(path, shown_slice) or self._open_file(path, shown_slice)
         self._make_room()
         return picture
 
-    def _find(self, path: Path) -> Picture | None:
+    def _find(self, path: Path, shown_slice: int) -> Picture | None:
         with self._guard:
-            picture = self._open.get(path)
+            picture = self._open.get((path, shown_slice))
             if picture is None or not path.exists() or picture.file.version != file_version(path):
                 return None
-            self._open.move_to_end(path)
+            self._open.move_to_end((path, shown_slice))
             return picture
 
-    def _open_file(self, path: Path, tries: int = 3) -> Picture:
+    def _open_file(self, path: Path, shown_slice: int, tries: int = 3) -> Picture:
         for _ in range(tries):
             try:
                 with self._builders:
-                    picture = open_layers(open_picture(path))
+                    picture = open_layers(open_picture(path, shown_slice))
             except FileChangedError:
                 continue
             with self._guard:
-                self._open[path] = picture
-                self._open.move_to_end(path)
+                self._open[path, shown_slice] = picture
+                self._open.move_to_end((path, shown_slice))
             return picture
         raise FileChangedError(str(path))
 
@@ -92,7 +96,7 @@ class ComparisonCache:
             InputError: Where they cannot be compared.
             FileChangedError: Where a file changes during the read.
         """
-        key = " ".join(f"{picture.file.path} {picture.file.version}" for picture in (first, second))
+        key = " ".join(f"{picture.file.path} {picture.file.key}" for picture in (first, second))
         with self._guard:
             if key not in self._comparisons:
                 self._comparisons[key] = compare_pictures(first, second)

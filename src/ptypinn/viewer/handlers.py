@@ -60,7 +60,10 @@ class Handlers:
         path, picture, error_text = find_newest_picture(run.path), None, ""
         if path is not None:
             try:
-                picture = _describe(self._pictures.get(path), f"/api/runs/{run.id}/{{version}}")
+                shown, opened = _slice_number(request.query_params.get("slice", "")), self._pictures.get(path)
+                if 0 < shown <= opened.file.slices:
+                    opened = self._pictures.get(path, shown)
+                picture = _describe(opened, f"/api/runs/{run.id}/{{version}}")
             except (InputError, FileChangedError, FileNotFoundError) as error:
                 error_text = str(error)
         content = {"picture": picture, "error": error_text, "report": is_regular(run.path / REPORT)}
@@ -171,8 +174,9 @@ class Handlers:
         path = find_newest_picture(find_run(self._index, request, run).path)
         if path is None:
             raise FileChangedError
-        picture = self._pictures.get(path)
-        if picture.file.version != request.path_params[version]:
+        key = request.path_params[version]
+        picture = self._pictures.get(path, _slice_number(key.partition("-")[2]))
+        if picture.file.key != key:
             raise FileChangedError(str(path))
         return picture
 
@@ -186,6 +190,11 @@ def _describe(picture: Picture, base: str) -> dict[str, Any]:
     description = picture.describe()
     base = base.format(version=description["version"])
     return description | {"block": BLOCK_PX, "maps": list(COLOUR_MAPS), "base": base}
+
+
+def _slice_number(text: str) -> int:
+    """Return the number of a slice in an address; 0, for all of them, where there is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
 def _picture_version(run: Run) -> str:

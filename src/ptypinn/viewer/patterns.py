@@ -126,15 +126,18 @@ class PatternReader:
         patch, corner = self._patch(number)
         terms = FrameTerms.from_arrays(self.terms, self.probe.shape[-1], torch.device("cpu"))
         frame = terms.take(slice(number, number + 1))
-        counts = predict(torch.from_numpy(patch)[None], torch.from_numpy(self.probe), corner[None], frame)
+        canvases = torch.from_numpy(patch).view(-1, *patch.shape[-2:])
+        counts = predict(canvases, torch.from_numpy(self.probe), corner[None], frame)
         return to_centred(counts)[0].numpy()
 
     def _patch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the object below the probe, and the sub-pixel position on it."""
+        """Return the object below the probe, or its slices, and the sub-pixel position on it."""
         position, size = self.positions_px[number], self.probe.shape[-1]
         corner = np.round(position).astype(int)
         rows, columns = (slice(int(start), int(start) + size) for start in corner)
-        return np.ascontiguousarray(self.file.read(OBJECT, rows, columns)), position - corner
+        thick = self.terms["gap_fresnel_numbers"] is not None
+        patch = self.file.read_slices(rows, columns) if thick else self.file.read(OBJECT, rows, columns)
+        return np.ascontiguousarray(patch), position - corner
 
     def _require(self, number: int) -> None:
         if not 0 <= number < len(self.positions_px):

@@ -102,7 +102,9 @@ class Picture:
         """Return the description of the picture for a page; plain values."""
         file = self.file
         return {
-            "version": file.version,
+            "version": file.key,
+            "slices": file.slices,
+            "slice": file.shown_slice,
             "height": file.shape[0],
             "width": file.shape[1],
             "levels": self.pyramid.levels,

@@ -18,6 +18,7 @@ from ptypinn.runs.untrusted import is_regular
 
 OBJECT, ILLUMINATION, UNCERTAINTY = "object", "illumination", "uncertainty"
 IMAGES = (OBJECT, ILLUMINATION, UNCERTAINTY)
+SLICES = "slices"
 QUOTIENT = "quotient"
 """Product of one picture with the complex conjugate of another; only in comparisons."""
 COMPLEX_IMAGES = (OBJECT, QUOTIENT)
@@ -45,6 +46,15 @@ class PictureFile:
     """Object pixel size, metres; None where it is not in the file."""
     images: tuple[str, ...]
     """Names of its images."""
+    slices: int = 0
+    """Number of slices of a thick sample; 0 for a thin one."""
+    shown_slice: int = 0
+    """Slice in place of the object, from 1; 0 for all of them together."""
+
+    @property
+    def key(self) -> str:
+        """Version of the file, and the slice in place of the object."""
+        return f"{self.version}-{self.shown_slice}" if self.shown_slice else self.version
 
     @property
     def in_progress(self) -> bool:
@@ -61,8 +71,19 @@ class PictureFile:
         with open_hdf5(self.path) as file:
             if file_version(self.path) != self.version:
                 raise FileChangedError(str(self.path))
-            values = require_dataset(file, str(self.path), self.group + name)[rows, columns]
+            if name == OBJECT and self.shown_slice:
+                values = require_dataset(file, str(self.path), self.group + SLICES)[self.shown_slice - 1, rows, columns]
+            else:
+                values = require_dataset(file, str(self.path), self.group + name)[rows, columns]
         return values.astype(np.complex64 if name == OBJECT else np.float32, copy=False)
+
+    def read_slices(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a rectangle of the slices of a thick sample, (slice, y, x); the errors are those of `read`."""
+        with open_hdf5(self.path) as file:
+            if file_version(self.path) != self.version:
+                raise FileChangedError(str(self.path))
+            values = require_dataset(file, str(self.path), self.group + SLICES)[:, rows, columns]
+        return values.astype(np.complex64, copy=False)
 
 
 def find_newest_picture(path: Path) -> Path | None:
@@ -80,11 +101,15 @@ def file_version(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def open_picture(path: Path) -> PictureFile:
+def open_picture(path: Path, shown_slice: int = 0) -> PictureFile:
     """Read the header of a reconstruction or of a snapshot.
 
+    Args:
+        path: The file.
+        shown_slice: Slice in place of the object, from 1; 0 for all of them together.
+
     Raises:
-        InputError: Where the file is damaged, or neither of them.
+        InputError: Where the file is damaged, or neither of them, or has no such slice.
     """
     source = str(path)
     with open_hdf5(path) as file:
@@ -100,7 +125,22 @@ def open_picture(path: Path) -> PictureFile:
             if arrays[name].shape != object_.shape:
                 raise InputError(source, arrays[name].name, f"shape {arrays[name].shape}", f"{object_.shape}")
         height, width = object_.shape
-        return PictureFile(path, group, version, (height, width), *_read_coordinates(arrays), images)
+        slices = _count_slices(arrays, source, (height, width))
+        if not 0 <= shown_slice <= slices:
+            raise InputError(source, "slice", str(shown_slice), f"0 to {slices}")
+        coordinates = _read_coordinates(arrays)
+        return PictureFile(path, group, version, (height, width), *coordinates, images, slices, shown_slice)
+
+
+def _count_slices(arrays: h5py.Group, source: str, shape: tuple[int, int]) -> int:
+    """Return the number of slices of a thick sample; 0 where there are none."""
+    slices = arrays.get(SLICES)
+    if not isinstance(slices, h5py.Dataset):
+        return 0
+    if slices.ndim != 3 or slices.shape[1:] != shape or slices.dtype.kind != "c":
+        actual = f"{slices.dtype} of shape {slices.shape}"
+        raise InputError(source, slices.name, actual, f"complex images of shape {shape}")
+    return len(slices)
 
 
 def _read_coordinates(arrays: h5py.Group) -> tuple[tuple[int, int], float | None]:

@@ -170,6 +170,8 @@ ENTRIES = (
     Entry(f"{GROUP}/patterns", "positions_px", "(M,)", "", "which patterns of the scan; all where absent", True),
     Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
     Entry(f"{GROUP}/fresnel_number", "fresnel_number", "", "", "of an object pixel, in the near field", True),
+    Entry(f"{GROUP}/slices", "slices", "(S, H, W)", "", "transmission of the slices of a thick sample", True),
+    Entry(f"{GROUP}/gap_fresnel_numbers", "gap_fresnel_numbers", "(S - 1,)", "", "over the gaps between them", True),
     Entry(f"{GROUP}/illumination", "illumination", "(H, W)", "photons/pixel"),
     Entry(f"{GROUP}/uncertainty", "uncertainty", "(H, W)", "", "standard deviation of the object", True),
     Entry(f"{GROUP}/unscaled", "unscaled", "(H, W)", "", "object before prediction scaling", True),

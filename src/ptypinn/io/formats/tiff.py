@@ -17,7 +17,7 @@ MIN_PIXEL_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
 
 
 def write_tiff(recon: Reconstruction, path: Path) -> None:
-    """Write amplitude and phase, two pages of float32.
+    """Write amplitude and phase, pages of float32: of the object, then of every slice of a thick sample.
 
     Raises:
         InputError: Where the package tifffile is not installed.
@@ -27,9 +27,12 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
     except ImportError as error:
         raise InputError(str(path), "format", "no package tifffile", "it; pip install 'ptypinn[tiff]'") from error
     pages = {"amplitude": (np.abs(recon.object), ""), "phase": (np.angle(recon.object), "rad")}
+    for number, image in enumerate(() if recon.slices is None else recon.slices, 1):
+        pages |= {f"amplitude of slice {number}": (np.abs(image), "")}
+        pages |= {f"phase of slice {number}": (np.angle(image), "rad")}
     size = recon.pixel_size_m
     per_cm = None if size is None or size < MIN_PIXEL_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
-    with TiffWriter(path, bigtiff=8 * recon.object.size >= 2**32 - 2**25) as file:
+    with TiffWriter(path, bigtiff=4 * len(pages) * recon.object.size >= 2**32 - 2**25) as file:
         for name, (image, unit) in pages.items():
             description = {"image": name, "unit": unit, "pixel_size_m": size, "origin_px": list(recon.origin_px)}
             file.write(
@@ -51,6 +54,7 @@ TIFF = Format(
     entries=(
         Entry("page 0", "object", "(H, W)", "", "amplitude of the transmission, float32"),
         Entry("page 1", "object", "(H, W)", "rad", "phase in [-pi, pi], float32"),
+        Entry("pages 2, 3, ...", "slices", "(H, W)", "", "amplitude and phase of every slice of a thick sample", True),
         Entry("XResolution, YResolution", "pixel_size_m", "", "pixels per cm", "of every page", True),
         Entry("ImageDescription", "pixel_size_m", "", "m", "JSON: image, unit, pixel_size_m, origin_px"),
     ),

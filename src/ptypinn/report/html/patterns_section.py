@@ -95,10 +95,11 @@ def _caption(fit: DataFit, j: int) -> str:
 
 def _pattern_pair(recon: Reconstruction, scan: ScanData, j: int) -> tuple[Pattern, Pattern]:
     """Return measured and predicted counts of one pattern, centred; masked pixels are NaN."""
-    canvas, probe = torch.from_numpy(recon.object)[None], torch.from_numpy(recon.probe)
+    canvases = torch.from_numpy(np.ascontiguousarray(recon.sample)).view(-1, *recon.object.shape)
+    probe = torch.from_numpy(recon.probe)
     frame = slice(j, j + 1)
     terms = FrameTerms.of(recon.scan_part(scan), torch.device("cpu")).take(frame)
-    predicted = to_centred(predict(canvas, probe, recon.positions_px[frame], terms))[0].numpy()
+    predicted = to_centred(predict(canvases, probe, recon.positions_px[frame], terms))[0].numpy()
     measured = scan.counts[frame][0].astype(np.float32)
     blank = np.float32(np.nan)
     return np.where(scan.good, measured, blank), np.where(scan.good, predicted, blank)

@@ -23,6 +23,7 @@ from ptypinn.report.html.object_section import comparison_section, object_figure
 from ptypinn.report.html.page import Block, Cell, Code, Facts, Fold, Page, Points, Section, Table, cell_of, render_page
 from ptypinn.report.html.patterns_section import dose_section, patterns_section
 from ptypinn.report.html.scale_section import scale_section
+from ptypinn.report.html.slices_section import slices_section
 from ptypinn.report.text.verdict import trust_verdict
 from ptypinn.stages.evaluate import Evaluation, recorded_evaluation
 from ptypinn.utils.atomic_files import write_text
@@ -82,6 +83,7 @@ def render_report(
             sections=[
                 uncertainty_section(recon, metrics, panels),
                 experiment_section(recon, recorded),
+                slices_section(recon, panels.region),
                 comparison_section(metrics, panels.comparison, evaluated),
                 resolution_section(metrics, recon.pixel_size_m),
                 patterns_section(recon, scan, metrics.fit),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
+from ptypinn.data.depth import SLICES, describe_slices
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
@@ -39,6 +40,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
     beam, background, flux, variation, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
     return [
         *_geometry_sentences(recon),
+        *slice_sentences(recon),
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background)),
@@ -59,6 +61,12 @@ def _geometry_sentences(recon: Reconstruction) -> list[str]:
     scan = recon.provenance.get("scan")
     words = describe_geometry(recon.fresnel_number, scan if isinstance(scan, Mapping) else {})
     return [f"The patterns are images, in the {words}."]
+
+
+def slice_sentences(recon: Reconstruction) -> list[str]:
+    """Return the depth of the sample where it was looked for."""
+    record = recon.provenance.get(SLICES)
+    return [f"The sample is {describe_slices(record)}."] if isinstance(record, Mapping) else []
 
 
 @dataclass(frozen=True)

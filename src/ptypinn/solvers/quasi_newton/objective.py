@@ -19,8 +19,16 @@ from torch import Tensor
 
 from ptypinn.data.pattern_batches import BatchSequence, FrameTerms, PatternBatches
 from ptypinn.losses import HELD_OUT_DEVIANCE, Likelihood
-from ptypinn.physics.forward import Diffraction, ForwardModel, add_modes, beam_gradient, beam_ramp, detect
-from ptypinn.physics.patches import add_patches, extract_patches, phase_ramp
+from ptypinn.physics.forward import (
+    Diffraction,
+    ForwardModel,
+    ObjectPatches,
+    add_modes,
+    beam_gradient,
+    beam_ramp,
+    detect,
+)
+from ptypinn.physics.patches import add_patches, phase_ramp
 from ptypinn.physics.probe_variation import ProbeVariation, VariationAdjoint, VaryingProbe
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
@@ -108,11 +116,12 @@ class Objective:
         return _ProbeWaves(probe, variation and VaryingProbe.of(probe, variation), are_spectra)
 
     def _forward(self, at: Unknowns, waves: _ProbeWaves, part: slice) -> _Batch:
-        patches = extract_patches(at.object[None], self.corners[:, part], self.stack.scan.size)[0]
+        canvases = at.object if at.object.ndim == 3 else at.object[None]
+        patches = self.model.cut(canvases, self.corners[:, part], self.stack.scan.size)
         beam_px = self.terms.beam_px if at.beam_px is None else at.beam_px
         turns = None if beam_px is None else beam_ramp(beam_px[part], self.stack.scan.size)
         if turns is not None:
-            patches.mul_(turns)
+            patches.mul_(turns) if patches.ndim == 3 else patches[-1].mul_(turns)
         modes = waves.probe[None] if waves.varying is None else waves.varying.compute_modes(part)
         probes, ramps = modes, None
         if waves.are_spectra:
@@ -170,14 +179,15 @@ class Objective:
         if totals.shifts is not None and self.model.propagator.moves_detector:
             totals.shifts[part] -= _shift_gradient(*self._field_spectra(batch, residual))
         waves = self.model.exit_residual(batch.diffraction, residual)
-        directions = self.model.object_adjoint(batch.diffraction, waves)
+        moves_probe = totals.probe is not None or totals.shifts is not None
+        directions, waves = self.model.sample_adjoint(batch.diffraction, waves, with_probe=moves_probe)
         if totals.beam_px is not None:
-            totals.beam_px[part] = beam_gradient(batch.diffraction.patches, directions)
+            last = (one if one.ndim == 3 else one[-1] for one in (batch.diffraction.patches, directions))
+            totals.beam_px[part] = beam_gradient(*last)
         if batch.turns is not None:
-            directions = directions * batch.turns.conj()
-        add_patches(totals.object, directions[None], self.corners[:, part])
-        if totals.probe is not None or totals.shifts is not None:
-            waves = self.model.probe_adjoint(batch.diffraction, waves)
+            directions = self.model.turn(directions, batch.turns.conj())
+        totals.add_object_gradient(directions, self.corners[:, part])
+        if moves_probe:
             totals.add_probe_gradient(waves, batch, part)
 
     @staticmethod
@@ -220,7 +230,7 @@ class _Totals:
     """
 
     def __init__(self, at: Unknowns, waves: _ProbeWaves) -> None:
-        self.object = torch.zeros_like(at.object)[None]
+        self.object = torch.zeros_like(at.object)
         self.probe = None if at.probe is None else torch.zeros_like(at.probe)
         self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
         self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
@@ -231,6 +241,13 @@ class _Totals:
         varying = None if at.probe is None else waves.varying
         self._variation = None if varying is None else VariationAdjoint(varying)
         self._are_spectra, self._solves_variation = waves.are_spectra, at.variation is not None
+
+    def add_object_gradient(self, directions: ObjectPatches, corners: Corners) -> None:
+        """Add the descent directions of patches."""
+        if directions.ndim == 3:
+            add_patches(self.object[None], directions[None], corners)
+        else:
+            add_patches(self.object, directions, corners.expand(len(directions), -1, -1))
 
     def add_probe_gradient(self, waves: Waves, batch: _Batch, part: slice) -> None:
         """Add the gradient of probe, variation and shifts.
@@ -264,7 +281,7 @@ class _Totals:
         if self._are_spectra:
             probe, images = (block if block is None else torch.fft.ifft2(block) for block in (probe, images))
         images = images if self._solves_variation else None
-        descent = Unknowns(self.object[0], probe, self.shifts, self.log_flux, self.background, self.beam_px, images)
+        descent = Unknowns(self.object, probe, self.shifts, self.log_flux, self.background, self.beam_px, images)
         return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from ptypinn.solvers.quasi_newton.loop import Differentiable, LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
@@ -95,8 +97,9 @@ class _Run:
         problem = self.problem
         scan = problem.stack.scan
         number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
+        gaps = None if scan.gap_fresnel_numbers is None else 1 / torch.from_numpy(scan.gap_fresnel_numbers)
         preconditioner = Preconditioner(
-            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number
+            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number, gaps=gaps
         )
         if problem.options.slow_moves and problem.terms.variation is not None:
             preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5

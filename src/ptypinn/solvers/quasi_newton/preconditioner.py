@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -23,9 +23,10 @@ from ptypinn.physics.patches import compute_illumination
 from ptypinn.physics.probe_variation import Images
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.frame_steps import FrameSteps
+from ptypinn.solvers.quasi_newton.slice_steps import SliceSteps
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.solvers.quasi_newton.variation_steps import VariationSteps
-from ptypinn.types import Corners, Object, Probe
+from ptypinn.types import Corners, Probe, Sample
 
 FLOOR = 0.05
 """Illumination below this fraction of its maximum does not make steps larger."""
@@ -76,12 +77,12 @@ class IlluminationStats:
     """Square of the length over which the illumination is uniform, from `sum_uniformity`, pixels."""
 
 
-def compute_illumination_stats(illumination: Illumination, canvas: Object, brightest: float) -> IlluminationStats:
+def compute_illumination_stats(illumination: Illumination, canvas: Sample, brightest: float) -> IlluminationStats:
     """Compute the overall illumination and transmission of a scan.
 
     Args:
         illumination: Photons on every object pixel over the scan.
-        canvas: Object, (height, width).
+        canvas: Object, (height, width), or its slices.
         brightest: Largest intensity of the probe, photons per pixel.
     """
     peak = illumination.max()
@@ -89,7 +90,7 @@ def compute_illumination_stats(illumination: Illumination, canvas: Object, brigh
     tapered, slopes = sum_uniformity(illumination, brightest)
     uniform = float(tapered / slopes.clamp(min=1e-30))
     return IlluminationStats(
-        float(peak), mean_illumination(illumination), float(canvas[interior].abs().square().mean()), uniform
+        float(peak), mean_illumination(illumination), float(canvas[..., interior].abs().square().mean()), uniform
     )
 
 
@@ -143,6 +144,7 @@ class Preconditioner:
         size: int,
         cap: float = CAP,
         fresnel_number: float | None = None,
+        gaps: Float[Tensor, " gap"] | None = None,
     ) -> None:
         """Prepare for a scan.
 
@@ -153,6 +155,7 @@ class Preconditioner:
             size: Edge of a pattern, pixels: more than the reach of the damping.
             cap: Upper bound of the amplification of slow phases, where the illumination is uniform enough for it.
             fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
+            gaps: Inverse Fresnel numbers of an object pixel over the gaps between slices; None for a thin sample.
         """
         self._fresnel_number = fresnel_number
         self.corners, self.extent, self.max_cap = corners, extent, cap
@@ -161,6 +164,7 @@ class Preconditioner:
         self._spectrum = self._expected_spectrum(smoothness)
         self.frames = FrameSteps(corners, extent)
         self.background: BackgroundSteps | None = None
+        self._slices = None if gaps is None else SliceSteps(gaps, self._around, self.padded)
 
     def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
         """Take illumination, probe width and overall levels from a point.
@@ -178,6 +182,8 @@ class Preconditioner:
         self._root = torch.rsqrt(self.illumination + FLOOR * stats.peak)
         self._taper = phase_taper(self.illumination, brightest)
         self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
+        if self._slices is not None:
+            self._slices.refresh(probe)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
         if point.variation is not None and point.probe is not None:
             self._variation_steps = VariationSteps(point.probe, hold_shifts=point.shifts is not None)
@@ -214,19 +220,24 @@ class Preconditioner:
     def _background_step(self, gradient: Background | None) -> Background | None:
         return None if gradient is None or self.background is None else self.background(gradient)
 
-    def _damp(self, image: Complex[Tensor, "height width"]) -> Complex[Tensor, "height width"]:
+    def _damp(self, image: Sample) -> Sample:
         height, width = self.extent
-        return torch.fft.ifft2(torch.fft.fft2(image, s=self._around).mul_(self._spectrum))[:height, :width]
+        spectrum = torch.fft.fft2(image, s=self._around).mul_(self._spectrum)
+        if self._slices is not None:
+            spectrum = self._slices.mix_waves(spectrum)
+        return torch.fft.ifft2(spectrum)[..., :height, :width]
 
     def _expected_spectrum(self, smoothness: Smoothness) -> Float[Tensor, "ky kx"]:
         ky, kx = (2 * torch.pi * torch.fft.fftfreq(edge, device=self.corners.device) for edge in self._around)
         k = torch.sqrt(ky[:, None].square() + kx.square())
         return 1 / (1 + (k / smoothness.corner) ** smoothness.power) + smoothness.floor
 
-    def _smooth(self, phase: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+    def _smooth(self, phase: Float[Tensor, "*slice height width"]) -> Float[Tensor, "*slice height width"]:
         spectrum = torch.fft.rfft2(phase * self._taper, s=self.padded).mul_(self._smoothing)
+        if self._slices is not None:
+            spectrum = self._slices.mix_phases(spectrum)
         height, width = self.extent
-        return torch.fft.irfft2(spectrum, s=self.padded)[:height, :width] * self._taper
+        return torch.fft.irfft2(spectrum, s=self.padded)[..., :height, :width] * self._taper
 
     def _phase_filter(self, half_width: float) -> Float[Tensor, "ky kx"]:
         device = self.corners.device

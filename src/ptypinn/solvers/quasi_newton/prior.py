@@ -9,6 +9,7 @@ expectation maximisation, Dempster, Laird and Rubin 1977).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from ptypinn.metrics.spectrum import RingSpectrum, compute_ring_spectrum
 from ptypinn.solvers.quasi_newton.loop import Differentiable
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.types import Object
+from ptypinn.types import Sample
 
 RESOLVED = 3.0
 """Power over that of noise from which a ring shows the object's own."""
@@ -40,12 +41,12 @@ class ObjectPrior:
 
     precision: Float[Tensor, "ky kx"]
     """Inverse variance of every Fourier component, orthonormal transform."""
-    mean: complex
-    """Mean transmission."""
+    mean: Complex[Tensor, "*slice 1 1"]
+    """Mean transmission, of every slice where the sample is thick."""
     variance: Variance
     """Variance per ring."""
 
-    def evaluate(self, canvas: Object) -> tuple[float, Object]:
+    def evaluate(self, canvas: Sample) -> tuple[float, Sample]:
         """Return the negative logarithm of the prior, and its gradient as that of `ObjectiveValue`."""
         spectrum = torch.fft.fft2(canvas - self.mean, norm="ortho")
         weighted = spectrum * self.precision
@@ -69,31 +70,38 @@ class RegularisedObjective:
 
 
 def estimate_prior(
-    canvas: Complex[Tensor, "height width"], illumination: Float[Tensor, "height width"], before: ObjectPrior | None
+    canvas: Sample, illumination: Float[Tensor, "height width"], before: ObjectPrior | None
 ) -> ObjectPrior | None:
     """Return the prior that a reconstruction shows.
 
     Args:
-        canvas: Object from a solve without a prior, or with the one before.
+        canvas: Object, or its slices, from a solve without a prior, or with the one before.
         illumination: Photons on every object pixel.
         before: The prior of that solve; None where it had none.
 
     Returns:
         The prior; None where nothing is illuminated.
     """
-    spectrum = compute_ring_spectrum(canvas.cpu().numpy(), illumination.cpu().numpy())
-    if spectrum is None:
+    photons = illumination.cpu().numpy()
+    spectra = [compute_ring_spectrum(image.cpu().numpy(), photons) for image in canvas.view(-1, *canvas.shape[-2:])]
+    if (spectrum := _mean_spectrum(spectra)) is None:
         return None
     if before is None:
         variance = extrapolate_power(spectrum)
     else:
         variance = spectrum.power + 1 / (1 / before.variance + 1 / spectrum.noise)
     variance = np.maximum(variance, MIN_VARIANCE * spectrum.noise)
-    fy, fx = (np.fft.fftfreq(length) for length in canvas.shape)
+    fy, fx = (np.fft.fftfreq(length) for length in canvas.shape[-2:])
     rings = np.hypot(fy[:, None], fx) * spectrum.edge
     precision = 1 / np.interp(rings, np.arange(len(variance)), variance)
-    mean = complex((canvas * illumination).sum() / illumination.sum())
+    mean = (canvas * illumination).sum((-2, -1), keepdim=True) / illumination.sum()
     return ObjectPrior(torch.from_numpy(precision).float().to(canvas.device), mean, variance)
+
+
+def _mean_spectrum(spectra: Sequence[RingSpectrum | None]) -> RingSpectrum | None:
+    """Return the mean spectrum of slices; None where nothing is illuminated."""
+    lit = [spectrum for spectrum in spectra if spectrum is not None]
+    return replace(lit[0], power=np.mean([spectrum.power for spectrum in lit], 0)) if lit else None
 
 
 def extrapolate_power(spectrum: RingSpectrum) -> Variance:

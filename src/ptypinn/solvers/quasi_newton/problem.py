@@ -104,8 +104,8 @@ class QuasiNewtonProblem:
         if self.terms.variation is not None:
             images = mix_variation(self.terms.variation.images, probe, self.probe)
             self.terms = replace(self.terms, variation=self.terms.variation._replace(images=images))
-        self.stack = PatternBatches(scan, device, len(self.probe))
-        self.initial_object = None if initial is None else torch.from_numpy(initial.object).to(device)
+        self.stack = PatternBatches(scan, device, len(self.probe) * self.terms.model.slices)
+        self.initial_object = None if initial is None else torch.from_numpy(initial.sample).to(device)
         self.period = held_out_period
 
     @property
@@ -154,8 +154,10 @@ class QuasiNewtonProblem:
         positions = self.corners[0].double() if shifts is None else self.corners[0] + shifts.double()
         if point.shifts is not None:
             positions = self._clamp_to_canvas(positions, probe.shape[-1])
+        thick = point.object.ndim == 3
         return QuasiNewtonResult(
-            object=point.object.cpu().numpy(),
+            object=(point.object.prod(0) if thick else point.object).cpu().numpy(),
+            slices=point.object.cpu().numpy() if thick else None,
             probe=probe.cpu().numpy(),
             positions_px=positions.cpu().numpy(),
             origin_px=self.origin,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probe_variation import Images
-from ptypinn.types import Object, Probe
+from ptypinn.types import Probe, Sample
 
 Background = Float[Tensor, "y x"]
 
@@ -19,8 +19,8 @@ Background = Float[Tensor, "y x"]
 class Unknowns:
     """A point (or a direction) in the space of all unknowns; blocks that are not solved for are None."""
 
-    object: Object
-    """Transmission on the canvas."""
+    object: Sample
+    """Transmission on the canvas, of every slice where the sample is thick."""
     probe: Probe | None = None
     """Incoherent modes, sqrt(photons)."""
     shifts: Float[Tensor, "positions 2"] | None = None

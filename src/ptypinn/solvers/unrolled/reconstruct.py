@@ -80,14 +80,26 @@ def reconstruct_unrolled(
         hold_out=bool(config.polish),
     )
     reconstruction = run.solve(centred)
+    if config.slices != 1:
+        from ptypinn.solvers.multislice import solve_thick
+
+        reconstruction = solve_thick(centred, reconstruction, config, device, progress, run.watch)
+        return _finish(settle(reconstruction), scan, weights, config, device)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
     reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
     centred, config = reconstruction.scan_part(centred), _with_polish(config, reconstruction)
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
+    return _finish(drop_false_offset(settle(reconstruction), scan), scan, weights, config, device)
+
+
+def _finish(
+    recon: Reconstruction, scan: ScanData, weights: Weights, config: ReconstructConfig, device: torch.device
+) -> Reconstruction:
+    """Scale the object, and add data fit, uncertainty and ledger."""
     return finalise(
-        drop_false_offset(settle(reconstruction), scan),
+        recon,
         scan,
         device=device,
         batch=config.batch_size,

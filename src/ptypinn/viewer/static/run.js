@@ -57,6 +57,7 @@ async function present() {
     choice.checked = choice.value === layer;
     choice.parentElement.hidden = !layers.some(({ name }) => name === choice.value);
   }
+  presentSlices(runs[0].picture);
   sides = shown.map((run) => ({ run, place: placePicture(run, shown[0]) }));
   if (comparison.hasLayer(layer)) shown = [comparison.difference];
   limits.show(shown[0], layers.find(({ name }) => name === layer));
@@ -71,10 +72,22 @@ async function present() {
   remember();
 }
 
+// Offer the slices of a thick sample, in the order of the beam, beside all of them together.
+function presentSlices(picture) {
+  byId("slice-choice").hidden = !picture.slices;
+  const choice = byId("slice");
+  if (choice.length !== picture.slices + 1) {
+    const names = ["all together", ...Array.from({ length: picture.slices }, (_, k) => `${k + 1} of ${picture.slices}`)];
+    choice.replaceChildren(...names.map((name, k) => new Option(name, k)));
+  }
+  choice.value = picture.slice;
+}
+
 async function refresh() {
   try {
     const ids = [id, hash.get("with")].filter(Boolean);
-    const newRuns = await Promise.all(ids.map((runId) => fetchJson(`/api/runs/${runId}`)));
+    const query = hash.has("slice") ? `?slice=${hash.get("slice")}` : "";
+    const newRuns = await Promise.all(ids.map((runId) => fetchJson(`/api/runs/${runId}${query}`)));
     byId("connection-error").hidden = true;
     const before = runs;
     runs = newRuns;
@@ -197,6 +210,10 @@ function connect() {
   byId("clear-line").addEventListener("click", () => profile.clear());
   byId("positions").addEventListener("change", redraw);
   byId("weak").addEventListener("change", () => stage.setDisplay(display()));
+  byId("slice").addEventListener("change", () => {
+    hash.set("slice", byId("slice").value);
+    refresh();
+  });
   byId("other-run").addEventListener("change", () => compareWith(byId("other-run").value));
   for (const choice of document.querySelectorAll("input[name=layer]")) {
     choice.addEventListener("change", () => {

@@ -1,0 +1,131 @@
+"""Depth of a thick sample: spacing of its slices in metres and in Fresnel numbers, beside the depth of field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.config.shared import option_name
+from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
+from ptypinn.physics.optics import compute_fresnel_number
+from ptypinn.utils.number_format import format_length
+from ptypinn.utils.plain_values import number
+
+SLICES = "slices"
+"""Key of the stack in the provenance of a reconstruction."""
+DEPTH_OF_FIELD = 5.2
+"""Depth of field in squares of the resolution over the wavelength (Tsai et al., Opt. Express 24, 29089, 2016)."""
+FIELD_FRESNEL_NUMBER = 1 / DEPTH_OF_FIELD
+"""Fresnel number of an object pixel over the depth of field."""
+NEEDS = {"pixel_size_m": "object pixel", "energy_eV": "energy"}
+"""Numbers without which a spacing in metres is of no use, and their names."""
+
+Gaps = Float64[np.ndarray, " gap"]
+
+
+def compute_depth_of_field(scan: ScanData) -> float | None:
+    """Return the depth of field at a resolution of one object pixel, metres; None where the optics are unknown."""
+    if scan.pixel_size_m is None or scan.wavelength_m is None:
+        return None
+    return DEPTH_OF_FIELD * scan.pixel_size_m**2 / scan.wavelength_m
+
+
+def compute_gaps(scan: ScanData, spacing_m: Sequence[float]) -> Gaps:
+    """Return the Fresnel numbers of an object pixel over gaps.
+
+    Args:
+        scan: The scan.
+        spacing_m: Distances between slices, metres.
+
+    Raises:
+        InputError: Where pixel or energy are unknown, or a distance is too long for patterns of this size.
+    """
+    missing = [name for name in NEEDS if getattr(scan, name) is None]
+    if missing:
+        options = ", ".join(option_name(name) for name in missing)
+        raise InputError(scan.source, NEEDS[missing[0]], "none", f"one, which a spacing of slices needs: {options}")
+    assert scan.pixel_size_m is not None
+    assert scan.wavelength_m is not None
+    numbers = [compute_fresnel_number(scan.pixel_size_m, spacing, scan.wavelength_m) for spacing in spacing_m]
+    if min(numbers) * scan.size < 1:
+        limit = scan.size * scan.pixel_size_m**2 / scan.wavelength_m
+        actual = f"{format_length(max(spacing_m), 3)} in {scan.size} pixels of {format_length(scan.pixel_size_m, 3)}"
+        expected = f"at most {format_length(limit, 3)}, for longer ones are not sampled"
+        raise InputError("--slice-spacing-m", "", actual, expected)
+    return np.array(numbers)
+
+
+def measure_spacing(scan: ScanData, gaps: Gaps) -> list[float] | None:
+    """Return the distances between slices, metres; None where pixel or energy are unknown."""
+    if scan.pixel_size_m is None or scan.wavelength_m is None:
+        return None
+    return [float(scan.pixel_size_m**2 / (scan.wavelength_m * value)) for value in gaps]
+
+
+def describe_stack(scan: ScanData, gaps: Gaps) -> dict[str, Any]:
+    """Return number, spacing and depth of field of slices for the provenance of a reconstruction."""
+    spacing, depth = measure_spacing(scan, gaps), compute_depth_of_field(scan)
+    record: dict[str, Any] = {"number": len(gaps) + 1}
+    if spacing is not None and depth is not None:
+        record |= {"spacing_m": spacing, "depth_of_field_m": depth}
+    return record
+
+
+def describe_slices(record: Mapping[str, Any]) -> str:
+    """Describe a stack in words: its number of slices, their spacing, and the depth of field.
+
+    >>> describe_slices({"number": 2, "spacing_m": [5e-6], "depth_of_field_m": 4e-6, "chosen": True})
+    'thick: 2 slices, 5 µm apart (depth of field 4 µm), as many as held-out pixels show'
+    """
+    count, depth = number(record.get("number")), number(record.get("depth_of_field_m"))
+    spacing = record.get("spacing_m")
+    if count is None:
+        return "unknown"
+    if count == 1:
+        return "thin: held-out pixels show no second slice"
+    words = f"thick: {count:.0f} slices"
+    if isinstance(spacing, list) and spacing and all(number(value) is not None for value in spacing):
+        lengths = sorted({format_length(float(value), 3) for value in spacing})
+        words += f", {lengths[0]} apart" if len(lengths) == 1 else f", {' and '.join(lengths)} apart"
+        spread = number(record.get("spacing_uncertainty_m"))
+        words += f" (+- {format_length(spread, 2)})" if spread is not None else ""
+    words += f" (depth of field {format_length(depth, 3)})" if depth is not None else ""
+    return words + (", as many as held-out pixels show" if record.get("chosen") else "")
+
+
+def warn_of_thin_slices(record: Mapping[str, Any]) -> list[str]:
+    """Return a sentence where slices are nearer than the depth of field lets them be told apart."""
+    spacing, depth = record.get("spacing_m"), number(record.get("depth_of_field_m"))
+    count = number(record.get("number"))
+    if depth is None or count is None or not isinstance(spacing, list) or not spacing:
+        return []
+    lengths = [number(value) for value in spacing]
+    thickness = sum(value for value in lengths if value is not None)
+    useful = int(thickness / depth + 1.5)
+    if useful >= count:
+        return []
+    return [
+        f"{count:.0f} slices over {format_length(thickness, 3)} are more than the depth of field of "
+        f"{format_length(depth, 3)} tells apart, which is {useful}: neighbouring slices share what they show."
+    ]
+
+
+def slice_depths(provenance: Mapping[str, Any], count: int) -> list[float] | None:
+    """Return the distance of every slice from the first one, metres; None where it is not on record.
+
+    Args:
+        provenance: That of a reconstruction.
+        count: Its number of slices.
+
+    >>> slice_depths({"slices": {"spacing_m": [1.0, 2.0]}}, 3)
+    [0.0, 1.0, 3.0]
+    """
+    record = provenance.get(SLICES)
+    spacing = record.get("spacing_m") if isinstance(record, Mapping) else None
+    if not isinstance(spacing, list) or len(spacing) != count - 1 or any(number(value) is None for value in spacing):
+        return None
+    return [0.0, *np.cumsum(np.asarray(spacing, float)).tolist()]

@@ -1,0 +1,78 @@
+"""Section of a report: the slices of a thick sample, in the order of the beam."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ptypinn.data.depth import slice_depths
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.report.figures.colours import amplitude_scale, phase_scale
+from ptypinn.report.figures.display import VisibleRegion, view_object
+from ptypinn.report.figures.images import DETAIL_PX, ScaledImage
+from ptypinn.report.figures.panels import draw_panels
+from ptypinn.report.html.page import Block, Figures, Points, Section
+from ptypinn.report.text.experiment import slice_sentences
+from ptypinn.utils.number_format import format_length
+
+KEY, TITLE = "slices", "Slices along the beam"
+THIN = "The sample was taken to be thin. `--slices auto` looks for depth in it."
+MAX_SLICES = 16
+"""Most slices that are drawn; of more, evenly spaced ones."""
+
+
+def slices_section(recon: Reconstruction, region: VisibleRegion) -> Section:
+    """Return phase and amplitude of every slice, on one colour scale each.
+
+    Args:
+        recon: The reconstruction.
+        region: Part of the canvas to draw.
+    """
+    sentences = slice_sentences(recon)
+    blocks: list[Block] = [Points(sentences)] if sentences else []
+    if recon.slices is None:
+        return Section(KEY, TITLE, blocks) if blocks else Section(KEY, TITLE, absent=THIN)
+    phases, amplitudes = slice_images(recon, region)
+    caption = (
+        "The beam meets slice 1 first. All phases share one colour scale, relative to the mean of their slice; detail "
+        "that is coarser than the depth of field resolves is divided among neighbouring slices."
+    )
+    columns = 2 if len(phases) == 2 else 3
+    blocks += [
+        Figures(draw_panels(phases, recon.pixel_size_m), caption, columns),
+        Figures(draw_panels(amplitudes, recon.pixel_size_m), "Amplitudes, likewise.", columns),
+    ]
+    return Section(KEY, TITLE, blocks)
+
+
+def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[ScaledImage], list[ScaledImage]]:
+    """Return the phases and the amplitudes of the slices, each on one colour scale.
+
+    Args:
+        recon: Reconstruction of a thick sample.
+        region: Part of the canvas to draw.
+    """
+    assert recon.slices is not None
+    chosen = np.unique(np.linspace(0, len(recon.slices) - 1, min(len(recon.slices), MAX_SLICES)).astype(int))
+    views = [view_object(replace(recon, object=recon.slices[number]), region, DETAIL_PX) for number in chosen]
+    masks = [view.reference_mask for view in views]
+    titles = [_title(recon, int(number)) for number in chosen]
+    scales = (
+        phase_scale(np.concatenate([view.phase[mask] for view, mask in zip(views, masks, strict=True)])),
+        amplitude_scale(np.concatenate([view.amplitude[mask] for view, mask in zip(views, masks, strict=True)])),
+    )
+    phases, amplitudes = (
+        [
+            ScaledImage(title, getattr(view, name), scale, view.binning)
+            for title, view in zip(titles, views, strict=True)
+        ]
+        for name, scale in zip(("phase", "amplitude"), scales, strict=True)
+    )
+    return phases, amplitudes
+
+
+def _title(recon: Reconstruction, number: int) -> str:
+    """Return number and depth of a slice."""
+    depths = slice_depths(recon.provenance, 0 if recon.slices is None else len(recon.slices))
+    return f"Slice {number + 1}" + ("" if depths is None else f", depth {format_length(depths[number], 3)}")

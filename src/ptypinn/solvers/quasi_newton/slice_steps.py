@@ -1,0 +1,86 @@
+"""Steps of the slices of a thick sample: what one slice does to the counts, its neighbours do nearly as well.
+
+A ripple of wave number k in a slice and the same ripple in another one, a distance z behind, change the wave behind the
+sample alike up to the phase `pi lambda z (k^2 + 2 k q)` at angles q of the illumination. Their coherence over the probe
+is the inner product of both changes; with it, the curvature of the likelihood over the slices is one small matrix per
+ripple. Its inverse makes long steps along differences of slices that counts hardly show, slow ones above all.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Complex, Float, Shaped
+from torch import Tensor
+
+from ptypinn.types import Probe
+
+FLOOR = 0.1
+"""Least curvature over that of a single slice: bounds the steps along what no count shows."""
+
+Frequencies = tuple[Float[Tensor, "ky 1"], Float[Tensor, " kx"]]
+
+
+class SliceSteps:
+    """Inverse curvature over the slices, for changes of the transmission and for those of its phase alone.
+
+    Args:
+        gaps: Distances between slices over the square of an object pixel, in wavelengths: inverse Fresnel numbers.
+        around: Edges of the transform for changes of the transmission.
+        padded: Edges of the transform for phases, which are real.
+    """
+
+    def __init__(self, gaps: Float[Tensor, " gap"], around: tuple[int, ...], padded: tuple[int, ...]) -> None:
+        self._depths = torch.cat([gaps.new_zeros(1), gaps.cumsum(0)]).double()
+        self._waves: Frequencies = (_frequencies(around[0], gaps)[:, None], _frequencies(around[1], gaps))
+        half = _frequencies(padded[1], gaps)[: padded[1] // 2 + 1].abs()
+        self._phases: Frequencies = (_frequencies(padded[0], gaps)[:, None], half)
+
+    def refresh(self, probe: Probe) -> None:
+        """Take the angles of the illumination from a probe, (mode, y, x)."""
+        coherence = measure_coherence(probe, self._depths, *self._waves)
+        self._inverse = _invert(coherence).to(torch.complex64)
+        self._phase_inverse = _invert(measure_coherence(probe, self._depths, *self._phases).real).to(torch.complex64)
+
+    def mix_waves(self, spectra: Complex[Tensor, "slice ky kx"]) -> Complex[Tensor, "slice ky kx"]:
+        """Return the spectra of changes of the transmission times the inverse curvature."""
+        return torch.einsum("styx,tyx->syx", self._inverse, spectra)
+
+    def mix_phases(self, spectra: Complex[Tensor, "slice ky half"]) -> Complex[Tensor, "slice ky half"]:
+        """Return the spectra of changes of the phase times the inverse curvature."""
+        return torch.einsum("styx,tyx->syx", self._phase_inverse, spectra)
+
+
+def measure_coherence(
+    probe: Probe, depths: Float[Tensor, " slice"], ky: Float[Tensor, "ky 1"], kx: Float[Tensor, " kx"]
+) -> Complex[Tensor, "slice slice ky kx"]:
+    """Return the inner products of what ripples in two slices change behind the sample, 1 for the same slice.
+
+    The angles of the illumination are taken to be Gaussian.
+
+    Args:
+        probe: Modes, (mode, y, x).
+        depths: Places of the slices along the beam, as inverse Fresnel numbers of a pixel.
+        ky: Frequencies of the ripples along y, cycles per pixel.
+        kx: The same along x.
+    """
+    power = torch.fft.fft2(probe).abs().square().sum(0).double()
+    power, frequency = power / power.sum(), torch.fft.fftfreq(len(power), dtype=torch.float64, device=power.device)
+    y, x = power.sum(1), power.sum(0)
+    mean_y, mean_x = (y * frequency).sum(), (x * frequency).sum()
+    from_y, from_x = frequency - mean_y, frequency - mean_x
+    across = from_y @ power @ from_x
+    spread = (y * from_y.square()).sum() * ky**2 + (x * from_x.square()).sum() * kx**2 + 2 * across * ky * kx
+    phase = torch.pi * (ky**2 + kx**2) + 2 * torch.pi * (mean_y * ky + mean_x * kx)
+    distance = (depths[None, :] - depths[:, None])[..., None, None]
+    return torch.polar(torch.exp(-2 * torch.pi**2 * distance**2 * spread), distance * phase)
+
+
+def _invert(coherence: Shaped[Tensor, "slice slice ky kx"]) -> Shaped[Tensor, "slice slice ky kx"]:
+    """Return the inverse of every matrix with the floor on its diagonal; that of a single slice is 1."""
+    matrices = coherence.permute(2, 3, 0, 1)
+    floor = FLOOR * torch.eye(len(coherence), dtype=coherence.dtype, device=coherence.device)
+    return ((1 + FLOOR) * torch.linalg.inv(matrices + floor)).permute(2, 3, 0, 1).contiguous()
+
+
+def _frequencies(edge: int, like: Tensor) -> Float[Tensor, " edge"]:
+    return torch.fft.fftfreq(edge, dtype=torch.float64, device=like.device)
