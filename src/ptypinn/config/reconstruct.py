@@ -86,7 +86,7 @@ class ReconstructConfig(
     slices: int | Literal["auto"] = 1
     """Slices of the sample along the beam: 1 for a thin one, the number of those of a thick one, or auto for as many as
     held-out pixels show."""
-    slice_spacing_m: tuple[float, ...] | None = None
+    slice_spacing_m: float | tuple[float, ...] | None = None
     """Distance between the slices of a thick sample, metres, or one for every gap in the order of the beam; searched
     for where it is not given."""
     precision: Literal["32", "bf16", "16"] = "32"
@@ -105,12 +105,16 @@ class ReconstructConfig(
             expected = "none, flux or least_squares: only a model of `train` records a scale"
             raise InputError("--prediction-scale", "", "recorded", expected)
 
+    @property
+    def spacings_m(self) -> tuple[float, ...] | None:
+        """Distances between slices: one for all gaps, or one each; None where they are to be found."""
+        return None if self.slice_spacing_m is None else tuple(np.atleast_1d(self.slice_spacing_m).tolist())
+
     def _check_slices(self) -> None:
         require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")
-        spacing = self.slice_spacing_m
+        spacing = self.spacings_m
         if spacing is None:
             return
-        object.__setattr__(self, "slice_spacing_m", spacing := tuple(np.atleast_1d(spacing).tolist()))
         gaps = 1 if self.slices == "auto" else self.slices - 1
         require(self, "slice_spacing_m", spacing and min(spacing) > 0 and max(spacing) < np.inf, "positive numbers")
         require(self, "slice_spacing_m", len(spacing) in (1, gaps), f"one number, or one for each of {gaps} gaps")

@@ -130,6 +130,29 @@ def restore_ramp(recon: Reconstruction, offset: BeamOffset, *, probe_solved: boo
     return replace(_with_ramp(recon, slope), provenance=record_experiment(recon, record))
 
 
+def move_ramp_behind(scan: ScanData, recon: Reconstruction, offset: BeamOffset) -> tuple[ScanData, Reconstruction]:
+    """Return a scan whose patterns are displaced behind the sample, and a reconstruction without the ramp.
+
+    A beam that is displaced on the detector alone passes straight through a thick sample; a ramp in its probe does not.
+
+    Args:
+        scan: The scan, its probe without the ramp.
+        recon: Reconstruction whose probe holds the ramp.
+        offset: Displacement of the patterns.
+    """
+    if not offset.distance_px:
+        return scan, recon
+    opposite, images = (-offset.ramp[0], -offset.ramp[1]), recon.probe_variation
+    moved = replace(
+        recon,
+        probe=add_phase_ramp(recon.probe, opposite),
+        probe_variation=None if images is None else add_phase_ramp(images, opposite),
+        provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}),
+    )
+    displacements = np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1))
+    return scan.replace(beam_px=displacements), moved
+
+
 def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
     """Return a reconstruction without an offset on record that its background had caused.
 
@@ -215,16 +238,12 @@ def add_phase_ramp(
 
 def _with_ramp(recon: Reconstruction, slope: tuple[float, ...]) -> Reconstruction:
     """Add a ramp to the illuminated object, and take it from the probe."""
-    lit, slices = recon.illumination > 0, recon.slices
-    canvas = np.where(lit, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
-    if slices is not None:  # a ramp behind the last slice turns the wave and moves nothing
-        slices = np.where(lit, np.concatenate([slices[:-1], add_phase_ramp(slices[-1:], (slope[0], slope[1]))]), slices)
+    canvas = np.where(recon.illumination > 0, add_phase_ramp(recon.object, (slope[0], slope[1])), recon.object)
     opposite = -slope[0], -slope[1]
     images = recon.probe_variation
     return replace(
         recon,
         object=canvas,
-        slices=slices,
         probe=add_phase_ramp(recon.probe, opposite),
         probe_variation=None if images is None else add_phase_ramp(images, opposite),
     )

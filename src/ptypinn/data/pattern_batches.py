@@ -70,7 +70,9 @@ class FrameTerms:
         if images is not None and weights is not None:
             images, weights = np.asarray(images, np.complex64), np.asarray(weights, np.float32)
             variation = ProbeVariation(torch.from_numpy(images).to(device), torch.from_numpy(weights).to(device))
-        model = forward_model(size, arrays["fresnel_number"], arrays["gap_fresnel_numbers"]).to(device)
+        gaps = arrays["gap_fresnel_numbers"]
+        gaps = None if gaps is None else np.asarray(gaps, float).ravel().tolist()
+        model = forward_model(size, arrays["fresnel_number"], gaps).to(device)
         return cls(flux, beam, None if background is None else to_fft_order(background), blur, variation, model)
 
     def take(self, part: slice) -> FrameTerms:

@@ -79,5 +79,5 @@ def name_causes(fit: DataFit) -> str:
         )
     return (
         "it differs from frame to frame, as with positions that are off, or a wrong orientation; a background, further "
-        "modes of the probe, or more rounds may be missing as well"
+        "modes of the probe, slices of a thick sample (`--slices auto`), or more rounds may be missing as well"
     )

@@ -19,10 +19,13 @@ from torch import Tensor
 from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
 from ptypinn.physics.propagation import FarField, NearField, Propagator, Ramps, free_space, fresnel_kernel
-from ptypinn.types import Canvases, Corners, Fractions, Patterns, Probe, Probes, Waves
+from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "*slice batch y x"]
 """Patches of a thin object, or of the slices of a thick one in the order that the beam meets them."""
+
+Stack = Complex[Tensor, "canvas height width"]
+"""Objects on several windows, or the slices of a thick one."""
 
 
 class Diffraction(NamedTuple):
@@ -55,7 +58,7 @@ class ForwardModel:
         """Return the model on a device."""
         return ForwardModel(self.propagator.to(device), None if self.gaps is None else self.gaps.to(device))
 
-    def cut(self, canvases: Canvases, corners: Corners, size: int) -> ObjectPatches:
+    def cut(self, canvases: Stack, corners: Corners, size: int) -> ObjectPatches:
         """Cut the patches that the probe illuminates, (positions, y, x), or (slice, positions, y, x) of a thick sample.
 
         Args:
@@ -95,7 +98,7 @@ class ForwardModel:
 
     def predict_scan(
         self,
-        canvases: Canvases,
+        canvases: Stack,
         probe: Probe,
         corners: Corners,
         fractions: Fractions | None = None,

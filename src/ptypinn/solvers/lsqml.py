@@ -77,9 +77,13 @@ class LsqmlTask:
         return float(self._task.reconstructor.loss_tracker.table.loss.iloc[-1])
 
     def object(self) -> Canvas:
-        """Return the object on the canvas of the scan, transmission."""
-        padded = self._task.get_data_to_cpu("object", as_numpy=True)[0]
-        return np.ascontiguousarray(padded[PAD : PAD + self._shape[0], PAD : PAD + self._shape[1]])
+        """Return the object on the canvas of the scan, transmission; the product of its slices where it is thick."""
+        return self.slices().prod(0)
+
+    def slices(self) -> Complex64[np.ndarray, "slice height width"]:
+        """Return the slices of the object on the canvas of the scan, one where it is thin, transmission."""
+        padded = self._task.get_data_to_cpu("object", as_numpy=True)
+        return np.ascontiguousarray(padded[:, PAD : PAD + self._shape[0], PAD : PAD + self._shape[1]])
 
     def positions(self) -> Float64[np.ndarray, "patterns 2"]:
         """Return the positions on the canvas of the scan, pixels."""
@@ -102,7 +106,8 @@ def lsqml_task(scan: ScanData, options: LsqmlOptions, initial: Canvas | None = N
     """Set LSQ-ML up on a scan, to be stepped by the caller.
 
     Args:
-        scan: The scan with its calibrated probe modes; all its counts are read into memory.
+        scan: The scan with its calibrated probe modes, and the gaps between the slices of a thick sample; all its
+            counts are read into memory.
         options: Settings of LSQ-ML.
         initial: Object to start from, on the canvas of `canvas_frame(scan)`; None for a flat one.
 
@@ -228,9 +233,15 @@ def _arrays(scan: ScanData, initial: Canvas) -> dict[str, np.ndarray]:
     return {
         "diffraction_data": np.fft.ifftshift(counts, axes=(1, 2)),
         "valid_pixel_mask": np.fft.ifftshift(scan.good),
-        "object_data": np.pad(initial, PAD, constant_values=1)[None],
+        "object_data": _stack(np.pad(initial, PAD, constant_values=1), scan),
         "probe_data": scan.require_probe()[None] / np.float32(scan.size),
     }
+
+
+def _stack(canvas: Canvas, scan: ScanData) -> Complex64[np.ndarray, "slice height width"]:
+    """Return slices that an object is divided into, one of a thin sample."""
+    gaps = () if scan.gap_fresnel_numbers is None else scan.gap_fresnel_numbers
+    return np.concatenate([canvas[None], *(np.ones_like(canvas)[None] for _ in gaps)])
 
 
 def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> Any:
@@ -243,6 +254,9 @@ def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> 
     solver.momentum_acceleration_gain = options.momentum
     solver.noise_model = options.noise_model
     solver.rescale_probe_intensity_in_first_epoch = False  # would replace the calibrated flux
+    if scan.gap_fresnel_numbers is not None:  # lengths in pixels, of a wavelength of a pixel
+        obj.pixel_size_m = task_options.data_options.wavelength_m = 1.0
+        obj.slice_spacings_m = (1 / scan.gap_fresnel_numbers).tolist()
     modes = scan.require_probe().shape[0]
     solver.solve_step_sizes_only_using_first_probe_mode = modes > 1  # same figures for one mode, less work
     obj.remove_object_probe_ambiguity.enabled = False  # would replace the object's scale

@@ -1,14 +1,14 @@
 """Number and spacing of the slices of a thick sample, from solves of the patterns around the middle of the scan.
 
-One detector pixel in twenty is held out: slices that are not there fit noise, and predict these pixels worse. Spacings
-of the same number of slices fit as much noise, so that the pixels that are fitted tell them apart.
+One detector pixel in ten is held out: slices that are not there fit noise, and predict these pixels worse. So do slices
+that are too far apart, which fit more noise than those at the true spacing: the pixels that are fitted tell neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,37 +19,27 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.solvers.iterative import IterativeSolver
 from ptypinn.solvers.position_geometry import select_middle
+from ptypinn.solvers.slice_stack import restack
 
-CORE_PATTERNS, ITERATIONS, HELD_OUT_PERIOD = 100, 40, 20
-"""Patterns around the middle that are solved, iterations for them, and one pixel in how many is held out."""
+CORE_PATTERNS, HELD_OUT_PERIOD = 100, 10
+"""Patterns around the middle that are solved, and one pixel in how many is held out."""
+ITERATIONS, LAST_ITERATIONS = 40, 120
+"""Iterations for them, and for the spacing in the end, with a prior: what varies slowly settles late, and until then
+larger spacings seem better."""
 MIN_GAIN = 0.01
-"""Smallest relative fall of the deviance of held-out pixels for which a further slice is taken: it rises by 1 to 8 %
-where there is none, and falls by 7 to 45 % where there is one."""
+"""Smallest relative fall of the deviance of held-out pixels for which a further slice is taken: it hardly falls, or
+rises by up to 8 %, where there is none, and falls by 2 to 70 % where there is one."""
 MAX_SLICES = 8
 """Most slices that are tried."""
 SPANS = 2.0, 1.25
 """Factors between the spacings that are tried, at first and around the best."""
 MAX_MOVES = 4
 """Maximum number of times that spacings are moved on, where the best one is at their end."""
-UNSETTLED = 0.05
+UNSETTLED = 0.1
 """Error of a spacing, relative to it, that short solves leave."""
 FIT_STEP, FIT_STEPS, MAX_SPREAD = 1.2, 2, 0.5
 """Factor between the spacings around the best that a parabola is laid through, and how many on either side; and the
 relative error of a spacing that they do not determine."""
-
-
-class StackFit(NamedTuple):
-    """Deviance that a solve has left."""
-
-    fitted: float
-    """Of the pixels that were fitted."""
-    held_out: float
-    """Of those that were held out: the least over the iterations."""
-
-    @classmethod
-    def of(cls, recon: Reconstruction) -> StackFit:
-        """Return what a reconstruction has on record."""
-        return cls(recon.history["loss"][-1], min(recon.history["held_out_loss"]))
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ def choose_stack(scan: ScanData, config: ReconstructConfig, solver: IterativeSol
     Raises:
         InputError: Where a spacing is given and pixel or energy are unknown.
     """
-    given = None if config.slice_spacing_m is None else compute_gaps(scan, config.slice_spacing_m)
+    given = None if config.spacings_m is None else compute_gaps(scan, config.spacings_m)
     if config.slices != "auto" and given is not None:
         return StackChoice(np.resize(given, config.slices - 1))
     search = _Search(scan, solver, None if given is None else float(given[0]))
@@ -86,7 +76,7 @@ def choose_stack(scan: ScanData, config: ReconstructConfig, solver: IterativeSol
 
 
 class _Search:
-    """Stacks of equal gaps on the core of a scan.
+    """Search over stacks of equal gaps.
 
     Args:
         scan: The scan.
@@ -95,27 +85,25 @@ class _Search:
     """
 
     def __init__(self, scan: ScanData, solver: IterativeSolver, given: float | None) -> None:
-        self.scan, self.solver, self.given = scan, solver, given
-        self.core = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
-        self.thin = solver.solve(self.core, ITERATIONS, held_out_period=HELD_OUT_PERIOD)
-        self.fits = dict[tuple[int, float], StackFit]()
+        self.scan, self.given, self.core = scan, given, _Core(scan, solver)
 
     def find_number(self) -> StackChoice:
         """Add slices until held-out pixels are predicted no better."""
-        best, losses = StackChoice(np.empty(0)), [StackFit.of(self.thin).held_out]
+        best, deviances = (1, 0.0), [self.core.thin_deviance]
         spacing = 1 / (self.given or FIELD_FRESNEL_NUMBER)
         for number in range(2, MAX_SLICES + 1):
             spacing = self._search(number, spacing)
-            losses.append(self._fit(number, spacing).held_out)
-            if losses[-1] > (1 - MIN_GAIN) * losses[-2]:
+            deviances.append(self.core.measure(number, spacing))
+            if deviances[-1] > (1 - MIN_GAIN) * deviances[-2]:
                 break
-            best = self._choice(number, spacing)
+            best = number, spacing
             spacing *= 1 if self.given else (number - 1) / number  # the same thickness
-        return replace(best, record={**best.record, "chosen": True, "held_out_deviance": losses})
+        choice = StackChoice(np.empty(0)) if best[0] == 1 else self._settle(*best)
+        return replace(choice, record={**choice.record, "chosen": True, "held_out_deviance": deviances})
 
     def find_spacing_of(self, number: int) -> StackChoice:
-        """Return a number of slices at the spacing of largest likelihood."""
-        return self._choice(number, self._search(number, 1 / FIELD_FRESNEL_NUMBER))
+        """Return a number of slices at the spacing that predicts held-out pixels best."""
+        return self._settle(number, self._search(number, 1 / FIELD_FRESNEL_NUMBER))
 
     def _search(self, number: int, spacing: float) -> float:
         """Return the best spacing, in squares of a pixel over the wavelength, from one to start with."""
@@ -132,27 +120,14 @@ class _Search:
     def _best_of(self, number: int, spacings: Iterable[float]) -> float:
         """Return the best of some spacings that the patterns sample."""
         sampled = [spacing for spacing in spacings if spacing <= self.scan.size]
-        return min(sampled, key=lambda spacing: self._fit(number, spacing).fitted)
+        return min(sampled, key=lambda spacing: self.core.measure(number, spacing))
 
-    def _fit(self, number: int, spacing: float) -> StackFit:
-        """Return what a solve of a stack leaves."""
-        key = number, round(spacing, 9)
-        if key not in self.fits:
-            from ptypinn.solvers.multislice import restack
-
-            gaps = np.full(number - 1, 1 / spacing)
-            start = replace(self.thin, slices=restack(self.thin.object, number), gap_fresnel_numbers=gaps)
-            core = self.core.replace(gap_fresnel_numbers=gaps)
-            recon = self.solver.solve(core, ITERATIONS, start, held_out_period=HELD_OUT_PERIOD)
-            self.fits[key] = StackFit.of(recon)
-        return self.fits[key]
-
-    def _choice(self, number: int, spacing: float) -> StackChoice:
-        """Return a stack with the uncertainty of its spacing where that was searched for."""
-        gaps = np.full(number - 1, 1 / spacing)
+    def _settle(self, number: int, spacing: float) -> StackChoice:
+        """Return a stack, with a spacing from longer solves and its uncertainty where it was searched for."""
         if self.given:
-            return StackChoice(gaps)
-        refined, spread = self._refine(number, spacing)
+            return StackChoice(np.full(number - 1, 1 / spacing))
+        self.core.settles = True
+        refined, spread = self._refine(number, self._search(number, spacing))
         gaps, record = np.full(number - 1, 1 / refined), dict[str, Any]()
         if (lengths := measure_spacing(self.scan, gaps)) is not None:
             record["spacing_uncertainty_m"] = lengths[0] * spread
@@ -165,9 +140,52 @@ class _Search:
         """
         steps = np.arange(-FIT_STEPS, FIT_STEPS + 1) * np.log(FIT_STEP)
         sampled = [step for step in steps if spacing * np.exp(step) <= self.scan.size]
-        fitted = [self._fit(number, spacing * float(np.exp(step))).fitted for step in sampled]
-        lowest, error = fit_lowest_point(np.array(sampled), np.array(fitted))
+        deviances = [self.core.measure(number, spacing * float(np.exp(step))) for step in sampled]
+        lowest, error = fit_lowest_point(np.array(sampled), np.array(deviances))
         return float(spacing * np.exp(lowest)), float(np.hypot(error, UNSETTLED))
+
+
+class _Core:
+    """Patterns around the middle of a scan, solved as a thin sample and then as stacks, each once.
+
+    Args:
+        scan: The scan.
+        solver: Solver of its patterns.
+    """
+
+    def __init__(self, scan: ScanData, solver: IterativeSolver) -> None:
+        self._scan = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
+        self._solver, self._deviances = solver, dict[tuple[int, float, bool], float]()
+        self._thin = solver.solve(self._scan, ITERATIONS, held_out_period=HELD_OUT_PERIOD)
+        self.thin_deviance = _held_out(self._thin)
+        self.settles = False
+        """Let slow differences of slices settle, for three times the work."""
+
+    def measure(self, number: int, spacing: float) -> float:
+        """Return the deviance of held-out pixels after a solve of equally spaced slices.
+
+        Args:
+            number: Number of slices.
+            spacing: Distance between them, in squares of a pixel over the wavelength.
+        """
+        key = number, round(spacing, 9), self.settles
+        if key not in self._deviances:
+            gaps = np.full(number - 1, 1 / spacing)
+            start = replace(self._thin, slices=restack(self._thin.object, number), gap_fresnel_numbers=gaps)
+            recon = self._solver.solve(
+                self._scan.replace(gap_fresnel_numbers=gaps),
+                LAST_ITERATIONS if self.settles else ITERATIONS,
+                start,
+                prior=self.settles,
+                held_out_period=HELD_OUT_PERIOD,
+            )
+            self._deviances[key] = _held_out(recon)
+        return self._deviances[key]
+
+
+def _held_out(recon: Reconstruction) -> float:
+    """Return the least deviance of held-out pixels over the iterations."""
+    return min(recon.history["held_out_loss"])
 
 
 def fit_lowest_point(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.depth import SLICES
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -52,15 +55,28 @@ def refine(
     config, report = config or RefineConfig(), progress or silent
     if initial is not None:
         _check_initial(scan, initial)
+        scan = _with_slices(scan, initial, config)
     device = pick_device(config.device)
     with cpu_threads(config.threads):
         scan = calibrate_probe(_with_probe(scan, config, device, initial, report))
-    offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
+    offset = BeamOffset(size=scan.size)
+    if scan.gap_fresnel_numbers is None:
+        offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
-    to_reconstruction = partial(_to_reconstruction, scan, config, offset)
+    stack = {} if initial is None or initial.slices is None else {SLICES: initial.provenance.get(SLICES, {})}
+    to_reconstruction = partial(_to_reconstruction, scan, config, offset, stack)
     with cpu_threads(config.threads):
         result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
+
+
+def _with_slices(scan: ScanData, initial: Reconstruction, config: RefineConfig) -> ScanData:
+    """Return the scan with the gaps between the slices of a thick sample, and where its beam meets the detector."""
+    if initial.slices is None:
+        return scan
+    if config.engine != "native":
+        raise InputError("--engine", "", config.engine, "native, for --initial has slices")
+    return scan.replace(gap_fresnel_numbers=initial.gap_fresnel_numbers, beam_px=initial.beam_px)
 
 
 def _with_probe(
@@ -122,7 +138,11 @@ def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
 
 
 def _to_reconstruction(
-    scan: ScanData, config: RefineConfig, offset: BeamOffset, result: QuasiNewtonResult
+    scan: ScanData,
+    config: RefineConfig,
+    offset: BeamOffset,
+    stack: Mapping[str, Any],
+    result: QuasiNewtonResult,
 ) -> Reconstruction:
-    record = {"stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
+    record = {**stack, "stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
     return restore_ramp(result.reconstruction(scan, record), offset, probe_solved=config.refine_probe)

@@ -110,7 +110,7 @@ def compare_pictures(first: Picture, second: Picture) -> Comparison:
     one, other = first.file, second.file
     _require_same_pixels(one, other)
     origin, shape = _intersect(one, other)
-    version = hashlib.sha256(f"{one.path} {one.version} {other.path} {other.version}".encode()).hexdigest()[:12]
+    version = hashlib.sha256(f"{one.path} {one.key} {other.path} {other.key}".encode()).hexdigest()[:12]
     images = (OBJECT, QUOTIENT, ILLUMINATION) if ILLUMINATION in one.images + other.images else (OBJECT, QUOTIENT)
     area = {"version": version, "shape": shape, "origin_px": origin, "images": images}
     header = vars(one) | area | {"group": one.group and other.group}

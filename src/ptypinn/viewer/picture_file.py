@@ -46,9 +46,9 @@ class PictureFile:
     """Object pixel size, metres; None where it is not in the file."""
     images: tuple[str, ...]
     """Names of its images."""
-    slices: int = 0
+    slices: int
     """Number of slices of a thick sample; 0 for a thin one."""
-    shown_slice: int = 0
+    shown_slice: int
     """Slice in place of the object, from 1; 0 for all of them together."""
 
     @property

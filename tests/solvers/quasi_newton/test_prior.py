@@ -29,7 +29,9 @@ def textured(seed, decay=2.0, level=1.0):
 @given(seed=st.integers(0, 999))
 def test_gradient_predicts_the_change_along_any_step(seed):
     precision = draw(seed).real.abs()
-    prior = ObjectPrior((precision + precision.roll((1, 1), (0, 1)).flip(0, 1)) / 2, torch.tensor([[0.7 + 0.1j]]), np.ones(3))
+    prior = ObjectPrior(
+        (precision + precision.roll((1, 1), (0, 1)).flip(0, 1)) / 2, torch.tensor([[0.7 + 0.1j]]), np.ones(3)
+    )
     at, step = draw(seed + 1), draw(seed + 2)
     slope = (prior.evaluate(at + 1e-5 * step)[0] - prior.evaluate(at - 1e-5 * step)[0]) / 2e-5
     inner = torch.vdot(prior.evaluate(at)[1].flatten(), step.flatten()).real

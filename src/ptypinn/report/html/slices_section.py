@@ -75,4 +75,6 @@ def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[Sca
 def _title(recon: Reconstruction, number: int) -> str:
     """Return number and depth of a slice."""
     depths = slice_depths(recon.provenance, 0 if recon.slices is None else len(recon.slices))
-    return f"Slice {number + 1}" + ("" if depths is None else f", depth {format_length(depths[number], 3)}")
+    if depths is None:
+        return f"Slice {number + 1}"
+    return f"Slice {number + 1}, depth {format_length(depths[number], 3) if number else 0}"

@@ -233,5 +233,5 @@ def _offset_sentences(record: Mapping[str, Any], recon: Reconstruction) -> list[
 
 
 def _place_of_ramp(record: Mapping[str, Any]) -> str:
-    in_probe = record.get("ramp_in") == "probe"
-    return "the probe, which was solved for, holds" if in_probe else "the object has"
+    places = {"probe": "the probe, which was solved for, holds", "beam": "the wave behind the sample has"}
+    return places.get(str(record.get("ramp_in")), "the object has")

@@ -17,7 +17,7 @@ from torch import Tensor
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import add_patches, extract_patches
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.types import Corners, Object, Probe
+from ptypinn.types import Corners, Probe, Sample
 
 FRAME_BATCH = 256
 """Patches in memory at once while values of frames are spread over the canvas."""
@@ -77,9 +77,10 @@ class FrameSteps:
         """
         assert gradient.log_flux is not None
         density = self._spread(gradient.log_flux)
-        slow = smooth(density - (point.object.conj() * gradient.object).real / 2)
+        share = 2 if point.object.ndim == 2 else 2 * len(point.object)
+        slow = smooth(density - add_slices((point.object.conj() * gradient.object).real) / share)
         flux = gradient.log_flux * self._flux_inverse + self._gather(slow)
-        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
+        return replace(move, object=move.object - point.object * slow / share, log_flux=flux)
 
     def beam_step(self, gradient: Float[Tensor, "positions 2"]) -> Float[Tensor, "positions 2"]:
         """Return the step of the beam: a ramp across the probe changes the wave in proportion to its half-width.
@@ -112,7 +113,7 @@ class FrameSteps:
         canvas, shifts = move.object, list[Tensor]()
         for axis, slope in enumerate(self._slopes):
             along = self._limit(gradient.shifts[:, axis])
-            slow = smooth(self._spread(along) - (slope.conj() * gradient.object).real) * self._warp_gain
+            slow = smooth(self._spread(along) - add_slices((slope.conj() * gradient.object).real)) * self._warp_gain
             canvas = canvas - slow * slope
             shifts.append(self._limit(self.shift_steps(along) + self._gather(slow)))
         return replace(move, object=canvas, shifts=torch.stack(shifts, 1))
@@ -138,7 +139,12 @@ class FrameSteps:
         return torch.cat([(patch * self._profile).sum((1, 2)) for patch in patches])
 
 
-def object_slopes(canvas: Object) -> Complex[Tensor, "2 height width"]:
+def add_slices(values: Float[Tensor, "*slice height width"]) -> Canvas:
+    """Return the sum over the slices of a thick sample; values of a thin one as they are."""
+    return values.sum(0) if values.ndim == 3 else values
+
+
+def object_slopes(canvas: Sample) -> Complex[Tensor, "2 *slice height width"]:
     """Return the derivatives of an object by y and x, per pixel, by central differences; 0 at the edges.
 
     >>> ramp = torch.arange(4.0)[:, None].expand(4, 3) + 0j
@@ -146,17 +152,17 @@ def object_slopes(canvas: Object) -> Complex[Tensor, "2 height width"]:
     [(1+0j), 0j]
     """
     slopes = canvas.new_zeros((2, *canvas.shape))
-    slopes[0, 1:-1] = (canvas[2:] - canvas[:-2]) / 2
-    slopes[1, :, 1:-1] = (canvas[:, 2:] - canvas[:, :-2]) / 2
+    slopes[0, ..., 1:-1, :] = (canvas[..., 2:, :] - canvas[..., :-2, :]) / 2
+    slopes[1, ..., 1:-1] = (canvas[..., 2:] - canvas[..., :-2]) / 2
     return slopes
 
 
-def mean_slope_power(slopes: Complex[Tensor, "2 height width"], illumination: Canvas) -> float:
+def mean_slope_power(slopes: Complex[Tensor, "2 *slice height width"], illumination: Canvas) -> float:
     """Return the mean squared slope of an object along one axis, weighted by its illumination, per pixel squared.
 
     Args:
-        slopes: Derivatives by y and x.
+        slopes: Derivatives by y and x, of all slices.
         illumination: Photons on every object pixel.
     """
-    power = (slopes.abs().square().sum(0) * illumination).sum() / (2 * illumination.sum())
+    power = (add_slices(slopes.abs().square().sum(0)) * illumination).sum() / (2 * illumination.sum())
     return float(power.clamp(min=1e-12))

@@ -234,7 +234,7 @@ class Preconditioner:
 
     def _smooth(self, phase: Float[Tensor, "*slice height width"]) -> Float[Tensor, "*slice height width"]:
         spectrum = torch.fft.rfft2(phase * self._taper, s=self.padded).mul_(self._smoothing)
-        if self._slices is not None:
+        if self._slices is not None and phase.ndim == 3:
             spectrum = self._slices.mix_phases(spectrum)
         height, width = self.extent
         return torch.fft.irfft2(spectrum, s=self.padded)[..., :height, :width] * self._taper

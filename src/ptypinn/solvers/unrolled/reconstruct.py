@@ -13,7 +13,13 @@ from jaxtyping import Complex64
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig
-from ptypinn.data.beam_centre import drop_false_offset, estimate_ramp, move_ramp_to_probe, restore_ramp
+from ptypinn.data.beam_centre import (
+    drop_false_offset,
+    estimate_ramp,
+    move_ramp_behind,
+    move_ramp_to_probe,
+    restore_ramp,
+)
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -21,6 +27,7 @@ from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.core_trials import CORE_MODES
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
+from ptypinn.solvers.multislice import require_thick_options, solve_thick
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_terms import MODE_ROUNDS
 from ptypinn.solvers.term import MAX_CANVAS_PX
@@ -61,6 +68,8 @@ def reconstruct_unrolled(
         InputError: Where lengths of the probe are given that need an object pixel or a wavelength, and there is none.
     """
     device = pick_device(config.device)
+    if config.slices != 1:
+        require_thick_options(scan, config)
     if scan.probe is None or config.probe_model != "auto":
         from ptypinn.solvers.probe_search import start_probe
 
@@ -81,10 +90,9 @@ def reconstruct_unrolled(
     )
     reconstruction = run.solve(centred)
     if config.slices != 1:
-        from ptypinn.solvers.multislice import solve_thick
-
-        reconstruction = solve_thick(centred, reconstruction, config, device, progress, run.watch)
-        return _finish(settle(reconstruction), scan, weights, config, device)
+        scan, thin = move_ramp_behind(scan, reconstruction, offset)
+        thick = solve_thick(scan, thin, config, device, progress, watch)
+        return _finish(thick, scan, weights, config, device)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
     reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
