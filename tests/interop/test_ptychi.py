@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from ptypinn.config.simulate import SimulateConfig
+from ptypinn.data.depth import compute_gaps
+from ptypinn.data.positions import canvas_frame
 from ptypinn.io.load_save import save
+from ptypinn.metrics.alignment import align
+from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task
 from ptypinn.stages.simulate import simulate
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
@@ -53,3 +57,28 @@ def test_it_finds_our_object(tmp_path):
     assert error(result) < 0.1
     others = [result.conj(), result[::-1], result[:, ::-1], result[::-1, ::-1]]
     assert min(error(image) for image in others) > 2 * error(result)
+
+
+def test_its_slices_are_ours_in_our_order(tmp_path):
+    """Multislice LSQ-ML: signs of phase and propagation, order of the slices, and distances are the same."""
+    sample = {"object": "dead_leaves", "phase_range": (0.0, 0.8), "amplitude_range": (1.0, 0.85), "slices": 2}
+    light = {"probe": "disk", "probe_diameter_px": 14.0, "curvature_rad": 6.0, "photons": 1e7}
+    scan = simulate(SimulateConfig(**sample, **light, size=32, object_size=(76, 76), n_patterns=169))
+    gaps = compute_gaps(scan, scan.experiment.slice_spacing_m.tolist())
+    with lsqml_task(scan.replace(gap_fresnel_numbers=gaps), LsqmlOptions(refine_probe=False)) as task:
+        for _ in range(3 * EPOCHS):
+            task.step()
+        slices = task.slices()
+    (y, x), (height, width) = canvas_frame(scan)
+    truths = scan.experiment.slices[:, y : y + height, x : x + width]
+    middle = np.zeros((height, width), bool)
+    middle[16:-16, 16:-16] = True
+
+    def error(image, truth):
+        aligned = align(image, truth, middle, ramp=True, shift=True)
+        ours, target = aligned.image[aligned.mask], truth[aligned.mask]
+        return np.linalg.norm(ours * np.vdot(ours, target) / np.vdot(ours, ours) - target) / np.linalg.norm(target)
+
+    same, other = ([error(*pair) for pair in zip(slices, order, strict=True)] for order in (truths, truths[::-1]))
+    assert max(same) < 0.15
+    assert min(other) > 2 * max(same)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import (
     BatchConfig,
@@ -108,7 +106,8 @@ class ReconstructConfig(
     @property
     def spacings_m(self) -> tuple[float, ...] | None:
         """Distances between slices: one for all gaps, or one each; None where they are to be found."""
-        return None if self.slice_spacing_m is None else tuple(np.atleast_1d(self.slice_spacing_m).tolist())
+        spacing = self.slice_spacing_m
+        return spacing if spacing is None or isinstance(spacing, tuple) else (spacing,)
 
     def _check_slices(self) -> None:
         require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")
@@ -116,7 +115,8 @@ class ReconstructConfig(
         if spacing is None:
             return
         gaps = 1 if self.slices == "auto" else self.slices - 1
-        require(self, "slice_spacing_m", spacing and min(spacing) > 0 and max(spacing) < np.inf, "positive numbers")
+        positive = bool(spacing) and all(0 < value < float("inf") for value in spacing)
+        require(self, "slice_spacing_m", positive, "positive numbers")
         require(self, "slice_spacing_m", len(spacing) in (1, gaps), f"one number, or one for each of {gaps} gaps")
 
     def solved_terms(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ptypinn.data.depth import DEPTH_OF_FIELD
 from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
 from ptypinn.data.near_field import GEOMETRY, Projection
 from ptypinn.data.scan import ScanData
+from ptypinn.data.true_experiment import TrueExperiment
 from ptypinn.errors import InputError
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
 from ptypinn.physics.experiment import expose_frames
@@ -68,40 +69,30 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
     Returns:
         Counts with the true object in `truth`, the calibrated probe that made them, and in `provenance` the
         configuration and what was measured. Positions are the recorded ones (see `draw_positions`). With faults,
-        positions and probe are what the experiment records, and `experiment` has the true values.
+        positions and probe are what the experiment records, and `experiment` has the true values, as it has the slices
+        of a thick sample.
     """
-    slices, projection = draw_slices(config), _projection(config)
-    plan = _plan(config, field, slices)
-    fresnel_number = None if projection is None else projection.fresnel_number
+    geometry, slices = _geometry(config), draw_slices(config)
+    plan, projection = _plan(config, field, slices), geometry.projection
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
-    wavelength = compute_wavelength(config.energy_eV)
-    pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
-    pixel = pixel if projection is None else projection.pixel_size_m
-    spacing = _slice_spacing(config, pixel, wavelength)
-    gaps = None if len(slices) == 1 else [compute_fresnel_number(pixel, spacing, wavelength)] * (len(slices) - 1)
-    model = forward_model(config.size, fresnel_number, gaps)
-    counts, figures = _expose(config, plan, slices, mask, model, progress)
+    counts, figures = _expose(config, plan, slices, mask, geometry.model, progress)
     probe = _recorded_probe(config, plan.truth.probe, field)
-    experiment = plan.truth if config.faults else None
-    if len(slices) > 1:
-        places = np.full(len(slices) - 1, spacing)
-        experiment = dataclasses.replace(plan.truth, slices=slices.numpy(), slice_spacing_m=places)
     return ScanData(
         counts=counts,
         positions_px=plan.recorded.numpy(),
         probe=probe.numpy(),
         mask=mask.numpy(),
-        pixel_size_m=pixel,
+        pixel_size_m=geometry.pixel_m,
         energy_eV=config.energy_eV,
         detector_distance_m=config.detector_distance_m,
         detector_pixel_m=config.detector_pixel_m,
         probe_gauge="calibrated",
         truth=plan.canvas.numpy(),
-        experiment=experiment,
-        fresnel_number=fresnel_number,
+        experiment=_true_experiment(config, plan, slices, geometry),
+        fresnel_number=None if projection is None else projection.fresnel_number,
         provenance={
             **_provenance(config, probe, len(counts), figures),
-            **_optics(config, wavelength, pixel),
+            **_optics(config, geometry),
             **({} if projection is None else {GEOMETRY: projection.to_record()}),
         },
     )
@@ -211,16 +202,49 @@ def _plan(
     return plan_experiment(config.fault_sizes, config.seed, slices.prod(0), probe, *draw_positions(config, probe))
 
 
-def _slice_spacing(config: SimulateConfig, pixel_m: float, wavelength_m: float) -> float:
-    """Return the distance between slices, metres: the depth of field where none is given.
+@dataclasses.dataclass(frozen=True)
+class _Geometry:
+    """Lengths of an experiment, and the forward model that follows from them."""
+
+    wavelength_m: float
+    """Wavelength, metres."""
+    pixel_m: float
+    """Object pixel, metres."""
+    spacing_m: float
+    """Distance between the slices of a thick sample, metres."""
+    projection: Projection | None
+    """Geometry of near-field images; None for the far field."""
+    model: ForwardModel
+    """Forward model."""
+
+
+def _geometry(config: SimulateConfig) -> _Geometry:
+    """Return the geometry of an experiment; slices are the depth of field apart where their spacing is not given.
 
     Raises:
-        InputError: Where patterns do not sample the waves over that distance.
+        InputError: Where patterns do not sample the waves over some distance.
     """
-    spacing = config.slice_spacing_m or DEPTH_OF_FIELD * pixel_m**2 / wavelength_m
-    limit = config.size * pixel_m**2 / wavelength_m
+    projection, wavelength = _projection(config), compute_wavelength(config.energy_eV)
+    pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
+    pixel, number = (pixel, None) if projection is None else (projection.pixel_size_m, projection.fresnel_number)
+    spacing = config.slice_spacing_m or DEPTH_OF_FIELD * pixel**2 / wavelength
+    limit = config.size * pixel**2 / wavelength
     require(config, "slice_spacing_m", config.slices == 1 or spacing <= limit, f"at most {limit:.3g} for its sampling")
-    return spacing
+    gaps = [compute_fresnel_number(pixel, spacing, wavelength)] * (config.slices - 1)
+    return _Geometry(wavelength, pixel, spacing, projection, forward_model(config.size, number, gaps or None))
+
+
+def _true_experiment(
+    config: SimulateConfig,
+    plan: FaultyExperiment,
+    slices: Complex64[Tensor, "slice height width"],
+    geometry: _Geometry,
+) -> TrueExperiment | None:
+    """Return the true values of an experiment with faults, or with a thick sample; None for any other."""
+    if len(slices) == 1:
+        return plan.truth if config.faults else None
+    spacing = np.full(len(slices) - 1, geometry.spacing_m)
+    return dataclasses.replace(plan.truth, slices=slices.numpy(), slice_spacing_m=spacing)
 
 
 def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | None) -> Probe:
@@ -322,12 +346,12 @@ def _provenance(config: SimulateConfig, probe: Probe, n_patterns: int, figures: 
     }
 
 
-def _optics(config: SimulateConfig, wavelength_m: float, pixel_m: float) -> dict[str, Any]:
+def _optics(config: SimulateConfig, geometry: _Geometry) -> dict[str, Any]:
     """Return the zone plate in metres; nothing for other probes."""
     if config.probe != "zone_plate":
         return {}
-    zone = pixel_m / config.pupil_radius
-    defocus = defocus_to_distance(config.defocus_waves, wavelength_m, zone)
+    zone = geometry.pixel_m / config.pupil_radius
+    defocus = defocus_to_distance(config.defocus_waves, geometry.wavelength_m, zone)
     return {"zone_plate": {"outermost_zone_m": zone, "defocus_m": defocus}}
 
 

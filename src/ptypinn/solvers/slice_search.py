@@ -49,7 +49,7 @@ class StackChoice:
     gap_fresnel_numbers: Gaps
     """Fresnel number of an object pixel over every gap; empty for a thin sample."""
     record: dict[str, Any] = field(default_factory=dict)
-    """What it was chosen by, for the provenance."""
+    """Record of the choice, for the provenance."""
 
     @property
     def slices(self) -> int:

@@ -53,9 +53,7 @@ def refine(
     """
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
-    if initial is not None:
-        _check_initial(scan, initial)
-        scan = _with_slices(scan, initial, config)
+    scan = scan if initial is None else _go_on_from(scan, initial, config)
     device = pick_device(config.device)
     with cpu_threads(config.threads):
         scan = calibrate_probe(_with_probe(scan, config, device, initial, report))
@@ -70,8 +68,13 @@ def refine(
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
 
 
-def _with_slices(scan: ScanData, initial: Reconstruction, config: RefineConfig) -> ScanData:
-    """Return the scan with the gaps between the slices of a thick sample, and where its beam meets the detector."""
+def _go_on_from(scan: ScanData, initial: Reconstruction, config: RefineConfig) -> ScanData:
+    """Return the scan to go on with: for slices with their gaps, and with where the beam meets the detector.
+
+    Raises:
+        InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take.
+    """
+    _check_initial(scan, initial)
     if initial.slices is None:
         return scan
     if config.engine != "native":

@@ -1,0 +1,62 @@
+"""Slices in files: exact in our own, with axes for viewers of NeXus, as pages of TIFF, and in snapshots not at all."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+import ptypinn as pp
+from ptypinn.errors import InputError
+from ptypinn.io.load_save import save
+from ptypinn.io.reconstruction_file import Snapshots
+from thick_scans import SLICE_COUNT, make_thick_scan
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_thick_scan()
+
+
+def test_round_trip_is_exact(made, tmp_path):
+    back = pp.Reconstruction.load(made.recon.save(tmp_path / "r.h5"))
+    for name in ("slices", "gap_fresnel_numbers", "object"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(made.recon, name))
+    assert pp.evaluate(back, made.scan).metrics["residual_over_noise"] == pytest.approx(1, abs=0.05)
+
+
+def test_viewers_see_a_stack_with_its_depth_in_metres(made, tmp_path):
+    spacing = made.recon.provenance["slices"]["spacing_m"]
+    with h5py.File(made.recon.save(tmp_path / "r.h5")) as file:
+        for name, image in (("phase", np.angle(made.recon.slices)), ("amplitude", np.abs(made.recon.slices))):
+            plot = file[f"entry/slices_{name}"]
+            assert list(plot.attrs["axes"]) == ["z", "y", "x"]
+            np.testing.assert_allclose(plot[plot.attrs["signal"]], image, atol=1e-6)
+            np.testing.assert_allclose(plot["z"], np.cumsum([0.0, *spacing]))
+            assert plot["z"].attrs["units"] == plot["y"].attrs["units"] == "m"
+            assert [len(plot[axis]) for axis in "zyx"] == list(made.recon.slices.shape)
+
+
+def test_pages_of_tiff_are_the_object_and_then_its_slices(made, tmp_path):
+    path = save(made.recon, tmp_path / "object.tif", "tiff")
+    with tifffile.TiffFile(path) as file:
+        names = [json.loads(page.description)["image"] for page in file.pages]
+        assert names[:4] == ["amplitude", "phase", "amplitude of slice 1", "phase of slice 1"]
+        assert len(names) == 2 + 2 * SLICE_COUNT
+        np.testing.assert_allclose(file.pages[-1].asarray(), np.angle(made.recon.slices[-1]))
+
+
+def test_slices_that_do_not_fit_their_gaps_are_refused_in_one_line(made, tmp_path):
+    path = made.recon.save(tmp_path / "r.h5")
+    with h5py.File(path, "r+") as file:
+        del file["entry/reconstruction/gap_fresnel_numbers"]
+        file["entry/reconstruction/gap_fresnel_numbers"] = [0.2]
+    with pytest.raises(InputError, match=r"an object of shape .*, expected 2 slices, one more than gaps between them"):
+        pp.evaluate(pp.Reconstruction.load(path), made.scan)
+
+
+def test_a_snapshot_shows_the_object_of_all_slices(made, tmp_path):
+    Snapshots(tmp_path / "snapshot.h5")(lambda: made.recon)
+    with h5py.File(tmp_path / "snapshot.h5") as file:
+        np.testing.assert_array_equal(file["object"], made.recon.object)
