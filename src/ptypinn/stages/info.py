@@ -11,6 +11,7 @@ import numpy as np
 
 from ptypinn.config.load import InfoConfig
 from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
+from ptypinn.data.beam_survey import BeamSurvey, survey_beam
 from ptypinn.data.calibration import background_photons
 from ptypinn.data.near_field import GEOMETRY, resolve_geometry
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
@@ -62,6 +63,8 @@ class ScanInfo:
     """Displacement of the mean pattern against the far field of the probe or, without one, the zero frequency."""
     probe_diameter_px: float | None
     """Equivalent diameter of the probe, object pixels."""
+    beam: BeamSurvey | None = None
+    """The beam of an electron scan, from its bright-field disk; None for other scans."""
 
     @property
     def lazy(self) -> bool:
@@ -106,7 +109,8 @@ class ScanInfo:
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
         left_out += self.scan.provenance.get(DOUBTS, [])
         survey = describe_survey(self.survey)
-        return [*left_out, *survey, *(sentence for wrong, sentence in self._doubts() if wrong)]
+        beam = [] if self.beam is None else self.beam.warnings()
+        return [*left_out, *survey, *(sentence for wrong, sentence in self._doubts() if wrong), *beam]
 
     @property
     def survey(self) -> Mapping[str, Any]:
@@ -161,6 +165,7 @@ class ScanInfo:
             "overlap": self.overlap,
             "probe_diameter_px": self.probe_diameter_px,
             "probe_mode_photons": self.mode_photons,
+            "beam": None if self.beam is None else self.beam.to_record(),
         }
 
     def _doubts(self) -> list[tuple[bool, str]]:
@@ -204,6 +209,7 @@ def info(scan: ScanData, config: InfoConfig = DEFAULTS) -> ScanInfo:
         shadow=shadow,
         beam_offset=measure_beam_offset(scan, patterns.mean_pattern),
         probe_diameter_px=None if scan.probe is None else equivalent_diameter(scan.probe),
+        beam=survey_beam(scan, patterns.mean_pattern, config.batch_size),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ptypinn.data.direct_images import DirectImages
     from ptypinn.stages.info import ScanInfo
     from ptypinn.stages.orient import Candidate, Ranking
 
@@ -26,17 +27,37 @@ PHASE_FLOOR = 0.05
 
 def info_figure(info: ScanInfo) -> Figure:
     """Positions, mean pattern and pattern sums, and the strongest probe mode where there is a probe."""
-    probe = info.scan.probe
-    figure = new_figure(12.5, 7.6 if probe is not None else 4.2)
+    probe, images = info.scan.probe, None if info.beam is None else info.beam.images
+    rows = 1 + (probe is not None) + (images is not None)
+    figure = new_figure(12.5, 0.8 + 3.4 * rows)
     figure.suptitle(escape_mathtext(_title(info)), fontsize=11, color=INK)
-    axes = figure.subplots(1 if probe is None else 2, 3, squeeze=False)
+    axes = figure.subplots(rows, 3, squeeze=False)
     _draw_positions(axes[0, 0], info)
     _draw_mean_pattern(axes[0, 1], info)
     _draw_sums(axes[0, 2], info)
     if probe is not None:
         _draw_probe(axes[1, 0], axes[1, 1], info)
         _draw_radial_mean(axes[1, 2], info)
+    if images is not None:
+        _draw_direct(axes[-1], images, info.scan.pixel_size_m)
     return figure
+
+
+def _draw_direct(axes: np.ndarray, images: DirectImages, pixel_size_m: float | None) -> None:
+    """Draw the pictures of an electron scan that nothing was solved for."""
+    pictures = [
+        ("Bright field", images.bright_field, images.step_px, ""),
+        ("Bright field, tilts corrected", images.tilt_corrected, images.fine_step_px, ""),
+        ("Phase from the deflection, rad", images.phase, images.step_px, "rad"),
+    ]
+    for panel, (title, image, step, unit) in zip(axes, pictures, strict=True):
+        if image is None:
+            panel.axis("off")
+            panel.set_title("No shifts of tilted images", fontsize=10, color=MUTED)
+            continue
+        low, high = (float(value) for value in np.percentile(image, (1, 99)))
+        scale = phase_scale(image) if unit else ColourScale("gray", low, max(high, low + 1e-9))
+        show_image(panel, image, title, scale, None if pixel_size_m is None else step * pixel_size_m)
 
 
 def _title(info: ScanInfo) -> str:

@@ -31,6 +31,8 @@ def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
         "Scan": _scan_rows(info),
         "Probe": _probe_rows(info),
     }
+    if info.beam is not None:
+        table["Beam"] = info.beam.describe()
     if unread := info.scan.provenance.get(UNREAD):
         table["Not read"] = [("array", str(array)) for array in unread]
     if info.missing:

@@ -1,0 +1,143 @@
+"""The beam of an electron scan from its bright-field disk: semi-angle, defocus, astigmatism, scan rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.data.bright_field import BrightField, fit_bright_field, form_images, pixel_angle_rad
+from ptypinn.data.direct_images import DirectImages, form_direct_images
+from ptypinn.data.scan import ScanData
+from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
+from ptypinn.utils.number_format import format_length
+
+MIN_ROTATION_DEG = 1.0
+"""Smallest rotation of the scan that is named."""
+
+
+@dataclass(frozen=True)
+class BeamSurvey:
+    """The beam of an electron scan, as its patterns show it."""
+
+    disk: BrightField
+    """The bright-field disk."""
+    shifts: TiltShifts | None
+    """Shifts of tilted images; None where they show none."""
+    pixel_size_m: float | None
+    """Object pixel, metres, where known."""
+    pixel_angle_rad: float | None
+    """Angle of a detector pixel, radians, where known."""
+    images: DirectImages | None = None
+    """Pictures of the sample; None of too few positions."""
+
+    @property
+    def semi_angle_mrad(self) -> float | None:
+        """Semi-convergence angle, milliradians; None where the angle of a detector pixel is unknown."""
+        return None if self.pixel_angle_rad is None else 1e3 * self.disk.radius_px * self.pixel_angle_rad
+
+    @property
+    def defocus_m(self) -> float | None:
+        """Distance of the sample from the focus, metres, positive where it is downstream; None where unknown."""
+        return None if self.shifts is None else self._length(-self.shifts.defocus)
+
+    @property
+    def defocus_error_m(self) -> float | None:
+        """Standard error of the defocus, metres."""
+        return None if self.shifts is None else self._length(self.shifts.error)
+
+    @property
+    def astigmatism_m(self) -> float | None:
+        """Half the distance of both focal lines, metres."""
+        return None if self.shifts is None else self._length(self.shifts.astigmatism)
+
+    @property
+    def is_turned(self) -> bool:
+        """True if the scan is turned against the detector by more than its error."""
+        return self.shifts is not None and abs(self.shifts.rotation_deg) > max(
+            MIN_ROTATION_DEG, 3 * self.shifts.rotation_error_deg
+        )
+
+    def _length(self, shift: float) -> float | None:
+        """Return a shift per tilt, object pixels per detector pixel, as a distance, metres."""
+        if self.pixel_size_m is None or self.pixel_angle_rad is None:
+            return None
+        return shift * self.pixel_size_m / self.pixel_angle_rad
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all numbers for JSON; None for those that are unknown."""
+        shifts = self.shifts
+        return {
+            "bright_field_radius_px": self.disk.radius_px,
+            "bright_field_centre_px": list(self.disk.centre_px),
+            "bright_field_fraction": self.disk.fraction,
+            "semi_angle_mrad": self.semi_angle_mrad,
+            "defocus_m": self.defocus_m,
+            "defocus_error_m": self.defocus_error_m,
+            "astigmatism_m": self.astigmatism_m,
+            "scan_rotation_deg": None if shifts is None else shifts.rotation_deg,
+            "scan_rotation_error_deg": None if shifts is None else shifts.rotation_error_deg,
+            "scan_is_mirrored": None if shifts is None else shifts.is_mirrored,
+        }
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return labels and values in words."""
+        angle = "" if self.semi_angle_mrad is None else f", {self.semi_angle_mrad:.4g} mrad"
+        rows = [
+            ("bright-field disk", f"{self.disk.radius_px:.2f} px radius{angle}"),
+            ("counts within", f"{100 * self.disk.fraction:.3g} %"),
+        ]
+        if self.shifts is None:
+            return [*rows, ("defocus", "not shown by tilted images: near the focus, or too few positions")]
+        rotation = f"{self.shifts.rotation_deg:.2f} +- {self.shifts.rotation_error_deg:.2g} degrees"
+        hand = ", mirrored" if self.shifts.is_mirrored else ""
+        return [*rows, *self._describe_lengths(), ("scan rotation", f"{rotation}{hand}")]
+
+    def _describe_lengths(self) -> list[tuple[str, str]]:
+        if self.defocus_m is None or self.defocus_error_m is None or self.astigmatism_m is None:
+            return []
+        side = "downstream" if self.defocus_m > 0 else "upstream"
+        length = f"{format_length(abs(self.defocus_m), 4)} +- {format_length(self.defocus_error_m, 2)}"
+        return [
+            ("defocus", f"sample {length} {side} of the focus"),
+            ("astigmatism", format_length(self.astigmatism_m, 2)),
+        ]
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for a scan of the other hand than the detector, and for one that is turned against it."""
+        if self.shifts is None:
+            return []
+        mirrored = (
+            "the scan has the other hand than the detector: one axis is flipped, or both are exchanged; "
+            "`ptypinn info --orient` tells which"
+        )
+        turned = (
+            f"the scan is turned by {self.shifts.rotation_deg:.3g} degrees against the detector; `reconstruct` solves "
+            "for the rotation"
+        )
+        return [*([mirrored] if self.shifts.is_mirrored else []), *([turned] if self.is_turned else [])]
+
+
+def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:
+    """Return what an electron scan shows of its beam; None for other scans, and without a bright-field disk.
+
+    Args:
+        scan: The scan, its patterns read `batch` at a time.
+        mean: Its mean pattern, zero frequency at N//2.
+        batch: Patterns in memory at once.
+    """
+    if scan.particle != "electron" or scan.fresnel_number is not None:
+        return None
+    disk = fit_bright_field(mean, scan.good)
+    if disk is None:
+        return None
+    extent = np.ptp(scan.positions_px, axis=0)
+    wide = scan.n_patterns >= MIN_POINTS**2 and extent.min() > 0.1 * extent.max() > 0
+    if not wide:
+        return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
+    tilted = form_images(scan, disk, batch)
+    shifts = fit_tilt_shifts(tilted, disk.radius_px, scan.size)
+    images = form_direct_images(tilted, shifts, scan.size)
+    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), images)

@@ -1,0 +1,95 @@
+"""Pictures of an electron scan without solving anything: bright field, the same with tilts corrected, and phase.
+
+The images that parts of the bright-field disk make, shifted back, add up on a grid finer than the scan's, as shifts
+differ by fractions of its step (tilt-corrected bright field; Yu et al. 2024). The mean deflection of the beam is the
+slope of the phase, which is integrated (integrated differential phase contrast; Lazic, Bosch and Lazar 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.data.bright_field import TiltedImages
+from ptypinn.data.tilt_shifts import TiltShifts
+
+FINER = 3
+"""Points of the corrected image along an edge, over those of the scan."""
+SMOOTHING = 0.7
+"""Standard deviation of the Gaussian over which the corrected image is averaged, of its points."""
+
+Image = Float64[np.ndarray, "height width"]
+FineImage = Float64[np.ndarray, "fine_height fine_width"]
+
+
+@dataclass(frozen=True)
+class DirectImages:
+    """Pictures on grids of scan positions."""
+
+    bright_field: Image
+    """Counts of the bright-field disk over their mean."""
+    tilt_corrected: FineImage | None
+    """The same with the shifts of tilted images undone; None where they show none."""
+    phase: Image
+    """Phase of the sample, radians, of mean 0, blurred by the beam; slow changes are not determined."""
+    step_px: float
+    """Step of `bright_field` and `phase`, object pixels."""
+    fine_step_px: float
+    """Step of `tilt_corrected`, object pixels."""
+
+
+def form_direct_images(tilted: TiltedImages, shifts: TiltShifts | None, size: int) -> DirectImages:
+    """Return the pictures of a scan.
+
+    Args:
+        tilted: Images by parts of its bright-field disk.
+        shifts: Their shifts; None where they show none.
+        size: Edge N of a pattern, pixels.
+    """
+    weights = tilted.counts / tilted.counts.sum()
+    bright_field = 1 + np.tensordot(weights, tilted.images, 1)
+    corrected = None if shifts is None else _add_shifted_back(tilted, shifts)
+    phase = _integrate_deflection(tilted, shifts, size)
+    return DirectImages(bright_field, corrected, phase, tilted.step_px, tilted.step_px / FINER)
+
+
+def _add_shifted_back(tilted: TiltedImages, shifts: TiltShifts) -> FineImage:
+    """Return the mean of all images, each shifted back, on a finer grid."""
+    from scipy.ndimage import gaussian_filter
+
+    _, height, width = tilted.images.shape
+    fine_height, fine_width = FINER * height, FINER * width
+    rows, columns = np.mgrid[:height, :width]
+    total, number = np.zeros((2, fine_height * fine_width))
+    for image, shift in zip(tilted.images, tilted.tilts_px @ shifts.matrix.T / tilted.step_px, strict=True):
+        y, x = np.rint(FINER * (rows - shift[0])).astype(int), np.rint(FINER * (columns - shift[1])).astype(int)
+        inside = (y >= 0) & (y < fine_height) & (x >= 0) & (x < fine_width)
+        place = (y * fine_width + x)[inside]
+        total += np.bincount(place, image[inside], len(total))
+        number += np.bincount(place, minlength=len(total))
+    smooth = [gaussian_filter(values.reshape(fine_height, fine_width), SMOOTHING) for values in (total, number)]
+    return 1 + np.divide(smooth[0], smooth[1], out=np.zeros_like(smooth[0]), where=smooth[1] > 1e-3)
+
+
+def _integrate_deflection(tilted: TiltedImages, shifts: TiltShifts | None, size: int) -> Image:
+    """Return the phase whose slopes are the deflections of the beam, in the least-squares sense, mirrored at edges."""
+    signal = tilted.counts[:, None, None] * (1 + tilted.images)
+    deflection = np.tensordot(tilted.tilts_px.T, signal, 1) / np.maximum(signal.sum(0), 1e-9)
+    turn = np.eye(2) if shifts is None else shifts.turn
+    slopes = 2 * np.pi / size * np.tensordot(turn, deflection, 1)
+    slopes = (slopes - slopes.mean((1, 2), keepdims=True)) * tilted.step_px
+    height, width = slopes.shape[1:]
+    spectra = [np.fft.fft2(_mirror(slope, axis)) for axis, slope in enumerate(slopes)]
+    ky, kx = 2 * np.pi * np.fft.fftfreq(2 * height)[:, None], 2 * np.pi * np.fft.fftfreq(2 * width)
+    power = ky**2 + kx**2
+    power[0, 0] = 1.0
+    phase = np.fft.ifft2(-1j * (ky * spectra[0] + kx * spectra[1]) / power).real[:height, :width]
+    return phase - phase.mean()
+
+
+def _mirror(slope: Image, axis: int) -> FineImage:
+    """Return the slope along an axis of a surface that is mirrored along both."""
+    wide = np.concatenate([slope, slope[:, ::-1] * (-1 if axis == 1 else 1)], 1)
+    return np.concatenate([wide, wide[::-1] * (-1 if axis == 0 else 1)], 0)

@@ -1,0 +1,181 @@
+"""Defocus, astigmatism and rotation from the shifts of tilted bright-field images.
+
+A beam of another tilt sees the sample through another part of the lens, whose aberrations shift its image by their
+gradient: a linear map from tilt to shift, for defocus and astigmatism (parallax; Spoth et al. 2017; Varnavides et al.
+2023). The symmetric part of the map is that of the aberrations, the rest a rotation of the scan against the detector.
+The map is the one under which the images, shifted back, add up to most.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Complex128, Float64
+
+from ptypinn.data.bright_field import TiltedImages
+
+MAX_FREQUENCY, COARSE_FREQUENCY = 0.5, 0.2
+"""Largest frequency that is used, over that of the grid's points, and on the coarse search."""
+SIZES, ANGLES = 24, 24
+"""Lengths and angles of the map on the coarse search."""
+MAX_SHIFT = 0.5
+"""Largest shift at the rim of the disk that is looked for, over the edge of the image."""
+MIN_CONTRAST = 6.0
+"""Excess of the best map over all on the coarse search, in standard deviations, from which it is not due to chance."""
+MIN_POINTS = 10
+"""Fewest points of the grid along an edge."""
+MIN_WAVES = 1.0
+"""Smallest defocus, waves at the rim of the disk: nearer to the focus, the contrast of phases moves images as well."""
+
+Map = Float64[np.ndarray, "2 2"]
+
+
+@dataclass(frozen=True)
+class TiltShifts:
+    """The linear map from the tilt of the beam to the shift of its image."""
+
+    matrix: Map
+    """Shift (y, x), object pixels, per tilt (y, x), detector pixels."""
+    error: float
+    """Standard error of its entries."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """True if the scan has the other hand than the detector: one axis flipped, or both exchanged."""
+        return bool(np.linalg.det(self.matrix) < 0)
+
+    @property
+    def rotation_deg(self) -> float:
+        """Angle of the scan against the detector, from the y axis to the x axis, -90 to 90 degrees.
+
+        A turn by half a circle is that of a defocus of the other sign.
+        """
+        turn = self._rotation
+        angle = math.degrees(math.atan2(turn[1, 0], turn[0, 0]))
+        return (angle + 90) % 180 - 90
+
+    @property
+    def rotation_error_deg(self) -> float:
+        """Standard error of the rotation, degrees."""
+        return math.degrees(self.error / max(abs(self.defocus), 1e-12))
+
+    @property
+    def defocus(self) -> float:
+        """Mean shift per tilt, object pixels per detector pixel; positive where the image moves along with the tilt."""
+        return float(np.trace(self._aberrations) / 2)
+
+    @property
+    def astigmatism(self) -> float:
+        """Half the difference of the shifts along both principal axes."""
+        values = np.linalg.eigvalsh(self._aberrations)
+        return float(abs(values[1] - values[0]) / 2)
+
+    @property
+    def turn(self) -> Map:
+        """Matrix from directions on the detector to those of the scan, mirrored where the scan is."""
+        return self._rotation @ np.diag([1, -1]) if self.is_mirrored else self._rotation
+
+    @property
+    def _rotation(self) -> Map:
+        """The nearest rotation within a quarter turn of none, mirrored where the scan is."""
+        left, _, right = np.linalg.svd(self.matrix)
+        turn = left @ right
+        turn = turn @ np.diag([1, -1]) if np.linalg.det(turn) < 0 else turn
+        return turn if turn[0, 0] >= 0 else -turn
+
+    @property
+    def _aberrations(self) -> Map:
+        mirrored = self.matrix @ np.diag([1, -1]) if self.is_mirrored else self.matrix
+        symmetric = self._rotation.T @ mirrored
+        return (symmetric + symmetric.T) / 2
+
+
+def fit_tilt_shifts(tilted: TiltedImages, radius_px: float, size: int) -> TiltShifts | None:
+    """Return the map from tilts to shifts; None where the images show none, as near the focus or of too few positions.
+
+    Args:
+        tilted: Images by parts of the bright-field disk.
+        radius_px: Radius of the disk, detector pixels.
+        size: Edge N of a pattern, pixels.
+    """
+    edge = min(tilted.images.shape[1:])
+    if edge < MIN_POINTS:
+        return None
+    spectra = _Spectra.of(tilted)
+    reach = MAX_SHIFT * edge * tilted.step_px / float(np.abs(tilted.tilts_px).max())
+    start, contrast = _search(spectra.below(COARSE_FREQUENCY / tilted.step_px), reach)
+    if contrast < MIN_CONTRAST:
+        return None
+    matrix = _refine(spectra, start)
+    if np.linalg.norm(matrix, 2) * radius_px**2 / (2 * size) < MIN_WAVES:
+        return None
+    halves = [_refine(spectra.half(number), matrix) for number in (0, 1)]
+    return TiltShifts(matrix, float(np.abs(halves[1] - halves[0]).max() / 2))
+
+
+@dataclass(frozen=True)
+class _Spectra:
+    """Fourier components of tilted images, one of every conjugate pair."""
+
+    values: Complex128[np.ndarray, "part component"]
+    frequency_y: Float64[np.ndarray, " component"]
+    frequency_x: Float64[np.ndarray, " component"]
+    tilts: Float64[np.ndarray, "part 2"]
+
+    @classmethod
+    def of(cls, tilted: TiltedImages) -> _Spectra:
+        """Transform images; frequencies of their own size are left out."""
+        images, (height, width) = tilted.images, tilted.images.shape[1:]
+        window = np.outer(*(np.hanning(length + 2)[1:-1] for length in (height, width)))
+        values = np.fft.rfft2((images - images.mean((1, 2), keepdims=True)) * window)
+        y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+        y, x = np.broadcast_arrays(y / tilted.step_px, x / tilted.step_px)
+        radius = np.hypot(y, x) * tilted.step_px
+        used = (radius > 1.5 / max(height, width)) & (radius < MAX_FREQUENCY)
+        return cls(values[:, used], y[used], x[used], tilted.tilts_px)
+
+    def below(self, frequency: float) -> _Spectra:
+        """Return the components below a frequency, cycles per object pixel."""
+        return self._take(np.hypot(self.frequency_y, self.frequency_x) < frequency)
+
+    def half(self, number: int) -> _Spectra:
+        """Return one half of the components, 0 or 1."""
+        return self._take(np.arange(len(self.frequency_y)) % 2 == number)
+
+    def _take(self, chosen: Bool[np.ndarray, " component"]) -> _Spectra:
+        return _Spectra(self.values[:, chosen], self.frequency_y[chosen], self.frequency_x[chosen], self.tilts)
+
+    def sum_power(self, matrix: Map) -> float:
+        """Return the power of the sum of all images, shifted back by a map, over that of as many equal ones."""
+        shifts = self.tilts @ matrix.T
+        phase = shifts[:, :1] * self.frequency_y + shifts[:, 1:] * self.frequency_x
+        total = (self.values * np.exp(2j * np.pi * phase)).sum(0)
+        return float((np.abs(total) ** 2).sum() / max((np.abs(self.values) ** 2).sum() * len(self.tilts), 1e-300))
+
+
+def _search(spectra: _Spectra, reach: float) -> tuple[Map, float]:
+    """Return the best of many rotations and lengths, of either hand, and its excess over all in standard deviations."""
+    maps = [
+        size * np.array([[math.cos(angle), -hand * math.sin(angle)], [math.sin(angle), hand * math.cos(angle)]])
+        for hand in (1, -1)
+        for size in np.linspace(0, reach, SIZES + 1)[1:]
+        for angle in np.arange(ANGLES) * 2 * math.pi / ANGLES
+    ]
+    powers = np.array([spectra.sum_power(matrix) for matrix in maps])
+    spread = float(powers.std())
+    return maps[int(powers.argmax())], float((powers.max() - np.median(powers)) / spread) if spread > 0 else 0.0
+
+
+def _refine(spectra: _Spectra, start: Map) -> Map:
+    """Return the map of most power from one nearby."""
+    from scipy.optimize import minimize
+
+    result = minimize(
+        lambda values: -spectra.sum_power(values.reshape(2, 2)),
+        start.ravel(),
+        method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 800},
+    )
+    return np.asarray(result.x).reshape(2, 2)

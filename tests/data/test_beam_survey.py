@@ -1,0 +1,181 @@
+"""The bright-field disk and the tilted images of electron scans show semi-angle, defocus, astigmatism and rotation."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+import ptypinn as pp
+from ptypinn.data.beam_survey import survey_beam
+from ptypinn.data.bright_field import fit_bright_field, pixel_angle_rad
+from ptypinn.report.figures.scan import info_figure
+from ptypinn.report.text.scan import info_lines
+from ptypinn.stages.info import info
+
+SIZE, PIXEL_M, RADIUS_PX = 64, 0.4e-10, 12.0
+
+
+def lens_probe(defocus_waves, astigmatism_waves=0.0):
+    """A sharp aperture with aberrations in waves at its rim; a sample downstream of the focus for positive defocus."""
+    axis = np.fft.fftfreq(SIZE) * SIZE / RADIUS_PX
+    y, x = axis[:, None], axis
+    waves = -defocus_waves * (y**2 + x**2) + astigmatism_waves * (y**2 - x**2)
+    pupil = (np.hypot(y, x) <= 1) * np.exp(2j * np.pi * waves)
+    return np.fft.fftshift(np.fft.ifft2(pupil)).astype(np.complex64)[None]
+
+
+def electron_scan(folder, defocus_waves, astigmatism_waves=0.0, turn=None, with_truth=False, **options):
+    """A scan of a weak phase object at 300 keV, its positions turned by a matrix afterwards."""
+    np.save(path := folder / "probe.npy", lens_probe(defocus_waves, astigmatism_waves))
+    sample = {"object": "dead_leaves", "phase_range": (0.0, 0.4), "amplitude_range": (1.0, 1.0)}
+    grid = {"scan": "raster", "step_px": 4.0, "size": SIZE, "object_size": (200, 200), "photons": 2e4, "seed": 3}
+    scan = pp.simulate(pp.SimulateConfig(probe="file", probe_file=str(path), **{**sample, **grid, **options}))
+    places = scan.positions_px if turn is None else scan.positions_px @ np.asarray(turn).T
+    return scan.replace(
+        particle="electron",
+        energy_eV=300e3,
+        pixel_size_m=PIXEL_M,
+        detector_distance_m=None,
+        detector_pixel_m=None,
+        positions_px=places - places.min(0),
+        truth=scan.truth if with_truth else None,
+        experiment=None,
+        probe=None,
+    )
+
+
+def rim_waves_to_metres(scan, waves):
+    """Defocus of some waves at the rim: `2 waves wavelength / semi-angle^2`."""
+    return 2 * waves * scan.wavelength_m / (RADIUS_PX * pixel_angle_rad(scan)) ** 2
+
+
+def survey(scan):
+    return survey_beam(scan, scan.counts[:].mean(0).astype(float))
+
+
+@pytest.mark.parametrize("waves", [3.0, -2.5])
+def test_semi_angle_and_defocus_come_out_in_metres(tmp_path, waves):
+    scan = electron_scan(tmp_path, waves)
+    beam = survey(scan)
+    assert beam.semi_angle_mrad == pytest.approx(1e3 * RADIUS_PX * pixel_angle_rad(scan), rel=0.015)
+    expected = rim_waves_to_metres(scan, waves)
+    assert beam.defocus_m == pytest.approx(expected, rel=0.02)
+    assert abs(beam.defocus_m - expected) < 4 * beam.defocus_error_m + 0.01 * abs(expected)
+    assert abs(beam.shifts.rotation_deg) < 0.5
+    assert not beam.warnings()
+
+
+def test_astigmatism_comes_out_beside_defocus(tmp_path):
+    scan = electron_scan(tmp_path, 4.0, 0.6)
+    beam = survey(scan)
+    assert beam.defocus_m == pytest.approx(rim_waves_to_metres(scan, 4.0), rel=0.03)
+    assert beam.astigmatism_m == pytest.approx(rim_waves_to_metres(scan, 0.6), rel=0.15)
+
+
+@pytest.mark.parametrize(("degrees", "hand"), [(20.0, 1), (-33.0, 1), (12.0, -1)])
+def test_rotation_and_hand_of_the_scan_are_named(tmp_path, degrees, hand):
+    """Recorded positions are the true ones turned, and mirrored for the other hand."""
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([1, hand])
+    beam = survey(electron_scan(tmp_path, 3.0, turn=turn))
+    assert beam.shifts.is_mirrored == (hand < 0)
+    assert abs(beam.shifts.rotation_deg) == pytest.approx(abs(degrees), abs=0.4)
+    assert np.sign(beam.shifts.rotation_deg) == np.sign(degrees)
+    warnings = " ".join(beam.warnings())
+    assert "turned by" in warnings
+    assert ("other hand" in warnings) == (hand < 0)
+
+
+def sample_phase(scan, images, step):
+    """The true phase, relative to its mean, blurred to the grid of a picture and read at its points."""
+    y, x = (np.arange(length) * step + SIZE // 2 for length in images.shape)
+    smooth = gaussian_filter(np.angle(scan.truth), step)
+    values = map_coordinates(smooth, np.meshgrid(y, x, indexing="ij"), order=1)
+    return values - values.mean()
+
+
+def correlate(one, other):
+    middle = np.s_[one.shape[0] // 6 : -one.shape[0] // 6, one.shape[1] // 6 : -one.shape[1] // 6]
+    return np.corrcoef(one[middle].ravel(), other[middle].ravel())[0, 1]
+
+
+def test_pictures_show_the_sample_before_anything_is_solved(tmp_path):
+    scan = electron_scan(tmp_path, 3.0, with_truth=True)
+    images = survey(scan).images
+    phase = sample_phase(scan, images.phase, images.step_px)
+    assert correlate(images.phase - gaussian_filter(images.phase, 6), phase - gaussian_filter(phase, 6)) > 0.6
+    fine = sample_phase(scan, images.tilt_corrected, images.fine_step_px)
+    assert images.tilt_corrected.shape == tuple(3 * length for length in images.phase.shape)
+    detail = fine - gaussian_filter(fine, 3)
+    assert abs(correlate(images.tilt_corrected - gaussian_filter(images.tilt_corrected, 3), detail)) > 0.4
+    blurred = sample_phase(scan, images.bright_field, images.step_px)
+    assert abs(correlate(images.bright_field, blurred)) < 0.3
+
+
+def test_the_plot_of_info_has_the_pictures(tmp_path):
+    for waves, corrected in ((3.0, True), (0.2, False)):
+        look = info(electron_scan(tmp_path, waves))
+        titles = [axes.get_title() for axes in info_figure(look).axes]
+        assert "Bright field" in titles and "Phase from the deflection, rad" in titles
+        assert ("Bright field, tilts corrected" in titles) == corrected
+
+
+def test_near_the_focus_and_of_few_positions_no_defocus_is_stated(tmp_path):
+    near = survey(electron_scan(tmp_path, 0.2))
+    assert near.shifts is None
+    assert near.semi_angle_mrad > 0
+    few = survey(electron_scan(tmp_path, 3.0, step_px=20.0))
+    assert few.shifts is None
+    assert "too few positions" in dict(few.describe())["defocus"]
+
+
+@given(
+    radius=st.floats(5, 24),
+    y=st.floats(-4, 4),
+    x=st.floats(-4, 4),
+    scattered=st.floats(0, 0.15),
+    seed=st.integers(0, 99),
+)
+def test_a_disk_is_measured_to_a_fraction_of_a_pixel(radius, y, x, scattered, seed):
+    """Every pixel averages the disk over its area; scattered electrons surround it."""
+    fine = (np.arange(64 * 8) + 0.5) / 8 - 32.5
+    disk = np.hypot(fine[:, None] - y, fine - x) < radius
+    axis = np.arange(64) - 32
+    halo = scattered * np.exp(-(axis[:, None] ** 2 + axis**2) / 30**2)
+    mean = disk.reshape(64, 8, 64, 8).mean((1, 3)) + halo
+    counts = np.random.default_rng(seed).poisson(1000 * mean)
+    good = np.ones((64, 64), bool)
+    good[3, 40] = good[50, 9] = False
+    fit = fit_bright_field(counts / 1000, good)
+    assert fit.radius_px == pytest.approx(radius, abs=0.1 + 0.01 * radius)
+    assert np.hypot(fit.centre_px[0] - y, fit.centre_px[1] - x) < 0.15
+
+
+def test_cones_with_a_stop_and_speckle_have_no_disk():
+    axis = np.arange(64) - 32
+    distance = np.hypot(axis[:, None], axis)
+    good = np.ones((64, 64), bool)
+    assert fit_bright_field(1.0 * ((distance < 20) & (distance > 12)), good) is None
+    assert fit_bright_field(np.random.default_rng(0).exponential(np.exp(-distance / 8)), good) is None
+    assert fit_bright_field(np.zeros((64, 64)), good) is None
+
+
+def test_info_prints_the_beam_of_electrons_alone(tmp_path):
+    scan = electron_scan(tmp_path, 3.0)
+    text = "\n".join(info_lines(look := info(scan)))
+    assert "Beam" in text and "mrad" in text and "downstream of the focus" in text
+    record = json.loads(json.dumps(look.to_dict()))["beam"]
+    assert record["defocus_m"] > 0 and record["scan_is_mirrored"] is False
+    photons = dataclasses.replace(scan, particle="photon")
+    assert info(photons).beam is None
+
+
+def test_lengths_stay_open_where_the_pixel_is_unknown(tmp_path):
+    beam = survey(electron_scan(tmp_path, 3.0).replace(pixel_size_m=None))
+    assert beam.semi_angle_mrad is None and beam.defocus_m is None
+    labels = dict(beam.describe())
+    assert "defocus" not in labels and "scan rotation" in labels
