@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -12,8 +13,10 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 import ptypinn as pp
 from ptypinn.data.beam_survey import survey_beam
 from ptypinn.data.bright_field import fit_bright_field, pixel_angle_rad
+from ptypinn.data.probe_candidates import PROBE_ESTIMATE, ProbeOptics
 from ptypinn.report.figures.scan import info_figure
 from ptypinn.report.text.scan import info_lines
+from ptypinn.solvers.probe_search import find_probe
 from ptypinn.stages.info import info
 
 SIZE, PIXEL_M, RADIUS_PX = 64, 0.4e-10, 12.0
@@ -172,6 +175,17 @@ def test_info_prints_the_beam_of_electrons_alone(tmp_path):
     assert record["defocus_m"] > 0 and record["scan_is_mirrored"] is False
     photons = dataclasses.replace(scan, particle="photon")
     assert info(photons).beam is None
+
+
+def test_a_probe_starts_at_the_defocus_that_tilted_images_show(tmp_path):
+    scan = electron_scan(tmp_path, 3.0, object_size=(150, 150))
+    started = find_probe(scan, ProbeOptics(), torch.device("cpu"))
+    record = started.provenance[PROBE_ESTIMATE]
+    assert (record["model"], record["trials"]) == ("lens", 1)
+    assert record["defocus_m"] == pytest.approx(rim_waves_to_metres(scan, 3.0), rel=0.05)
+    true, ours = lens_probe(3.0)[0], started.probe[0]
+    overlap = np.abs(np.fft.ifft2(np.fft.fft2(true) * np.conj(np.fft.fft2(ours)))).max()
+    assert overlap / (np.linalg.norm(true) * np.linalg.norm(ours)) > 0.9
 
 
 def test_lengths_stay_open_where_the_pixel_is_unknown(tmp_path):

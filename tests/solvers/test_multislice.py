@@ -185,6 +185,12 @@ def test_options_that_nothing_reads_for_thick_samples_are_refused(thick, name, v
         pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2, **{name: value}))
 
 
+def test_more_slices_than_the_memory_holds_are_refused_before_anything_is_solved(thick, monkeypatch):
+    monkeypatch.setattr("ptypinn.solvers.multislice.MAX_PIXELS", 10**4)
+    with pytest.raises(InputError, match=r"--slices: found 2 slices of 76 x 76 pixels, expected at most 10,000 pixels"):
+        pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2))
+
+
 def test_a_spacing_without_a_wavelength_is_refused_and_one_in_pixels_is_found_without(thick):
     unknown = dataclasses.replace(thick, energy_eV=None)
     with pytest.raises(InputError, match="energy: found none, expected one, which a spacing of slices needs"):

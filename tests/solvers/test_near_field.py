@@ -60,6 +60,11 @@ def test_a_given_focus_is_taken_and_the_picture_is_the_same_again(made, tmp_path
     np.testing.assert_array_equal(first.object, second.object)
 
 
+def test_slices_are_refused(scan):
+    with pytest.raises(InputError, match="--slices: found 2, expected 1, for near-field scans"):
+        pp.reconstruct(scan, config=pp.ReconstructConfig(slices=2))
+
+
 @pytest.mark.parametrize(("name", "value"), [("rounds", 4), ("tile_px", 64), ("workers", 2), ("flux", "solve")])
 def test_options_that_nothing_reads_in_the_near_field_are_refused(scan, name, value):
     option = name.replace("_", "-")

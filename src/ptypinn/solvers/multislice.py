@@ -16,8 +16,10 @@ import torch
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.depth import SLICES, compute_gaps, describe_stack
+from ptypinn.data.positions import canvas_frame
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
@@ -29,6 +31,8 @@ FIRST_ITERATIONS, COARSE_ITERATIONS = 40, 20
 """Iterations for the stack that terms of the experiment build on, and for coarser ones before it."""
 LAST_ITERATIONS = 60
 """Iterations that expect the spectrum of the slices that the counts show."""
+MAX_PIXELS = 2**25
+"""Most pixels of all slices: the solver holds forty complex numbers for each, 11 GB in all."""
 COARSER = 2
 """Slices of a coarse stack become so many of a finer one."""
 TILE_OPTIONS = ("polish", "tile_px", "halo_px", "workers", "scheduler")
@@ -75,6 +79,10 @@ def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
     refuse_options(config, TILE_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
     if config.spacings_m is not None:
         compute_gaps(scan, config.spacings_m)
+    number, (height, width) = 2 if config.slices == "auto" else config.slices, canvas_frame(scan)[1]
+    if number * height * width > MAX_PIXELS:
+        expected = f"at most {MAX_PIXELS:,} pixels in all, for their memory; --select part of the scan, or --crop-px"
+        raise InputError(scan.source, "--slices", f"{number} slices of {height} x {width} pixels", expected)
 
 
 def _solve_coarse_to_fine(

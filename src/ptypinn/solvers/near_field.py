@@ -19,6 +19,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.near_field import GEOMETRY, to_near_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.propagation import to_fft_order
@@ -70,6 +71,8 @@ def reconstruct_near_field(
         InputError: Where options are given that only far-field scans have.
     """
     refuse_options(config, NETWORK_OPTIONS, FAR_FIELD_TERMS, "a far-field scan, which reads it")
+    if config.slices != 1:
+        raise InputError("--slices", "", str(config.slices), "1, for near-field scans are of thin samples")
     finish = partial(_to_reconstruction, config=config)
     solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():

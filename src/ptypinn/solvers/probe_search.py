@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Float64
 
 from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import option_name
@@ -19,6 +19,7 @@ from ptypinn.data.beam_centre import (
     measure_beam_offset,
     move_ramp_to_probe,
 )
+from ptypinn.data.beam_survey import survey_beam
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.probe_candidates import (
     PROBE_ESTIMATE,
@@ -42,6 +43,8 @@ TRIAL_ITERATIONS, LAST_ITERATIONS = 15, 60
 """Iterations for object and probe of every candidate, and of the best ones."""
 BEST = 3
 """Candidates that are solved for longer."""
+MAX_DEFOCUS_ERROR = 0.1
+"""Largest relative error of a defocus, measured from tilted images, that is taken rather than searched for."""
 
 
 def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
@@ -82,6 +85,8 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         mean = np.maximum(mean - scan.background, 0)
     if not mean.sum() > 0:
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
+    if optics == ProbeOptics():
+        optics = _measure_optics(bare, mean)
     candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
     choice = len(candidates) > BEST
     total = len(candidates) + BEST if choice else len(candidates)
@@ -96,6 +101,15 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
     }
     probe = add_phase_ramp(best.probe, (-offset.ramp[0], -offset.ramp[1]))
     return scan.replace(probe=probe, probe_gauge="relative", provenance={**scan.provenance, PROBE_ESTIMATE: record})
+
+
+def _measure_optics(scan: ScanData, mean: Float64[np.ndarray, "y x"]) -> ProbeOptics:
+    """Return the lens whose defocus the tilted images of an electron scan show; nothing where they show none well."""
+    beam = survey_beam(scan, mean)
+    if beam is None or beam.shifts is None or beam.shifts.error > MAX_DEFOCUS_ERROR * abs(beam.shifts.defocus):
+        return ProbeOptics()
+    # A phase of w waves at the edge of the detector moves rays by 8 w / N object pixels per detector pixel.
+    return ProbeOptics("lens", edge_waves=beam.shifts.defocus * scan.size / 8)
 
 
 @dataclass(frozen=True)
