@@ -44,7 +44,7 @@ def slice_errors(recon, scan):
 def few_patterns():
     """Searches for spacings on fewer patterns than those of users."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slice_search, "CORE_PATTERNS", 49)
+        patch.setattr(slice_search, "CORE_PATTERNS", 64)
         patch.setattr(slice_search, "LAST_ITERATIONS", 60)
         yield
 

@@ -7,7 +7,7 @@ apart along the beam separates before what is near.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -41,9 +41,26 @@ THIN_TERMS = ("flux", "background", "beam", "point_spread", "probe_variation")
 """Terms of the experiment that are solved for with thin samples alone."""
 
 
-def solve_thick(
+def find_stack(
+    scan: ScanData, draft: Reconstruction, config: ReconstructConfig, device: torch.device, progress: Progress
+) -> StackChoice:
+    """Return number and spacing of the slices, as given or as the patterns around the middle of the scan show them.
+
+    Args:
+        scan: Far-field scan with a calibrated probe.
+        draft: Draft of its reconstruction as a thin sample.
+        config: Options, with the number of slices and their spacing as far as they are given.
+        device: Device to compute on.
+        progress: Called after every iteration.
+    """
+    solver = _solver(draft, config, device, rename_stage(progress, "number of slices"), None)
+    return choose_stack(scan, config, solver)
+
+
+def solve_stack(
     scan: ScanData,
-    thin: Reconstruction,
+    draft: Reconstruction,
+    choice: StackChoice,
     config: ReconstructConfig,
     device: torch.device,
     progress: Progress,
@@ -53,25 +70,22 @@ def solve_thick(
 
     Args:
         scan: Far-field scan with a calibrated probe.
-        thin: Its reconstruction as a thin sample: start of the slices, and of the probe, which is that at the first
-            slice.
-        config: Options, with the number of slices and their spacing as far as they are given.
+        draft: Draft of its reconstruction as a thin sample: start of the slices, and of the probe, which is that at the
+            first slice. One of more rounds has fitted the probe to a sample that is none.
+        choice: Number and spacing of the slices.
+        config: Options of the reconstruction.
         device: Device to compute on.
         progress: Called after every iteration.
         watch: Called after every iteration with a function that returns the reconstruction so far.
     """
-    silent_solver = _solver(thin, config, device, rename_stage(progress, "number of slices"), None)
-    choice = choose_stack(scan, config, silent_solver)
-    if choice.slices == 1:
-        return _record(thin, scan, choice)
-    solver = _solver(thin, config, device, rename_stage(progress, "slices"), watch)
-    recon = _solve_coarse_to_fine(scan, thin, choice, solver)
+    solver = _solver(draft, config, device, rename_stage(progress, "slices"), watch)
+    recon = _solve_coarse_to_fine(scan, draft, choice, solver)
     part = scan.replace(gap_fresnel_numbers=recon.gap_fresnel_numbers)
     recon = solve_terms(part, recon, solver)
     part = recon.scan_part(part)
     prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
     last = solver.solve(part, LAST_ITERATIONS, recon, prior=prior)
-    return _record(replace(last, provenance=recon.provenance), scan, choice)
+    return record_stack(replace(last, provenance=recon.provenance), scan, choice)
 
 
 def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
@@ -86,13 +100,13 @@ def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
 
 
 def _solve_coarse_to_fine(
-    scan: ScanData, thin: Reconstruction, choice: StackChoice, solver: IterativeSolver
+    scan: ScanData, draft: Reconstruction, choice: StackChoice, solver: IterativeSolver
 ) -> Reconstruction:
     """Solve stacks of ever more slices over the same thickness."""
     numbers = [choice.slices]
     while numbers[0] > COARSER:
         numbers.insert(0, -(-numbers[0] // COARSER))
-    recon = thin
+    recon = draft
     for number in numbers:
         gaps = choice.gap_fresnel_numbers
         if number < choice.slices:
@@ -103,20 +117,20 @@ def _solve_coarse_to_fine(
     return recon
 
 
-def _record(recon: Reconstruction, scan: ScanData, choice: StackChoice) -> Reconstruction:
+def record_stack(recon: Reconstruction, scan: ScanData, choice: StackChoice) -> Reconstruction:
     """Return a reconstruction with its stack on record."""
     record = {**describe_stack(scan, choice.gap_fresnel_numbers), **choice.record}
     return replace(recon, provenance={**recon.provenance, SLICES: record})
 
 
 def _solver(
-    thin: Reconstruction,
+    draft: Reconstruction,
     config: ReconstructConfig,
     device: torch.device,
     progress: Progress,
     watch: SnapshotCallback | None,
 ) -> IterativeSolver:
-    finish = partial(_to_reconstruction, provenance=thin.provenance)
+    finish = partial(_to_reconstruction, provenance={**draft.provenance, "config": asdict(config)})
     return IterativeSolver(config, device, progress, watch, finish)
 
 

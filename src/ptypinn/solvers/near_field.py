@@ -70,9 +70,7 @@ def reconstruct_near_field(
     Raises:
         InputError: Where options are given that only far-field scans have.
     """
-    refuse_options(config, NETWORK_OPTIONS, FAR_FIELD_TERMS, "a far-field scan, which reads it")
-    if config.slices != 1:
-        raise InputError("--slices", "", str(config.slices), "1, for near-field scans are of thin samples")
+    _require_options(config)
     finish = partial(_to_reconstruction, config=config)
     solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():
@@ -91,6 +89,13 @@ def reconstruct_near_field(
         match_flux=True,
         prediction_scale=config.prediction_scale,
     )
+
+
+def _require_options(config: ReconstructConfig) -> None:
+    """Raise `InputError` for options of far-field scans."""
+    refuse_options(config, NETWORK_OPTIONS, FAR_FIELD_TERMS, "a far-field scan, which reads it")
+    if config.slices != 1:
+        raise InputError("--slices", "", str(config.slices), "1, for near-field scans are of thin samples")
 
 
 def add_probe(scan: ScanData) -> ScanData:

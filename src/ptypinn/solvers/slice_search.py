@@ -27,8 +27,8 @@ ITERATIONS, LAST_ITERATIONS = 40, 120
 """Iterations for them, and for the spacing in the end, with a prior: what varies slowly settles late, and until then
 larger spacings seem better."""
 MIN_GAIN = 0.01
-"""Smallest relative fall of the deviance of held-out pixels for which a further slice is taken: it hardly falls, or
-rises by up to 8 %, where there is none, and falls by 2 to 70 % where there is one."""
+"""Smallest relative fall of the deviance of held-out pixels for which a further slice is taken, and no less than its
+root: it hardly falls, or rises by up to 8 %, where there is none, and falls by 2 to 70 % where there is one."""
 MAX_SLICES = 8
 """Most slices that are tried."""
 SPANS = 2.0, 1.25
@@ -94,7 +94,7 @@ class _Search:
         for number in range(2, MAX_SLICES + 1):
             spacing = self._search(number, spacing)
             deviances.append(self.core.measure(number, spacing))
-            if deviances[-1] > (1 - MIN_GAIN) * deviances[-2]:
+            if deviances[-2] - deviances[-1] < max(MIN_GAIN * deviances[-2], deviances[-2] ** 0.5):
                 break
             best = number, spacing
             spacing *= 1 if self.given else (number - 1) / number  # the same thickness

@@ -27,7 +27,7 @@ from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.core_trials import CORE_MODES
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
-from ptypinn.solvers.multislice import require_thick_options, solve_thick
+from ptypinn.solvers.multislice import find_stack, record_stack, require_thick_options, solve_stack
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_terms import MODE_ROUNDS
 from ptypinn.solvers.term import MAX_CANVAS_PX
@@ -88,18 +88,22 @@ def reconstruct_unrolled(
         map_callback(watch, settle),
         hold_out=bool(config.polish),
     )
-    reconstruction = run.solve(centred)
+    choice = None
     if config.slices != 1:
-        scan, thin = move_ramp_behind(scan, reconstruction, offset)
-        thick = solve_thick(scan, thin, config, device, progress, watch)
-        return _finish(thick, scan, weights, config, device)
+        behind, draft = move_ramp_behind(scan, run.solve(centred, is_draft=True), offset)
+        choice = find_stack(behind, draft, config, device, progress)
+        if choice.slices > 1:
+            thick = solve_stack(behind, draft, choice, config, device, progress, watch)
+            return _finish(thick, behind, weights, config, device)
+    reconstruction = run.solve(centred)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
     reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
     centred, config = reconstruction.scan_part(centred), _with_polish(config, reconstruction)
     if config.polish:
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
-    return _finish(drop_false_offset(settle(reconstruction), scan), scan, weights, config, device)
+    finished = _finish(drop_false_offset(settle(reconstruction), scan), scan, weights, config, device)
+    return finished if choice is None else record_stack(finished, scan, choice)
 
 
 def _finish(
