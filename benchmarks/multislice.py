@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 import ptypinn as pp
-from ptypinn.data.depth import FIELD_FRESNEL_NUMBER
+from ptypinn.data.depth import FIELD_FRESNEL_NUMBER, restack
 from ptypinn.data.positions import canvas_frame
 from ptypinn.metrics.alignment import align
 from ptypinn.metrics.image import Mask
@@ -32,7 +32,6 @@ from ptypinn.physics.optics import illumination_mask
 from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.solvers.lsqml import LsqmlOptions, lsqml_task
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
-from ptypinn.solvers.slice_stack import restack
 
 RESULTS = Path(__file__).parent / "results" / "multislice.json"
 SCAN: dict[str, Any] = {"size": 64, "object_size": (160, 160), "overlap": 0.8, "photons": 1e6}

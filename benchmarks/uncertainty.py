@@ -1,10 +1,10 @@
 """Calibration of the uncertainty map: errors against it on simulated scans, and the constants that fit them best.
 
 Scans of five kinds of object at doses from 1e3 to 1e7, with random overlap, contrast and probe, half of them with the
-probe known and half with a guess that is 20 % too wide or out of focus. One set of scans is for fitting the two
-constants of every solver (`ptypinn.uncertainty.error_map`), another, with other seeds, for checking those of the
-package. The truth is aligned by its global phase, and by ramp and shift where the probe was solved for; never by
-amplitude. Writes JSON; in an existing file the entries of methods that are not run again remain.
+probe known and half with a guess that is 20 % too wide or out of focus; of two slices for `multislice`. One set of
+scans is for fitting the two constants of every solver (`ptypinn.uncertainty.error_map`), another, with other seeds, for
+checking those of the package. The truth is aligned by its global phase, and by ramp and shift where the probe was
+solved for; never by amplitude. Writes JSON; in an existing file the entries of methods that are not run again remain.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ptypinn.uncertainty.error_map import Constants, uncertainty_constants, vari
 KINDS = ("lines", "dead_leaves", "natural", "grf", "siemens")
 DOSES = (1e3, 1e4, 1e5, 1e6, 1e7)
 SEEDS = {"fit": 1000, "check": 5000}
+SLICES = 2
 GOOD = (0.7, 1.4)
 BAND_FRACTIONS = (0.1, 0.3, 0.6)
 
@@ -48,9 +49,10 @@ class Sample:
     max_variance: float
     constants: Constants
 
-    def variance(self, noise: float, misfit: float) -> np.ndarray:
+    def variance(self, noise: float, misfit: float, floor: float = 0.0) -> np.ndarray:
         """Return the variance of every pixel with these constants."""
-        return np.minimum(noise * self.noise + misfit * self.misfit, self.max_variance)
+        variance = noise * self.noise + misfit * self.misfit + floor**2 * self.max_variance
+        return np.minimum(variance, self.max_variance)
 
 
 def main() -> None:
@@ -63,17 +65,19 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     samples: dict[str, dict[str, list[Sample]]] = {method: {name: [] for name in SEEDS} for method in arguments.methods}
-    for name, first in SEEDS.items():
-        for label, scan, known in scans(first, arguments.kinds, arguments.doses):
-            for method in arguments.methods:
+    for (name, first), slices in itertools.product(SEEDS.items(), (1, SLICES)):
+        methods_now = [method for method in arguments.methods if (method == "multislice") == (slices > 1)]
+        for label, scan, known in scans(first, arguments.kinds, arguments.doses, slices) if methods_now else ():
+            for method in methods_now:
                 recon = METHODS[method](scan, known, arguments.weights)
                 samples[method][name].append(make_sample(label, recon, scan, known))
             print(name, label, file=sys.stderr, flush=True)
     previous = arguments.output is not None and arguments.output.exists()
     methods = json.loads(arguments.output.read_text())["methods"] if previous else {}
-    digest = None if arguments.methods == ["refine"] else load_weights(arguments.weights).digest
+    networks = {"unrolled", "polished"}
+    digest = load_weights(arguments.weights).digest if networks & {*arguments.methods} else None
     for method, sets in samples.items():
-        weights = {} if method == "refine" else {"weights_sha256": digest}
+        weights = {"weights_sha256": digest} if method in networks else {}
         methods[method] = {**weights, "fitted": fit_constants(sets["fit"]), **check_constants(sets["check"])}
     text = json.dumps({"version": pp.__version__, "methods": methods}, indent=1) + "\n"
     if arguments.output:
@@ -81,20 +85,20 @@ def main() -> None:
     sys.stdout.write(text)
 
 
-def scans(first: int, kinds: list[str], doses: list[float]) -> Iterator[tuple[str, pp.ScanData, bool]]:
+def scans(first: int, kinds: list[str], doses: list[float], slices: int) -> Iterator[tuple[str, pp.ScanData, bool]]:
     """Yield label, scan with the solver's initial probe, and True where that probe is the true one."""
     for number, (kind, photons, known) in enumerate(itertools.product(kinds, doses, (True, False))):
-        config = draw_config(kind, photons, known, first + number)
+        config = draw_config(kind, photons, known, first + number, slices)
         scan = pp.simulate(config)
         if not known:
-            probe = draw_probe(guess_probe(config))
+            probe = draw_probe(replace(guess_probe(config), slices=1))
             probe = probe * torch.sqrt(photons / probe_photons(probe)).float()
             scan = scan.replace(probe=probe.numpy(), probe_gauge="calibrated")
         yield f"{kind}, {photons:.0e} photons, {'known' if known else 'guessed'} probe", scan, known
 
 
-def draw_config(kind: str, photons: float, known: bool, seed: int) -> pp.SimulateConfig:
-    """Return a configuration with random probe, overlap and contrast."""
+def draw_config(kind: str, photons: float, known: bool, seed: int, slices: int) -> pp.SimulateConfig:
+    """Return a configuration with random probe, overlap (thick samples need more) and contrast."""
     rng = np.random.default_rng(seed)
     disk = bool(rng.random() < 0.5)
     return pp.SimulateConfig(
@@ -102,25 +106,21 @@ def draw_config(kind: str, photons: float, known: bool, seed: int) -> pp.Simulat
         object_size=(144, 144),
         size=48,
         photons=photons,
-        overlap=float(rng.uniform(0.4 if known else 0.5, 0.8)),
-        amplitude_range=(1.0, float(rng.uniform(0.3, 0.9))),
-        phase_range=(0.0, float(rng.uniform(0.3, 2.0))),
-        probe="disk" if disk else "zone_plate",
-        curvature_rad=3.0 if disk else 0.0,
-        probe_diameter_px=16.0,
+        slices=slices,
+        overlap=float(rng.uniform(0.65 if slices > 1 else 0.4 if known else 0.5, 0.8)),
+        amplitude_range=(1.0, float(rng.uniform(0.3, 0.9)) ** (1 / slices)),
+        phase_range=(0.0, float(rng.uniform(0.3, 2.0)) / slices),
         seed=seed,
+        **({"probe": "disk", "curvature_rad": 3.0, "probe_diameter_px": 16.0} if disk else {"probe": "zone_plate"}),
     )
 
 
 def guess_probe(config: pp.SimulateConfig) -> pp.SimulateConfig:
     """Return the configuration of a probe guess: too wide by a fifth, less curved by a fifth, or less out of focus."""
-    return replace(
-        config,
-        probe_diameter_px=1.2 * config.probe_diameter_px,
-        curvature_rad=0.8 * config.curvature_rad,
-        pupil_radius=config.pupil_radius / 1.15,
-        defocus_waves=0.8 * config.defocus_waves,
-    )
+    if config.probe == "disk":
+        wide, flat = 1.2 * config.probe_diameter_px, 0.8 * config.curvature_rad
+        return replace(config, probe_diameter_px=wide, curvature_rad=flat)
+    return replace(config, pupil_radius=config.pupil_radius / 1.15, defocus_waves=0.8 * config.defocus_waves)
 
 
 def refine(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
@@ -136,10 +136,18 @@ def reconstruct_polished(scan: pp.ScanData, known: bool, weights: Path | None) -
     return reconstruct_unrolled(scan, known, weights, polish=30)
 
 
+def reconstruct_slices(scan: pp.ScanData, known: bool, weights: Path | None) -> pp.Reconstruction:
+    assert scan.experiment is not None
+    spacing = tuple(scan.experiment.slice_spacing_m.tolist())
+    config = pp.ReconstructConfig(refine_probe=not known, slices=SLICES, slice_spacing_m=spacing, threads=1)
+    return pp.reconstruct(scan, config=replace(config, device="cpu"))
+
+
 METHODS: dict[str, Callable[[pp.ScanData, bool, Path | None], pp.Reconstruction]] = {
     "refine": refine,
     "unrolled": reconstruct_unrolled,
     "polished": reconstruct_polished,
+    "multislice": reconstruct_slices,
 }
 
 
@@ -149,7 +157,9 @@ def make_sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: b
     aligned = align(recon.object, scan.truth, illuminated, ramp=not known, shift=not known)
     mask = aligned.mask & illuminated
     _, noise, misfit = variance_parts(
-        recon, scan, compute_data_fit(scan, recon.object, recon.probe, recon.positions_px)
+        recon,
+        recon.scan_part(scan),
+        compute_data_fit(recon.scan_part(scan), recon.sample, recon.probe, recon.positions_px),
     )
     error2 = np.abs(aligned.image - scan.truth)[mask] ** 2
     illumination = recon.illumination[mask]
@@ -159,7 +169,7 @@ def make_sample(name: str, recon: pp.Reconstruction, scan: pp.ScanData, known: b
 
 
 def fit_constants(samples: list[Sample]) -> dict[str, float]:
-    """Fit the constants for which errors match the map, on whole scans and in every band of illumination."""
+    """Fit the constants that a solver has to the errors, on whole scans and in every band of illumination."""
 
     def log_ratios(logs: np.ndarray) -> list[float]:
         ratios = []
@@ -172,8 +182,10 @@ def fit_constants(samples: list[Sample]) -> dict[str, float]:
             ]
         return ratios
 
-    noise, misfit = np.exp(least_squares(log_ratios, np.zeros(2), loss="soft_l1").x)
-    return {"noise": float(noise), "misfit": float(misfit)}
+    names = [name for name, value in asdict(samples[0].constants).items() if value]
+    start = np.log([asdict(samples[0].constants)[name] for name in names])
+    values = np.exp(least_squares(log_ratios, start, loss="soft_l1").x)
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def check_constants(samples: list[Sample]) -> dict[str, object]:
@@ -193,7 +205,7 @@ def check_constants(samples: list[Sample]) -> dict[str, object]:
 
 
 def summarise(one: Sample) -> dict[str, object]:
-    sigma = np.sqrt(one.variance(one.constants.noise, one.constants.misfit))
+    sigma = np.sqrt(one.variance(**asdict(one.constants)))
     error = np.sqrt(one.error2)
     return {
         "scan": one.name,

@@ -16,7 +16,8 @@ from ptypinn.data.bright_field import fit_bright_field, pixel_angle_rad
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE, ProbeOptics
 from ptypinn.report.figures.scan import info_figure
 from ptypinn.report.text.scan import info_lines
-from ptypinn.solvers.probe_search import find_probe
+from ptypinn.solvers.direct_images import form_direct_images
+from ptypinn.solvers.probe_search import _measure_lens, find_probe
 from ptypinn.stages.info import info
 
 SIZE, PIXEL_M, RADIUS_PX = 64, 0.4e-10, 12.0
@@ -79,7 +80,7 @@ def test_astigmatism_comes_out_beside_defocus(tmp_path):
     assert beam.astigmatism_m == pytest.approx(rim_waves_to_metres(scan, 0.6), rel=0.15)
 
 
-@pytest.mark.parametrize(("degrees", "hand"), [(20.0, 1), (-33.0, 1), (12.0, -1)])
+@pytest.mark.parametrize(("degrees", "hand"), [(2.5, 1), (-5.0, 1), (7.5, 1), (20.0, 1), (-33.0, 1), (12.0, -1)])
 def test_rotation_and_hand_of_the_scan_are_named(tmp_path, degrees, hand):
     """Recorded positions are the true ones turned, and mirrored for the other hand."""
     angle = np.radians(degrees)
@@ -108,7 +109,8 @@ def correlate(one, other):
 
 def test_pictures_show_the_sample_before_anything_is_solved(tmp_path):
     scan = electron_scan(tmp_path, 3.0, with_truth=True)
-    images = survey(scan).images
+    beam = survey(scan)
+    images = form_direct_images(beam.tilted, beam.shifts, SIZE)
     phase = sample_phase(scan, images.phase, images.step_px)
     assert correlate(images.phase - gaussian_filter(images.phase, 6), phase - gaussian_filter(phase, 6)) > 0.6
     fine = sample_phase(scan, images.tilt_corrected, images.fine_step_px)
@@ -181,11 +183,43 @@ def test_a_probe_starts_at_the_defocus_that_tilted_images_show(tmp_path):
     scan = electron_scan(tmp_path, 3.0, object_size=(150, 150))
     started = find_probe(scan, ProbeOptics(), torch.device("cpu"))
     record = started.provenance[PROBE_ESTIMATE]
-    assert (record["model"], record["trials"]) == ("lens", 1)
+    assert record["model"] == "lens"
+    assert record["trials"] > 1  # the usual ones are tried beside it
     assert record["defocus_m"] == pytest.approx(rim_waves_to_metres(scan, 3.0), rel=0.05)
     true, ours = lens_probe(3.0)[0], started.probe[0]
     overlap = np.abs(np.fft.ifft2(np.fft.fft2(true) * np.conj(np.fft.fft2(ours)))).max()
     assert overlap / (np.linalg.norm(true) * np.linalg.norm(ours)) > 0.9
+
+
+def test_a_defocus_is_measured_for_a_lens_of_given_angle_and_not_where_one_is_given(tmp_path):
+    scan = electron_scan(tmp_path, 3.0)
+    mean = scan.counts[:].mean(0).astype(float)
+    lens = _measure_lens(scan, mean, ProbeOptics("lens", pupil_radius=0.375))
+    assert lens.pupil_radius == 0.375
+    assert lens.edge_waves * (RADIUS_PX / (SIZE / 2)) ** 2 == pytest.approx(-3.0, rel=0.05)
+    for optics in (ProbeOptics("lens", edge_waves=1.0), ProbeOptics("aperture")):
+        assert _measure_lens(scan, mean, optics) is None
+
+
+@pytest.mark.parametrize("places", ["diagonal", "two"])
+def test_positions_along_a_line_show_the_disk_alone(tmp_path, places):
+    scan = electron_scan(tmp_path, 3.0)
+    along = np.arange(scan.n_patterns) * 0.1 if places == "diagonal" else np.arange(scan.n_patterns) % 2
+    beam = info(scan.replace(positions_px=np.stack([along, along], 1).astype(float))).beam
+    assert beam.semi_angle_mrad > 0
+    assert beam.shifts is None
+    assert beam.tilted is None
+
+
+def test_bad_pixels_may_hold_anything_and_do_not_shrink_the_disk(tmp_path):
+    scan = electron_scan(tmp_path, 3.0)
+    cross, counts = np.ones((SIZE, SIZE), bool), scan.counts[:].astype(np.float32)
+    cross[31:33] = cross[:, 31:33] = False
+    counts[:, ~cross] = np.nan
+    whole, masked = info(scan).beam, info(scan.replace(counts=counts, mask=cross)).beam
+    assert masked.disk.radius_px == pytest.approx(whole.disk.radius_px, rel=0.01)
+    assert masked.defocus_m == pytest.approx(whole.defocus_m, rel=0.02)
+    assert np.isfinite(masked.tilted.images).all()
 
 
 def test_lengths_stay_open_where_the_pixel_is_unknown(tmp_path):

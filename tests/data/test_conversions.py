@@ -116,11 +116,13 @@ def test_a_missing_xarray_is_named_with_what_brings_it(make, monkeypatch):
 @given(SIZES, SIZES)
 def test_torch_shares_the_memory_of_a_reconstruction(height, width):
     recon = an_object(height, width)
+    recon = dataclasses.replace(recon, slices=np.stack([recon.object] * 2), gap_fresnel_numbers=np.ones(1))
     for name, tensor in recon.to_torch()._asdict().items():
         array = getattr(recon, name)
         assert tensor.data_ptr() == array.ctypes.data, name
         np.testing.assert_array_equal(tensor.numpy(), array)
-    assert dataclasses.replace(recon, uncertainty=None).to_torch().uncertainty is None
+    bare = dataclasses.replace(recon, uncertainty=None, slices=None, gap_fresnel_numbers=None).to_torch()
+    assert bare.uncertainty is None and bare.slices is None
 
 
 @pytest.mark.parametrize("kind", ["u1", "u2", "u4", "i4", "f4", "f8"])

@@ -56,6 +56,14 @@ def test_slices_nearer_than_the_depth_of_field_are_named_with_the_number_that_it
     assert not warn_of_thin_slices({"number": 1, "spacing_m": [], "depth_of_field_m": 4e-6})
 
 
+@pytest.mark.parametrize("depth", [0, -1.0, 1e-320, 1e308])
+@pytest.mark.parametrize("spacing", [0.0, 1e-6, 1e308])
+def test_numbers_without_sense_raise_no_error(depth, spacing):
+    record = {"number": 3, "spacing_m": [spacing, spacing], "depth_of_field_m": depth}
+    assert describe_slices(record)
+    assert isinstance(warn_of_thin_slices(record), list)
+
+
 @pytest.mark.parametrize(
     "record", [{}, {"number": "x"}, {"number": 2, "spacing_m": "far"}, {"number": 3, "spacing_m": [None]}]
 )

@@ -1,5 +1,6 @@
 """Slices in files: exact in our own, with axes for viewers of NeXus, as pages of TIFF, and in snapshots not at all."""
 
+import dataclasses
 import json
 
 import h5py
@@ -47,13 +48,41 @@ def test_pages_of_tiff_are_the_object_and_then_its_slices(made, tmp_path):
         np.testing.assert_allclose(file.pages[-1].asarray(), np.angle(made.recon.slices[-1]))
 
 
-def test_slices_that_do_not_fit_their_gaps_are_refused_in_one_line(made, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("gap_fresnel_numbers", [0.2], "an array of shape .*, expected 2 positive numbers, one for every gap"),
+        ("gap_fresnel_numbers", [0.2, 0.0], "expected 2 positive numbers, one for every gap"),
+        ("gap_fresnel_numbers", [0.2, np.nan], "expected 2 positive numbers, one for every gap"),
+        ("gap_fresnel_numbers", None, "found none, expected 2 positive numbers"),
+        ("slices", None, "found none, expected two slices or more"),
+        ("slices", np.ones((0, 80, 72), np.complex64), "expected two slices or more of shape"),
+        ("slices", np.ones((3, 8, 8), np.complex64), "expected two slices or more of shape"),
+        ("slices", np.ones((80, 72), np.complex64), "expected two slices or more of shape"),
+        ("slices", np.full((3, 80, 72), np.nan + 0j, np.complex64), "values that are not finite"),
+    ],
+)
+def test_slices_and_gaps_that_do_not_fit_are_refused_in_one_line(made, tmp_path, name, values, message):
     path = made.recon.save(tmp_path / "r.h5")
     with h5py.File(path, "r+") as file:
-        del file["entry/reconstruction/gap_fresnel_numbers"]
-        file["entry/reconstruction/gap_fresnel_numbers"] = [0.2]
-    with pytest.raises(InputError, match=r"an object of shape .*, expected 2 slices, one more than gaps between them"):
-        pp.evaluate(pp.Reconstruction.load(path), made.scan)
+        del file[f"entry/reconstruction/{name}"]
+        if values is not None:
+            file[f"entry/reconstruction/{name}"] = values
+    with pytest.raises(InputError, match=message):
+        pp.Reconstruction.load(path)
+
+
+def test_a_sample_of_other_slices_than_its_scan_is_refused(made):
+    thin = dataclasses.replace(made.recon, slices=None)
+    with pytest.raises(InputError, match=r"an object of shape .*, expected 3 slices, one more than gaps between them"):
+        pp.evaluate(thin, made.scan)
+
+
+def test_other_programs_get_the_slices_too(made):
+    np.testing.assert_array_equal(made.recon.to_torch().slices.numpy(), made.recon.slices)
+    dataset = made.recon.to_xarray()
+    assert dataset["slices"].dims == ("slice", "y", "x")
+    np.testing.assert_array_equal(dataset["slices"], made.recon.slices)
 
 
 def test_a_snapshot_shows_the_object_of_all_slices(made, tmp_path):

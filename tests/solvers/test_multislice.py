@@ -4,16 +4,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ptypinn as pp
-from ptypinn.data.depth import SLICES
+from ptypinn.data.depth import SLICES, compute_gaps, restack
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
+from ptypinn.physics.detector import sample_counts
+from ptypinn.physics.forward import forward_model
+from ptypinn.physics.patches import split_positions
+from ptypinn.physics.propagation import to_centred
 from ptypinn.solvers import slice_search
 from ptypinn.solvers.slice_search import MAX_SPREAD, fit_lowest_point
-from ptypinn.solvers.slice_stack import restack
 
 SAMPLE = {"object": "dead_leaves", "phase_range": (0.0, 0.8), "amplitude_range": (1.0, 0.85)}
 SCAN = {"size": 32, "object_size": (76, 76), "n_patterns": 169, "photons": 1e6, "seed": 2, "probe": "disk"}
@@ -22,7 +26,7 @@ QUICK = {"threads": 1, "device": "cpu", "assume": "ideal"}
 
 
 def simulate(**options):
-    return pp.simulate(pp.SimulateConfig(**SAMPLE, **SCAN, **PROBE, **options))
+    return pp.simulate(pp.SimulateConfig(**{**SAMPLE, **SCAN, **PROBE, **options}))
 
 
 def error(image, truth, mask):
@@ -45,7 +49,7 @@ def few_patterns():
     """Searches for spacings on fewer patterns than those of users."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slice_search, "CORE_PATTERNS", 64)
-        patch.setattr(slice_search, "LAST_ITERATIONS", 60)
+        patch.setattr(slice_search, "SETTLED", slice_search.Effort(60, prior=True))
         yield
 
 
@@ -115,6 +119,45 @@ def test_a_beam_beside_the_centre_and_modes_of_the_probe_go_with_slices(thick, s
     )
 
 
+@pytest.mark.parametrize("photons", [1e5, 1e8])
+def test_more_iterations_alone_are_no_second_slice(photons):
+    """A thin solve that has not settled yet gains by going on; slices are compared with one that goes on as well."""
+    scan = simulate(photons=photons)
+    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(**QUICK, slices="auto"))
+    assert recon.provenance[SLICES]["number"] == 1
+
+
+def test_the_stated_uncertainty_holds_for_slices(thick, recon):
+    assert 0.5 < pp.evaluate(recon, thick).metrics["error_over_uncertainty"] < 2
+    assert recon.provenance["solver"] == "multislice"
+    assert "rounds" not in recon.provenance
+    assert recon.provenance["config"]["slices"] == 2
+
+
+def test_modes_that_are_solved_for_leave_recorded_positions_on_record_as_such(thick, spacing):
+    first = thick.probe[0]
+    second = first * (np.arange(32) - 16)
+    second *= np.linalg.norm(first) / np.linalg.norm(second)
+    modes = np.stack([first * np.sqrt(0.6), second * np.sqrt(0.4)])
+    truth = thick.experiment.slices
+    model = forward_model(32, None, compute_gaps(thick, spacing).tolist())
+    corners, rest = split_positions(torch.from_numpy(thick.positions_px))
+    expected = model.predict_scan(torch.from_numpy(truth), torch.from_numpy(modes.astype(np.complex64)), corners, rest)
+    counts = sample_counts(to_centred(expected), torch.Generator().manual_seed(0)).numpy().astype(np.uint32)
+    config = pp.ReconstructConfig(threads=1, device="cpu", slices=2, slice_spacing_m=spacing, positions="recorded")
+    recon = pp.reconstruct(thick.replace(counts=counts, truth=None, experiment=None), config=config)
+    assert recon.has_solved("modes")
+    assert not recon.has_solved("positions")
+    assert "positions" not in recon.provenance["experiment"]
+
+
+def test_scans_that_state_gaps_are_refused(thick):
+    scan = thick.replace(gap_fresnel_numbers=np.array([0.2]))
+    for solve in (pp.reconstruct, pp.refine):
+        with pytest.raises(InputError, match="gap_fresnel_numbers: found 1 gaps between slices, expected none"):
+            solve(scan)
+
+
 def test_files_keep_the_slices_and_predict_the_same_counts(thick, recon, tmp_path):
     again = pp.Reconstruction.load(recon.save(tmp_path / "recon.h5"))
     np.testing.assert_array_equal(again.slices, recon.slices)
@@ -168,6 +211,7 @@ def test_iterations_go_on_from_slices(thick, recon):
     ("options", "message"),
     [
         ({"slices": 0}, "--slices: found 0, expected auto, or at least 1"),
+        ({"slices": 4, "slice_spacing_m": [1e-6, 2e-6]}, "expected one number, or one for each of 3 gaps"),
         ({"slices": 2, "slice_spacing_m": (0.0,)}, "--slice-spacing-m: found .*, expected positive numbers"),
         ({"slices": 4, "slice_spacing_m": (1e-6, 2e-6)}, "expected one number, or one for each of 3 gaps"),
         ({"slice_spacing_m": (1e-6,)}, "--slice-spacing-m: found .*, expected --slices as well"),
@@ -186,8 +230,8 @@ def test_options_that_nothing_reads_for_thick_samples_are_refused(thick, name, v
 
 
 def test_more_slices_than_the_memory_holds_are_refused_before_anything_is_solved(thick, monkeypatch):
-    monkeypatch.setattr("ptypinn.solvers.multislice.MAX_PIXELS", 10**4)
-    with pytest.raises(InputError, match=r"--slices: found 2 slices of 76 x 76 pixels, expected at most 10,000 pixels"):
+    monkeypatch.setattr("ptypinn.solvers.multislice.MAX_BYTES", 2**20)
+    with pytest.raises(InputError, match=r"--slices: found 2 slices of 76 x 76 pixels, .* GiB, expected at most"):
         pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2))
 
 

@@ -76,6 +76,20 @@ def test_a_thin_sample_has_none(viewer):
     assert (picture["slices"], picture["slice"]) == (0, 0)
 
 
+@pytest.mark.parametrize("gaps", [[0.2], [0.2, 0.0], np.full(50, 0.2)])
+def test_gaps_that_do_not_fit_are_refused_in_one_line(made, tmp_path, gaps):
+    folder = tmp_path / "runs"
+    write_finished_run(folder / "odd", replace(made.recon, gap_fresnel_numbers=np.asarray(gaps)), {}, [])
+    odd = Viewer(folder)
+    try:
+        picture = describe(odd, "odd")
+        reply = odd.get(f"{picture['base']}/patterns/7")
+        assert reply.status == 400
+        assert "expected positive numbers, one for every gap between 3 slices" in reply.json["error"]
+    finally:
+        odd.stop()
+
+
 def test_patterns_are_predicted_with_all_slices(viewer):
     figures = {}
     for name in ("thick", "thin"):

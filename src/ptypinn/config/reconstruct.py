@@ -84,7 +84,7 @@ class ReconstructConfig(
     slices: int | Literal["auto"] = 1
     """Slices of the sample along the beam: 1 for a thin one, the number of those of a thick one, or auto for as many as
     held-out pixels show."""
-    slice_spacing_m: float | tuple[float, ...] | None = None
+    slice_spacing_m: float | tuple[float, ...] | list[float] | None = None
     """Distance between the slices of a thick sample, metres, or one for every gap in the order of the beam; searched
     for where it is not given."""
     precision: Literal["32", "bf16", "16"] = "32"
@@ -107,7 +107,9 @@ class ReconstructConfig(
     def spacings_m(self) -> tuple[float, ...] | None:
         """Distances between slices: one for all gaps, or one each; None where they are to be found."""
         spacing = self.slice_spacing_m
-        return spacing if spacing is None or isinstance(spacing, tuple) else (spacing,)
+        if spacing is None:
+            return None
+        return (float(spacing),) if isinstance(spacing, int | float) else tuple(float(value) for value in spacing)
 
     def _check_slices(self) -> None:
         require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")

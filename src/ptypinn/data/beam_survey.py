@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from ptypinn.data.bright_field import BrightField, fit_bright_field, form_images, pixel_angle_rad
-from ptypinn.data.direct_images import DirectImages, form_direct_images
+from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_field, form_images, pixel_angle_rad
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
 from ptypinn.utils.number_format import format_length
 
+MIN_ASPECT = 0.1
+"""Smallest extent of the positions across the direction of the largest, over that."""
 MIN_ROTATION_DEG = 1.0
 """Smallest rotation of the scan that is named."""
 
@@ -30,8 +31,8 @@ class BeamSurvey:
     """Object pixel, metres, where known."""
     pixel_angle_rad: float | None
     """Angle of a detector pixel, radians, where known."""
-    images: DirectImages | None = None
-    """Pictures of the sample; None of too few positions."""
+    tilted: TiltedImages | None = None
+    """Images by parts of the disk; None of too few positions."""
 
     @property
     def semi_angle_mrad(self) -> float | None:
@@ -46,7 +47,7 @@ class BeamSurvey:
     @property
     def defocus_error_m(self) -> float | None:
         """Standard error of the defocus, metres."""
-        return None if self.shifts is None else self._length(self.shifts.error)
+        return None if self.shifts is None else self._length(self.shifts.defocus_error)
 
     @property
     def astigmatism_m(self) -> float | None:
@@ -115,7 +116,7 @@ class BeamSurvey:
         )
         turned = (
             f"the scan is turned by {self.shifts.rotation_deg:.3g} degrees against the detector; `reconstruct` solves "
-            "for the rotation"
+            "for rotations of up to 45 degrees of thin samples, or positions are to be turned before"
         )
         return [*([mirrored] if self.shifts.is_mirrored else []), *([turned] if self.is_turned else [])]
 
@@ -133,11 +134,9 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
     disk = fit_bright_field(mean, scan.good)
     if disk is None:
         return None
-    extent = np.ptp(scan.positions_px, axis=0)
-    wide = scan.n_patterns >= MIN_POINTS**2 and extent.min() > 0.1 * extent.max() > 0
-    if not wide:
+    along, across = np.linalg.svd(scan.positions_px - scan.positions_px.mean(0), compute_uv=False)[:2]
+    if scan.n_patterns < MIN_POINTS**2 or not across > MIN_ASPECT * along:
         return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
     tilted = form_images(scan, disk, batch)
     shifts = fit_tilt_shifts(tilted, disk.radius_px, scan.size)
-    images = form_direct_images(tilted, shifts, scan.size)
-    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), images)
+    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted)

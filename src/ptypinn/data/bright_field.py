@@ -63,17 +63,27 @@ def fit_bright_field(mean: Pattern, good: Bool[np.ndarray, "y x"]) -> BrightFiel
     centre = np.array([rows.mean(), columns.mean()])
     y, x = np.ogrid[: len(mean), : len(mean)]
     distance = np.hypot(y - centre[0], x - centre[1])
-    radius = float(np.sqrt(inside.sum() / np.pi))
+    radius = float(np.sqrt(_sum_rings(inside.astype(float), distance, good) / np.pi))
     ring = (distance > 1.2 * radius) & (distance < 1.5 * radius) & good
     outside = float(np.mean(values[ring])) if ring.any() else 0.0
-    covered = np.clip((values - outside) / max(level - outside, 1e-12), 0, 1) * (distance < 1.35 * radius)
+    covered = np.clip((values - outside) / max(level - outside, 1e-12), 0, 1) * (distance < 1.35 * radius) * good
     centre = np.array([(covered.sum(axis) * np.arange(len(mean))).sum() for axis in (1, 0)]) / covered.sum()
-    radius = float(np.sqrt(covered.sum() / np.pi))
+    radius = float(np.sqrt(_sum_rings(covered, distance, good) / np.pi))
     disk = distance < 0.9 * radius
     if radius < MIN_RADIUS_PX or inside[disk & good].mean() < MIN_INSIDE or outside > MAX_OUTSIDE * level:
         return None
     y_px, x_px = (float(value) for value in centre - len(mean) // 2)
     return BrightField((y_px, x_px), radius, float(values[distance < radius].sum() / values.sum()))
+
+
+def _sum_rings(values: Pattern, distance: Pattern, good: Bool[np.ndarray, "y x"]) -> float:
+    """Return the sum of values that depend on the distance, bad pixels counting as the good ones of their ring."""
+    ring = np.rint(distance).astype(int).ravel()
+    totals, number, pixels = (
+        np.bincount(ring, weights.ravel()) for weights in (values * good, good.astype(float), np.ones_like(distance))
+    )
+    lit = number > 0
+    return float((totals[lit] / number[lit] * pixels[lit]).sum())
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,9 @@ def form_images(scan: ScanData, disk: BrightField, batch: int = 256) -> TiltedIm
     from scipy.interpolate import LinearNDInterpolator
 
     masks, tilts = _divide_disk(scan, disk)
-    weights = masks.reshape(len(masks), -1).T.astype(np.float32)
-    sums = np.concatenate([counts.reshape(len(counts), -1) @ weights for _, counts in scan.batches(batch)])
+    used = masks.any(0)  # others may hold anything
+    weights = masks[:, used].T.astype(np.float32)
+    sums = np.concatenate([counts[:, used] @ weights for _, counts in scan.batches(batch)])
     places = scan.positions_px - scan.positions_px.min(0)
     extent = places.max(0)
     step = float(np.sqrt(max(np.prod(extent), 1e-9) / len(places)))

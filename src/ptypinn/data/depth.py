@@ -1,4 +1,4 @@
-"""Depth of a thick sample: spacing of its slices in metres and in Fresnel numbers, beside the depth of field."""
+"""Depth of a thick sample: division into slices, their spacing in metres and in Fresnel numbers, depth of field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Complex64, Float64
 
 from ptypinn.config.shared import option_name
 from ptypinn.data.scan import ScanData
@@ -59,6 +59,13 @@ def compute_gaps(scan: ScanData, spacing_m: Sequence[float]) -> Gaps:
     return np.array(numbers)
 
 
+def require_thin(scan: ScanData) -> None:
+    """Raise `InputError` for a scan with gaps between slices, which belong to a reconstruction or its options."""
+    if scan.gap_fresnel_numbers is not None:
+        actual = f"{len(scan.gap_fresnel_numbers)} gaps between slices"
+        raise InputError(scan.source, "gap_fresnel_numbers", actual, "none; --slices, or slices of --initial")
+
+
 def measure_spacing(scan: ScanData, gaps: Gaps) -> list[float] | None:
     """Return the distances between slices, metres; None where pixel or energy are unknown."""
     if scan.pixel_size_m is None or scan.wavelength_m is None:
@@ -93,7 +100,7 @@ def describe_slices(record: Mapping[str, Any]) -> str:
         words += f", {lengths[0]} apart" if len(lengths) == 1 else f", {' and '.join(lengths)} apart"
         spread = number(record.get("spacing_uncertainty_m"))
         words += f" (+- {format_length(spread, 2)})" if spread is not None else ""
-    words += f" (depth of field {format_length(depth, 3)})" if depth is not None else ""
+    words += f" (depth of field {format_length(float(depth), 3)})" if depth is not None else ""
     return words + (", as many as held-out pixels show" if record.get("chosen") else "")
 
 
@@ -101,12 +108,14 @@ def warn_of_thin_slices(record: Mapping[str, Any]) -> list[str]:
     """Return a sentence where slices are nearer than the depth of field lets them be told apart."""
     spacing, depth = record.get("spacing_m"), number(record.get("depth_of_field_m"))
     count = number(record.get("number"))
-    if depth is None or count is None or not isinstance(spacing, list) or not spacing:
+    if not isinstance(spacing, list) or not spacing or count is None:
         return []
-    lengths = [number(value) for value in spacing]
-    thickness = sum(value for value in lengths if value is not None)
-    useful = int(thickness / depth + 1.5)
-    if useful >= count:
+    thickness = sum(value for value in map(number, spacing) if value is not None)
+    told_apart = thickness / depth + 1.5 if depth is not None and depth > 0 else np.inf
+    if not told_apart < count + 1:  # many, or no number
+        return []
+    useful = int(told_apart)
+    if useful >= count or depth is None:
         return []
     return [
         f"{count:.0f} slices over {format_length(thickness, 3)} are more than the depth of field of "
@@ -129,3 +138,31 @@ def slice_depths(provenance: Mapping[str, Any], count: int) -> list[float] | Non
     if not isinstance(spacing, list) or len(spacing) != count - 1 or any(number(value) is None for value in spacing):
         return None
     return [0.0, *np.cumsum(np.asarray(spacing, float)).tolist()]
+
+
+def restack(
+    sample: Complex64[np.ndarray, "*slice height width"], number: int
+) -> Complex64[np.ndarray, "_ height width"]:
+    """Divide a sample evenly into slices: layers of equal thickness whose product is the same.
+
+    Args:
+        sample: Transmission, (height, width), or that of slices of equal thickness.
+        number: Number of slices.
+
+    >>> restack(np.full((2, 2), 0.25, np.complex64), 2).real[:, 0, 0].tolist()
+    [0.5, 0.5]
+    """
+    slices = sample.reshape(-1, *sample.shape[-2:])
+    edges, cuts = (np.arange(count + 1) / count for count in (len(slices), number))
+    overlap = np.minimum(cuts[1:, None], edges[1:]) - np.maximum(cuts[:-1, None], edges[:-1])
+    shares = np.clip(overlap, 0, None) * len(slices)
+    logarithm = np.log(np.maximum(np.abs(slices), 1e-6)) + 1j * np.stack([_unwrap(image) for image in slices])
+    return np.exp(np.einsum("ns,syx->nyx", shares, logarithm)).astype(np.complex64)
+
+
+def _unwrap(image: Complex64[np.ndarray, "height width"]) -> Float64[np.ndarray, "height width"]:
+    """Return the phase without jumps by a turn, around that of the mean, radians."""
+    from skimage.restoration import unwrap_phase
+
+    middle = np.angle(image.sum()) if image.sum() else 0.0
+    return np.asarray(unwrap_phase(np.angle(image * np.exp(-1j * middle)))) + middle

@@ -42,6 +42,8 @@ class ReconstructionTensors(NamedTuple):
     """Coordinates (y, x) of the probe array's pixel (0, 0) on the object, pixels."""
     uncertainty: Float32[Tensor, "height width"] | None
     """Expected standard deviation of the complex transmission."""
+    slices: Complex64[Tensor, "slice height width"] | None = None
+    """Transmission of the slices of a thick sample."""
 
 
 def scan_tensors(scan: ScanData) -> ScanTensors:
@@ -59,6 +61,7 @@ def recon_tensors(recon: Reconstruction) -> ReconstructionTensors:
         tensor_of(recon.probe),
         tensor_of(recon.positions_px),
         None if recon.uncertainty is None else tensor_of(recon.uncertainty),
+        None if recon.slices is None else tensor_of(recon.slices),
     )
 
 

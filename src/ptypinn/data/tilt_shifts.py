@@ -26,6 +26,10 @@ MIN_CONTRAST = 6.0
 """Excess of the best map over all on the coarse search, in standard deviations, from which it is not due to chance."""
 MIN_POINTS = 10
 """Fewest points of the grid along an edge."""
+FIRST_STEP = 0.1
+"""First steps of the entries of the map, over its largest stretch."""
+SYSTEMATIC = 0.04
+"""Error of the defocus, relative to it, beside that of noise: simulated shifts are up to so much too small."""
 MIN_WAVES = 1.0
 """Smallest defocus, waves at the rim of the disk: nearer to the focus, the contrast of phases moves images as well."""
 
@@ -39,7 +43,7 @@ class TiltShifts:
     matrix: Map
     """Shift (y, x), object pixels, per tilt (y, x), detector pixels."""
     error: float
-    """Standard error of its entries."""
+    """Standard error of its entries by noise."""
 
     @property
     def is_mirrored(self) -> bool:
@@ -65,6 +69,11 @@ class TiltShifts:
     def defocus(self) -> float:
         """Mean shift per tilt, object pixels per detector pixel; positive where the image moves along with the tilt."""
         return float(np.trace(self._aberrations) / 2)
+
+    @property
+    def defocus_error(self) -> float:
+        """Standard error of the defocus."""
+        return math.hypot(self.error, SYSTEMATIC * self.defocus)
 
     @property
     def astigmatism(self) -> float:
@@ -169,13 +178,14 @@ def _search(spectra: _Spectra, reach: float) -> tuple[Map, float]:
 
 
 def _refine(spectra: _Spectra, start: Map) -> Map:
-    """Return the map of most power from one nearby."""
+    """Return the map of most power from one nearby; the first steps are of one size in all entries, 0 or not."""
     from scipy.optimize import minimize
 
+    first = start.ravel() + FIRST_STEP * np.linalg.norm(start, 2) * np.vstack([np.zeros(4), np.eye(4)])
     result = minimize(
         lambda values: -spectra.sum_power(values.reshape(2, 2)),
         start.ravel(),
         method="Nelder-Mead",
-        options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 800},
+        options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 800, "initial_simplex": first},
     )
     return np.asarray(result.x).reshape(2, 2)

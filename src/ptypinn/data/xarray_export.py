@@ -36,6 +36,8 @@ def recon_dataset(recon: Reconstruction) -> xarray.Dataset:
     }
     variables = {name: _variable(PLANE, *plane) for name, plane in planes.items() if plane[0] is not None}
     variables["probe"] = _variable(PROBE, recon.probe, "sqrt(photons)", "probe modes")
+    if recon.slices is not None:
+        variables["slices"] = _variable(("slice", *PLANE), recon.slices, "1", "transmission of every slice")
     origin = np.asarray(recon.origin_px)
     number = np.arange(len(recon.positions_px)) if recon.patterns is None else recon.patterns
     coordinates = {

@@ -127,7 +127,25 @@ def read_reconstruction(path: Path) -> Reconstruction:
         patterns = find_dataset(file, f"{GROUP}/patterns")
         y, x = arrays.pop("origin_px").tolist()
         part = None if patterns is None else read_array(patterns, source).astype(np.int64)
+    _require_slices(source, arrays)
     return Reconstruction(**arrays, **records, **numbers, origin_px=(y, x), patterns=part)
+
+
+def _require_slices(source: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `InputError` where slices and the gaps between them do not fit the object and each other."""
+    slices, gaps = arrays.get("slices"), arrays.get("gap_fresnel_numbers")
+    if slices is None and gaps is None:
+        return
+    shape, field = arrays["object"].shape, f"{GROUP}/slices"
+    if slices is None or slices.ndim != 3 or slices.shape[1:] != shape or len(slices) < 2:
+        actual = "none" if slices is None else f"an array of shape {slices.shape}"
+        raise InputError(source, field, actual, f"two slices or more of shape {shape}")
+    if bool(np.isfinite(arrays["object"]).all()) and not bool(np.isfinite(slices).all()):
+        raise InputError(source, field, "values that are not finite", "finite values, as those of the object")
+    if gaps is None or gaps.shape != (len(slices) - 1,) or not bool((np.isfinite(gaps) & (gaps > 0)).all()):
+        actual = "none" if gaps is None else f"an array of shape {gaps.shape}"
+        expected = f"{len(slices) - 1} positive numbers, one for every gap"
+        raise InputError(source, f"{GROUP}/gap_fresnel_numbers", actual, expected)
 
 
 def is_reconstruction(file: h5py.File) -> bool:

@@ -110,13 +110,15 @@ def solve_terms(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) 
     for term, options in trials:
         if term.name not in names or (before < term.min_misfit and term.name not in forced):
             continue
-        trial = solver.solve(recon.scan_part(scan), TERM_ITERATIONS, recon, **{**taken, **options})
-        trial = replace(trial, provenance=record_experiment(trial, {"positions": {"corrected": True}}))
+        solved = {**taken, **options}
+        trial = solver.solve(recon.scan_part(scan), TERM_ITERATIONS, recon, **solved)
+        if "positions" in solved:
+            trial = replace(trial, provenance=record_experiment(trial, {"positions": {"corrected": True}}))
         after = solver.measure_misfit(scan, trial)
         size, details = term.measure(scan, trial), term.describe(scan, trial)
         findings[term.name] = Finding(size, 0.0, before, after, MIN_GAIN, details)
         if findings[term.name].is_corrected or term.name in forced:
-            recon, before, taken = trial, after, {**taken, **options}
+            recon, before, taken = trial, after, solved
     records = {name: finding.to_record(taken=name in taken) for name, finding in findings.items()}
     return replace(recon, provenance=record_experiment(recon, records)) if records else recon
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.data.depth import SLICES, compute_gaps, describe_stack
+from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, restack
 from ptypinn.data.positions import canvas_frame
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -24,15 +24,17 @@ from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
 from ptypinn.solvers.slice_search import StackChoice, choose_stack
-from ptypinn.solvers.slice_stack import restack
 from ptypinn.utils.progress import Progress, rename_stage
 
 FIRST_ITERATIONS, COARSE_ITERATIONS = 40, 20
 """Iterations for the stack that terms of the experiment build on, and for coarser ones before it."""
 LAST_ITERATIONS = 60
 """Iterations that expect the spectrum of the slices that the counts show."""
-MAX_PIXELS = 2**25
-"""Most pixels of all slices: the solver holds forty complex numbers for each, 11 GB in all."""
+MAX_BYTES = 12 * 2**30
+"""Most memory that slices may take."""
+BYTES_PER_PIXEL, BYTES_PER_PAIR = 320, 24
+"""Memory of the solver per pixel of a slice, forty complex numbers, and per pixel of the canvas for every pair of
+slices, whose steps depend on each other."""
 COARSER = 2
 """Slices of a coarse stack become so many of a finer one."""
 TILE_OPTIONS = ("polish", "tile_px", "halo_px", "workers", "scheduler")
@@ -52,9 +54,14 @@ def find_stack(
         config: Options, with the number of slices and their spacing as far as they are given.
         device: Device to compute on.
         progress: Called after every iteration.
+
+    Raises:
+        InputError: Where as many slices as the patterns show take too much memory.
     """
     solver = _solver(draft, config, device, rename_stage(progress, "number of slices"), None)
-    return choose_stack(scan, config, solver)
+    choice = choose_stack(scan, config, solver)
+    _require_memory(scan, choice.slices)
+    return choice
 
 
 def solve_stack(
@@ -93,10 +100,17 @@ def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
     refuse_options(config, TILE_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
     if config.spacings_m is not None:
         compute_gaps(scan, config.spacings_m)
-    number, (height, width) = 2 if config.slices == "auto" else config.slices, canvas_frame(scan)[1]
-    if number * height * width > MAX_PIXELS:
-        expected = f"at most {MAX_PIXELS:,} pixels in all, for their memory; --select part of the scan, or --crop-px"
-        raise InputError(scan.source, "--slices", f"{number} slices of {height} x {width} pixels", expected)
+    _require_memory(scan, 2 if config.slices == "auto" else config.slices)
+
+
+def _require_memory(scan: ScanData, number: int) -> None:
+    """Raise `InputError` where so many slices take too much memory."""
+    height, width = canvas_frame(scan)[1]
+    need = height * width * (BYTES_PER_PIXEL * number + BYTES_PER_PAIR * number**2)
+    if need > MAX_BYTES:
+        actual = f"{number} slices of {height} x {width} pixels, {need / 2**30:.3g} GiB"
+        expected = f"at most {MAX_BYTES / 2**30:.3g} GiB: fewer slices, --select part of the scan, or --crop-px"
+        raise InputError(scan.source, "--slices", actual, expected)
 
 
 def _solve_coarse_to_fine(
@@ -130,7 +144,8 @@ def _solver(
     progress: Progress,
     watch: SnapshotCallback | None,
 ) -> IterativeSolver:
-    finish = partial(_to_reconstruction, provenance={**draft.provenance, "config": asdict(config)})
+    record = {name: value for name, value in draft.provenance.items() if name != "rounds"}
+    finish = partial(_to_reconstruction, provenance={**record, "solver": "multislice", "config": asdict(config)})
     return IterativeSolver(config, device, progress, watch, finish)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ TRIAL_ITERATIONS, LAST_ITERATIONS = 15, 60
 BEST = 3
 """Candidates that are solved for longer."""
 MAX_DEFOCUS_ERROR = 0.1
-"""Largest relative error of a defocus, measured from tilted images, that is taken rather than searched for."""
+"""Largest relative error of a defocus, measured from tilted images, that is tried beside others."""
 
 
 def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
@@ -85,9 +85,9 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         mean = np.maximum(mean - scan.background, 0)
     if not mean.sum() > 0:
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
-    if optics == ProbeOptics():
-        optics = _measure_optics(bare, mean)
-    candidates = suggest_probes(np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1)), optics)
+    centred = np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1))
+    lens = _measure_lens(bare, mean, optics)
+    candidates = [*([] if lens is None else suggest_probes(centred, lens)), *suggest_probes(centred, optics)]
     choice = len(candidates) > BEST
     total = len(candidates) + BEST if choice else len(candidates)
     trials = _Trials(bare.subset(select_middle(scan.positions_px, TRIAL_PATTERNS)), offset, device, progress, total)
@@ -103,13 +103,21 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
     return scan.replace(probe=probe, probe_gauge="relative", provenance={**scan.provenance, PROBE_ESTIMATE: record})
 
 
-def _measure_optics(scan: ScanData, mean: Float64[np.ndarray, "y x"]) -> ProbeOptics:
-    """Return the lens whose defocus the tilted images of an electron scan show; nothing where they show none well."""
+def _measure_lens(scan: ScanData, mean: Float64[np.ndarray, "y x"], optics: ProbeOptics) -> ProbeOptics | None:
+    """Return the lens whose defocus the tilted images of an electron scan show; None where they show none well.
+
+    Args:
+        scan: The scan.
+        mean: Its mean pattern.
+        optics: What is given: of a lens whose defocus is, or of another kind of probe, nothing is measured.
+    """
+    if optics.model not in (None, "lens") or optics.edge_waves is not None:
+        return None
     beam = survey_beam(scan, mean)
-    if beam is None or beam.shifts is None or beam.shifts.error > MAX_DEFOCUS_ERROR * abs(beam.shifts.defocus):
-        return ProbeOptics()
+    if beam is None or beam.shifts is None or beam.shifts.defocus_error > MAX_DEFOCUS_ERROR * abs(beam.shifts.defocus):
+        return None
     # A phase of w waves at the edge of the detector moves rays by 8 w / N object pixels per detector pixel.
-    return ProbeOptics("lens", edge_waves=beam.shifts.defocus * scan.size / 8)
+    return replace(optics, model="lens", edge_waves=beam.shifts.defocus * scan.size / 8)
 
 
 @dataclass(frozen=True)

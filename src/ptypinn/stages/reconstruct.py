@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
+from ptypinn.data.depth import require_thin
 from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -57,6 +58,7 @@ def reconstruct(
     report = progress or silent
     refine_focus = scan.fresnel_number is None and scan.option("focus_distance_m", None) is None
     scan = resolve_geometry(scan)
+    require_thin(scan)
     network = load_model(model)
     config = config or config_kind(network)()
     with cpu_threads(config.threads):

@@ -14,7 +14,7 @@ from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.depth import SLICES
+from ptypinn.data.depth import SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -53,6 +53,7 @@ def refine(
     """
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
+    require_thin(scan)
     scan = scan if initial is None else _go_on_from(scan, initial, config)
     device = pick_device(config.device)
     with cpu_threads(config.threads):

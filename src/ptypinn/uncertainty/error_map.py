@@ -53,6 +53,8 @@ class Constants:
     """Weight of counting noise: the excess of a solver over the best possible."""
     misfit: float
     """Weight of unexplained misfit: errors that change the patterns little, such as slow phases, exceed it."""
+    floor: float = 0.0
+    """Error that remains at any dose, over the object's root mean square."""
 
 
 QUASI_NEWTON = Constants(1.5, 2.75)
@@ -63,6 +65,8 @@ UNROLLED = Constants(0.9, 1.5)
 """For the unrolled solver."""
 POLISHED = Constants(1.1, 1.0)
 """For the unrolled solver with quasi-Newton iterations after it."""
+MULTISLICE = Constants(1.3, 0.75, 0.012)
+"""For the slices of a thick sample, whose product the object is."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Uncertainty:
 def uncertainty_constants(recon: Reconstruction) -> Constants:
     """Return the constants of the solver that made a reconstruction."""
     record = recon.provenance
+    if recon.slices is not None:
+        return MULTISLICE
     if has_prior(recon):
         return QUASI_NEWTON
     if record.get("solver") not in ("unrolled", "learned"):  # the latter in records of version 0.1
@@ -88,7 +94,12 @@ def uncertainty_constants(recon: Reconstruction) -> Constants:
 
 
 def has_prior(recon: Reconstruction) -> bool:
-    """Return True if a reconstruction was solved with a prior of its object."""
+    """Return True if a reconstruction was solved with a prior of its object.
+
+    That of slices is one of every slice, and says little of their product.
+    """
+    if recon.slices is not None:
+        return False
     config = recon.provenance.get("config")
     if recon.provenance.get("stage") != "refine" or not isinstance(config, Mapping):
         return False
@@ -106,7 +117,8 @@ def estimate_uncertainty(recon: Reconstruction, scan: ScanData, fit: DataFit) ->
     constants, max_variance = uncertainty_constants(recon), _mean_square(recon)
     fraction, noise, misfit = variance_parts(recon, scan, fit)
     noise_weight = constants.noise * background_noise(recon, scan, fit)
-    variance = np.minimum(noise_weight * noise + constants.misfit * misfit, max_variance)
+    floor = constants.floor**2 * max_variance
+    variance = np.minimum(noise_weight * noise + constants.misfit * misfit + floor, max_variance)
     return Uncertainty(np.sqrt(variance).astype(np.float32), fraction, constants)
 
 

@@ -238,6 +238,10 @@ def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], fram
     images, weights = terms["probe_variation"], terms["probe_weights"]
     order = images.shape[:2] if images is not None and images.ndim == 4 and weights is not None else (0, 0)
     shapes |= {"probe_variation": (*order, size, size), "probe_weights": (frames, order[0])}
+    gaps = terms["gap_fresnel_numbers"]
+    if gaps is not None and (gaps.shape != (file.slices - 1,) or not (np.isfinite(gaps) & (gaps > 0)).all()):
+        expected = f"positive numbers, one for every gap between {file.slices} slices"
+        raise InputError(str(file.path), "gap_fresnel_numbers", f"values of shape {gaps.shape}", expected)
     for name, shape in shapes.items():
         values = terms[name]
         if values is not None and (values.shape != shape or not np.isfinite(values).all()):

@@ -12,12 +12,13 @@ from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel, apply_filter
+from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import ZonePlate, zone_plate_probe
 from ptypinn.physics.propagation import FarField, free_space
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
-from ptypinn.solvers.quasi_newton.slice_steps import measure_coherence
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.solvers.quasi_newton.slice_steps import SliceSteps, measure_coherence
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
 
 CPU = torch.device("cpu")
 SIZE, EXTENT, SLICES = 8, (14, 13), 3
@@ -89,6 +90,29 @@ def test_the_preconditioner_of_slices_is_symmetric_and_positive(seed, shifted):
     left, right = one.dot(preconditioner(other, at)), other.dot(preconditioner(one, at))
     assert left == pytest.approx(right, rel=2e-3, abs=2e-3 * abs(one.dot(preconditioner(one, at))))
     assert one.dot(preconditioner(one, at)) > 0
+
+
+@given(seed=st.integers(0, 99), factor=st.floats(0.2, 5), slices=st.integers(1, 4))
+def test_scaling_the_probe_to_its_power_predicts_the_same_counts(seed, factor, slices):
+    model = ForwardModel(FarField(), THICK.gaps[:1].expand(slices - 1, -1, -1) if slices > 1 else None)
+    stack = draw((slices, *EXTENT) if slices > 1 else EXTENT, seed)
+    before = Unknowns(stack, draw((2, SIZE, SIZE), seed + 1))
+    after = rescale_pair(before, factor * float(probe_photons(before.probe)))
+    assert float(probe_photons(after.probe)) == pytest.approx(factor * float(probe_photons(before.probe)), rel=1e-5)
+    corners = torch.tensor([[[0, 0], [5, 3]]])
+    counts = [model.predict_scan(p.object.view(-1, *EXTENT), p.probe, corners) for p in (before, after)]
+    torch.testing.assert_close(counts[1], counts[0], rtol=1e-4, atol=1e-4)
+
+
+def test_inverses_are_those_of_the_whole_in_parts(monkeypatch):
+    probe, gaps = zone_plate_probe(SIZE, ZonePlate(), 1e4), 1 / torch.tensor(NUMBERS, dtype=torch.float64)
+    whole, parts = (SliceSteps(gaps, (20, 18), (24, 26)) for _ in range(2))
+    whole.refresh(probe)
+    monkeypatch.setattr("ptypinn.solvers.quasi_newton.slice_steps.CHUNK", 1)
+    parts.refresh(probe)
+    waves, phases = draw((SLICES, 20, 18), 0, torch.complex64), draw((SLICES, 24, 14), 1, torch.complex64)
+    torch.testing.assert_close(parts.mix_waves(waves), whole.mix_waves(waves))
+    torch.testing.assert_close(parts.mix_phases(phases), whole.mix_phases(phases))
 
 
 def test_a_stack_that_is_flat_but_for_one_slice_has_the_loss_of_a_thin_object():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ptypinn.data.direct_images import DirectImages
+    from ptypinn.solvers.direct_images import DirectImages
     from ptypinn.stages.info import ScanInfo
     from ptypinn.stages.orient import Candidate, Ranking
 
@@ -27,8 +27,8 @@ PHASE_FLOOR = 0.05
 
 def info_figure(info: ScanInfo) -> Figure:
     """Positions, mean pattern and pattern sums, and the strongest probe mode where there is a probe."""
-    probe, images = info.scan.probe, None if info.beam is None else info.beam.images
-    rows = 1 + (probe is not None) + (images is not None)
+    probe, tilted = info.scan.probe, None if info.beam is None else info.beam.tilted
+    rows = 1 + (probe is not None) + (tilted is not None)
     figure = new_figure(12.5, 0.8 + 3.4 * rows)
     figure.suptitle(escape_mathtext(_title(info)), fontsize=11, color=INK)
     axes = figure.subplots(rows, 3, squeeze=False)
@@ -38,7 +38,10 @@ def info_figure(info: ScanInfo) -> Figure:
     if probe is not None:
         _draw_probe(axes[1, 0], axes[1, 1], info)
         _draw_radial_mean(axes[1, 2], info)
-    if images is not None:
+    if info.beam is not None and tilted is not None:
+        from ptypinn.solvers.direct_images import form_direct_images
+
+        images = form_direct_images(tilted, info.beam.shifts, info.scan.size)
         _draw_direct(axes[-1], images, info.scan.pixel_size_m)
     return figure
 

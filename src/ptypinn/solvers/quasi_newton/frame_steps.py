@@ -77,10 +77,9 @@ class FrameSteps:
         """
         assert gradient.log_flux is not None
         density = self._spread(gradient.log_flux)
-        share = 2 if point.object.ndim == 2 else 2 * len(point.object)
-        slow = smooth(density - add_slices((point.object.conj() * gradient.object).real) / share)
+        slow = smooth(density - (point.object.conj() * gradient.object).real / 2)
         flux = gradient.log_flux * self._flux_inverse + self._gather(slow)
-        return replace(move, object=move.object - point.object * slow / share, log_flux=flux)
+        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
 
     def beam_step(self, gradient: Float[Tensor, "positions 2"]) -> Float[Tensor, "positions 2"]:
         """Return the step of the beam: a ramp across the probe changes the wave in proportion to its half-width.

@@ -16,6 +16,8 @@ from ptypinn.types import Probe
 
 FLOOR = 0.1
 """Least curvature over that of a single slice: bounds the steps along what no count shows."""
+CHUNK = 2**20
+"""Entries of the small matrices that are inverted at a time, in double precision."""
 
 Frequencies = tuple[Float[Tensor, "ky 1"], Float[Tensor, " kx"]]
 
@@ -37,9 +39,8 @@ class SliceSteps:
 
     def refresh(self, probe: Probe) -> None:
         """Take the angles of the illumination from a probe, (mode, y, x)."""
-        coherence = measure_coherence(probe, self._depths, *self._waves)
-        self._inverse = _invert(coherence).to(torch.complex64)
-        self._phase_inverse = _invert(measure_coherence(probe, self._depths, *self._phases).real).to(torch.complex64)
+        self._inverse = self._compute_inverse(probe, self._waves, torch.complex64)
+        self._phase_inverse = self._compute_inverse(probe, self._phases, torch.float32)
 
     def mix_waves(self, spectra: Complex[Tensor, "slice ky kx"]) -> Complex[Tensor, "slice ky kx"]:
         """Return the spectra of changes of the transmission times the inverse curvature."""
@@ -47,7 +48,21 @@ class SliceSteps:
 
     def mix_phases(self, spectra: Complex[Tensor, "slice ky half"]) -> Complex[Tensor, "slice ky half"]:
         """Return the spectra of changes of the phase times the inverse curvature."""
-        return torch.einsum("styx,tyx->syx", self._phase_inverse, spectra)
+        parts = torch.einsum("styx,tyxc->syxc", self._phase_inverse, torch.view_as_real(spectra))
+        return torch.view_as_complex(parts.contiguous())
+
+    def _compute_inverse(
+        self, probe: Probe, waves: Frequencies, dtype: torch.dtype
+    ) -> Shaped[Tensor, "slice slice ky kx"]:
+        """Return the inverse curvature in single precision, a few rows of frequencies at a time."""
+        (ky, kx), count = waves, len(self._depths)
+        inverse = torch.empty((count, count, len(ky), len(kx)), dtype=dtype, device=kx.device)
+        rows = max(1, CHUNK // (count**2 * len(kx)))
+        for start in range(0, len(ky), rows):
+            part = slice(start, start + rows)
+            coherence = measure_coherence(probe, self._depths, ky[part], kx)
+            inverse[:, :, part] = _invert(coherence if dtype.is_complex else coherence.real).to(dtype)
+        return inverse
 
 
 def measure_coherence(

@@ -122,11 +122,16 @@ def scale_to_power(point: Unknowns, photons: float) -> Unknowns:
 
 
 def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
-    """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts."""
+    """Scale the probe to its known power and the object inversely: `(c P, O / c)` predicts the same counts.
+
+    The slices of a thick sample share the factor: their product takes it once.
+    """
     if point.probe is None:
         return point
     scaled = scale_to_power(point, photons)
     factor = float(torch.sqrt(photons / probe_photons(point.probe)))
+    if point.object.ndim == 3:
+        factor = factor ** (1 / len(point.object))
     return replace(scaled, object=point.object / factor)
 
 

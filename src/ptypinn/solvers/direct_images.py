@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
 from ptypinn.data.tilt_shifts import TiltShifts
+from ptypinn.solvers.quasi_newton.initial_object import integrate_slopes
 
 FINER = 3
 """Points of the corrected image along an edge, over those of the scan."""
@@ -74,22 +76,11 @@ def _add_shifted_back(tilted: TiltedImages, shifts: TiltShifts) -> FineImage:
 
 
 def _integrate_deflection(tilted: TiltedImages, shifts: TiltShifts | None, size: int) -> Image:
-    """Return the phase whose slopes are the deflections of the beam, in the least-squares sense, mirrored at edges."""
+    """Return the phase whose slopes are the deflections of the beam."""
     signal = tilted.counts[:, None, None] * (1 + tilted.images)
     deflection = np.tensordot(tilted.tilts_px.T, signal, 1) / np.maximum(signal.sum(0), 1e-9)
     turn = np.eye(2) if shifts is None else shifts.turn
     slopes = 2 * np.pi / size * np.tensordot(turn, deflection, 1)
     slopes = (slopes - slopes.mean((1, 2), keepdims=True)) * tilted.step_px
-    height, width = slopes.shape[1:]
-    spectra = [np.fft.fft2(_mirror(slope, axis)) for axis, slope in enumerate(slopes)]
-    ky, kx = 2 * np.pi * np.fft.fftfreq(2 * height)[:, None], 2 * np.pi * np.fft.fftfreq(2 * width)
-    power = ky**2 + kx**2
-    power[0, 0] = 1.0
-    phase = np.fft.ifft2(-1j * (ky * spectra[0] + kx * spectra[1]) / power).real[:height, :width]
-    return phase - phase.mean()
-
-
-def _mirror(slope: Image, axis: int) -> FineImage:
-    """Return the slope along an axis of a surface that is mirrored along both."""
-    wide = np.concatenate([slope, slope[:, ::-1] * (-1 if axis == 1 else 1)], 1)
-    return np.concatenate([wide, wide[::-1] * (-1 if axis == 0 else 1)], 0)
+    phase = integrate_slopes(*(torch.from_numpy(slope) for slope in slopes)).numpy()
+    return np.asarray(phase - phase.mean(), np.float64)
