@@ -35,7 +35,8 @@ class SoundFile:
 
 def make_files(folder: Path) -> dict[str, SoundFile]:
     """Write a small file of every kind, each into a folder of its own; return them by name."""
-    return {**_make_models(folder), **_make_own(folder), **_make_foreign(folder), **_make_detector_files(folder)}
+    foreign = {**_make_foreign(folder), **_make_detector_files(folder), **_make_cameras(folder)}
+    return {**_make_models(folder), **_make_own(folder), **foreign}
 
 
 def load_module(path: Path) -> ModuleType:
@@ -158,4 +159,19 @@ def _make_detector_files(folder):
     frames = sorted(master.parent.glob("scan_data_*.h5"))[1]
     for name, path in {"eiger master": master, "eiger frames": frames, "position table": table}.items():
         files[name] = SoundFile(path, lambda: read_scan(master, positions_file=str(table), crop_px=16))
+    return files
+
+
+def _make_cameras(folder):
+    """Write frames in the files of electron cameras, and rasters in those of Nion Swift."""
+    cameras, nion = load_module(FORMATS / "cameras_by_hand.py"), load_module(FORMATS / "test_nion.py")
+    raster = {"raster_shape": (cameras.ROWS, cameras.COLUMNS), **RASTER}
+    files = {}
+    for name, write in cameras.WRITERS.items():
+        path, _ = write(_place(folder, f"camera {name}").parent)
+        files[f"camera {name}"] = SoundFile(path, lambda path=path: read_scan(path, **raster, format="camera"))
+    patterns = np.ones((nion.ROWS, nion.COLUMNS, nion.EDGE, nion.EDGE), np.uint16)
+    for write in (nion.write_h5, nion.write_archive):
+        path = write(_place(folder, f"nion {write.__name__}").parent, patterns)
+        files[f"nion {write.__name__}"] = SoundFile(path, lambda path=path: read_scan(path, **RASTER))
     return files

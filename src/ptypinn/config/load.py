@@ -73,6 +73,8 @@ class LoadConfig(Config):
     nanometres."""
     scan_step_m: float | None = None
     """Step in metres of a raster of patterns that comes without positions."""
+    raster_shape: tuple[int, int] | None = None
+    """Rows and columns of a raster of patterns, where the file states none, such as [128,128]; replaces the file's."""
     select: str = ""
     """Patterns to read, with their positions, by number from 0: "0-195", "3-", "0-:4" (every fourth) or "~5,77" (all
     but these); of unequal numbers of patterns and positions, those that belong together."""
@@ -111,6 +113,8 @@ class LoadConfig(Config):
         require_positive(self, "photons", "energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
         require_positive(self, "detector_gain", "scan_step_m", "crop_px", "memory_budget_gib", "max_canvas_pixels")
         require_positive(self, "focus_distance_m")
+        shape = self.raster_shape
+        require(self, "raster_shape", shape is None or min(shape) >= 1, "positive numbers of rows and columns")
         if self.geometry == "far-field" and self.focus_distance_m is not None:
             raise InputError("--focus-distance-m", "", "together with --geometry far-field", "one of the two")
         if self.calibration == "none" and self.photons is not None:

@@ -11,9 +11,11 @@ from typing import Any
 
 from ptypinn.errors import InputError
 from ptypinn.io.format import Format
+from ptypinn.io.formats.camera import CAMERA
 from ptypinn.io.formats.cxi import CXI
 from ptypinn.io.formats.eiger import EIGER
 from ptypinn.io.formats.native import NATIVE
+from ptypinn.io.formats.nion import NION
 from ptypinn.io.formats.npz import NPZ
 from ptypinn.io.formats.nxcxi import NXCXI
 from ptypinn.io.formats.ptychodus import PTYCHODUS
@@ -40,6 +42,8 @@ FORMATS: dict[str, Format] = {
     "ptychoshelves": SHELVES,
     "eiger": EIGER,
     "stem4d": STEM4D,
+    "nion": NION,
+    "camera": CAMERA,
     "tiff": TIFF,
 }
 """Formats of this package by name."""

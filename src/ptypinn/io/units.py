@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -137,6 +138,18 @@ def length_in_m(text: str) -> float | None:
     """
     unit = parse_unit(text)
     return unit.factor if unit is not None and unit.kind == "length" else None
+
+
+def convert_to_si(value: float, unit: str, kind: Kind) -> float | None:
+    """Return a step in metres, reciprocal metres, radians or electron volts; None where its unit is of another kind.
+
+    >>> convert_to_si(0.5, "mrad", "angle"), convert_to_si(0.5, "mrad", "length")
+    (0.0005, None)
+    """
+    parsed = parse_unit(unit) if is_unit(unit) else None
+    if parsed is None or parsed.kind != kind or not (math.isfinite(value) and value != 0):
+        return None
+    return abs(float(value)) * parsed.factor
 
 
 def convert_unit(source: str, place: str, text: str, option: str, *kinds: Kind) -> Unit:

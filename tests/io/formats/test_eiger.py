@@ -160,3 +160,17 @@ def test_data_files_outside_the_folder_need_an_option(tmp_path, experiment, tabl
         load(path, options(table))
     scan = load(path, options(table, allow_external=True))
     np.testing.assert_array_equal(scan.counts[:], np.rint(experiment.counts))
+
+
+def test_frames_of_a_raster_need_no_table(tmp_path, experiment):
+    path = write(tmp_path / "run", experiment)
+    raster = {"raster_shape": (3, 4), "scan_step_m": 2 * OBJECT_PIXEL, "crop_px": 16, "survey": False}
+    scan = load(path, LoadConfig(**raster))
+    y, x = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
+    np.testing.assert_allclose(scan.positions_px, 2 * np.stack([y.ravel(), x.ravel()], 1))
+    electrons = load(path, LoadConfig(**raster, particle="electron", energy_eV=200e3, pixel_size_m=OBJECT_PIXEL))
+    assert electrons.wavelength_m == pytest.approx(2.508e-12, rel=1e-3)
+    with pytest.raises(InputError, match="scan step: found none"):
+        load(path, LoadConfig(**{**raster, "scan_step_m": None}))
+    with pytest.raises(InputError, match="10 positions for 12 patterns"):
+        load(path, LoadConfig(**{**raster, "raster_shape": (2, 5)}))

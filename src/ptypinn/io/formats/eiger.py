@@ -18,8 +18,8 @@ from ptypinn.io.derived_counts import without_marked
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.lazy_counts import join
 from ptypinn.io.optics import Optics, require_square
-from ptypinn.io.position_table import read_positions
 from ptypinn.io.provenance import describe_source
+from ptypinn.io.raster import raster_positions
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.units import read_quantity
@@ -39,15 +39,15 @@ PLACES = {
 
 
 def read_eiger(path: Path, config: LoadConfig) -> ScanData:
-    """Read a master file and the frames it links to; positions come from `positions_file`.
+    """Read a master file and the frames it links to; positions come from `positions_file`, or are those of a raster.
 
     Raises:
         InputError: Where a data file is missing, or the options leave positions or lengths open.
     """
     source = str(path)
     require_counts(source, config, "master files")
-    if not config.positions_file:
-        raise InputError(source, "positions", "none, as master files have none", "--positions-file")
+    if not config.positions_file and config.raster_shape is None:
+        raise InputError(source, "positions", "none, as master files have none", "--positions-file, or --raster-shape")
     with open_hdf5(path) as file:
         stacks = _stacks(file, source)
         shape = stacks[0].shape
@@ -66,12 +66,12 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
         }
     optics = Optics.read(source, config, numbers, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
-    table = Path(config.positions_file)
-    notes = {"positions": table.name, "centre_px": inner.centre_px, **crop.notes()}
+    record = Path(config.positions_file).name or {"raster": config.raster_shape}
+    notes = {"positions": record, "centre_px": inner.centre_px, **crop.notes()}
     return build_scan(
         config,
         counts=counts,
-        positions_px=read_positions(table, config, size, crop.table_scale),
+        positions_px=raster_positions(crop, config, (counts.shape[0],), None, size),
         mask=good,
         pixel_size_m=size,
         provenance=describe_source(path, "eiger", config, **notes),
@@ -158,6 +158,8 @@ EIGER = Format(
     ),
     missing=(
         MissingField("positions", "positions_file"),
+        MissingField("rows and columns of a raster, instead of positions", "raster_shape"),
+        MissingField("step of the raster", "scan_step_m"),
         MissingField("probe", "probe"),
         MissingField("beam centre, where the file lacks it", "centre_px"),
         MissingField("the part of the detector that matters", "crop_px"),
@@ -165,6 +167,6 @@ EIGER = Format(
     ),
     notes="Frames are cut to the largest square around the beam centre unless `crop_px` gives a size. Data files must "
     "lie in the folder of the master file or below, unless `allow_external`. Positions are a text table "
-    "with a line per frame.",
+    "with a line per frame, or a raster. Of electrons (Arina), `particle electron` gives the wavelength.",
     read=read_eiger,
 )

@@ -17,34 +17,13 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.io.optics import require_square
+from ptypinn.io.raster import Calibration
 from ptypinn.io.safe.hdf5 import read_array
 from ptypinn.io.units import Kind, convert_unit, is_unit, parse_unit, unit_text
 
 CALIBRATION = "metadatabundle/calibration"
 DETECTOR_KINDS: tuple[Kind, ...] = ("reciprocal length", "angle")
 """Quantities that detector pixels are given in."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Calibration in a file; None where it lacks a number."""
-
-    step_m: tuple[float, float] | None = None
-    """Step of the raster (y, x), metres."""
-    pixel_per_m: float | None = None
-    """Detector pixel as spatial frequency, reciprocal metres."""
-    pixel_rad: float | None = None
-    """Detector pixel as angle, radians."""
-    centre_px: tuple[int, int] | None = None
-    """Row and column of the direct beam."""
-    semiangle_px: float | None = None
-    """Radius of the bright-field disk, detector pixels."""
-    semiangle_rad: float | None = None
-    """Semi-convergence angle, radians."""
-    rotation_rad: float = 0.0
-    """Rotation that takes detector coordinates to those of the raster, radians."""
-    transposed: bool = False
-    """True if rows and columns of the detector are exchanged besides."""
 
 
 def find_raster(file: h5py.File) -> list[h5py.Dataset]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -13,17 +11,15 @@ import numpy as np
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
-from ptypinn.io.arrays import build_scan
 from ptypinn.io.counts import require_domain, sample_frames, take_counts, to_domain
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, MissingField
-from ptypinn.io.formats.emd import CALIBRATION, Calibration, find_raster, read_calibration
+from ptypinn.io.formats.emd import CALIBRATION, find_raster, read_calibration
 from ptypinn.io.lazy_counts import MappedCounts
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.raster import angular_pixel, raster_positions
+from ptypinn.io.raster import Calibration, build_raster_scan
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.safe.npz import map_npy
-from ptypinn.physics.optics import Particle, compute_wavelength
 
 NPY_MAGIC = b"\x93NUMPY"
 
@@ -34,32 +30,14 @@ def read_stem4d(path: Path, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where step, object pixel or electrons per detector unit stay open, naming the option for each.
     """
-    source = str(path)
     counts, crop, raster, calibration = _take(path, config)
-    if counts.dtype.kind == "f" and config.detector_gain is None:
-        actual = f"{counts.dtype}, which may be electrons or detector units"
-        raise InputError(source, "counts", actual, "--detector-gain, detector units per electron (1 for electrons)")
-    particle: Particle = "electron" if config.particle == "auto" else config.particle
-    size, energy = counts.shape[-1], config.energy_eV
-    pixel = angular_pixel(source, config, size, energy, calibration.pixel_rad, particle)
-    if pixel is None and calibration.pixel_per_m is not None:
-        pixel = 1 / (size * calibration.pixel_per_m)
-    positions = raster_positions(crop, config, raster, calibration.step_m, pixel)
-    notes: dict[str, Any] = {
-        "rotation_rad": calibration.rotation_rad,
-        "transposed": calibration.transposed,
-        "raster": list(raster),
-    }
-    notes |= crop.notes()
-    return build_scan(
+    return build_raster_scan(
         config,
         counts=counts,
-        positions_px=positions if config.positions_file else _to_detector(positions, calibration),
-        probe=_probe(size, calibration, _pixel_rad(calibration, energy, particle)),
-        pixel_size_m=pixel,
-        energy_eV=energy,
-        particle=particle,
-        provenance=describe_source(path, "stem4d", config, **notes),
+        crop=crop,
+        raster=raster,
+        calibration=calibration,
+        provenance=describe_source(path, "stem4d", config),
     )
 
 
@@ -96,32 +74,6 @@ def _take_npy(path: Path, config: LoadConfig) -> tuple[Counts, Crop, tuple[int, 
     return to_domain(str(path), "patterns", stack, config), crop, patterns.shape[:-2]
 
 
-def _to_detector(positions: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Positions (y, x) of the raster in the coordinates of the detector, whose axes may be turned against it."""
-    cos, sin = math.cos(calibration.rotation_rad), math.sin(calibration.rotation_rad)
-    turned = positions @ np.array([[cos, -sin], [sin, cos]])
-    return np.ascontiguousarray(turned[:, ::-1]) if calibration.transposed else turned
-
-
-def _pixel_rad(calibration: Calibration, energy_eV: float | None, particle: Particle) -> float | None:
-    if calibration.pixel_rad is not None or calibration.pixel_per_m is None or energy_eV is None:
-        return calibration.pixel_rad
-    return calibration.pixel_per_m * compute_wavelength(energy_eV, particle)
-
-
-def _probe(size: int, calibration: Calibration, pixel_rad: float | None) -> np.ndarray | None:
-    """Return the field of a round aperture in focus, where the file has its size."""
-    radius = calibration.semiangle_px
-    if calibration.semiangle_rad is not None and pixel_rad is not None:
-        radius = calibration.semiangle_rad / pixel_rad
-    if radius is None or not 1 <= radius <= size / 2:
-        return None
-    from ptypinn.physics.probes import ZonePlate, zone_plate_probe
-
-    aperture = ZonePlate(pupil_radius=2 * radius / size, central_stop=0.0, defocus_waves=0.0, osa_radius=2.0)
-    return zone_plate_probe(size, aperture).numpy()
-
-
 def is_stem4d(path: Path) -> bool:
     """Return True if a file is an NPY file of three or four axes, or HDF5 with an array of four."""
     if h5py.is_hdf5(path):
@@ -154,6 +106,7 @@ STEM4D = Format(
         MissingField("detector units per electron, where patterns are floating-point", "detector_gain"),
         MissingField("accelerating voltage", "energy_eV"),
         MissingField("step of the raster, in NPY files", "scan_step_m"),
+        MissingField("rows and columns of the raster, of a stack of patterns", "raster_shape"),
         MissingField("object pixel, in NPY files (or camera length and detector pixel)", "pixel_size_m"),
         MissingField("positions of patterns that are no raster", "positions_file"),
         MissingField("defocus of the probe, which is assumed in focus", "probe"),

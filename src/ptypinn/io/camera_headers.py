@@ -1,0 +1,128 @@
+"""Facts that the headers of electron cameras' files state: energy, step of the raster, detector pixel."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptypinn.io.camera_frames import call_reader
+from ptypinn.io.raster import Calibration
+from ptypinn.io.units import convert_to_si
+
+BLO_FIELDS = struct.Struct("<6sHIIIHHHHHddIHId")
+"""Identifier, magic number, offsets of images and of patterns, flags, edge of a pattern, its rotation, columns and rows
+of the raster, its rotation, steps x and y (nm), energy (V), detector pixels per metre, camera length (0.1 mm), time."""
+BLO_FRAME_HEADER_BYTES = 6
+MRC_HEADER_BYTES, MRC_EXTENDED_BYTE = 1024, 92
+"""Size of the header of MRC files, and place in it of the size of a further one."""
+MRC_PIXEL_BYTES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
+"""Size of a pixel by the mode of an MRC file."""
+TVIPS_FIELDS = struct.Struct("<13i")
+"""Length of the header, version, width, height, bits, offset x and y, binning x and y, pixel (nm), voltage (kV),
+magnification, length of the header of an image."""
+TVIPS_HEADER_BYTES = 256
+VOLTAGE = "ImageTags.Microscope Info.Voltage"
+"""Tag of DM files with the accelerating voltage, V."""
+EMPAD_VOLTAGE = "iom_measurements/high_voltage"
+"""Element of EMPAD files with the accelerating voltage, V."""
+
+
+def read_blo(path: Path) -> Calibration:
+    """Return step and energy of a NanoMegas block file."""
+    fields = BLO_FIELDS.unpack(_first_bytes(path, BLO_FIELDS.size))
+    (step_x, step_y), energy = fields[10:12], float(fields[12])
+    steps = (1e-9 * step_y, 1e-9 * step_x)
+    return Calibration(energy_eV=_positive(energy), step_m=steps if all(map(_positive, steps)) else None)
+
+
+def blo_bytes(path: Path) -> int:
+    """Return the size of a NanoMegas block file of single bytes."""
+    fields = BLO_FIELDS.unpack(_first_bytes(path, BLO_FIELDS.size))
+    offset, edge, columns, rows = fields[3], fields[5], fields[7], fields[8]
+    return int(offset + rows * columns * (BLO_FRAME_HEADER_BYTES + edge**2))
+
+
+def mrc_bytes(path: Path) -> int:
+    """Return the size of an MRC file."""
+    header = _first_bytes(path, MRC_HEADER_BYTES)
+    columns, rows, sections, mode = struct.unpack_from("<4i", header)
+    (extended,) = struct.unpack_from("<i", header, MRC_EXTENDED_BYTE)
+    return MRC_HEADER_BYTES + extended + columns * rows * sections * MRC_PIXEL_BYTES.get(mode, 1)
+
+
+def dm_bytes(path: Path) -> int:
+    """Return the size of a DM file: its tags, after version, length and order of bytes."""
+    header = _first_bytes(path, 12)
+    (version,) = struct.unpack_from(">I", header)
+    (length,) = struct.unpack_from(">I" if version == 3 else ">Q", header, 4)
+    return int(length) + (12 if version == 3 else 16)
+
+
+def read_tvips(path: Path) -> Calibration:
+    """Return the energy of a TVIPS series; its first file has it."""
+    fields = TVIPS_FIELDS.unpack(_first_bytes(path, TVIPS_FIELDS.size))
+    return Calibration(energy_eV=_positive(1e3 * fields[10]) if fields[0] == TVIPS_HEADER_BYTES else None)
+
+
+def read_empad(path: Path) -> Calibration:
+    """Return the energy that the XML file of an EMPAD states; the raw file states none."""
+    if path.suffix.lower() != ".xml":
+        return Calibration()
+
+    def read() -> float | None:
+        from defusedxml.ElementTree import parse
+
+        text = parse(path).getroot().findtext(EMPAD_VOLTAGE)
+        return None if text is None else _positive(abs(float(text)))
+
+    return Calibration(energy_eV=call_reader(path, read))
+
+
+def read_dm(path: Path) -> Calibration:
+    """Return the calibration of a DM file: of its first data of three axes or more."""
+
+    def read() -> Mapping[str, Any]:
+        from ncempy.io.dm import fileDM
+
+        with fileDM(str(path)) as file:
+            return dict(file.allTags)
+
+    tags = call_reader(path, read)
+    for number in range(1, 1 + len(tags)):
+        place = f".ImageList.{number}."
+        if f"{place}ImageData.Dimensions.3" in tags:
+            return _calibrate_dm(tags, place)
+        if f"{place}ImageData.Dimensions.1" not in tags:
+            break
+    return Calibration()
+
+
+def _calibrate_dm(tags: Mapping[str, Any], place: str) -> Calibration:
+    """Return the calibration of one image of a DM file; its axes are columns and rows of a pattern, then of the raster.
+
+    Steps in pixels, as uncalibrated axes have them, are none.
+    """
+    dimension = f"{place}ImageData.Calibrations.Dimension."
+    scales = [float(tags.get(f"{dimension}{axis}.Scale", math.nan)) for axis in range(1, 5)]
+    units = [str(tags.get(f"{dimension}{axis}.Units", "")) for axis in range(1, 5)]
+    steps = [convert_to_si(scales[axis], units[axis], "length") for axis in (3, 2)]
+    voltage = float(tags.get(f"{place}{VOLTAGE}", math.nan))
+    return Calibration(
+        energy_eV=_positive(voltage),
+        step_m=(steps[0], steps[1]) if steps[0] and steps[1] else None,
+        pixel_rad=convert_to_si(scales[0], units[0], "angle"),
+        pixel_per_m=convert_to_si(scales[0], units[0], "reciprocal length"),
+    )
+
+
+def _positive(value: float) -> float | None:
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _first_bytes(path: Path, number: int) -> bytes:
+    """Return the first bytes of a file, followed by zeros where it is shorter."""
+    with path.open("rb") as file:
+        return file.read(number).ljust(number, b"\0")
