@@ -145,6 +145,7 @@ class ScanData:
         """Origin of the data, and the optics as far as they are known, for the provenance of results."""
         names = ("energy_eV", "detector_distance_m", "detector_pixel_m")
         optics = {name: value for name in names if (value := getattr(self, name)) is not None}
+        optics |= {"particle": self.particle} if self.particle != "photon" else {}
         return {**self.provenance, **optics}
 
     def require_probe(self) -> Complex64[np.ndarray, "mode y x"]:

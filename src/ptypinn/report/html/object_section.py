@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ptypinn.data.aberrations import measure_aberrations
 from ptypinn.data.reconstruction import DataFit, Reconstruction
+from ptypinn.io.provenance import optics_record
 from ptypinn.metrics.summary import ABOVE_NOISE, BELOW_NOISE
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 from ptypinn.report.figures.display import ObjectView, VisibleRegion
@@ -87,11 +89,14 @@ def _probe_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
         return [("Probe", Cell("zero everywhere"))]
     diameter = equivalent_diameter(probe)
     length = "" if recon.pixel_size_m is None else f" = {format_length(diameter * recon.pixel_size_m)}"
+    aberrations = measure_aberrations(recon, optics_record(recon))
+    lens = [] if aberrations is None else aberrations.describe()
     return [
         ("Modes", cell_of(len(recon.probe))),
         ("Photons per pattern, through vacuum", cell_of(float(mode_photons(recon.probe).sum()))),
         ("Diameter of the disk of equal area", Cell(f"{diameter:.3g}", value=diameter, unit=f"px{length}")),
         ("Power at the edge of the array", cell_of(100 * power_at_edge(probe), "%", digits=2)),
+        *((f"Lens: {label}", Cell(text)) for label, text in lens),
     ]
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptypinn.data.aberrations import measure_aberrations
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
-from ptypinn.io.provenance import UNREAD
+from ptypinn.io.provenance import UNREAD, optics_record
 from ptypinn.physics.optics import probe_photons
 from ptypinn.utils.number_format import format_length, format_number
 
@@ -149,7 +150,7 @@ def _length(pixels: float | None, pixel_size_m: float | None) -> str:
 
 def recon_dict(recon: Reconstruction) -> dict[str, Any]:
     """Return plain numbers and texts for JSON; quantities carry their unit in the name, unknown ones are None."""
-    mask = recon.well_illuminated()
+    mask, aberrations = recon.well_illuminated(), measure_aberrations(recon, optics_record(recon))
     amplitude = np.abs(recon.object[mask]) if mask.any() else np.abs(recon.object)
     return {
         "kind": "reconstruction",
@@ -163,6 +164,7 @@ def recon_dict(recon: Reconstruction) -> dict[str, Any]:
         "mean_amplitude": float(amplitude.mean()),
         "well_illuminated_fraction": float(mask.mean()),
         "metrics": dict(recon.metrics),
+        "lens": None if aberrations is None else aberrations.to_record(),
     }
 
 
@@ -182,5 +184,7 @@ def recon_lines(recon: Reconstruction) -> list[str]:
         ("mean amplitude", f"{facts['mean_amplitude']:.4g} where well illuminated ({illuminated})"),
         *((name, f"{value:.4g}") for name, value in facts["metrics"].items() if isinstance(value, int | float)),
     ]
+    aberrations = measure_aberrations(recon, optics_record(recon))
+    lens = [] if aberrations is None else ["Lens", *(f"  {label:<20} {text}" for label, text in aberrations.describe())]
     left_out = (f"! left out: {what}" for what in recon.provenance.get(LEFT_OUT, []))
-    return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows), *left_out]
+    return ["Reconstruction", *(f"  {label:<20} {text}" for label, text in rows), *lens, *left_out]
