@@ -94,6 +94,27 @@ def test_rotation_and_hand_of_the_scan_are_named(tmp_path, degrees, hand):
     assert ("other hand" in warnings) == (hand < 0)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "options"),
+    [
+        (((0, 1), (1, 0)), {"transpose_positions": True}),
+        (((1, 0), (0, -1)), {"flip_positions": "y"}),
+        (((0, -1), (1, 0)), {"transpose_positions": True, "flip_positions": "y"}),
+    ],
+)
+@pytest.mark.parametrize("waves", [0.2, 3.0])
+def test_axes_that_are_flipped_or_exchanged_are_named_with_the_options_that_undo_it(tmp_path, matrix, options, waves):
+    """Near the focus by the deflection alone; up to half a turn, which none of this settles."""
+    scan = electron_scan(tmp_path, waves, turn=matrix, photons=2e5)
+    beam = survey(scan)
+    assert (beam.shifts is None) == (waves < 1)
+    warnings = " ".join(beam.warnings())
+    named = {"transpose_positions": "--transpose-positions", "flip_positions": "--flip-positions y"}
+    assert [option in warnings for option in named.values()] == [name in options for name in named]
+    path = pp.save(scan, tmp_path / "scan.h5")
+    assert not survey(pp.load(path, pp.LoadConfig(**options))).warnings()
+
+
 def sample_phase(scan, images, step):
     """The true phase, relative to its mean, blurred to the grid of a picture and read at its points."""
     y, x = (np.arange(length) * step + SIZE // 2 for length in images.shape)
@@ -110,7 +131,7 @@ def correlate(one, other):
 def test_pictures_show_the_sample_before_anything_is_solved(tmp_path):
     scan = electron_scan(tmp_path, 3.0, with_truth=True)
     beam = survey(scan)
-    images = form_direct_images(beam.tilted, beam.shifts, SIZE)
+    images = form_direct_images(beam.tilted, beam.shifts, beam.orientation.turn, SIZE)
     phase = sample_phase(scan, images.phase, images.step_px)
     assert correlate(images.phase - gaussian_filter(images.phase, 6), phase - gaussian_filter(phase, 6)) > 0.6
     fine = sample_phase(scan, images.tilt_corrected, images.fine_step_px)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_field, form_images, pixel_angle_rad
+from ptypinn.data.deflection import Deflection, fit_deflection
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
 from ptypinn.utils.number_format import format_length
@@ -33,6 +34,14 @@ class BeamSurvey:
     """Angle of a detector pixel, radians, where known."""
     tilted: TiltedImages | None = None
     """Images by parts of the disk; None of too few positions."""
+    deflection: Deflection | None = None
+    """Orientation by the deflection of the beam; None where it shows none."""
+
+    @property
+    def orientation(self) -> TiltShifts | Deflection | None:
+        """The one that shows the orientation of the scan best; None where neither does."""
+        shown = [one for one in (self.shifts, self.deflection) if one is not None]
+        return min(shown, key=lambda one: one.rotation_error_deg, default=None)
 
     @property
     def semi_angle_mrad(self) -> float | None:
@@ -55,11 +64,15 @@ class BeamSurvey:
         return None if self.shifts is None else self._length(self.shifts.astigmatism)
 
     @property
+    def turn_deg(self) -> float:
+        """Rotation of the scan against the detector that a flip or an exchange of axes leaves, -45 to 45 degrees."""
+        return 0.0 if self.orientation is None else (self.orientation.rotation_deg + 45) % 90 - 45
+
+    @property
     def is_turned(self) -> bool:
-        """True if the scan is turned against the detector by more than its error."""
-        return self.shifts is not None and abs(self.shifts.rotation_deg) > max(
-            MIN_ROTATION_DEG, 3 * self.shifts.rotation_error_deg
-        )
+        """True if the scan is turned against the detector by more than its error, flips and exchanges of axes aside."""
+        shown = self.orientation
+        return shown is not None and abs(self.turn_deg) > max(MIN_ROTATION_DEG, 3 * shown.rotation_error_deg)
 
     def _length(self, shift: float) -> float | None:
         """Return a shift per tilt, object pixels per detector pixel, as a distance, metres."""
@@ -69,7 +82,7 @@ class BeamSurvey:
 
     def to_record(self) -> dict[str, Any]:
         """Return all numbers for JSON; None for those that are unknown."""
-        shifts = self.shifts
+        shown = self.orientation
         return {
             "bright_field_radius_px": self.disk.radius_px,
             "bright_field_centre_px": list(self.disk.centre_px),
@@ -78,9 +91,9 @@ class BeamSurvey:
             "defocus_m": self.defocus_m,
             "defocus_error_m": self.defocus_error_m,
             "astigmatism_m": self.astigmatism_m,
-            "scan_rotation_deg": None if shifts is None else shifts.rotation_deg,
-            "scan_rotation_error_deg": None if shifts is None else shifts.rotation_error_deg,
-            "scan_is_mirrored": None if shifts is None else shifts.is_mirrored,
+            "scan_rotation_deg": None if shown is None else shown.rotation_deg,
+            "scan_rotation_error_deg": None if shown is None else shown.rotation_error_deg,
+            "scan_is_mirrored": None if shown is None else shown.is_mirrored,
         }
 
     def describe(self) -> list[tuple[str, str]]:
@@ -90,11 +103,13 @@ class BeamSurvey:
             ("bright-field disk", f"{self.disk.radius_px:.2f} px radius{angle}"),
             ("counts within", f"{100 * self.disk.fraction:.3g} %"),
         ]
-        if self.shifts is None:
-            return [*rows, ("defocus", "not shown by tilted images: near the focus, or too few positions")]
-        rotation = f"{self.shifts.rotation_deg:.2f} +- {self.shifts.rotation_error_deg:.2g} degrees"
-        hand = ", mirrored" if self.shifts.is_mirrored else ""
-        return [*rows, *self._describe_lengths(), ("scan rotation", f"{rotation}{hand}")]
+        missing = "not shown by tilted images: near the focus, a crystal, or too few positions"
+        rows += [("defocus", missing)] if self.shifts is None else self._describe_lengths()
+        if (shown := self.orientation) is None:
+            return rows
+        hand = ", mirrored" if shown.is_mirrored else ""
+        rotation = f"{shown.rotation_deg:.2f} +- {shown.rotation_error_deg:.2g} degrees{hand}"
+        return [*rows, ("scan rotation", rotation)]
 
     def _describe_lengths(self) -> list[tuple[str, str]]:
         if self.defocus_m is None or self.defocus_error_m is None or self.astigmatism_m is None:
@@ -107,18 +122,23 @@ class BeamSurvey:
         ]
 
     def warnings(self) -> list[str]:
-        """Return a sentence for a scan of the other hand than the detector, and for one that is turned against it."""
-        if self.shifts is None:
+        """Return a sentence for axes of the scan that are flipped or exchanged, and for a scan that is turned."""
+        if (shown := self.orientation) is None:
             return []
-        mirrored = (
-            "the scan has the other hand than the detector: one axis is flipped, or both are exchanged; "
-            "`ptypinn info --orient` tells which"
-        )
-        turned = (
-            f"the scan is turned by {self.shifts.rotation_deg:.3g} degrees against the detector; `reconstruct` solves "
-            "for rotations of up to 45 degrees of thin samples, or positions are to be turned before"
-        )
-        return [*([mirrored] if self.shifts.is_mirrored else []), *([turned] if self.is_turned else [])]
+        sentences, is_across = [], abs(shown.rotation_deg) > 45
+        if shown.is_mirrored:
+            options = "--transpose-positions" if is_across else "--flip-positions y"
+            fault = "its axes are exchanged" if is_across else "one of its axes is flipped"
+            sentences.append(f"the scan has the other hand than the detector: {fault} ({options})")
+        elif is_across:
+            options = "--transpose-positions --flip-positions y"
+            sentences.append(f"the scan is turned by about a quarter against the detector ({options})")
+        if self.is_turned:
+            sentences.append(
+                f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` solves for "
+                "rotations of up to 45 degrees of thin samples, or positions are to be turned before"
+            )
+        return sentences
 
 
 def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:
@@ -138,5 +158,5 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
     if scan.n_patterns < MIN_POINTS**2 or not across > MIN_ASPECT * along:
         return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
     tilted = form_images(scan, disk, batch)
-    shifts = fit_tilt_shifts(tilted, disk.radius_px, scan.size)
-    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted)
+    shifts, deflection = fit_tilt_shifts(tilted, disk.radius_px, scan.size), fit_deflection(tilted)
+    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted, deflection)

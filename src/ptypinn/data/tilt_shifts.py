@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Complex128, Float64
+from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
+from ptypinn.data.image_spectra import ImageSpectra
 
-MAX_FREQUENCY, COARSE_FREQUENCY = 0.5, 0.2
-"""Largest frequency that is used, over that of the grid's points, and on the coarse search."""
+COARSE_FREQUENCY = 0.2
+"""Largest frequency on the coarse search, over that of the grid's points."""
 SIZES, ANGLES = 24, 24
 """Lengths and angles of the map on the coarse search."""
 MAX_SHIFT = 0.5
@@ -112,59 +113,30 @@ def fit_tilt_shifts(tilted: TiltedImages, radius_px: float, size: int) -> TiltSh
     edge = min(tilted.images.shape[1:])
     if edge < MIN_POINTS:
         return None
-    spectra = _Spectra.of(tilted)
-    reach = MAX_SHIFT * edge * tilted.step_px / float(np.abs(tilted.tilts_px).max())
-    start, contrast = _search(spectra.below(COARSE_FREQUENCY / tilted.step_px), reach)
+    spectra, tilts = ImageSpectra.of(tilted.images, tilted.step_px), tilted.tilts_px
+    reach = MAX_SHIFT * edge * tilted.step_px / float(np.abs(tilts).max())
+    start, contrast = _search(spectra.below(COARSE_FREQUENCY / tilted.step_px), tilts, reach)
     if contrast < MIN_CONTRAST:
         return None
-    matrix = _refine(spectra, start)
+    matrix = _refine(spectra, tilts, start)
     if np.linalg.norm(matrix, 2) * radius_px**2 / (2 * size) < MIN_WAVES:
         return None
-    halves = [_refine(spectra.half(number), matrix) for number in (0, 1)]
+    halves = [_refine(spectra.half(number), tilts, matrix) for number in (0, 1)]
     return TiltShifts(matrix, float(np.abs(halves[1] - halves[0]).max() / 2))
 
 
-@dataclass(frozen=True)
-class _Spectra:
-    """Fourier components of tilted images, one of every conjugate pair."""
-
-    values: Complex128[np.ndarray, "part component"]
-    frequency_y: Float64[np.ndarray, " component"]
-    frequency_x: Float64[np.ndarray, " component"]
-    tilts: Float64[np.ndarray, "part 2"]
-
-    @classmethod
-    def of(cls, tilted: TiltedImages) -> _Spectra:
-        """Transform images; frequencies of their own size are left out."""
-        images, (height, width) = tilted.images, tilted.images.shape[1:]
-        window = np.outer(*(np.hanning(length + 2)[1:-1] for length in (height, width)))
-        values = np.fft.rfft2((images - images.mean((1, 2), keepdims=True)) * window)
-        y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
-        y, x = np.broadcast_arrays(y / tilted.step_px, x / tilted.step_px)
-        radius = np.hypot(y, x) * tilted.step_px
-        used = (radius > 1.5 / max(height, width)) & (radius < MAX_FREQUENCY)
-        return cls(values[:, used], y[used], x[used], tilted.tilts_px)
-
-    def below(self, frequency: float) -> _Spectra:
-        """Return the components below a frequency, cycles per object pixel."""
-        return self._take(np.hypot(self.frequency_y, self.frequency_x) < frequency)
-
-    def half(self, number: int) -> _Spectra:
-        """Return one half of the components, 0 or 1."""
-        return self._take(np.arange(len(self.frequency_y)) % 2 == number)
-
-    def _take(self, chosen: Bool[np.ndarray, " component"]) -> _Spectra:
-        return _Spectra(self.values[:, chosen], self.frequency_y[chosen], self.frequency_x[chosen], self.tilts)
-
-    def sum_power(self, matrix: Map) -> float:
-        """Return the power of the sum of all images, shifted back by a map, over that of as many equal ones."""
-        shifts = self.tilts @ matrix.T
-        phase = shifts[:, :1] * self.frequency_y + shifts[:, 1:] * self.frequency_x
-        total = (self.values * np.exp(2j * np.pi * phase)).sum(0)
-        return float((np.abs(total) ** 2).sum() / max((np.abs(self.values) ** 2).sum() * len(self.tilts), 1e-300))
+Tilts = Float64[np.ndarray, "part 2"]
 
 
-def _search(spectra: _Spectra, reach: float) -> tuple[Map, float]:
+def _sum_power(spectra: ImageSpectra, tilts: Tilts, matrix: Map) -> float:
+    """Return the power of the sum of all images, shifted back by a map, over that of as many equal ones."""
+    shifts = tilts @ matrix.T
+    phase = shifts[:, :1] * spectra.frequency_y + shifts[:, 1:] * spectra.frequency_x
+    total = (spectra.values * np.exp(2j * np.pi * phase)).sum(0)
+    return float((np.abs(total) ** 2).sum() / max((np.abs(spectra.values) ** 2).sum() * len(tilts), 1e-300))
+
+
+def _search(spectra: ImageSpectra, tilts: Tilts, reach: float) -> tuple[Map, float]:
     """Return the best of many rotations and lengths, of either hand, and its excess over all in standard deviations."""
     maps = [
         size * np.array([[math.cos(angle), -hand * math.sin(angle)], [math.sin(angle), hand * math.cos(angle)]])
@@ -172,18 +144,18 @@ def _search(spectra: _Spectra, reach: float) -> tuple[Map, float]:
         for size in np.linspace(0, reach, SIZES + 1)[1:]
         for angle in np.arange(ANGLES) * 2 * math.pi / ANGLES
     ]
-    powers = np.array([spectra.sum_power(matrix) for matrix in maps])
+    powers = np.array([_sum_power(spectra, tilts, matrix) for matrix in maps])
     spread = float(powers.std())
     return maps[int(powers.argmax())], float((powers.max() - np.median(powers)) / spread) if spread > 0 else 0.0
 
 
-def _refine(spectra: _Spectra, start: Map) -> Map:
+def _refine(spectra: ImageSpectra, tilts: Tilts, start: Map) -> Map:
     """Return the map of most power from one nearby; the first steps are of one size in all entries, 0 or not."""
     from scipy.optimize import minimize
 
     first = start.ravel() + FIRST_STEP * np.linalg.norm(start, 2) * np.vstack([np.zeros(4), np.eye(4)])
     result = minimize(
-        lambda values: -spectra.sum_power(values.reshape(2, 2)),
+        lambda values: -_sum_power(spectra, tilts, values.reshape(2, 2)),
         start.ravel(),
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 800, "initial_simplex": first},

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
+from ptypinn.data.deflection import compute_deflection
 from ptypinn.data.tilt_shifts import TiltShifts
 from ptypinn.solvers.quasi_newton.initial_object import integrate_slopes
 
@@ -42,18 +43,21 @@ class DirectImages:
     """Step of `tilt_corrected`, object pixels."""
 
 
-def form_direct_images(tilted: TiltedImages, shifts: TiltShifts | None, size: int) -> DirectImages:
+def form_direct_images(
+    tilted: TiltedImages, shifts: TiltShifts | None, turn: Float64[np.ndarray, "2 2"] | None, size: int
+) -> DirectImages:
     """Return the pictures of a scan.
 
     Args:
         tilted: Images by parts of its bright-field disk.
         shifts: Their shifts; None where they show none.
+        turn: Matrix from directions on the detector to those of the scan; None where unknown.
         size: Edge N of a pattern, pixels.
     """
     weights = tilted.counts / tilted.counts.sum()
     bright_field = 1 + np.tensordot(weights, tilted.images, 1)
     corrected = None if shifts is None else _add_shifted_back(tilted, shifts)
-    phase = _integrate_deflection(tilted, shifts, size)
+    phase = _integrate_deflection(tilted, np.eye(2) if turn is None else turn, size)
     return DirectImages(bright_field, corrected, phase, tilted.step_px, tilted.step_px / FINER)
 
 
@@ -75,11 +79,9 @@ def _add_shifted_back(tilted: TiltedImages, shifts: TiltShifts) -> FineImage:
     return 1 + np.divide(smooth[0], smooth[1], out=np.zeros_like(smooth[0]), where=smooth[1] > 1e-3)
 
 
-def _integrate_deflection(tilted: TiltedImages, shifts: TiltShifts | None, size: int) -> Image:
+def _integrate_deflection(tilted: TiltedImages, turn: Float64[np.ndarray, "2 2"], size: int) -> Image:
     """Return the phase whose slopes are the deflections of the beam."""
-    signal = tilted.counts[:, None, None] * (1 + tilted.images)
-    deflection = np.tensordot(tilted.tilts_px.T, signal, 1) / np.maximum(signal.sum(0), 1e-9)
-    turn = np.eye(2) if shifts is None else shifts.turn
+    deflection = compute_deflection(tilted)
     slopes = 2 * np.pi / size * np.tensordot(turn, deflection, 1)
     slopes = (slopes - slopes.mean((1, 2), keepdims=True)) * tilted.step_px
     phase = integrate_slopes(*(torch.from_numpy(slope) for slope in slopes)).numpy()

@@ -41,7 +41,8 @@ def info_figure(info: ScanInfo) -> Figure:
     if info.beam is not None and tilted is not None:
         from ptypinn.solvers.direct_images import form_direct_images
 
-        images = form_direct_images(tilted, info.beam.shifts, info.scan.size)
+        turn = None if info.beam.orientation is None else info.beam.orientation.turn
+        images = form_direct_images(tilted, info.beam.shifts, turn, info.scan.size)
         _draw_direct(axes[-1], images, info.scan.pixel_size_m)
     return figure
 
