@@ -52,7 +52,7 @@ $(INTEROP_STAMP): pyproject.toml constraints.txt tests/interop/requirements.txt 
 	$(INTEROP)/bin/python -m pip install --quiet --no-deps -r tests/interop/requirements.txt --editable .
 	@touch $@
 
-test-interop: $(INTEROP_STAMP) ## Check files and LSQ-ML against cdtools, PtyLab, Ptychodus and ptychi
+test-interop: $(INTEROP_STAMP) ## Check files and LSQ-ML against abTEM, cdtools, PtyLab, Ptychodus and ptychi
 	PYTHONPATH=benchmarks/peer $(INTEROP)/bin/python -m pytest -m interop tests/interop tests/solvers $(PYTEST_ARGS)
 
 $(DOCS_STAMP): $(STAMP)

@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -37,6 +38,7 @@ RESULTS = Path(__file__).parent / "results" / "multislice.json"
 SCAN: dict[str, Any] = {"size": 64, "object_size": (160, 160), "overlap": 0.8, "photons": 1e6}
 SAMPLE: dict[str, Any] = {"amplitude_range": (1.0, 0.85), "phase_range": (0.0, 0.7)}
 OBJECTS, NUMBERS, SEEDS = ("dead_leaves", "lines"), (2, 4), (1, 2, 3)
+THIN_PHOTONS = 1e5, 1e6, 1e8
 EVERY, PASSES = 10, 12
 
 
@@ -71,7 +73,10 @@ def main() -> None:
     results["pass_ratio"] = {str(number): measure_passes(number) for number in NUMBERS}
     print(f"passes of slices, over those of a thin sample: {results['pass_ratio']}", flush=True)
     if not arguments.no_auto:
-        results["thin samples"] = {f"{kind} seed {seed}": find(kind, seed) for kind in OBJECTS for seed in SEEDS}
+        results["thin samples"] = {
+            f"{kind} seed {seed}, {photons:.0e} photons": find(kind, seed, photons)
+            for kind, seed, photons in itertools.product(OBJECTS, arguments.seeds, THIN_PHOTONS)
+        }
         print(f"slices found in thin samples: {results['thin samples']}", flush=True)
     store()
 
@@ -129,9 +134,9 @@ def trace_lsqml(scan: pp.ScanData, epochs: int, probe: str) -> list[dict[str, An
     return points
 
 
-def find(kind: str, seed: int) -> int:
+def find(kind: str, seed: int, photons: float) -> int:
     """Return the number of slices that are found in a thin sample."""
-    scan = pp.simulate(pp.SimulateConfig(object=kind, seed=seed, **SCAN, **SAMPLE))
+    scan = pp.simulate(pp.SimulateConfig(object=kind, seed=seed, **{**SCAN, "photons": photons}, **SAMPLE))
     config = pp.ReconstructConfig(threads=1, device="cpu", assume="ideal", slices="auto")
     return int(pp.reconstruct(scan, config=config).provenance["slices"]["number"])
 

@@ -22,6 +22,7 @@ PROBE_FIELDS: Mapping[str, tuple[str, ...]] = {
     "zone_plate": ("pupil_radius", "central_stop", "defocus_waves", "astigmatism_waves", "osa_radius"),
     "disk": ("probe_diameter_px", "curvature_rad"),
     "gaussian": ("probe_diameter_px", "curvature_rad"),
+    "lens": ("convergence_mrad", "defocus_m", "astigmatism_m", "spherical_m"),
     "file": ("probe_file",),
 }
 """Fields that each kind of probe reads."""
@@ -55,8 +56,8 @@ class SimulateConfig(SeedConfig):
     """Rescale the amplitude to this mean, which may exceed 1."""
     phase_texture: Literal["same", "independent"] = "same"
     """Texture of the phase: the same as that of the amplitude, or an independent one."""
-    probe: Literal["zone_plate", "disk", "gaussian", "file"] = "zone_plate"
-    """Kind of probe."""
+    probe: Literal["zone_plate", "disk", "gaussian", "lens", "file"] = "zone_plate"
+    """Kind of probe; lens is the round one of an electron microscope."""
     size: int = 64
     """Edge N of patterns and probe, pixels."""
     photons: float = 1e6
@@ -77,6 +78,14 @@ class SimulateConfig(SeedConfig):
     """Zone plate: astigmatism at the rim of the pupil, waves."""
     osa_radius: float = 1.25
     """Zone plate: radius of the order-sorting aperture over that of the cone in its plane; below 1 it cuts the cone."""
+    convergence_mrad: float = 9.0
+    """Lens: semi-convergence angle, milliradians."""
+    defocus_m: float = 0.0
+    """Lens: distance of the sample from the focus, metres, positive where the sample is downstream (C10)."""
+    astigmatism_m: float = 0.0
+    """Lens: astigmatism along the axes, metres (C12)."""
+    spherical_m: float = 0.0
+    """Lens: spherical aberration, metres (C30)."""
     probe_file: str = ""
     """File with the probe, for `--probe file`: .npy, .npz, a scan or a reconstruction."""
     scan: Literal["raster", "jittered_raster", "fermat", "uniform"] = "jittered_raster"
@@ -99,8 +108,10 @@ class SimulateConfig(SeedConfig):
     """Number of detector pixels that read zero and are masked."""
     saturation: float | None = None
     """Maximum counts that a pixel can record."""
+    particle: Literal["photon", "electron"] = "photon"
+    """Diffracted particle, which gives the wavelength at an energy."""
     energy_eV: float = 8800.0
-    """Photon energy, electron volts."""
+    """Photon energy, or accelerating voltage, electron volts."""
     detector_distance_m: float = 1.0
     """Sample to detector, metres."""
     detector_pixel_m: float = 75e-6
@@ -183,7 +194,7 @@ class SimulateConfig(SeedConfig):
         require(self, "dead_pixels", dead, f"at least 0, below {self.size**2}")
         require_min(self, 1, "saturation")
         require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m", "focus_distance_m")
-        require_positive(self, "slice_spacing_m")
+        require_positive(self, "slice_spacing_m", "convergence_mrad")
         require_min(self, 1, "slices")
         if self.slices > 1 and self.focus_distance_m is not None:
             raise InputError("--slices", "", "together with --focus-distance-m", "thick samples in the far field")

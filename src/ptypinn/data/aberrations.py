@@ -22,7 +22,7 @@ from jaxtyping import Bool, Complex64, Float64
 from ptypinn.data.bright_field import fit_bright_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.optics import compute_wavelength
-from ptypinn.utils.number_format import format_length
+from ptypinn.utils.number_format import format_measured_length
 
 USED_RADIUS = 0.93
 """Part of the radius of the pupil that is fitted: its rim is blurred."""
@@ -69,8 +69,8 @@ class Aberrations:
             term = self.terms[name]
             degrees = math.degrees(term.direction_rad or 0.0)
             rows.append((label, f"{_with_error(term)} at {degrees:.3g} degrees"))
-        sign = "-" if self.terms["C30"].size_m < 0 else ""
-        return [*rows, ("spherical C30", f"{sign}{_with_error(self.terms['C30'])}")]
+        last = self.terms["C30"]
+        return [*rows, ("spherical C30", format_measured_length(last.size_m, last.error_m))]
 
     def to_record(self) -> dict[str, float | None]:
         """Return plain numbers for JSON, with their units in the names."""
@@ -83,7 +83,7 @@ class Aberrations:
 
 
 def _with_error(term: Aberration) -> str:
-    return f"{format_length(abs(term.size_m), 4)} +- {format_length(term.error_m, 2)}"
+    return format_measured_length(abs(term.size_m), term.error_m)
 
 
 def measure_aberrations(recon: Reconstruction, optics: Mapping[str, Any]) -> Aberrations | None:

@@ -12,10 +12,12 @@ from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_fiel
 from ptypinn.data.deflection import Deflection, fit_deflection
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
-from ptypinn.utils.number_format import format_length
+from ptypinn.utils.number_format import format_length, format_measured_length
 
 MIN_ASPECT = 0.1
 """Smallest extent of the positions across the direction of the largest, over that."""
+SCAN_ROTATION = "scan_rotation"
+"""Key of the record of a turn of the positions against the recorded ones."""
 MIN_ROTATION_DEG = 1.0
 """Smallest rotation of the scan that is named."""
 
@@ -115,7 +117,7 @@ class BeamSurvey:
         if self.defocus_m is None or self.defocus_error_m is None or self.astigmatism_m is None:
             return []
         side = "downstream" if self.defocus_m > 0 else "upstream"
-        length = f"{format_length(abs(self.defocus_m), 4)} +- {format_length(self.defocus_error_m, 2)}"
+        length = format_measured_length(abs(self.defocus_m), self.defocus_error_m)
         return [
             ("defocus", f"sample {length} {side} of the focus"),
             ("astigmatism", format_length(self.astigmatism_m, 2)),
@@ -123,22 +125,25 @@ class BeamSurvey:
 
     def warnings(self) -> list[str]:
         """Return a sentence for axes of the scan that are flipped or exchanged, and for a scan that is turned."""
+        if not self.is_turned:
+            return self.orientation_faults()
+        turned = (
+            f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` turns positions "
+            "back, unless told otherwise by `--positions recorded`"
+        )
+        return [*self.orientation_faults(), turned]
+
+    def orientation_faults(self) -> list[str]:
+        """Return a sentence for axes of the scan that are flipped or exchanged, with the options that undo it."""
         if (shown := self.orientation) is None:
             return []
-        sentences, is_across = [], abs(shown.rotation_deg) > 45
+        is_across = abs(shown.rotation_deg) > 45
         if shown.is_mirrored:
             options = "--transpose-positions" if is_across else "--flip-positions y"
             fault = "its axes are exchanged" if is_across else "one of its axes is flipped"
-            sentences.append(f"the scan has the other hand than the detector: {fault} ({options})")
-        elif is_across:
-            options = "--transpose-positions --flip-positions y"
-            sentences.append(f"the scan is turned by about a quarter against the detector ({options})")
-        if self.is_turned:
-            sentences.append(
-                f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` solves for "
-                "rotations of up to 45 degrees of thin samples, or positions are to be turned before"
-            )
-        return sentences
+            return [f"the scan has the other hand than the detector: {fault} ({options})"]
+        options = "--transpose-positions --flip-positions y"
+        return [f"the scan is turned by about a quarter against the detector ({options})"] if is_across else []
 
 
 def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:

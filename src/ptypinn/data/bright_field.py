@@ -15,6 +15,8 @@ MIN_INSIDE, MAX_OUTSIDE = 0.8, 0.35
 """Smallest fraction of the pixels within the disk that are bright, and largest fraction of its level just outside."""
 USED_RADIUS, PARTS = 0.95, 7
 """Part of the radius whose pixels make images, and parts of the disk along its diameter that make one each."""
+RIM_PX = 1.5, 4.0
+"""Distances from the rim, detector pixels, between which counts inside and outside of it are compared."""
 MIN_RADIUS_PX = 3.0
 """Smallest radius that is looked at, detector pixels."""
 
@@ -66,9 +68,12 @@ def fit_bright_field(mean: Pattern, good: Bool[np.ndarray, "y x"]) -> BrightFiel
     radius = float(np.sqrt(_sum_rings(inside.astype(float), distance, good) / np.pi))
     ring = (distance > 1.2 * radius) & (distance < 1.5 * radius) & good
     outside = float(np.mean(values[ring])) if ring.any() else 0.0
-    covered = np.clip((values - outside) / max(level - outside, 1e-12), 0, 1) * (distance < 1.35 * radius) * good
+    brightness = (values - outside) / max(level - outside, 1e-12) * (distance < 1.35 * radius)
+    covered = np.clip(brightness, 0, 1) * good
     centre = np.array([(covered.sum(axis) * np.arange(len(mean))).sum() for axis in (1, 0)]) / covered.sum()
-    radius = float(np.sqrt(_sum_rings(covered, distance, good) / np.pi))
+    distance = np.hypot(y - centre[0], x - centre[1])
+    radius = float(np.sqrt(_sum_rings(brightness, distance, good) / np.pi))
+    radius = _refine_radius(values, distance, good, radius)
     disk = distance < 0.9 * radius
     if radius < MIN_RADIUS_PX or inside[disk & good].mean() < MIN_INSIDE or outside > MAX_OUTSIDE * level:
         return None
@@ -76,14 +81,26 @@ def fit_bright_field(mean: Pattern, good: Bool[np.ndarray, "y x"]) -> BrightFiel
     return BrightField((y_px, x_px), radius, float(values[distance < radius].sum() / values.sum()))
 
 
+def _refine_radius(values: Pattern, distance: Pattern, good: Bool[np.ndarray, "y x"], radius: float) -> float:
+    """Return the radius at which counts are halfway between those on both sides of the rim, as a halo falls off."""
+    inner = good & (distance > radius - RIM_PX[1]) & (distance < radius - RIM_PX[0])
+    outer = good & (distance > radius + RIM_PX[0]) & (distance < radius + RIM_PX[1])
+    if not (inner.any() and outer.any() and values[inner].mean() > values[outer].mean()):
+        return radius
+    low, high = float(values[outer].mean()), float(values[inner].mean())
+    brightness = np.where(distance < radius - RIM_PX[0], 1.0, (values - low) / (high - low))
+    brightness[distance > radius + RIM_PX[0]] = 0.0
+    return float(np.sqrt(_sum_rings(brightness, distance, good) / np.pi))
+
+
 def _sum_rings(values: Pattern, distance: Pattern, good: Bool[np.ndarray, "y x"]) -> float:
-    """Return the sum of values that depend on the distance, bad pixels counting as the good ones of their ring."""
+    """Return the sum over rings of their mean values, 0 to 1: noise averages out, and bad pixels count as good ones."""
     ring = np.rint(distance).astype(int).ravel()
     totals, number, pixels = (
         np.bincount(ring, weights.ravel()) for weights in (values * good, good.astype(float), np.ones_like(distance))
     )
     lit = number > 0
-    return float((totals[lit] / number[lit] * pixels[lit]).sum())
+    return float((np.clip(totals[lit] / number[lit], 0, 1) * pixels[lit]).sum())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
-from ptypinn.data.image_spectra import ImageSpectra
+from ptypinn.data.image_spectra import ImageSpectra, split_quarters
 
 MAX_CURL_RATIO = 0.6
 """Largest curl of one hand over that of the other for which the field shows either."""
@@ -73,9 +73,8 @@ def fit_deflection(tilted: TiltedImages) -> Deflection | None:
 
 def _estimate_error(field: Field, step_px: float, angle: float, is_mirrored: bool) -> float:
     """Return the standard error of a rotation, radians, from those that the quarters of the field show."""
-    height, width = (length // 2 for length in field.shape[1:])
-    quarters = [field[:, y : y + height, x : x + width] for y in (0, height) for x in (0, width)]
-    angles = np.array([_fit_rotation(ImageSpectra.of(part, step_px), is_mirrored)[0] for part in quarters])
+    quarters = [ImageSpectra.of(part, step_px) for part in split_quarters(field)]
+    angles = np.array([_fit_rotation(spectra, is_mirrored)[0] for spectra in quarters])
     deviations = (angles - angle + math.pi / 2) % math.pi - math.pi / 2
     return float(np.sqrt(np.mean(deviations**2)) / 2)
 

@@ -13,6 +13,12 @@ MIN_PERIODS = 1.5
 """Fewest periods over the longer edge of an image: its own size shows below."""
 
 
+def split_quarters(images: Float64[np.ndarray, "image height width"]) -> list[Float64[np.ndarray, "image y x"]]:
+    """Return the quarters of images, whose differences show the error of what is fitted to the whole."""
+    height, width = (length // 2 for length in images.shape[1:])
+    return [images[:, y : y + height, x : x + width] for y in (0, height) for x in (0, width)]
+
+
 @dataclass(frozen=True)
 class ImageSpectra:
     """Fourier components of several images, one of every conjugate pair."""
@@ -46,8 +52,9 @@ class ImageSpectra:
         return self._take(np.hypot(self.frequency_y, self.frequency_x) < frequency)
 
     def half(self, number: int) -> ImageSpectra:
-        """Return one half of the components, 0 or 1."""
-        return self._take(np.arange(len(self.frequency_y)) % 2 == number)
+        """Return one half of the components, 0 or 1, drawn at random: every other one makes two images of each."""
+        order = np.random.default_rng(0).permutation(len(self.frequency_y))
+        return self._take(order % 2 == number)
 
     def _take(self, chosen: Bool[np.ndarray, " component"]) -> ImageSpectra:
         return ImageSpectra(self.values[:, chosen], self.frequency_y[chosen], self.frequency_x[chosen])

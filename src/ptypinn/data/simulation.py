@@ -23,6 +23,7 @@ from ptypinn.errors import InputError
 from ptypinn.physics.detector import draw_dead_pixels, sample_counts, saturate, zero_dead_pixels
 from ptypinn.physics.experiment import expose_frames
 from ptypinn.physics.forward import ForwardModel, forward_model
+from ptypinn.physics.lens import Lens, lens_probe
 from ptypinn.physics.objects import NATURAL_IMAGES, TEXTURES, compose_object
 from ptypinn.physics.optics import (
     compute_fresnel_number,
@@ -84,6 +85,7 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
         mask=mask.numpy(),
         pixel_size_m=geometry.pixel_m,
         energy_eV=config.energy_eV,
+        particle=config.particle,
         detector_distance_m=config.detector_distance_m,
         detector_pixel_m=config.detector_pixel_m,
         probe_gauge="calibrated",
@@ -151,6 +153,8 @@ def draw_probe(config: SimulateConfig, field: Probe | None = None) -> Probe:
         probe = disk_probe(config.size, config.probe_diameter_px / 2, config.photons)
     elif config.probe == "gaussian":
         probe = gaussian_probe(config.size, config.probe_diameter_px, config.photons)
+    elif config.probe == "lens":
+        probe = _draw_lens_probe(config)
     else:
         if field is None:
             raise ValueError(f"the probe of {config.probe_file} has to be read first")
@@ -158,6 +162,19 @@ def draw_probe(config: SimulateConfig, field: Probe | None = None) -> Probe:
     if config.curvature_rad:
         probe = add_curvature(probe, config.probe_diameter_px / 2, config.curvature_rad)
     return incoherent_modes(probe[:1], config.mode_fractions) if len(config.mode_fractions) > 1 else probe
+
+
+def _draw_lens_probe(config: SimulateConfig) -> Probe:
+    """Return the probe of a lens; raise `InputError` where its cone is wider than the detector."""
+    limit_mrad = 1e3 * config.size / 2 * config.detector_pixel_m / config.detector_distance_m
+    expected = f"less than {limit_mrad:.3g}, the half-width of the detector"
+    require(config, "convergence_mrad", config.convergence_mrad < limit_mrad, expected)
+    wavelength = compute_wavelength(config.energy_eV, config.particle)
+    pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
+    aberrations = config.defocus_m, config.astigmatism_m, config.spherical_m
+    return lens_probe(
+        config.size, Lens(1e-3 * config.convergence_mrad, *aberrations), pixel, wavelength, config.photons
+    )
 
 
 def draw_positions(config: SimulateConfig, probe: Probe | None = None) -> tuple[Tensor, Tensor]:
@@ -224,7 +241,7 @@ def _geometry(config: SimulateConfig) -> _Geometry:
     Raises:
         InputError: Where patterns do not sample the waves over some distance.
     """
-    projection, wavelength = _projection(config), compute_wavelength(config.energy_eV)
+    projection, wavelength = _projection(config), compute_wavelength(config.energy_eV, config.particle)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)
     pixel, number = (pixel, None) if projection is None else (projection.pixel_size_m, projection.fresnel_number)
     spacing = config.slice_spacing_m or DEPTH_OF_FIELD * pixel**2 / wavelength
@@ -297,7 +314,7 @@ def _projection(config: SimulateConfig) -> Projection | None:
     """Return the geometry of near-field images; None for the far field."""
     if config.focus_distance_m is None:
         return None
-    optics = config.detector_distance_m, config.detector_pixel_m, compute_wavelength(config.energy_eV)
+    optics = config.detector_distance_m, config.detector_pixel_m, compute_wavelength(config.energy_eV, config.particle)
     projection = Projection(config.focus_distance_m, *optics)
     projection.require_sampling(config.size, "simulate")
     return projection

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
-from ptypinn.data.image_spectra import ImageSpectra
+from ptypinn.data.image_spectra import ImageSpectra, split_quarters
 
 COARSE_FREQUENCY = 0.2
 """Largest frequency on the coarse search, over that of the grid's points."""
@@ -121,8 +121,11 @@ def fit_tilt_shifts(tilted: TiltedImages, radius_px: float, size: int) -> TiltSh
     matrix = _refine(spectra, tilts, start)
     if np.linalg.norm(matrix, 2) * radius_px**2 / (2 * size) < MIN_WAVES:
         return None
+    quarters = [_refine(ImageSpectra.of(part, tilted.step_px), tilts, matrix) for part in split_quarters(tilted.images)]
     halves = [_refine(spectra.half(number), tilts, matrix) for number in (0, 1)]
-    return TiltShifts(matrix, float(np.abs(halves[1] - halves[0]).max() / 2))
+    by_place = float(np.sqrt(np.mean((np.array(quarters) - matrix) ** 2))) / 2
+    by_component = float(np.abs(halves[1] - halves[0]).max()) / 2
+    return TiltShifts(matrix, max(by_place, by_component))
 
 
 Tilts = Float64[np.ndarray, "part 2"]

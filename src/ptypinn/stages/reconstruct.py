@@ -16,6 +16,7 @@ from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
 from ptypinn.solvers.near_field import reconstruct_near_field
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
+from ptypinn.solvers.scan_rotation import straighten_scan
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, silent
@@ -72,6 +73,7 @@ def reconstruct(
         assert isinstance(config, ReconstructConfig)
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
+        scan = straighten_scan(scan) if "positions" in config.solved_terms() else scan
         directory = None if folder is None else Path(folder)
         return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 

@@ -53,8 +53,24 @@ def format_length(length: float, digits: int = 3) -> str:
     >>> format_length(2e-6)
     '2 µm'
     """
-    scale, unit = next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
+    scale, unit = _find_prefix(length)
     return f"{length / scale:.{digits}g} {unit}"
+
+
+def format_measured_length(length: float, error: float) -> str:
+    """Format a length and its standard error in metres with one SI prefix, to two digits of the error.
+
+    >>> format_measured_length(1.38297e-7, 2.7e-10), format_measured_length(2e-12, 3e-11)
+    ('138.30 +- 0.27 nm', '2 +- 30 pm')
+    """
+    scale, unit = _find_prefix(max(abs(length), error))
+    decimals = max(0, 1 - math.floor(math.log10(error / scale))) if error > 0 else 1
+    return f"{length / scale:.{decimals}f} +- {error / scale:.{decimals}f} {unit}"
+
+
+def _find_prefix(length: float) -> tuple[float, str]:
+    """Return size, in metres, and symbol of the unit that suits a length."""
+    return next((item for item in _METRES if abs(length) >= item[0] * (1 - 1e-9)), _METRES[-1])
 
 
 def round_values(low: float, high: float, intervals: int = 4, integer: bool = False) -> list[float]:

@@ -24,6 +24,7 @@ from ptypinn.report.text.metric_labels import (
     metric_rows,
     resolution_text,
 )
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.utils.number_format import format_length, needs_log_scale
 
@@ -46,7 +47,8 @@ def key_metrics(recon: Reconstruction, evaluation: Evaluation) -> list[tuple[str
     names = [name for name in names if name != RESOLUTIONS[1] or RESOLUTIONS[0] not in names]
     tiles = [(metric_label(name).label, _tile(name, evaluation.metrics[name], recon.pixel_size_m)) for name in names]
     if evaluation.fit is not None:
-        tiles.append(("Dose", cell_of(float(evaluation.fit.per_pattern_photons.mean()), "photons per pattern", 3)))
+        photons = float(evaluation.fit.per_pattern_photons.mean())
+        tiles.append(("Dose", cell_of(photons, f"{name_quanta(recon)} per pattern", 3)))
     overlap = linear_overlap(recon)
     if overlap is not None:
         tiles.append(("Overlap", Cell(f"{100 * overlap:.0f}", value=100 * overlap, unit="% of the probe")))

@@ -15,6 +15,7 @@ from ptypinn.report.figures.images import MAX_MODES, mode_fractions
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels, describe_field, draw_panels
 from ptypinn.report.html.page import Block, Cell, Facts, Figures, Points, Section, Table, cell_of
 from ptypinn.report.html.patterns_section import fit_images
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.report.text.verdict import EXPLAINED
 from ptypinn.stages.evaluate import Evaluation
 from ptypinn.utils.number_format import format_length, format_number
@@ -63,12 +64,13 @@ def probe_section(recon: Reconstruction, panels: list[list[Panel]]) -> Section:
     """Return amplitude and phase of the strongest modes, and the photons in all."""
     photons, fractions = mode_photons(recon.probe), mode_fractions(recon.probe)
     rows = [
-        [Cell(f"Mode {k}"), cell_of(float(power), "photons"), cell_of(100 * float(fraction), "%")]
+        [Cell(f"Mode {k}"), cell_of(float(power), name_quanta(recon)), cell_of(100 * float(fraction), "%")]
         for k, (power, fraction) in enumerate(zip(photons, fractions, strict=True), start=1)
     ]
     blocks: list[Block] = [Facts(_probe_facts(recon)), _probe_figures(recon, panels)]
     if len(photons) > 1:
-        blocks.append(Table("Photons of the modes", ("Mode", "Photons per pattern", "Fraction"), rows))
+        quanta = name_quanta(recon).capitalize()
+        blocks.append(Table(f"{quanta} of the modes", ("Mode", f"{quanta} per pattern", "Fraction"), rows))
     return Section("probe", "Probe", blocks)
 
 
@@ -93,7 +95,10 @@ def _probe_facts(recon: Reconstruction) -> list[tuple[str, Cell]]:
     lens = [] if aberrations is None else aberrations.describe()
     return [
         ("Modes", cell_of(len(recon.probe))),
-        ("Photons per pattern, through vacuum", cell_of(float(mode_photons(recon.probe).sum()))),
+        (
+            f"{name_quanta(recon).capitalize()} per pattern, through vacuum",
+            cell_of(float(mode_photons(recon.probe).sum())),
+        ),
         ("Diameter of the disk of equal area", Cell(f"{diameter:.3g}", value=diameter, unit=f"px{length}")),
         ("Power at the edge of the array", cell_of(100 * power_at_edge(probe), "%", digits=2)),
         *((f"Lens: {label}", Cell(text)) for label, text in lens),

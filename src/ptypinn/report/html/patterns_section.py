@@ -18,6 +18,7 @@ from ptypinn.report.figures.display import Box, VisibleRegion, choose_binning
 from ptypinn.report.figures.images import ScaledImage
 from ptypinn.report.figures.panels import ReconstructionPanels, describe_extent, draw_panels, make_panel
 from ptypinn.report.html.page import Block, Cell, Facts, Figures, Points, Section, cell_of
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.number_format import format_length, format_number
 
 KEY, TITLE = "patterns", "Measured and predicted patterns"
@@ -186,19 +187,21 @@ def linear_overlap(recon: Reconstruction) -> float | None:
 
 def _dose_facts(recon: Reconstruction, fit: DataFit | None, region: VisibleRegion) -> list[tuple[str, Cell]]:
     items: list[tuple[str, Cell]] = []
+    quanta = name_quanta(recon)
     if fit is not None:
         photons = fit.per_pattern_photons
         low, high = np.percentile(photons, [5, 95])
-        items.append(("Photons per pattern, mean", cell_of(float(photons.mean()))))
+        items.append((f"{quanta.capitalize()} per pattern, mean", cell_of(float(photons.mean()))))
         items.append(("Nine patterns in ten", Cell(f"{format_number(float(low))} to {format_number(float(high))}")))
-        items.append(("Photons in all", cell_of(float(photons.sum()))))
+        items.append((f"{quanta.capitalize()} in all", cell_of(float(photons.sum()))))
     illumination = recon.illumination[region.box][region.well_illuminated]
     if illumination.size:
         median = float(np.median(illumination))
-        items.append(("On a well-illuminated pixel, median", cell_of(median, "photons")))
+        items.append(("On a well-illuminated pixel, median", cell_of(median, quanta)))
         if recon.pixel_size_m is not None:
-            per_square_nm = median / (recon.pixel_size_m * 1e9) ** 2
-            items.append(("The same by area", cell_of(per_square_nm, "photons/nm²", digits=3)))
+            unit_m, unit = (1e-10, "Å") if quanta == "electrons" else (1e-9, "nm")
+            per_area = median / (recon.pixel_size_m / unit_m) ** 2
+            items.append(("The same by area", cell_of(per_area, f"{quanta}/{unit}²", digits=3)))
     return items
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
+from ptypinn.data.beam_survey import SCAN_ROTATION
 from ptypinn.data.depth import SLICES, describe_slices
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
@@ -41,6 +42,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
     return [
         *_geometry_sentences(recon),
         *slice_sentences(recon),
+        *_rotation_sentences(recon),
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background)),
@@ -88,6 +90,20 @@ class _Finding:
         verb = "falls" if after < before else "rises"
         misfit = f"{verb} from {format_number(before, 3)} to {format_number(after, 3)} times counting noise"
         return cls(size, misfit, bool(record.get("corrected")))
+
+
+def _rotation_sentences(recon: Reconstruction) -> list[str]:
+    """Return the turn of the positions that the patterns of an electron scan showed."""
+    scan = recon.provenance.get("scan")
+    record = scan.get(SCAN_ROTATION) if isinstance(scan, Mapping) else None
+    values = {key: number(value) for key, value in record.items()} if isinstance(record, Mapping) else {}
+    degrees, error = values.get("degrees"), values.get("error_degrees")
+    if degrees is None or error is None:
+        return []
+    return [
+        f"The scan is turned by {degrees:.3g} +- {error:.2g} degrees against the detector, as the shifts of tilted "
+        "images or the deflection of the beam show: the positions are turned back by as much."
+    ]
 
 
 def _probe_sentences(recon: Reconstruction) -> list[str]:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = "unknown"
+QUANTA: dict[str, str] = {"photon": "photons", "electron": "electrons"}
+"""Particles that are counted, in the plural."""
+
+
+def name_quanta(recon: Reconstruction) -> str:
+    """Return what a reconstruction's counts are of: photons or electrons."""
+    return QUANTA.get(optics_record(recon).get("particle", "photon"), "photons")
 
 
 def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
@@ -86,15 +93,27 @@ def _geometry_rows(info: ScanInfo) -> list[tuple[str, str]]:
 
 
 def _dose_rows(info: ScanInfo) -> list[tuple[str, str]]:
-    sums = info.patterns.sums
+    sums, quanta = info.patterns.sums, QUANTA[info.scan.particle]
     spread = f" ({sums.std() / sums.mean():.1%})" if sums.mean() > 0 else ""
     ties = f", reached exactly by {info.saturated_patterns} patterns" if info.saturated_patterns else ""
     return [
-        ("photons per pattern", f"{sums.mean():.4g} mean, {sums.min():.4g} to {sums.max():.4g}"),
+        (
+            f"{quanta} / pattern" if quanta == "electrons" else "photons per pattern",
+            f"{sums.mean():.4g} mean, {sums.min():.4g} to {sums.max():.4g}",
+        ),
+        *_area_rows(info, float(sums.mean())),
         ("spread", f"{sums.std():.3g} standard deviation{spread}"),
         ("largest count", f"{info.patterns.peaks.max():g}{ties}"),
         ("readings of zero", f"{info.patterns.zero_fraction:.1%}"),
     ]
+
+
+def _area_rows(info: ScanInfo, mean: float) -> list[tuple[str, str]]:
+    """Return the dose of electron scans by the area of the sample that belongs to a position."""
+    spacing, pixel_m = info.positions.spacing_px, info.scan.pixel_size_m
+    if info.scan.particle != "electron" or not spacing or pixel_m is None:
+        return []
+    return [("dose", f"{mean / (1e10 * pixel_m * spacing) ** 2:.3g} electrons per square angstrom")]
 
 
 def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
@@ -137,7 +156,7 @@ def _probe_rows(info: ScanInfo) -> list[tuple[str, str]]:
     fractions = ", ".join(f"{photons / total:.1%}" for photons in info.mode_photons)
     return [
         ("modes", f"{len(scan.probe)} ({fractions})"),
-        ("photons", f"{total:.5g} per pattern through vacuum, {scan.probe_gauge} ({origin})"),
+        (QUANTA[scan.particle], f"{total:.5g} per pattern through vacuum, {scan.probe_gauge} ({origin})"),
         ("equivalent diameter", _length(info.probe_diameter_px, scan.pixel_size_m)),
     ]
 
@@ -179,7 +198,7 @@ def recon_lines(recon: Reconstruction) -> list[str]:
         ("object", f"{height} x {width} pixels"),
         ("object pixel", pixel),
         ("probe", f"{facts['probe_modes']} modes of {facts['probe_px']} x {facts['probe_px']} pixels"),
-        ("photons", f"{facts['probe_photons']:.5g} per pattern through vacuum"),
+        (name_quanta(recon), f"{facts['probe_photons']:.5g} per pattern through vacuum"),
         ("positions", str(facts["n_positions"])),
         ("mean amplitude", f"{facts['mean_amplitude']:.4g} where well illuminated ({illuminated})"),
         *((name, f"{value:.4g}") for name, value in facts["metrics"].items() if isinstance(value, int | float)),

@@ -1,0 +1,90 @@
+"""Positions of electron scans are turned to the detector before anything is solved, where patterns show a turn."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import ptypinn as pp
+from ptypinn.data.beam_survey import SCAN_ROTATION
+from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.solvers.scan_rotation import straighten_scan
+
+SIZE, RADIUS_PX = 48, 10.0
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A weak phase object, three waves out of focus, on a raster."""
+    axis = np.fft.fftfreq(SIZE) * SIZE / RADIUS_PX
+    radius = np.hypot(axis[:, None], axis)
+    lens = (radius <= 1) * np.exp(-6j * np.pi * radius**2)
+    path = tmp_path_factory.mktemp("lens") / "probe.npy"
+    np.save(path, np.fft.fftshift(np.fft.ifft2(lens)).astype(np.complex64)[None])
+    sample = {"object": "dead_leaves", "phase_range": (0.0, 0.4), "amplitude_range": (1.0, 1.0), "photons": 5e4}
+    grid = {"size": SIZE, "object_size": (150, 150), "scan": "raster", "step_px": 3.5, "seed": 4}
+    scan = pp.simulate(pp.SimulateConfig(probe="file", probe_file=str(path), **sample, **grid))
+    scan = scan.replace(detector_distance_m=None, detector_pixel_m=None, probe=None, experiment=None)
+    return scan.replace(particle="electron", energy_eV=300e3, pixel_size_m=0.4e-10)
+
+
+def turned(scan, degrees):
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    places = scan.positions_px @ turn.T
+    return scan.replace(positions_px=places - places.min(0), truth=None)
+
+
+def empty_recon():
+    ones = np.ones((80, 80), np.complex64)
+    return pp.Reconstruction(ones, ones.real, ones[None, :16, :16], np.zeros((1, 2)))
+
+
+def distances(one, other):
+    """Distances of positions after their common shift."""
+    moves = one.positions_px - other.positions_px
+    return np.hypot(*(moves - moves.mean(0)).T)
+
+
+@pytest.mark.parametrize("degrees", [12.0, -30.0])
+def test_a_turn_is_undone_and_recorded(straight, degrees):
+    scan = straighten_scan(turned(straight, degrees))
+    assert scan.provenance[SCAN_ROTATION]["degrees"] == pytest.approx(degrees, abs=1)
+    extent = np.ptp(straight.positions_px)
+    assert distances(scan, straight).max() < np.radians(1.0) * extent
+    assert distances(turned(straight, degrees), straight).max() > np.radians(8.0) * extent / 2
+
+
+def test_scans_that_are_straight_or_of_photons_stay_as_they_are(straight):
+    assert straighten_scan(straight) is straight
+    photons = turned(straight, 12.0).replace(particle="photon")
+    assert straighten_scan(photons) is photons
+
+
+def test_axes_that_are_exchanged_are_a_warning_and_stay(straight):
+    scan = straight.replace(positions_px=straight.positions_px[:, ::-1].copy(), truth=None)
+    with pytest.warns(UserWarning, match="its axes are exchanged \\(--transpose-positions\\)"):
+        assert straighten_scan(scan) is scan
+
+
+@pytest.mark.parametrize(
+    ("options", "turns"), [({}, True), ({"positions": "recorded"}, False), ({"assume": "ideal"}, False)]
+)
+def test_reconstruct_turns_positions_unless_told_otherwise(straight, options, turns, monkeypatch):
+    solved = []
+
+    def solve(scan, *_, **__):
+        solved.append(scan)
+        return empty_recon()
+
+    monkeypatch.setattr("ptypinn.stages.reconstruct.reconstruct_unrolled", solve)
+    pp.reconstruct(turned(straight, 12.0), config=pp.ReconstructConfig(threads=1, device="cpu", **options))
+    assert (SCAN_ROTATION in solved[0].provenance) == turns
+
+
+def test_the_report_states_the_turn():
+    record = {"scan": {SCAN_ROTATION: {"degrees": 12.31, "error_degrees": 0.42}}}
+    recon = dataclasses.replace(empty_recon(), provenance=record)
+    assert "turned by 12.3 +- 0.42 degrees against the detector" in " ".join(experiment_sentences(recon))
+    other = dataclasses.replace(recon, provenance={"scan": {SCAN_ROTATION: {"degrees": "much"}}})
+    assert "turned" not in " ".join(experiment_sentences(other))
