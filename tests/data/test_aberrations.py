@@ -1,5 +1,6 @@
 """The pupil of a probe shows the aberrations of its lens."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -76,6 +77,12 @@ def test_probes_that_no_round_lens_made_have_none():
         assert fit_aberrations(probe, PIXEL_M, WAVELENGTH_M) is None
 
 
+def test_a_probe_that_its_array_cuts_off_states_none(recon):
+    wide = np.roll(recon.probe, 24, 1)
+    electrons = {"energy_eV": 300e3, "particle": "electron"}
+    assert measure_aberrations(dataclasses.replace(recon, probe=wide), electrons) is None
+
+
 @pytest.fixture(scope="module")
 def recon(tmp_path_factory):
     """A reconstruction of an electron scan whose file holds no probe."""
@@ -113,7 +120,12 @@ def test_a_reconstruction_shows_the_lens_of_its_probe(recon):
 
 
 def test_without_energy_or_pixel_nothing_is_stated(recon):
-    assert measure_aberrations(recon, {}) is None
+    electrons = {"energy_eV": 300e3, "particle": "electron"}
+    assert measure_aberrations(recon, electrons) is not None
+    for optics in ({}, {"energy_eV": 300e3}, {**electrons, "energy_eV": "abc"}, {**electrons, "particle": ["a"]}):
+        assert measure_aberrations(recon, optics) is None
+    odd = dataclasses.replace(recon, provenance={"optics": {"energy_eV": "abc", "particle": ["a"]}})
+    assert "photons" in "\n".join(recon_lines(odd))
     assert (
         recon_dict(pp.Reconstruction(recon.object, recon.illumination, recon.probe, recon.positions_px))["lens"] is None
     )

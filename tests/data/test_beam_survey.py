@@ -18,6 +18,7 @@ from ptypinn.report.figures.scan import info_figure
 from ptypinn.report.text.scan import info_lines
 from ptypinn.solvers.direct_images import form_direct_images
 from ptypinn.solvers.probe_search import _measure_lens, find_probe
+from ptypinn.solvers.scan_rotation import straighten_scan
 from ptypinn.stages.info import info
 
 SIZE, PIXEL_M, RADIUS_PX = 64, 0.4e-10, 12.0
@@ -90,7 +91,7 @@ def test_rotation_and_hand_of_the_scan_are_named(tmp_path, degrees, hand):
     assert abs(beam.shifts.rotation_deg) == pytest.approx(abs(degrees), abs=0.4)
     assert np.sign(beam.shifts.rotation_deg) == np.sign(degrees)
     warnings = " ".join(beam.warnings())
-    assert beam.is_turned or abs(degrees) < 5
+    assert beam.is_turned or abs(degrees) < 5 or beam.hand_is_open
     assert ("turned by" in warnings) == beam.is_turned
     assert ("other hand" in warnings) == (hand < 0)
 
@@ -114,6 +115,28 @@ def test_axes_that_are_flipped_or_exchanged_are_named_with_the_options_that_undo
     assert [option in warnings for option in named.values()] == [name in options for name in named]
     path = pp.save(scan, tmp_path / "scan.h5")
     assert not survey(pp.load(path, pp.LoadConfig(**options))).warnings()
+
+
+@pytest.mark.parametrize(("waves", "astigmatism"), [(0.8, 2.2), (0.1, 2.5)])
+def test_an_astigmatism_that_exceeds_the_defocus_is_not_taken_for_a_mirrored_scan(tmp_path, waves, astigmatism):
+    scan = electron_scan(tmp_path, waves, astigmatism, photons=2e5)
+    beam = survey(scan)
+    assert beam.to_record()["scan_is_mirrored"] is not True
+    assert not beam.is_turned
+    if beam.hand_is_open:
+        assert "unless the lens has more astigmatism than defocus" in " ".join(beam.warnings())
+        with pytest.warns(UserWarning, match="more astigmatism than defocus"):
+            assert straighten_scan(scan) is scan
+    else:
+        assert straighten_scan(scan) is scan
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_scans_of_few_patterns_show_the_disk_alone(tmp_path, number):
+    scan = electron_scan(tmp_path, 3.0)
+    beam = info(scan.subset(np.arange(number))).beam
+    assert beam.shifts is None and beam.semi_angle_mrad > 0
+    assert straighten_scan(scan.subset(np.arange(number))).n_patterns == number
 
 
 def sample_phase(scan, images, step):

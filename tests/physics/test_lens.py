@@ -58,7 +58,12 @@ def test_a_simulated_scan_is_one_of_electrons_with_that_lens():
 
 
 def test_a_cone_wider_than_the_detector_is_refused_with_the_limit():
-    with pytest.raises(InputError, match=r"--convergence-mrad: found 9\.0, expected less than 2.4, the half-width"):
+    with pytest.raises(
+        InputError,
+        match=r"--convergence-mrad: found 9\.0, expected less than 2.4, the detector's half-width; a shorter",
+    ):
         pp.simulate(pp.SimulateConfig(particle="electron", energy_eV=300e3, probe="lens"))
+    with pytest.raises(InputError, match="--probe: found lens together with --focus-distance-m"):
+        pp.SimulateConfig(probe="lens", focus_distance_m=5e-3)
     with pytest.raises(InputError, match="--defocus-m: found 1e-08, expected --probe lens as well"):
         pp.SimulateConfig(defocus_m=1e-8)

@@ -63,12 +63,13 @@ def test_scans_that_are_straight_or_of_photons_stay_as_they_are(straight):
 
 def test_axes_that_are_exchanged_are_a_warning_and_stay(straight):
     scan = straight.replace(positions_px=straight.positions_px[:, ::-1].copy(), truth=None)
-    with pytest.warns(UserWarning, match="its axes are exchanged \\(--transpose-positions\\)"):
+    with pytest.warns(UserWarning, match="its axes are exchanged"):
         assert straighten_scan(scan) is scan
 
 
 @pytest.mark.parametrize(
-    ("options", "turns"), [({}, True), ({"positions": "recorded"}, False), ({"assume": "ideal"}, False)]
+    ("options", "turns"),
+    [({}, True), ({"positions": "recorded"}, False), ({"assume": "ideal"}, False), ({"rounds": 8}, True)],
 )
 def test_reconstruct_turns_positions_unless_told_otherwise(straight, options, turns, monkeypatch):
     solved = []
@@ -80,6 +81,17 @@ def test_reconstruct_turns_positions_unless_told_otherwise(straight, options, tu
     monkeypatch.setattr("ptypinn.stages.reconstruct.reconstruct_unrolled", solve)
     pp.reconstruct(turned(straight, 12.0), config=pp.ReconstructConfig(threads=1, device="cpu", **options))
     assert (SCAN_ROTATION in solved[0].provenance) == turns
+
+
+def test_what_follows_a_reconstruction_repeats_its_turn(straight):
+    """On a raster whose outer positions are moved by more than half a pattern."""
+    scan = turned(straight, -30.0)
+    solved = straighten_scan(scan)
+    assert np.abs(solved.positions_px - scan.positions_px).max() > SIZE / 2
+    recon = pp.refine(solved, config=pp.RefineConfig(iterations=1, threads=1, device="cpu"))
+    assert pp.diagnose(recon, scan).ledger
+    again = pp.refine(scan, config=pp.RefineConfig(iterations=1, threads=1, device="cpu"), initial=recon)
+    assert len(again.positions_px) == scan.n_patterns
 
 
 def test_the_report_states_the_turn():

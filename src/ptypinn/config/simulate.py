@@ -199,6 +199,9 @@ class SimulateConfig(SeedConfig):
         if self.slices > 1 and self.focus_distance_m is not None:
             raise InputError("--slices", "", "together with --focus-distance-m", "thick samples in the far field")
 
+        if self.probe == "lens" and self.focus_distance_m is not None:
+            raise InputError("--probe", "", "lens together with --focus-distance-m", "one of the two")
+
     def _check_faults(self) -> None:
         sizes, named = self.fault_sizes, f"--faults {' '.join(list_faults(self.faults))}"
         if self.faults and self.slices > 1:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Complex64, Float64
 
 from ptypinn.data.bright_field import fit_bright_field
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.physics.optics import compute_wavelength
+from ptypinn.physics.optics import compute_wavelength, power_at_edge
 from ptypinn.utils.number_format import format_measured_length
 
 USED_RADIUS = 0.93
@@ -30,6 +30,8 @@ ROUNDS = 4
 """Fits of the phase that the last one leaves."""
 MAX_RESIDUAL_RAD = 0.7
 """Largest root mean square of the phase that a fit may leave."""
+MAX_EDGE_POWER = 0.03
+"""Largest fraction of the probe's power at the edge of its array."""
 MIN_PIXELS = 30
 """Fewest pixels of the pupil."""
 TERMS: dict[str, tuple[int, int]] = {"C10": (2, 0), "C12": (2, 2), "C21": (3, 1), "C23": (3, 3), "C30": (4, 0)}
@@ -87,17 +89,20 @@ def _with_error(term: Aberration) -> str:
 
 
 def measure_aberrations(recon: Reconstruction, optics: Mapping[str, Any]) -> Aberrations | None:
-    """Return the aberrations of the first mode of a reconstruction's probe; None where they are unknown.
+    """Return the aberrations of the first mode of the probe of an electron scan; None where they are unknown.
+
+    A probe that is cut off by its array has a blurred pupil, and states none.
 
     Args:
         recon: The reconstruction; of a thick sample, the focus is seen from its first slice.
         optics: Energy, electron volts, and the particle.
     """
-    energy = optics.get("energy_eV")
-    if recon.pixel_size_m is None or not energy:
+    energy, particle = optics.get("energy_eV"), optics.get("particle")
+    if recon.pixel_size_m is None or not isinstance(energy, int | float) or not energy > 0 or particle != "electron":
         return None
-    wavelength_m = compute_wavelength(energy, optics.get("particle", "photon"))
-    return fit_aberrations(recon.probe[0], recon.pixel_size_m, wavelength_m)
+    if power_at_edge(recon.probe[:1]) > MAX_EDGE_POWER:
+        return None
+    return fit_aberrations(recon.probe[0], recon.pixel_size_m, compute_wavelength(energy, particle))
 
 
 def fit_aberrations(
@@ -134,7 +139,8 @@ def fit_aberrations(
     if np.sqrt(np.average(phase**2, weights=weights[used])) > MAX_RESIDUAL_RAD:
         return None
     semi_angle = disk.radius_px * wavelength_m / (len(power) * pixel_size_m)
-    errors = np.sqrt(np.diag(_covariance(basis[used], weights[used])) * np.average(phase**2, weights=weights[used]))
+    variance = np.average(phase**2, weights=weights[used]) * _correlated_pixels(left, used)
+    errors = np.sqrt(np.diag(_covariance(basis[used], weights[used])) * variance)
     return Aberrations(semi_angle, _to_terms(values, errors, semi_angle, wavelength_m))
 
 
@@ -173,6 +179,16 @@ def _solve(
     """Return the coefficients of a weighted least-squares fit."""
     roots = np.sqrt(weights)
     return np.linalg.lstsq(basis * roots[:, None], phase * roots, rcond=None)[0]
+
+
+def _correlated_pixels(left: np.ndarray, used: Bool[np.ndarray, "y x"]) -> float:
+    """Return how many pixels share what a fit leaves of the phase, by its correlation between neighbours."""
+    phase = np.where(used, np.angle(left * np.exp(-1j * np.angle(left[used].sum()))), 0.0)
+    both = [used[1:] & used[:-1], used[:, 1:] & used[:, :-1]]
+    products = (phase[1:] * phase[:-1])[both[0]].sum() + (phase[:, 1:] * phase[:, :-1])[both[1]].sum()
+    pairs = both[0].sum() + both[1].sum()
+    likeness = products / max(pairs, 1) / max(np.mean(phase[used] ** 2), 1e-30)
+    return float(((1 + likeness) / max(1 - likeness, 0.05)) ** 2) if likeness > 0 else 1.0
 
 
 def _covariance(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from jaxtyping import Float64
 
 from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_field, form_images, pixel_angle_rad
 from ptypinn.data.deflection import Deflection, fit_deflection
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
 from ptypinn.utils.number_format import format_length, format_measured_length
@@ -38,6 +41,8 @@ class BeamSurvey:
     """Images by parts of the disk; None of too few positions."""
     deflection: Deflection | None = None
     """Orientation by the deflection of the beam; None where it shows none."""
+    hand_is_open: bool = False
+    """True if shifts are those of a scan of the other hand, or of an astigmatism that exceeds the defocus."""
 
     @property
     def orientation(self) -> TiltShifts | Deflection | None:
@@ -73,7 +78,7 @@ class BeamSurvey:
     @property
     def is_turned(self) -> bool:
         """True if the scan is turned against the detector by more than its error, flips and exchanges of axes aside."""
-        shown = self.orientation
+        shown = None if self.hand_is_open else self.orientation
         return shown is not None and abs(self.turn_deg) > max(MIN_ROTATION_DEG, 3 * shown.rotation_error_deg)
 
     def _length(self, shift: float) -> float | None:
@@ -95,7 +100,7 @@ class BeamSurvey:
             "astigmatism_m": self.astigmatism_m,
             "scan_rotation_deg": None if shown is None else shown.rotation_deg,
             "scan_rotation_error_deg": None if shown is None else shown.rotation_error_deg,
-            "scan_is_mirrored": None if shown is None else shown.is_mirrored,
+            "scan_is_mirrored": None if shown is None or self.hand_is_open else shown.is_mirrored,
         }
 
     def describe(self) -> list[tuple[str, str]]:
@@ -110,6 +115,7 @@ class BeamSurvey:
         if (shown := self.orientation) is None:
             return rows
         hand = ", mirrored" if shown.is_mirrored else ""
+        hand = ", mirrored, unless astigmatism exceeds the defocus" if self.hand_is_open else hand
         rotation = f"{shown.rotation_deg:.2f} +- {shown.rotation_error_deg:.2g} degrees{hand}"
         return [*rows, ("scan rotation", rotation)]
 
@@ -129,7 +135,7 @@ class BeamSurvey:
             return self.orientation_faults()
         turned = (
             f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` turns positions "
-            "back, unless told otherwise by `--positions recorded`"
+            "back, unless told otherwise by `--positions recorded` or `--assume ideal`"
         )
         return [*self.orientation_faults(), turned]
 
@@ -141,9 +147,28 @@ class BeamSurvey:
         if shown.is_mirrored:
             options = "--transpose-positions" if is_across else "--flip-positions y"
             fault = "its axes are exchanged" if is_across else "one of its axes is flipped"
-            return [f"the scan has the other hand than the detector: {fault} ({options})"]
+            doubt = ", unless the lens has more astigmatism than defocus, which shifts tilted images alike"
+            doubt = doubt if self.hand_is_open else ""
+            return [f"the scan has the other hand than the detector: {fault} ({options}){doubt}"]
         options = "--transpose-positions --flip-positions y"
         return [f"the scan is turned by about a quarter against the detector ({options})"] if is_across else []
+
+
+def turn_back(
+    positions_px: Float64[np.ndarray, "patterns 2"], record: Mapping[str, Any]
+) -> Float64[np.ndarray, "patterns 2"]:
+    """Return positions turned back by a turn on record under `SCAN_ROTATION`."""
+    angle, about = math.radians(record["degrees"]), np.asarray(record["about_px"], np.float64)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return (positions_px - about) @ turn + about
+
+
+def repeat_turn(scan: ScanData, recon: Reconstruction) -> ScanData:
+    """Return a scan with the turn of its positions that a reconstruction of it has on record."""
+    record = (recon.provenance.get("scan") or {}).get(SCAN_ROTATION)
+    if not isinstance(record, Mapping) or SCAN_ROTATION in scan.provenance:
+        return scan
+    return scan.replace(positions_px=turn_back(scan.positions_px, record))
 
 
 def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:
@@ -159,9 +184,17 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
     disk = fit_bright_field(mean, scan.good)
     if disk is None:
         return None
-    along, across = np.linalg.svd(scan.positions_px - scan.positions_px.mean(0), compute_uv=False)[:2]
-    if scan.n_patterns < MIN_POINTS**2 or not across > MIN_ASPECT * along:
+    if scan.n_patterns < MIN_POINTS**2 or not _cover_an_area(scan.positions_px):
         return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
     tilted = form_images(scan, disk, batch)
     shifts, deflection = fit_tilt_shifts(tilted, disk.radius_px, scan.size), fit_deflection(tilted)
-    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted, deflection)
+    is_open = shifts is not None and (
+        shifts.is_mirrored if deflection is None else shifts.is_mirrored != deflection.is_mirrored
+    )
+    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted, deflection, is_open)
+
+
+def _cover_an_area(positions_px: Float64[np.ndarray, "patterns 2"]) -> bool:
+    """Return True if positions do not lie along a line."""
+    along, across = np.linalg.svd(positions_px - positions_px.mean(0), compute_uv=False)
+    return bool(across > MIN_ASPECT * along)

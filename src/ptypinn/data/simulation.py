@@ -167,7 +167,7 @@ def draw_probe(config: SimulateConfig, field: Probe | None = None) -> Probe:
 def _draw_lens_probe(config: SimulateConfig) -> Probe:
     """Return the probe of a lens; raise `InputError` where its cone is wider than the detector."""
     limit_mrad = 1e3 * config.size / 2 * config.detector_pixel_m / config.detector_distance_m
-    expected = f"less than {limit_mrad:.3g}, the half-width of the detector"
+    expected = f"less than {limit_mrad:.3g}, the detector's half-width; a shorter --detector-distance-m widens it"
     require(config, "convergence_mrad", config.convergence_mrad < limit_mrad, expected)
     wavelength = compute_wavelength(config.energy_eV, config.particle)
     pixel = compute_pixel_size(wavelength, config.detector_distance_m, config.size, config.detector_pixel_m)

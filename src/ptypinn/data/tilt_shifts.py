@@ -29,8 +29,9 @@ MIN_POINTS = 10
 """Fewest points of the grid along an edge."""
 FIRST_STEP = 0.1
 """First steps of the entries of the map, over its largest stretch."""
-SYSTEMATIC = 0.04
-"""Error of the defocus, relative to it, beside that of noise: simulated shifts are up to so much too small."""
+SYSTEMATIC, NEAR_FOCUS = 0.03, 0.15
+"""Error of the defocus, relative to it, beside that of noise, and a further one over the cube of its waves at the rim
+of the disk: near the focus the contrast of phases moves images as well."""
 MIN_WAVES = 1.0
 """Smallest defocus, waves at the rim of the disk: nearer to the focus, the contrast of phases moves images as well."""
 
@@ -45,6 +46,8 @@ class TiltShifts:
     """Shift (y, x), object pixels, per tilt (y, x), detector pixels."""
     error: float
     """Standard error of its entries by noise."""
+    waves: float = math.inf
+    """Defocus, waves at the rim of the disk."""
 
     @property
     def is_mirrored(self) -> bool:
@@ -74,7 +77,7 @@ class TiltShifts:
     @property
     def defocus_error(self) -> float:
         """Standard error of the defocus."""
-        return math.hypot(self.error, SYSTEMATIC * self.defocus)
+        return math.hypot(self.error, (SYSTEMATIC + NEAR_FOCUS / self.waves**3) * self.defocus)
 
     @property
     def astigmatism(self) -> float:
@@ -119,13 +122,14 @@ def fit_tilt_shifts(tilted: TiltedImages, radius_px: float, size: int) -> TiltSh
     if contrast < MIN_CONTRAST:
         return None
     matrix = _refine(spectra, tilts, start)
-    if np.linalg.norm(matrix, 2) * radius_px**2 / (2 * size) < MIN_WAVES:
+    waves = float(np.linalg.norm(matrix, 2)) * radius_px**2 / (2 * size)
+    if waves < MIN_WAVES:
         return None
     quarters = [_refine(ImageSpectra.of(part, tilted.step_px), tilts, matrix) for part in split_quarters(tilted.images)]
     halves = [_refine(spectra.half(number), tilts, matrix) for number in (0, 1)]
     by_place = float(np.sqrt(np.mean((np.array(quarters) - matrix) ** 2))) / 2
     by_component = float(np.abs(halves[1] - halves[0]).max()) / 2
-    return TiltShifts(matrix, max(by_place, by_component))
+    return TiltShifts(matrix, max(by_place, by_component), waves)
 
 
 Tilts = Float64[np.ndarray, "part 2"]

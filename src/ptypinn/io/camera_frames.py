@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from ptypinn.io.crop import Window, cut
 PACKAGE = "libertem"
 """Package that reads the files; it comes with the extra `cameras`."""
 Value = TypeVar("Value")
+BATCH_BYTES = 2**26
+"""Bytes of whole frames that are read at once."""
 CHECKED_FRAMES = (0, -1)
 """Frames that are read at once, so that a file that ends early is refused before anything is computed."""
 
@@ -31,10 +34,14 @@ class CameraCounts:
         kind: Name of its format in LiberTEM.
         frames: Number of frames in it.
         window: Rows and columns of the patterns that are kept; None keeps all.
+        threshold: Values below it are read as 0; None leaves all as they are.
     """
 
-    def __init__(self, path: Path, kind: str, frames: int, window: Window | None = None) -> None:
+    def __init__(
+        self, path: Path, kind: str, frames: int, window: Window | None = None, threshold: float | None = None
+    ) -> None:
         self._path, self._kind, self._frames, self._window = Path(path).resolve(), kind, frames, window
+        self._threshold = threshold
         self._set: Any = None
         self._process = -1
         whole = self._open()
@@ -42,7 +49,8 @@ class CameraCounts:
         self._frame_shape = tuple(int(edge) for edge in whole.shape.sig)
         if len(self._frame_shape) != 2:
             shape = " x ".join(map(str, self._frame_shape))
-            raise InputError(str(path), "file", f"frames of {shape} pixels", "a stack of images")
+            actual = f"a volume of {shape} pixels"
+            raise InputError(str(path), "file", actual, "a stack of images: an MRC file with mz = 1 in its header")
         edges = self._frame_shape if window is None else [part.stop - part.start for part in window]
         self._shape = (frames, *edges)
 
@@ -72,12 +80,21 @@ class CameraCounts:
         """
         wanted = np.atleast_1d(np.arange(self._frames)[key])
         ordered, inverse = np.unique(wanted, return_inverse=True)
-        patterns = cut(self._read(ordered), self._window)
+        patterns = np.empty((len(ordered), *self._shape[1:]), self._dtype)
+        batch = max(1, BATCH_BYTES // (math.prod(self._frame_shape) * self._dtype.itemsize))
+        for start in range(0, len(ordered), batch):
+            part = slice(start, start + batch)
+            patterns[part] = cut(self._read(ordered[part]), self._window)
+        patterns = self._without_noise(patterns)
         check_patterns(str(self._path), patterns, numbers=ordered)
         return patterns if np.array_equal(wanted, ordered) else patterns[inverse]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_set": None, "_process": -1}
+
+    def _without_noise(self, patterns: np.ndarray) -> np.ndarray:
+        """Set what is less than the threshold to 0: the noise of reading pixels that no electron met."""
+        return patterns if self._threshold is None else np.where(patterns < self._threshold, 0, patterns)
 
     def _open(self) -> Any:
         if self._set is None or self._process != os.getpid():
@@ -87,8 +104,6 @@ class CameraCounts:
 
     def _read(self, ordered: np.ndarray) -> np.ndarray:
         """Read frames by ascending numbers."""
-        if not len(ordered):
-            return np.empty((0, *self._frame_shape), self._dtype)
         chosen = np.zeros(self._frames, bool)
         chosen[ordered] = True
         parts = [part for part in self._open().get_partitions() if _overlaps(part, chosen)]

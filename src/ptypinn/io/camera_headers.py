@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ptypinn.errors import InputError
 from ptypinn.io.camera_frames import call_reader
 from ptypinn.io.raster import Calibration
 from ptypinn.io.units import convert_to_si
@@ -43,6 +46,16 @@ def blo_bytes(path: Path) -> int:
     fields = BLO_FIELDS.unpack(_first_bytes(path, BLO_FIELDS.size))
     offset, edge, columns, rows = fields[3], fields[5], fields[7], fields[8]
     return int(offset + rows * columns * (BLO_FRAME_HEADER_BYTES + edge**2))
+
+
+def check_blo_pixels(path: Path, dtype: np.dtype[Any]) -> None:
+    """Raise `InputError` where the patterns of a block file have more or fewer bytes than their pixels would take."""
+    fields = BLO_FIELDS.unpack(_first_bytes(path, BLO_FIELDS.size))
+    offset, edge, frames = fields[3], fields[5], fields[7] * fields[8]
+    stated = offset + frames * (BLO_FRAME_HEADER_BYTES + edge**2 * dtype.itemsize)
+    if (size := path.stat().st_size) != stated:
+        actual = f"{size} bytes for {frames} patterns of {edge} x {edge} pixels of {dtype}"
+        raise InputError(str(path), "file", actual, f"{stated}, or a text in it that states the bits of a pixel")
 
 
 def mrc_bytes(path: Path) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ptypinn.data.beam_survey import repeat_turn
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -76,7 +77,7 @@ def build_ledger(
 
 
 def _check_positions(recon: Reconstruction, part: ScanData) -> None:
-    if np.abs(recon.positions_px + recon.origin_px - part.positions_px).max() > part.size / 2:
+    if np.abs(recon.positions_px + recon.origin_px - repeat_turn(part, recon).positions_px).max() > part.size / 2:
         fault = "positions more than half a pattern away from the scan's"
         raise InputError(part.source, "reconstruction", fault, "a reconstruction of this scan")
 

@@ -43,7 +43,7 @@ TRIAL_ITERATIONS, LAST_ITERATIONS = 15, 60
 """Iterations for object and probe of every candidate, and of the best ones."""
 BEST = 3
 """Candidates that are solved for longer."""
-MAX_DEFOCUS_ERROR = 0.1
+MAX_DEFOCUS_ERROR = 0.2
 """Largest relative error of a defocus, measured from tilted images, that is tried beside others."""
 
 

@@ -6,13 +6,10 @@ places where a pattern fits, and no way there.
 
 from __future__ import annotations
 
-import math
 import warnings
 
-import numpy as np
-
 from ptypinn.data.beam_centre import mean_pattern
-from ptypinn.data.beam_survey import SCAN_ROTATION, survey_beam
+from ptypinn.data.beam_survey import SCAN_ROTATION, survey_beam, turn_back
 from ptypinn.data.probe_candidates import complete_pattern
 from ptypinn.data.scan import ScanData
 
@@ -30,17 +27,13 @@ def straighten_scan(scan: ScanData) -> ScanData:
         return scan
     bare = scan.replace(probe=None, probe_gauge="relative", truth=None)
     beam = survey_beam(bare, complete_pattern(mean_pattern(bare), scan.good))
-    if beam is None or (shown := beam.orientation) is None:
+    if beam is None:
         return scan
     for sentence in beam.orientation_faults():
         warnings.warn(f"{scan.source}: {sentence}", stacklevel=2)
-    if not beam.is_turned:
+    if (shown := beam.orientation) is None or not beam.is_turned:
         return scan
-    angle = math.radians(beam.turn_deg)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    middle = scan.positions_px.mean(0)
-    record = {"degrees": beam.turn_deg, "error_degrees": shown.rotation_error_deg}
-    return scan.replace(
-        positions_px=(scan.positions_px - middle) @ turn + middle,
-        provenance={**scan.provenance, SCAN_ROTATION: record},
-    )
+    about = [float(value) for value in scan.positions_px.mean(0)]
+    record = {"degrees": beam.turn_deg, "error_degrees": shown.rotation_error_deg, "about_px": about}
+    turned = turn_back(scan.positions_px, record)
+    return scan.replace(positions_px=turned, provenance={**scan.provenance, SCAN_ROTATION: record})

@@ -73,7 +73,8 @@ def reconstruct(
         assert isinstance(config, ReconstructConfig)
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
-        scan = straighten_scan(scan) if "positions" in config.solved_terms() else scan
+        is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
+        scan = straighten_scan(scan) if is_free else scan
         directory = None if folder is None else Path(folder)
         return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
 

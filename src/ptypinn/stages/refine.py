@@ -13,6 +13,7 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
+from ptypinn.data.beam_survey import repeat_turn
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
@@ -131,11 +132,12 @@ def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:
 def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
     """Raise `InputError` where an initial reconstruction is not of this scan."""
     mismatch, expected = None, "a reconstruction of this scan"
+    positions = repeat_turn(scan, initial).positions_px
     if initial.probe.shape[1:] != (scan.size, scan.size):
         mismatch = f"a probe of {initial.probe.shape[1:]} pixels for patterns of {scan.size}"
     elif len(initial.positions_px) != scan.n_patterns:
         mismatch = f"{len(initial.positions_px)} positions for {scan.n_patterns} patterns"
-    elif np.abs(initial.positions_px + initial.origin_px - scan.positions_px).max() > scan.size / 2:
+    elif np.abs(initial.positions_px + initial.origin_px - positions).max() > scan.size / 2:
         mismatch = "positions more than half a pattern away from the scan's"
     if mismatch:
         raise InputError("--initial", "positions", mismatch, expected)

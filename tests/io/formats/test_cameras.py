@@ -10,6 +10,7 @@ import pytest
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
 from ptypinn.io.camera_frames import CameraCounts
+from ptypinn.io.crop import Window
 from ptypinn.io.load_save import detect_format, load
 
 pytest.importorskip("libertem", reason="the extra `cameras` is not installed")
@@ -81,6 +82,41 @@ def test_patterns_are_cropped_around_the_direct_beam(tmp_path):
     for budget in (1.0, 1e-9):
         scan = load(path, options("seq", centre_px=(30, 34), crop_px=16, memory_budget_gib=budget))
         np.testing.assert_array_equal(scan.counts[:], frames[:, 22:38, 26:42])
+
+
+def test_crops_are_read_a_batch_of_whole_frames_at_a_time(tmp_path, monkeypatch):
+    path, frames = by_hand.seq(tmp_path)
+    sizes, read = [], CameraCounts._read
+    monkeypatch.setattr("ptypinn.io.camera_frames.BATCH_BYTES", 2 * frames[0].nbytes)
+    monkeypatch.setattr(
+        CameraCounts, "_read", lambda counts, ordered: sizes.append(len(ordered)) or read(counts, ordered)
+    )
+    counts = CameraCounts(path, "seq", len(frames), Window(slice(8, 24), slice(4, 20)))
+    np.testing.assert_array_equal(counts[:], frames[:, 8:24, 4:20])
+    assert max(sizes) == 2
+
+
+def test_noise_of_pixels_that_no_electron_met_is_read_as_zero(tmp_path):
+    path, _ = by_hand.empad(tmp_path)
+    rng = np.random.default_rng(0)
+    electrons = rng.poisson(0.5, (12, 130, 128))
+    (100 * electrons + rng.normal(0, 8, electrons.shape)).astype("<f4").tofile(tmp_path / "scan.raw")
+    scan = load(path, options("empad", detector_gain=100.0))
+    assert (scan.counts[:][electrons[:, :128] == 0] == 0).all()
+    np.testing.assert_allclose(scan.counts[:], electrons[:, :128], atol=0.5)
+    assert scan.provenance["read_as_zero_below"] == 50.0
+    with pytest.raises(InputError, match="--detector-gain"):
+        load(path, LoadConfig(**GIVEN))
+
+
+def test_block_files_of_two_bytes_that_do_not_state_it_are_refused(tmp_path):
+    path, frames = by_hand.blo(tmp_path)
+    content = path.read_bytes()
+    offset = int.from_bytes(content[12:16], "little")
+    rows = b"".join(bytes(6) + frame.astype("<u2").tobytes() for frame in frames)
+    path.write_bytes(content[:offset] + rows)
+    with pytest.raises(InputError, match="12 patterns of 64 x 64 pixels of uint8, expected"):
+        load(path, options("blo"))
 
 
 def test_frames_can_be_sent_to_workers(tmp_path):

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import Counts, ScanData
@@ -15,6 +18,7 @@ from ptypinn.io.camera_headers import (
     EMPAD_VOLTAGE,
     VOLTAGE,
     blo_bytes,
+    check_blo_pixels,
     dm_bytes,
     mrc_bytes,
     read_blo,
@@ -54,6 +58,8 @@ class Camera:
     """Read what the header states."""
     state_bytes: Callable[[Path], int] = lambda path: 0
     """Return the least size of a file by its header."""
+    check_pixels: Callable[[Path, np.dtype[Any]], None] = lambda path, dtype: None
+    """Raise `InputError` where the type of pixels that is read contradicts the size of the file."""
 
 
 def _is_empad_xml(path: Path) -> bool:
@@ -89,7 +95,7 @@ CAMERAS = (
     Camera("mib", recognise_any(FirstBytes(b"MQ1,"), FirstBytes(b"HDR,")), _has_suffix(".hdr")),
     Camera("dm", recognise_any(FirstBytes(b"\0\0\0\x03"), FirstBytes(b"\0\0\0\x04")), _is_always, read_dm, dm_bytes),
     Camera("tvips", recognise_any(*TVIPS_STARTS), read_header=read_tvips),
-    Camera("blo", FirstBytes(b"IMGBLO"), _is_always, read_blo, blo_bytes),
+    Camera("blo", FirstBytes(b"IMGBLO"), _is_always, read_blo, blo_bytes, check_blo_pixels),
     Camera("seq", FirstBytes(b"\xed\xfe\0\0N\0o\0r\0p\0i\0x\0")),
     Camera("mrc", _is_mrc, state_bytes=mrc_bytes),
 )
@@ -111,17 +117,21 @@ def read_camera(path: Path, config: LoadConfig) -> ScanData:
     _require_complete(path, camera)
     frames = count_frames(path, camera.kind)
     whole = CameraCounts(path, camera.kind, frames)
+    camera.check_pixels(path, whole.dtype)
     window, crop = window_of(source, whole.frame_shape, config), Crop.of(source, whole.frame_shape, config)
-    for frame in CHECKED_FRAMES:
-        _ = whole[[frame]]
+    is_float, gain = whole.dtype.kind == "f", config.detector_gain
+    threshold = gain / 2 if is_float and gain is not None else None
+    counts = CameraCounts(path, camera.kind, frames, window, threshold)
+    for frame in CHECKED_FRAMES if not is_float or threshold is not None else ():
+        _ = counts[[frame]]
     raster = read_raster(path, camera.kind) if camera.states_raster(path) else (frames,)
     return build_raster_scan(
         config,
-        counts=_take(CameraCounts(path, camera.kind, frames, window), config),
+        counts=counts if is_float and threshold is None else _take(counts, config),
         crop=crop,
         raster=(frames,) if 1 in raster else raster,
         calibration=camera.read_header(path),
-        provenance=describe_source(path, "camera", config, camera=camera.kind),
+        provenance=describe_source(path, "camera", config, camera=camera.kind, read_as_zero_below=threshold),
     )
 
 
@@ -163,8 +173,9 @@ CAMERA = Format(
         MissingField("direct beam, where it is beside the middle", "centre_px"),
     ),
     notes="Read through LiberTEM; needs the extra `cameras`. Of an EMPAD, the 128 rows of every frame that are image "
-    "are taken, and no file is corrected in any way: integers are electrons unless `detector_gain` says how many units "
-    "one makes. Frames before the first of the raster are left out by `--select`, as in `--raster-shape [64,64] "
-    "--select 12-`. DM files are those of one dataset in C order, as recent versions write it.",
+    "are taken. Integers are electrons unless `detector_gain` says how many units one makes; of floating-point frames, "
+    "what is less than half an electron is read as 0, as reading adds noise to pixels that none met. Frames before the "
+    "first of the raster are left out by `--select`, as in `--raster-shape [64,64] --select 12-`. DM files are those "
+    "of one dataset in C order, as recent versions write it.",
     read=read_camera,
 )

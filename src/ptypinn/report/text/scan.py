@@ -26,7 +26,7 @@ QUANTA: dict[str, str] = {"photon": "photons", "electron": "electrons"}
 
 def name_quanta(recon: Reconstruction) -> str:
     """Return what a reconstruction's counts are of: photons or electrons."""
-    return QUANTA.get(optics_record(recon).get("particle", "photon"), "photons")
+    return QUANTA["electron" if optics_record(recon).get("particle") == "electron" else "photon"]
 
 
 def info_table(info: ScanInfo) -> dict[str, list[tuple[str, str]]]:
