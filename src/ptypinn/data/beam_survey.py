@@ -168,7 +168,8 @@ def repeat_turn(scan: ScanData, recon: Reconstruction) -> ScanData:
     record = (recon.provenance.get("scan") or {}).get(SCAN_ROTATION)
     if not isinstance(record, Mapping) or SCAN_ROTATION in scan.provenance:
         return scan
-    return scan.replace(positions_px=turn_back(scan.positions_px, record))
+    provenance = {**scan.provenance, SCAN_ROTATION: dict(record)}
+    return scan.replace(positions_px=turn_back(scan.positions_px, record), provenance=provenance)
 
 
 def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:

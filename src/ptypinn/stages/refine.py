@@ -71,11 +71,12 @@ def refine(
 
 
 def _go_on_from(scan: ScanData, initial: Reconstruction, config: RefineConfig) -> ScanData:
-    """Return the scan to go on with: for slices with their gaps, and with where the beam meets the detector.
+    """Return the scan to go on with: turned as it was, for slices with their gaps and the place of the beam.
 
     Raises:
         InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take.
     """
+    scan = repeat_turn(scan, initial)
     _check_initial(scan, initial)
     if initial.slices is None:
         return scan
@@ -132,12 +133,11 @@ def _solver_options(config: RefineConfig) -> QuasiNewtonOptions:
 def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
     """Raise `InputError` where an initial reconstruction is not of this scan."""
     mismatch, expected = None, "a reconstruction of this scan"
-    positions = repeat_turn(scan, initial).positions_px
     if initial.probe.shape[1:] != (scan.size, scan.size):
         mismatch = f"a probe of {initial.probe.shape[1:]} pixels for patterns of {scan.size}"
     elif len(initial.positions_px) != scan.n_patterns:
         mismatch = f"{len(initial.positions_px)} positions for {scan.n_patterns} patterns"
-    elif np.abs(initial.positions_px + initial.origin_px - positions).max() > scan.size / 2:
+    elif np.abs(initial.positions_px + initial.origin_px - scan.positions_px).max() > scan.size / 2:
         mismatch = "positions more than half a pattern away from the scan's"
     if mismatch:
         raise InputError("--initial", "positions", mismatch, expected)
