@@ -10,6 +10,7 @@ from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import AMPLITUDE_MAP, COUNTS_MAP, ColourScale, phase_scale, turn_scale
 from ptypinn.report.figures.style import ACCENT, INK, MUTED, escape_mathtext, new_figure, show_image
 from ptypinn.report.text.orientation import describe_orientation
+from ptypinn.report.text.scan import QUANTA
 from ptypinn.utils.number_format import format_length
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _draw_positions(axes: Axes, info: ScanInfo) -> None:
     axes.set_aspect("equal")
     axes.margins(0.08)
     axes.invert_yaxis()
-    _label(axes, "Probe centres, coloured by photons", "x (object pixels)", "y (object pixels)")
+    _label(axes, f"Probe centres, coloured by {QUANTA[info.scan.particle]}", "x (object pixels)", "y (object pixels)")
     bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0.0, 0.04, 1.0)))
     bar.ax.tick_params(labelsize=8)
 
@@ -108,7 +109,8 @@ def _draw_sums(axes: Axes, info: ScanInfo) -> None:
     axes.plot(sums, ".", ms=3, color=ACCENT, label="patterns")
     axes.axhline(sums.mean(), color=MUTED, lw=1, label=f"mean {sums.mean():.4g}")
     axes.legend(fontsize=8, framealpha=0.8)
-    _label(axes, "Photons in every pattern", "pattern", "photons")
+    quanta = QUANTA[info.scan.particle]
+    _label(axes, f"{quanta.capitalize()} in every pattern", "pattern", quanta)
 
 
 def _draw_probe(left: Axes, right: Axes, info: ScanInfo) -> None:
@@ -117,7 +119,7 @@ def _draw_probe(left: Axes, right: Axes, info: ScanInfo) -> None:
     amplitude = np.abs(strongest)
     bright = amplitude > PHASE_FLOOR * amplitude.max()
     phase = np.where(bright, np.angle(strongest * np.conj(strongest.sum())), np.nan)
-    unit = "sqrt(photons)" if info.scan.probe_gauge == "calibrated" else "arbitrary"
+    unit = f"sqrt({QUANTA[info.scan.particle]})" if info.scan.probe_gauge == "calibrated" else "arbitrary"
     title = "Probe amplitude" if len(modes) == 1 else f"Probe amplitude, strongest of {len(modes)} modes"
     scale = ColourScale(AMPLITUDE_MAP, 0.0, float(amplitude.max()), unit)
     show_image(left, amplitude, title, scale, info.scan.pixel_size_m)
