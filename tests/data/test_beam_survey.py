@@ -14,11 +14,11 @@ import ptypinn as pp
 from ptypinn.data.beam_survey import survey_beam
 from ptypinn.data.bright_field import fit_bright_field, pixel_angle_rad
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE, ProbeOptics
+from ptypinn.data.scan_rotation import straighten_scan
 from ptypinn.report.figures.scan import info_figure
 from ptypinn.report.text.scan import info_lines
 from ptypinn.solvers.direct_images import form_direct_images
 from ptypinn.solvers.probe_search import _measure_lens, find_probe
-from ptypinn.solvers.scan_rotation import straighten_scan
 from ptypinn.stages.info import info
 
 SIZE, PIXEL_M, RADIUS_PX = 64, 0.4e-10, 12.0

@@ -135,11 +135,12 @@ def fit_aberrations(
         left *= np.exp(-1j * np.angle((weights * left / np.maximum(np.abs(left), 1e-30)).sum()))
         values = values + _solve(basis[used], np.angle(left[used]), weights[used])
     left = pupil * np.exp(-1j * (basis @ values))
-    phase = np.angle(left * np.exp(-1j * np.angle(left[used].sum())))[used]
-    if np.sqrt(np.average(phase**2, weights=weights[used])) > MAX_RESIDUAL_RAD:
+    phase = np.where(used, np.angle(left * np.exp(-1j * np.angle(left[used].sum()))), 0.0)
+    variance = float(np.average(phase**2, weights=weights))
+    if variance > MAX_RESIDUAL_RAD**2:
         return None
     semi_angle = disk.radius_px * wavelength_m / (len(power) * pixel_size_m)
-    variance = np.average(phase**2, weights=weights[used]) * _correlated_pixels(left, used)
+    variance *= _correlated_pixels(phase, used)
     errors = np.sqrt(np.diag(_covariance(basis[used], weights[used])) * variance)
     return Aberrations(semi_angle, _to_terms(values, errors, semi_angle, wavelength_m))
 
@@ -181,9 +182,8 @@ def _solve(
     return np.linalg.lstsq(basis * roots[:, None], phase * roots, rcond=None)[0]
 
 
-def _correlated_pixels(left: np.ndarray, used: Bool[np.ndarray, "y x"]) -> float:
+def _correlated_pixels(phase: Float64[np.ndarray, "y x"], used: Bool[np.ndarray, "y x"]) -> float:
     """Return how many pixels share what a fit leaves of the phase, by its correlation between neighbours."""
-    phase = np.where(used, np.angle(left * np.exp(-1j * np.angle(left[used].sum()))), 0.0)
     both = [used[1:] & used[:-1], used[:, 1:] & used[:, :-1]]
     products = (phase[1:] * phase[:-1])[both[0]].sum() + (phase[:, 1:] * phase[:, :-1])[both[1]].sum()
     pairs = both[0].sum() + both[1].sum()

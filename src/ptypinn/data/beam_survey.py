@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +10,12 @@ from jaxtyping import Float64
 
 from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_field, form_images, pixel_angle_rad
 from ptypinn.data.deflection import Deflection, fit_deflection
-from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
 from ptypinn.utils.number_format import format_length, format_measured_length
 
 MIN_ASPECT = 0.1
 """Smallest extent of the positions across the direction of the largest, over that."""
-SCAN_ROTATION = "scan_rotation"
-"""Key of the record of a turn of the positions against the recorded ones."""
 MIN_ROTATION_DEG = 1.0
 """Smallest rotation of the scan that is named."""
 
@@ -152,24 +147,6 @@ class BeamSurvey:
             return [f"the scan has the other hand than the detector: {fault} ({options}){doubt}"]
         options = "--transpose-positions --flip-positions y"
         return [f"the scan is turned by about a quarter against the detector ({options})"] if is_across else []
-
-
-def turn_back(
-    positions_px: Float64[np.ndarray, "patterns 2"], record: Mapping[str, Any]
-) -> Float64[np.ndarray, "patterns 2"]:
-    """Return positions turned back by a turn on record under `SCAN_ROTATION`."""
-    angle, about = math.radians(record["degrees"]), np.asarray(record["about_px"], np.float64)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    return (positions_px - about) @ turn + about
-
-
-def repeat_turn(scan: ScanData, recon: Reconstruction) -> ScanData:
-    """Return a scan with the turn of its positions that a reconstruction of it has on record."""
-    record = (recon.provenance.get("scan") or {}).get(SCAN_ROTATION)
-    if not isinstance(record, Mapping) or SCAN_ROTATION in scan.provenance:
-        return scan
-    provenance = {**scan.provenance, SCAN_ROTATION: dict(record)}
-    return scan.replace(positions_px=turn_back(scan.positions_px, record), provenance=provenance)
 
 
 def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:

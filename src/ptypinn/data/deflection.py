@@ -64,8 +64,8 @@ def fit_deflection(tilted: TiltedImages) -> Deflection | None:
     field = compute_deflection(tilted)
     spectra = ImageSpectra.of(field, tilted.step_px)
     fits = [(*_fit_rotation(spectra, mirrored), mirrored) for mirrored in (False, True)]
-    angle, curl, is_mirrored = min(fits, key=lambda fit: fit[1])
-    if not curl < MAX_CURL_RATIO * _fit_rotation(spectra, not is_mirrored)[1]:
+    (angle, curl, is_mirrored), (_, other_curl, _) = sorted(fits, key=lambda fit: fit[1])
+    if not curl < MAX_CURL_RATIO * other_curl:
         return None
     error = _estimate_error(field, tilted.step_px, angle, is_mirrored)
     return Deflection(math.degrees(angle), math.degrees(error), is_mirrored, curl)

@@ -46,7 +46,7 @@ class TiltShifts:
     """Shift (y, x), object pixels, per tilt (y, x), detector pixels."""
     error: float
     """Standard error of its entries by noise."""
-    waves: float = math.inf
+    waves: float
     """Defocus, waves at the rim of the disk."""
 
     @property

@@ -11,12 +11,12 @@ from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.scan_rotation import straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
 from ptypinn.solvers.near_field import reconstruct_near_field
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
-from ptypinn.solvers.scan_rotation import straighten_scan
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, silent

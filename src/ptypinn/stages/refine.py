@@ -13,12 +13,12 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
-from ptypinn.data.beam_survey import repeat_turn
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.scan_rotation import repeat_turn
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
-from ptypinn.data.beam_survey import SCAN_ROTATION
 from ptypinn.data.depth import SLICES, describe_slices
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan_rotation import SCAN_ROTATION
 from ptypinn.metrics.position_errors import PositionErrors
 from ptypinn.utils.number_format import format_length, format_number
 from ptypinn.utils.plain_values import number

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import ptypinn as pp
-from ptypinn.data.beam_survey import SCAN_ROTATION
+from ptypinn.data.scan_rotation import SCAN_ROTATION, repeat_turn, straighten_scan
 from ptypinn.report.text.experiment import experiment_sentences
-from ptypinn.solvers.scan_rotation import straighten_scan
 
 SIZE, RADIUS_PX = 48, 10.0
 
@@ -92,6 +91,14 @@ def test_what_follows_a_reconstruction_repeats_its_turn(straight):
     assert pp.diagnose(recon, scan).ledger
     again = pp.refine(scan, config=pp.RefineConfig(iterations=1, threads=1, device="cpu"), initial=recon)
     assert len(again.positions_px) == scan.n_patterns
+
+
+@pytest.mark.parametrize(
+    "record", [3, {}, {"degrees": "much", "about_px": [1, 2]}, {"degrees": 3.0, "about_px": [None]}]
+)
+def test_records_that_are_no_turn_turn_nothing(straight, record):
+    for provenance in ({"scan": {SCAN_ROTATION: record}}, {"scan": [1]}):
+        assert repeat_turn(straight, dataclasses.replace(empty_recon(), provenance=provenance)) is straight
 
 
 def test_the_report_states_the_turn():
