@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 import ptypinn as pp
+from ptypinn.data.depth import project_phase
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import save
 from ptypinn.io.reconstruction_file import Snapshots
@@ -37,6 +38,9 @@ def test_viewers_see_a_stack_with_its_depth_in_metres(made, tmp_path):
             np.testing.assert_allclose(plot["z"], np.cumsum([0.0, *spacing]))
             assert plot["z"].attrs["units"] == plot["y"].attrs["units"] == "m"
             assert [len(plot[axis]) for axis in "zyx"] == list(made.recon.slices.shape)
+        projected = file["entry/projected_phase"]
+        np.testing.assert_allclose(projected["data"], project_phase(made.recon.slices), atol=1e-6)
+        assert [len(projected[axis]) for axis in "yx"] == list(made.recon.object.shape)
 
 
 def test_pages_of_tiff_are_the_object_and_then_its_slices(made, tmp_path):
@@ -44,8 +48,9 @@ def test_pages_of_tiff_are_the_object_and_then_its_slices(made, tmp_path):
     with tifffile.TiffFile(path) as file:
         names = [json.loads(page.description)["image"] for page in file.pages]
         assert names[:4] == ["amplitude", "phase", "amplitude of slice 1", "phase of slice 1"]
-        assert len(names) == 2 + 2 * SLICE_COUNT
-        np.testing.assert_allclose(file.pages[-1].asarray(), np.angle(made.recon.slices[-1]))
+        assert names[4 + 2 * (SLICE_COUNT - 1) :] == ["projected phase"]
+        np.testing.assert_allclose(file.pages[-2].asarray(), np.angle(made.recon.slices[-1]))
+        np.testing.assert_allclose(file.pages[-1].asarray(), project_phase(made.recon.slices), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from ptypinn.report.figures.display import find_visible_region
 from ptypinn.report.html.page import Figures
 from ptypinn.report.html.report import render_report
-from ptypinn.report.html.slices_section import MAX_SLICES, slice_images, slices_section
+from ptypinn.report.html.slices_section import MAX_SLICES, projection_image, slice_images, slices_section
 from ptypinn.stages.evaluate import evaluate
 from thick_scans import SLICE_COUNT, make_thick_scan
 
@@ -24,7 +24,8 @@ def section_of(recon):
 
 def test_a_picture_of_every_slice_names_its_depth(made):
     section = section_of(made.recon)
-    phases, amplitudes = [block for block in section.blocks if isinstance(block, Figures)]
+    projection, phases, amplitudes = [block for block in section.blocks if isinstance(block, Figures)]
+    assert [panel.title for panel in projection.items] == ["Projected phase"]
     titles = [panel.title for panel in phases.items]
     spacing = made.recon.provenance["slices"]["spacing_m"][0]
     assert titles[0] == "Slice 1, depth 0"
@@ -37,6 +38,15 @@ def test_phases_of_all_slices_share_one_scale_and_are_those_of_the_slices(made):
     assert len({image.scale for image in phases}) == len({image.scale for image in amplitudes}) == 1
     shown = np.isfinite(amplitudes[1].image)
     np.testing.assert_allclose(amplitudes[1].image[shown], np.abs(made.recon.slices[1][region.box])[shown], rtol=1e-5)
+
+
+def test_the_projected_phase_is_the_sum_over_slices(made):
+    shown = projection_image(made.recon, region := find_visible_region(made.recon)).image
+    expected = np.angle(made.recon.slices).sum(0)[region.box]
+    inside = np.isfinite(shown)
+    differences = (shown - expected)[inside]
+    assert np.ptp(differences) < 1e-4  # the mean is left out
+    assert shown[inside].std() > 0.1
 
 
 def test_the_page_has_them_with_one_sentence_on_how_they_were_found(made):

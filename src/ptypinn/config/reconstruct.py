@@ -87,6 +87,12 @@ class ReconstructConfig(
     slice_spacing_m: float | tuple[float, ...] | list[float] | None = None
     """Distance between the slices of a thick sample, metres, or one for every gap in the order of the beam; searched
     for where it is not given."""
+    slice_transmission: Literal["auto", "complex", "phase"] = "auto"
+    """Transmission of the slices of a thick sample: complex, or of phase alone, as that of atoms for electrons is; auto
+    for phase in electron scans, complex in others."""
+    depth_variation: float | Literal["auto"] = "auto"
+    """Standard deviation of changes along depth over that of the phases, which slices of phase alone are expected to
+    have: 0 for equal slices; auto for what held-out pixels show."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -113,6 +119,8 @@ class ReconstructConfig(
 
     def _check_slices(self) -> None:
         require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")
+        changes = self.depth_variation
+        require(self, "depth_variation", changes == "auto" or 0 <= changes < float("inf"), "auto, or at least 0")
         spacing = self.spacings_m
         if spacing is None:
             return
@@ -142,7 +150,10 @@ class ReconstructConfig(
         """Return the fields that nothing reads with a fixed probe."""
         names = () if self.refine_probe else ("probe_rounds", "probe_modes", "probe_variation")
         probe = dict.fromkeys(names, "--refine-probe")
-        thin = {"slice_spacing_m": "--slices"} if self.slices == 1 else {}
+        thick = ("slice_spacing_m", "slice_transmission", "depth_variation")
+        thin = dict.fromkeys(thick, "--slices") if self.slices == 1 else {}
+        if self.slice_transmission == "complex":
+            thin["depth_variation"] = "--slice-transmission phase"
         return {**super().unread(), **probe, **thin}
 
 

@@ -153,6 +153,18 @@ def move_ramp_behind(scan: ScanData, recon: Reconstruction, offset: BeamOffset) 
     return scan.replace(beam_px=displacements), moved
 
 
+def move_beam_behind(scan: ScanData) -> tuple[ScanData, BeamOffset]:
+    """Return a scan whose beam is displaced behind a thick sample, as far as its patterns are, and that offset.
+
+    Args:
+        scan: Scan with a probe that has no ramp.
+    """
+    offset = estimate_ramp(scan)
+    if not offset.distance_px:
+        return scan, offset
+    return scan.replace(beam_px=np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1))), offset
+
+
 def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
     """Return a reconstruction without an offset on record that its background had caused.
 

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Complex64, Float64
 
 from ptypinn.config.shared import option_name
+from ptypinn.data.positions import canvas_frame, canvas_positions
+from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import compute_fresnel_number
@@ -17,6 +19,8 @@ from ptypinn.utils.plain_values import number
 
 SLICES = "slices"
 """Key of the stack in the provenance of a reconstruction."""
+THIN = {"number": 1, "chosen": True}
+"""Record of a sample that was found to be thin."""
 DEPTH_OF_FIELD = 5.2
 """Depth of field in squares of the resolution over the wavelength (Tsai et al., Opt. Express 24, 29089, 2016)."""
 FIELD_FRESNEL_NUMBER = 1 / DEPTH_OF_FIELD
@@ -87,6 +91,8 @@ def describe_slices(record: Mapping[str, Any]) -> str:
 
     >>> describe_slices({"number": 2, "spacing_m": [5e-6], "depth_of_field_m": 4e-6, "chosen": True})
     'thick: 2 slices, 5 µm apart (depth of field 4 µm), as many as held-out pixels show'
+    >>> describe_slices({"number": 9, "spacing_m": [1e-9] * 8, "transmission": "phase", "depth_variation": 0.0})
+    'thick: 9 slices of phase alone, 1 nm apart; all are equal'
     """
     count, depth = number(record.get("number")), number(record.get("depth_of_field_m"))
     spacing = record.get("spacing_m")
@@ -94,21 +100,31 @@ def describe_slices(record: Mapping[str, Any]) -> str:
         return "unknown"
     if count == 1:
         return "thin: held-out pixels show no second slice"
-    words = f"thick: {count:.0f} slices"
+    is_phase = record.get("transmission") == "phase"
+    words = f"thick: {count:.0f} slices" + (" of phase alone" if is_phase else "")
     if isinstance(spacing, list) and spacing and all(number(value) is not None for value in spacing):
         lengths = sorted({format_length(float(value), 3) for value in spacing})
         words += f", {lengths[0]} apart" if len(lengths) == 1 else f", {' and '.join(lengths)} apart"
         spread = number(record.get("spacing_uncertainty_m"))
         words += f" (+- {format_length(spread, 2)})" if spread is not None else ""
     words += f" (depth of field {format_length(float(depth), 3)})" if depth is not None else ""
-    return words + (", as many as held-out pixels show" if record.get("chosen") else "")
+    if not is_phase:
+        return words + (", as many as held-out pixels show" if record.get("chosen") else "")
+    words += ", of the thickness that the counts show" if record.get("chosen") else ""
+    return words + _describe_changes(number(record.get("depth_variation")))
+
+
+def _describe_changes(variation: float | None) -> str:
+    if variation is None:
+        return ""
+    return f"; their phases change by {100 * variation:.2g} % along the beam" if variation else "; all are equal"
 
 
 def warn_of_thin_slices(record: Mapping[str, Any]) -> list[str]:
     """Return a sentence where slices are nearer than the depth of field lets them be told apart."""
     spacing, depth = record.get("spacing_m"), number(record.get("depth_of_field_m"))
     count = number(record.get("number"))
-    if not isinstance(spacing, list) or not spacing or count is None:
+    if not isinstance(spacing, list) or not spacing or count is None or record.get("transmission") == "phase":
         return []
     thickness = sum(value for value in map(number, spacing) if value is not None)
     told_apart = thickness / depth + 1.5 if depth is not None and depth > 0 else np.inf
@@ -156,13 +172,45 @@ def restack(
     edges, cuts = (np.arange(count + 1) / count for count in (len(slices), number))
     overlap = np.minimum(cuts[1:, None], edges[1:]) - np.maximum(cuts[:-1, None], edges[:-1])
     shares = np.clip(overlap, 0, None) * len(slices)
-    logarithm = np.log(np.maximum(np.abs(slices), 1e-6)) + 1j * np.stack([_unwrap(image) for image in slices])
+    logarithm = np.log(np.maximum(np.abs(slices), 1e-6)) + 1j * np.stack([unwrap_phase(image) for image in slices])
     return np.exp(np.einsum("ns,syx->nyx", shares, logarithm)).astype(np.complex64)
 
 
-def _unwrap(image: Complex64[np.ndarray, "height width"]) -> Float64[np.ndarray, "height width"]:
+def flat_stack(scan: ScanData, margin: int = 0) -> Reconstruction:
+    """Return slices of vacuum behind the probe of a scan.
+
+    Args:
+        scan: Scan with a probe, and with gaps between slices.
+        margin: Pixels to add on every side of the canvas.
+    """
+    assert scan.gap_fresnel_numbers is not None
+    origin, extent = canvas_frame(scan, margin)
+    slices = np.ones((len(scan.gap_fresnel_numbers) + 1, *extent), np.complex64)
+    result = SolverResult(
+        object=slices[0],
+        illumination=np.zeros(extent, np.float32),
+        probe=scan.require_probe(),
+        positions_px=canvas_positions(scan, margin),
+        origin_px=origin,
+        slices=slices,
+    )
+    return result.reconstruction(scan, {})
+
+
+def unwrap_phase(image: Complex64[np.ndarray, "height width"]) -> Float64[np.ndarray, "height width"]:
     """Return the phase without jumps by a turn, around that of the mean, radians."""
-    from skimage.restoration import unwrap_phase
+    from skimage.restoration import unwrap_phase as unwrap
 
     middle = np.angle(image.sum()) if image.sum() else 0.0
-    return np.asarray(unwrap_phase(np.angle(image * np.exp(-1j * middle)))) + middle
+    return np.asarray(unwrap(np.angle(image * np.exp(-1j * middle)))) + middle
+
+
+def project_phase(slices: Complex64[np.ndarray, "slice height width"]) -> Float64[np.ndarray, "height width"]:
+    """Return the phase of all slices together, radians: the sum of theirs, each without jumps by a turn.
+
+    That of their product jumps where it exceeds half a turn, as that of a thick sample does.
+
+    >>> round(float(project_phase(np.full((3, 4, 4), np.exp(2j), np.complex64))[0, 0]), 5)
+    6.0
+    """
+    return np.sum([unwrap_phase(image) for image in slices], 0)

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptypinn.data.depth import slice_depths
+from ptypinn.data.depth import project_phase, slice_depths
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import (
@@ -170,8 +170,15 @@ def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
 
 
 def _write_slices(entry: h5py.Group, recon: Reconstruction, slices: np.ndarray) -> None:
-    """Add phase and amplitude of the slices, with their depth as the first axis: metres, or numbers of slices."""
+    """Add phase and amplitude of the slices, with their depth as the first axis, and their projected phase.
+
+    Depth is in metres, or in numbers of slices where it is not on record.
+    """
     depths = slice_depths(recon.provenance, len(slices))
+    plot = add_group(entry, "projected_phase", "NXdata", signal="data", axes=["y", "x"])
+    add_dataset(plot, "data", project_phase(slices).astype(np.float32), "rad")
+    for axis in "yx":
+        plot[axis] = entry["object_phase"][axis]
     for name, image, unit in (("slices_phase", np.angle(slices), "rad"), ("slices_amplitude", np.abs(slices), "")):
         plot = add_group(entry, name, "NXdata", signal="data", axes=["z", "y", "x"])
         add_dataset(plot, "data", image.astype(np.float32), unit)

@@ -50,6 +50,8 @@ class IterativeSolver:
     watch: SnapshotCallback | None
     to_reconstruction: ToReconstruction
     """Makes a reconstruction of a scan of the result of a solve."""
+    depth_precision: float | None = None
+    """Slices are of phase alone, with this precision of their changes along depth; None for complex ones."""
 
     def solve(
         self,
@@ -57,6 +59,7 @@ class IterativeSolver:
         iterations: int,
         initial: Reconstruction | None = None,
         *,
+        hold_probe: bool = False,
         positions: bool = False,
         modes: int | None = None,
         prior: bool = False,
@@ -68,6 +71,7 @@ class IterativeSolver:
             scan: The scan, with a calibrated probe and its terms.
             iterations: Maximum number of iterations.
             initial: Reconstruction to start from.
+            hold_probe: Take the probe as it is.
             positions: Solve for the positions too.
             modes: Modes of the probe; those that the options ask for where None.
             prior: Expect the spectrum of the object that the counts show.
@@ -76,11 +80,12 @@ class IterativeSolver:
         options = QuasiNewtonOptions(
             iterations=iterations,
             probe_modes=modes or self.config.probe_modes,
-            refine_probe=self.config.refine_probe,
+            refine_probe=self.config.refine_probe and not hold_probe,
             refine_positions=positions,
             loss=self.config.loss,
             prior=prior,
             tolerance=TOLERANCE,
+            depth_precision=self.depth_precision,
         )
         finish = partial(self.to_reconstruction, scan)
         with torch.no_grad():

@@ -60,7 +60,7 @@ def find_stack(
     """
     solver = _solver(draft, config, device, rename_stage(progress, "number of slices"), None)
     choice = choose_stack(scan, config, solver)
-    _require_memory(scan, choice.slices)
+    require_memory(scan, choice.slices)
     return choice
 
 
@@ -95,18 +95,31 @@ def solve_stack(
     return record_stack(replace(last, provenance=recon.provenance), scan, choice)
 
 
+def has_phase_slices(scan: ScanData, config: ReconstructConfig) -> bool:
+    """Return True if the sample is thick, and its slices are of phase alone."""
+    if config.slices == 1 or config.slice_transmission == "complex":
+        return False
+    return config.slice_transmission == "phase" or scan.particle == "electron"
+
+
+def without_slices(config: ReconstructConfig) -> ReconstructConfig:
+    """Return the options for a sample that is found to be thin."""
+    return replace(config, slices=1, slice_spacing_m=None, slice_transmission="auto", depth_variation="auto")
+
+
 def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
     """Raise `InputError` for options that only thin samples have, and for a spacing that the scan cannot use."""
     refuse_options(config, TILE_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
     if config.spacings_m is not None:
         compute_gaps(scan, config.spacings_m)
-    _require_memory(scan, 2 if config.slices == "auto" else config.slices)
+    paired = not has_phase_slices(scan, config)
+    require_memory(scan, 2 if config.slices == "auto" else config.slices, paired=paired)
 
 
-def _require_memory(scan: ScanData, number: int) -> None:
-    """Raise `InputError` where so many slices take too much memory."""
+def require_memory(scan: ScanData, number: int, *, paired: bool = True) -> None:
+    """Raise `InputError` where so many slices, whose steps depend on each other where paired, take too much memory."""
     height, width = canvas_frame(scan)[1]
-    need = height * width * (BYTES_PER_PIXEL * number + BYTES_PER_PAIR * number**2)
+    need = height * width * (BYTES_PER_PIXEL * number + paired * BYTES_PER_PAIR * number**2)
     if need > MAX_BYTES:
         actual = f"{number} slices of {height} x {width} pixels, {need / 2**30:.3g} GiB"
         expected = f"at most {MAX_BYTES / 2**30:.3g} GiB: fewer slices, --select part of the scan, or --crop-px"

@@ -20,6 +20,7 @@ from ptypinn.data.beam_centre import (
     move_ramp_to_probe,
 )
 from ptypinn.data.beam_survey import survey_beam
+from ptypinn.data.bright_field import fit_bright_field
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.probe_candidates import (
     PROBE_ESTIMATE,
@@ -31,7 +32,13 @@ from ptypinn.data.probe_candidates import (
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.physics.optics import equivalent_diameter
-from ptypinn.physics.probes import compute_pupil_radius, defocus_to_distance, defocus_to_waves
+from ptypinn.physics.probes import (
+    ZonePlate,
+    compute_pupil_radius,
+    defocus_to_distance,
+    defocus_to_waves,
+    zone_plate_probe,
+)
 from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
@@ -59,9 +66,35 @@ def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, 
     Raises:
         InputError: Where lengths are given and the scan has no object pixel or wavelength.
     """
-    scan = find_probe(scan, _pixel_optics(scan, config), device, progress)
-    rule = scan.option("calibration", "mean")
-    return calibrate_probe(scan, "mean" if rule == "none" else rule, scan.option("photons", None))
+    return _scale(find_probe(scan, _pixel_optics(scan, config), device, progress))
+
+
+def _scale(scan: ScanData) -> ScanData:
+    """Return a scan whose probe has the power that its reading options ask for, that of the mean pattern by default."""
+    rule, started = scan.option("calibration", "mean"), scan.replace(probe_gauge="relative")
+    return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
+
+
+def start_lens(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
+    """Return a scan with the probe of a lens whose aperture is its bright-field disk, for a focus that is still open.
+
+    Patterns of thick crystals have disks beside that of the beam, so that their mean is none. Without a disk, or for
+    other probes than that of a lens, the probe is that of `start_probe`.
+
+    Args:
+        scan: The scan; a probe that it holds is not used.
+        config: What is given about the optics; without a defocus, the probe is in focus.
+        device: Device to compute on.
+        progress: Called after every trial, as the stage `probe`.
+    """
+    optics, disk = _pixel_optics(scan, config), fit_bright_field(mean_pattern(scan), scan.good)
+    radius = 2 * disk.radius_px / scan.size if disk is not None and not optics.pupil_radius else optics.pupil_radius
+    if radius is None or optics.model not in (None, "lens"):
+        return start_probe(scan, config, device, progress)
+    waves = (optics.edge_waves or 0.0) * radius**2
+    probe = zone_plate_probe(scan.size, ZonePlate(radius, optics.central_stop, waves, osa_radius=2.0)).numpy()
+    record = _describe(ProbeCandidate("lens", waves, probe, radius), scan)
+    return _scale(scan.replace(probe=probe, provenance={**scan.provenance, PROBE_ESTIMATE: record}))
 
 
 def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progress: Progress = silent) -> ScanData:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
-from ptypinn.data.depth import require_thin
+from ptypinn.data.depth import SLICES, THIN, require_thin
 from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -15,8 +16,10 @@ from ptypinn.data.scan_rotation import straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
+from ptypinn.solvers.multislice import has_phase_slices, without_slices
 from ptypinn.solvers.near_field import reconstruct_near_field
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
+from ptypinn.solvers.phase_stack import reconstruct_phase_stack
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
 from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import Progress, silent
@@ -75,8 +78,14 @@ def reconstruct(
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
         is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
         scan = straighten_scan(scan) if is_free else scan
+        is_thin = False
+        if has_phase_slices(scan, config):
+            if (stack := reconstruct_phase_stack(scan, config, report, watch)) is not None:
+                return stack
+            is_thin, config = True, without_slices(config)
         directory = None if folder is None else Path(folder)
-        return reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
+        recon = reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
+        return replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
 
 
 def load_model(model: Model | None) -> PatchModel | Weights:

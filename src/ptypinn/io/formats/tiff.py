@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptypinn.data.depth import project_phase
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.format import Entry, Format, recognise_none
@@ -17,7 +18,7 @@ MIN_PIXEL_M = 1 / (CENTIMETRES_PER_METRE * (2**32 - 1))
 
 
 def write_tiff(recon: Reconstruction, path: Path) -> None:
-    """Write amplitude and phase, pages of float32: of the object, then of every slice of a thick sample.
+    """Write amplitude and phase, pages of float32: of the object, of slices, and the projected phase of slices.
 
     Raises:
         InputError: Where the package tifffile is not installed.
@@ -30,6 +31,8 @@ def write_tiff(recon: Reconstruction, path: Path) -> None:
     for number, image in enumerate(() if recon.slices is None else recon.slices, 1):
         pages |= {f"amplitude of slice {number}": (np.abs(image), "")}
         pages |= {f"phase of slice {number}": (np.angle(image), "rad")}
+    if recon.slices is not None:
+        pages |= {"projected phase": (project_phase(recon.slices), "rad")}
     size = recon.pixel_size_m
     per_cm = None if size is None or size < MIN_PIXEL_M else (1 / (CENTIMETRES_PER_METRE * size),) * 2
     with TiffWriter(path, bigtiff=4 * len(pages) * recon.object.size >= 2**32 - 2**25) as file:
@@ -55,6 +58,7 @@ TIFF = Format(
         Entry("page 0", "object", "(H, W)", "", "amplitude of the transmission, float32"),
         Entry("page 1", "object", "(H, W)", "rad", "phase in [-pi, pi], float32"),
         Entry("pages 2, 3, ...", "slices", "(H, W)", "", "amplitude and phase of every slice of a thick sample", True),
+        Entry("last page", "slices", "(H, W)", "rad", "projected phase of a thick sample: the sum over slices", True),
         Entry("XResolution, YResolution", "pixel_size_m", "", "pixels per cm", "of every page", True),
         Entry("ImageDescription", "pixel_size_m", "", "m", "JSON: image, unit, pixel_size_m, origin_px"),
     ),

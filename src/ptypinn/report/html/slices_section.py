@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ptypinn.data.depth import slice_depths
+from ptypinn.data.depth import project_phase, slice_depths
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.report.figures.colours import amplitude_scale, phase_scale
-from ptypinn.report.figures.display import VisibleRegion, view_object
+from ptypinn.report.figures.colours import PHASE_MAP, ColourScale, amplitude_scale, phase_scale, robust_limits
+from ptypinn.report.figures.display import VisibleRegion, bin_image, view_object
 from ptypinn.report.figures.images import DETAIL_PX, ScaledImage
 from ptypinn.report.figures.panels import draw_panels
 from ptypinn.report.html.page import Block, Figures, Points, Section
@@ -18,6 +18,7 @@ from ptypinn.utils.number_format import format_length
 
 KEY, TITLE = "slices", "Slices along the beam"
 THIN = "The sample was taken to be thin. `--slices auto` looks for depth in it."
+PROJECTION = "Sum of the phases of all slices, relative to its mean: it may exceed a turn."
 MAX_SLICES = 16
 """Most slices that are drawn; of more, evenly spaced ones."""
 
@@ -40,10 +41,27 @@ def slices_section(recon: Reconstruction, region: VisibleRegion) -> Section:
     )
     columns = 2 if len(phases) == 2 else 3
     blocks += [
+        Figures(draw_panels([projection_image(recon, region)], recon.pixel_size_m), PROJECTION),
         Figures(draw_panels(phases, recon.pixel_size_m), caption, columns),
         Figures(draw_panels(amplitudes, recon.pixel_size_m), "Amplitudes, likewise.", columns),
     ]
     return Section(KEY, TITLE, blocks)
+
+
+def projection_image(recon: Reconstruction, region: VisibleRegion) -> ScaledImage:
+    """Return the sum of the phases of all slices.
+
+    Args:
+        recon: Reconstruction of a thick sample.
+        region: Part of the canvas to draw.
+    """
+    assert recon.slices is not None
+    view = view_object(recon, region, DETAIL_PX)
+    phase = bin_image(project_phase(recon.slices)[region.box], view.binning, region.visible)
+    inside = phase[view.reference_mask] if view.reference_mask.any() else phase[np.isfinite(phase)]
+    phase = np.where(np.isfinite(view.phase), phase - inside.mean(), np.nan).astype(np.float32)
+    limits = robust_limits(phase[np.isfinite(phase)])
+    return ScaledImage("Projected phase", phase, ColourScale(PHASE_MAP, *limits, "rad"), view.binning)
 
 
 def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[ScaledImage], list[ScaledImage]]:

@@ -10,6 +10,7 @@ import torch
 
 from ptypinn.solvers.quasi_newton.loop import Differentiable, LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
+from ptypinn.solvers.quasi_newton.phase_slices import PhaseSlices, estimate_stack_prior
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.prior import ObjectPrior, RegularisedObjective, estimate_prior
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonProblem, QuasiNewtonResult
@@ -30,8 +31,8 @@ BEFORE_POSITIONS = 20
 positions."""
 POSITION_FRACTION = 0.5
 """Fraction of the iterations that are left for object, probe and positions without a prior, where one follows."""
-POSITION_MEMORY = 20
-"""Steps in the quasi-Newton memory where positions are solved for, which trade off with object and probe."""
+MEMORY, POSITION_MEMORY = 10, 20
+"""Steps in the quasi-Newton memory; more where positions are solved for, which trade off with object and probe."""
 REFRESH_INTERVAL = 10
 """Iterations between updates of the preconditioner while the probe changes."""
 
@@ -82,7 +83,8 @@ class _Run:
         for fraction in (FIRST_PRIOR_FRACTION, 1.0):
             left = options.iterations - self.iterations
             if left > 0:
-                self.prior = estimate_prior(point.object, self.problem.illumination(point), self.prior)
+                estimate = estimate_prior if options.depth_precision is None else estimate_stack_prior
+                self.prior = estimate(point.object, self.problem.illumination(point), self.prior)
                 point = self.phase(point, math.ceil(fraction * left), positions=options.refine_positions)
         return point
 
@@ -97,7 +99,8 @@ class _Run:
         problem = self.problem
         scan = problem.stack.scan
         number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
-        gaps = None if scan.gap_fresnel_numbers is None else 1 / torch.from_numpy(scan.gap_fresnel_numbers)
+        is_mixed = scan.gap_fresnel_numbers is not None and problem.options.depth_precision is None
+        gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
         preconditioner = Preconditioner(
             problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number, gaps=gaps
         )
@@ -106,15 +109,30 @@ class _Run:
         if positions and point.shifts is None:
             point = replace(point, shifts=problem.shifts)
         preconditioner.refresh(point, problem.probe if point.probe is None else point.probe)
-        rule = StopRule(tolerance=problem.options.tolerance)
-        memory = LBFGSMemory(preconditioner, POSITION_MEMORY) if positions else LBFGSMemory(preconditioner)
-        objective = self._objective(point, preconditioner)
-        last, own = minimise(objective, point, memory, iterations, rule, self._listener(preconditioner))
+        last, own = self._minimise(self._objective(point, preconditioner), point, preconditioner, iterations)
         if math.isnan(self.held_out_before) and own.held_out_loss:
             self.held_out_before = own.held_out_loss[0]
         self.trace.stopped = own.stopped
         self.trace.passes += own.passes
-        return rescale_pair(last, problem.photons)
+        return last if problem.options.depth_precision is not None else rescale_pair(last, problem.photons)
+
+    def _minimise(
+        self, objective: Differentiable, point: Unknowns, preconditioner: Preconditioner, iterations: int
+    ) -> tuple[Unknowns, Trace]:
+        """Minimise over transmissions, or over the phases of slices."""
+        options, listener = self.problem.options, self._listener(preconditioner)
+        rule = StopRule(tolerance=options.tolerance)
+        memory = MEMORY if point.shifts is None else POSITION_MEMORY
+        if options.depth_precision is None or point.object.ndim == 2:
+            return minimise(objective, point, LBFGSMemory(preconditioner, memory), iterations, rule, listener)
+        space = PhaseSlices(objective, preconditioner, options.depth_precision)
+
+        def listen(number: int, at: Unknowns, value: ObjectiveValue) -> None:
+            listener(number, space.leave(at), value)
+
+        steps = LBFGSMemory(space.precondition, memory)
+        last, trace = minimise(space, space.enter(point), steps, iterations, rule, listen)
+        return space.leave(last), trace
 
     def _objective(self, point: Unknowns, preconditioner: Preconditioner) -> Differentiable:
         objective: Differentiable = self.problem.objective(held_out=self.problem.holds_out)

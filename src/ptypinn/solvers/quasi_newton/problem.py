@@ -55,6 +55,8 @@ class QuasiNewtonOptions:
     """Expect an object of the power spectrum that the counts show, so that noise stays out of it."""
     tolerance: float = 1e-4
     """Relative gain below which the solver has converged."""
+    depth_precision: float | None = None
+    """Slices are of phase alone, their changes along depth of this precision (`PhaseSlices`); complex where None."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ Background = Float[Tensor, "y x"]
 class Unknowns:
     """A point (or a direction) in the space of all unknowns; blocks that are not solved for are None."""
 
-    object: Sample
-    """Transmission on the canvas, of every slice where the sample is thick."""
+    object: Sample | Float[Tensor, "slice height width"]
+    """Transmission on the canvas, of every slice where the sample is thick; or the phases of slices, radians."""
     probe: Probe | None = None
     """Incoherent modes, sqrt(photons)."""
     shifts: Float[Tensor, "positions 2"] | None = None

@@ -1,0 +1,227 @@
+"""Reconstruct a thick sample of atoms by slices of phase alone: focus of the probe, equal slices, then their changes.
+
+Electrons are scattered many times over in a crystal of some nanometres, so a thin sample is no start: its probe and its
+object have explained what depth has done. The start is vacuum behind the probe of the scan, once its focus is found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ptypinn._version import __version__
+from ptypinn.config.reconstruct import ReconstructConfig
+from ptypinn.data.beam_centre import mean_pattern, move_beam_behind, record_experiment
+from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack, measure_spacing
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.io.reconstruction_file import SnapshotCallback
+from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
+from ptypinn.solvers.multislice import require_memory, require_thick_options
+from ptypinn.solvers.postprocess import finalise
+from ptypinn.solvers.probe_search import start_lens
+from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN, QuasiNewtonResult
+from ptypinn.solvers.slice_search import StackChoice
+from ptypinn.solvers.thickness_search import find_focus, find_thickness, move_focus
+from ptypinn.utils.device import pick_device
+from ptypinn.utils.progress import Progress, rename_stage
+
+ROUNDS = ("rounds", "probe_rounds")
+"""Options of the network's rounds."""
+EQUAL = math.inf
+"""Precision along depth of equal slices."""
+HELD_ITERATIONS, EQUAL_ITERATIONS = 30, 45
+"""Iterations for equal slices, behind the probe as it is and with the probe."""
+VARIATIONS, CHANGE_ITERATIONS = (0.03, 0.1, 0.3, 1.0), 25
+"""Changes along depth that are tried, over the standard deviation of the phases, and iterations with each."""
+LAST_ITERATIONS = 40
+"""Iterations at the end, which take in the pixels that were held out, and expect the spectrum that the counts show."""
+HELD_OUT_PERIOD = 50
+"""One pixel in this many is held out, to choose the changes along depth by."""
+MIN_LIGHT = 0.3
+"""Illumination over its maximum from which phases count."""
+MIN_GAIN = 0.002
+"""Smallest relative fall of the deviance of held-out pixels for which slices are let change more."""
+
+
+def reconstruct_phase_stack(
+    scan: ScanData, config: ReconstructConfig, progress: Progress, watch: SnapshotCallback | None = None
+) -> Reconstruction | None:
+    """Reconstruct a thick sample of atoms.
+
+    Args:
+        scan: Far-field scan; a probe that it has may be out of focus, and a lens takes its place where it has none.
+        config: Options of the reconstruction; those of rounds and tiles belong to the network.
+        progress: Called after every iteration.
+        watch: Called after every iteration with a function that returns the reconstruction so far.
+
+    Returns:
+        The reconstruction; None for a sample that is found to be thinner than two slices.
+
+    Raises:
+        InputError: For options that nothing reads, for a spacing of slices that the patterns do not sample, and for
+            more slices than memory holds.
+    """
+    require_thick_options(scan, config)
+    refuse_options(config, ROUNDS, (), "slices that are not of phase alone: --slice-transmission complex")
+    device = pick_device(config.device)
+    if scan.probe is None or config.probe_model != "auto":
+        scan = start_lens(scan, config, device, progress)
+    scan, offset = move_beam_behind(calibrate_probe(scan))
+    run = _Run(config, device, rename_stage(progress, "slices"), watch)
+    choice = run.choose_stack(scan)
+    if choice.slices == 1:
+        return None
+    require_memory(scan, choice.slices, paired=False)
+    recon = run.solve(scan, choice)
+    if offset.distance_px:
+        recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
+    return finalise(
+        recon,
+        scan,
+        device=device,
+        batch=config.batch_size,
+        match_flux=True,
+        prediction_scale=config.prediction_scale,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Solves of one call."""
+
+    config: ReconstructConfig
+    device: torch.device
+    progress: Progress
+    watch: SnapshotCallback | None
+
+    def choose_stack(self, scan: ScanData) -> StackChoice:
+        """Return number and spacing of the slices."""
+        config = self.config
+        if config.slices != "auto" and config.spacings_m is not None:
+            return StackChoice(np.resize(compute_gaps(scan, config.spacings_m), config.slices - 1))
+        thickness = find_thickness(_dim_probe(scan), self.solver(EQUAL))
+        slices, spacing = thickness.slices, thickness.spacing
+        if config.slices != "auto":
+            spacing, slices = spacing * slices / config.slices, config.slices
+        elif config.spacings_m is not None:
+            given = 1 / float(compute_gaps(scan, config.spacings_m)[0])
+            slices, spacing = max(1, round(spacing * slices / given)), given
+        gaps = np.full(slices - 1, 1 / spacing)
+        record: dict[str, Any] = {"chosen": config.slices == "auto"}
+        if (lengths := measure_spacing(scan, gaps)) and config.spacings_m is None:
+            record["spacing_uncertainty_m"] = lengths[0] * thickness.relative_error
+        return StackChoice(gaps, record)
+
+    def solve(self, scan: ScanData, choice: StackChoice) -> Reconstruction:
+        """Solve for probe and slices: equal ones first, which then may change along depth.
+
+        Args:
+            scan: Scan with a calibrated probe.
+            choice: Number and spacing of the slices.
+        """
+        photons = float(np.square(np.abs(scan.require_probe())).sum())
+        part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
+        equal = self.solver(EQUAL)
+        if self.config.refine_probe and self.config.assume != "ideal":
+            part = move_focus(part, find_focus(part, equal))
+        recon = flat_stack(part, int(POSITION_MARGIN * scan.size))
+        recon = equal.solve(part, HELD_ITERATIONS, recon, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
+        recon = equal.solve(part, EQUAL_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
+        recon, variation, deviances = self.let_change(part, recon)
+        solver = self.solver(_depth_precision(recon, variation))
+        recon = solve_terms(part, recon, solver)
+        part = recon.scan_part(part)
+        prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
+        last = solver.solve(part, LAST_ITERATIONS, recon, prior=prior)
+        record = {
+            **describe_stack(scan, choice.gap_fresnel_numbers),
+            **choice.record,
+            "transmission": "phase",
+            "depth_variation": variation,
+            "depth_deviance": deviances,
+        }
+        return scale_stack(replace(last, provenance={**recon.provenance, SLICES: record}), photons)
+
+    def solver(self, precision: float) -> IterativeSolver:
+        """Return the solver of slices whose changes along depth have a precision."""
+        return IterativeSolver(
+            self.config, self.device, self.progress, self.watch, self._to_reconstruction, depth_precision=precision
+        )
+
+    def let_change(self, part: ScanData, recon: Reconstruction) -> tuple[Reconstruction, float, list[float]]:
+        """Let slices differ ever more while held-out pixels are predicted better.
+
+        Returns:
+            The best reconstruction, its changes along depth over the standard deviation of the phases, and the
+            deviances of held-out pixels.
+        """
+        best, deviances = 0.0, [_held_out(recon)]
+        given = self.config.depth_variation
+        for variation in VARIATIONS if given == "auto" else [given] * (given > 0):
+            solver = self.solver(_depth_precision(recon, variation))
+            trial = solver.solve(part, CHANGE_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
+            deviances.append(_held_out(trial))
+            if given == "auto" and deviances[-2] - deviances[-1] < MIN_GAIN * deviances[-2]:
+                break
+            recon, best = trial, variation
+        return recon, best, deviances
+
+    def _to_reconstruction(self, scan: ScanData, result: QuasiNewtonResult) -> Reconstruction:
+        record: Mapping[str, Any] = {
+            "stage": "reconstruct",
+            "solver": "multislice",
+            "version": __version__,
+            "config": asdict(self.config),
+        }
+        return result.reconstruction(scan, {**record, **result.notes})
+
+
+def _depth_precision(recon: Reconstruction, variation: float) -> float:
+    """Return the precision of changes along depth, 1 / rad^2.
+
+    Args:
+        recon: Reconstruction with slices.
+        variation: Standard deviation of these changes over that of the phases, where the scan has light.
+    """
+    assert recon.slices is not None
+    if variation == 0:
+        return EQUAL
+    lit = recon.illumination > MIN_LIGHT * recon.illumination.max()
+    spread = float(np.angle(recon.slices[:, lit]).std())
+    return 1 / (2 * (variation * spread) ** 2)
+
+
+def _held_out(recon: Reconstruction) -> float:
+    """Return the deviance of held-out pixels after the last iteration."""
+    return recon.history["held_out_loss"][-1]
+
+
+def _dim_probe(scan: ScanData) -> ScanData:
+    """Return a scan whose probe has the counts of the mean pattern: slices of phase alone stop no electrons.
+
+    Those that miss the detector are part of the transmission in the end.
+    """
+    probe = scan.require_probe()
+    factor = np.sqrt(mean_pattern(scan).sum() / np.square(np.abs(probe)).sum())
+    return scan.replace(probe=(probe * factor).astype(np.complex64))
+
+
+def scale_stack(recon: Reconstruction, photons: float) -> Reconstruction:
+    """Return a reconstruction whose probe has a power, and whose slices share the inverse factor.
+
+    Args:
+        recon: Reconstruction of a thick sample.
+        photons: Power of the probe over all modes.
+    """
+    assert recon.slices is not None
+    factor = float(np.sqrt(photons / np.square(np.abs(recon.probe)).sum()))
+    slices = (recon.slices * factor ** (-1 / len(recon.slices))).astype(np.complex64)
+    probe = (recon.probe * factor).astype(np.complex64)
+    return replace(recon, probe=probe, slices=slices, object=slices.prod(0))

@@ -1,0 +1,190 @@
+"""Find thickness of a sample of atoms, and focus of the probe in front of it, from short solves of a part of a scan.
+
+Equal slices of phase alone have few unknowns, and electrons that are scattered many times over depend on where in the
+sample the focus lies. So a solve of few iterations explains the counts within some nanometres of the right defocus, and
+hardly begins to anywhere else. Lengths are in squares of an object pixel over the wavelength: inverse Fresnel numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from ptypinn.data.depth import flat_stack
+from ptypinn.data.scan import ScanData
+from ptypinn.physics.forward import apply_filter
+from ptypinn.physics.propagation import free_space
+from ptypinn.solvers.iterative import IterativeSolver
+from ptypinn.solvers.position_geometry import select_middle
+from ptypinn.solvers.slice_search import fit_lowest_point
+
+PATTERNS, ITERATIONS = 100, 20
+"""Patterns around the middle of the scan that are solved, and iterations."""
+STEP_RAD, REACH, MAX_MOVES = 2.0, 6, 4
+"""Phase at the rim of the beam by which neighbouring foci on trial differ, radians; foci on either side of the start;
+and how many times the range is moved on where the best focus is its last."""
+FINE_STEPS = 0.5, 0.2
+"""Steps around the best focus, over those of the first search."""
+COARSE_SLICE_RAD, SLICE_RAD = 1.2, 0.7
+"""Phase at the rim of the beam over the spacing of slices: in the search of a thickness, and of those that follow."""
+FIRST_THICKNESSES = 2.5, 3.5, 5.0, 7.0, 10.0, 14.0
+"""Thicknesses that are tried first, each with all foci, in slices of the search."""
+FOCUS_PER_THICKNESS = -0.75
+"""Distance by which the best focus moves along the beam with every unit of a thickness that is wrong."""
+THICKNESS_STEP, MAX_THICKNESSES = 1.2, 16
+"""Factor between thicknesses on trial, and their largest number."""
+UNSETTLED = 0.15
+"""Error of a thickness, relative to it, that short solves leave."""
+
+
+class Thickness(NamedTuple):
+    """A stack of even slices of the thickness that a search ends with."""
+
+    spacing: float
+    """Distance between neighbouring slices."""
+    slices: int
+    """Their number; 1 where the sample is thinner than two of them."""
+    relative_error: float
+    """Standard error of the thickness over it."""
+
+
+def find_focus(scan: ScanData, solver: IterativeSolver) -> float:
+    """Return how far along the beam the probe of a scan has to go.
+
+    Args:
+        scan: Scan with a probe, and with the gaps between slices.
+        solver: Solver of equal slices of phase alone.
+    """
+    trials, gaps = _Trials(_cut_middle(scan), solver), scan.gap_fresnel_numbers
+    assert gaps is not None
+    return trials.refine_focus(gaps, trials.find_focus(gaps, 0.0))
+
+
+def find_thickness(scan: ScanData, solver: IterativeSolver) -> Thickness:
+    """Return the stack of slices of the thickness that explains the patterns around the middle of a scan best.
+
+    Args:
+        scan: Scan with a probe, which may be out of focus.
+        solver: Solver of equal slices of phase alone.
+    """
+    trials = _Trials(_cut_middle(scan), solver)
+    coarse = COARSE_SLICE_RAD / (np.pi * trials.aperture)
+    first, focus = trials.find_both(coarse * np.array(FIRST_THICKNESSES), coarse)
+    losses: dict[int, float] = {}
+
+    def measure(power: int) -> float:
+        """Return the loss at a power of the factor between thicknesses, with the best focus."""
+        thickness = first * THICKNESS_STEP**power
+        if power not in losses:
+            gaps, moved = _even_gaps(thickness, coarse), FOCUS_PER_THICKNESS * (thickness - first)
+            losses[power] = trials.measure(gaps, trials.refine_focus(gaps, focus + moved))
+        return losses[power]
+
+    best = 0
+    for _ in range(MAX_THICKNESSES):
+        least = min((best - 1, best, best + 1), key=measure)
+        if least == best or first * THICKNESS_STEP**least < coarse:
+            break
+        best = least
+    steps = np.arange(best - 1, best + 2)
+    power, error = fit_lowest_point(steps.astype(float), np.array([measure(int(step)) for step in steps]))
+    thickness = first * THICKNESS_STEP**power
+    fine = SLICE_RAD / (np.pi * trials.aperture)
+    slices = max(1, round(thickness / fine))
+    return Thickness(thickness / slices, slices, float(np.hypot(error * np.log(THICKNESS_STEP), UNSETTLED)))
+
+
+def measure_aperture(scan: ScanData) -> float:
+    """Return the square of the largest angle of a beam that fills its aperture, in squares of a cycle per object pixel.
+
+    It is twice the mean square over the aperture.
+    """
+    power = np.square(np.abs(np.fft.fft2(scan.require_probe()))).sum(0)
+    frequency = np.fft.fftfreq(scan.size)
+    fraction = power / power.sum()
+    y, x = ((fraction.sum(axis) * frequency).sum() for axis in (1, 0))
+    spread = (fraction.sum(1) * (frequency - y) ** 2).sum() + (fraction.sum(0) * (frequency - x) ** 2).sum()
+    return float(2 * spread)
+
+
+def move_focus(scan: ScanData, distance: float) -> ScanData:
+    """Return a scan whose probe has gone some distance along the beam."""
+    if distance == 0:
+        return scan
+    kernel = free_space(scan.size, 1 / distance)
+    return scan.replace(probe=apply_filter(torch.from_numpy(scan.require_probe())[None], kernel)[0].numpy())
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Short solves of a part of a scan, each done once."""
+
+    part: ScanData
+    solver: IterativeSolver
+    losses: dict[tuple[float, int, float], float] = field(default_factory=dict)
+
+    @property
+    def aperture(self) -> float:
+        """Square of the largest angle of the beam, in squares of a cycle per object pixel."""
+        return measure_aperture(self.part)
+
+    @property
+    def step(self) -> float:
+        """Distance between neighbouring foci on trial."""
+        return STEP_RAD / (np.pi * self.aperture)
+
+    def find_both(self, thicknesses: Float64[np.ndarray, " thickness"], spacing: float) -> tuple[float, float]:
+        """Return the best of some thicknesses, in slices about so far apart, and its best focus."""
+        tried = [(thickness, _even_gaps(thickness, spacing)) for thickness in thicknesses]
+        foci = [self.find_focus(gaps, 0.0) for _, gaps in tried]
+        losses = [self.measure(gaps, focus) for (_, gaps), focus in zip(tried, foci, strict=True)]
+        best = int(np.argmin(losses))
+        return float(thicknesses[best]), foci[best]
+
+    def find_focus(self, gaps: Float64[np.ndarray, " gap"], middle: float) -> float:
+        """Return the best focus over a wide range."""
+        places = self.step * np.arange(-REACH, REACH + 1)
+        for _ in range(MAX_MOVES):
+            best = self.best_of(gaps, middle + places)
+            if abs(best - middle) < places[-1] * (1 - 1e-6):
+                break
+            middle = best
+        return best
+
+    def refine_focus(self, gaps: Float64[np.ndarray, " gap"], focus: float) -> float:
+        """Return the best focus near one that is nearly right: the lowest point of a parabola."""
+        for fine in FINE_STEPS:
+            for _ in range(MAX_MOVES):
+                middle, tried = focus, focus + fine * self.step * np.arange(-1, 2)
+                focus = self.best_of(gaps, tried)
+                if focus == middle:
+                    break
+        tried = focus + FINE_STEPS[-1] * self.step * np.arange(-1, 2)
+        return fit_lowest_point(tried, np.array([self.measure(gaps, float(place)) for place in tried]))[0]
+
+    def best_of(self, gaps: Float64[np.ndarray, " gap"], places: Float64[np.ndarray, " place"]) -> float:
+        """Return the focus of least loss."""
+        return float(min(places, key=lambda place: self.measure(gaps, float(place))))
+
+    def measure(self, gaps: Float64[np.ndarray, " gap"], focus: float) -> float:
+        """Return the loss of a solve with gaps between slices, and with the probe so far along the beam."""
+        key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6)
+        if key not in self.losses:
+            moved = move_focus(self.part, focus).replace(gap_fresnel_numbers=gaps)
+            result = self.solver.solve(moved, ITERATIONS, flat_stack(moved), hold_probe=True)
+            self.losses[key] = float(result.history["loss"][-1])
+        return self.losses[key]
+
+
+def _cut_middle(scan: ScanData) -> ScanData:
+    return scan.subset(select_middle(scan.positions_px, PATTERNS)).replace(truth=None)
+
+
+def _even_gaps(thickness: float, spacing: float) -> Float64[np.ndarray, " gap"]:
+    """Return the Fresnel numbers of the gaps of a stack of even slices, about so far apart, two at least."""
+    slices = max(2, round(thickness / spacing))
+    return np.full(slices - 1, slices / thickness)

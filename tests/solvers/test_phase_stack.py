@@ -1,0 +1,121 @@
+"""Thick samples of atoms: thickness, focus and phases of the slices are found from the counts alone."""
+
+import numpy as np
+import pytest
+
+import ptypinn as pp
+from crystal_scans import (
+    FOCUS_M,
+    PIXEL_M,
+    SLICES,
+    SPACING_M,
+    WAVELENGTH_M,
+    draw_columns,
+    make_crystal_scan,
+)
+from ptypinn.data.aberrations import fit_aberrations
+from ptypinn.data.depth import SLICES as RECORD
+from ptypinn.errors import InputError
+from ptypinn.metrics.alignment import align
+from ptypinn.solvers import thickness_search
+
+OPTIONS = {"threads": 1, "device": "cpu", "positions": "recorded", "probe_modes": 1}
+GIVEN = {**OPTIONS, "slices": SLICES, "slice_spacing_m": SPACING_M}
+IDEAL = {**GIVEN, "assume": "ideal", "refine_probe": False, "probe_modes": None}
+
+
+def phase_errors(recon):
+    """Root mean square errors of the phases of the slices over the true one's, after a ramp and a shift."""
+    lit = recon.well_illuminated(0.5)
+    true = len(recon.slices) / SLICES  # thinner slices have smaller phases
+    phase = draw_columns(recon.object.shape, recon.origin_px) / true
+    reference, errors = np.exp(1j * phase).astype(np.complex64), []
+    for image in recon.slices:
+        aligned = align(image, reference, lit, ramp=True, shift=True)
+        errors.append(np.angle(aligned.image * reference.conj())[aligned.mask].std() / phase[aligned.mask].std())
+    return np.array(errors)
+
+
+def defocus_m(recon):
+    return fit_aberrations(recon.probe[0], PIXEL_M, WAVELENGTH_M).terms["C10"].size_m
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_patterns():
+    """Searches on fewer patterns than those of users."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thickness_search, "PATTERNS", 49)
+        patch.setattr(thickness_search, "FIRST_THICKNESSES", (5.0,))
+        yield
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """A reconstruction from counts, positions, pixel and energy alone."""
+    return pp.reconstruct(make_crystal_scan(focus_m=None), config=pp.ReconstructConfig(**OPTIONS, slices="auto"))
+
+
+@pytest.fixture(scope="module")
+def far():
+    """A reconstruction from a probe that is 8 nm out of focus."""
+    return pp.reconstruct(make_crystal_scan(focus_m=FOCUS_M + 8e-9), config=pp.ReconstructConfig(**GIVEN))
+
+
+def test_thickness_and_focus_are_found(bare):
+    record = bare.provenance[RECORD]
+    thickness = sum(record["spacing_m"]) + record["spacing_m"][0]
+    spread = record["spacing_uncertainty_m"] * record["number"]
+    assert record["chosen"]
+    assert abs(thickness - SLICES * SPACING_M) < min(2 * spread, 0.15 * SLICES * SPACING_M)
+    assert defocus_m(bare) == pytest.approx(FOCUS_M, abs=0.6e-9)
+
+
+def test_a_probe_out_of_focus_is_moved_and_phases_are_exact(far):
+    assert defocus_m(far) == pytest.approx(FOCUS_M, abs=0.3e-9)
+    assert phase_errors(far).max() < 0.1
+    assert far.metrics["amplitude_residual"] < 1.03 * far.metrics["expected_residual"]
+
+
+def test_slices_are_of_phase_alone_and_take_up_the_electrons_that_miss_the_detector(far):
+    moduli = np.abs(far.slices)
+    assert np.ptp(moduli[:, far.illumination > 0]) < 1e-3
+    assert 0.9 < moduli.mean() <= 1.001
+    np.testing.assert_allclose(far.object, far.slices.prod(0), rtol=1e-4)
+
+
+def test_an_ideal_experiment_keeps_its_focus():
+    scan = make_crystal_scan(focus_m=FOCUS_M + 8e-9, steps=6)
+    kept = pp.reconstruct(scan, config=pp.ReconstructConfig(**IDEAL))
+    np.testing.assert_allclose(np.abs(np.vdot(kept.probe, scan.probe)), np.vdot(scan.probe, scan.probe).real, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variation", [0.0, 0.1])
+def test_a_given_change_along_depth_is_kept_to(variation):
+    config = pp.ReconstructConfig(**IDEAL, depth_variation=variation)
+    recon = pp.reconstruct(make_crystal_scan(steps=6), config=config)
+    assert recon.provenance[RECORD]["depth_variation"] == variation
+    differ = np.abs(recon.slices - recon.slices[:1]).max()
+    assert differ < 1e-4 if variation == 0 else differ > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth_variation": -1.0, "slices": 2}, "--depth-variation: found -1.0, expected auto, or at least 0"),
+        ({"depth_variation": 0.1}, "--depth-variation: found 0.1, expected --slices as well"),
+        ({"slice_transmission": "phase"}, "--slice-transmission: found phase, expected --slices as well"),
+        (
+            {"slices": 2, "slice_transmission": "complex", "depth_variation": 0.1},
+            "--depth-variation: found 0.1, expected --slice-transmission phase as well",
+        ),
+    ],
+)
+def test_options_that_nothing_reads_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        pp.ReconstructConfig(**options)
+
+
+@pytest.mark.parametrize("options", [{"rounds": 4}, {"polish": 3}, {"flux": "solve"}])
+def test_options_of_the_network_are_refused(options):
+    with pytest.raises(InputError, match="expected"):
+        pp.reconstruct(make_crystal_scan(steps=3), config=pp.ReconstructConfig(**{**GIVEN, **options}))
