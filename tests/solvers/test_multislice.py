@@ -222,7 +222,9 @@ def test_options_that_contradict_each_other_are_refused(options, message):
         pp.ReconstructConfig(**options)
 
 
-@pytest.mark.parametrize(("name", "value"), [("flux", "solve"), ("tile_px", 64), ("workers", 2), ("polish", 20)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("point_spread", "solve"), ("tile_px", 64), ("workers", 2), ("polish", 20)]
+)
 def test_options_that_nothing_reads_for_thick_samples_are_refused(thick, name, value):
     option = name.replace("_", "-")
     with pytest.raises(InputError, match=f"--{option}: found {value}, expected a thin sample"):

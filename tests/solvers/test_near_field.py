@@ -65,7 +65,7 @@ def test_slices_are_refused(scan):
         pp.reconstruct(scan, config=pp.ReconstructConfig(slices=2))
 
 
-@pytest.mark.parametrize(("name", "value"), [("rounds", 4), ("tile_px", 64), ("workers", 2), ("flux", "solve")])
+@pytest.mark.parametrize(("name", "value"), [("rounds", 4), ("tile_px", 64), ("workers", 2), ("beam", "solve")])
 def test_options_that_nothing_reads_in_the_near_field_are_refused(scan, name, value):
     option = name.replace("_", "-")
     with pytest.raises(InputError, match=f"--{option}: found {value}, expected a far-field scan"):

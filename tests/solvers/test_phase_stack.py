@@ -44,7 +44,8 @@ def defocus_m(recon):
 def few_patterns():
     """Searches on fewer patterns than those of users."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thickness_search, "PATTERNS", 49)
+        patch.setattr(thickness_search, "WIDE", thickness_search.Effort(16, 10))
+        patch.setattr(thickness_search, "FINE", thickness_search.Effort(49, 16))
         patch.setattr(thickness_search, "FIRST_THICKNESSES", (5.0,))
         yield
 
@@ -115,7 +116,7 @@ def test_options_that_nothing_reads_are_refused(options, message):
         pp.ReconstructConfig(**options)
 
 
-@pytest.mark.parametrize("options", [{"rounds": 4}, {"polish": 3}, {"flux": "solve"}])
+@pytest.mark.parametrize("options", [{"rounds": 4}, {"polish": 3}, {"point_spread": "solve"}])
 def test_options_of_the_network_are_refused(options):
     with pytest.raises(InputError, match="expected"):
         pp.reconstruct(make_crystal_scan(steps=3), config=pp.ReconstructConfig(**{**GIVEN, **options}))

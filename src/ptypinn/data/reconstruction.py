@@ -159,6 +159,23 @@ class Reconstruction:
             raise InputError(scan.source, "reconstruction", actual, "one position per pattern; is it of this scan?")
         return self._with_terms(scan.subset(self.patterns))
 
+    def scale_probe(self, factor: float) -> Reconstruction:
+        """Return the reconstruction with its probe times a factor and its object over it: the same counts.
+
+        Slices of a thick sample have even shares; pixels without light stay as they are.
+        """
+        lit, slices, images = self.illumination > 0, self.slices, self.probe_variation
+        if slices is not None:
+            slices = np.where(lit, slices / np.float32(factor ** (1 / len(slices))), slices)
+        return replace(
+            self,
+            object=np.where(lit, self.object / np.float32(factor), self.object),
+            slices=slices,
+            illumination=self.illumination * np.float32(factor**2),
+            probe=self.probe * np.float32(factor),
+            probe_variation=None if images is None else images * np.float32(factor),
+        )
+
     @property
     def sample(self) -> Complex64[np.ndarray, "*slice height width"]:
         """The object as the forward model takes it: the slices of a thick sample, or a thin object."""

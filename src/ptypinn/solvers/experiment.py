@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
@@ -233,11 +231,7 @@ def deduct_background(
         return scan, centred, recon
     scan, factor = take_background_out(scan, recon.background)
     centred, _ = take_background_out(centred, recon.background)
-    scaled = np.where(recon.illumination > 0, recon.object / np.float32(factor), recon.object)
-    illumination, probe = recon.illumination * np.float32(factor**2), recon.probe * np.float32(factor)
-    images = None if recon.probe_variation is None else recon.probe_variation * np.float32(factor)
-    solved = replace(recon, object=scaled, illumination=illumination, probe=probe, probe_variation=images)
-    return scan, centred, solved
+    return scan, centred, recon.scale_probe(factor)
 
 
 def _left_unexplained(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:

@@ -21,7 +21,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
-from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
+from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options
+from ptypinn.solvers.iterative_terms import deduct_background, list_slow_terms, solve_terms
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
 from ptypinn.solvers.slice_search import StackChoice, choose_stack
 from ptypinn.utils.progress import Progress, rename_stage
@@ -39,7 +40,7 @@ COARSER = 2
 """Slices of a coarse stack become so many of a finer one."""
 TILE_OPTIONS = ("polish", "tile_px", "halo_px", "workers", "scheduler")
 """Options of the network's tiles, and of polishing."""
-THIN_TERMS = ("flux", "background", "beam", "point_spread", "probe_variation")
+THIN_TERMS = ("point_spread",)
 """Terms of the experiment that are solved for with thin samples alone."""
 
 
@@ -72,7 +73,7 @@ def solve_stack(
     device: torch.device,
     progress: Progress,
     watch: SnapshotCallback | None = None,
-) -> Reconstruction:
+) -> tuple[ScanData, Reconstruction]:
     """Reconstruct a thick sample.
 
     Args:
@@ -84,15 +85,19 @@ def solve_stack(
         device: Device to compute on.
         progress: Called after every iteration.
         watch: Called after every iteration with a function that returns the reconstruction so far.
+
+    Returns:
+        The scan, without a background that was found, and the reconstruction.
     """
     solver = _solver(draft, config, device, rename_stage(progress, "slices"), watch)
     recon = _solve_coarse_to_fine(scan, draft, choice, solver)
     part = scan.replace(gap_fresnel_numbers=recon.gap_fresnel_numbers)
     recon = solve_terms(part, recon, solver)
+    part, recon = deduct_background(part, recon)
     part = recon.scan_part(part)
     prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
-    last = solver.solve(part, LAST_ITERATIONS, recon, prior=prior)
-    return record_stack(replace(last, provenance=recon.provenance), scan, choice)
+    last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=list_slow_terms(recon), prior=prior)
+    return deduct_background(scan, recon)[0], record_stack(replace(last, provenance=recon.provenance), scan, choice)
 
 
 def has_phase_slices(scan: ScanData, config: ReconstructConfig) -> bool:
@@ -140,7 +145,7 @@ def _solve_coarse_to_fine(
             gaps = np.full(number - 1, (number - 1) / np.sum(1 / gaps))
         start = replace(recon, slices=restack(recon.sample, number), gap_fresnel_numbers=gaps)
         iterations = COARSE_ITERATIONS if number < choice.slices else FIRST_ITERATIONS
-        recon = solver.solve(scan.replace(gap_fresnel_numbers=gaps), iterations, start)
+        recon = solver.iterate(scan.replace(gap_fresnel_numbers=gaps), iterations, start)
     return recon
 
 

@@ -23,7 +23,8 @@ from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.propagation import to_fft_order
-from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
+from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options
+from ptypinn.solvers.iterative_terms import deduct_background, list_slow_terms, solve_terms
 from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
@@ -44,7 +45,7 @@ LAST_ITERATIONS, SLOW_ITERATIONS = 90, 240
 """Maximum iterations at the end; and after them where little but counting noise is left, so that slow phases settle."""
 NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
 """Options of the network's rounds and of their tiles."""
-FAR_FIELD_TERMS = ("flux", "background", "beam", "point_spread", "probe_variation")
+FAR_FIELD_TERMS = ("beam", "point_spread")
 """Terms of the experiment that are solved for in the far field alone."""
 STRETCH = ("scale_y", "scale_x")
 """Names of the stretches in the record of the positions."""
@@ -75,12 +76,10 @@ def reconstruct_near_field(
     solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():
         scan = _refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
-        recon = solver.solve(scan, FIRST_ITERATIONS)
+        recon = solver.iterate(scan, FIRST_ITERATIONS)
         recon = solve_terms(scan, recon, solver)
-        part = recon.scan_part(scan)
-        last = solver.solve(part, LAST_ITERATIONS, recon)
-        if solver.measure_misfit(part, last) < MAX_NOISE_MISFIT:
-            last = solver.solve(part, SLOW_ITERATIONS, last, prior=True)
+        scan, recon = deduct_background(scan, recon)
+        last = _finish(scan, recon, solver)
     return finalise(
         _with_uncertainty(replace(last, provenance=recon.provenance)),
         scan,
@@ -89,6 +88,15 @@ def reconstruct_near_field(
         match_flux=True,
         prediction_scale=config.prediction_scale,
     )
+
+
+def _finish(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Reconstruction:
+    """Go on until slow phases have settled, where little but counting noise is left."""
+    part, unknowns = recon.scan_part(scan), list_slow_terms(recon)
+    last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=unknowns)
+    if solver.measure_misfit(part, last) < MAX_NOISE_MISFIT:
+        return solver.iterate(last.scan_part(part), SLOW_ITERATIONS, last, unknowns=unknowns, prior=True)
+    return last
 
 
 def _require_options(config: ReconstructConfig) -> None:
@@ -140,7 +148,7 @@ def _search_focus(scan: ScanData, middle: float, stage: int, solver: IterativeSo
         places = [middle * (1 + span * number) for number in (-1, 0, 1)]
         for place in (place for place in places if place not in losses):
             near = add_probe(to_near_field(scan, place))
-            losses[place] = float(solver.solve(near, SEARCH_ITERATIONS[stage]).history["loss"][-1])
+            losses[place] = float(solver.iterate(near, SEARCH_ITERATIONS[stage]).history["loss"][-1])
         below, best, above = (losses[place] for place in places)
         curvature = below - 2 * best + above
         offset = (below - above) / (2 * curvature) if curvature > 0 else 2 * float(np.sign(below - above))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Complex64
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
@@ -22,7 +23,8 @@ from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack,
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
-from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options, solve_terms
+from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options
+from ptypinn.solvers.iterative_terms import deduct_background, list_slow_terms, solve_terms
 from ptypinn.solvers.multislice import require_memory, require_thick_options
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_search import start_lens
@@ -79,7 +81,7 @@ def reconstruct_phase_stack(
     if choice.slices == 1:
         return None
     require_memory(scan, choice.slices, paired=False)
-    recon = run.solve(scan, choice)
+    scan, recon = run.solve(scan, choice)
     if offset.distance_px:
         recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
     return finalise(
@@ -119,27 +121,34 @@ class _Run:
             record["spacing_uncertainty_m"] = lengths[0] * thickness.relative_error
         return StackChoice(gaps, record)
 
-    def solve(self, scan: ScanData, choice: StackChoice) -> Reconstruction:
+    def solve(self, scan: ScanData, choice: StackChoice) -> tuple[ScanData, Reconstruction]:
         """Solve for probe and slices: equal ones first, which then may change along depth.
 
         Args:
             scan: Scan with a calibrated probe.
             choice: Number and spacing of the slices.
+
+        Returns:
+            The scan, without a background that was found, and the reconstruction.
         """
-        photons = float(np.square(np.abs(scan.require_probe())).sum())
         part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
         equal = self.solver(EQUAL)
         if self.config.refine_probe and self.config.assume != "ideal":
             part = move_focus(part, find_focus(part, equal))
         recon = flat_stack(part, int(POSITION_MARGIN * scan.size))
-        recon = equal.solve(part, HELD_ITERATIONS, recon, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
-        recon = equal.solve(part, EQUAL_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
-        recon, variation, deviances = self.let_change(part, recon)
-        solver = self.solver(_depth_precision(recon, variation))
+        recon = equal.iterate(part, HELD_ITERATIONS, recon, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
+        run = self
+        if self.config.refine_probe:
+            free = equal.iterate(part, EQUAL_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
+            is_better = _held_out(free) < _held_out(recon)
+            recon, run = (free, self) if is_better else (recon, replace(self, config=_hold_probe(self.config)))
+        recon, variation, deviances = run.let_change(part, recon)
+        solver = run.solver(_depth_precision(recon, variation))
         recon = solve_terms(part, recon, solver)
+        part, recon = deduct_background(part, recon)
         part = recon.scan_part(part)
         prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
-        last = solver.solve(part, LAST_ITERATIONS, recon, prior=prior)
+        last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=list_slow_terms(recon), prior=prior)
         record = {
             **describe_stack(scan, choice.gap_fresnel_numbers),
             **choice.record,
@@ -147,7 +156,9 @@ class _Run:
             "depth_variation": variation,
             "depth_deviance": deviances,
         }
-        return scale_stack(replace(last, provenance={**recon.provenance, SLICES: record}), photons)
+        scan, _ = deduct_background(scan, recon)
+        factor = float(np.sqrt(_power(scan.require_probe()) / _power(last.probe)))
+        return scan, replace(last, provenance={**recon.provenance, SLICES: record}).scale_probe(factor)
 
     def solver(self, precision: float) -> IterativeSolver:
         """Return the solver of slices whose changes along depth have a precision."""
@@ -166,7 +177,7 @@ class _Run:
         given = self.config.depth_variation
         for variation in VARIATIONS if given == "auto" else [given] * (given > 0):
             solver = self.solver(_depth_precision(recon, variation))
-            trial = solver.solve(part, CHANGE_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
+            trial = solver.iterate(part, CHANGE_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
             deviances.append(_held_out(trial))
             if given == "auto" and deviances[-2] - deviances[-1] < MIN_GAIN * deviances[-2]:
                 break
@@ -181,6 +192,11 @@ class _Run:
             "config": asdict(self.config),
         }
         return result.reconstruction(scan, {**record, **result.notes})
+
+
+def _hold_probe(config: ReconstructConfig) -> ReconstructConfig:
+    """Return options that take the probe as it is: where light is scarce, a free one fits noise."""
+    return replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
 
 
 def _depth_precision(recon: Reconstruction, variation: float) -> float:
@@ -209,19 +225,10 @@ def _dim_probe(scan: ScanData) -> ScanData:
     Those that miss the detector are part of the transmission in the end.
     """
     probe = scan.require_probe()
-    factor = np.sqrt(mean_pattern(scan).sum() / np.square(np.abs(probe)).sum())
+    factor = np.sqrt(mean_pattern(scan).sum() / _power(probe))
     return scan.replace(probe=(probe * factor).astype(np.complex64))
 
 
-def scale_stack(recon: Reconstruction, photons: float) -> Reconstruction:
-    """Return a reconstruction whose probe has a power, and whose slices share the inverse factor.
-
-    Args:
-        recon: Reconstruction of a thick sample.
-        photons: Power of the probe over all modes.
-    """
-    assert recon.slices is not None
-    factor = float(np.sqrt(photons / np.square(np.abs(recon.probe)).sum()))
-    slices = (recon.slices * factor ** (-1 / len(recon.slices))).astype(np.complex64)
-    probe = (recon.probe * factor).astype(np.complex64)
-    return replace(recon, probe=probe, slices=slices, object=slices.prod(0))
+def _power(probe: Complex64[np.ndarray, "mode y x"]) -> float:
+    """Return the electrons of a probe over all modes."""
+    return float(np.square(np.abs(probe)).sum(dtype=np.float64))

@@ -43,10 +43,20 @@ def start_variation(
         progress: Called after every iteration.
         iterations: Upper bound of the iterations.
     """
-    weights = slow_weights(scan.n_patterns, ORDER).numpy()
-    images = np.zeros((weights.shape[1], *recon.probe.shape), np.complex64)
-    varying = scan.replace(probe_variation=images, probe_weights=weights)
+    varying = with_variation(scan, len(recon.probe))
     return solve_jointly(varying, recon, device, progress, iterations=iterations)
+
+
+def with_variation(scan: ScanData, modes: int) -> ScanData:
+    """Return a scan whose probe may change slowly, and does not yet.
+
+    Args:
+        scan: The scan.
+        modes: Number of modes of the probe.
+    """
+    weights = slow_weights(scan.n_patterns, ORDER).numpy()
+    images = np.zeros((weights.shape[1], modes, scan.size, scan.size), np.complex64)
+    return scan.replace(probe_variation=images, probe_weights=weights)
 
 
 def free_positions(

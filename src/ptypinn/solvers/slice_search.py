@@ -165,7 +165,7 @@ class _Core:
     def __init__(self, scan: ScanData, solver: IterativeSolver) -> None:
         self._scan = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
         self._solver, self._deviances = solver, dict[tuple[int, float, Effort], float]()
-        self._thin = solver.solve(self._scan, TRIAL.iterations, held_out_period=HELD_OUT_PERIOD)
+        self._thin = solver.iterate(self._scan, TRIAL.iterations, held_out_period=HELD_OUT_PERIOD)
 
     def measure(self, number: int, spacing: float, effort: Effort) -> float:
         """Return the deviance of held-out pixels after a solve of equally spaced slices.
@@ -183,7 +183,7 @@ class _Core:
             if number > 1:
                 gaps = np.full(number - 1, 1 / spacing)
                 start = replace(start, slices=restack(start.object, number), gap_fresnel_numbers=gaps)
-            recon = self._solver.solve(
+            recon = self._solver.iterate(
                 self._scan.replace(gap_fresnel_numbers=gaps),
                 effort.iterations,
                 start,

@@ -22,12 +22,10 @@ from ptypinn.solvers.iterative import IterativeSolver
 from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.slice_search import fit_lowest_point
 
-PATTERNS, ITERATIONS = 100, 20
-"""Patterns around the middle of the scan that are solved, and iterations."""
-STEP_RAD, REACH, MAX_MOVES = 2.0, 6, 4
+STEP_RAD, REACH, MAX_MOVES = 1.2, 10, 4
 """Phase at the rim of the beam by which neighbouring foci on trial differ, radians; foci on either side of the start;
 and how many times the range is moved on where the best focus is its last."""
-FINE_STEPS = 0.5, 0.2
+FINE_STEPS = 0.5, 0.25
 """Steps around the best focus, over those of the first search."""
 COARSE_SLICE_RAD, SLICE_RAD = 1.2, 0.7
 """Phase at the rim of the beam over the spacing of slices: in the search of a thickness, and of those that follow."""
@@ -39,6 +37,18 @@ THICKNESS_STEP, MAX_THICKNESSES = 1.2, 16
 """Factor between thicknesses on trial, and their largest number."""
 UNSETTLED = 0.15
 """Error of a thickness, relative to it, that short solves leave."""
+
+
+class Effort(NamedTuple):
+    """Size of a solve."""
+
+    patterns: int
+    """Patterns around the middle of the scan."""
+    iterations: int
+
+
+WIDE, FINE = Effort(64, 12), Effort(100, 20)
+"""Solves over a wide range of foci; and those near the best, which tell thicknesses apart as well."""
 
 
 class Thickness(NamedTuple):
@@ -59,7 +69,7 @@ def find_focus(scan: ScanData, solver: IterativeSolver) -> float:
         scan: Scan with a probe, and with the gaps between slices.
         solver: Solver of equal slices of phase alone.
     """
-    trials, gaps = _Trials(_cut_middle(scan), solver), scan.gap_fresnel_numbers
+    trials, gaps = _Trials(scan.replace(truth=None), solver), scan.gap_fresnel_numbers
     assert gaps is not None
     return trials.refine_focus(gaps, trials.find_focus(gaps, 0.0))
 
@@ -71,7 +81,7 @@ def find_thickness(scan: ScanData, solver: IterativeSolver) -> Thickness:
         scan: Scan with a probe, which may be out of focus.
         solver: Solver of equal slices of phase alone.
     """
-    trials = _Trials(_cut_middle(scan), solver)
+    trials = _Trials(scan.replace(truth=None), solver)
     coarse = COARSE_SLICE_RAD / (np.pi * trials.aperture)
     first, focus = trials.find_both(coarse * np.array(FIRST_THICKNESSES), coarse)
     losses: dict[int, float] = {}
@@ -121,16 +131,16 @@ def move_focus(scan: ScanData, distance: float) -> ScanData:
 
 @dataclass(frozen=True)
 class _Trials:
-    """Short solves of a part of a scan, each done once."""
+    """Short solves of parts of a scan, each done once."""
 
-    part: ScanData
+    scan: ScanData
     solver: IterativeSolver
-    losses: dict[tuple[float, int, float], float] = field(default_factory=dict)
+    losses: dict[tuple[float, int, float, Effort], float] = field(default_factory=dict)
 
     @property
     def aperture(self) -> float:
         """Square of the largest angle of the beam, in squares of a cycle per object pixel."""
-        return measure_aperture(self.part)
+        return measure_aperture(self.scan)
 
     @property
     def step(self) -> float:
@@ -140,7 +150,7 @@ class _Trials:
     def find_both(self, thicknesses: Float64[np.ndarray, " thickness"], spacing: float) -> tuple[float, float]:
         """Return the best of some thicknesses, in slices about so far apart, and its best focus."""
         tried = [(thickness, _even_gaps(thickness, spacing)) for thickness in thicknesses]
-        foci = [self.find_focus(gaps, 0.0) for _, gaps in tried]
+        foci = [self.refine_focus(gaps, self.find_focus(gaps, 0.0)) for _, gaps in tried]
         losses = [self.measure(gaps, focus) for (_, gaps), focus in zip(tried, foci, strict=True)]
         best = int(np.argmin(losses))
         return float(thicknesses[best]), foci[best]
@@ -149,7 +159,7 @@ class _Trials:
         """Return the best focus over a wide range."""
         places = self.step * np.arange(-REACH, REACH + 1)
         for _ in range(MAX_MOVES):
-            best = self.best_of(gaps, middle + places)
+            best = self.best_of(gaps, middle + places, WIDE)
             if abs(best - middle) < places[-1] * (1 - 1e-6):
                 break
             middle = best
@@ -160,28 +170,27 @@ class _Trials:
         for fine in FINE_STEPS:
             for _ in range(MAX_MOVES):
                 middle, tried = focus, focus + fine * self.step * np.arange(-1, 2)
-                focus = self.best_of(gaps, tried)
+                focus = self.best_of(gaps, tried, FINE)
                 if focus == middle:
                     break
         tried = focus + FINE_STEPS[-1] * self.step * np.arange(-1, 2)
         return fit_lowest_point(tried, np.array([self.measure(gaps, float(place)) for place in tried]))[0]
 
-    def best_of(self, gaps: Float64[np.ndarray, " gap"], places: Float64[np.ndarray, " place"]) -> float:
+    def best_of(
+        self, gaps: Float64[np.ndarray, " gap"], places: Float64[np.ndarray, " place"], effort: Effort
+    ) -> float:
         """Return the focus of least loss."""
-        return float(min(places, key=lambda place: self.measure(gaps, float(place))))
+        return float(min(places, key=lambda place: self.measure(gaps, float(place), effort)))
 
-    def measure(self, gaps: Float64[np.ndarray, " gap"], focus: float) -> float:
+    def measure(self, gaps: Float64[np.ndarray, " gap"], focus: float, effort: Effort = FINE) -> float:
         """Return the loss of a solve with gaps between slices, and with the probe so far along the beam."""
-        key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6)
+        key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6), effort
         if key not in self.losses:
-            moved = move_focus(self.part, focus).replace(gap_fresnel_numbers=gaps)
-            result = self.solver.solve(moved, ITERATIONS, flat_stack(moved), hold_probe=True)
+            part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
+            moved = move_focus(part, focus).replace(gap_fresnel_numbers=gaps)
+            result = self.solver.iterate(moved, effort.iterations, flat_stack(moved), hold_probe=True)
             self.losses[key] = float(result.history["loss"][-1])
         return self.losses[key]
-
-
-def _cut_middle(scan: ScanData) -> ScanData:
-    return scan.subset(select_middle(scan.positions_px, PATTERNS)).replace(truth=None)
 
 
 def _even_gaps(thickness: float, spacing: float) -> Float64[np.ndarray, " gap"]:

@@ -67,7 +67,7 @@ class FrameSteps:
     def add_flux(self, move: Unknowns, gradient: Unknowns, point: Unknowns, smooth: Smooth) -> Unknowns:
         """Add the step of the flux, and the one along the valley in which slow flux and slow amplitude compensate.
 
-        With `log_flux` smooth, the object has minus half of it in its log-amplitude.
+        With `log_flux` smooth, the object has minus half of it in its log-amplitude, of which slices have even shares.
 
         Args:
             move: Step of the other unknowns.
@@ -76,10 +76,11 @@ class FrameSteps:
             smooth: Inverse curvature of slow phases.
         """
         assert gradient.log_flux is not None
+        share = 0.5 if point.object.ndim == 2 else 0.5 / len(point.object)
         density = self._spread(gradient.log_flux)
-        slow = smooth(density - (point.object.conj() * gradient.object).real / 2)
+        slow = smooth(density - share * add_slices((point.object.conj() * gradient.object).real))
         flux = gradient.log_flux * self._flux_inverse + self._gather(slow)
-        return replace(move, object=move.object - point.object * slow / 2, log_flux=flux)
+        return replace(move, object=move.object - point.object * (share * slow), log_flux=flux)
 
     def beam_step(self, gradient: Float[Tensor, "positions 2"]) -> Float[Tensor, "positions 2"]:
         """Return the step of the beam: a ramp across the probe changes the wave in proportion to its half-width.

@@ -51,6 +51,7 @@ def minimise(
     iterations: int,
     rule: StopRule,
     listener: Callable[[int, Unknowns, ObjectiveValue], None] | None = None,
+    project: Callable[[Unknowns], Unknowns] | None = None,
 ) -> tuple[Unknowns, Trace]:
     """Minimise an objective.
 
@@ -61,6 +62,7 @@ def minimise(
         iterations: Upper bound of the steps.
         rule: Rule to stop earlier.
         listener: Called after every step with its number, the point and its value.
+        project: Returns the nearest point within bounds; None where there are none.
 
     Returns:
         The last point, and the history.
@@ -69,7 +71,7 @@ def minimise(
     trace = Trace(passes=1)
     _record(trace, value)
     for number in range(1, iterations + 1):
-        step = _step(objective, memory, point, value, trace)
+        step = _step(objective, memory, point, value, trace, project)
         if step is None:
             trace.stopped = "no descent"
             break
@@ -97,13 +99,18 @@ def _record(trace: Trace, value: ObjectiveValue) -> None:
 
 
 def _step(
-    objective: Differentiable, memory: LBFGSMemory, point: Unknowns, value: ObjectiveValue, trace: Trace
+    objective: Differentiable,
+    memory: LBFGSMemory,
+    point: Unknowns,
+    value: ObjectiveValue,
+    trace: Trace,
+    project: Callable[[Unknowns], Unknowns] | None,
 ) -> tuple[Unknowns, ObjectiveValue] | None:
     """Take one accepted step; None where not even the preconditioned gradient descends."""
     while True:
         direction = memory.direction(value.gradient, point)
         slope = 2 * value.gradient.dot(direction)
-        step = _line_search(objective, point, value, direction, slope, trace) if slope < 0 else None
+        step = _line_search(objective, point, value, direction, slope, trace, project) if slope < 0 else None
         if step is not None:
             next_point, next_value = step
             memory.update(next_point.minus(point), next_value.gradient.minus(value.gradient))
@@ -120,11 +127,13 @@ def _line_search(
     direction: Unknowns,
     slope: float,
     trace: Trace,
+    project: Callable[[Unknowns], Unknowns] | None,
 ) -> tuple[Unknowns, ObjectiveValue] | None:
     """Backtrack from the full step by quadratic interpolation until the loss falls enough (Armijo)."""
     size = 1.0
     while size > MIN_STEP:
         trial = point.plus(direction, size)
+        trial = trial if project is None else project(trial)
         trial_value = objective(trial)
         trace.passes += 1
         if trial_value.loss <= value.loss + ARMIJO * size * slope:

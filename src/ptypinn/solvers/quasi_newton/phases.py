@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.loop import Differentiable, LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.phase_slices import PhaseSlices, estimate_stack_prior
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.prior import ObjectPrior, RegularisedObjective, estimate_prior
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonProblem, QuasiNewtonResult
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, centre_flux, rescale_pair
 from ptypinn.solvers.quasi_newton.variation_steps import VariationObjective
 from ptypinn.utils.progress import IterateCallback, Progress
 
@@ -109,12 +110,18 @@ class _Run:
         if positions and point.shifts is None:
             point = replace(point, shifts=problem.shifts)
         preconditioner.refresh(point, problem.probe if point.probe is None else point.probe)
+        if problem.options.solve_background:
+            preconditioner.background = BackgroundSteps(problem.stack, problem.terms.background)
+            started = preconditioner.background.start if point.background is None else point.background
+            point = replace(point, background=started)
         last, own = self._minimise(self._objective(point, preconditioner), point, preconditioner, iterations)
         if math.isnan(self.held_out_before) and own.held_out_loss:
             self.held_out_before = own.held_out_loss[0]
         self.trace.stopped = own.stopped
         self.trace.passes += own.passes
-        return last if problem.options.depth_precision is not None else rescale_pair(last, problem.photons)
+        if problem.options.depth_precision is not None:
+            return last  # slices of phase alone have no amplitude that would take up a factor
+        return rescale_pair(centre_flux(last), problem.photons)
 
     def _minimise(
         self, objective: Differentiable, point: Unknowns, preconditioner: Preconditioner, iterations: int
@@ -123,15 +130,17 @@ class _Run:
         options, listener = self.problem.options, self._listener(preconditioner)
         rule = StopRule(tolerance=options.tolerance)
         memory = MEMORY if point.shifts is None else POSITION_MEMORY
+        project = None if preconditioner.background is None else preconditioner.background.project
         if options.depth_precision is None or point.object.ndim == 2:
-            return minimise(objective, point, LBFGSMemory(preconditioner, memory), iterations, rule, listener)
+            steps = LBFGSMemory(preconditioner, memory)
+            return minimise(objective, point, steps, iterations, rule, listener, project)
         space = PhaseSlices(objective, preconditioner, options.depth_precision)
 
         def listen(number: int, at: Unknowns, value: ObjectiveValue) -> None:
             listener(number, space.leave(at), value)
 
         steps = LBFGSMemory(space.precondition, memory)
-        last, trace = minimise(space, space.enter(point), steps, iterations, rule, listen)
+        last, trace = minimise(space, space.enter(point), steps, iterations, rule, listen, project)
         return space.leave(last), trace
 
     def _objective(self, point: Unknowns, preconditioner: Preconditioner) -> Differentiable:

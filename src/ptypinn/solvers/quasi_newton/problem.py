@@ -18,6 +18,7 @@ from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.physics.probe_variation import Images
+from ptypinn.solvers.quasi_newton.frame_terms import frames_to_host, start_frames
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
@@ -47,6 +48,12 @@ class QuasiNewtonOptions:
     """Solve for the variation of the probe with it, where the scan has one."""
     refine_positions: bool = False
     """Solve for the positions, once object and probe have settled."""
+    solve_flux: bool = False
+    """Solve for the flux of every frame, from that of the scan."""
+    solve_background: bool = False
+    """Solve for the background, from that of the scan or, without one, from nearly nothing."""
+    solve_beam: bool = False
+    """Solve for the displacement of every pattern, from that of the scan."""
     slow_moves: bool = False
     """Limit moves of the positions to the functions of time that the probe varies with, from the first iteration on."""
     loss: str = "poisson"
@@ -127,12 +134,22 @@ class QuasiNewtonProblem:
         varies = options.refine_probe and options.refine_variation
         images = variation.images if varies and variation is not None else None
         if self.initial_object is not None:
-            return Unknowns(self.initial_object, probe, variation=images)
-        starts = [
-            Unknowns(start(self.stack, self.probe, self.corners, self.extent), probe, variation=images)
-            for start in (flux_start, dpc_start)
-        ]
-        return min(starts, key=self.objective(held_out=False).loss)
+            point = Unknowns(self.initial_object, probe, variation=images)
+        else:
+            starts = [
+                Unknowns(start(self.stack, self.probe, self.corners, self.extent), probe, variation=images)
+                for start in (flux_start, dpc_start)
+            ]
+            point = min(starts, key=self.objective(held_out=False).loss)
+        return self._with_frames(point)
+
+    def _with_frames(self, point: Unknowns) -> Unknowns:
+        """Add the flux and the beam that are solved for, from those of the scan."""
+        zeros = torch.zeros(self.stack.scan.n_patterns, device=self.device)
+        log_flux, beam_px = start_frames(self.terms, zeros)
+        options = self.options
+        point = replace(point, log_flux=log_flux) if options.solve_flux else point
+        return replace(point, beam_px=beam_px) if options.solve_beam else point
 
     def objective(self, *, held_out: bool) -> Objective:
         """Return the data term, on all pixels or without the held-out ones."""
@@ -166,6 +183,7 @@ class QuasiNewtonProblem:
             illumination=compute_illumination(probe, self.corners, *self.extent).cpu().numpy(),
             history={"loss": trace.loss} | ({"held_out_loss": trace.held_out_loss} if trace.held_out_loss else {}),
             probe_variation=None if images is None else images.cpu().numpy(),
+            **frames_to_host(point),
             notes={"passes": trace.passes, "stopped": trace.stopped},
             held_out_before=held_out_before,
         )

@@ -138,6 +138,8 @@ def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
 def centre_flux(point: Unknowns) -> Unknowns:
     """Scale the flux to a mean of 1 over the frames and the object to compensate: the counts stay the same.
 
+    Slices of a thick sample have even shares.
+
     >>> point = centre_flux(Unknowns(torch.ones(1, 1) + 0j, log_flux=torch.full((2,), 4.0).log()))
     >>> point.log_flux.tolist(), point.object.real.tolist()
     ([0.0, 0.0], [[2.0]])
@@ -145,4 +147,6 @@ def centre_flux(point: Unknowns) -> Unknowns:
     if point.log_flux is None:
         return point
     mean = point.log_flux.double().exp().mean()
-    return replace(point, object=point.object * mean.sqrt().float(), log_flux=point.log_flux - mean.log().float())
+    slices = len(point.object) if point.object.ndim == 3 else 1
+    canvas = point.object * (mean ** (0.5 / slices)).float()
+    return replace(point, object=canvas, log_flux=point.log_flux - mean.log().float())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Complex64, Float, Int64
+from jaxtyping import Complex, Complex64, Int64
 from torch import Tensor, nn
 
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
@@ -16,6 +16,7 @@ from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
+from ptypinn.solvers.quasi_newton.frame_terms import start_frames
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.objective import Objective
@@ -24,7 +25,7 @@ from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation
 from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, rms_amplitude, with_amplitude_loss
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
-from ptypinn.types import Fractions, Probe
+from ptypinn.types import Probe
 
 EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object: that of textured ones."""
@@ -129,10 +130,12 @@ def build_problem(
         preconditioner.refresh(start, probe, context.stats)
         amplitude = context.amplitude
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
-    log_flux, beam_px = _start_of_frames(objective.terms, options, torch.zeros(scan.n_patterns, device=device))
+    log_flux, beam_px = start_frames(objective.terms, torch.zeros(scan.n_patterns, device=device))
     if options.solve_background:
         start = _with_background(start, objective, preconditioner)
-    start = replace(start, log_flux=log_flux, beam_px=beam_px)
+    start = replace(
+        start, log_flux=log_flux if options.solve_flux else None, beam_px=beam_px if options.solve_beam else None
+    )
     if options.refine_probe:
         variation = objective.terms.variation
         start = replace(start, probe=probe, variation=None if variation is None else variation.images)
@@ -149,21 +152,6 @@ def _extend_probe(scan: ScanData, probe: Probe, modes: int) -> tuple[ScanData, C
         images = mix_variation(torch.from_numpy(scan.probe_variation).to(probe.device), probe, extended)
         scan = scan.replace(probe_variation=images.cpu().numpy())
     return scan, extended
-
-
-def _start_of_frames(
-    terms: FrameTerms, options: UnrolledOptions, frames: Float[Tensor, " positions"]
-) -> tuple[Float[Tensor, " positions"] | None, Fractions | None]:
-    """Return where the logarithm of the flux, and the beam, start that are solved for: at those of the scan, or at 0.
-
-    Args:
-        terms: Terms of the scan.
-        options: Options of the solver.
-        frames: A zero for every frame.
-    """
-    log_flux = frames if terms.flux is None else terms.flux.log()
-    beam_px = torch.stack([frames, frames], 1) if terms.beam_px is None else terms.beam_px
-    return log_flux if options.solve_flux else None, beam_px if options.solve_beam else None
 
 
 def _with_background(start: Unknowns, objective: Objective, preconditioner: Preconditioner) -> Unknowns:

@@ -93,7 +93,7 @@ def reconstruct_unrolled(
         behind, draft = move_ramp_behind(scan, run.solve(centred, is_draft=True), offset)
         choice = find_stack(behind, draft, config, device, progress)
         if choice.slices > 1:
-            thick = solve_stack(behind, draft, choice, config, device, progress, watch)
+            behind, thick = solve_stack(behind, draft, choice, config, device, progress, watch)
             return _finish(thick, behind, weights, config, device)
     reconstruction = run.solve(centred)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)

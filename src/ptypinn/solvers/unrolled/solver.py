@@ -14,7 +14,7 @@ from torch import nn
 from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.propagation import to_centred
+from ptypinn.solvers.quasi_newton.frame_terms import frames_to_host
 from ptypinn.solvers.quasi_newton.unknowns import mix_variation, orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
@@ -113,9 +113,7 @@ def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> Unr
         modes.cpu().numpy(),
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
-        flux=None if point.log_flux is None else point.log_flux.double().exp().cpu().numpy(),
-        background=None if point.background is None else to_centred(point.background).cpu().numpy(),
-        beam_px=None if point.beam_px is None else point.beam_px.double().cpu().numpy(),
+        **frames_to_host(point),
         probe_variation=None if images is None else mix_variation(images, probe, modes).cpu().numpy(),
     )
 

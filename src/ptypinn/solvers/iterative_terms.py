@@ -1,0 +1,192 @@
+"""Terms of the experiment of scans that the network was not trained for: near fields, and thick samples.
+
+Every term is solved for with object and probe from where the ideal solve has ended, and taken in where it explains
+enough of what that has left above counting noise. Terms with evidence that costs one pass are tried only where it
+proposes them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from ptypinn.data.beam_centre import record_experiment
+from ptypinn.data.calibration import take_background_out
+from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.scan import ScanData
+from ptypinn.metrics.beam import measure_beam
+from ptypinn.metrics.data_fit import sum_deviance
+from ptypinn.metrics.flux import flatten_slope, measure_flux
+from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm
+from ptypinn.solvers.experiment import Finding
+from ptypinn.solvers.iterative import IterativeSolver
+from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm
+from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
+from ptypinn.solvers.term import State, Term
+
+ITERATIONS, FLUX_ITERATIONS = 60, 150
+"""Iterations with a term of the experiment, and for the flux of the frames."""
+SLOW_TERMS, HELD_TERMS = ("background",), ("flux",)
+"""Terms that trade with the contrast of the object, and settle as late as that; and terms that are held once they are
+solved for, as their slope over the scan trades with one of object and probe, and has been taken out."""
+RIVALS = "positions", "modes"
+"""Terms that explain a part of what a background does: it is solved for too then, and taken where it explains more."""
+MIN_GAIN = 0.1
+"""Smallest fraction of the misfit above counting noise that a term has to explain."""
+
+
+def solve_terms(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Reconstruction:
+    """Solve for terms of the experiment; take them in where they explain enough, and record all that were tried.
+
+    Args:
+        scan: The scan.
+        recon: Its reconstruction as an ideal experiment.
+        solver: The solver.
+    """
+    run = _Run(scan, solver, recon, solver.measure_misfit(scan, recon))
+    for candidate in _list_candidates(scan, solver):
+        if not run.proposes(candidate):
+            continue
+        trial = run.solve(candidate.term)
+        rival = run.solve(BackgroundTerm()) if trial.is_taken and run.has_rival(candidate.term) else trial
+        run.take(min((rival, trial), key=run.measure_deviance))
+    records = {name: finding.to_record(taken=name in run.taken) for name, finding in run.findings.items()}
+    return replace(run.recon, provenance=record_experiment(run.recon, records)) if records else run.recon
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A term, and whether it is weighed before it is solved for."""
+
+    term: Term
+    weighs: bool = False
+    """True if the term is tried only where its evidence proposes it."""
+
+
+class _Trial(NamedTuple):
+    """A term after its solve."""
+
+    name: str
+    recon: Reconstruction
+    finding: Finding
+    is_taken: bool
+
+
+@dataclass
+class _Run:
+    """State of the trials."""
+
+    scan: ScanData
+    solver: IterativeSolver
+    recon: Reconstruction
+    """Reconstruction with the terms that were taken in."""
+    misfit: float
+    """Its misfit."""
+    findings: dict[str, Finding] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+
+    def proposes(self, candidate: _Candidate) -> bool:
+        """Return True if a term may be solved for, and what is left is worth it."""
+        term, config = candidate.term, self.solver.config
+        if term.name in self.taken or term.name not in config.solved_terms():
+            return False
+        if term.name in config.forced_terms():
+            return True
+        if self.misfit < term.min_misfit:
+            return False
+        part = self.recon.scan_part(self.scan)
+        return not candidate.weighs or term.weigh(State(part, self.recon, self.solver)).proposes
+
+    def has_rival(self, term: Term) -> bool:
+        """Return True if a background, which is seldom weighed right, may explain what a term does."""
+        is_open = "background" in self.solver.config.solved_terms() and "background" not in self.findings
+        return is_open and term.name in RIVALS and term.name not in self.solver.config.forced_terms()
+
+    def solve(self, term: Term) -> _Trial:
+        """Solve for a term beside those that were taken in."""
+        part, solver = self.recon.scan_part(self.scan), self.solver
+        unknowns = [name for name in (*self.taken, term.name) if name not in HELD_TERMS]
+        if term.name == "flux":
+            part = part.replace(flux=_solve_flux(part, self.recon, solver))
+        if term.name == "beam":
+            part = part.replace(beam_px=_start_beam(part, solver))
+        recon = solver.iterate(part, ITERATIONS, self.recon, unknowns=unknowns)
+        if "positions" in unknowns:
+            recon = replace(recon, provenance=record_experiment(recon, {"positions": {"corrected": True}}))
+        after = solver.measure_misfit(self.scan, recon)
+        size, details = term.measure(self.scan, recon), term.describe(self.scan, recon)
+        finding = Finding(size, 0.0, self.misfit, after, MIN_GAIN, details)
+        self.findings[term.name] = finding
+        return _Trial(term.name, recon, finding, finding.is_corrected or term.name in solver.config.forced_terms())
+
+    def take(self, trial: _Trial) -> None:
+        """Go on from a trial that explains enough."""
+        if trial.is_taken:
+            self.recon, self.misfit = trial.recon, trial.finding.misfit_after
+            self.taken.append(trial.name)
+
+    def measure_deviance(self, trial: _Trial) -> float:
+        """Return the Poisson deviance that a trial leaves, infinite where it explains too little."""
+        if not trial.is_taken:
+            return math.inf
+        recon, solver = trial.recon, self.solver
+        arrays = recon.sample, recon.probe, recon.positions_px
+        return sum_deviance(recon.scan_part(self.scan), *arrays, batch=solver.batch, device=solver.device)
+
+
+def list_slow_terms(recon: Reconstruction) -> list[str]:
+    """Return the names of terms that were taken in and go on to change with object and probe in the end."""
+    return [name for name in SLOW_TERMS if recon.has_solved(name)]
+
+
+def _start_beam(part: ScanData, solver: IterativeSolver) -> Float64[np.ndarray, "patterns 2"]:
+    """Return the displacement of every pattern to start from: their offset and the slow motion of their centres."""
+    path = measure_beam(part, solver.device).path_px
+    return path if part.beam_px is None else path + part.beam_px.mean(0)
+
+
+def _solve_flux(part: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Float64[np.ndarray, " patterns"]:
+    """Return the flux of every frame, solved for with object and probe, without its slope over the scan.
+
+    A slope of the flux, one of the object and one of the probe together change no count: none of the flux is as likely
+    as any. What is slow in time is flattened by the amplitude of the object.
+
+    Args:
+        part: The patterns of the reconstruction.
+        recon: Their reconstruction with the same flux in all.
+        solver: The solver.
+    """
+    ratio = measure_flux(part, recon, batch=solver.batch, device=solver.device).ratio
+    start = part.replace(flux=ratio / ratio.mean())
+    logarithm = np.log(flatten_slope(solver.iterate(start, FLUX_ITERATIONS, recon, unknowns=["flux"])))
+    design = np.column_stack([np.ones(len(logarithm)), recon.positions_px])
+    slope = np.linalg.lstsq(design, logarithm, rcond=None)[0]
+    flux = np.exp(logarithm - design @ slope)
+    return flux / flux.mean()
+
+
+def _list_candidates(scan: ScanData, solver: IterativeSolver) -> list[_Candidate]:
+    """Return the terms in the order in which they are tried: what is cheap to tell apart from others comes first."""
+    candidates = [_Candidate(BackgroundTerm(), True), _Candidate(FluxTerm(), True), _Candidate(PositionsTerm())]
+    if scan.fresnel_number is None:  # a near-field detector moves with the positions
+        candidates.insert(0, _Candidate(BeamTerm(), True))
+    if solver.config.refine_probe:
+        candidates += [_Candidate(ModesTerm()), _Candidate(ProbeVariationTerm())]
+    return candidates
+
+
+def deduct_background(scan: ScanData, recon: Reconstruction) -> tuple[ScanData, Reconstruction]:
+    """Return a scan, and its reconstruction, whose probe is scaled to the photons without a background that was found.
+
+    Args:
+        scan: Scan with a calibrated probe.
+        recon: Its reconstruction.
+    """
+    if recon.background is None or recon.background is scan.background:
+        return scan, recon
+    scan, factor = take_background_out(scan, recon.background)
+    return scan, recon.scale_probe(factor)
