@@ -18,11 +18,15 @@ WAVELENGTH_M = compute_wavelength(ENERGY_EV, "electron")
 SLICES, SPACING_M, FOCUS_M, SEMI_ANGLE_RAD = 6, 1.5e-9, -6e-9, 20e-3
 
 
+PEAKS = 0.6, 0.3
+"""Phases of the columns in a slice, radians."""
+
+
 def draw_columns(shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Phase of a slice: heavy columns on a square lattice, lighter ones in the middle of its cells."""
     y, x = (axis + start for axis, start in zip(np.indices(shape), origin, strict=True))
     phase = np.zeros(shape)
-    for offset, peak in ((0.0, 0.6), (LATTICE_PX / 2, 0.3)):
+    for offset, peak in zip((0.0, LATTICE_PX / 2), PEAKS, strict=True):
         dy, dx = ((axis - offset + LATTICE_PX / 2) % LATTICE_PX - LATTICE_PX / 2 for axis in (y, x))
         phase += peak * np.exp(-(dy**2 + dx**2) / (2 * 1.0**2))
     return phase

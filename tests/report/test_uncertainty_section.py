@@ -44,10 +44,10 @@ def text_on(recon, scan):
 
 def test_a_good_picture_is_called_good_and_a_bad_one_is_not(scan, recon):
     good = text_on(recon, scan)
-    assert "as far as photons allow" in good and "No pattern fits more than 2 times worse" in good
+    assert "as far as counting noise allows" in good and "No pattern fits more than 2 times worse" in good
     bad = text_on(spoiled(scan, recon), scan)
     assert "does not explain" in bad and "No pattern fits" not in bad
-    assert "as far as photons allow" not in bad
+    assert "as far as counting noise allows" not in bad
 
 
 def test_numbers_in_the_text_are_those_of_the_evaluation(scan, recon):

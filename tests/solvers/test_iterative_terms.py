@@ -8,6 +8,7 @@ import ptypinn as pp
 from crystal_scans import SLICES, SPACING_M, make_crystal_scan
 from near_field_scans import FOCUS_M, make_near_field_scan
 from ptypinn.data.depth import compute_gaps
+from ptypinn.errors import InputError
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probe_variation import ProbeVariation, slow_weights
@@ -70,6 +71,19 @@ def test_the_flux_of_frames_is_found_behind_a_thick_sample(ideal):
     assert residual(recon) < 1.03
 
 
+def test_a_frame_without_counts_tilts_no_flux(ideal):
+    means = expect(ideal)
+    means[5] = 0
+    recon = solve(count(ideal, means), ideal, flux="solve", assume="ideal")
+    good = np.arange(len(means)) != 5
+    assert np.std(np.log(recon.flux[good])) < 0.02
+
+
+def test_a_probe_that_varies_over_one_pattern_is_refused(ideal):
+    with pytest.raises(InputError, match="--probe-variation: found a scan of 1 pattern, expected 2 patterns or more"):
+        solve(ideal.subset(np.array([0])), ideal, probe_variation="solve", assume="ideal")
+
+
 def test_a_background_is_found_behind_a_thick_sample_and_its_photons_are_not_those_of_the_probe(ideal):
     y, x = np.indices((ideal.size, ideal.size)) - ideal.size / 2
     image = np.exp(-(y**2 + x**2) / (2 * (ideal.size / 5) ** 2))
@@ -91,6 +105,7 @@ def test_a_beam_that_moves_is_found_behind_a_thick_sample(ideal):
     recon = solve(count(ideal, means), ideal, positions="recorded")
     assert recon.has_solved("beam")
     moves = recon.beam_px - recon.beam_px.mean(0)
+    assert recon.provenance["experiment"]["beam"]["size"] == pytest.approx(np.sqrt(np.mean(moves**2)), rel=0.05)
     assert np.corrcoef(moves[:, 0], path[:, 0])[0, 1] > 0.95
     assert residual(recon) < 1.1
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import crystal_scans
 import ptypinn as pp
 from crystal_scans import (
     FOCUS_M,
@@ -14,6 +15,7 @@ from crystal_scans import (
     make_crystal_scan,
 )
 from ptypinn.data.aberrations import fit_aberrations
+from ptypinn.data.calibration import mean_photons
 from ptypinn.data.depth import SLICES as RECORD
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
@@ -120,3 +122,51 @@ def test_options_that_nothing_reads_are_refused(options, message):
 def test_options_of_the_network_are_refused(options):
     with pytest.raises(InputError, match="expected"):
         pp.reconstruct(make_crystal_scan(steps=3), config=pp.ReconstructConfig(**{**GIVEN, **options}))
+
+
+def test_a_thin_sample_stays_one_slice(monkeypatch):
+    """The thickness search compares with a thin sample, by held-out pixels."""
+    monkeypatch.setattr(crystal_scans, "SLICES", 2)
+    monkeypatch.setattr(crystal_scans, "SPACING_M", 1e-13)
+    monkeypatch.setattr(crystal_scans, "PEAKS", (0.1, 0.05))
+    scan = make_crystal_scan(steps=8)
+    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(**OPTIONS, slices="auto", assume="ideal"))
+    assert recon.slices is None
+    assert recon.provenance[RECORD] == {"number": 1, "chosen": True}
+
+
+def test_the_electrons_per_pattern_are_those_of_the_beam_whatever_is_masked_or_added():
+    scan = make_crystal_scan(steps=6)
+    good = np.ones((scan.size, scan.size), bool)
+    good[:, 13:19] = False
+    dark = np.full((scan.size, scan.size), 2.0, np.float32)
+    brighter = scan.replace(counts=(scan.counts[:] + 2).astype(np.uint16), background=dark)
+    assert mean_photons(scan.replace(mask=good)) == pytest.approx(mean_photons(scan), rel=0.03)
+    assert mean_photons(brighter) == pytest.approx(mean_photons(scan), rel=1e-6)
+
+
+def test_changes_along_depth_of_complex_slices_are_refused_and_tiny_ones_are_none():
+    scan = make_crystal_scan(steps=3)
+    photons = scan.replace(particle="photon")
+    with pytest.raises(InputError, match="--depth-variation: found 0"):
+        pp.reconstruct(photons, config=pp.ReconstructConfig(**GIVEN, depth_variation=0.1))
+    recon = pp.reconstruct(scan, config=pp.ReconstructConfig(**IDEAL, depth_variation=1e-200))
+    assert np.abs(recon.slices - recon.slices[:1]).max() < 1e-4
+
+
+def test_a_flux_with_a_slope_is_found_as_slices_of_phase_alone_have_no_amplitude():
+    scan = make_crystal_scan(steps=7)
+    places = scan.positions_px[:, 0]
+    flux = np.exp(0.5 * (places - places.mean()) / np.ptp(places))
+    flux /= flux.mean()
+    means = np.asarray(scan.counts[:], float) * flux[:, None, None]
+    bright = scan.replace(counts=np.random.default_rng(5).poisson(means).astype(np.uint16))
+    recon = pp.reconstruct(bright, config=pp.ReconstructConfig(**{**GIVEN, "assume": "ideal", "flux": "solve"}))
+    assert np.std(np.log(recon.flux / flux)) < 0.03
+
+
+def test_refine_goes_on_with_complex_slices_and_says_no_more_that_they_are_of_phase_alone(far):
+    scan = make_crystal_scan(focus_m=FOCUS_M + 8e-9)
+    refined = pp.refine(scan, pp.RefineConfig(iterations=2, threads=1, device="cpu"), initial=far)
+    assert set(refined.provenance[RECORD]) & {"transmission", "depth_variation", "depth_deviance"} == set()
+    assert refined.slices.shape == far.slices.shape

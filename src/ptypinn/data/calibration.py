@@ -106,6 +106,11 @@ def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 
+def mean_photons(scan: ScanData) -> float:
+    """Return the photons per pattern: the mean of the pattern sums, without the background, on all pixels."""
+    return _photons_by_rule(scan, "mean")
+
+
 def compute_vacuum_pattern(
     probe: Complex[np.ndarray, "mode y x"], fresnel_number: float | None = None
 ) -> Float64[np.ndarray, "y x"]:

@@ -21,6 +21,8 @@ SLICES = "slices"
 """Key of the stack in the provenance of a reconstruction."""
 THIN = {"number": 1, "chosen": True}
 """Record of a sample that was found to be thin."""
+OF_PHASE_ALONE = "transmission", "depth_variation", "depth_deviance", "holds_probe"
+"""Entries in the record of a stack of phase alone that complex slices do not have."""
 DEPTH_OF_FIELD = 5.2
 """Depth of field in squares of the resolution over the wavelength (Tsai et al., Opt. Express 24, 29089, 2016)."""
 FIELD_FRESNEL_NUMBER = 1 / DEPTH_OF_FIELD
@@ -111,7 +113,8 @@ def describe_slices(record: Mapping[str, Any]) -> str:
     if not is_phase:
         return words + (", as many as held-out pixels show" if record.get("chosen") else "")
     words += ", of the thickness that the counts show" if record.get("chosen") else ""
-    return words + _describe_changes(number(record.get("depth_variation")))
+    words += _describe_changes(number(record.get("depth_variation")))
+    return words + ("; the probe was held, as a free one fits noise" if record.get("holds_probe") is True else "")
 
 
 def _describe_changes(variation: float | None) -> str:
@@ -177,17 +180,17 @@ def restack(
 
 
 def flat_stack(scan: ScanData, margin: int = 0) -> Reconstruction:
-    """Return slices of vacuum behind the probe of a scan.
+    """Return slices of vacuum behind the probe of a scan, or a thin object where it has no gaps between slices.
 
     Args:
-        scan: Scan with a probe, and with gaps between slices.
+        scan: Scan with a probe.
         margin: Pixels to add on every side of the canvas.
     """
-    assert scan.gap_fresnel_numbers is not None
+    gaps = scan.gap_fresnel_numbers
     origin, extent = canvas_frame(scan, margin)
-    slices = np.ones((len(scan.gap_fresnel_numbers) + 1, *extent), np.complex64)
+    slices = None if gaps is None else np.ones((len(gaps) + 1, *extent), np.complex64)
     result = SolverResult(
-        object=slices[0],
+        object=np.ones(extent, np.complex64),
         illumination=np.zeros(extent, np.float32),
         probe=scan.require_probe(),
         positions_px=canvas_positions(scan, margin),

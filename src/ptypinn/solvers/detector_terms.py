@@ -58,7 +58,7 @@ class BeamTerm:
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the root mean square of the motion along one axis, detector pixels."""
-        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(recon.beam_px**2)))
+        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(np.var(recon.beam_px, axis=0))))
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return the largest distance from the start of the scan, detector pixels."""

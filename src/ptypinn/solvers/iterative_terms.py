@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.data.beam_centre import record_experiment
-from ptypinn.data.calibration import take_background_out
+from ptypinn.data.calibration import pattern_sums, take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.beam import measure_beam
@@ -25,8 +25,9 @@ from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm
 from ptypinn.solvers.experiment import Finding
 from ptypinn.solvers.iterative import IterativeSolver
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm
+from ptypinn.solvers.probe_variation import ORDER
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
-from ptypinn.solvers.term import State, Term
+from ptypinn.solvers.term import MIN_SIGNIFICANCE, State, Term
 
 ITERATIONS, FLUX_ITERATIONS = 60, 150
 """Iterations with a term of the experiment, and for the flux of the frames."""
@@ -48,12 +49,17 @@ def solve_terms(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) 
         solver: The solver.
     """
     run = _Run(scan, solver, recon, solver.measure_misfit(scan, recon))
-    for candidate in _list_candidates(scan, solver):
+    candidates = _list_candidates(scan, solver)
+    while candidates:
+        candidate = candidates.pop(0)
         if not run.proposes(candidate):
             continue
         trial = run.solve(candidate.term)
         rival = run.solve(BackgroundTerm()) if trial.is_taken and run.has_rival(candidate.term) else trial
-        run.take(min((rival, trial), key=run.measure_deviance))
+        best = min((trial, rival), key=run.measure_deviance)
+        run.take(best)
+        if best is not trial:  # it is tried again, now that less is left
+            candidates.append(candidate)
     records = {name: finding.to_record(taken=name in run.taken) for name, finding in run.findings.items()}
     return replace(run.recon, provenance=record_experiment(run.recon, records)) if records else run.recon
 
@@ -103,8 +109,13 @@ class _Run:
 
     def has_rival(self, term: Term) -> bool:
         """Return True if a background, which is seldom weighed right, may explain what a term does."""
-        is_open = "background" in self.solver.config.solved_terms() and "background" not in self.findings
-        return is_open and term.name in RIVALS and term.name not in self.solver.config.forced_terms()
+        config = self.solver.config
+        if "background" not in config.solved_terms() or "background" in self.findings:
+            return False
+        if term.name not in RIVALS or term.name in config.forced_terms():
+            return False
+        state = State(self.recon.scan_part(self.scan), self.recon, self.solver)
+        return BackgroundTerm().weigh(state).significance >= MIN_SIGNIFICANCE
 
     def solve(self, term: Term) -> _Trial:
         """Solve for a term beside those that were taken in."""
@@ -150,23 +161,36 @@ def _start_beam(part: ScanData, solver: IterativeSolver) -> Float64[np.ndarray, 
 
 
 def _solve_flux(part: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Float64[np.ndarray, " patterns"]:
-    """Return the flux of every frame, solved for with object and probe, without its slope over the scan.
+    """Return the flux of every frame, solved for with object and probe.
 
-    A slope of the flux, one of the object and one of the probe together change no count: none of the flux is as likely
-    as any. What is slow in time is flattened by the amplitude of the object.
+    A slope of the flux over the scan, one of the object's amplitude and one of the probe together change no count: with
+    both solved for, none of the flux is as likely as any. What is slow in time is flattened by the amplitude.
 
     Args:
         part: The patterns of the reconstruction.
         recon: Their reconstruction with the same flux in all.
         solver: The solver.
     """
-    ratio = measure_flux(part, recon, batch=solver.batch, device=solver.device).ratio
-    start = part.replace(flux=ratio / ratio.mean())
-    logarithm = np.log(flatten_slope(solver.iterate(start, FLUX_ITERATIONS, recon, unknowns=["flux"])))
-    design = np.column_stack([np.ones(len(logarithm)), recon.positions_px])
-    slope = np.linalg.lstsq(design, logarithm, rcond=None)[0]
-    flux = np.exp(logarithm - design @ slope)
+    evidence = measure_flux(part, recon, batch=solver.batch, device=solver.device)
+    start = part.replace(flux=evidence.ratio / evidence.ratio.mean())
+    result = solver.iterate(start, FLUX_ITERATIONS, recon, unknowns=["flux"])
+    assert result.flux is not None
+    if not solver.refines_probe or solver.depth_precision is not None:
+        return result.flux
+    flux = _drop_slope(flatten_slope(result), recon.positions_px, pattern_sums(part))
     return flux / flux.mean()
+
+
+def _drop_slope(
+    flux: Float64[np.ndarray, " patterns"],
+    positions_px: Float64[np.ndarray, "patterns 2"],
+    photons: Float64[np.ndarray, " patterns"],
+) -> Float64[np.ndarray, " patterns"]:
+    """Return the flux without its slope over the positions, which frames with more photons have a larger say in."""
+    design, logarithm = np.column_stack([np.ones(len(flux)), positions_px]), np.log(np.maximum(flux, 1e-12))
+    roots = np.sqrt(photons)[:, None]
+    slope = np.linalg.lstsq(design * roots, logarithm * roots[:, 0], rcond=None)[0]
+    return np.asarray(flux * np.exp(-design @ slope))
 
 
 def _list_candidates(scan: ScanData, solver: IterativeSolver) -> list[_Candidate]:
@@ -175,7 +199,9 @@ def _list_candidates(scan: ScanData, solver: IterativeSolver) -> list[_Candidate
     if scan.fresnel_number is None:  # a near-field detector moves with the positions
         candidates.insert(0, _Candidate(BeamTerm(), True))
     if solver.config.refine_probe:
-        candidates += [_Candidate(ModesTerm()), _Candidate(ProbeVariationTerm())]
+        candidates.append(_Candidate(ModesTerm()))
+    if solver.config.refine_probe and (scan.n_patterns > 2 * ORDER or solver.config.probe_variation == "solve"):
+        candidates.append(_Candidate(ProbeVariationTerm()))
     return candidates
 
 

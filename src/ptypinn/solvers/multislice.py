@@ -115,6 +115,9 @@ def without_slices(config: ReconstructConfig) -> ReconstructConfig:
 def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
     """Raise `InputError` for options that only thin samples have, and for a spacing that the scan cannot use."""
     refuse_options(config, TILE_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
+    if config.depth_variation != "auto" and not has_phase_slices(scan, config):
+        expected = "auto, or --slice-transmission phase, which reads it"
+        raise InputError("--depth-variation", "", str(config.depth_variation), expected)
     if config.spacings_m is not None:
         compute_gaps(scan, config.spacings_m)
     paired = not has_phase_slices(scan, config)

@@ -17,8 +17,8 @@ from jaxtyping import Complex64
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.data.beam_centre import mean_pattern, move_beam_behind, record_experiment
-from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.beam_centre import move_beam_behind, record_experiment
+from ptypinn.data.calibration import calibrate_probe, mean_photons, take_background_out
 from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack, measure_spacing
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -46,6 +46,8 @@ LAST_ITERATIONS = 40
 """Iterations at the end, which take in the pixels that were held out, and expect the spectrum that the counts show."""
 HELD_OUT_PERIOD = 50
 """One pixel in this many is held out, to choose the changes along depth by."""
+MIN_CHANGE_RAD = 1e-5
+"""Changes along depth below this are none, radians."""
 MIN_LIGHT = 0.3
 """Illumination over its maximum from which phases count."""
 MIN_GAIN = 0.002
@@ -76,7 +78,7 @@ def reconstruct_phase_stack(
     if scan.probe is None or config.probe_model != "auto":
         scan = start_lens(scan, config, device, progress)
     scan, offset = move_beam_behind(calibrate_probe(scan))
-    run = _Run(config, device, rename_stage(progress, "slices"), watch)
+    run = _Run(config, device, progress, watch)
     choice = run.choose_stack(scan)
     if choice.slices == 1:
         return None
@@ -102,17 +104,35 @@ class _Run:
     device: torch.device
     progress: Progress
     watch: SnapshotCallback | None
+    solved: ReconstructConfig | None = None
+    """Options that are solved with, where not those of the call."""
+
+    @property
+    def options(self) -> ReconstructConfig:
+        """Options that are solved with."""
+        return self.solved or self.config
+
+    @property
+    def moves_focus(self) -> bool:
+        """True if the focus of the probe is open."""
+        return self.config.refine_probe and self.config.assume != "ideal"
+
+    @property
+    def may_hold_probe(self) -> bool:
+        """True unless options ask for modes or a variation of the probe."""
+        return self.config.probe_modes in (None, 1) and self.config.probe_variation != "solve"
 
     def choose_stack(self, scan: ScanData) -> StackChoice:
         """Return number and spacing of the slices."""
         config = self.config
         if config.slices != "auto" and config.spacings_m is not None:
             return StackChoice(np.resize(compute_gaps(scan, config.spacings_m), config.slices - 1))
-        thickness = find_thickness(_dim_probe(scan), self.solver(EQUAL))
+        dimmed, solver = _dim_probe(scan), self.solver(EQUAL)
+        thickness = find_thickness(dimmed, solver, self.progress, moves_focus=self.moves_focus)
         slices, spacing = thickness.slices, thickness.spacing
         if config.slices != "auto":
             spacing, slices = spacing * slices / config.slices, config.slices
-        elif config.spacings_m is not None:
+        elif config.spacings_m is not None and slices > 1:
             given = 1 / float(compute_gaps(scan, config.spacings_m)[0])
             slices, spacing = max(1, round(spacing * slices / given)), given
         gaps = np.full(slices - 1, 1 / spacing)
@@ -132,20 +152,15 @@ class _Run:
             The scan, without a background that was found, and the reconstruction.
         """
         part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
-        equal = self.solver(EQUAL)
-        if self.config.refine_probe and self.config.assume != "ideal":
-            part = move_focus(part, find_focus(part, equal))
-        recon = flat_stack(part, int(POSITION_MARGIN * scan.size))
-        recon = equal.iterate(part, HELD_ITERATIONS, recon, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
-        run = self
-        if self.config.refine_probe:
-            free = equal.iterate(part, EQUAL_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
-            is_better = _held_out(free) < _held_out(recon)
-            recon, run = (free, self) if is_better else (recon, replace(self, config=_hold_probe(self.config)))
+        if self.moves_focus:
+            part = move_focus(part, find_focus(part, self.solver(EQUAL), self.progress))
+        run, recon = self.solve_equal(part)
         recon, variation, deviances = run.let_change(part, recon)
         solver = run.solver(_depth_precision(recon, variation))
         recon = solve_terms(part, recon, solver)
-        part, recon = deduct_background(part, recon)
+        if recon.background is not None and not run.options.refine_probe:  # a free one has given up these photons
+            part, factor = take_background_out(part, recon.background)
+            recon = replace(recon, probe=recon.probe * np.float32(factor))
         part = recon.scan_part(part)
         prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
         last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=list_slow_terms(recon), prior=prior)
@@ -155,15 +170,37 @@ class _Run:
             "transmission": "phase",
             "depth_variation": variation,
             "depth_deviance": deviances,
+            "holds_probe": run is not self,
         }
         scan, _ = deduct_background(scan, recon)
         factor = float(np.sqrt(_power(scan.require_probe()) / _power(last.probe)))
         return scan, replace(last, provenance={**recon.provenance, SLICES: record}).scale_probe(factor)
 
+    def solve_equal(self, part: ScanData) -> tuple[_Run, Reconstruction]:
+        """Solve for equal slices, first behind the probe as it is.
+
+        Returns:
+            The run to go on with, which holds the probe where a free one predicts held-out pixels worse, and the
+            reconstruction.
+        """
+        equal, start = self.solver(EQUAL), flat_stack(part, int(POSITION_MARGIN * part.size))
+        held = equal.iterate(part, HELD_ITERATIONS, start, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
+        if not self.config.refine_probe:
+            return self, held
+        free = equal.iterate(part, EQUAL_ITERATIONS, held, held_out_period=HELD_OUT_PERIOD)
+        if self.may_hold_probe and _held_out(free) >= _held_out(held):
+            return replace(self, solved=_hold_probe(self.config)), held
+        return self, free
+
     def solver(self, precision: float) -> IterativeSolver:
         """Return the solver of slices whose changes along depth have a precision."""
         return IterativeSolver(
-            self.config, self.device, self.progress, self.watch, self._to_reconstruction, depth_precision=precision
+            self.options,
+            self.device,
+            rename_stage(self.progress, "slices"),
+            self.watch,
+            self._to_reconstruction,
+            depth_precision=precision,
         )
 
     def let_change(self, part: ScanData, recon: Reconstruction) -> tuple[Reconstruction, float, list[float]]:
@@ -207,11 +244,9 @@ def _depth_precision(recon: Reconstruction, variation: float) -> float:
         variation: Standard deviation of these changes over that of the phases, where the scan has light.
     """
     assert recon.slices is not None
-    if variation == 0:
-        return EQUAL
     lit = recon.illumination > MIN_LIGHT * recon.illumination.max()
-    spread = float(np.angle(recon.slices[:, lit]).std())
-    return 1 / (2 * (variation * spread) ** 2)
+    changes = variation * float(np.angle(recon.slices[:, lit]).std())
+    return 1 / (2 * changes**2) if changes > MIN_CHANGE_RAD else EQUAL
 
 
 def _held_out(recon: Reconstruction) -> float:
@@ -225,7 +260,7 @@ def _dim_probe(scan: ScanData) -> ScanData:
     Those that miss the detector are part of the transmission in the end.
     """
     probe = scan.require_probe()
-    factor = np.sqrt(mean_pattern(scan).sum() / _power(probe))
+    factor = np.sqrt(mean_photons(scan) / _power(probe))
     return scan.replace(probe=(probe * factor).astype(np.complex64))
 
 

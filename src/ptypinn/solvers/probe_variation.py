@@ -15,6 +15,7 @@ from jaxtyping import Complex64
 from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 from ptypinn.physics.probe_variation import slow_weights, split_shifts
 from ptypinn.solvers.joint_solve import add_margin, solve_jointly
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN
@@ -53,7 +54,12 @@ def with_variation(scan: ScanData, modes: int) -> ScanData:
     Args:
         scan: The scan.
         modes: Number of modes of the probe.
+
+    Raises:
+        InputError: For a single pattern, over which nothing can vary.
     """
+    if scan.n_patterns < 2:
+        raise InputError("--probe-variation", "", "a scan of 1 pattern", "2 patterns or more for a probe that varies")
     weights = slow_weights(scan.n_patterns, ORDER).numpy()
     images = np.zeros((weights.shape[1], modes, scan.size, scan.size), np.complex64)
     return scan.replace(probe_variation=images, probe_weights=weights)

@@ -7,7 +7,7 @@ hardly begins to anywhere else. Lengths are in squares of an object pixel over t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Float64
 
 from ptypinn.data.depth import flat_stack
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.forward import apply_filter
 from ptypinn.physics.propagation import free_space
 from ptypinn.solvers.iterative import IterativeSolver
 from ptypinn.solvers.position_geometry import select_middle
 from ptypinn.solvers.slice_search import fit_lowest_point
+from ptypinn.utils.progress import Progress, silent
 
 STEP_RAD, REACH, MAX_MOVES = 1.2, 10, 4
 """Phase at the rim of the beam by which neighbouring foci on trial differ, radians; foci on either side of the start;
@@ -33,8 +35,13 @@ FIRST_THICKNESSES = 2.5, 3.5, 5.0, 7.0, 10.0, 14.0
 """Thicknesses that are tried first, each with all foci, in slices of the search."""
 FOCUS_PER_THICKNESS = -0.75
 """Distance by which the best focus moves along the beam with every unit of a thickness that is wrong."""
+FOCI, MORE_TRIALS = 30, 40
+"""Solves that a search of the focus takes, about, and those of thicknesses after the first ones."""
 THICKNESS_STEP, MAX_THICKNESSES = 1.2, 16
 """Factor between thicknesses on trial, and their largest number."""
+HELD_OUT_PERIOD, MIN_GAIN = 10, 0.01
+"""One pixel in how many is held out where slices are compared with a thin sample, and the relative fall of the deviance
+for which they are taken."""
 UNSETTLED = 0.15
 """Error of a thickness, relative to it, that short solves leave."""
 
@@ -62,50 +69,79 @@ class Thickness(NamedTuple):
     """Standard error of the thickness over it."""
 
 
-def find_focus(scan: ScanData, solver: IterativeSolver) -> float:
+def find_focus(scan: ScanData, solver: IterativeSolver, progress: Progress = silent) -> float:
     """Return how far along the beam the probe of a scan has to go.
 
     Args:
         scan: Scan with a probe, and with the gaps between slices.
         solver: Solver of equal slices of phase alone.
+        progress: Called after every solve.
     """
-    trials, gaps = _Trials(scan.replace(truth=None), solver), scan.gap_fresnel_numbers
+    trials, gaps = _Trials(scan.replace(truth=None), solver, progress, "focus", FOCI), scan.gap_fresnel_numbers
     assert gaps is not None
     return trials.refine_focus(gaps, trials.find_focus(gaps, 0.0))
 
 
-def find_thickness(scan: ScanData, solver: IterativeSolver) -> Thickness:
+def find_thickness(
+    scan: ScanData, solver: IterativeSolver, progress: Progress = silent, *, moves_focus: bool = True
+) -> Thickness:
     """Return the stack of slices of the thickness that explains the patterns around the middle of a scan best.
+
+    It is a single slice unless more of them predict held-out pixels better.
 
     Args:
         scan: Scan with a probe, which may be out of focus.
         solver: Solver of equal slices of phase alone.
+        progress: Called after every solve.
+        moves_focus: Find the focus of the probe as well; False for a probe that is known.
     """
-    trials = _Trials(scan.replace(truth=None), solver)
-    coarse = COARSE_SLICE_RAD / (np.pi * trials.aperture)
-    first, focus = trials.find_both(coarse * np.array(FIRST_THICKNESSES), coarse)
-    losses: dict[int, float] = {}
+    total = (FOCI if moves_focus else 1) * len(FIRST_THICKNESSES) + MORE_TRIALS
+    trials = _Trials(scan.replace(truth=None), solver, progress, "thickness", total, moves_focus=moves_focus)
+    coarse, fine = (trials.limit(angle / (np.pi * trials.aperture)) for angle in (COARSE_SLICE_RAD, SLICE_RAD))
+    best, step, error = _refine_thickness(
+        trials, *trials.find_both(coarse * np.array(FIRST_THICKNESSES), coarse), coarse
+    )
+    if not trials.are_better(_even_gaps(best.thickness, coarse), best.focus, best.thickness):
+        return Thickness(fine, 1, UNSETTLED)
+    thickness = best.thickness * step
+    slices = max(2, round(thickness / fine))
+    return Thickness(thickness / slices, slices, float(np.hypot(error, UNSETTLED)))
+
+
+class _Place(NamedTuple):
+    """A thickness with its best focus."""
+
+    thickness: float
+    focus: float
+
+
+def _refine_thickness(trials: _Trials, first: float, focus: float, spacing: float) -> tuple[_Place, float, float]:
+    """Climb from a thickness and its focus to the best ones.
+
+    Returns:
+        The best place that was tried, the factor from its thickness to the lowest point of a parabola through the
+        nearest ones, and the relative error of that.
+    """
+    foci: dict[int, float] = {}
 
     def measure(power: int) -> float:
         """Return the loss at a power of the factor between thicknesses, with the best focus."""
         thickness = first * THICKNESS_STEP**power
-        if power not in losses:
-            gaps, moved = _even_gaps(thickness, coarse), FOCUS_PER_THICKNESS * (thickness - first)
-            losses[power] = trials.measure(gaps, trials.refine_focus(gaps, focus + moved))
-        return losses[power]
+        gaps = _even_gaps(thickness, spacing)
+        if power not in foci:
+            foci[power] = trials.refine_focus(gaps, focus + FOCUS_PER_THICKNESS * (thickness - first))
+        return trials.measure(gaps, foci[power])
 
     best = 0
     for _ in range(MAX_THICKNESSES):
         least = min((best - 1, best, best + 1), key=measure)
-        if least == best or first * THICKNESS_STEP**least < coarse:
+        if least == best or first * THICKNESS_STEP**least < spacing:
             break
         best = least
-    steps = np.arange(best - 1, best + 2)
-    power, error = fit_lowest_point(steps.astype(float), np.array([measure(int(step)) for step in steps]))
-    thickness = first * THICKNESS_STEP**power
-    fine = SLICE_RAD / (np.pi * trials.aperture)
-    slices = max(1, round(thickness / fine))
-    return Thickness(thickness / slices, slices, float(np.hypot(error * np.log(THICKNESS_STEP), UNSETTLED)))
+    steps = np.arange(-1, 2)
+    power, error = fit_lowest_point(steps.astype(float), np.array([measure(best + int(step)) for step in steps]))
+    place = _Place(first * THICKNESS_STEP**best, foci[best])
+    return place, float(THICKNESS_STEP**power), float(error * np.log(THICKNESS_STEP))
 
 
 def measure_aperture(scan: ScanData) -> float:
@@ -135,6 +171,13 @@ class _Trials:
 
     scan: ScanData
     solver: IterativeSolver
+    progress: Progress
+    stage: str
+    """Name of the search, for its progress."""
+    total: int
+    """Number of solves that it takes, about."""
+    moves_focus: bool = True
+    """Try other foci than that of the probe."""
     losses: dict[tuple[float, int, float, Effort], float] = field(default_factory=dict)
 
     @property
@@ -155,8 +198,28 @@ class _Trials:
         best = int(np.argmin(losses))
         return float(thicknesses[best]), foci[best]
 
+    def limit(self, spacing: float) -> float:
+        """Return a spacing of slices, or the longest that the patterns sample."""
+        return min(spacing, float(self.scan.size))
+
+    def are_better(self, gaps: Float64[np.ndarray, " gap"], focus: float, thickness: float) -> bool:
+        """Return True if slices predict held-out pixels better than a thin sample in their middle.
+
+        Args:
+            gaps: Fresnel numbers of the gaps between the slices.
+            focus: The best focus.
+            thickness: Thickness of the stack.
+        """
+        none = np.empty(0)
+        middle = self.refine_focus(none, focus + thickness / 2)
+        recons = [self._solve(gaps, focus, FINE, HELD_OUT_PERIOD), self._solve(none, middle, FINE, HELD_OUT_PERIOD)]
+        thick, thin = (min(recon.history["held_out_loss"]) for recon in recons)
+        return thin - thick > max(MIN_GAIN * thin, thin**0.5)
+
     def find_focus(self, gaps: Float64[np.ndarray, " gap"], middle: float) -> float:
         """Return the best focus over a wide range."""
+        if not self.moves_focus:
+            return middle
         places = self.step * np.arange(-REACH, REACH + 1)
         for _ in range(MAX_MOVES):
             best = self.best_of(gaps, middle + places, WIDE)
@@ -167,6 +230,8 @@ class _Trials:
 
     def refine_focus(self, gaps: Float64[np.ndarray, " gap"], focus: float) -> float:
         """Return the best focus near one that is nearly right: the lowest point of a parabola."""
+        if not self.moves_focus:
+            return 0.0
         for fine in FINE_STEPS:
             for _ in range(MAX_MOVES):
                 middle, tried = focus, focus + fine * self.step * np.arange(-1, 2)
@@ -186,11 +251,19 @@ class _Trials:
         """Return the loss of a solve with gaps between slices, and with the probe so far along the beam."""
         key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6), effort
         if key not in self.losses:
-            part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
-            moved = move_focus(part, focus).replace(gap_fresnel_numbers=gaps)
-            result = self.solver.iterate(moved, effort.iterations, flat_stack(moved), hold_probe=True)
-            self.losses[key] = float(result.history["loss"][-1])
+            self.losses[key] = float(self._solve(gaps, focus, effort).history["loss"][-1])
+            done = len(self.losses)
+            self.progress(self.stage, done, max(done, self.total), loss=self.losses[key])
         return self.losses[key]
+
+    def _solve(
+        self, gaps: Float64[np.ndarray, " gap"], focus: float, effort: Effort, held_out_period: int | None = None
+    ) -> Reconstruction:
+        """Solve the middle of the scan; as a thin sample, which is complex, where there are no gaps."""
+        part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
+        moved = move_focus(part, focus).replace(gap_fresnel_numbers=gaps if len(gaps) else None)
+        start, quiet = flat_stack(moved), replace(self.solver, progress=silent, watch=None)
+        return quiet.iterate(moved, effort.iterations, start, hold_probe=True, held_out_period=held_out_period)
 
 
 def _even_gaps(thickness: float, spacing: float) -> Float64[np.ndarray, " gap"]:

@@ -14,7 +14,7 @@ from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.depth import SLICES, require_thin
+from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -54,8 +54,7 @@ def refine(
     """
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
-    require_thin(scan)
-    scan = scan if initial is None else _go_on_from(scan, initial, config)
+    scan = _go_on_from(scan, initial, config)
     device = pick_device(config.device)
     with cpu_threads(config.threads):
         scan = calibrate_probe(_with_probe(scan, config, device, initial, report))
@@ -63,26 +62,43 @@ def refine(
     if scan.gap_fresnel_numbers is None:
         offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
-    stack = {} if initial is None or initial.slices is None else {SLICES: initial.provenance.get(SLICES, {})}
+    stack = {} if initial is None or initial.slices is None else {SLICES: _go_on_with_record(initial)}
     to_reconstruction = partial(_to_reconstruction, scan, config, offset, stack)
     with cpu_threads(config.threads):
         result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
 
 
-def _go_on_from(scan: ScanData, initial: Reconstruction, config: RefineConfig) -> ScanData:
+def _go_on_from(scan: ScanData, initial: Reconstruction | None, config: RefineConfig) -> ScanData:
     """Return the scan to go on with: turned as it was, for slices with their gaps and the place of the beam.
 
     Raises:
-        InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take.
+        InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take; and
+            for a scan with gaps between slices that are not those of it.
     """
+    if initial is None or not _has_gaps_of(scan, initial):
+        require_thin(scan)
+    if initial is None:
+        return scan
     scan = repeat_turn(scan, initial)
     _check_initial(scan, initial)
     if initial.slices is None:
         return scan
     if config.engine != "native":
         raise InputError("--engine", "", config.engine, "native, for --initial has slices")
-    return scan.replace(gap_fresnel_numbers=initial.gap_fresnel_numbers, beam_px=initial.beam_px)
+    return initial.scan_part(scan)
+
+
+def _has_gaps_of(scan: ScanData, initial: Reconstruction) -> bool:
+    ours, theirs = scan.gap_fresnel_numbers, initial.gap_fresnel_numbers
+    return ours is not None and theirs is not None and np.array_equal(ours, theirs)
+
+
+def _go_on_with_record(initial: Reconstruction) -> dict[str, Any]:
+    """Return the record of a stack, whose slices are complex from here on."""
+    record = initial.provenance.get(SLICES)
+    record = record if isinstance(record, Mapping) else {}
+    return {name: value for name, value in record.items() if name not in OF_PHASE_ALONE}
 
 
 def _with_probe(

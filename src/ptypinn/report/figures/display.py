@@ -9,6 +9,7 @@ import numpy as np
 from contourpy import contour_generator
 from jaxtyping import Bool, Float32, Float64
 
+from ptypinn.data.depth import project_phase
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.metrics.image import bounding_box
 
@@ -74,13 +75,21 @@ def find_visible_region(recon: Reconstruction) -> VisibleRegion:
 
 
 def view_object(recon: Reconstruction, region: VisibleRegion, max_px: int = MAX_PX) -> ObjectView:
-    """Return amplitude and phase inside a region, at most `max_px` pixels wide and high."""
+    """Return amplitude and phase inside a region, at most `max_px` pixels wide and high.
+
+    The phase is relative to that of the mean; of a thick sample it is that of all slices together, without jumps.
+    """
     object_, binning = recon.object[region.box], choose_binning(region.visible.shape, max_px)
     field = bin_image(object_, binning, region.visible)
     amplitude = bin_image(object_, binning, region.visible, np.abs)
     blank = ~(np.isfinite(amplitude) & _smooth(region.visible, binning))
     mask = _smooth(region.well_illuminated, binning) & ~blank
-    phase = np.angle(field * np.exp(-1j * _mean_phase(field[mask if mask.any() else ~blank])))
+    inside = mask if mask.any() else ~blank
+    if recon.slices is None:
+        phase = np.angle(field * np.exp(-1j * _mean_phase(field[inside])))
+    else:
+        phase = bin_image(project_phase(recon.slices)[region.box], binning, region.visible)
+        phase = phase - phase[inside].mean()
     amplitude, phase = (np.where(blank, np.nan, image).astype(np.float32) for image in (amplitude, phase))
     return ObjectView(amplitude, phase, mask, binning)
 

@@ -157,7 +157,7 @@ def _fit_sentences(fit: DataFit) -> list[str]:
         f"leave (residual {fit.amplitude_residual:.3g}, expected {fit.expected_residual:.3g}): {_rate_fit(ratio)}",
         f"{count} more than {OUTLIER:.0f} times worse than counting noise explains, of {len(ratios)}; the median "
         f"pattern is at {np.median(ratios):.3g}.",
-        f"Predicted over measured photons: {fit.flux_closure:#.4g} over all, and "
+        f"Predicted over measured counts: {fit.flux_closure:#.4g} over all, and "
         f"{low:#.4g} to {high:#.4g} in nine patterns of ten.",
     ]
 
@@ -166,7 +166,7 @@ def _rate_fit(ratio: float) -> str:
     if ratio < BELOW_NOISE:
         return "less than noise would leave, so some of the noise is in the picture."
     if ratio < EXPLAINED:
-        return "the picture explains the data as far as photons allow."
+        return "the picture explains the data as far as counting noise allows."
     if ratio < ABOVE_NOISE:
         return "the picture explains most of the data."
     return "something is left that the picture does not explain: probe, positions, coherence, or more iterations."
@@ -179,8 +179,8 @@ def _illumination_sentences(recon: Reconstruction, region: VisibleRegion) -> lis
         return []
     low, middle = np.percentile(illumination, [10, 50])
     return [
-        f"Half of the well-illuminated pixels received more than {format_number(float(middle), 3)} photons over the "
-        f"scan, one in ten fewer than {format_number(float(low), 3)}."
+        f"Half of the well-illuminated pixels received more than {format_number(float(middle), 3)} "
+        f"{name_quanta(recon)} over the scan, one in ten fewer than {format_number(float(low), 3)}."
     ]
 
 

@@ -91,7 +91,7 @@ def _caption(fit: DataFit, j: int) -> str:
     residual, noise = fit.per_pattern_residual[j], fit.per_pattern_expected[j]
     ratio = f", {residual / noise:.3g} times what counting noise leaves" if noise > 0 else ""
     photons = format_number(float(fit.per_pattern_photons[j]))
-    return f"Pattern {j}, {photons} photons: residual {residual:.3g}{ratio}."
+    return f"Pattern {j}, {photons} counts: residual {residual:.3g}{ratio}."
 
 
 def _pattern_pair(recon: Reconstruction, scan: ScanData, j: int) -> tuple[Pattern, Pattern]:
@@ -123,8 +123,8 @@ def fit_images(recon: Reconstruction, region: VisibleRegion, fit: DataFit) -> li
 def photons_image(recon: Reconstruction, region: VisibleRegion, fit: DataFit) -> ScaledImage:
     """Return the photons of the nearest pattern."""
     low, high = (float(value) for value in np.percentile(fit.per_pattern_photons, [0.5, 99.5]))
-    scale = ColourScale(COUNTS_MAP, low, max(high, low * (1 + 1e-6)), "photons")
-    return _map_values(recon, region, fit.per_pattern_photons, "Photons of each pattern", scale)
+    scale = ColourScale(COUNTS_MAP, low, max(high, low * (1 + 1e-6)), "counts")
+    return _map_values(recon, region, fit.per_pattern_photons, "Counts of each pattern", scale)
 
 
 def position_map(
@@ -171,10 +171,10 @@ def dose_section(
     """
     maps, caption = [panels.illumination], "Errors grow where the illumination fades."
     if fit is None:
-        caption += " The photons of single patterns are not shown: the patterns were not at hand."
+        caption += " The counts of single patterns are not shown: the patterns were not at hand."
     else:
         maps.append(make_panel(photons_image(recon, panels.region, fit), recon.pixel_size_m))
-        caption += " On the right each place has the photons of the nearest pattern."
+        caption += " On the right each place has the counts of the nearest pattern."
     facts = [*_dose_facts(recon, fit, panels.region), *_overlap_facts(recon), *_move_facts(recon, scan)]
     return Section("dose", "Dose and overlap", [Facts(facts), Figures(maps, caption)])
 

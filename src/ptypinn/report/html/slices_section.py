@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from ptypinn.data.depth import project_phase, slice_depths
+from ptypinn.data.depth import SLICES, slice_depths
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.report.figures.colours import PHASE_MAP, ColourScale, amplitude_scale, phase_scale, robust_limits
-from ptypinn.report.figures.display import VisibleRegion, bin_image, view_object
+from ptypinn.report.figures.display import VisibleRegion, view_object
 from ptypinn.report.figures.images import DETAIL_PX, ScaledImage
 from ptypinn.report.figures.panels import draw_panels
 from ptypinn.report.html.page import Block, Figures, Points, Section
@@ -43,25 +44,22 @@ def slices_section(recon: Reconstruction, region: VisibleRegion) -> Section:
     blocks += [
         Figures(draw_panels([projection_image(recon, region)], recon.pixel_size_m), PROJECTION),
         Figures(draw_panels(phases, recon.pixel_size_m), caption, columns),
-        Figures(draw_panels(amplitudes, recon.pixel_size_m), "Amplitudes, likewise.", columns),
     ]
+    if not _are_of_phase_alone(recon):
+        blocks.append(Figures(draw_panels(amplitudes, recon.pixel_size_m), "Amplitudes, likewise.", columns))
     return Section(KEY, TITLE, blocks)
 
 
 def projection_image(recon: Reconstruction, region: VisibleRegion) -> ScaledImage:
-    """Return the sum of the phases of all slices.
+    """Return the sum of the phases of all slices, on a scale of its own that may exceed a turn.
 
     Args:
         recon: Reconstruction of a thick sample.
         region: Part of the canvas to draw.
     """
-    assert recon.slices is not None
     view = view_object(recon, region, DETAIL_PX)
-    phase = bin_image(project_phase(recon.slices)[region.box], view.binning, region.visible)
-    inside = phase[view.reference_mask] if view.reference_mask.any() else phase[np.isfinite(phase)]
-    phase = np.where(np.isfinite(view.phase), phase - inside.mean(), np.nan).astype(np.float32)
-    limits = robust_limits(phase[np.isfinite(phase)])
-    return ScaledImage("Projected phase", phase, ColourScale(PHASE_MAP, *limits, "rad"), view.binning)
+    limits = robust_limits(view.phase[np.isfinite(view.phase)])
+    return ScaledImage("Projected phase", view.phase, ColourScale(PHASE_MAP, *limits, "rad"), view.binning)
 
 
 def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[ScaledImage], list[ScaledImage]]:
@@ -73,7 +71,7 @@ def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[Sca
     """
     assert recon.slices is not None
     chosen = np.unique(np.linspace(0, len(recon.slices) - 1, min(len(recon.slices), MAX_SLICES)).astype(int))
-    views = [view_object(replace(recon, object=recon.slices[number]), region, DETAIL_PX) for number in chosen]
+    views = [view_object(replace(recon, object=recon.slices[n], slices=None), region, DETAIL_PX) for n in chosen]
     masks = [view.reference_mask for view in views]
     titles = [_title(recon, int(number)) for number in chosen]
     scales = (
@@ -88,6 +86,11 @@ def slice_images(recon: Reconstruction, region: VisibleRegion) -> tuple[list[Sca
         for name, scale in zip(("phase", "amplitude"), scales, strict=True)
     )
     return phases, amplitudes
+
+
+def _are_of_phase_alone(recon: Reconstruction) -> bool:
+    record = recon.provenance.get(SLICES)
+    return isinstance(record, Mapping) and record.get("transmission") == "phase"
 
 
 def _title(recon: Reconstruction, number: int) -> str:

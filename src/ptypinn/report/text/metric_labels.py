@@ -88,7 +88,7 @@ METRIC_LABELS: dict[str, MetricLabel] = {
     "residual_over_noise": MetricLabel(
         "Residual over counting noise", "The ratio of the two: about 1 where the picture explains the data."
     ),
-    "flux_closure": MetricLabel("Flux closure", "Predicted over measured photons; 1 is right, no truth needed."),
+    "flux_closure": MetricLabel("Flux closure", "Predicted over measured counts; 1 is right, no truth needed."),
     "object_contrast": MetricLabel("Contrast", "Fraction of the object that varies; near 0 the picture is flat."),
     "pearson_r_amplitude": MetricLabel(
         "Correlation, amplitude", "Pearson's r with the reference; 1 is perfect, 0 is unrelated."

@@ -62,7 +62,7 @@ def _fit_reasons(metrics: dict[str, float]) -> list[str]:
         ratio = metrics["residual_over_noise"]
         reasons.append(f"Predicted and measured patterns differ by {ratio:.3g} times what counting noise alone makes.")
     if "flux_closure" in metrics:
-        reasons.append(f"Predicted over measured photons: {metrics['flux_closure']:#.4g}; 1 is right.")
+        reasons.append(f"Predicted over measured counts: {metrics['flux_closure']:#.4g}; 1 is right.")
     return reasons
 
 
