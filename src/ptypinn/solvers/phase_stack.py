@@ -250,8 +250,8 @@ def _depth_precision(recon: Reconstruction, variation: float) -> float:
 
 
 def _held_out(recon: Reconstruction) -> float:
-    """Return the deviance of held-out pixels after the last iteration."""
-    return recon.history["held_out_loss"][-1]
+    """Return the deviance of held-out pixels after the last iteration; infinite where not even the first descends."""
+    return recon.history.get("held_out_loss", [math.inf])[-1]
 
 
 def _dim_probe(scan: ScanData) -> ScanData:

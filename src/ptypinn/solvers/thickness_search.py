@@ -7,6 +7,7 @@ hardly begins to anywhere else. Lengths are in squares of an object pixel over t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -213,7 +214,7 @@ class _Trials:
         none = np.empty(0)
         middle = self.refine_focus(none, focus + thickness / 2)
         recons = [self._solve(gaps, focus, FINE, HELD_OUT_PERIOD), self._solve(none, middle, FINE, HELD_OUT_PERIOD)]
-        thick, thin = (min(recon.history["held_out_loss"]) for recon in recons)
+        thick, thin = (min(recon.history.get("held_out_loss", [math.inf])) for recon in recons)
         return thin - thick > max(MIN_GAIN * thin, thin**0.5)
 
     def find_focus(self, gaps: Float64[np.ndarray, " gap"], middle: float) -> float:
@@ -251,7 +252,8 @@ class _Trials:
         """Return the loss of a solve with gaps between slices, and with the probe so far along the beam."""
         key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6), effort
         if key not in self.losses:
-            self.losses[key] = float(self._solve(gaps, focus, effort).history["loss"][-1])
+            losses = self._solve(gaps, focus, effort).history["loss"]
+            self.losses[key] = float(losses[-1]) if losses else math.inf  # none where not even the first step descends
             done = len(self.losses)
             self.progress(self.stage, done, max(done, self.total), loss=self.losses[key])
         return self.losses[key]
