@@ -149,8 +149,7 @@ def move_ramp_behind(scan: ScanData, recon: Reconstruction, offset: BeamOffset) 
         probe_variation=None if images is None else add_phase_ramp(images, opposite),
         provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}),
     )
-    displacements = np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1))
-    return scan.replace(beam_px=displacements), moved
+    return _displace_beam(scan, offset), moved
 
 
 def move_beam_behind(scan: ScanData) -> tuple[ScanData, BeamOffset]:
@@ -162,7 +161,12 @@ def move_beam_behind(scan: ScanData) -> tuple[ScanData, BeamOffset]:
     offset = estimate_ramp(scan)
     if not offset.distance_px:
         return scan, offset
-    return scan.replace(beam_px=np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1))), offset
+    return _displace_beam(scan, offset), offset
+
+
+def _displace_beam(scan: ScanData, offset: BeamOffset) -> ScanData:
+    """Return a scan all of whose patterns are displaced on the detector."""
+    return scan.replace(beam_px=np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1)))
 
 
 def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:

@@ -133,8 +133,8 @@ class _Run:
         if config.slices != "auto":
             spacing, slices = spacing * slices / config.slices, config.slices
         elif config.spacings_m is not None and slices > 1:
-            given = 1 / float(compute_gaps(scan, config.spacings_m)[0])
-            slices, spacing = max(1, round(spacing * slices / given)), given
+            depth, spacing = spacing * slices, 1 / float(compute_gaps(scan, config.spacings_m)[0])
+            slices = max(1, round(depth / spacing))
         gaps = np.full(slices - 1, 1 / spacing)
         record: dict[str, Any] = {"chosen": config.slices == "auto"}
         if (lengths := measure_spacing(scan, gaps)) and config.spacings_m is None:
@@ -211,12 +211,13 @@ class _Run:
             deviances of held-out pixels.
         """
         best, deviances = 0.0, [_held_out(recon)]
-        given = self.config.depth_variation
-        for variation in VARIATIONS if given == "auto" else [given] * (given > 0):
+        option = self.config.depth_variation
+        is_open = option == "auto"
+        for variation in VARIATIONS if option == "auto" else [option] * (option > 0):
             solver = self.solver(_depth_precision(recon, variation))
             trial = solver.iterate(part, CHANGE_ITERATIONS, recon, held_out_period=HELD_OUT_PERIOD)
             deviances.append(_held_out(trial))
-            if given == "auto" and deviances[-2] - deviances[-1] < MIN_GAIN * deviances[-2]:
+            if is_open and deviances[-2] - deviances[-1] < MIN_GAIN * deviances[-2]:
                 break
             recon, best = trial, variation
         return recon, best, deviances

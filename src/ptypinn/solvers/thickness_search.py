@@ -180,6 +180,8 @@ class _Trials:
     moves_focus: bool = True
     """Try other foci than that of the probe."""
     losses: dict[tuple[float, int, float, Effort], float] = field(default_factory=dict)
+    parts: dict[int, ScanData] = field(default_factory=dict)
+    """Parts of the scan by their number of patterns, counts in memory."""
 
     @property
     def aperture(self) -> float:
@@ -262,7 +264,10 @@ class _Trials:
         self, gaps: Float64[np.ndarray, " gap"], focus: float, effort: Effort, held_out_period: int | None = None
     ) -> Reconstruction:
         """Solve the middle of the scan; as a thin sample, which is complex, where there are no gaps."""
-        part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
+        if effort.patterns not in self.parts:
+            part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
+            self.parts[effort.patterns] = part.replace(counts=part.counts[:])
+        part = self.parts[effort.patterns]
         moved = move_focus(part, focus).replace(gap_fresnel_numbers=gaps if len(gaps) else None)
         start, quiet = flat_stack(moved), replace(self.solver, progress=silent, watch=None)
         return quiet.iterate(moved, effort.iterations, start, hold_probe=True, held_out_period=held_out_period)

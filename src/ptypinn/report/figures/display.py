@@ -88,7 +88,7 @@ def view_object(recon: Reconstruction, region: VisibleRegion, max_px: int = MAX_
     if recon.slices is None:
         phase = np.angle(field * np.exp(-1j * _mean_phase(field[inside])))
     else:
-        phase = bin_image(project_phase(recon.slices)[region.box], binning, region.visible)
+        phase = bin_image(project_phase(recon.slices[:, *region.box]), binning, region.visible)
         phase = phase - phase[inside].mean()
     amplitude, phase = (np.where(blank, np.nan, image).astype(np.float32) for image in (amplitude, phase))
     return ObjectView(amplitude, phase, mask, binning)
