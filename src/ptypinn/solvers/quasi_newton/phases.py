@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.loop import Differentiable, LBFGSMemory, StopRule, Trace, minimise
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.phase_slices import PhaseSlices, estimate_stack_prior
@@ -111,9 +110,7 @@ class _Run:
             point = replace(point, shifts=problem.shifts)
         preconditioner.refresh(point, problem.probe if point.probe is None else point.probe)
         if problem.options.solve_background:
-            preconditioner.background = BackgroundSteps(problem.stack, problem.terms.background)
-            started = preconditioner.background.start if point.background is None else point.background
-            point = replace(point, background=started)
+            point = preconditioner.add_background(point, problem.stack, problem.terms.background)
         last, own = self._minimise(self._objective(point, preconditioner), point, preconditioner, iterations)
         if math.isnan(self.held_out_before) and own.held_out_loss:
             self.held_out_before = own.held_out_loss[0]

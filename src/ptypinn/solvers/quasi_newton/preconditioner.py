@@ -12,13 +12,14 @@ of a pixel, in place of `k w`: its sine is the contrast that propagation makes o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.physics.patches import compute_illumination
 from ptypinn.physics.probe_variation import Images
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
@@ -206,6 +207,17 @@ class Preconditioner:
         if gradient.log_flux is not None:
             move = self.frames.add_flux(move, gradient, point, self._smooth)
         return move
+
+    def add_background(self, point: Unknowns, stack: PatternBatches, start: Background | None) -> Unknowns:
+        """Return a point with a background to solve for, whose steps are those of a scan from here on.
+
+        Args:
+            point: The point.
+            stack: Patterns of the scan.
+            start: Background to start from; nearly nothing where None.
+        """
+        self.background = BackgroundSteps(stack, start)
+        return replace(point, background=self.background.start if point.background is None else point.background)
 
     def _variation_step(self, gradient: Images | None) -> Images | None:
         if gradient is None:

@@ -18,12 +18,18 @@ from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.physics.probe_variation import Images
-from ptypinn.solvers.quasi_newton.frame_terms import frames_to_host, start_frames
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.loop import Trace
 from ptypinn.solvers.quasi_newton.objective import Objective
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation, orthogonalise_modes
+from ptypinn.solvers.quasi_newton.unknowns import (
+    Unknowns,
+    extend_modes,
+    frames_to_host,
+    mix_variation,
+    orthogonalise_modes,
+    start_frames,
+)
 from ptypinn.types import Probe
 
 MAX_OVERHANG_PX = 0.49

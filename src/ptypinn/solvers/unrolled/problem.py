@@ -15,14 +15,12 @@ from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
-from ptypinn.solvers.quasi_newton.background import BackgroundSteps
-from ptypinn.solvers.quasi_newton.frame_terms import start_frames
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import CAP, IlluminationStats, Preconditioner, Smoothness
 from ptypinn.solvers.quasi_newton.problem import MIN_SHIFT_PX
-from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation
+from ptypinn.solvers.quasi_newton.unknowns import Unknowns, extend_modes, mix_variation, start_frames
 from ptypinn.solvers.unrolled.loop import Iterate, UnrolledSolver, rms_amplitude, with_amplitude_loss
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS
 from ptypinn.types import Probe
@@ -132,7 +130,7 @@ def build_problem(
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
     log_flux, beam_px = start_frames(objective.terms, torch.zeros(scan.n_patterns, device=device))
     if options.solve_background:
-        start = _with_background(start, objective, preconditioner)
+        start = preconditioner.add_background(start, objective.stack, objective.terms.background)
     start = replace(
         start, log_flux=log_flux if options.solve_flux else None, beam_px=beam_px if options.solve_beam else None
     )
@@ -152,12 +150,6 @@ def _extend_probe(scan: ScanData, probe: Probe, modes: int) -> tuple[ScanData, C
         images = mix_variation(torch.from_numpy(scan.probe_variation).to(probe.device), probe, extended)
         scan = scan.replace(probe_variation=images.cpu().numpy())
     return scan, extended
-
-
-def _with_background(start: Unknowns, objective: Objective, preconditioner: Preconditioner) -> Unknowns:
-    """Add the background to the unknowns, from that of the scan or near zero, and its steps to the preconditioner."""
-    preconditioner.background = BackgroundSteps(objective.stack, objective.terms.background)
-    return replace(start, background=preconditioner.background.start)
 
 
 def _physical_start(objective: Objective, extent: tuple[int, int]) -> Unknowns:

@@ -14,8 +14,7 @@ from torch import nn
 from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
-from ptypinn.solvers.quasi_newton.frame_terms import frames_to_host
-from ptypinn.solvers.quasi_newton.unknowns import mix_variation, orthogonalise_modes
+from ptypinn.solvers.quasi_newton.unknowns import frames_to_host, mix_variation, orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
 from ptypinn.solvers.unrolled.rounds import MIN_ROUNDS, HeldOutSelector, count_averaged_rounds
