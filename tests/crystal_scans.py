@@ -32,7 +32,13 @@ def draw_columns(shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> np
     return phase
 
 
-def make_crystal_scan(*, focus_m: float | None = FOCUS_M, electrons: float = 2e4, steps: int = 11) -> pp.ScanData:
+def make_crystal_scan(
+    *,
+    focus_m: float | None = FOCUS_M,
+    electrons: float = 2e4,
+    steps: int = 11,
+    tilt_mrad: tuple[float, float] = (0.0, 0.0),
+) -> pp.ScanData:
     """Simulate the scan; its probe is that of a lens with another focus, or missing where that is None."""
     rows, columns = np.indices((steps, steps))
     positions = np.stack([rows.ravel(), columns.ravel()], 1) * STEP_PX
@@ -42,7 +48,8 @@ def make_crystal_scan(*, focus_m: float | None = FOCUS_M, electrons: float = 2e4
     probe = lens_probe(SIZE, lens, PIXEL_M, WAVELENGTH_M, electrons)
     corners, fractions = split_positions(torch.from_numpy(positions))
     number = PIXEL_M**2 / (WAVELENGTH_M * SPACING_M)
-    model = forward_model(SIZE, None, [number] * (SLICES - 1))
+    tilt = np.sin(1e-3 * np.array(tilt_mrad)) * PIXEL_M / WAVELENGTH_M
+    model = forward_model(SIZE, None, [number] * (SLICES - 1), tilt.tolist())
     stack = torch.polar(torch.ones(SLICES, extent, extent), torch.from_numpy(phase).float().expand(SLICES, -1, -1))
     means = to_centred(model.predict_scan(stack, probe, corners, fractions.float())).double().numpy()
     counts = np.random.default_rng(7).poisson(means).astype(np.uint16)

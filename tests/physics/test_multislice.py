@@ -1,5 +1,6 @@
 """Laws of the model of thick samples: slices with free space between them, and the exact adjoint of all."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -95,6 +96,31 @@ def test_a_tilted_sample_moves_the_wave_between_its_slices(seed, y, x):
         for shift in ((0.0, 0.0), (float(y), float(x)))
     )
     torch.testing.assert_close(tilted, straight.roll((y, x), (-2, -1)), rtol=1e-5, atol=1e-5)
+
+
+@given(seed=st.integers(0, 99), y=st.integers(-3, 3), x=st.integers(-3, 3))
+def test_slices_of_a_tilted_sample_lie_beside_each_other(seed, y, x):
+    """In the frame of the beam, every slice lies farther along the tilt by the distance from the first one."""
+    size, number = 16, 0.4
+    patches, probes = draw((3, 2, size, size), seed), draw((1, 2, size, size), seed + 1)
+    tilted = forward_model(size, None, [number] * 2, [y * number, x * number]).to(torch.device("cpu"))
+    leaning = torch.stack([patch.roll((depth * y, depth * x), (-2, -1)) for depth, patch in enumerate(patches)])
+    straight = forward_model(size, None, [number] * 2)
+    expected = straight.predict_counts(leaning.to(torch.complex64), probes.to(torch.complex64))
+    counts = tilted.predict_counts(patches.to(torch.complex64), probes.to(torch.complex64))
+    torch.testing.assert_close(counts, expected, rtol=1e-3, atol=1e-3)
+
+
+@given(y=st.integers(-4, 4), x=st.integers(-4, 4))
+def test_a_beam_along_the_axis_of_a_tilted_sample_meets_every_slice_at_the_same_place(y, x):
+    size = 16
+    tilt = np.array([y, x]) / size
+    rows, columns = torch.meshgrid(*[torch.arange(size) - size // 2] * 2, indexing="ij")
+    spot = torch.exp(-(rows**2 + columns**2) / 18.0 + 2j * np.pi * (tilt[0] * rows + tilt[1] * columns))
+    model = forward_model(size, None, [0.5], tilt.tolist())
+    light = apply_filter(spot[None, None], model.gaps[0])[0, 0].abs().square()
+    middle = [float((light * axis).sum() / light.sum()) for axis in (rows, columns)]
+    np.testing.assert_allclose(middle, 0, atol=0.2)
 
 
 @given(seed=st.integers(0, 99), modes=st.integers(1, 2))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.registration import phase_cross_correlation
 
 import ptypinn as pp
 from ptypinn.data.depth import SLICES, compute_gaps, restack
@@ -244,3 +245,33 @@ def test_a_spacing_without_a_wavelength_is_refused_and_one_in_pixels_is_found_wi
     recon = pp.reconstruct(unknown, config=pp.ReconstructConfig(**QUICK, slices=2))
     assert recon.provenance[SLICES] == {"number": 2}
     assert len(recon.gap_fresnel_numbers) == 1
+
+
+def test_a_given_tilt_of_the_sample_is_part_of_the_model(spacing):
+    """Without it, slices come out beside each other, by the tilt over their distance."""
+    tilted = simulate(slices=2, sample_tilt_mrad=(1.2, -0.8))
+    np.testing.assert_array_equal(tilted.experiment.sample_tilt_mrad, (1.2, -0.8))
+    options = {**QUICK, "slices": 2, "slice_spacing_m": spacing}
+    recon = pp.reconstruct(tilted, config=pp.ReconstructConfig(**options, sample_tilt_mrad=(1.2, -0.8)))
+    assert recon.provenance[SLICES]["tilt_mrad"] == pytest.approx([1.2, -0.8])
+    assert (slice_errors(recon, tilted) < 0.1).all()
+    np.testing.assert_allclose(measure_offset(recon, tilted), 0, atol=0.3)
+    straight = pp.reconstruct(tilted, config=pp.ReconstructConfig(**options))
+    assert straight.sample_tilt is None
+    expected = np.sin([1.2e-3, -0.8e-3]) * spacing[0] / tilted.pixel_size_m
+    assert np.abs(expected).min() > 1
+    np.testing.assert_allclose(measure_offset(straight, tilted), expected, atol=0.5)
+    with pytest.raises(InputError, match=r"a way of .* pixels aside .*, expected at most 16"):
+        pp.reconstruct(tilted, config=pp.ReconstructConfig(**options, sample_tilt_mrad=(9.0, 0.0)))
+
+
+def measure_offset(recon, scan):
+    """Shift (y, x) of the second slice beside that of the first, pixels."""
+    (y, x), (height, width) = recon.origin_px, recon.object.shape
+    truths = scan.experiment.slices[:, y : y + height, x : x + width]
+    lit = recon.well_illuminated(0.3)
+    shifts = [
+        phase_cross_correlation(np.angle(image) * lit, np.angle(truth) * lit, upsample_factor=20)[0]
+        for image, truth in zip(recon.slices, truths, strict=True)
+    ]
+    return shifts[1] - shifts[0]

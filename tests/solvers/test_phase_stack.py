@@ -17,10 +17,13 @@ from crystal_scans import (
 from ptypinn.data.aberrations import fit_aberrations
 from ptypinn.data.calibration import mean_photons
 from ptypinn.data.depth import SLICES as RECORD
+from ptypinn.data.depth import describe_slices
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
-from ptypinn.solvers import thickness_search
+from ptypinn.solvers import thickness_search, tilt_search
+from ptypinn.solvers.short_solves import Effort
 
+TILT_MRAD = 10.0, -6.0
 OPTIONS = {"threads": 1, "device": "cpu", "positions": "recorded", "probe_modes": 1}
 GIVEN = {**OPTIONS, "slices": SLICES, "slice_spacing_m": SPACING_M}
 IDEAL = {**GIVEN, "assume": "ideal", "refine_probe": False, "probe_modes": None}
@@ -46,8 +49,9 @@ def defocus_m(recon):
 def few_patterns():
     """Searches on fewer patterns than those of users."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thickness_search, "WIDE", thickness_search.Effort(16, 10))
-        patch.setattr(thickness_search, "FINE", thickness_search.Effort(49, 16))
+        for search in (thickness_search, tilt_search):
+            patch.setattr(search, "WIDE", Effort(16, 10))
+            patch.setattr(search, "FINE", Effort(49, 16))
         patch.setattr(thickness_search, "FIRST_THICKNESSES", (5.0,))
         yield
 
@@ -79,6 +83,37 @@ def test_a_probe_out_of_focus_is_moved_and_phases_are_exact(far):
     assert far.metrics["amplitude_residual"] < 1.03 * far.metrics["expected_residual"]
 
 
+@pytest.fixture(scope="module")
+def tilted():
+    """A reconstruction of a tilted sample, whose tilt nobody gives."""
+    return pp.reconstruct(make_crystal_scan(tilt_mrad=TILT_MRAD, steps=9), config=pp.ReconstructConfig(**GIVEN))
+
+
+def test_a_tilt_is_found_within_its_uncertainty(tilted):
+    record = tilted.provenance[RECORD]
+    error = record["tilt_uncertainty_mrad"]
+    assert error < 2
+    np.testing.assert_allclose(record["tilt_mrad"], TILT_MRAD, atol=2 * error)
+    assert tilted.metrics["amplitude_residual"] < 1.05 * tilted.metrics["expected_residual"]
+    assert phase_errors(tilted).max() < 0.15
+
+
+def test_a_sample_along_the_beam_is_said_to_have_no_tilt(far, tilted):
+    assert far.sample_tilt is None
+    assert "tilt_mrad" not in far.provenance[RECORD]
+    assert "tilted by" in describe_slices(tilted.provenance[RECORD])
+
+
+def test_a_given_tilt_is_kept_to():
+    scan = make_crystal_scan(tilt_mrad=TILT_MRAD, steps=6)
+    fits = []
+    for tilt in (TILT_MRAD, (0.0, 0.0)):
+        recon = pp.reconstruct(scan, config=pp.ReconstructConfig(**IDEAL, sample_tilt_mrad=tilt, depth_variation=0.0))
+        np.testing.assert_allclose(recon.provenance[RECORD]["tilt_mrad"], tilt, atol=1e-9)
+        fits.append(recon.metrics["amplitude_residual"])
+    assert fits[0] < 0.9 * fits[1]
+
+
 def test_slices_are_of_phase_alone_and_take_up_the_electrons_that_miss_the_detector(far):
     moduli = np.abs(far.slices)
     assert np.ptp(moduli[:, far.illumination > 0]) < 1e-3
@@ -107,6 +142,9 @@ def test_a_given_change_along_depth_is_kept_to(variation):
         ({"depth_variation": -1.0, "slices": 2}, "--depth-variation: found -1.0, expected auto, or at least 0"),
         ({"depth_variation": 0.1}, "--depth-variation: found 0.1, expected --slices as well"),
         ({"slice_transmission": "phase"}, "--slice-transmission: found phase, expected --slices as well"),
+        ({"sample_tilt_mrad": (1.0, 2.0)}, "--sample-tilt-mrad: found .*, expected --slices as well"),
+        ({"slices": 2, "sample_tilt_mrad": [1.0]}, "expected auto, or two numbers within 200"),
+        ({"slices": 2, "sample_tilt_mrad": (1.0, float("nan"))}, "expected auto, or two numbers within 200"),
         (
             {"slices": 2, "slice_transmission": "complex", "depth_variation": 0.1},
             "--depth-variation: found 0.1, expected --slice-transmission phase as well",

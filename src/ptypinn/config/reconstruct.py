@@ -8,6 +8,7 @@ from typing import Literal
 
 from ptypinn.config.probe import ProbeStartConfig
 from ptypinn.config.shared import (
+    MAX_TILT_MRAD,
     BatchConfig,
     DeviceConfig,
     GroupingConfig,
@@ -93,6 +94,10 @@ class ReconstructConfig(
     depth_variation: float | Literal["auto"] = "auto"
     """Standard deviation of changes along depth over that of the phases, which slices of phase alone are expected to
     have: 0 for equal slices; auto for what held-out pixels show."""
+    sample_tilt_mrad: tuple[float, float] | list[float] | Literal["auto"] = "auto"
+    """Tilt (y, x) of a thick sample, milliradians: direction against the beam of the axis along which its slices follow
+    each other, as that of columns of atoms; auto for what the counts show with slices of phase alone, and none with
+    complex ones."""
     precision: Literal["32", "bf16", "16"] = "32"
     """Arithmetic of the network: float32, or bfloat16, which is faster where the processor has it and changes errors by
     about a percent at 1e8 photons per pattern, less below. The physics is in float32 in any case."""
@@ -121,6 +126,10 @@ class ReconstructConfig(
         require(self, "slices", self.slices == "auto" or self.slices >= 1, "auto, or at least 1")
         changes = self.depth_variation
         require(self, "depth_variation", changes == "auto" or 0 <= changes < float("inf"), "auto, or at least 0")
+        tilt, limits = self.sample_tilt_mrad, f"auto, or two numbers within {MAX_TILT_MRAD:g}"
+        is_pair = len(tilt) == 2 and all(isinstance(value, int | float) for value in tilt)
+        is_small = is_pair and all(abs(float(value)) <= MAX_TILT_MRAD for value in tilt)
+        require(self, "sample_tilt_mrad", tilt == "auto" or is_small, limits)
         spacing = self.spacings_m
         if spacing is None:
             return
@@ -150,7 +159,7 @@ class ReconstructConfig(
         """Return the fields that nothing reads with a fixed probe."""
         names = () if self.refine_probe else ("probe_rounds", "probe_modes", "probe_variation")
         probe = dict.fromkeys(names, "--refine-probe")
-        thick = ("slice_spacing_m", "slice_transmission", "depth_variation")
+        thick = ("slice_spacing_m", "slice_transmission", "depth_variation", "sample_tilt_mrad")
         thin = dict.fromkeys(thick, "--slices") if self.slices == 1 else {}
         if self.slice_transmission == "complex":
             thin["depth_variation"] = "--slice-transmission phase"

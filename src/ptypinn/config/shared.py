@@ -14,6 +14,8 @@ from ptypinn.errors import InputError
 
 MIN_TILE_PX = 16
 """Minimum edge of tiles and halos: the network works on blocks of this many pixels."""
+MAX_TILT_MRAD = 200.0
+"""Largest tilt of a sample against the beam, milliradians."""
 
 
 def option_name(field: str) -> str:

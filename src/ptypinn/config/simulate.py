@@ -8,6 +8,7 @@ from typing import Literal
 
 from ptypinn.config.faults import FaultList, Faults, list_faults, parse_faults
 from ptypinn.config.shared import (
+    MAX_TILT_MRAD,
     DeviceConfig,
     SeedConfig,
     option_name,
@@ -123,6 +124,9 @@ class SimulateConfig(SeedConfig):
     """Slices of the sample along the beam, each an object of its own kind: 1 for a thin sample."""
     slice_spacing_m: float | None = None
     """Distance between the slices of a thick sample, metres; the depth of field by default."""
+    sample_tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    """Tilt (y, x) of a thick sample: direction against the beam of the axis along which its slices follow each other,
+    milliradians."""
     faults: FaultList = ()
     """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
     flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
@@ -148,7 +152,7 @@ class SimulateConfig(SeedConfig):
                 readers.setdefault(name, []).append(kind)
         unread = {name: f"--probe {kinds[0]}" for name, kinds in readers.items() if self.probe not in kinds}
         if self.slices == 1:
-            unread["slice_spacing_m"] = "--slices"
+            unread |= dict.fromkeys(("slice_spacing_m", "sample_tilt_mrad"), "--slices")
         if self.object != "natural":
             unread |= dict.fromkeys(("image", "phase_image"), "--object natural")
         elif self.phase_texture == "same":
@@ -196,6 +200,8 @@ class SimulateConfig(SeedConfig):
         require_positive(self, "energy_eV", "detector_distance_m", "detector_pixel_m", "focus_distance_m")
         require_positive(self, "slice_spacing_m", "convergence_mrad")
         require_min(self, 1, "slices")
+        is_small = all(abs(angle) <= MAX_TILT_MRAD for angle in self.sample_tilt_mrad)
+        require(self, "sample_tilt_mrad", is_small, f"angles within {MAX_TILT_MRAD:g}")
         if self.slices > 1 and self.focus_distance_m is not None:
             raise InputError("--slices", "", "together with --focus-distance-m", "thick samples in the far field")
 

@@ -13,7 +13,7 @@ from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.optics import compute_fresnel_number
+from ptypinn.physics.optics import compute_fresnel_number, frequency_to_tilt, tilt_to_frequency
 from ptypinn.utils.number_format import format_length
 from ptypinn.utils.plain_values import number
 
@@ -40,6 +40,14 @@ def compute_depth_of_field(scan: ScanData) -> float | None:
     return DEPTH_OF_FIELD * scan.pixel_size_m**2 / scan.wavelength_m
 
 
+def require_optics(scan: ScanData, need: str) -> None:
+    """Raise `InputError` where the object pixel or the energy are unknown, which something needs."""
+    missing = [name for name in NEEDS if getattr(scan, name) is None]
+    if missing:
+        options = ", ".join(option_name(name) for name in missing)
+        raise InputError(scan.source, NEEDS[missing[0]], "none", f"one, which {need} needs: {options}")
+
+
 def compute_gaps(scan: ScanData, spacing_m: Sequence[float]) -> Gaps:
     """Return the Fresnel numbers of an object pixel over gaps.
 
@@ -50,10 +58,7 @@ def compute_gaps(scan: ScanData, spacing_m: Sequence[float]) -> Gaps:
     Raises:
         InputError: Where pixel or energy are unknown, or a distance is too long for patterns of this size.
     """
-    missing = [name for name in NEEDS if getattr(scan, name) is None]
-    if missing:
-        options = ", ".join(option_name(name) for name in missing)
-        raise InputError(scan.source, NEEDS[missing[0]], "none", f"one, which a spacing of slices needs: {options}")
+    require_optics(scan, "a spacing of slices")
     assert scan.pixel_size_m is not None
     assert scan.wavelength_m is not None
     numbers = [compute_fresnel_number(scan.pixel_size_m, spacing, scan.wavelength_m) for spacing in spacing_m]
@@ -63,6 +68,29 @@ def compute_gaps(scan: ScanData, spacing_m: Sequence[float]) -> Gaps:
         expected = f"at most {format_length(limit, 3)}, for longer ones are not sampled"
         raise InputError("--slice-spacing-m", "", actual, expected)
     return np.array(numbers)
+
+
+def compute_tilt(scan: ScanData, tilt_mrad: Sequence[float]) -> Float64[np.ndarray, " 2"]:
+    """Return a tilt of the sample in cycles per object pixel.
+
+    Args:
+        scan: The scan.
+        tilt_mrad: Tilt (y, x), milliradians.
+
+    Raises:
+        InputError: Where pixel or energy are unknown.
+    """
+    require_optics(scan, "a tilt of the sample")
+    assert scan.pixel_size_m is not None
+    assert scan.wavelength_m is not None
+    return tilt_to_frequency(tilt_mrad, scan.pixel_size_m, scan.wavelength_m)
+
+
+def measure_tilt(scan: ScanData, tilt: Float64[np.ndarray, " 2"] | Sequence[float]) -> list[float] | None:
+    """Return a tilt (y, x) in milliradians; None where pixel or energy are unknown."""
+    if scan.pixel_size_m is None or scan.wavelength_m is None:
+        return None
+    return frequency_to_tilt(tilt, scan.pixel_size_m, scan.wavelength_m)
 
 
 def require_thin(scan: ScanData) -> None:
@@ -85,16 +113,20 @@ def describe_stack(scan: ScanData, gaps: Gaps) -> dict[str, Any]:
     record: dict[str, Any] = {"number": len(gaps) + 1}
     if spacing is not None and depth is not None:
         record |= {"spacing_m": spacing, "depth_of_field_m": depth}
+    if scan.sample_tilt is not None and (tilt := measure_tilt(scan, scan.sample_tilt)) is not None:
+        record["tilt_mrad"] = tilt
     return record
 
 
 def describe_slices(record: Mapping[str, Any]) -> str:
-    """Describe a stack in words: its number of slices, their spacing, and the depth of field.
+    """Describe a stack in words: its number of slices, their spacing, the depth of field, and the tilt.
 
     >>> describe_slices({"number": 2, "spacing_m": [5e-6], "depth_of_field_m": 4e-6, "chosen": True})
     'thick: 2 slices, 5 µm apart (depth of field 4 µm), as many as held-out pixels show'
     >>> describe_slices({"number": 9, "spacing_m": [1e-9] * 8, "transmission": "phase", "depth_variation": 0.0})
     'thick: 9 slices of phase alone, 1 nm apart; all are equal'
+    >>> describe_slices({"number": 2, "tilt_mrad": [3.0, -4.0], "tilt_uncertainty_mrad": 0.4})
+    'thick: 2 slices; tilted by 5 +- 0.4 mrad against the beam, 3 along y and -4 along x'
     """
     count, depth = number(record.get("number")), number(record.get("depth_of_field_m"))
     spacing = record.get("spacing_m")
@@ -111,10 +143,20 @@ def describe_slices(record: Mapping[str, Any]) -> str:
         words += f" (+- {format_length(spread, 2)})" if spread is not None else ""
     words += f" (depth of field {format_length(float(depth), 3)})" if depth is not None else ""
     if not is_phase:
-        return words + (", as many as held-out pixels show" if record.get("chosen") else "")
+        words += ", as many as held-out pixels show" if record.get("chosen") else ""
+        return words + _describe_tilt(record)
     words += ", of the thickness that the counts show" if record.get("chosen") else ""
-    words += _describe_changes(number(record.get("depth_variation")))
+    words += _describe_changes(number(record.get("depth_variation"))) + _describe_tilt(record)
     return words + ("; the probe was held, as a free one fits noise" if record.get("holds_probe") is True else "")
+
+
+def _describe_tilt(record: Mapping[str, Any]) -> str:
+    tilt, spread = record.get("tilt_mrad"), number(record.get("tilt_uncertainty_mrad"))
+    y, x = map(number, tilt) if isinstance(tilt, list) and len(tilt) == 2 else (None, None)
+    if y is None or x is None:
+        return ""
+    error = f" +- {spread:.2g}" if spread is not None else ""
+    return f"; tilted by {np.hypot(y, x):.3g}{error} mrad against the beam, {y:.3g} along y and {x:.3g} along x"
 
 
 def _describe_changes(variation: float | None) -> str:

@@ -72,7 +72,9 @@ class FrameTerms:
             variation = ProbeVariation(torch.from_numpy(images).to(device), torch.from_numpy(weights).to(device))
         gaps = arrays["gap_fresnel_numbers"]
         gaps = None if gaps is None else np.asarray(gaps, float).ravel().tolist()
-        model = forward_model(size, arrays["fresnel_number"], gaps).to(device)
+        tilt = arrays["sample_tilt"]
+        tilt = None if tilt is None else np.asarray(tilt, float).ravel().tolist()
+        model = forward_model(size, arrays["fresnel_number"], gaps, tilt).to(device)
         return cls(flux, beam, None if background is None else to_fft_order(background), blur, variation, model)
 
     def take(self, part: slice) -> FrameTerms:

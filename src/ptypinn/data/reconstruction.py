@@ -111,6 +111,9 @@ class Reconstruction:
     one."""
     gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
     """Fresnel number of an object pixel over every gap between them; None for a thin sample."""
+    sample_tilt: Float64[np.ndarray, " 2"] | None = None
+    """Direction (y, x) of the axis along which they follow each other, against the beam: sine of the angle over the
+    wavelength, cycles per object pixel; None for along the beam."""
     uncertainty: Float32[np.ndarray, "height width"] | None = None
     """Expected standard deviation of the complex transmission, per pixel; None where none was estimated."""
     prediction_scale: Mapping[str, Any] = field(default_factory=dict)
@@ -309,6 +312,9 @@ class SolverResult:
     """Transmission of the slices of a thick sample; None for a thin one."""
     gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
     """Fresnel number of an object pixel over the gaps between slices; None for those of the scan."""
+    sample_tilt: Float64[np.ndarray, " 2"] | None = None
+    """Direction of the axis along which slices follow each other, cycles per object pixel; None for that of the
+    scan."""
 
     def reconstruction(
         self, scan: ScanData, provenance: Mapping[str, Any], patterns: Int64[np.ndarray, " patterns"] | None = None

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 ProbeGauge = Literal["calibrated", "relative"]
 FRAME_TERMS = ("flux", "beam_px", "probe_weights")
 """Terms of the experiment with one entry per frame."""
-TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number", "gap_fresnel_numbers")
+DEPTH_TERMS = ("gap_fresnel_numbers", "sample_tilt")
+"""Terms of a thick sample."""
+TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number", *DEPTH_TERMS)
 """Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
@@ -97,6 +99,9 @@ class ScanData:
     gap_fresnel_numbers: Float64[np.ndarray, " gap"] | None = None
     """Fresnel number of an object pixel over every gap between the slices of a thick sample, in the order of the beam;
     None for a thin one."""
+    sample_tilt: Float64[np.ndarray, " 2"] | None = None
+    """Direction (y, x) of the axis along which the slices follow each other, against the beam: sine of the angle over
+    the wavelength, cycles per object pixel; None for along the beam."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the data: file, reader, options, calibration; JSON-able."""
 

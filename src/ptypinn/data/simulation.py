@@ -32,6 +32,7 @@ from ptypinn.physics.optics import (
     equivalent_diameter,
     power_at_edge,
     probe_photons,
+    tilt_to_frequency,
 )
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probes import (
@@ -248,7 +249,12 @@ def _geometry(config: SimulateConfig) -> _Geometry:
     limit = config.size * pixel**2 / wavelength
     require(config, "slice_spacing_m", config.slices == 1 or spacing <= limit, f"at most {limit:.3g} for its sampling")
     gaps = [compute_fresnel_number(pixel, spacing, wavelength)] * (config.slices - 1)
-    return _Geometry(wavelength, pixel, spacing, projection, forward_model(config.size, number, gaps or None))
+    tilt = tilt_to_frequency(config.sample_tilt_mrad, pixel, wavelength)
+    walk = float(np.abs(tilt).max()) * (config.slices - 1) * spacing * wavelength / pixel**2
+    expected = f"smaller angles: the wave goes {walk:.3g} pixels aside from the first slice to the last"
+    require(config, "sample_tilt_mrad", walk <= config.size / 2, expected)
+    model = forward_model(config.size, number, gaps or None, tilt.tolist())
+    return _Geometry(wavelength, pixel, spacing, projection, model)
 
 
 def _true_experiment(
@@ -261,7 +267,8 @@ def _true_experiment(
     if len(slices) == 1:
         return plan.truth if config.faults else None
     spacing = np.full(len(slices) - 1, geometry.spacing_m)
-    return dataclasses.replace(plan.truth, slices=slices.numpy(), slice_spacing_m=spacing)
+    tilt = np.array(config.sample_tilt_mrad) if any(config.sample_tilt_mrad) else None
+    return dataclasses.replace(plan.truth, slices=slices.numpy(), slice_spacing_m=spacing, sample_tilt_mrad=tilt)
 
 
 def _recorded_probe(config: SimulateConfig, true: np.ndarray, field: Probe | None) -> Probe:

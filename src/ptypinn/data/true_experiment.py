@@ -28,6 +28,7 @@ UNITS: Mapping[str, str] = {
     "repeated_frames": "",
     "slices": "",
     "slice_spacing_m": "m",
+    "sample_tilt_mrad": "mrad",
 }
 """Unit of every array."""
 
@@ -71,6 +72,8 @@ class TrueExperiment:
     """Transmission of the slices of a thick sample in the order of the beam, whose product is the scan's truth."""
     slice_spacing_m: Float64[np.ndarray, " gap"] | None = None
     """Distances between them, metres."""
+    sample_tilt_mrad: Float64[np.ndarray, " 2"] | None = None
+    """Tilt (y, x) of the axis along which they follow each other against the beam, milliradians."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that are present, by name."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SQUARE = "square patterns; --crop-px cuts them so"
 EVEN = "an even edge of at least 8 pixels; --crop-px cuts it so"
-
 _deferred: ContextVar[bool] = ContextVar("checks_deferred", default=False)
 
 
@@ -182,6 +181,17 @@ def _check_gaps(scan: ScanData) -> None:
     gaps = scan.gap_fresnel_numbers
     if gaps is not None and not (gaps.ndim == 1 and gaps.size and (np.isfinite(gaps) & (gaps > 0)).all()):
         raise InputError(scan.source, "gap_fresnel_numbers", str(gaps.tolist()), "a positive number for every gap")
+    tilt = scan.sample_tilt
+    if tilt is None:
+        return
+    if tilt.shape != (2,) or not np.isfinite(tilt).all():
+        raise InputError(scan.source, "sample_tilt", str(tilt.tolist()), "two finite numbers")
+    walk = 0.0 if gaps is None else float(np.abs(tilt).max() * np.sum(1 / gaps))
+    if walk > scan.size / 2:
+        actual = f"a way of {walk:.4g} pixels aside from the first slice to the last"
+        raise InputError(
+            scan.source, "sample_tilt", actual, f"at most {scan.size / 2:g}, for the wave leaves its array"
+        )
 
 
 def _check_terms(scan: ScanData) -> None:

@@ -51,6 +51,7 @@ UNITS = {
 OPTIONAL = {
     "slices": np.complex64,
     "gap_fresnel_numbers": np.float64,
+    "sample_tilt": np.float64,
     "unscaled": np.complex64,
     "uncertainty": np.float32,
     "flux": np.float64,
@@ -146,6 +147,9 @@ def _require_slices(source: str, arrays: Mapping[str, np.ndarray]) -> None:
         actual = "none" if gaps is None else f"an array of shape {gaps.shape}"
         expected = f"{len(slices) - 1} positive numbers, one for every gap"
         raise InputError(source, f"{GROUP}/gap_fresnel_numbers", actual, expected)
+    tilt = arrays.get("sample_tilt")
+    if tilt is not None and (tilt.shape != (2,) or not bool(np.isfinite(tilt).all())):
+        raise InputError(source, f"{GROUP}/sample_tilt", f"{tilt.tolist()}", "two finite numbers")
 
 
 def is_reconstruction(file: h5py.File) -> bool:

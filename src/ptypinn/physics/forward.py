@@ -244,7 +244,10 @@ FAR_FIELD = ForwardModel()
 
 
 def forward_model(
-    size: int, fresnel_number: float | None = None, gap_fresnel_numbers: Sequence[float] | None = None
+    size: int,
+    fresnel_number: float | None = None,
+    gap_fresnel_numbers: Sequence[float] | None = None,
+    sample_tilt: Sequence[float] | None = None,
 ) -> ForwardModel:
     """Return the model of a geometry.
 
@@ -253,10 +256,14 @@ def forward_model(
         fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
         gap_fresnel_numbers: Of an object pixel over every gap between the slices of a thick sample; None for a thin
             one.
+        sample_tilt: Direction (y, x) of the axis along which the slices of a thick sample follow each other against the
+            beam: sine of the angle over the wavelength, cycles per object pixel; None for along the beam.
     """
     if fresnel_number is None and gap_fresnel_numbers is None:
         return FAR_FIELD
     propagator = FarField() if fresnel_number is None else NearField(fresnel_kernel(size, fresnel_number))
     if gap_fresnel_numbers is None:
         return ForwardModel(propagator)
-    return ForwardModel(propagator, torch.stack([free_space(size, float(number)) for number in gap_fresnel_numbers]))
+    y, x = (0.0, 0.0) if sample_tilt is None else map(float, sample_tilt)
+    gaps = [free_space(size, float(number), (-y / number, -x / number)) for number in gap_fresnel_numbers]
+    return ForwardModel(propagator, torch.stack(gaps))

@@ -6,6 +6,7 @@ Nothing here needs torch at import, so that reading and describing a file stays 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -143,6 +144,33 @@ def compute_fresnel_number(pixel_size_m: float, distance_m: float, wavelength_m:
         wavelength_m: Wavelength, metres.
     """
     return pixel_size_m**2 / (wavelength_m * distance_m)
+
+
+def tilt_to_frequency(
+    tilt_mrad: Sequence[float], pixel_size_m: float, wavelength_m: float
+) -> Float64[np.ndarray, " 2"]:
+    """Return the spatial frequency of a wave along a tilted axis: sine of the angle over the wavelength.
+
+    Args:
+        tilt_mrad: Angles (y, x) against the beam, milliradians.
+        pixel_size_m: Object pixel, metres.
+        wavelength_m: Wavelength, metres.
+
+    Returns:
+        Cycles per object pixel (y, x).
+    """
+    return np.sin(1e-3 * np.asarray(tilt_mrad, float)) * pixel_size_m / wavelength_m
+
+
+def frequency_to_tilt(
+    frequency: Sequence[float] | Float64[np.ndarray, " 2"], pixel_size_m: float, wavelength_m: float
+) -> list[float]:
+    """Return the angles of a wave against the beam, milliradians: the inverse of `tilt_to_frequency`.
+
+    >>> [round(angle, 9) for angle in frequency_to_tilt(tilt_to_frequency((3.0, -2.0), 4e-11, 2e-12), 4e-11, 2e-12)]
+    [3.0, -2.0]
+    """
+    return [float(1e3 * np.arcsin(value * wavelength_m / pixel_size_m)) for value in frequency]
 
 
 def contrast_length(fresnel_number: float, contrast: float) -> float:

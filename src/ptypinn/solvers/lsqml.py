@@ -254,6 +254,8 @@ def _task_options(scan: ScanData, options: LsqmlOptions, centre: np.ndarray) -> 
     solver.momentum_acceleration_gain = options.momentum
     solver.noise_model = options.noise_model
     solver.rescale_probe_intensity_in_first_epoch = False  # would replace the calibrated flux
+    if scan.sample_tilt is not None and np.any(scan.sample_tilt):
+        raise InputError(scan.source, "sample_tilt", str(scan.sample_tilt.tolist()), "none: LSQ-ML has no such term")
     if scan.gap_fresnel_numbers is not None:  # lengths in pixels, of a wavelength of a pixel
         obj.pixel_size_m = task_options.data_options.wavelength_m = 1.0
         obj.slice_spacings_m = (1 / scan.gap_fresnel_numbers).tolist()

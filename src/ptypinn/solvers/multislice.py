@@ -109,7 +109,8 @@ def has_phase_slices(scan: ScanData, config: ReconstructConfig) -> bool:
 
 def without_slices(config: ReconstructConfig) -> ReconstructConfig:
     """Return the options for a sample that is found to be thin."""
-    return replace(config, slices=1, slice_spacing_m=None, slice_transmission="auto", depth_variation="auto")
+    thin: dict[str, Any] = dict.fromkeys(("slice_transmission", "depth_variation", "sample_tilt_mrad"), "auto")
+    return replace(config, slices=1, slice_spacing_m=None, **thin)
 
 
 def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:

@@ -19,7 +19,7 @@ from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.beam_centre import move_beam_behind, record_experiment
 from ptypinn.data.calibration import calibrate_probe, mean_photons, take_background_out
-from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack, measure_spacing
+from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack, measure_spacing, measure_tilt
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
@@ -29,8 +29,10 @@ from ptypinn.solvers.multislice import require_memory, require_thick_options
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_search import start_lens
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN, QuasiNewtonResult
+from ptypinn.solvers.short_solves import move_focus
 from ptypinn.solvers.slice_search import StackChoice
-from ptypinn.solvers.thickness_search import find_focus, find_thickness, move_focus
+from ptypinn.solvers.thickness_search import find_focus, find_thickness
+from ptypinn.solvers.tilt_search import find_tilt
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, rename_stage
 
@@ -40,6 +42,8 @@ EQUAL = math.inf
 """Precision along depth of equal slices."""
 HELD_ITERATIONS, EQUAL_ITERATIONS = 30, 45
 """Iterations for equal slices, behind the probe as it is and with the probe."""
+MAX_ALIGNMENTS = 4
+"""Maximum number of times that tilt and focus are searched in turn, as each moves the other."""
 VARIATIONS, CHANGE_ITERATIONS = (0.03, 0.1, 0.3, 1.0), 25
 """Changes along depth that are tried, over the standard deviation of the phases, and iterations with each."""
 LAST_ITERATIONS = 40
@@ -118,6 +122,11 @@ class _Run:
         return self.config.refine_probe and self.config.assume != "ideal"
 
     @property
+    def finds_tilt(self) -> bool:
+        """True if the tilt of the sample is open."""
+        return self.config.sample_tilt_mrad == "auto" and self.config.assume != "ideal"
+
+    @property
     def may_hold_probe(self) -> bool:
         """True unless options ask for modes or a variation of the probe."""
         return self.config.probe_modes in (None, 1) and self.config.probe_variation != "solve"
@@ -152,8 +161,7 @@ class _Run:
             The scan, without a background that was found, and the reconstruction.
         """
         part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
-        if self.moves_focus:
-            part = move_focus(part, find_focus(part, self.solver(EQUAL), self.progress))
+        part, error = self.align(part)
         run, recon = self.solve_equal(part)
         recon, variation, deviances = run.let_change(part, recon)
         solver = run.solver(_depth_precision(recon, variation))
@@ -165,7 +173,8 @@ class _Run:
         prior = solver.measure_misfit(part, recon) < MAX_NOISE_MISFIT
         last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=list_slow_terms(recon), prior=prior)
         record = {
-            **describe_stack(scan, choice.gap_fresnel_numbers),
+            **describe_stack(part, choice.gap_fresnel_numbers),
+            **error,
             **choice.record,
             "transmission": "phase",
             "depth_variation": variation,
@@ -175,6 +184,29 @@ class _Run:
         scan, _ = deduct_background(scan, recon)
         factor = float(np.sqrt(_power(scan.require_probe()) / _power(last.probe)))
         return scan, replace(last, provenance={**recon.provenance, SLICES: record}).scale_probe(factor)
+
+    def align(self, part: ScanData) -> tuple[ScanData, dict[str, float]]:
+        """Find focus of the probe and tilt of the sample, as far as they are open.
+
+        Returns:
+            The scan with both, and the uncertainty of the tilt for the record of the stack, if it was found.
+        """
+        solver = self.solver(EQUAL)
+        if self.moves_focus:
+            part = move_focus(part, find_focus(part, solver, self.progress))
+        if not self.finds_tilt:
+            return part, {}
+        error = 0.0
+        for _ in range(MAX_ALIGNMENTS):
+            before = part.sample_tilt
+            part, error = find_tilt(part, solver, self.progress)
+            tilt = part.sample_tilt
+            if tilt is None or (before is not None and np.hypot(*(tilt - before)) < error):
+                break
+            if self.moves_focus:
+                part = move_focus(part, find_focus(part, solver, self.progress, is_near=True))
+        spread = None if part.sample_tilt is None else measure_tilt(part, [error])
+        return part, {} if spread is None else {"tilt_uncertainty_mrad": spread[0]}
 
     def solve_equal(self, part: ScanData) -> tuple[_Run, Reconstruction]:
         """Solve for equal slices, first behind the probe as it is.

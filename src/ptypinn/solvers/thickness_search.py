@@ -1,27 +1,21 @@
 """Find thickness of a sample of atoms, and focus of the probe in front of it, from short solves of a part of a scan.
 
-Equal slices of phase alone have few unknowns, and electrons that are scattered many times over depend on where in the
-sample the focus lies. So a solve of few iterations explains the counts within some nanometres of the right defocus, and
-hardly begins to anywhere else. Lengths are in squares of an object pixel over the wavelength: inverse Fresnel numbers.
+Lengths are in squares of an object pixel over the wavelength: inverse Fresnel numbers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
-from ptypinn.data.depth import flat_stack
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.physics.forward import apply_filter
-from ptypinn.physics.propagation import free_space
 from ptypinn.solvers.iterative import IterativeSolver
-from ptypinn.solvers.position_geometry import select_middle
+from ptypinn.solvers.short_solves import FINE, NO_TILT, WIDE, Effort, ShortSolves, Tilt, measure_aperture
 from ptypinn.solvers.slice_search import fit_lowest_point
 from ptypinn.utils.progress import Progress, silent
 
@@ -47,18 +41,6 @@ UNSETTLED = 0.15
 """Error of a thickness, relative to it, that short solves leave."""
 
 
-class Effort(NamedTuple):
-    """Size of a solve."""
-
-    patterns: int
-    """Patterns around the middle of the scan."""
-    iterations: int
-
-
-WIDE, FINE = Effort(64, 12), Effort(100, 20)
-"""Solves over a wide range of foci; and those near the best, which tell thicknesses apart as well."""
-
-
 class Thickness(NamedTuple):
     """A stack of even slices of the thickness that a search ends with."""
 
@@ -70,17 +52,20 @@ class Thickness(NamedTuple):
     """Standard error of the thickness over it."""
 
 
-def find_focus(scan: ScanData, solver: IterativeSolver, progress: Progress = silent) -> float:
+def find_focus(scan: ScanData, solver: IterativeSolver, progress: Progress = silent, *, is_near: bool = False) -> float:
     """Return how far along the beam the probe of a scan has to go.
 
     Args:
-        scan: Scan with a probe, and with the gaps between slices.
+        scan: Scan with a probe, with the gaps between slices, and with the tilt of the sample if it has one.
         solver: Solver of equal slices of phase alone.
         progress: Called after every solve.
+        is_near: The probe is nearly in focus, so that no wide range is tried.
     """
-    trials, gaps = _Trials(scan.replace(truth=None), solver, progress, "focus", FOCI), scan.gap_fresnel_numbers
+    gaps, tilt = scan.gap_fresnel_numbers, scan.sample_tilt
     assert gaps is not None
-    return trials.refine_focus(gaps, trials.find_focus(gaps, 0.0))
+    solves = ShortSolves(scan.replace(truth=None), solver, progress, "focus", FOCI)
+    search = _Search(solves, NO_TILT if tilt is None else Tilt(*tilt.tolist()))
+    return search.refine_focus(gaps, 0.0 if is_near else search.find_focus(gaps, 0.0))
 
 
 def find_thickness(
@@ -97,12 +82,14 @@ def find_thickness(
         moves_focus: Find the focus of the probe as well; False for a probe that is known.
     """
     total = (FOCI if moves_focus else 1) * len(FIRST_THICKNESSES) + MORE_TRIALS
-    trials = _Trials(scan.replace(truth=None), solver, progress, "thickness", total, moves_focus=moves_focus)
-    coarse, fine = (trials.limit(angle / (np.pi * trials.aperture)) for angle in (COARSE_SLICE_RAD, SLICE_RAD))
+    tilt = NO_TILT if scan.sample_tilt is None else Tilt(*scan.sample_tilt.tolist())
+    solves = ShortSolves(scan.replace(truth=None), solver, progress, "thickness", total)
+    search = _Search(solves, tilt, moves_focus)
+    coarse, fine = (search.limit(angle / (np.pi * search.aperture)) for angle in (COARSE_SLICE_RAD, SLICE_RAD))
     best, step, error = _refine_thickness(
-        trials, *trials.find_both(coarse * np.array(FIRST_THICKNESSES), coarse), coarse
+        search, *search.find_both(coarse * np.array(FIRST_THICKNESSES), coarse), coarse
     )
-    if not trials.are_better(_even_gaps(best.thickness, coarse), best.focus, best.thickness):
+    if not search.are_better(_even_gaps(best.thickness, coarse), best.focus, best.thickness):
         return Thickness(fine, 1, UNSETTLED)
     thickness = best.thickness * step
     slices = max(2, round(thickness / fine))
@@ -116,7 +103,7 @@ class _Place(NamedTuple):
     focus: float
 
 
-def _refine_thickness(trials: _Trials, first: float, focus: float, spacing: float) -> tuple[_Place, float, float]:
+def _refine_thickness(search: _Search, first: float, focus: float, spacing: float) -> tuple[_Place, float, float]:
     """Climb from a thickness and its focus to the best ones.
 
     Returns:
@@ -130,8 +117,8 @@ def _refine_thickness(trials: _Trials, first: float, focus: float, spacing: floa
         thickness = first * THICKNESS_STEP**power
         gaps = _even_gaps(thickness, spacing)
         if power not in foci:
-            foci[power] = trials.refine_focus(gaps, focus + FOCUS_PER_THICKNESS * (thickness - first))
-        return trials.measure(gaps, foci[power])
+            foci[power] = search.refine_focus(gaps, focus + FOCUS_PER_THICKNESS * (thickness - first))
+        return search.measure(gaps, foci[power])
 
     best = 0
     for _ in range(MAX_THICKNESSES):
@@ -145,48 +132,20 @@ def _refine_thickness(trials: _Trials, first: float, focus: float, spacing: floa
     return place, float(THICKNESS_STEP**power), float(error * np.log(THICKNESS_STEP))
 
 
-def measure_aperture(scan: ScanData) -> float:
-    """Return the square of the largest angle of a beam that fills its aperture, in squares of a cycle per object pixel.
-
-    It is twice the mean square over the aperture.
-    """
-    power = np.square(np.abs(np.fft.fft2(scan.require_probe()))).sum(0)
-    frequency = np.fft.fftfreq(scan.size)
-    fraction = power / power.sum()
-    y, x = ((fraction.sum(axis) * frequency).sum() for axis in (1, 0))
-    spread = (fraction.sum(1) * (frequency - y) ** 2).sum() + (fraction.sum(0) * (frequency - x) ** 2).sum()
-    return float(2 * spread)
-
-
-def move_focus(scan: ScanData, distance: float) -> ScanData:
-    """Return a scan whose probe has gone some distance along the beam."""
-    if distance == 0:
-        return scan
-    kernel = free_space(scan.size, 1 / distance)
-    return scan.replace(probe=apply_filter(torch.from_numpy(scan.require_probe())[None], kernel)[0].numpy())
-
-
 @dataclass(frozen=True)
-class _Trials:
-    """Short solves of parts of a scan, each done once."""
+class _Search:
+    """Foci and thicknesses on trial in front of a sample of some tilt."""
 
-    scan: ScanData
-    solver: IterativeSolver
-    progress: Progress
-    stage: str
-    """Name of the search, for its progress."""
-    total: int
-    """Number of solves that it takes, about."""
+    solves: ShortSolves
+    tilt: Tilt = NO_TILT
+    """Tilt of the sample."""
     moves_focus: bool = True
     """Try other foci than that of the probe."""
-    losses: dict[tuple[float, int, float, Effort], float] = field(default_factory=dict)
-    parts: dict[int, ScanData] = field(default_factory=dict)
-    """Parts of the scan by their number of patterns, counts in memory."""
 
     @property
     def aperture(self) -> float:
         """Square of the largest angle of the beam, in squares of a cycle per object pixel."""
-        return measure_aperture(self.scan)
+        return measure_aperture(self.solves.scan)
 
     @property
     def step(self) -> float:
@@ -203,7 +162,7 @@ class _Trials:
 
     def limit(self, spacing: float) -> float:
         """Return a spacing of slices, or the longest that the patterns sample."""
-        return min(spacing, float(self.scan.size))
+        return min(spacing, float(self.solves.scan.size))
 
     def are_better(self, gaps: Float64[np.ndarray, " gap"], focus: float, thickness: float) -> bool:
         """Return True if slices predict held-out pixels better than a thin sample in their middle.
@@ -215,9 +174,13 @@ class _Trials:
         """
         none = np.empty(0)
         middle = self.refine_focus(none, focus + thickness / 2)
-        recons = [self._solve(gaps, focus, FINE, HELD_OUT_PERIOD), self._solve(none, middle, FINE, HELD_OUT_PERIOD)]
+        recons = [self.solve_held_out(gaps, focus), self.solve_held_out(none, middle)]
         thick, thin = (min(recon.history.get("held_out_loss", [math.inf])) for recon in recons)
         return thin - thick > max(MIN_GAIN * thin, thin**0.5)
+
+    def solve_held_out(self, gaps: Float64[np.ndarray, " gap"], focus: float) -> Reconstruction:
+        """Solve with pixels held out."""
+        return self.solves.solve(gaps, focus, FINE, self.tilt, HELD_OUT_PERIOD)
 
     def find_focus(self, gaps: Float64[np.ndarray, " gap"], middle: float) -> float:
         """Return the best focus over a wide range."""
@@ -252,25 +215,7 @@ class _Trials:
 
     def measure(self, gaps: Float64[np.ndarray, " gap"], focus: float, effort: Effort = FINE) -> float:
         """Return the loss of a solve with gaps between slices, and with the probe so far along the beam."""
-        key = round(float(np.sum(1 / gaps)), 6), len(gaps), round(focus, 6), effort
-        if key not in self.losses:
-            losses = self._solve(gaps, focus, effort).history["loss"]
-            self.losses[key] = float(losses[-1]) if losses else math.inf  # none where not even the first step descends
-            done = len(self.losses)
-            self.progress(self.stage, done, max(done, self.total), loss=self.losses[key])
-        return self.losses[key]
-
-    def _solve(
-        self, gaps: Float64[np.ndarray, " gap"], focus: float, effort: Effort, held_out_period: int | None = None
-    ) -> Reconstruction:
-        """Solve the middle of the scan; as a thin sample, which is complex, where there are no gaps."""
-        if effort.patterns not in self.parts:
-            part = self.scan.subset(select_middle(self.scan.positions_px, effort.patterns))
-            self.parts[effort.patterns] = part.replace(counts=part.counts[:])
-        part = self.parts[effort.patterns]
-        moved = move_focus(part, focus).replace(gap_fresnel_numbers=gaps if len(gaps) else None)
-        start, quiet = flat_stack(moved), replace(self.solver, progress=silent, watch=None)
-        return quiet.iterate(moved, effort.iterations, start, hold_probe=True, held_out_period=held_out_period)
+        return self.solves.measure(gaps, focus, effort, self.tilt)
 
 
 def _even_gaps(thickness: float, spacing: float) -> Float64[np.ndarray, " gap"]:

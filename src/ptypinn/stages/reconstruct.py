@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
-from ptypinn.data.depth import SLICES, THIN, require_thin
+from ptypinn.data.depth import SLICES, THIN, compute_tilt, require_thin
 from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -79,13 +79,16 @@ def reconstruct(
         is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
         scan = straighten_scan(scan) if is_free else scan
         is_thin = False
+        if config.slices != 1 and config.sample_tilt_mrad != "auto":
+            scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
         if has_phase_slices(scan, config):
             if (stack := reconstruct_phase_stack(scan, config, report, watch)) is not None:
                 return stack
             is_thin, config = True, without_slices(config)
         directory = None if folder is None else Path(folder)
         recon = reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
-        return replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
+        recon = replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
+        return replace(recon, sample_tilt=None) if recon.slices is None else recon
 
 
 def load_model(model: Model | None) -> PatchModel | Weights:

@@ -242,6 +242,7 @@ def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], fram
     if gaps is not None and (gaps.shape != (file.slices - 1,) or not (np.isfinite(gaps) & (gaps > 0)).all()):
         expected = f"positive numbers, one for every gap between {file.slices} slices"
         raise InputError(str(file.path), "gap_fresnel_numbers", f"values of shape {gaps.shape}", expected)
+    shapes["sample_tilt"] = (2,)
     for name, shape in shapes.items():
         values = terms[name]
         if values is not None and (values.shape != shape or not np.isfinite(values).all()):

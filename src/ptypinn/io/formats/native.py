@@ -172,6 +172,7 @@ ENTRIES = (
     Entry(f"{GROUP}/fresnel_number", "fresnel_number", "", "", "of an object pixel, in the near field", True),
     Entry(f"{GROUP}/slices", "slices", "(S, H, W)", "", "transmission of the slices of a thick sample", True),
     Entry(f"{GROUP}/gap_fresnel_numbers", "gap_fresnel_numbers", "(S - 1,)", "", "over the gaps between them", True),
+    Entry(f"{GROUP}/sample_tilt", "sample_tilt", "(2,)", "cycles/pixel", "(y, x) of the axis through them", True),
     Entry(f"{GROUP}/illumination", "illumination", "(H, W)", "photons/pixel"),
     Entry(f"{GROUP}/uncertainty", "uncertainty", "(H, W)", "", "standard deviation of the object", True),
     Entry(f"{GROUP}/unscaled", "unscaled", "(H, W)", "", "object before prediction scaling", True),
