@@ -10,6 +10,7 @@ from ptypinn.data.depth import (
     compute_gaps,
     describe_slices,
     measure_spacing,
+    unwrap_phase,
     warn_of_thin_slices,
 )
 from ptypinn.data.scan import ScanData
@@ -54,6 +55,16 @@ def test_slices_nearer_than_the_depth_of_field_are_named_with_the_number_that_it
     assert warning.startswith("5 slices over 4 µm are more than the depth of field of 4 µm tells apart, which is 2")
     assert not warn_of_thin_slices({"number": 2, "spacing_m": [4e-6], "depth_of_field_m": 4e-6})
     assert not warn_of_thin_slices({"number": 1, "spacing_m": [], "depth_of_field_m": 4e-6})
+
+
+@given(steepest=st.floats(0.1, 3.1), length=st.integers(4, 40), seed=st.integers(0, 99))
+def test_phases_are_unwrapped_where_they_jump_and_left_alone_elsewhere(steepest, length, seed):
+    phase = np.cumsum(np.random.default_rng(seed).uniform(-1, 1, (9, length)) * steepest / 2, 1)
+    phase += np.cumsum(np.full((9, 1), 0.3 * steepest), 0)
+    phase *= min(1.0, 3.0 / np.abs(np.diff(phase, axis=0)).max())
+    unwrapped = unwrap_phase(np.exp(1j * phase).astype(np.complex64))
+    turns = (unwrapped - phase) / (2 * np.pi)
+    np.testing.assert_allclose(turns, np.round(turns[0, 0]), atol=1e-5)
 
 
 @pytest.mark.parametrize("depth", [0, -1.0, 1e-320, 1e308])

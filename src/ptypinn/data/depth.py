@@ -244,10 +244,13 @@ def flat_stack(scan: ScanData, margin: int = 0) -> Reconstruction:
 
 def unwrap_phase(image: Complex64[np.ndarray, "height width"]) -> Float64[np.ndarray, "height width"]:
     """Return the phase without jumps by a turn, around that of the mean, radians."""
-    from skimage.restoration import unwrap_phase as unwrap
-
     middle = np.angle(image.sum()) if image.sum() else 0.0
-    return np.asarray(unwrap(np.angle(image * np.exp(-1j * middle)))) + middle
+    phase = np.angle(image * np.exp(-1j * middle)).astype(np.float64)
+    if any(np.abs(np.diff(phase, axis=axis)).max(initial=0) > np.pi for axis in range(2)):
+        from skimage.restoration import unwrap_phase as unwrap
+
+        phase = np.asarray(unwrap(phase))
+    return phase + middle
 
 
 def project_phase(slices: Complex64[np.ndarray, "slice height width"]) -> Float64[np.ndarray, "height width"]:
@@ -258,4 +261,7 @@ def project_phase(slices: Complex64[np.ndarray, "slice height width"]) -> Float6
     >>> round(float(project_phase(np.full((3, 4, 4), np.exp(2j), np.complex64))[0, 0]), 5)
     6.0
     """
-    return np.sum([unwrap_phase(image) for image in slices], 0)
+    total = np.zeros(slices.shape[1:])
+    for image in slices:
+        total += unwrap_phase(image)
+    return total
