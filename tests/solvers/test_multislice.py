@@ -223,19 +223,11 @@ def test_options_that_contradict_each_other_are_refused(options, message):
         pp.ReconstructConfig(**options)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("point_spread", "solve"), ("tile_px", 64), ("workers", 2), ("polish", 20)]
-)
+@pytest.mark.parametrize(("name", "value"), [("point_spread", "solve"), ("polish", 20)])
 def test_options_that_nothing_reads_for_thick_samples_are_refused(thick, name, value):
     option = name.replace("_", "-")
     with pytest.raises(InputError, match=f"--{option}: found {value}, expected a thin sample"):
         pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2, **{name: value}))
-
-
-def test_more_slices_than_the_memory_holds_are_refused_before_anything_is_solved(thick, monkeypatch):
-    monkeypatch.setattr("ptypinn.solvers.multislice.MAX_BYTES", 2**20)
-    with pytest.raises(InputError, match=r"--slices: found 2 slices of 76 x 76 pixels, .* GiB, expected at most"):
-        pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2))
 
 
 def test_a_spacing_without_a_wavelength_is_refused_and_one_in_pixels_is_found_without(thick):

@@ -16,7 +16,6 @@ import torch
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, restack
-from ptypinn.data.positions import canvas_frame
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -31,15 +30,10 @@ FIRST_ITERATIONS, COARSE_ITERATIONS = 40, 20
 """Iterations for the stack that terms of the experiment build on, and for coarser ones before it."""
 LAST_ITERATIONS = 60
 """Iterations that expect the spectrum of the slices that the counts show."""
-MAX_BYTES = 12 * 2**30
-"""Most memory that slices may take."""
-BYTES_PER_PIXEL, BYTES_PER_PAIR = 320, 24
-"""Memory of the solver per pixel of a slice, forty complex numbers, and per pixel of the canvas for every pair of
-slices, whose steps depend on each other."""
 COARSER = 2
 """Slices of a coarse stack become so many of a finer one."""
-TILE_OPTIONS = ("polish", "tile_px", "halo_px", "workers", "scheduler")
-"""Options of the network's tiles, and of polishing."""
+THIN_OPTIONS = ("polish",)
+"""Options that only thin samples have."""
 THIN_TERMS = ("point_spread",)
 """Terms of the experiment that are solved for with thin samples alone."""
 
@@ -56,13 +50,9 @@ def find_stack(
         device: Device to compute on.
         progress: Called after every iteration.
 
-    Raises:
-        InputError: Where as many slices as the patterns show take too much memory.
     """
     solver = _solver(draft, config, device, rename_stage(progress, "number of slices"), None)
-    choice = choose_stack(scan, config, solver)
-    require_memory(scan, choice.slices)
-    return choice
+    return choose_stack(scan, config, solver)
 
 
 def solve_stack(
@@ -74,7 +64,7 @@ def solve_stack(
     progress: Progress,
     watch: SnapshotCallback | None = None,
 ) -> tuple[ScanData, Reconstruction]:
-    """Reconstruct a thick sample.
+    """Reconstruct a thick sample, or a tile of one.
 
     Args:
         scan: Far-field scan with a calibrated probe.
@@ -115,24 +105,12 @@ def without_slices(config: ReconstructConfig) -> ReconstructConfig:
 
 def require_thick_options(scan: ScanData, config: ReconstructConfig) -> None:
     """Raise `InputError` for options that only thin samples have, and for a spacing that the scan cannot use."""
-    refuse_options(config, TILE_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
+    refuse_options(config, THIN_OPTIONS, THIN_TERMS, "a thin sample, which reads it")
     if config.depth_variation != "auto" and not has_phase_slices(scan, config):
         expected = "auto, or --slice-transmission phase, which reads it"
         raise InputError("--depth-variation", "", str(config.depth_variation), expected)
     if config.spacings_m is not None:
         compute_gaps(scan, config.spacings_m)
-    paired = not has_phase_slices(scan, config)
-    require_memory(scan, 2 if config.slices == "auto" else config.slices, paired=paired)
-
-
-def require_memory(scan: ScanData, number: int, *, paired: bool = True) -> None:
-    """Raise `InputError` where so many slices, whose steps depend on each other where paired, take too much memory."""
-    height, width = canvas_frame(scan)[1]
-    need = height * width * (BYTES_PER_PIXEL * number + paired * BYTES_PER_PAIR * number**2)
-    if need > MAX_BYTES:
-        actual = f"{number} slices of {height} x {width} pixels, {need / 2**30:.3g} GiB"
-        expected = f"at most {MAX_BYTES / 2**30:.3g} GiB: fewer slices, --select part of the scan, or --crop-px"
-        raise InputError(scan.source, "--slices", actual, expected)
 
 
 def _solve_coarse_to_fine(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,21 @@ from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.beam_centre import move_beam_behind, record_experiment
 from ptypinn.data.calibration import calibrate_probe, mean_photons, take_background_out
-from ptypinn.data.depth import SLICES, compute_gaps, describe_stack, flat_stack, measure_spacing, measure_tilt
+from ptypinn.data.depth import (
+    SLICES,
+    compute_gaps,
+    describe_stack,
+    flat_stack,
+    measure_spacing,
+    measure_tilt,
+    restack,
+)
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options
 from ptypinn.solvers.iterative_terms import deduct_background, list_slow_terms, solve_terms
-from ptypinn.solvers.multislice import require_memory, require_thick_options
+from ptypinn.solvers.multislice import require_thick_options
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_search import start_lens
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN, QuasiNewtonResult
@@ -33,6 +42,8 @@ from ptypinn.solvers.short_solves import move_focus
 from ptypinn.solvers.slice_search import StackChoice
 from ptypinn.solvers.thickness_search import find_focus, find_thickness
 from ptypinn.solvers.tilt_search import find_tilt
+from ptypinn.solvers.unrolled.stack_tiles import plan_stack, solve_stack_tiled
+from ptypinn.solvers.unrolled.tiled import plan_jobs
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, rename_stage
 
@@ -59,15 +70,22 @@ MIN_GAIN = 0.002
 
 
 def reconstruct_phase_stack(
-    scan: ScanData, config: ReconstructConfig, progress: Progress, watch: SnapshotCallback | None = None
+    scan: ScanData,
+    config: ReconstructConfig,
+    progress: Progress,
+    watch: SnapshotCallback | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Reconstruction | None:
     """Reconstruct a thick sample of atoms.
 
     Args:
         scan: Far-field scan; a probe that it has may be out of focus, and a lens takes its place where it has none.
-        config: Options of the reconstruction; those of rounds and tiles belong to the network.
-        progress: Called after every iteration.
-        watch: Called after every iteration with a function that returns the reconstruction so far.
+        config: Options of the reconstruction; those of rounds belong to the network.
+        progress: Called after every iteration, or every tile.
+        watch: Called after every iteration, or every tile but the last, with a function that returns the reconstruction
+            so far.
+        folder: Folder for finished tiles until all are done; None for a temporary one.
 
     Returns:
         The reconstruction; None for a sample that is found to be thinner than two slices.
@@ -83,11 +101,16 @@ def reconstruct_phase_stack(
         scan = start_lens(scan, config, device, progress)
     scan, offset = move_beam_behind(calibrate_probe(scan))
     run = _Run(config, device, progress, watch)
+    plan_stack(scan, config, 2 if config.slices == "auto" else config.slices)
     choice = run.choose_stack(scan)
     if choice.slices == 1:
         return None
-    require_memory(scan, choice.slices, paired=False)
-    scan, recon = run.solve(scan, choice)
+    options = choice, config, device, progress, watch
+    if len(plan_stack(scan, config, choice.slices).tiles) > 1:
+        jobs = plan_jobs(config)
+        scan, recon = solve_stack_tiled(solve_phase_stack, scan, None, *options, jobs=jobs, folder=folder)
+    else:
+        scan, recon = solve_phase_stack(scan, None, *options)
     if offset.distance_px:
         recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
     return finalise(
@@ -98,6 +121,32 @@ def reconstruct_phase_stack(
         match_flux=True,
         prediction_scale=config.prediction_scale,
     )
+
+
+def solve_phase_stack(
+    scan: ScanData,
+    start: Reconstruction | None,
+    choice: StackChoice,
+    config: ReconstructConfig,
+    device: torch.device,
+    progress: Progress,
+    watch: SnapshotCallback | None = None,
+) -> tuple[ScanData, Reconstruction]:
+    """Solve a thick sample of atoms, or a tile of one, for probe and slices.
+
+    Args:
+        scan: Far-field scan with a calibrated probe.
+        start: Vacuum on the canvas to solve on; None for that of the scan.
+        choice: Number and spacing of the slices.
+        config: Options of the reconstruction.
+        device: Device to compute on.
+        progress: Called after every iteration.
+        watch: Called after every iteration with a function that returns the reconstruction so far.
+
+    Returns:
+        The scan, without a background that was found, and the reconstruction.
+    """
+    return _Run(config, device, progress, watch).solve(scan, choice, start)
 
 
 @dataclass(frozen=True)
@@ -150,19 +199,22 @@ class _Run:
             record["spacing_uncertainty_m"] = lengths[0] * thickness.relative_error
         return StackChoice(gaps, record)
 
-    def solve(self, scan: ScanData, choice: StackChoice) -> tuple[ScanData, Reconstruction]:
+    def solve(
+        self, scan: ScanData, choice: StackChoice, start: Reconstruction | None
+    ) -> tuple[ScanData, Reconstruction]:
         """Solve for probe and slices: equal ones first, which then may change along depth.
 
         Args:
             scan: Scan with a calibrated probe.
             choice: Number and spacing of the slices.
+            start: Vacuum on the canvas to solve on; None for that of the scan.
 
         Returns:
             The scan, without a background that was found, and the reconstruction.
         """
         part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
         part, error = self.align(part)
-        run, recon = self.solve_equal(part)
+        run, recon = self.solve_equal(part, start)
         recon, variation, deviances = run.let_change(part, recon)
         solver = run.solver(_depth_precision(recon, variation))
         recon = solve_terms(part, recon, solver)
@@ -208,15 +260,20 @@ class _Run:
         spread = None if part.sample_tilt is None else measure_tilt(part, [error])
         return part, {} if spread is None else {"tilt_uncertainty_mrad": spread[0]}
 
-    def solve_equal(self, part: ScanData) -> tuple[_Run, Reconstruction]:
+    def solve_equal(self, part: ScanData, start: Reconstruction | None) -> tuple[_Run, Reconstruction]:
         """Solve for equal slices, first behind the probe as it is.
 
         Returns:
             The run to go on with, which holds the probe where a free one predicts held-out pixels worse, and the
             reconstruction.
         """
-        equal, start = self.solver(EQUAL), flat_stack(part, int(POSITION_MARGIN * part.size))
-        held = equal.iterate(part, HELD_ITERATIONS, start, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
+        equal, vacuum = self.solver(EQUAL), flat_stack(part, int(POSITION_MARGIN * part.size))
+        if start is not None:
+            gaps = part.gap_fresnel_numbers
+            assert gaps is not None
+            vacuum = replace(start, slices=restack(start.object, len(gaps) + 1), gap_fresnel_numbers=gaps)
+        vacuum = replace(vacuum, probe=part.require_probe())
+        held = equal.iterate(part, HELD_ITERATIONS, vacuum, hold_probe=True, held_out_period=HELD_OUT_PERIOD)
         if not self.config.refine_probe:
             return self, held
         free = equal.iterate(part, EQUAL_ITERATIONS, held, held_out_period=HELD_OUT_PERIOD)

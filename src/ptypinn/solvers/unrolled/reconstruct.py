@@ -12,7 +12,6 @@ from jaxtyping import Complex64
 
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
-from ptypinn.config.shared import JobsConfig
 from ptypinn.data.beam_centre import (
     drop_false_offset,
     estimate_ramp,
@@ -30,12 +29,14 @@ from ptypinn.solvers.experiment import deduct_background, solve_experiment
 from ptypinn.solvers.multislice import find_stack, record_stack, require_thick_options, solve_stack
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_terms import MODE_ROUNDS
+from ptypinn.solvers.slice_search import StackChoice
 from ptypinn.solvers.term import MAX_CANVAS_PX
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
 from ptypinn.solvers.unrolled.solver import UnrolledResult
-from ptypinn.solvers.unrolled.tiled import solve_tiled
+from ptypinn.solvers.unrolled.stack_tiles import plan_stack, solve_stack_tiled
+from ptypinn.solvers.unrolled.tiled import plan_jobs, solve_tiled
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress, map_callback
 
@@ -75,6 +76,8 @@ def reconstruct_unrolled(
 
         scan = start_probe(scan, config, device, progress)
     scan = calibrate_probe(scan)
+    if config.slices != 1:
+        plan_stack(scan, config, 2 if config.slices == "auto" else config.slices)
     offset = estimate_ramp(scan)
     settle = partial(restore_ramp, offset=offset, probe_solved=config.refine_probe)
     centred = move_ramp_to_probe(scan, offset)
@@ -93,7 +96,7 @@ def reconstruct_unrolled(
         behind, draft = move_ramp_behind(scan, run.solve(centred, is_draft=True), offset)
         choice = find_stack(behind, draft, config, device, progress)
         if choice.slices > 1:
-            behind, thick = solve_stack(behind, draft, choice, config, device, progress, watch)
+            behind, thick = _solve_thick(behind, draft, choice, run, watch)
             return _finish(thick, behind, weights, config, device)
     reconstruction = run.solve(centred)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
@@ -104,6 +107,17 @@ def reconstruct_unrolled(
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
     finished = _finish(drop_false_offset(settle(reconstruction), scan), scan, weights, config, device)
     return finished if choice is None else record_stack(finished, scan, choice)
+
+
+def _solve_thick(
+    scan: ScanData, draft: Reconstruction, choice: StackChoice, run: _Run, watch: SnapshotCallback | None
+) -> tuple[ScanData, Reconstruction]:
+    """Solve a thick sample, in tiles where the memory demands it."""
+    options = choice, run.config, run.device, run.progress, watch
+    if len(plan_stack(scan, run.config, choice.slices).tiles) == 1:
+        return solve_stack(scan, draft, *options)
+    jobs, folder = plan_jobs(run.config), run.folder
+    return solve_stack_tiled(solve_stack, scan, draft, *options, jobs=jobs, folder=folder)
 
 
 def _finish(
@@ -175,7 +189,7 @@ class _Run:
             rounds,
             self.device,
             tiling=config,
-            jobs=_jobs(config),
+            jobs=plan_jobs(config),
             folder=self.folder,
             progress=self.progress,
             watch=map_callback(self.watch, to_reconstruction),
@@ -214,12 +228,6 @@ def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, final: bool)
         final_rounds=FINAL_ROUNDS if hold_out and final else 0,
         bf16=config.precision == "bf16",
     )
-
-
-def _jobs(config: ReconstructConfig) -> JobsConfig:
-    threads = config.threads or (1 if config.workers or config.scheduler else torch.get_num_threads())
-    workers = None if config.scheduler else config.workers
-    return JobsConfig(workers=workers, threads=threads, scheduler=config.scheduler)
 
 
 def _to_reconstruction(

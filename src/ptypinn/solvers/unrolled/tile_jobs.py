@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from ptypinn.data.scan import ScanData
 from ptypinn.models.model_file import load_weights
@@ -55,11 +56,11 @@ def solve_tile(
     job: TileJob, folder: Path, *, inputs: SharedInputs, stats: IlluminationStats, amplitude: float, factor: int
 ) -> dict[str, Any]:
     """Solve a tile with a known probe; write its object and illumination into the folder."""
-    patterns = _pattern_index(job, inputs)
+    patterns = index_patterns(job, inputs.scan, inputs.origin)
     start_amplitude, phase = (np.load(inputs.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
     start = GlobalStart(CoarseStart(start_amplitude, phase, factor), stats, amplitude)
     context = start.context(job.canvas, inputs.origin, patterns)
-    part, device = select_patterns(inputs.scan, patterns), _device(inputs.device, job)
+    part, device = select_patterns(inputs.scan, patterns), device_of(inputs.device, job)
     result = solve_scan(part, _network(inputs), inputs.options, inputs.rounds, device, context=context)
     np.save(folder / OBJECT, result.object)
     np.save(folder / ILLUMINATION, result.illumination)
@@ -68,7 +69,8 @@ def solve_tile(
 
 def solve_probe(job: TileJob, folder: Path, *, inputs: SharedInputs) -> dict[str, Any]:
     """Solve a tile for object and probe; write the probe into the folder, and the background where it is unknown."""
-    part, device = select_patterns(inputs.scan, _pattern_index(job, inputs)), _device(inputs.device, job)
+    patterns = index_patterns(job, inputs.scan, inputs.origin)
+    part, device = select_patterns(inputs.scan, patterns), device_of(inputs.device, job)
     result = find_probe(part, _network(inputs), inputs.options, device)
     np.save(folder / PROBE, result.probe)
     if result.background is not None:
@@ -80,12 +82,19 @@ def _network(inputs: SharedInputs) -> UnrolledCorrection | None:
     return load_weights(inputs.folder / NETWORK).network if inputs.has_network else None
 
 
-def _pattern_index(job: TileJob, inputs: SharedInputs) -> np.ndarray:
-    corners = patch_corners(inputs.scan, inputs.origin)
-    return np.flatnonzero(Box(*job.core).padded(job.halo).overlaps(corners, inputs.scan.size))
+def index_patterns(job: TileJob, scan: ScanData, origin: tuple[int, int]) -> Int64[np.ndarray, " patterns"]:
+    """Return the patterns of a tile.
+
+    Args:
+        job: The tile.
+        scan: The whole scan.
+        origin: Of the whole canvas, in the coordinates of the scan's positions.
+    """
+    corners = patch_corners(scan, origin)
+    return np.flatnonzero(Box(*job.core).padded(job.halo).overlaps(corners, scan.size))
 
 
-def _device(name: str, job: TileJob) -> torch.device:
+def device_of(name: str, job: TileJob) -> torch.device:
     """Return the device of a tile: one of all CUDA devices by its number, where no single one is named."""
     device = torch.device(name)
     if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:

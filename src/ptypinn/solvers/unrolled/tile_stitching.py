@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from scipy.linalg import eigh
 from scipy.sparse.csgraph import connected_components
 
 from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, blend_weight
+
+Image = Complex64[np.ndarray, "height width"]
 
 MAX_POWER_ITERATIONS = 100
 """Upper bound of the power iterations of the joint alignment, after the leading eigenvector."""
@@ -25,14 +27,17 @@ class TileResult:
 
     tile: Tile
     object_file: Path
-    """Transmission on the tile's canvas, (height, width) complex64 (.npy)."""
+    """Transmission on the tile's canvas, (height, width) complex64 (.npy), of every slice where the sample is thick."""
     illumination_file: Path
     """Photons on every pixel of it from the tile's patterns, (height, width) float32 (.npy)."""
+    slice: int | None = None
+    """Number of the slice that is meant; None for a thin sample."""
 
     @property
     def object(self) -> Complex64[np.ndarray, "height width"]:
         """Transmission, mapped from its file."""
-        return np.load(self.object_file, mmap_mode="r", allow_pickle=False)
+        sample = np.load(self.object_file, mmap_mode="r", allow_pickle=False)
+        return sample if self.slice is None else sample[self.slice]
 
     @property
     def illumination(self) -> Float32[np.ndarray, "height width"]:
@@ -53,13 +58,26 @@ def stitch_tiles(results: Sequence[TileResult], layout: TileLayout) -> Complex64
     """
     sizes = np.array([len(result.tile.patterns) for result in results], float)
     factors = align_global_phases(overlap_products(results, layout), sizes)
+    return blend_tiles(results, layout, lambda number, image: np.complex64(factors[number]) * image)
+
+
+def blend_tiles(
+    results: Sequence[TileResult], layout: TileLayout, align: Callable[[int, Image], Image]
+) -> Complex64[np.ndarray, "height width"]:
+    """Return the weighted mean of aligned tiles on the whole canvas; 1 where the illumination is 0.
+
+    Args:
+        results: Results of all tiles.
+        layout: Layout of the tiles.
+        align: Returns the aligned transmission of a tile, from its number and what was solved.
+    """
     total = np.zeros(layout.extent, np.complex64)
     weights = np.zeros(layout.extent, np.float32)
     whole = Box(0, 0, *layout.extent)
-    for result, factor in zip(results, factors, strict=True):
+    for number, result in enumerate(results):
         place = result.tile.canvas.slices(whole)
-        weight = _weight(result, result.tile.canvas, layout)
-        total[place] += weight * (np.complex64(factor) * result.object)
+        weight = weigh_tile(result, result.tile.canvas, layout)
+        total[place] += weight * align(number, result.object)
         weights[place] += weight
     illuminated = weights > 1e-30
     np.divide(total, weights, out=total, where=illuminated)
@@ -74,7 +92,7 @@ def overlap_products(results: Sequence[TileResult], layout: TileLayout) -> Compl
         for j, b in enumerate(results[:i]):
             box = a.tile.canvas.intersection(b.tile.canvas)
             if box.pixels:
-                weight = _weight(a, box, layout) * blend_weight(b.tile.core, box, layout.extent, layout.halo // 2)
+                weight = weigh_overlap(a, b, box, layout)
                 image, other = a.object[box.slices(a.tile.canvas)], b.object[box.slices(b.tile.canvas)]
                 products[i, j] = np.sum(weight * np.conj(image) * other, dtype=complex)
                 products[j, i] = np.conj(products[i, j])
@@ -123,7 +141,12 @@ def _unit(values: Complex128[np.ndarray, " tile"]) -> Complex128[np.ndarray, " t
     return np.exp(1j * np.angle(values))
 
 
-def _weight(result: TileResult, box: Box, layout: TileLayout) -> Float32[np.ndarray, "height width"]:
+def weigh_overlap(a: TileResult, b: TileResult, box: Box, layout: TileLayout) -> Float64[np.ndarray, "height width"]:
+    """Return the weight of the difference of two tiles on common pixels."""
+    return weigh_tile(a, box, layout) * blend_weight(b.tile.core, box, layout.extent, layout.halo // 2)
+
+
+def weigh_tile(result: TileResult, box: Box, layout: TileLayout) -> Float32[np.ndarray, "height width"]:
     """Return the weight of a tile on some of its pixels."""
     photons = result.illumination[box.slices(result.tile.canvas)]
     weight = blend_weight(result.tile.core, box, layout.extent, layout.halo // 2) * (photons + FAINT_PHOTONS)

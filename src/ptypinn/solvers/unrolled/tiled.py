@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
+from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig, TilingConfig
 from ptypinn.data.positions import canvas_frame
 from ptypinn.data.scan import TERMS, ScanData
@@ -47,8 +49,17 @@ from ptypinn.solvers.unrolled.tile_jobs import (
     solve_tile,
 )
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
-from ptypinn.solvers.unrolled.tiling import Box, Tile, TileLayout, default_halo, patch_corners, plan_tiles
-from ptypinn.utils.progress import IterateCallback, Progress, silent
+from ptypinn.solvers.unrolled.tiling import (
+    UNROLLED,
+    Box,
+    PixelMemory,
+    Tile,
+    TileLayout,
+    default_halo,
+    patch_corners,
+    plan_tiles,
+)
+from ptypinn.utils.progress import IterateCallback, Progress, Solution, silent
 
 FOLDER, COUNTS = "tiles", "counts.h5"
 
@@ -87,7 +98,7 @@ def solve_tiled(
     Flux, beam and varying probe of the frames are solved for only in a scan that is not cut into tiles; the background,
     like the probe, on the tile with the most counts.
     """
-    layout = _plan(scan, tiling or TilingConfig())
+    layout = plan_scan(scan, tiling or TilingConfig())
     if len(layout.tiles) > 1:
         options = replace(options, solve_flux=False, solve_beam=False)
         scan = scan.replace(probe_variation=None, probe_weights=None)
@@ -95,16 +106,29 @@ def solve_tiled(
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
     origin, bare = canvas_frame(scan)[0], scan.replace(truth=None)
-    with _tile_folder(folder) as place:
+    with tile_folder(folder, FOLDER) as place:
         inputs = SharedInputs(place, bare, origin, options, rounds, str(device), has_network=network is not None)
         return _solve_all(inputs, network, layout, jobs, progress or silent, watch)
 
 
-def _plan(scan: ScanData, tiling: TilingConfig) -> TileLayout:
+def plan_jobs(config: ReconstructConfig) -> JobsConfig:
+    """Return the processes or the cluster that options ask for."""
+    threads = config.threads or (1 if config.workers or config.scheduler else torch.get_num_threads())
+    return JobsConfig(None if config.scheduler else config.workers, threads, config.scheduler)
+
+
+def plan_scan(scan: ScanData, tiling: TilingConfig, memory: PixelMemory = UNROLLED) -> TileLayout:
+    """Plan the tiles of a scan: `plan_tiles` on its canvas, with a halo that its probe asks for.
+
+    Args:
+        scan: Scan with a probe.
+        tiling: Memory, or size of the tiles.
+        memory: Bytes per pixel of the solver.
+    """
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
     halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
-    return plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling)
+    return plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling, memory)
 
 
 def _solve_all(
@@ -135,9 +159,11 @@ def _solve_all(
     named = {f"tile{job.number}": tile for job, tile in zip(tile_jobs, layout.tiles, strict=True)}
     join = partial(_join, inputs, layout, named, illumination)
     named_jobs = [Job(name, job) for name, job in zip(named, tile_jobs, strict=True)]
-    records = run_jobs(work, named_jobs, inputs.folder, jobs, progress=_as_stage(report, join, watch)).require_all()
+    records = run_jobs(
+        work, named_jobs, inputs.folder, jobs, progress=report_as_stage(report, join, watch)
+    ).require_all()
     passes += max(records[name]["passes"] for name in named)
-    history["loss"] = _whole_losses(named, records)
+    history["loss"] = whole_losses(named, records)
     return replace(join(), history=history, passes=passes)
 
 
@@ -155,17 +181,8 @@ def _solve_probe(inputs: SharedInputs, job: TileJob, jobs: JobsConfig) -> tuple[
 
 def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray) -> UnrolledResult:
     """Join the tiles that are done; elsewhere the object is 1 and the illumination 0."""
-    done = {name: tile for name, tile in named.items() if (inputs.folder / name).is_dir()}
-    tiles = [
-        TileResult(tile, inputs.folder / name / OBJECT, inputs.folder / name / ILLUMINATION)
-        for name, tile in done.items()
-    ]
-    if len(done) < len(named):
-        whole, partial_illumination = Box(0, 0, *layout.extent), np.zeros_like(illumination)
-        for tile in done.values():
-            place = tile.core.slices(whole)
-            partial_illumination[place] = illumination[place]
-        illumination = partial_illumination
+    tiles = list_results(inputs.folder, named)
+    illumination = mask_cores(illumination, tiles, layout)
     return UnrolledResult(
         np.where(illumination > 0, stitch_tiles(tiles, layout), np.complex64(1)),
         illumination,
@@ -176,21 +193,47 @@ def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illu
     )
 
 
+def list_results(folder: Path, named: dict[str, Tile]) -> list[TileResult]:
+    """Return the results of the tiles that are done."""
+    return [
+        TileResult(tile, folder / name / OBJECT, folder / name / ILLUMINATION)
+        for name, tile in named.items()
+        if (folder / name).is_dir()
+    ]
+
+
+def mask_cores(
+    illumination: Float32[np.ndarray, "height width"], results: Sequence[TileResult], layout: TileLayout
+) -> Float32[np.ndarray, "height width"]:
+    """Return the illumination of the whole canvas, 0 where no tile is done."""
+    if len(results) == len(layout.tiles):
+        return illumination
+    whole, part = Box(0, 0, *layout.extent), np.zeros_like(illumination)
+    for result in results:
+        place = result.tile.core.slices(whole)
+        part[place] = illumination[place]
+    return part
+
+
 def _write_inputs(inputs: SharedInputs, network: UnrolledCorrection | None, jobs: JobsConfig) -> SharedInputs:
     """Write the inputs of the workers: the network, and counts where they are in this process alone."""
     inputs.folder.mkdir(parents=True, exist_ok=True)
     if network is not None:
         save_weights(network, {}, inputs.folder / NETWORK)
-    if jobs.workers == 0 or not isinstance(inputs.scan.counts, np.ndarray):
-        return inputs
-    with replace_hdf5(inputs.folder / COUNTS, inputs.scan.counts.nbytes) as file:
-        file.create_dataset("counts", data=inputs.scan.counts, chunks=(1, *inputs.scan.counts.shape[1:]))
-    counts = LazyCounts(inputs.folder / COUNTS, "counts", inputs.scan.good)
-    return replace(inputs, scan=inputs.scan.replace(counts=counts))
+    return replace(inputs, scan=share_counts(inputs.scan, inputs.folder, jobs))
 
 
-def _as_stage(
-    report: Progress, join: Callable[[], UnrolledResult], watch: IterateCallback[UnrolledResult] | None
+def share_counts(scan: ScanData, folder: Path, jobs: JobsConfig) -> ScanData:
+    """Return a scan whose counts workers can read, from a file in the folder where they are in this process alone."""
+    if jobs.workers == 0 or not isinstance(scan.counts, np.ndarray):
+        return scan
+    with replace_hdf5(folder / COUNTS, scan.counts.nbytes) as file:
+        file.create_dataset("counts", data=scan.counts, chunks=(1, *scan.counts.shape[1:]))
+    return scan.replace(counts=LazyCounts(folder / COUNTS, "counts", scan.good))
+
+
+def report_as_stage(
+    report: Progress, join: Callable[[], Solution], watch: IterateCallback[Solution] | None
 ) -> Progress:
     """Report jobs of any name as the stage `reconstruct`, and show the result so far to `watch`."""
 
@@ -202,7 +245,7 @@ def _as_stage(
     return report_stage
 
 
-def _whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) -> list[float]:
+def whole_losses(named: dict[str, Tile], records: dict[str, dict[str, Any]]) -> list[float]:
     """Return the data term of the whole scan before the last pass of every round, from the means over each tile.
 
     Only of the rounds that all tiles have done.
@@ -230,9 +273,9 @@ def _digest(inputs: SharedInputs, moments: Moments, network: UnrolledCorrection 
 
 
 @contextmanager
-def _tile_folder(folder: Path | None) -> Iterator[Path]:
-    """Folder of the tiles, removed once all are done; one that the caller names outlasts a failure."""
-    place = Path(tempfile.mkdtemp(prefix="ptypinn-")) if folder is None else Path(folder) / FOLDER
+def tile_folder(folder: Path | None, name: str) -> Iterator[Path]:
+    """Folder of the tiles, removed once all are done; one of this name within the caller's outlasts a failure."""
+    place = Path(tempfile.mkdtemp(prefix="ptypinn-")) if folder is None else Path(folder) / name
     try:
         yield place.resolve()
     except BaseException:

@@ -173,19 +173,37 @@ MIN_TILE_PX = 64
 """Tiles are no smaller than this, pixels."""
 
 
-def tile_bytes(patterns: int, pixels: int, size: int) -> int:
+class PixelMemory(NamedTuple):
+    """Bytes that a solver takes per pixel."""
+
+    tile: int = PIXEL_BYTES
+    """Of a tile's canvas."""
+    whole: int = WHOLE_PIXEL_BYTES
+    """Of the whole canvas."""
+
+
+UNROLLED = PixelMemory()
+
+
+def tile_bytes(patterns: int, pixels: int, size: int, memory: PixelMemory = UNROLLED) -> int:
     """Return the memory that a process takes to solve a tile.
 
     Args:
         patterns: Patterns of the tile.
         pixels: Pixels of its canvas.
         size: Edge of a pattern, pixels.
+        memory: Bytes per pixel of the solver.
     """
-    return PROCESS_BYTES + 4 * patterns * size**2 + PIXEL_BYTES * pixels
+    return PROCESS_BYTES + 4 * patterns * size**2 + memory.tile * pixels
 
 
 def plan_tiles(
-    scan: ScanData, corners: Int64[np.ndarray, "patterns 2"], extent: tuple[int, int], halo: int, tiling: TilingConfig
+    scan: ScanData,
+    corners: Int64[np.ndarray, "patterns 2"],
+    extent: tuple[int, int],
+    halo: int,
+    tiling: TilingConfig,
+    memory: PixelMemory = UNROLLED,
 ) -> TileLayout:
     """Plan the smallest number of tiles that a process can solve within its memory; or tiles of a given size.
 
@@ -195,6 +213,7 @@ def plan_tiles(
         extent: Height and width of the whole canvas, pixels.
         halo: Pixels around a core whose patterns a tile takes too.
         tiling: Memory, or size of the tiles.
+        memory: Bytes per pixel of the solver.
 
     Raises:
         InputError: Where the memory does not suffice for the smallest tiles, or for the canvas.
@@ -208,27 +227,26 @@ def plan_tiles(
         return tile_canvas(corners, scan.size, extent, -(-max(extent) // parts), halo)
 
     def needed(layout: TileLayout) -> int:
-        sizes = (tile_bytes(len(tile.patterns), tile.canvas.pixels, scan.size) for tile in layout.tiles)
+        sizes = (tile_bytes(len(tile.patterns), tile.canvas.pixels, scan.size, memory) for tile in layout.tiles)
         return counts_bytes + max(sizes)
 
     if needed(one := layout_of(1)) <= budget:
         return one
     few, many = 1, max(1, max(extent) // MIN_TILE_PX)
-    min_bytes = max(needed(layout_of(many)), counts_bytes + canvas_bytes(extent))
+    min_bytes = max(needed(layout_of(many)), counts_bytes + canvas_bytes(extent, memory))
     if min_bytes > budget:
-        memory = f"{tiling.memory_gib:g} GiB"
         expected = f"at least {min_bytes / GIB:.2f} GiB for a scan like {scan.source}"
-        raise InputError("--memory-gib", "", memory, expected)
+        raise InputError("--memory-gib", "", f"{tiling.memory_gib:g} GiB", expected)
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if needed(layout_of(middle)) <= budget else (middle, many)
     return layout_of(many)
 
 
-def canvas_bytes(extent: tuple[int, int]) -> int:
+def canvas_bytes(extent: tuple[int, int], memory: PixelMemory = UNROLLED) -> int:
     """Return the memory that a process takes for arrays of the size of the whole canvas."""
     pixels = extent[0] * extent[1]
-    return PROCESS_BYTES + WHOLE_PIXEL_BYTES * pixels + START_PIXEL_BYTES * min(pixels, MAX_FINE_PIXELS)
+    return PROCESS_BYTES + memory.whole * pixels + START_PIXEL_BYTES * min(pixels, MAX_FINE_PIXELS)
 
 
 def patch_corners(scan: ScanData, origin: tuple[int, int]) -> np.ndarray:
