@@ -151,7 +151,9 @@ def _scan(
         return None, None
     if is_given:
         scan = load(scan_path, loading)
-        if record.get("sha256") not in (None, scan.provenance.get("sha256")):
+        if record.get("sha256") is not None and any(
+            scan.provenance.get(name) != record[name] for name in ("sha256", "parts") if record.get(name)
+        ):
             notes.append(f"{scan_path} is not the file that the reconstruction names: its content differs")
         return scan_path, scan
     try:

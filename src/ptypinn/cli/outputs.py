@@ -102,7 +102,7 @@ def save_picture(figure: Figure, path: str | Path) -> Path:
 
 def input_record(scan: ScanData, path: str | Path) -> dict[str, Any]:
     """Return the record of a scan for `run_metadata.json`."""
-    keys = ("file", "format", "sha256", "options")
+    keys = ("file", "format", "sha256", "parts", "options")
     return {"path": str(Path(path).resolve()), **{key: scan.provenance[key] for key in keys if key in scan.provenance}}
 
 

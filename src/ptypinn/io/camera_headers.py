@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 
 from ptypinn.errors import InputError
-from ptypinn.io.camera_frames import call_reader
+from ptypinn.io.camera_arrays import find_dm_image, is_pixel_by_pixel, read_mrc
+from ptypinn.io.camera_sources import call_reader
 from ptypinn.io.raster import Calibration
-from ptypinn.io.units import convert_to_si
+from ptypinn.io.units import Kind, convert_to_si
 
 BLO_FIELDS = struct.Struct("<6sHIIIHHHHHddIHId")
 """Identifier, magic number, offsets of images and of patterns, flags, edge of a pattern, its rotation, columns and rows
 of the raster, its rotation, steps x and y (nm), energy (V), detector pixels per metre, camera length (0.1 mm), time."""
 BLO_FRAME_HEADER_BYTES = 6
-MRC_HEADER_BYTES, MRC_EXTENDED_BYTE = 1024, 92
-"""Size of the header of MRC files, and place in it of the size of a further one."""
-MRC_PIXEL_BYTES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
-"""Size of a pixel by the mode of an MRC file."""
 TVIPS_FIELDS = struct.Struct("<13i")
 """Length of the header, version, width, height, bits, offset x and y, binning x and y, pixel (nm), voltage (kV),
 magnification, length of the header of an image."""
@@ -60,10 +57,7 @@ def check_blo_pixels(path: Path, dtype: np.dtype[Any]) -> None:
 
 def mrc_bytes(path: Path) -> int:
     """Return the size of an MRC file."""
-    header = _first_bytes(path, MRC_HEADER_BYTES)
-    columns, rows, sections, mode = struct.unpack_from("<4i", header)
-    (extended,) = struct.unpack_from("<i", header, MRC_EXTENDED_BYTE)
-    return MRC_HEADER_BYTES + extended + columns * rows * sections * MRC_PIXEL_BYTES.get(mode, 1)
+    return read_mrc(path).end
 
 
 def dm_bytes(path: Path) -> int:
@@ -86,15 +80,24 @@ def read_empad(path: Path) -> Calibration:
         return Calibration()
 
     def read() -> float | None:
-        from defusedxml.ElementTree import parse
-
-        text = parse(path).getroot().findtext(EMPAD_VOLTAGE)
+        text = _parse_xml(path).findtext(EMPAD_VOLTAGE)
         return None if text is None else _positive(abs(float(text)))
 
     return Calibration(energy_eV=call_reader(path, read))
 
 
-def read_dm(path: Path) -> Calibration:
+def read_empad_raw_name(path: Path) -> str:
+    """Return the name of the raw file, in the same folder, that the XML file of an EMPAD states."""
+    return call_reader(path, lambda: Path(_parse_xml(path).find("raw_file").attrib["filename"]).name)
+
+
+def _parse_xml(path: Path) -> Any:
+    from defusedxml.ElementTree import parse
+
+    return parse(path).getroot()
+
+
+def read_dm_calibration(path: Path) -> Calibration:
     """Return the calibration of a DM file: of its first data of three axes or more."""
 
     def read() -> Mapping[str, Any]:
@@ -104,31 +107,32 @@ def read_dm(path: Path) -> Calibration:
             return dict(file.allTags)
 
     tags = call_reader(path, read)
-    for number in range(1, 1 + len(tags)):
-        place = f".ImageList.{number}."
-        if f"{place}ImageData.Dimensions.3" in tags:
-            return _calibrate_dm(tags, place)
-        if f"{place}ImageData.Dimensions.1" not in tags:
-            break
-    return Calibration()
+    number = find_dm_image(tags)
+    return Calibration() if number is None else _calibrate_dm(tags, number)
 
 
-def _calibrate_dm(tags: Mapping[str, Any], place: str) -> Calibration:
-    """Return the calibration of one image of a DM file; its axes are columns and rows of a pattern, then of the raster.
+def _calibrate_dm(tags: Mapping[str, Any], number: int) -> Calibration:
+    """Return the calibration of an image of a DM file.
 
-    Steps in pixels, as uncalibrated axes have them, are none.
+    Its axes are columns and rows of a pattern, then of the raster; those of the raster first where the pixels of
+    patterns lie outermost. Steps in pixels, as uncalibrated axes have them, are none.
     """
+    place = f".ImageList.{number}."
     dimension = f"{place}ImageData.Calibrations.Dimension."
-    scales = [float(tags.get(f"{dimension}{axis}.Scale", math.nan)) for axis in range(1, 5)]
-    units = [str(tags.get(f"{dimension}{axis}.Units", "")) for axis in range(1, 5)]
-    steps = [convert_to_si(scales[axis], units[axis], "length") for axis in (3, 2)]
+    detector, raster = ((3, 4), (1, 2)) if is_pixel_by_pixel(tags, number) else ((1, 2), (3, 4))
+    steps = [_dm_step(tags, f"{dimension}{axis}", "length") for axis in raster[::-1]]
     voltage = float(tags.get(f"{place}{VOLTAGE}", math.nan))
     return Calibration(
         energy_eV=_positive(voltage),
         step_m=(steps[0], steps[1]) if steps[0] and steps[1] else None,
-        pixel_rad=convert_to_si(scales[0], units[0], "angle"),
-        pixel_per_m=convert_to_si(scales[0], units[0], "reciprocal length"),
+        pixel_rad=_dm_step(tags, f"{dimension}{detector[0]}", "angle"),
+        pixel_per_m=_dm_step(tags, f"{dimension}{detector[0]}", "reciprocal length"),
     )
+
+
+def _dm_step(tags: Mapping[str, Any], axis: str, kind: Kind) -> float | None:
+    """Return the step of an axis of a DM file; None where it is none of a kind."""
+    return convert_to_si(float(tags.get(f"{axis}.Scale", math.nan)), str(tags.get(f"{axis}.Units", "")), kind)
 
 
 def _positive(value: float) -> float | None:

@@ -16,7 +16,8 @@ from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
 from ptypinn.io.provenance import UNREAD, list_unread_arrays
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
-from ptypinn.io.safe.hdf5_open import external_files, require_file
+from ptypinn.io.safe.external_files import external_files
+from ptypinn.io.safe.hdf5_open import require_file
 from ptypinn.utils.atomic_files import atomic_path
 
 DEFAULTS = LoadConfig()

@@ -25,10 +25,13 @@ from ptypinn.io.safe.matlab import names_in
 from ptypinn.io.safe.matlab5 import is_mat5
 from ptypinn.io.safe.npz import Archive
 
+PARTS = "parts"
+"""Key of the hashes of further files of a scan, by their names."""
 EARLIER = (
     "file",
     "format",
     "sha256",
+    PARTS,
     "options",
     "ignored",
     "unread",
@@ -82,6 +85,25 @@ def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, 
     earlier = {key: stored[key] for key in EARLIER if key in stored}
     new = {key: value for key, value in stored.items() if key not in earlier}
     return {**new, **current, **({"converted_from": earlier} if earlier else {})}
+
+
+def hash_parts(parts: Sequence[Path]) -> dict[str, Any]:
+    """Return the record of further files of a scan, in its folder: their hashes by their names; none for no file."""
+    return {PARTS: {part.name: file_hash(part) for part in parts}} if parts else {}
+
+
+def has_content(path: Path, digest: str | None, parts: Mapping[str, str]) -> bool:
+    """Return True if a file, and further ones in its folder, have the content on record.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256 by `file_hash`; None where none is on record.
+        parts: Those of further files by their names.
+    """
+    folder = path.resolve().parent
+    files = {path: digest} if digest is not None else {}
+    files |= {folder / Path(name).name: value for name, value in parts.items()}
+    return path.is_file() and all(file.is_file() and file_hash(file) == value for file, value in files.items())
 
 
 def file_hash(path: Path) -> str:

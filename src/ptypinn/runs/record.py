@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
-from ptypinn.io.provenance import file_hash
+from ptypinn.io.provenance import has_content
 from ptypinn.runs.folder import FINISHED
 from ptypinn.runs.untrusted import lies_in, read_start
 from ptypinn.scale.ledger_entry import count_unreadable_entries
@@ -121,7 +121,8 @@ def read_scan_record(folder: Path, provenance: Mapping[str, Any]) -> dict[str, A
         provenance: Provenance of the reconstruction.
 
     Returns:
-        `path`, `file` and `sha256` where they are strings, `command` as a list of strings, and `options`.
+        `path`, `file` and `sha256` where they are strings, `parts` with the SHA-256 of further files, `command` as a
+        list of strings, and `options`.
     """
     metadata: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -131,7 +132,8 @@ def read_scan_record(folder: Path, provenance: Mapping[str, Any]) -> dict[str, A
     command = as_mapping(metadata).get("command")
     words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
     names = {name: scan[name] for name in ("path", "file", "sha256") if isinstance(scan.get(name), str)}
-    return {**names, "command": words, "options": scan.get("options") or {}}
+    hashes = {name: value for name, value in as_mapping(scan.get("parts")).items() if isinstance(value, str)}
+    return {**names, "parts": hashes, "command": words, "options": scan.get("options") or {}}
 
 
 def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
@@ -152,7 +154,7 @@ def find_scan(folder: Path, record: Mapping[str, Any]) -> Path | None:
     digest = record.get("sha256")
     if digest is None:
         places = [place for place in places if lies_in(place, (folder,))]
-    return next((place for place in places if _is_same_file(place, digest)), None)
+    return next((place for place in places if _is_same_file(place, digest, record.get("parts") or {})), None)
 
 
 def load_options_from_record(
@@ -209,9 +211,9 @@ def as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_same_file(place: Path, digest: str | None) -> bool:
+def _is_same_file(place: Path, digest: str | None, parts: Mapping[str, str]) -> bool:
     with contextlib.suppress(OSError, ValueError):  # a place without access, or that no file can have
-        return place.is_file() and digest in (None, file_hash(place))
+        return has_content(place, digest, parts)
     return False
 
 

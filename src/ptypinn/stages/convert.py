@@ -26,7 +26,8 @@ from ptypinn.io.load_save import (
 )
 from ptypinn.io.optics import Optics
 from ptypinn.io.provenance import UNREAD, optics_record
-from ptypinn.io.safe.hdf5_open import external_files, require_file
+from ptypinn.io.safe.external_files import external_files
+from ptypinn.io.safe.hdf5_open import require_file
 
 DEFAULTS = LoadConfig()
 IN_MEMORY_GIB = 0.06

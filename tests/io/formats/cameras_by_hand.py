@@ -114,35 +114,60 @@ def seq(folder: Path) -> tuple[Path, np.ndarray]:
     return path, image
 
 
-def mrc(folder: Path) -> tuple[Path, np.ndarray]:
-    """MRC 2014: 1024 bytes of header with the letters MAP, then 16-bit sections (mode 6: unsigned)."""
-    image = frames("<u2", high=60000)
-    header = struct.pack("<4i", EDGE, EDGE, len(image), 6) + bytes(12) + struct.pack("<3i", EDGE, EDGE, 1)
-    header += struct.pack("<6f3i", EDGE, EDGE, len(image), 90, 90, 90, 1, 2, 3)
+def mrc(folder: Path, depth: int = 1, order: str = "<") -> tuple[Path, np.ndarray]:
+    """MRC 2014: 1024 bytes of header with the letters MAP, then 16-bit sections (mode 6: unsigned); depth: mz."""
+    image = frames(f"{order}u2", high=60000)
+    header = struct.pack(f"{order}4i", EDGE, EDGE, len(image), 6) + bytes(12)
+    header += struct.pack(f"{order}3i6f3i", EDGE, EDGE, depth, EDGE, EDGE, len(image), 90, 90, 90, 1, 2, 3)
+    letters = b"MAP " + {"<": b"\x44\x44", ">": b"\x11\x11"}[order]
     path = folder / "scan.mrc"
-    path.write_bytes(header.ljust(208, b"\0") + b"MAP \x44\x44\0\0".ljust(1024 - 208, b"\0") + image.tobytes())
-    return path, image
+    path.write_bytes(header.ljust(208, b"\0") + letters.ljust(1024 - 208, b"\0") + image.tobytes())
+    return path, image.astype("u2")
 
 
-def dm4(folder: Path) -> tuple[Path, np.ndarray]:
-    """DigitalMicrograph 4: groups of tags; a raster in C order with steps in nm and mrad."""
-    image = frames("<u2", high=60000)
-    edges = (EDGE, EDGE, COLUMNS, ROWS)
-    steps = [(0.5, "mrad"), (0.5, "mrad"), (STEP_NM[1], "nm"), (STEP_NM[0], "nm")]
+def mrc_big_endian(folder: Path) -> tuple[Path, np.ndarray]:
+    return mrc(folder, order=">")
+
+
+DM_TYPES = {"<i2": (1, 2), "<f4": (2, 6), "<u1": (6, 8), "<i4": (7, 3), "<u2": (10, 4), "<u4": (11, 5)}
+"""Data type of an image and of an element of its data, by the type of NumPy."""
+
+
+def dm4(folder: Path, dtype: str = "<u2", swapped: int | None = 1) -> tuple[Path, np.ndarray]:
+    """DigitalMicrograph 4: groups of tags; a raster with steps in nm and mrad.
+
+    Of swapped order, patterns lie one after the other. Before there was a tag for it, axes began with those of the
+    raster, and the innermost one was that of its columns.
+    """
+    image = frames(dtype, high=200 if dtype == "<u1" else 30000)
+    detector = [(EDGE, 0.5, "mrad"), (EDGE, 0.5, "mrad")]
+    raster = [(COLUMNS, STEP_NM[1], "nm"), (ROWS, STEP_NM[0], "nm")]
+    axes = detector + raster if swapped else raster + detector
+    stored = image if swapped else np.moveaxis(image, 0, -1)
+    kind, element = DM_TYPES[dtype]
     data = _group(
-        ("Calibrations", _group(("Dimension", _group(*(("", _step(*step)) for step in steps))))),
-        ("Data", _array(4, image.tobytes(), image.size)),
-        ("DataType", _number(5, 10)),
-        ("Dimensions", _group(*(("", _number(5, edge)) for edge in edges))),
+        ("Calibrations", _group(("Dimension", _group(*(("", _step(*axis[1:])) for axis in axes))))),
+        ("Data", _array(element, np.ascontiguousarray(stored).tobytes(), image.size)),
+        ("DataType", _number(5, kind)),
+        ("Dimensions", _group(*(("", _number(5, axis[0])) for axis in axes))),
     )
+    order = [] if swapped is None else [("Data Order Swapped", _number(8, swapped))]
     tags = _group(
-        ("Meta Data", _group(("Data Order Swapped", _number(8, 1)), ("Format", _text("Diffraction image")))),
+        ("Meta Data", _group(*order, ("Format", _text("Diffraction image")))),
         ("Microscope Info", _group(("Voltage", _number(7, VOLTAGE_V)))),
     )
     root = _group(("ImageList", _group(("", _group(("ImageData", data), ("ImageTags", tags))))))
     path = folder / "scan.dm4"
     path.write_bytes(struct.pack(">IQI", 4, len(root) + 8, 1) + root + bytes(8))
     return path, image
+
+
+def dm4_pixel_by_pixel(folder: Path) -> tuple[Path, np.ndarray]:
+    return dm4(folder, swapped=None)
+
+
+def dm4_signed(folder: Path) -> tuple[Path, np.ndarray]:
+    return dm4(folder, dtype="<i2")
 
 
 WIDTHS = {2: "<h", 3: "<i", 4: "<H", 5: "<I", 6: "<f", 7: "<d", 8: "<B"}
@@ -179,4 +204,7 @@ def _step(scale: float, unit: str) -> bytes:
     return _group(("Origin", _number(6, 0.0)), ("Scale", _number(6, scale)), ("Units", _text(unit)))
 
 
-WRITERS = {one.__name__: one for one in (empad, empad_raw, mib, mib_raw, blo, tvips, seq, mrc, dm4)}
+RASTERS = (empad, mib, blo, dm4, dm4_pixel_by_pixel, dm4_signed)
+STACKS = (empad_raw, mib_raw, tvips, seq, mrc, mrc_big_endian)
+WRITERS = {one.__name__: one for one in (*RASTERS, *STACKS)}
+"""Writers by their names: of files that state a raster, and of those that state none."""

@@ -12,6 +12,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.camera_frames import CameraCounts
 from ptypinn.io.crop import Window
 from ptypinn.io.load_save import detect_format, load
+from ptypinn.runs.record import find_scan
 
 pytest.importorskip("libertem", reason="the extra `cameras` is not installed")
 
@@ -37,36 +38,101 @@ def test_frames_come_out_to_the_last_count(name, budget, tmp_path):
     np.testing.assert_allclose(scan.positions_px, 3 * np.stack([y.ravel(), x.ravel()], 1))
 
 
-@pytest.mark.parametrize("name", ["empad", "mib", "blo", "dm4"])
+@pytest.mark.parametrize("name", [one.__name__ for one in by_hand.RASTERS])
 def test_the_raster_that_a_file_states_is_used(name, tmp_path):
     path, _ = by_hand.WRITERS[name](tmp_path)
     scan = load(path, options(name, raster_shape=None))
     assert scan.provenance["raster"] == [by_hand.ROWS, by_hand.COLUMNS]
 
 
-@pytest.mark.parametrize("name", ["empad", "tvips", "blo", "dm4"])
+@pytest.mark.parametrize("name", ["empad", "tvips", "blo", "dm4", "dm4_pixel_by_pixel"])
 def test_the_energy_of_the_header_is_used_and_an_option_replaces_it(name, tmp_path):
     path, _ = by_hand.WRITERS[name](tmp_path)
     assert load(path, options(name)).energy_eV == by_hand.VOLTAGE_V
     assert load(path, options(name, energy_eV=80e3)).energy_eV == 80e3
 
 
-def test_steps_of_the_header_give_positions_and_object_pixel(tmp_path):
-    path, _ = by_hand.dm4(tmp_path)
-    scan = load(path, LoadConfig(survey=False))
-    assert scan.pixel_size_m == pytest.approx(scan.wavelength_m / (by_hand.EDGE * 0.5e-3), rel=1e-6)
-    for name, config in (("dm4", LoadConfig(survey=False)), ("blo", LoadConfig(survey=False, pixel_size_m=1e-11))):
-        scan = load(by_hand.WRITERS[name](tmp_path)[0], config)
-        y, x = (scan.positions_px[-1] - scan.positions_px[0]) * scan.pixel_size_m
-        assert y == pytest.approx((by_hand.ROWS - 1) * 1e-9 * by_hand.STEP_NM[0], rel=1e-6)
-        assert x == pytest.approx((by_hand.COLUMNS - 1) * 1e-9 * by_hand.STEP_NM[1], rel=1e-6)
+@pytest.mark.parametrize("name", ["dm4", "dm4_pixel_by_pixel", "blo"])
+def test_steps_of_the_header_give_positions_and_object_pixel(name, tmp_path):
+    path, _ = by_hand.WRITERS[name](tmp_path)
+    scan = load(path, LoadConfig(survey=False, pixel_size_m=1e-11 if name == "blo" else None))
+    if name != "blo":
+        assert scan.pixel_size_m == pytest.approx(scan.wavelength_m / (by_hand.EDGE * 0.5e-3), rel=1e-6)
+    y, x = (scan.positions_px[-1] - scan.positions_px[0]) * scan.pixel_size_m
+    assert y == pytest.approx((by_hand.ROWS - 1) * 1e-9 * by_hand.STEP_NM[0], rel=1e-6)
+    assert x == pytest.approx((by_hand.COLUMNS - 1) * 1e-9 * by_hand.STEP_NM[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["empad_raw", "mib_raw", "tvips", "seq", "mrc"])
+@pytest.mark.parametrize("name", [one.__name__ for one in by_hand.STACKS])
 def test_a_raster_that_no_file_states_is_asked_for(name, tmp_path):
     path, _ = by_hand.WRITERS[name](tmp_path)
     with pytest.raises(InputError, match=r"positions: found 12 patterns without positions.*--raster-shape"):
         load(path, options(name, raster_shape=None))
+
+
+@pytest.mark.parametrize("swapped", [None, 0, 1])
+@pytest.mark.parametrize("dtype", by_hand.DM_TYPES)
+def test_arrays_of_dm_files_are_read_of_every_type_and_order(dtype, swapped, tmp_path):
+    path, frames = by_hand.dm4(tmp_path, dtype, swapped)
+    scan = load(path, options("dm4", detector_gain=1.0 if dtype == "<f4" else None))
+    np.testing.assert_array_equal(scan.counts[:], frames)
+    assert scan.counts.dtype == frames.dtype
+
+
+def test_volumes_of_mrc_are_frames_where_a_raster_has_as_many_positions(tmp_path):
+    path, frames = by_hand.mrc(tmp_path, depth=len(by_hand.frames("u2")))
+    scan = load(path, options("mrc"))
+    np.testing.assert_array_equal(scan.counts[:], frames)
+    assert scan.provenance["volume_sections"] == len(frames)
+    part = load(path, options("mrc", raster_shape=(2, 5), select="2-"))
+    np.testing.assert_array_equal(part.counts[:], frames[2:])
+    for raster in (None, (2, 5)):
+        with pytest.raises(InputError, match=r"a volume of 12 sections, by mz in its header.*--raster-shape"):
+            load(path, options("mrc", raster_shape=raster))
+    assert "volume_sections" not in load(by_hand.mrc(tmp_path)[0], options("mrc")).provenance
+
+
+def test_modes_of_mrc_that_are_no_counts_are_refused(tmp_path):
+    path, _ = by_hand.mrc(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[12] = 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="mode: found 4, expected one of 0, 1, 2, 6"):
+        load(path, options("mrc"))
+
+
+@pytest.mark.parametrize("name", ["empad", "mib", "tvips"])
+def test_the_record_of_a_scan_holds_the_content_of_all_its_files(name, tmp_path):
+    path, _ = by_hand.WRITERS[name](tmp_path)
+    record = load(path, options(name)).provenance
+    others = sorted(file.name for file in tmp_path.iterdir() if file != path)
+    assert sorted(record["parts"]) == others
+    named = {"path": str(path), "file": path.name, "sha256": record["sha256"], "parts": record["parts"], "command": []}
+    assert find_scan(tmp_path / "run", named) == path
+    other = tmp_path / others[-1]
+    content = bytearray(other.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    assert find_scan(tmp_path / "run", named) is None
+    assert load(path, options(name)).provenance["parts"] != record["parts"]
+
+
+@pytest.mark.parametrize("name", ["empad", "mib", "tvips"])
+def test_files_of_a_series_that_are_links_out_of_its_folder_are_refused(name, tmp_path):
+    (inside := tmp_path / "inside").mkdir()
+    (outside := tmp_path / "outside").mkdir()
+    path, frames = by_hand.WRITERS[name](inside)
+    other = max(file for file in inside.iterdir() if file != path)
+    other.rename(outside / other.name)
+    other.symlink_to(outside / other.name)
+    with pytest.raises(InputError, match=rf"{other.name}: found a link to .*outside the folder.*--allow-external"):
+        load(path, options(name))
+    np.testing.assert_array_equal(load(path, options(name, allow_external=True)).counts[:], frames)
+    (below := inside / "below").mkdir()
+    other.unlink()
+    (outside / other.name).rename(below / other.name)
+    other.symlink_to(below / other.name)
+    np.testing.assert_array_equal(load(path, options(name)).counts[:], frames)
 
 
 def test_frames_before_the_raster_are_left_out(tmp_path):

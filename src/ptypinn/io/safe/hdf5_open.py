@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import hdf5plugin  # noqa: F401  registers the compression filters
 from h5py import h5d, h5l, h5o
 
 from ptypinn.errors import InputError
+from ptypinn.io.safe.external_files import are_external_files_allowed
 from ptypinn.io.safe.hdf5_heaps import require_sane_heaps
 
 OPEN_FOR_WRITING = "already open for write"
@@ -31,7 +31,6 @@ MAX_OBJECTS = 500_000
 """Maximum number of links of all files together; a scan has at most a few per frame."""
 RAW_DATA = "raw data's link"
 """Kind of the references to files that are no HDF5."""
-_allowed: ContextVar[bool] = ContextVar("external_files_allowed", default=False)
 
 
 def open_for_reading(path: Path) -> h5py.File:
@@ -92,16 +91,6 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise InputError(str(path), "file", f"a truncated or damaged HDF5 file ({error})", "a complete one") from error
 
 
-@contextlib.contextmanager
-def external_files(allowed: bool) -> Iterator[None]:
-    """Allow or forbid references of HDF5 files out of their folder, within the context."""
-    token = _allowed.set(allowed)
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
-
-
 @dataclass(frozen=True)
 class Reference:
     """Reference of an HDF5 file to another file."""
@@ -123,7 +112,7 @@ def require_contained(path: Path) -> None:
     Args:
         path: The file; symbolic links count as the file they lead to.
     """
-    if _allowed.get():
+    if are_external_files_allowed():
         return
     folder = path.resolve().parent
     waiting, visited, budget = [path.resolve()], set(), MAX_OBJECTS
