@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ptypinn as pp
+from ptypinn.data import beam_survey
 from ptypinn.data.scan_rotation import SCAN_ROTATION, repeat_turn, straighten_scan
 from ptypinn.report.text.experiment import experiment_sentences
 
@@ -47,7 +48,7 @@ def distances(one, other):
 
 @pytest.mark.parametrize("degrees", [12.0, -30.0])
 def test_a_turn_is_undone_and_recorded(straight, degrees):
-    scan = straighten_scan(turned(straight, degrees))
+    scan, _ = straighten_scan(turned(straight, degrees))
     assert scan.provenance[SCAN_ROTATION]["degrees"] == pytest.approx(degrees, abs=1)
     extent = np.ptp(straight.positions_px)
     assert distances(scan, straight).max() < np.radians(1.0) * extent
@@ -55,15 +56,15 @@ def test_a_turn_is_undone_and_recorded(straight, degrees):
 
 
 def test_scans_that_are_straight_or_of_photons_stay_as_they_are(straight):
-    assert straighten_scan(straight) is straight
+    assert straighten_scan(straight)[0] is straight
     photons = turned(straight, 12.0).replace(particle="photon")
-    assert straighten_scan(photons) is photons
+    assert straighten_scan(photons) == (photons, None)
 
 
 def test_axes_that_are_exchanged_are_a_warning_and_stay(straight):
     scan = straight.replace(positions_px=straight.positions_px[:, ::-1].copy(), truth=None)
     with pytest.warns(UserWarning, match="its axes are exchanged"):
-        assert straighten_scan(scan) is scan
+        assert straighten_scan(scan)[0] is scan
 
 
 @pytest.mark.parametrize(
@@ -82,10 +83,38 @@ def test_reconstruct_turns_positions_unless_told_otherwise(straight, options, tu
     assert (SCAN_ROTATION in solved[0].provenance) == turns
 
 
+@pytest.mark.parametrize(("options", "turns"), [({}, True), ({"positions": "recorded"}, False)])
+def test_refine_turns_positions_unless_told_otherwise(straight, options, turns):
+    scan = turned(straight, 12.0)
+    recon = pp.refine(scan, config=pp.RefineConfig(iterations=1, threads=1, device="cpu", **options))
+    assert (SCAN_ROTATION in recon.provenance["scan"]) == turns
+    truth = straight if turns else scan
+    assert distances(recon, truth).max() < np.radians(1.0) * np.ptp(straight.positions_px)
+
+
+@pytest.mark.parametrize("stage", [pp.reconstruct, pp.refine])
+def test_the_beam_is_surveyed_once(straight, stage, monkeypatch):
+    """For the turn of the scan, and for the defocus that its probe starts from."""
+    surveyed, form = [], beam_survey.form_images
+    monkeypatch.setattr(beam_survey, "form_images", lambda *values: surveyed.append(1) or form(*values))
+    started = []
+
+    def start(candidates, optics):
+        started.append(optics)
+        raise InterruptedError
+
+    monkeypatch.setattr("ptypinn.solvers.probe_search.suggest_probes", start)
+    with pytest.raises(InterruptedError):
+        stage(turned(straight, 12.0))
+    assert len(surveyed) == 1
+    waves = started[0].edge_waves * (RADIUS_PX / (SIZE / 2)) ** 2
+    assert waves == pytest.approx(-3.0, rel=0.05)
+
+
 def test_what_follows_a_reconstruction_repeats_its_turn(straight):
     """On a raster whose outer positions are moved by more than half a pattern."""
     scan = turned(straight, -30.0)
-    solved = straighten_scan(scan)
+    solved, _ = straighten_scan(scan)
     assert np.abs(solved.positions_px - scan.positions_px).max() > SIZE / 2
     recon = pp.refine(solved, config=pp.RefineConfig(iterations=1, threads=1, device="cpu"))
     assert pp.diagnose(recon, scan).ledger

@@ -22,6 +22,9 @@ class RefineConfig(SeedConfig, ThreadsConfig, DeviceConfig, LossConfig, ProbeCon
     iterations: int = 200
     """Maximum number of iterations, each about one pass over the data; the solver stops earlier where it no longer
     gains."""
+    positions: Literal["auto", "recorded"] = "auto"
+    """Scan positions to start from, without --initial: those of an electron scan turned to the axes of the detector
+    where its patterns show a turn, or as recorded."""
     refine_positions: bool = False
     """Solve for the scan positions too, once object and probe have settled."""
     prior: bool = True

@@ -129,8 +129,8 @@ class BeamSurvey:
         if not self.is_turned:
             return self.orientation_faults()
         turned = (
-            f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` turns positions "
-            "back, unless told otherwise by `--positions recorded` or `--assume ideal`"
+            f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` and `refine` turn "
+            "positions back, unless told otherwise by `--positions recorded`"
         )
         return [*self.orientation_faults(), turned]
 

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
 from ptypinn.data.image_spectra import ImageSpectra, split_quarters
+from ptypinn.data.orientation import rotation_matrix
 
 MAX_CURL_RATIO = 0.6
 """Largest curl of one hand over that of the other for which the field shows either."""
@@ -42,8 +43,7 @@ class Deflection:
     @property
     def turn(self) -> Map:
         """Matrix from directions on the detector to those of the scan, mirrored where the scan is."""
-        angle = math.radians(self.rotation_deg)
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        turn = rotation_matrix(math.radians(self.rotation_deg))
         return turn @ np.diag([1, -1]) if self.is_mirrored else turn
 
 

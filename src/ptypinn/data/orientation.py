@@ -1,4 +1,4 @@
-"""Orientation of patterns and positions, flipped and transposed on request, and the gain of the detector."""
+"""Orientation of patterns and positions, rotated, flipped and transposed on request, and the gain of the detector."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Num
+from jaxtyping import Float64, Int64, Num
 
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
+
+
+def rotation_matrix(angle_rad: float) -> Float64[np.ndarray, "2 2"]:
+    """Return the matrix that rotates vectors (y, x) by an angle from the y axis towards the x axis.
+
+    >>> (rotation_matrix(np.pi / 2) @ np.array([1.0, 0.0])).round(6).tolist()
+    [0.0, 1.0]
+    """
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cosine, -sine], [sine, cosine]])
 
 
 @dataclass(frozen=True)

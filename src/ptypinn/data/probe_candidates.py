@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Complex64, Float64, Num
 
+from ptypinn.data.beam_centre import mean_pattern
+from ptypinn.data.scan import ScanData
 from ptypinn.physics.optics import far_field_intensity
 from ptypinn.physics.probes import ZonePlate, add_curvature, disk_probe, gaussian_probe, zone_plate_probe
 
@@ -93,6 +95,12 @@ def complete_pattern(mean: Pattern, good: Bool[np.ndarray, "y x"]) -> Pattern:
     opposite = (size // 2 * 2 - np.arange(size)) % size
     values = np.where(good, mean, 0.0)
     return np.where(good, mean, values[np.ix_(opposite, opposite)])
+
+
+def complete_mean(scan: ScanData) -> Pattern:
+    """Return the mean pattern of a scan without its background; bad pixels have the value of the opposite pixel."""
+    mean = complete_pattern(mean_pattern(scan), scan.good)
+    return mean if scan.background is None else np.maximum(mean - scan.background, 0)
 
 
 def fit_spot(mean: Pattern, model: Model) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 
 from ptypinn.data.bright_field import TiltedImages
 from ptypinn.data.image_spectra import ImageSpectra, split_quarters
+from ptypinn.data.orientation import rotation_matrix
 
 COARSE_FREQUENCY = 0.2
 """Largest frequency on the coarse search, over that of the grid's points."""
@@ -146,7 +147,7 @@ def _sum_power(spectra: ImageSpectra, tilts: Tilts, matrix: Map) -> float:
 def _search(spectra: ImageSpectra, tilts: Tilts, reach: float) -> tuple[Map, float]:
     """Return the best of many rotations and lengths, of either hand, and its excess over all in standard deviations."""
     maps = [
-        size * np.array([[math.cos(angle), -hand * math.sin(angle)], [math.sin(angle), hand * math.cos(angle)]])
+        size * rotation_matrix(angle) @ np.diag([1, hand])
         for hand in (1, -1)
         for size in np.linspace(0, reach, SIZES + 1)[1:]
         for angle in np.arange(ANGLES) * 2 * math.pi / ANGLES

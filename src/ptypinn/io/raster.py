@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.orientation import rotation_matrix
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import build_scan
@@ -97,8 +98,7 @@ def _require_electrons(source: str, counts: Counts, config: LoadConfig) -> None:
 
 def _to_detector(positions: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Return positions (y, x) of the raster in the coordinates of the detector, whose axes may be turned against it."""
-    cos, sin = math.cos(calibration.rotation_rad), math.sin(calibration.rotation_rad)
-    turned = positions @ np.array([[cos, -sin], [sin, cos]])
+    turned = positions @ rotation_matrix(calibration.rotation_rad)
     return np.ascontiguousarray(turned[:, ::-1]) if calibration.transposed else turned
 
 

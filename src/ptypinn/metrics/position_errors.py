@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from ptypinn.data.orientation import rotation_matrix
 from ptypinn.utils.plain_values import number
 
 LAST_CHANGE = "last_stretch_change"
@@ -92,8 +93,7 @@ def measure_position_errors(recorded_px: Positions, solved_px: Positions) -> Pos
     matrix = np.linalg.lstsq(solved, recorded, rcond=None)[0].T
     rest = recorded - solved @ matrix.T
     angle = float(np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    stretch = turn.T @ matrix
+    stretch = rotation_matrix(angle).T @ matrix
     return PositionErrors(
         rms_px=_rms(recorded - solved),
         rotation_deg=float(np.rad2deg(angle)),

@@ -19,6 +19,7 @@ from jaxtyping import Complex64
 from ptypinn._version import __version__
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.beam_centre import move_beam_behind, record_experiment
+from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe, mean_photons, take_background_out
 from ptypinn.data.depth import (
     SLICES,
@@ -74,6 +75,7 @@ def reconstruct_phase_stack(
     config: ReconstructConfig,
     progress: Progress,
     watch: SnapshotCallback | None = None,
+    beam: BeamSurvey | None = None,
     *,
     folder: Path | None = None,
 ) -> Reconstruction | None:
@@ -85,6 +87,7 @@ def reconstruct_phase_stack(
         progress: Called after every iteration, or every tile.
         watch: Called after every iteration, or every tile but the last, with a function that returns the reconstruction
             so far.
+        beam: The beam that the patterns show; None where they have not been looked at.
         folder: Folder for finished tiles until all are done; None for a temporary one.
 
     Returns:
@@ -98,7 +101,7 @@ def reconstruct_phase_stack(
     refuse_options(config, ROUNDS, (), "slices that are not of phase alone: --slice-transmission complex")
     device = pick_device(config.device)
     if scan.probe is None or config.probe_model != "auto":
-        scan = start_lens(scan, config, device, progress)
+        scan = start_lens(scan, config, device, progress, beam)
     scan, offset = move_beam_behind(calibrate_probe(scan))
     run = _Run(config, device, progress, watch)
     plan_stack(scan, config, 2 if config.slices == "auto" else config.slices)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from ptypinn.data.orientation import rotation_matrix
+
 MIN_SMOOTH_FRACTION = 0.5
 """Smallest fraction of the moves of a core that an affine map has to explain to be extrapolated."""
 
@@ -33,8 +35,7 @@ def rotate(positions_px: Positions, angle_rad: float, centre_px: Float64[np.ndar
     >>> rotate(np.array([[1.0, 0.0]]), np.pi / 2, np.zeros(2)).round(6).tolist()
     [[0.0, 1.0]]
     """
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return (positions_px - centre_px) @ np.array([[cosine, sine], [-sine, cosine]]) + centre_px
+    return (positions_px - centre_px) @ rotation_matrix(angle_rad).T + centre_px
 
 
 def fit_affine(positions_px: Groups, moves_px: Groups, places_px: Places, iterations: int = 5) -> Places:

@@ -19,14 +19,14 @@ from ptypinn.data.beam_centre import (
     measure_beam_offset,
     move_ramp_to_probe,
 )
-from ptypinn.data.beam_survey import survey_beam
+from ptypinn.data.beam_survey import BeamSurvey, survey_beam
 from ptypinn.data.bright_field import fit_bright_field
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.probe_candidates import (
     PROBE_ESTIMATE,
     ProbeCandidate,
     ProbeOptics,
-    complete_pattern,
+    complete_mean,
     suggest_probes,
 )
 from ptypinn.data.scan import ScanData
@@ -54,7 +54,13 @@ MAX_DEFOCUS_ERROR = 0.2
 """Largest relative error of a defocus, measured from tilted images, that is tried beside others."""
 
 
-def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
+def start_probe(
+    scan: ScanData,
+    config: ProbeStartConfig,
+    device: torch.device,
+    progress: Progress,
+    beam: BeamSurvey | None = None,
+) -> ScanData:
     """Return a scan with the probe that a configuration describes as far as it does, scaled by its reading options.
 
     Args:
@@ -62,11 +68,12 @@ def start_probe(scan: ScanData, config: ProbeStartConfig, device: torch.device, 
         config: What is given about the optics.
         device: Device to compute on.
         progress: Called after every trial, as the stage `probe`.
+        beam: The beam that its patterns show; None where they have not been looked at.
 
     Raises:
         InputError: Where lengths are given and the scan has no object pixel or wavelength.
     """
-    return _scale(find_probe(scan, _pixel_optics(scan, config), device, progress))
+    return _scale(find_probe(scan, _pixel_optics(scan, config), device, progress, beam))
 
 
 def _scale(scan: ScanData) -> ScanData:
@@ -75,7 +82,13 @@ def _scale(scan: ScanData) -> ScanData:
     return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
 
 
-def start_lens(scan: ScanData, config: ProbeStartConfig, device: torch.device, progress: Progress) -> ScanData:
+def start_lens(
+    scan: ScanData,
+    config: ProbeStartConfig,
+    device: torch.device,
+    progress: Progress,
+    beam: BeamSurvey | None = None,
+) -> ScanData:
     """Return a scan with the probe of a lens whose aperture is its bright-field disk, for a focus that is still open.
 
     Patterns of thick crystals have disks beside that of the beam, so that their mean is none. Without a disk, or for
@@ -86,18 +99,25 @@ def start_lens(scan: ScanData, config: ProbeStartConfig, device: torch.device, p
         config: What is given about the optics; without a defocus, the probe is in focus.
         device: Device to compute on.
         progress: Called after every trial, as the stage `probe`.
+        beam: The beam that its patterns show; None where they have not been looked at.
     """
     optics, disk = _pixel_optics(scan, config), fit_bright_field(mean_pattern(scan), scan.good)
     radius = 2 * disk.radius_px / scan.size if disk is not None and not optics.pupil_radius else optics.pupil_radius
     if radius is None or optics.model not in (None, "lens"):
-        return start_probe(scan, config, device, progress)
+        return start_probe(scan, config, device, progress, beam)
     waves = (optics.edge_waves or 0.0) * radius**2
     probe = zone_plate_probe(scan.size, ZonePlate(radius, optics.central_stop, waves, osa_radius=2.0)).numpy()
     record = _describe(ProbeCandidate("lens", waves, probe, radius), scan)
     return _scale(scan.replace(probe=probe, provenance={**scan.provenance, PROBE_ESTIMATE: record}))
 
 
-def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progress: Progress = silent) -> ScanData:
+def find_probe(
+    scan: ScanData,
+    optics: ProbeOptics,
+    device: torch.device,
+    progress: Progress = silent,
+    beam: BeamSurvey | None = None,
+) -> ScanData:
     """Return a scan with the probe, of arbitrary scale, that explains the patterns around its middle best.
 
     Every candidate is solved for with the object for some iterations, the best ones for longer. The overlap of
@@ -108,18 +128,17 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
         optics: What is given about the optics.
         device: Device to compute on.
         progress: Called after every trial, as the stage `probe`.
+        beam: The beam that its patterns show; None where they have not been looked at.
 
     Raises:
         InputError: Where the patterns hold no photons.
     """
     bare = scan.replace(probe=None, probe_gauge="relative", truth=None)
-    offset, mean = measure_beam_offset(bare), complete_pattern(mean_pattern(bare), scan.good)
-    if scan.background is not None:
-        mean = np.maximum(mean - scan.background, 0)
+    offset, mean = measure_beam_offset(bare), complete_mean(bare)
     if not mean.sum() > 0:
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
     centred = np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1))
-    lens = _measure_lens(bare, mean, optics)
+    lens = _measure_lens(bare, mean, optics, beam)
     candidates = [*([] if lens is None else suggest_probes(centred, lens)), *suggest_probes(centred, optics)]
     choice = len(candidates) > BEST
     total = len(candidates) + BEST if choice else len(candidates)
@@ -136,17 +155,20 @@ def find_probe(scan: ScanData, optics: ProbeOptics, device: torch.device, progre
     return scan.replace(probe=probe, probe_gauge="relative", provenance={**scan.provenance, PROBE_ESTIMATE: record})
 
 
-def _measure_lens(scan: ScanData, mean: Float64[np.ndarray, "y x"], optics: ProbeOptics) -> ProbeOptics | None:
+def _measure_lens(
+    scan: ScanData, mean: Float64[np.ndarray, "y x"], optics: ProbeOptics, beam: BeamSurvey | None = None
+) -> ProbeOptics | None:
     """Return the lens whose defocus the tilted images of an electron scan show; None where they show none well.
 
     Args:
         scan: The scan.
         mean: Its mean pattern.
         optics: What is given: of a lens whose defocus is, or of another kind of probe, nothing is measured.
+        beam: The beam that its patterns show; None where they have not been looked at.
     """
     if optics.model not in (None, "lens") or optics.edge_waves is not None:
         return None
-    beam = survey_beam(scan, mean)
+    beam = beam or survey_beam(scan, mean)
     if beam is None or beam.shifts is None or beam.shifts.defocus_error > MAX_DEFOCUS_ERROR * abs(beam.shifts.defocus):
         return None
     # A phase of w waves at the edge of the detector moves rays by 8 w / N object pixels per detector pixel.

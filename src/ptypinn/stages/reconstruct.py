@@ -77,15 +77,15 @@ def reconstruct(
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
         is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
-        scan = straighten_scan(scan) if is_free else scan
+        scan, beam = straighten_scan(scan) if is_free else (scan, None)
         if config.slices != 1 and config.sample_tilt_mrad != "auto":
             scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
         is_thin, directory = False, None if folder is None else Path(folder)
         if has_phase_slices(scan, config):
-            if (stack := reconstruct_phase_stack(scan, config, report, watch, folder=directory)) is not None:
+            if (stack := reconstruct_phase_stack(scan, config, report, watch, beam, folder=directory)) is not None:
                 return stack
             is_thin, config = True, without_slices(config)
-        recon = reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch)
+        recon = reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch, beam=beam)
         recon = replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
         return replace(recon, sample_tilt=None) if recon.slices is None else recon
 

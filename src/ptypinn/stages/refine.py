@@ -13,12 +13,13 @@ import torch
 from ptypinn._version import __version__
 from ptypinn.config.refine import RefineConfig
 from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_probe, remove_ramp, restore_ramp
+from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.scan_rotation import repeat_turn
+from ptypinn.data.scan_rotation import repeat_turn, straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
@@ -54,10 +55,10 @@ def refine(
     """
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
-    scan = _go_on_from(scan, initial, config)
     device = pick_device(config.device)
     with cpu_threads(config.threads):
-        scan = calibrate_probe(_with_probe(scan, config, device, initial, report))
+        scan, beam = _go_on_from(scan, initial, config)
+        scan = calibrate_probe(_with_probe(scan, config, device, initial, report, beam))
     offset = BeamOffset(size=scan.size)
     if scan.gap_fresnel_numbers is None:
         offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
@@ -69,8 +70,13 @@ def refine(
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
 
 
-def _go_on_from(scan: ScanData, initial: Reconstruction | None, config: RefineConfig) -> ScanData:
-    """Return the scan to go on with: turned as it was, for slices with their gaps and the place of the beam.
+def _go_on_from(
+    scan: ScanData, initial: Reconstruction | None, config: RefineConfig
+) -> tuple[ScanData, BeamSurvey | None]:
+    """Return the scan to go on with, and the beam that its patterns show where they have been looked at.
+
+    An electron scan is turned to the axes of the detector, or as the initial reconstruction has it; with slices of that
+    one, the scan has their gaps and the place of the beam.
 
     Raises:
         InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take; and
@@ -79,14 +85,14 @@ def _go_on_from(scan: ScanData, initial: Reconstruction | None, config: RefineCo
     if initial is None or not _has_gaps_of(scan, initial):
         require_thin(scan)
     if initial is None:
-        return scan
+        return straighten_scan(scan) if config.positions == "auto" else (scan, None)
     scan = repeat_turn(scan, initial)
     _check_initial(scan, initial)
     if initial.slices is None:
-        return scan
+        return scan, None
     if config.engine != "native":
         raise InputError("--engine", "", config.engine, "native, for --initial has slices")
-    return initial.scan_part(scan)
+    return initial.scan_part(scan), None
 
 
 def _has_gaps_of(scan: ScanData, initial: Reconstruction) -> bool:
@@ -102,7 +108,12 @@ def _go_on_with_record(initial: Reconstruction) -> dict[str, Any]:
 
 
 def _with_probe(
-    scan: ScanData, config: RefineConfig, device: torch.device, initial: Reconstruction | None, report: Progress
+    scan: ScanData,
+    config: RefineConfig,
+    device: torch.device,
+    initial: Reconstruction | None,
+    report: Progress,
+    beam: BeamSurvey | None,
 ) -> ScanData:
     """Return the scan with a probe to start from: its own, that of a reconstruction, or one that is found."""
     if scan.probe is not None and config.probe_model == "auto":
@@ -113,7 +124,7 @@ def _with_probe(
         raise InputError("--probe-model", "", config.probe_model, "auto beside --initial, whose probe is taken")
     from ptypinn.solvers.probe_search import start_probe
 
-    return start_probe(scan, config, device, report)
+    return start_probe(scan, config, device, report, beam)
 
 
 def _solve(

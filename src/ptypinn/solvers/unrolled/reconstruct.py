@@ -19,6 +19,7 @@ from ptypinn.data.beam_centre import (
     move_ramp_to_probe,
     restore_ramp,
 )
+from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -54,6 +55,7 @@ def reconstruct_unrolled(
     *,
     folder: Path | None = None,
     watch: SnapshotCallback | None = None,
+    beam: BeamSurvey | None = None,
 ) -> Reconstruction:
     """Solve a scan by rounds of the unrolled solver.
 
@@ -64,6 +66,7 @@ def reconstruct_unrolled(
         progress: Called after every round or tile, and every iteration of polishing.
         folder: Folder for finished tiles until all are done; None for a temporary one.
         watch: Called after every round, every iteration, and every tile but the last.
+        beam: The beam that the patterns show; None where they have not been looked at.
 
     Raises:
         InputError: Where lengths of the probe are given that need an object pixel or a wavelength, and there is none.
@@ -74,7 +77,7 @@ def reconstruct_unrolled(
     if scan.probe is None or config.probe_model != "auto":
         from ptypinn.solvers.probe_search import start_probe
 
-        scan = start_probe(scan, config, device, progress)
+        scan = start_probe(scan, config, device, progress, beam)
     scan = calibrate_probe(scan)
     if config.slices != 1:
         plan_stack(scan, config, 2 if config.slices == "auto" else config.slices)
