@@ -156,6 +156,22 @@ def test_a_background_has_its_size_its_limit_and_its_picture(page, recon, read):
     assert "1234 photons per frame" in sentence
 
 
+def test_reports_of_electron_scans_speak_of_electrons(recon, read):
+    term = {"size": 0.12, "misfit_before": 2.4, "misfit_after": 1.0, "corrected": True}
+    names = ("background", "flux", "probe_variation", "modes")
+    terms = [{name: {**term, "corrected": corrected} for name in names} for corrected in (True, False)]
+    scan = {"particle": "electron", "dark": {"from": "dark.npy", "photons_per_frame": 1234.5}}
+    background = np.full(recon.probe.shape[-2:], 3.0, np.float32)
+    for experiment in terms:
+        provenance = {"scan": scan, "experiment": experiment}
+        changed = dataclasses.replace(recon, background=background, provenance=provenance)
+        page = read(render_report(changed))
+        for section in ("experiment", "probe", "uncertainty", "dose"):
+            words = "".join(page.section(section).itertext())
+            assert "photon" not in words.lower()
+        assert "electrons" in "".join(page.section("experiment").itertext())
+
+
 def test_numbers_are_those_of_the_metrics(page, result):
     rows = [row for row in page.section("metrics").iter("tr") if row.find("td") is not None]
     shown = {"".join(row.find("th").find("small").find("code").itertext()): row.find("td").find("data") for row in rows}

@@ -189,7 +189,7 @@ def test_a_wrong_probe_is_called_worse_than_noise(scan):
     )
     words = " ".join(evaluate(wrong, scan).warnings)
     assert "counting statistics" in words
-    assert "times the measured photons" in words
+    assert "times the measured counts" in words
 
 
 def test_everything_is_plain_finite_json(scan):

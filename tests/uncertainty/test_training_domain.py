@@ -103,7 +103,7 @@ def test_warnings_on_the_fit_appear_once_with_the_scan_and_stay_without_it(scan)
     dim = dataclasses.replace(recon, object=(0.6 * recon.object).astype(np.complex64))
     messages = add_uncertainty(dim, scan, compute_data_fit(scan, dim.object, dim.probe, dim.positions_px))
     for result in (evaluate(messages), evaluate(messages, scan)):
-        assert sum("times the measured photons" in text for text in result.warnings) == 1
+        assert sum("times the measured counts" in text for text in result.warnings) == 1
 
 
 def test_a_harmful_correction_is_reported_and_one_within_the_noise_is_not(scan):

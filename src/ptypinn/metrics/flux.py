@@ -147,12 +147,12 @@ def measure_flux_scatter(fit: DataFit) -> tuple[float, float]:
 
 
 def flux_warnings(fit: DataFit) -> list[str]:
-    """Return a sentence where the photons of the frames differ from the prediction by more than chance explains."""
+    """Return a sentence where the counts of the frames differ from the prediction by more than chance explains."""
     scatter, excess = measure_flux_scatter(fit)
     if excess < MIN_FLUX_EXCESS or scatter < MIN_FLUX_SCATTER:
         return []
     return [
-        f"The photons of the frames scatter by {100 * scatter:.2g} % around the prediction, {excess:.2g} times as much "
+        f"The counts of the frames scatter by {100 * scatter:.2g} % around the prediction, {excess:.2g} times as much "
         "as counting noise does: the flux of the frames may vary (`--flux solve`), and what of that is slow may be in "
         "the amplitude of the object."
     ]

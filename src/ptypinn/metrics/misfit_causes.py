@@ -69,7 +69,7 @@ def name_causes(fit: DataFit) -> str:
         )
     if FLUX_SCATTERS[0] < traits.flux_scatter < FLUX_SCATTERS[1] and traits.flux_excess > MIN_FLUX_EXCESS:
         return (
-            f"the photons of the frames scatter by {100 * traits.flux_scatter:.2g} % around the prediction, as with a "
+            f"the counts of the frames scatter by {100 * traits.flux_scatter:.2g} % around the prediction, as with a "
             "flux that varies"
         )
     if traits.pattern_excess > MIN_PATTERN_EXCESS:

@@ -120,7 +120,7 @@ def _about_counts(metrics: Mapping[str, float], fit: DataFit | None) -> list[str
     if closure is not None and abs(closure - 1) > CLOSURE_TOLERANCE:
         amplitude = np.sqrt(max(closure, 0.0))
         warnings.append(
-            f"The model predicts {closure:.3g} times the measured photons: object times probe has about "
+            f"The model predicts {closure:.3g} times the measured counts: object times probe has about "
             f"{amplitude:.3g} times the amplitude that it should have."
         )
     residual, noise = metrics.get("amplitude_residual"), metrics.get("expected_residual")
@@ -142,7 +142,7 @@ def _about_residual(residual: float, noise: float, fit: DataFit | None) -> list[
     if 0 < residual < BELOW_NOISE * noise:
         return [
             f"The counts are predicted {noise / residual:.3g} times better than counting statistics allow: noise is "
-            "being fitted, or the counts are not photons."
+            "being fitted, or the counts are not of single photons or electrons."
         ]
     return []
 

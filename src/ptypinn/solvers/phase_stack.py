@@ -117,12 +117,7 @@ def reconstruct_phase_stack(
     if offset.distance_px:
         recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
     return finalise(
-        recon,
-        scan,
-        device=device,
-        batch=config.batch_size,
-        match_flux=True,
-        prediction_scale=config.prediction_scale,
+        recon, scan, device=device, batch=config.batch_size, match_flux=True, prediction_scale=config.prediction_scale
     )
 
 

@@ -23,6 +23,7 @@ from ptypinn.report.figures.colours import (
     turn_scale,
 )
 from ptypinn.report.figures.display import ObjectView, VisibleRegion, bin_image, choose_binning
+from ptypinn.report.text.scan import name_quanta
 
 MAX_MODES = 5
 """Probe modes that are drawn, strongest first."""
@@ -55,14 +56,19 @@ def object_images(view: ObjectView) -> list[ScaledImage]:
     ]
 
 
-def probe_images(probe: np.ndarray) -> list[tuple[ScaledImage, ScaledImage]]:
-    """Return amplitude and phase of the strongest modes; the phase where the amplitude is large enough."""
+def probe_images(probe: np.ndarray, quanta: str = "photons") -> list[tuple[ScaledImage, ScaledImage]]:
+    """Return amplitude and phase of the strongest modes; the phase where the amplitude is large enough.
+
+    Args:
+        probe: Modes, (mode, y, x).
+        quanta: What the counts are of, `photons` or `electrons`.
+    """
     pairs = []
     for number, fraction in enumerate(mode_fractions(probe)[:MAX_MODES], start=1):
         mode = probe[number - 1].astype(np.complex128)
         amplitude = np.abs(mode)
         bright = amplitude > PROBE_PHASE_FLOOR * amplitude.max()
-        scale = ColourScale(AMPLITUDE_MAP, 0.0, max(float(amplitude.max()), 1e-12), "√photons")
+        scale = ColourScale(AMPLITUDE_MAP, 0.0, max(float(amplitude.max()), 1e-12), f"√{quanta}")
         first = ScaledImage(f"Mode {number}: {100 * fraction:.1f} %", amplitude, scale)
         pairs.append((first, ScaledImage("Phase", np.where(bright, np.angle(mode), np.nan), turn_scale())))
     return pairs
@@ -119,7 +125,9 @@ def illumination_image(recon: Reconstruction, region: VisibleRegion) -> ScaledIm
     """Return the photons on every object pixel over the scan."""
     illumination, binning = recon.illumination[region.box], choose_binning(region.visible.shape, DETAIL_PX)
     photons = bin_image(illumination, binning, illumination > 0)
-    return ScaledImage("Illumination", photons, positive_scale(photons, "photons per pixel", COUNTS_MAP), binning)
+    return ScaledImage(
+        "Illumination", photons, positive_scale(photons, f"{name_quanta(recon)} per pixel", COUNTS_MAP), binning
+    )
 
 
 def uncertainty_image(recon: Reconstruction, region: VisibleRegion) -> ScaledImage | None:

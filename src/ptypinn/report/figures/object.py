@@ -21,6 +21,7 @@ from ptypinn.report.figures.images import (
     uncertainty_image,
 )
 from ptypinn.report.figures.style import escape_mathtext, new_figure, show_image
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.atomic_files import atomic_path
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ def uncertainty_figure(recon: Reconstruction) -> Figure:
 
 def probe_figure(recon: Reconstruction) -> Figure:
     """Draw amplitude and phase of the strongest probe modes, with the fraction of the photons in each."""
-    pairs, photons = probe_images(recon.probe), mode_photons(recon.probe)
+    pairs, photons = probe_images(recon.probe, name_quanta(recon)), mode_photons(recon.probe)
     columns = len(pairs)
     figure = new_figure(max(3.1 * columns, 6.2), 5.6) if columns > 1 else new_figure(7.0, 3.2)
     axes = figure.subplots(2, columns) if columns > 1 else figure.subplots(1, 2).reshape(2, 1)
-    title = f"{len(photons)} mode{'s' * (len(photons) > 1)}, {photons.sum():.4g} photons per pattern"
+    title = f"{len(photons)} mode{'s' * (len(photons) > 1)}, {photons.sum():.4g} {name_quanta(recon)} per pattern"
     figure.suptitle(title, fontsize=11)
     for column, pair in zip(axes.T, pairs, strict=True):
         _show(column, pair, recon.pixel_size_m)

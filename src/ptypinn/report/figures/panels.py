@@ -38,6 +38,7 @@ from ptypinn.report.figures.images import (
     probe_images,
     uncertainty_image,
 )
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.number_format import format_length, scale_bar
 
 LEVELS = 255
@@ -120,7 +121,7 @@ def make_panels(recon: Reconstruction, comparison: Comparison | None = None) -> 
     view, sigma = view_object(recon, region), uncertainty_image(recon, region)
     outline, field = contour_path(view.well_illuminated), f"of the object, {describe_field(view, pixel)}"
     objects = [make_panel(image, pixel, where=field, max_px=MAX_PX) for image in object_images(view)]
-    modes = enumerate(probe_images(recon.probe), start=1)
+    modes = enumerate(probe_images(recon.probe, name_quanta(recon)), start=1)
     return ReconstructionPanels(
         region=region,
         view=view,

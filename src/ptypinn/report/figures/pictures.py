@@ -18,6 +18,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.optics import mode_photons
 from ptypinn.report.figures.colours import LIGHT_THEME
 from ptypinn.report.figures.panels import Panel, ReconstructionPanels
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.atomic_files import atomic_path
 from ptypinn.utils.number_format import format_number
 
@@ -42,7 +43,7 @@ def write_pictures(panels: ReconstructionPanels, recon: Reconstruction, folder: 
     """
     photons = mode_photons(recon.probe)
     modes = f"{len(photons)} mode{'s' * (len(photons) != 1)}"
-    probe_title = f"{modes}, {format_number(float(photons.sum()))} photons per pattern"
+    probe_title = f"{modes}, {format_number(float(photons.sum()))} {name_quanta(recon)} per pattern"
     maps = [panels.illumination] if panels.uncertainty is None else [panels.illumination, panels.uncertainty]
     columns = [list(row) for row in zip(*panels.probe, strict=True)] if len(panels.probe) > 1 else panels.probe
     pictures = {

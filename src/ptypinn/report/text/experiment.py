@@ -15,6 +15,7 @@ from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan_rotation import SCAN_ROTATION
 from ptypinn.metrics.position_errors import PositionErrors
+from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.number_format import format_length, format_number
 from ptypinn.utils.plain_values import number
 
@@ -38,6 +39,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
     """Return one sentence for every departure from the ideal experiment that was looked at, largest causes first."""
     record = experiment_record(recon)
     names = ("beam", "background", "flux", "probe_variation", "positions", "point_spread", "modes")
+    quanta = name_quanta(recon)
     beam, background, flux, variation, positions, spread, modes = (_Finding.of(record.get(name)) for name in names)
     return [
         *_geometry_sentences(recon),
@@ -45,13 +47,13 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *_rotation_sentences(recon),
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
-        *([] if background is None else _background_sentences(background)),
-        *_dark_sentences(recon),
-        *([] if flux is None else _flux_sentences(flux)),
-        *([] if variation is None else _variation_sentences(variation)),
+        *([] if background is None else _background_sentences(background, quanta)),
+        *_dark_sentences(recon, quanta),
+        *([] if flux is None else _flux_sentences(flux, quanta)),
+        *([] if variation is None else _variation_sentences(variation, quanta)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
-        *([] if modes is None else _mode_sentences(modes)),
+        *([] if modes is None else _mode_sentences(modes, quanta)),
         *_offset_sentences(record, recon),
     ]
 
@@ -150,8 +152,8 @@ def _spread_sentences(term: _Finding) -> list[str]:
     ]
 
 
-def _variation_sentences(term: _Finding) -> list[str]:
-    share = f"{100 * term.size:.2g} % of its photons"
+def _variation_sentences(term: _Finding, quanta: str) -> list[str]:
+    share = f"{100 * term.size:.2g} % of its {quanta}"
     if term.corrected:
         return [
             f"The probe changes slowly over the scan, by {share}: solved for together with object and positions. The "
@@ -163,8 +165,8 @@ def _variation_sentences(term: _Finding) -> list[str]:
     ]
 
 
-def _background_sentences(term: _Finding) -> list[str]:
-    share = f"{100 * term.size:.2g} % of the photons"
+def _background_sentences(term: _Finding, quanta: str) -> list[str]:
+    share = f"{100 * term.size:.2g} % of the {quanta}"
     if term.corrected:
         return [
             f"A background of the frames, {share}, was solved for together with the object. The misfit "
@@ -176,16 +178,16 @@ def _background_sentences(term: _Finding) -> list[str]:
     ]
 
 
-def _dark_sentences(recon: Reconstruction) -> list[str]:
+def _dark_sentences(recon: Reconstruction, quanta: str) -> list[str]:
     scan = recon.provenance.get("scan")
     dark = scan.get("dark") if isinstance(scan, Mapping) else None
     photons = number(dark.get("photons_per_frame")) if isinstance(dark, Mapping) else None
     if recon.background is None or photons is None:
         return []
-    return [f"A measured background of {format_number(photons, 3)} photons per frame is part of the prediction."]
+    return [f"A measured background of {format_number(photons, 3)} {quanta} per frame is part of the prediction."]
 
 
-def _flux_sentences(term: _Finding) -> list[str]:
+def _flux_sentences(term: _Finding, quanta: str) -> list[str]:
     size, misfit = term.size, term.misfit
     if term.corrected:
         return [
@@ -193,7 +195,7 @@ def _flux_sentences(term: _Finding) -> list[str]:
             f"the object. The misfit {misfit}."
         ]
     return [
-        f"The photons of the frames differ from the prediction, but a flux that varies from frame to frame explains "
+        f"The {quanta} of the frames differ from the prediction, but a flux that varies from frame to frame explains "
         f"little: the misfit {misfit}. It was not taken in; another cause is more likely."
     ]
 
@@ -222,11 +224,11 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _mode_sentences(term: _Finding) -> list[str]:
+def _mode_sentences(term: _Finding, quanta: str) -> list[str]:
     causes = "a partially coherent beam, a detector that blurs, or motion during the exposure"
     if term.corrected:
         return [
-            f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the photons: {causes}. They were "
+            f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the {quanta}: {causes}. They were "
             f"solved for together with the object. The misfit {term.misfit}."
         ]
     return [

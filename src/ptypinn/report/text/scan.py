@@ -129,8 +129,8 @@ def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
 def _background_row(scan: ScanData) -> list[tuple[str, str]]:
     if scan.background is None:
         return []
-    photons = format_number(float(scan.background[scan.good].sum(dtype=np.float64)), 3)
-    return [("background", f"{photons} photons per frame, part of every prediction")]
+    counts = format_number(float(scan.background[scan.good].sum(dtype=np.float64)), 3)
+    return [("background", f"{counts} {QUANTA[scan.particle]} per frame, part of every prediction")]
 
 
 def _scan_rows(info: ScanInfo) -> list[tuple[str, str]]:
