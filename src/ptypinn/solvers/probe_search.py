@@ -137,14 +137,11 @@ def find_probe(
     offset, mean = measure_beam_offset(bare), complete_mean(bare)
     if not mean.sum() > 0:
         raise InputError(scan.source, "counts", "0 photons in the mean pattern", "photons to find a probe from")
-    centred = np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1))
     lens = _measure_lens(bare, mean, optics, beam)
-    candidates = [*([] if lens is None else suggest_probes(centred, lens)), *suggest_probes(centred, optics)]
-    choice = len(candidates) > BEST
-    total = len(candidates) + BEST if choice else len(candidates)
-    trials = _Trials(bare.subset(select_middle(scan.positions_px, TRIAL_PATTERNS)), offset, device, progress, total)
-    first = [trial.candidate for trial in trials.rank(candidates, TRIAL_ITERATIONS)[:BEST]] if choice else candidates
-    best, *others = trials.rank(first, LAST_ITERATIONS)
+    centred = np.roll(mean, (-round(offset.y_px), -round(offset.x_px)), (0, 1))
+    candidates = [probe for one in (lens, optics) if one is not None for probe in suggest_probes(centred, one)]
+    middle = bare.subset(select_middle(scan.positions_px, TRIAL_PATTERNS))
+    best, *others = _Trials(middle, offset, device, progress).choose(candidates)
     record = {
         **_describe(best.candidate, scan),
         "diameter_px": equivalent_diameter(best.probe),
@@ -194,14 +191,19 @@ class _Trials:
         offset: Displacement of the patterns, which the probe takes in.
         device: Device to compute on.
         progress: Called after every trial.
-        total: Number of trials to come.
     """
 
-    def __init__(
-        self, part: ScanData, offset: BeamOffset, device: torch.device, progress: Progress, total: int
-    ) -> None:
-        self.part, self.offset, self.device, self.progress, self.total = part, offset, device, progress, total
-        self.done = 0
+    def __init__(self, part: ScanData, offset: BeamOffset, device: torch.device, progress: Progress) -> None:
+        self.part, self.offset, self.device, self.progress = part, offset, device, progress
+        self.done = self.total = 0
+
+    def choose(self, candidates: Sequence[ProbeCandidate]) -> list[_Trial]:
+        """Return the trials of the best of some candidates, the best first."""
+        choice = len(candidates) > BEST
+        self.total = len(candidates) + BEST if choice else len(candidates)
+        if choice:
+            candidates = [trial.candidate for trial in self.rank(candidates, TRIAL_ITERATIONS)[:BEST]]
+        return self.rank(candidates, LAST_ITERATIONS)
 
     def rank(self, candidates: Sequence[ProbeCandidate], iterations: int) -> list[_Trial]:
         """Return the trials of some candidates, the best first."""
