@@ -4,13 +4,19 @@ import os
 
 import hypothesis
 import torch
-from jaxtyping import install_import_hook
+
+import shape_checks
 
 pytest_plugins = ["browser", "plug_ins", "scan_fixtures"]
 
-install_import_hook("ptypinn", "beartype.beartype")
+shape_checks.install()
 
 hypothesis.settings.register_profile("laws", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("laws")
 torch.set_num_threads(1)
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_runtest_setup() -> None:
+    """Check the first calls of every function anew."""
+    shape_checks.begin_test()

@@ -13,12 +13,21 @@ from ptypinn.physics.forward import forward_model
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.probe_variation import ProbeVariation, slow_weights
 from ptypinn.physics.propagation import to_centred
-from ptypinn.solvers import near_field
+from ptypinn.solvers import iterative_terms, multislice, near_field
 
 OPTIONS = {"threads": 1, "device": "cpu"}
 LAYERS = {"object": "dead_leaves", "phase_range": (0.0, 0.8), "amplitude_range": (1.0, 0.85), "slices": 2}
 LIGHT = {"probe": "disk", "probe_diameter_px": 14.0, "curvature_rad": 6.0, "photons": 1e6}
 SCAN = {"size": 32, "object_size": (76, 76), "n_patterns": 144, "seed": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_iterations():
+    """Fewer iterations than those of users, after which sizes of terms are within these limits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iterative_terms, "FLUX_ITERATIONS", 90)
+        patch.setattr(multislice, "LAST_ITERATIONS", 30)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +136,10 @@ def test_a_probe_that_varies_is_found_in_front_of_a_thick_sample(ideal):
 
 def test_the_flux_of_frames_is_found_in_the_near_field(monkeypatch):
     monkeypatch.setattr(near_field, "SLOW_ITERATIONS", 20)
-    made = make_near_field_scan(photons=1e6, noisy=False)
+    made = make_near_field_scan(photons=1e6, patterns=60, noisy=False)
     flux = draw_flux(made.scan.n_patterns)
     scan = count(made.scan, made.scan.counts[:] * flux[:, None, None])
-    scan = scan.replace(provenance={**scan.provenance, "load": {"focus_distance_m": FOCUS_M}})
+    scan = scan.replace(provenance={**scan.provenance, "options": {"focus_distance_m": FOCUS_M}})
     recon = pp.reconstruct(scan, config=pp.ReconstructConfig(**OPTIONS))
     assert recon.has_solved("flux")
     design = np.column_stack([np.ones(len(flux)), made.positions_px])
@@ -140,10 +149,11 @@ def test_the_flux_of_frames_is_found_in_the_near_field(monkeypatch):
 
 
 def test_the_flux_of_frames_is_found_behind_a_crystal():
-    scan = make_crystal_scan(steps=8)
+    scan = make_crystal_scan(steps=7)
     flux = draw_flux(scan.n_patterns)
     means = np.asarray(scan.counts[:], float) * flux[:, None, None]
-    options = {"slices": SLICES, "slice_spacing_m": SPACING_M, "positions": "recorded", "probe_modes": 1}
+    stack = {"slices": SLICES, "slice_spacing_m": SPACING_M, "depth_variation": 0.0}
+    options = {**stack, "positions": "recorded", "probe_modes": 1}
     config = pp.ReconstructConfig(**OPTIONS, **options, assume="ideal", flux="solve")
     recon = pp.reconstruct(count(scan, means), config=config)
     assert recon.has_solved("flux")

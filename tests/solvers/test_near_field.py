@@ -15,6 +15,7 @@ def few_iterations():
     """Slow phases, which the last iterations are for, are nothing that these tests are about."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_field, "SLOW_ITERATIONS", 60)
+        patch.setattr(near_field, "SEARCH_PATTERNS", 36)
         yield
 
 
