@@ -52,7 +52,7 @@ class LoadConfig(Config):
     """Detector pixel in metres; replaces the file's."""
     pixel_size_m: float | None = None
     """Object pixel in metres, where energy, distance and detector pixel do not give it; replaces the file's. If
-    patterns are cropped, that of the cropped ones."""
+    patterns are cropped, that of the cropped ones; if they are padded, that before."""
     particle: Literal["auto", "photon", "electron"] = "auto"
     """Diffracted particle, which gives the wavelength at an energy; auto is the usual one for files of the format."""
     detector_gain: float | None = None
@@ -83,6 +83,9 @@ class LoadConfig(Config):
     such patterns are rolled by half their size."""
     crop_px: int | None = None
     """Edge of the square around the zero frequency that each pattern is cropped to; the whole pattern by default."""
+    pad_px: int | None = None
+    """Edge of the square that each pattern, cropped or whole, is padded to with unmeasured pixels, so that the object
+    pixel is finer: for detectors that end close to the beam. Nothing is padded by default."""
     transpose_patterns: bool = False
     """Exchange rows and columns of the patterns, their mask and the file's probe, before any flip."""
     flip_patterns: Flip = "none"
@@ -111,7 +114,9 @@ class LoadConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "photons", "energy_eV", "detector_distance_m", "detector_pixel_m", "pixel_size_m")
-        require_positive(self, "detector_gain", "scan_step_m", "crop_px", "memory_budget_gib", "max_canvas_pixels")
+        require_positive(
+            self, "detector_gain", "scan_step_m", "crop_px", "pad_px", "memory_budget_gib", "max_canvas_pixels"
+        )
         require_positive(self, "focus_distance_m")
         shape = self.raster_shape
         require(self, "raster_shape", shape is None or min(shape) >= 1, "positive numbers of rows and columns")
@@ -123,6 +128,14 @@ class LoadConfig(Config):
             raise InputError("--mask-convention", "", f"none beside --mask {self.mask}", "good or bad")
         require(self, "select", not self.select or is_range_text(self.select), SYNTAX)
         require(self, "crop_px", self.crop_px is None or self.crop_px % 2 == 0, "an even number")
+        require(self, "pad_px", self.pad_px is None or self.pad_px % 2 == 0, "an even number")
+        if self.pad_px is not None and (self.geometry == "near-field" or self.focus_distance_m is not None):
+            raise InputError(
+                "--pad-px", "", f"{self.pad_px} in a near field", "a far field, whose object pixel it makes finer"
+            )
+        if self.truth and self.pad_px is not None:
+            expected = "patterns as they are, for the pixels of a true object are larger than those of padded ones"
+            raise InputError("--truth", "", f"{self.truth} together with --pad-px", expected)
         if self.truth and (self.crop_px is not None or self.centre_px not in (None, CORNER)):
             expected = "whole patterns, for the pixels of a true object are smaller than those of cut ones"
             raise InputError("--truth", "", f"{self.truth} together with --crop-px or --centre-px", expected)

@@ -125,6 +125,9 @@ def to_near_field(scan: ScanData, focus_distance_m: float) -> ScanData:
     Raises:
         InputError: Where numbers are missing, or the distance is too long for the pixels.
     """
+    if (padded := scan.option("pad_px", None)) is not None:
+        expected = "nothing in a near field, whose patterns share their pixels with the object"
+        raise InputError(scan.source, "--pad-px", str(padded), expected)
     projection = describe_projection(scan, focus_distance_m)
     projection.require_sampling(scan.size, scan.source)
     return scan.rescale_pixel(projection.pixel_size_m).replace(

@@ -25,6 +25,7 @@ from ptypinn.io.counts import apply_mask_file, require_mask_read
 from ptypinn.io.crop import CUT_FROM, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.io.optics import NAMES, Optics
+from ptypinn.io.padding import PADDED_FROM, finer, pad_scan
 from ptypinn.io.registry import detect_format, find_format
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
@@ -59,6 +60,7 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
     positions = Orientation(config.transpose_positions, config.flip_positions)
     if config.detector_gain is not None or not patterns == positions == Orientation():
         scan = derive(scan, patterns, positions, config.detector_gain)
+    scan = pad_scan(scan, config)
     if config.probe:
         probe, gauge = _fitting(read_probe(Path(config.probe)), scan, config)
         scan = scan.replace(probe=probe, probe_gauge=gauge)
@@ -84,10 +86,13 @@ class GivenProbe:
 
 
 def _fitting(external: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[np.ndarray, ProbeGauge]:
-    """Return modes on the object pixels of a scan, and their gauge; modes of whole patterns are cropped like these."""
+    """Return modes on the object pixels of a scan, and their gauge; modes of whole patterns are cropped like these.
+
+    So are those of patterns that are not padded extended like these.
+    """
     modes, edge = external.modes, external.modes.shape[-1]
-    if scan.size < edge and list(modes.shape[1:]) == scan.provenance.get(CUT_FROM):
-        modes = coarser(modes, scan.size)
+    if edge != scan.size and list(modes.shape[1:]) in [scan.provenance.get(name) for name in (CUT_FROM, PADDED_FROM)]:
+        modes = coarser(modes, scan.size) if scan.size < edge else finer(modes, scan.size)
     if modes.shape[1:] != (scan.size, scan.size):
         expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
         raise InputError(config.probe, "probe", f"shape {external.modes.shape}", expected)

@@ -22,6 +22,7 @@ from ptypinn.data.survey_record import SURVEY, describe_survey
 from ptypinn.errors import InputError
 from ptypinn.io.crop import DOUBTS, LEFT_OUT
 from ptypinn.io.optics import NAMES
+from ptypinn.io.padding import PADDED_FROM
 from ptypinn.io.provenance import UNREAD
 from ptypinn.physics.optics import equivalent_diameter, mode_photons, power_at_edge
 
@@ -130,6 +131,7 @@ class ScanInfo:
             "format": scan.provenance.get("format"),
             "n_patterns": scan.n_patterns,
             "size_px": scan.size,
+            "padded_from_px": scan.provenance.get(PADDED_FROM),
             "dtype": str(scan.counts.dtype),
             "lazy": self.lazy,
             **{name: getattr(scan, name) for name in NUMBERS},

@@ -1,4 +1,7 @@
-"""Patterns that are cut: object pixels get larger, while metres, light and the place of everything stay."""
+"""Patterns that are cut: object pixels get larger, while metres, light and the place of everything stay.
+
+Patterns that are padded with unmeasured pixels: object pixels get smaller, and nothing else changes.
+"""
 
 import h5py
 import numpy as np
@@ -9,15 +12,19 @@ from hypothesis import strategies as st
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.refine import RefineConfig
+from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, read_scan, save
+from ptypinn.io.padding import pad_scan
 from ptypinn.metrics.data_fit import compute_data_fit
-from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength
+from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M, compute_wavelength, far_field_intensity
+from ptypinn.report.text.scan import info_lines
 from ptypinn.stages.convert import convert
 from ptypinn.stages.info import info
 from ptypinn.stages.refine import refine
+from ptypinn.stages.simulate import simulate
 
 OPTICS = {"energy_eV": 9000.0, "detector_distance_m": 1.5, "detector_pixel_m": 6e-5}
 
@@ -225,3 +232,128 @@ def test_a_probe_too_small_for_the_window_is_refused(tmp_path):
         file["entry_1/instrument_1/source_1/illumination"] = np.ones((8, 8), np.complex64)
     with pytest.raises(InputError, match=r"probe: found shape \(1, 8, 8\), expected .* at least 16 pixels"):
         load(path, LoadConfig(crop_px=16))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("budget", [1e-9, 1024.0])
+def test_metres_and_measured_pixels_do_not_depend_on_the_padding(tmp_path, name, budget):
+    scan = wide_scan(16, n=5)
+    path, options = write(name, scan, tmp_path)
+    whole = read_scan(path, LoadConfig(**options), calibrate=False)
+    padded = read_scan(path, LoadConfig(**options, pad_px=24, memory_budget_gib=budget), calibrate=False)
+    assert isinstance(padded.counts, np.ndarray) == (budget > 1)
+    assert (padded.size, padded.good.sum()) == (24, whole.good.sum())
+    inside = slice(4, 20)
+    assert padded.good[inside, inside].sum() == padded.good.sum()
+    np.testing.assert_array_equal(padded.counts[[3, 1]][:, inside, inside], whole.counts[:][[3, 1]])
+    np.testing.assert_allclose(padded.positions_px * 16 / 24, whole.positions_px, rtol=1e-12)
+    assert padded.pixel_size_m == pytest.approx(whole.pixel_size_m * 16 / 24, rel=1e-12)
+    assert padded.wavelength_m / (24 * padded.pixel_size_m) == pytest.approx(6e-5 / 1.5, rel=1e-6)
+    assert padded.provenance["padded_from_px"] == [16, 16]
+
+
+@pytest.mark.parametrize("name", WITH_PROBE)
+def test_the_sample_on_finer_pixels_explains_the_measured_ones(tmp_path, name):
+    """Cut patterns are padded back to the pixels of the whole: what is lost is masked, and no zero counts for one."""
+    path, options = write(name, wide_scan(), tmp_path)
+    padded = load(path, LoadConfig(**options, crop_px=16, pad_px=32, calibration="none"))
+    image, _ = on_canvas(padded, ratio=1)
+    fit = compute_data_fit(padded, image, padded.probe, canvas_positions(padded))
+    assert fit.amplitude_residual < 1e-4
+    counted = compute_data_fit(padded.replace(mask=None), image, padded.probe, canvas_positions(padded))
+    assert counted.amplitude_residual > fit.amplitude_residual
+
+
+@given(seed=st.integers(0, 99), size=st.sampled_from([8, 14, 16]), more=st.sampled_from([2, 6, 16]))
+def test_vacuum_looks_alike_on_finer_pixels(seed, size, more):
+    """A beam that is displaced by a wedge of vacuum as well: its phase is exact on both pixels."""
+    rng = np.random.default_rng(seed)
+    modes = (rng.normal(size=(2, size, size)) + 1j * rng.normal(size=(2, size, size))).astype(np.complex64)
+    scan = ScanData(np.ones((1, size, size), np.float32), np.zeros((1, 2)), modes, probe_gauge="calibrated")
+    padded = pad_scan(scan, LoadConfig(pad_px=size + more))
+    inside = padded.good.reshape(-1)
+    np.testing.assert_allclose(
+        far_field_intensity(padded.probe).reshape(-1)[inside],
+        far_field_intensity(modes).reshape(-1),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    assert far_field_intensity(padded.probe).reshape(-1)[~inside].max() < 1e-6
+
+
+def test_padded_patterns_survive_a_round_trip(tmp_path):
+    path = save(wide_scan(), tmp_path / "scan.h5")
+    padded = load(path, LoadConfig(crop_px=16, pad_px=24))
+    convert(path, tmp_path / "padded.h5", config=LoadConfig(crop_px=16, pad_px=24))
+    back = load(tmp_path / "padded.h5")
+    for field in ("mask", "positions_px", "probe"):
+        np.testing.assert_array_equal(getattr(back, field), getattr(padded, field))
+    np.testing.assert_array_equal(back.counts[:], padded.counts[:])
+    assert back.pixel_size_m == padded.pixel_size_m
+    assert back.provenance["converted_from"]["options"]["pad_px"] == 24
+    assert "padded_from_px" not in back.provenance
+
+
+def test_info_tells_that_patterns_are_padded(tmp_path):
+    path = save(wide_scan(16), tmp_path / "scan.h5")
+    look = info(load(path, LoadConfig(pad_px=24)))
+    assert look.to_dict()["padded_from_px"] == [16, 16]
+    assert "unmeasured around 16 x 16 pixels; object pixel 1.5 times finer" in "\n".join(info_lines(look))
+    assert "padding" not in "\n".join(info_lines(info(load(path))))
+
+
+def test_padding_finds_what_is_scattered_beyond_the_detector(tmp_path):
+    """Half of a detector, padded, is solved better than the half alone, which folds what leaves it into the picture."""
+    config = SimulateConfig(size=32, object="dead_leaves", object_size=(72, 72), step_px=4.0, photons=1e6, seed=3)
+    scan = simulate(config)
+    path = save(scan, tmp_path / "scan.h5")
+    padded, cut = (load(path, LoadConfig(crop_px=16, pad_px=pad)) for pad in (32, None))
+    assert padded.pixel_size_m == pytest.approx(scan.pixel_size_m, rel=1e-9)
+    options = RefineConfig(iterations=60, refine_probe=False)
+    errors = [error_of(refine(part, options), scan) for part in (padded, cut)]
+    assert errors[0] < 0.75 * errors[1]
+
+
+def error_of(recon, scan):
+    """Complex error against the truth of a scan, on its pixels: larger ones are interpolated by their spectrum."""
+    spectrum = np.fft.fftshift(np.fft.fft2(recon.object), (0, 1))
+    ratio = round(recon.pixel_size_m / scan.pixel_size_m)
+    if ratio > 1:
+        edge = (ratio - 1) * len(spectrum) // 2
+        spectrum = np.pad(spectrum, edge) * ratio**2
+    image = np.fft.ifft2(np.fft.ifftshift(spectrum))
+    first = [ratio * start for start in recon.origin_px]
+    truth = scan.truth[first[0] : first[0] + len(image), first[1] : first[1] + len(image)]
+    inner = slice(16, -16)
+    image, truth = image[: len(truth), : len(truth)][inner, inner], truth[inner, inner]
+    return np.linalg.norm(image * np.exp(-1j * np.angle(np.vdot(truth, image))) - truth) / np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pad_px": 33}, "--pad-px: found 33, expected an even number"),
+        ({"pad_px": 64, "geometry": "near-field"}, "--pad-px: found 64 in a near field, expected a far field"),
+        ({"pad_px": 64, "truth": "object"}, "--truth: found object together with --pad-px"),
+    ],
+)
+def test_padding_that_has_no_meaning_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        LoadConfig(**options)
+
+
+def test_patterns_as_large_as_their_padding_are_refused(tmp_path):
+    path = save(wide_scan(), tmp_path / "scan.h5")
+    with pytest.raises(InputError, match=r"--pad-px: found 32, expected more than 32, the edge of its patterns"):
+        load(path, LoadConfig(pad_px=32))
+    near = wide_scan(fresnel_number=0.1)
+    with pytest.raises(InputError, match="--pad-px: found 64, expected patterns of a far field"):
+        pad_scan(near, LoadConfig(pad_px=64))
+
+
+def test_a_probe_of_the_measured_patterns_is_extended_like_them(tmp_path):
+    path, own_file = save(wide_scan(), tmp_path / "scan.h5"), save(wide_scan(), tmp_path / "probe.h5")
+    padded = load(path, LoadConfig(pad_px=40))
+    np.testing.assert_array_equal(load(path, LoadConfig(pad_px=40, probe=str(own_file))).probe, padded.probe)
+    whole = load(path, LoadConfig(crop_px=16, pad_px=32, probe=str(own_file)))
+    np.testing.assert_array_equal(whole.probe, wide_scan().probe)

@@ -11,6 +11,7 @@ from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
+from ptypinn.io.padding import PADDED_FROM
 from ptypinn.io.provenance import UNREAD, optics_record
 from ptypinn.physics.optics import probe_photons
 from ptypinn.utils.number_format import format_length, format_number
@@ -65,8 +66,20 @@ def _file_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("name", scan.source),
         ("format", str(scan.provenance.get("format", "in memory"))),
         ("patterns", f"{size}, {scan.counts.dtype}, {place}"),
+        *_padding_row(scan),
         *truth,
         *([("simulated faults", _fault_text(faults))] if (faults := scan.provenance.get("faults")) else []),
+    ]
+
+
+def _padding_row(scan: ScanData) -> list[tuple[str, str]]:
+    """Return a line for patterns that were padded when they were read."""
+    measured = scan.provenance.get(PADDED_FROM)
+    if measured is None:
+        return []
+    share = scan.size / measured[0]
+    return [
+        ("padding", f"unmeasured around {measured[0]} x {measured[1]} pixels; object pixel {share:.3g} times finer")
     ]
 
 
