@@ -54,6 +54,8 @@ class Faults:
     """Direct beam beside the centre of the patterns (y, x), detector pixels."""
     descan: float = 0.0
     """Direct beam that moves slowly over the scan: maximum distance from its start, detector pixels."""
+    descan_linear: float = 0.0
+    """Direct beam that moves with the scan position, linearly: largest distance between two frames, detector pixels."""
     ramp: tuple[float, float] = (0.0, 0.0)
     """Wedge of the sample: deflection of the beam (y, x), detector pixels."""
     saturation: float = 0.0
@@ -86,6 +88,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "point_spread": (0, 20),
     "beam_offset": (-MAX_PIXELS, MAX_PIXELS),
     "descan": (0, MAX_PIXELS),
+    "descan_linear": (0, MAX_PIXELS),
     "ramp": (-MAX_PIXELS, MAX_PIXELS),
     "saturation": (1, math.inf),
     "hot_pixels": (0, math.inf),

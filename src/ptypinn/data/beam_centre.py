@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Complex64, Float64
 
+from ptypinn.data.descan import follows_disk
+from ptypinn.data.moved_frames import group_shifts, roll_frames
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.optics import far_field_intensity
@@ -165,8 +167,9 @@ def move_beam_behind(scan: ScanData) -> tuple[ScanData, BeamOffset]:
 
 
 def _displace_beam(scan: ScanData, offset: BeamOffset) -> ScanData:
-    """Return a scan all of whose patterns are displaced on the detector."""
-    return scan.replace(beam_px=np.tile([offset.y_px, offset.x_px], (scan.n_patterns, 1)))
+    """Return a scan all of whose patterns are displaced on the detector, beside the motion that they have."""
+    path = np.zeros((scan.n_patterns, 2)) if scan.beam_px is None else scan.beam_px
+    return scan.replace(beam_px=path + np.array([offset.y_px, offset.x_px]))
 
 
 def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
@@ -187,7 +190,7 @@ def drop_false_offset(recon: Reconstruction, scan: ScanData) -> Reconstruction:
 def flatten_curvature(recon: Reconstruction) -> Reconstruction:
     """Return a reconstruction whose beam moves so that its object has no curved phase; it predicts the same counts.
 
-    Only for motion that is slow in time: see `physics.slow_freedoms`.
+    Only for motion that is slow in time, see `physics.slow_freedoms`, or that of the disk of an electron scan.
 
     Args:
         recon: Reconstruction with the motion of the beam.
@@ -199,7 +202,8 @@ def flatten_curvature(recon: Reconstruction) -> Reconstruction:
     assert recon.beam_px is not None
     size, places = recon.probe.shape[-1], recon.positions_px + recon.probe.shape[-1] // 2
     centre, middle = places.mean(0), (float(size // 2), float(size // 2))
-    free = is_slow(linear_motions(torch.from_numpy(places)))
+    motions = linear_motions(torch.from_numpy(places))
+    free = is_slow(motions) if not follows_disk(recon.provenance) else torch.ones(len(motions), dtype=torch.bool)
     mask = torch.from_numpy(recon.well_illuminated())
     matrix = fit_curvature(torch.from_numpy(recon.object), mask, free, size)
     curved = curved_phase(matrix, (size, size), middle, size).numpy().astype(np.complex64)
@@ -228,12 +232,31 @@ def record_experiment(recon: Reconstruction, record: Mapping[str, Any]) -> dict[
 
 
 def mean_pattern(scan: ScanData) -> Float64[np.ndarray, "y x"]:
-    """Return the mean pattern of up to `MAX_PATTERNS` frames throughout a scan, 0 at bad pixels."""
+    """Return the mean pattern of up to `MAX_PATTERNS` frames throughout a scan, 0 at bad pixels.
+
+    Frames of a beam that moves are brought back to its mean place by whole pixels.
+    """
     index = np.unique(np.linspace(0, scan.n_patterns - 1, min(scan.n_patterns, MAX_PATTERNS)).astype(int))
+    if scan.beam_px is not None:
+        return _mean_of_moved(scan, index)
     total = np.zeros((scan.size, scan.size))
     for part in np.array_split(index, -(-len(index) // 64)):
         total += np.asarray(scan.counts[part]).sum(0, dtype=np.float64)
     return np.where(scan.good, total, 0.0) / len(index)
+
+
+def _mean_of_moved(scan: ScanData, index: np.ndarray) -> Float64[np.ndarray, "y x"]:
+    """Return the mean of frames that are brought back to the mean place of the beam, where some were measured."""
+    assert scan.beam_px is not None
+    total, times = np.zeros((2, scan.size, scan.size))
+    path = scan.beam_px[index]
+    for first in range(0, len(index), 64):
+        part = slice(first, min(first + 64, len(index)))
+        frames = np.where(scan.good, scan.counts[index[part]], 0)
+        for shift, chosen in group_shifts(path, part):
+            total += roll_frames(frames[chosen], -shift).sum(0, dtype=np.float64)
+            times += chosen.sum() * roll_frames(scan.good[None], -shift)[0]
+    return np.where(scan.good, total / np.maximum(times, 1), 0.0)
 
 
 def add_phase_ramp(

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from ptypinn.data.bright_field import BrightField, TiltedImages, fit_bright_field, form_images, pixel_angle_rad
 from ptypinn.data.deflection import Deflection, fit_deflection
+from ptypinn.data.descan import Descan, measure_descan
 from ptypinn.data.scan import ScanData
 from ptypinn.data.tilt_shifts import MIN_POINTS, TiltShifts, fit_tilt_shifts
 from ptypinn.utils.number_format import format_length, format_measured_length
@@ -38,6 +39,8 @@ class BeamSurvey:
     """Orientation by the deflection of the beam; None where it shows none."""
     hand_is_open: bool = False
     """True if shifts are those of a scan of the other hand, or of an astigmatism that exceeds the defocus."""
+    descan: Descan | None = None
+    """Motion of the disk with the scan position; None of too few positions, or where the scan has a moving beam."""
 
     @property
     def orientation(self) -> TiltShifts | Deflection | None:
@@ -93,6 +96,7 @@ class BeamSurvey:
             "defocus_m": self.defocus_m,
             "defocus_error_m": self.defocus_error_m,
             "astigmatism_m": self.astigmatism_m,
+            "descan": None if self.descan is None else self.descan.to_record(),
             "scan_rotation_deg": None if shown is None else shown.rotation_deg,
             "scan_rotation_error_deg": None if shown is None else shown.rotation_error_deg,
             "scan_is_mirrored": None if shown is None or self.hand_is_open else shown.is_mirrored,
@@ -104,6 +108,7 @@ class BeamSurvey:
         rows = [
             ("bright-field disk", f"{self.disk.radius_px:.2f} px radius{angle}"),
             ("counts within", f"{100 * self.disk.fraction:.3g} %"),
+            *([] if self.descan is None else [("descan", self.descan.describe())]),
         ]
         missing = "not shown by tilted images: near the focus, a crystal, or too few positions"
         rows += [("defocus", missing)] if self.shifts is None else self._describe_lengths()
@@ -126,13 +131,19 @@ class BeamSurvey:
 
     def warnings(self) -> list[str]:
         """Return a sentence for axes of the scan that are flipped or exchanged, and for a scan that is turned."""
+        moved = []
+        if self.descan is not None and self.descan.is_large:
+            moved = [
+                f"the bright-field disk moves by {self.descan.size_px:.3g} px with the scan position (descan); "
+                "`reconstruct` takes it into account, unless told otherwise by `--beam still` or `--assume ideal`"
+            ]
         if not self.is_turned:
-            return self.orientation_faults()
+            return [*self.orientation_faults(), *moved]
         turned = (
             f"the scan is turned by {self.turn_deg:.3g} degrees against the detector; `reconstruct` and `refine` turn "
             "positions back, unless told otherwise by `--positions recorded`"
         )
-        return [*self.orientation_faults(), turned]
+        return [*self.orientation_faults(), *moved, turned]
 
     def orientation_faults(self) -> list[str]:
         """Return a sentence for axes of the scan that are flipped or exchanged, with the options that undo it."""
@@ -154,7 +165,7 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
 
     Args:
         scan: The scan, its patterns read `batch` at a time.
-        mean: Its mean pattern, zero frequency at N//2.
+        mean: Its mean pattern, zero frequency at N//2; of a beam that is known to move, at its mean place.
         batch: Patterns in memory at once.
     """
     if scan.particle != "electron" or scan.fresnel_number is not None:
@@ -164,12 +175,16 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
         return None
     if scan.n_patterns < MIN_POINTS**2 or not _cover_an_area(scan.positions_px):
         return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
+    measured = None if scan.beam_px is not None else measure_descan(scan, disk, batch)
+    descan, disk = (None, disk) if measured is None else measured
+    if descan is not None and descan.is_large:
+        scan = scan.replace(beam_px=descan.path_px(scan.positions_px))
     tilted = form_images(scan, disk, batch)
     shifts, deflection = fit_tilt_shifts(tilted, disk.radius_px, scan.size), fit_deflection(tilted)
     is_open = shifts is not None and (
         shifts.is_mirrored if deflection is None else shifts.is_mirrored != deflection.is_mirrored
     )
-    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted, deflection, is_open)
+    return BeamSurvey(disk, shifts, scan.pixel_size_m, pixel_angle_rad(scan), tilted, deflection, is_open, descan)
 
 
 def _cover_an_area(positions_px: Float64[np.ndarray, "patterns 2"]) -> bool:

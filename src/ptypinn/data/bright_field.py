@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Num
 
+from ptypinn.data.moved_frames import roll_frames, weigh_shifts
 from ptypinn.data.scan import ScanData
 
 EDGE_LEVEL = 0.5
@@ -15,6 +16,8 @@ MIN_INSIDE, MAX_OUTSIDE = 0.8, 0.35
 """Smallest fraction of the pixels within the disk that are bright, and largest fraction of its level just outside."""
 USED_RADIUS, PARTS = 0.95, 7
 """Part of the radius whose pixels make images, and parts of the disk along its diameter that make one each."""
+MOVING_RIM_PX = 1.5
+"""Width of the rim that images leave out where the disk moves, and parts of it are interpolated, detector pixels."""
 RIM_PX = 1.5, 4.0
 """Distances from the rim, detector pixels, between which counts inside and outside of it are compared."""
 MIN_RADIUS_PX = 3.0
@@ -121,16 +124,14 @@ def form_images(scan: ScanData, disk: BrightField, batch: int = 256) -> TiltedIm
     """Return the images by parts of the disk, interpolated linearly between the scan positions.
 
     Args:
-        scan: The scan, its patterns read `batch` at a time.
-        disk: Its bright-field disk.
+        scan: The scan, its patterns read `batch` at a time; the parts follow its beam where that moves.
+        disk: Its bright-field disk, at the mean place of the beam.
         batch: Patterns in memory at once.
     """
     from scipy.interpolate import LinearNDInterpolator
 
     masks, tilts = _divide_disk(scan, disk)
-    used = masks.any(0)  # others may hold anything
-    weights = masks[:, used].T.astype(np.float32)
-    sums = np.concatenate([counts[:, used] @ weights for _, counts in scan.batches(batch)])
+    sums = np.concatenate([_sum_parts(scan, part, counts, masks) for part, counts in scan.batches(batch)])
     places = scan.positions_px - scan.positions_px.min(0)
     extent = places.max(0)
     step = float(np.sqrt(max(np.prod(extent), 1e-9) / len(places)))
@@ -142,6 +143,20 @@ def form_images(scan: ScanData, disk: BrightField, batch: int = 256) -> TiltedIm
     return TiltedImages(np.moveaxis(images, -1, 0), tilts, means, step)
 
 
+def _sum_parts(
+    scan: ScanData, part: slice, counts: Num[np.ndarray, "batch y x"], masks: Bool[np.ndarray, "part y x"]
+) -> Float64[np.ndarray, "batch part"]:
+    """Return the counts of every frame in every part of the disk; those of bad pixels are made up for."""
+    sums = np.zeros((len(counts), len(masks)))
+    for shift, chosen, weights in weigh_shifts(scan.beam_px, part):
+        moved = roll_frames(masks, shift) & scan.good
+        used = moved.any(0)  # others may hold anything
+        share = moved.sum((1, 2)) / masks.sum((1, 2))
+        frames = counts[chosen][:, used] @ moved[:, used].T.astype(np.float32)
+        sums[chosen] += weights[:, None] * frames / np.maximum(share, 1e-9)
+    return sums
+
+
 def _divide_disk(
     scan: ScanData, disk: BrightField
 ) -> tuple[Bool[np.ndarray, "part y x"], Float64[np.ndarray, "part 2"]]:
@@ -149,7 +164,9 @@ def _divide_disk(
     axis = np.arange(scan.size) - scan.size // 2
     y, x = np.meshgrid(axis - disk.centre_px[0], axis - disk.centre_px[1], indexing="ij")
     cells = [np.clip((value / disk.radius_px + 1) / 2 * PARTS, 0, PARTS - 1).astype(int) for value in (y, x)]
-    labels = np.where((np.hypot(y, x) < USED_RADIUS * disk.radius_px) & scan.good, cells[0] * PARTS + cells[1], -1)
+    reach = USED_RADIUS * disk.radius_px
+    reach = reach if scan.beam_px is None else min(reach, disk.radius_px - MOVING_RIM_PX)
+    labels = np.where((np.hypot(y, x) < reach) & scan.good, cells[0] * PARTS + cells[1], -1)
     masks = np.stack([labels == number for number in range(PARTS**2) if (labels == number).any()])
     sizes = masks.sum((1, 2))
     masks = masks[sizes > 0.3 * sizes.max()]  # slivers at the rim hold few electrons

@@ -20,6 +20,7 @@ from ptypinn.physics.experiment_draws import (
     draw_cosmic_rays,
     draw_flux,
     draw_hot_pixels,
+    follow_scan,
     position_matrix,
     scale_excursion,
     scan_path,
@@ -153,13 +154,15 @@ def _draw_exposure(
     sizes: Faults, seed: int, canvas: Object, probe: Probe, positions: Tensor, path: Tensor | None
 ) -> Exposure:
     number, size = len(positions), probe.shape[-1]
-    varies, moves = sizes.probe_variation, any(sizes.beam_offset) or sizes.descan
+    varies, moves = sizes.probe_variation, any(sizes.beam_offset) or sizes.descan or sizes.descan_linear
     aberrations = smooth_curve(number, 3, _generator(seed, "probe_variation")) if varies else None
     if aberrations is not None:
         aberrations = varies * aberrations / aberrations.abs().amax(0).clamp(min=1e-9)
     beam = torch.tensor([sizes.beam_offset], dtype=torch.float64).repeat(number, 1) if moves else None
     if beam is not None and sizes.descan:
         beam = beam + scale_excursion(smooth_curve(number, 2, _generator(seed, "descan")), sizes.descan)
+    if beam is not None and sizes.descan_linear:
+        beam = beam + follow_scan(positions, sizes.descan_linear, _generator(seed, "descan_linear"))
     flux = None
     if sizes.flux or sizes.flux_drift:
         flux = draw_flux(number, sizes.flux, sizes.flux_drift, _generator(seed, "flux"))

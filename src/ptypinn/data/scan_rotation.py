@@ -1,4 +1,4 @@
-"""Electron scans that are turned against the detector: positions as the patterns show them, before anything is solved.
+"""Electron scans as their patterns show them, before anything is solved: turned positions, and a disk that moves.
 
 Iterations move positions by what patterns demand, and so find small errors; a turned raster of a crystal has many
 places where a pattern fits, and no way there.
@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.beam_survey import BeamSurvey, survey_beam
+from ptypinn.data.bright_field import fit_bright_field
+from ptypinn.data.descan import DESCAN, follows_disk, measure_descan
 from ptypinn.data.orientation import rotation_matrix
-from ptypinn.data.probe_candidates import complete_mean
+from ptypinn.data.probe_candidates import complete_mean, complete_pattern
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.data.validation import patches_lie_inside
 from ptypinn.utils.plain_values import number
 
 SCAN_ROTATION = "scan_rotation"
@@ -51,6 +55,30 @@ def straighten_scan(scan: ScanData) -> tuple[ScanData, BeamSurvey | None]:
     return _turn_back(scan, record), beam
 
 
+def follow_disk(scan: ScanData) -> ScanData:
+    """Return an electron scan whose patterns move with its bright-field disk, where that moves with the position.
+
+    Args:
+        scan: The scan; one whose beam is known to move, or whose disk stands still, is returned as it is.
+    """
+    if scan.particle != "electron" or scan.fresnel_number is not None or scan.beam_px is not None:
+        return scan
+    disk = fit_bright_field(complete_pattern(mean_pattern(scan), scan.good), scan.good)
+    measured = None if disk is None else measure_descan(scan, disk)
+    if measured is None or not measured[0].is_large:
+        return scan
+    descan = measured[0]
+    provenance = {**scan.provenance, DESCAN: descan.to_record()}
+    return scan.replace(beam_px=descan.path_px(scan.positions_px), provenance=provenance)
+
+
+def repeat_path(scan: ScanData, recon: Reconstruction) -> ScanData:
+    """Return a scan whose beam moves as in a reconstruction of it that follows the disk; the scan for others."""
+    if recon.beam_px is None or not follows_disk(recon.provenance) or len(recon.beam_px) != scan.n_patterns:
+        return scan
+    return scan.replace(beam_px=recon.beam_px, provenance={**scan.provenance, DESCAN: recon.provenance["scan"][DESCAN]})
+
+
 def repeat_turn(scan: ScanData, recon: Reconstruction) -> ScanData:
     """Return a scan with the turn of its positions that a reconstruction of it has on record; the scan for none."""
     origin = recon.provenance.get("scan")
@@ -64,7 +92,14 @@ def repeat_turn(scan: ScanData, recon: Reconstruction) -> ScanData:
 
 
 def _turn_back(scan: ScanData, record: Mapping[str, Any]) -> ScanData:
-    """Return a scan with its positions turned back by a record of degrees and the place that stays, and with it."""
+    """Return a scan with its positions turned back by a record of degrees and the place that stays, and with it.
+
+    A truth that they leave is left out.
+    """
     angle, about = math.radians(record["degrees"]), np.asarray(record["about_px"], np.float64)
     positions_px = (scan.positions_px - about) @ rotation_matrix(angle) + about
-    return scan.replace(positions_px=positions_px, provenance={**scan.provenance, SCAN_ROTATION: dict(record)})
+    truth = scan.truth
+    if truth is not None and not patches_lie_inside(positions_px, scan.size, truth.shape):
+        truth = None
+    provenance = {**scan.provenance, SCAN_ROTATION: dict(record)}
+    return scan.replace(positions_px=positions_px, truth=truth, provenance=provenance)

@@ -24,7 +24,7 @@ class BeamEvidence:
     """Slow part of the patterns' centres over a scan."""
 
     path_px: Path
-    """Displacement (y, x) of every pattern, detector pixels; its mean is 0."""
+    """Displacement (y, x) of every pattern beside the known one, detector pixels; its mean is 0."""
     significance: float
     """Fall of the sum of squares that the slow part explains, over what chance explains, in standard deviations."""
 
@@ -41,10 +41,12 @@ def measure_beam(scan: ScanData, device: torch.device) -> BeamEvidence:
     but for a sample whose phase is curved over the whole scan.
 
     Args:
-        scan: The scan; where it has a beam already, its motion is part of the result.
+        scan: The scan; where its beam is known to move, what is beside that is the result.
         device: Device to compute on.
     """
     centres = measure_centres(scan, device)
+    if scan.beam_px is not None:
+        centres = centres - (scan.beam_px - scan.beam_px.mean(0))
     path = fit_slow_path(centres)
     rest, parameters = centres - path, 2 * MAX_DEGREE
     explained = (path**2).sum() / max((rest**2).sum() / max(rest.size - parameters, 1), 1e-30)

@@ -64,6 +64,31 @@ def scale_excursion(curve: Float64[Tensor, "time dimension"], size: float) -> Fl
     return curve * (size / farthest) if farthest > 0 else torch.zeros_like(curve)
 
 
+def follow_scan(positions: Positions, size: float, generator: Generator) -> Float64[Tensor, "batch 2"]:
+    """Return a motion of the beam that is linear in the scan position, by a random matrix, with mean 0.
+
+    Args:
+        positions: Positions, (batch, 2), pixels.
+        size: Largest distance between two frames, detector pixels.
+        generator: Source of randomness.
+
+    >>> positions = torch.tensor([[0.0, 0.0], [0.0, 9.0], [9.0, 0.0]]).double()
+    >>> motion = follow_scan(positions, 3.0, np.random.default_rng(0))
+    >>> round(float(torch.cdist(motion, motion).max()), 1), bool(motion.mean(0).abs().max() < 1e-12)
+    (3.0, True)
+    """
+    around = positions.double() - positions.double().mean(0)
+    motion = around @ torch.from_numpy(generator.standard_normal((2, 2)))
+    return motion * (size / max(widest_distance(motion), 1e-30))
+
+
+def widest_distance(points: Float64[Tensor, "batch 2"]) -> float:
+    """Return the largest distance between two points of a plane, to a percent."""
+    angles = torch.linspace(0, torch.pi, 65, dtype=torch.float64)
+    along = points @ torch.stack([angles.cos(), angles.sin()])
+    return float((along.amax(0) - along.amin(0)).max())
+
+
 def scan_path(positions: Positions, length: float) -> Float64[Tensor, "batch 2"]:
     """Return the motion during every exposure: `length` pixels towards the next position.
 

@@ -53,6 +53,7 @@ class BeamTerm:
             from ptypinn.metrics.beam import measure_beam
 
             start_px = measure_beam(scan, solver.device).path_px
+        start_px = start_px if scan.beam_px is None else start_px + scan.beam_px
         result = solver.solve(scan.replace(beam_px=start_px), self.name)
         yield flatten_curvature(result) if result.beam_px is not None and solver.refines_probe else result
 

@@ -155,9 +155,9 @@ def list_slow_terms(recon: Reconstruction) -> list[str]:
 
 
 def _start_beam(part: ScanData, solver: IterativeSolver) -> Float64[np.ndarray, "patterns 2"]:
-    """Return the displacement of every pattern to start from: their offset and the slow motion of their centres."""
+    """Return the displacement of every pattern to start from: the known one and the slow motion of their centres."""
     path = measure_beam(part, solver.device).path_px
-    return path if part.beam_px is None else path + part.beam_px.mean(0)
+    return path if part.beam_px is None else path + part.beam_px
 
 
 def _solve_flux(part: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Float64[np.ndarray, " patterns"]:

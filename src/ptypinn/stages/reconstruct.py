@@ -12,7 +12,7 @@ from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.scan_rotation import straighten_scan
+from ptypinn.data.scan_rotation import follow_disk, straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import PatchModel, Weights, is_weights_file, load_patch_model, load_weights
@@ -77,6 +77,8 @@ def reconstruct(
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
         is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
+        follows = config.beam == "solve" or (config.beam == "auto" and config.assume != "ideal")
+        scan = follow_disk(scan) if follows else scan
         scan, beam = straighten_scan(scan) if is_free else (scan, None)
         if config.slices != 1 and config.sample_tilt_mrad != "auto":
             scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))

@@ -19,7 +19,7 @@ from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.scan_rotation import repeat_turn, straighten_scan
+from ptypinn.data.scan_rotation import repeat_path, repeat_turn, straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
@@ -86,7 +86,7 @@ def _go_on_from(
         require_thin(scan)
     if initial is None:
         return straighten_scan(scan) if config.positions == "auto" else (scan, None)
-    scan = repeat_turn(scan, initial)
+    scan = repeat_path(repeat_turn(scan, initial), initial)
     _check_initial(scan, initial)
     if initial.slices is None:
         return scan, None

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.depth import SLICES, describe_slices
+from ptypinn.data.descan import DESCAN, follows_disk
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
@@ -45,6 +46,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *_geometry_sentences(recon),
         *slice_sentences(recon),
         *_rotation_sentences(recon),
+        *_descan_sentences(recon),
         *_probe_sentences(recon),
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background, quanta)),
@@ -105,6 +107,21 @@ def _rotation_sentences(recon: Reconstruction) -> list[str]:
     return [
         f"The scan is turned by {degrees:.3g} +- {error:.2g} degrees against the detector, as the shifts of tilted "
         "images or the deflection of the beam show: the positions are turned back by as much."
+    ]
+
+
+def _descan_sentences(recon: Reconstruction) -> list[str]:
+    """Return the motion of the disk of an electron scan that the beam follows."""
+    if not follows_disk(recon.provenance) or recon.beam_px is None:
+        return []
+    record = recon.provenance["scan"][DESCAN]
+    size, error, angle = (number(record.get(name)) for name in ("size_px", "error_px", "size_mrad"))
+    if size is None or error is None:
+        return []
+    milliradians = "" if angle is None else f" ({angle:.3g} mrad)"
+    return [
+        f"The bright-field disk moves with the scan position, by {size:.2f} +- {error:.2g} detector pixels"
+        f"{milliradians} over the scan, as without a perfect descan: the prediction moves with it."
     ]
 
 

@@ -15,12 +15,14 @@ from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.data.beam_centre import (
     drop_false_offset,
     estimate_ramp,
+    flatten_curvature,
     move_ramp_behind,
     move_ramp_to_probe,
     restore_ramp,
 )
 from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
+from ptypinn.data.descan import follows_disk
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
@@ -102,6 +104,8 @@ def reconstruct_unrolled(
             behind, thick = _solve_thick(behind, draft, choice, run, watch)
             return _finish(thick, behind, weights, config, device)
     reconstruction = run.solve(centred)
+    if config.refine_probe and follows_disk(reconstruction.provenance):
+        reconstruction = flatten_curvature(reconstruction)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
     reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
