@@ -139,8 +139,7 @@ def run_finetune(
         curve = learning_curve(run.file(CURVE), COLUMNS[1:])
         card = load_weights(weights).card
         outcome, sentence = {name: card[name] for name in ("kept", "validation", "trained")}, _outcome_sentence(card)
-        inputs = {"scan": input_record(data, scan)}
-        remarks = [f"{sentence[:1].upper()}{sentence[1:]}."]
+        inputs, remarks = {"scan": input_record(data, scan)}, [f"{sentence[:1].upper()}{sentence[1:]}."]
         write_training(run, Path(data.source).name, curve, inputs, config.seed, remarks)
         run.finish(inputs=inputs, seed=config.seed, extra={"tuned": outcome})
     result = {"stage": "finetune", "output_dir": run.path, "weights": weights, **outcome, "timings_s": run.timings_s}

@@ -85,8 +85,7 @@ def reconstruct_phase_stack(
         scan: Far-field scan; a probe that it has may be out of focus, and a lens takes its place where it has none.
         config: Options of the reconstruction; those of rounds belong to the network.
         progress: Called after every iteration, or every tile.
-        watch: Called after every iteration, or every tile but the last, with a function that returns the reconstruction
-            so far.
+        watch: Called after every iteration, or tile but the last, with a function that returns the result so far.
         beam: The beam that the patterns show; None where they have not been looked at.
         folder: Folder for finished tiles until all are done; None for a temporary one.
 
@@ -94,8 +93,7 @@ def reconstruct_phase_stack(
         The reconstruction; None for a sample that is found to be thinner than two slices.
 
     Raises:
-        InputError: For options that nothing reads, for a spacing of slices that the patterns do not sample, and for
-            more slices than memory holds.
+        InputError: For options that nothing reads, spacings that patterns do not sample, and slices beyond the memory.
     """
     require_thick_options(scan, config)
     refuse_options(config, ROUNDS, (), "slices that are not of phase alone: --slice-transmission complex")
@@ -103,22 +101,15 @@ def reconstruct_phase_stack(
     if scan.probe is None or config.probe_model != "auto":
         scan = start_lens(scan, config, device, progress, beam)
     scan, offset = move_beam_behind(calibrate_probe(scan))
-    run = _Run(config, device, progress, watch)
     plan_stack(scan, config, 2 if config.slices == "auto" else config.slices)
-    choice = run.choose_stack(scan)
+    choice = (run := _Run(config, device, progress, watch)).choose_stack(scan)
     if choice.slices == 1:
         return None
-    options = choice, config, device, progress, watch
-    if len(plan_stack(scan, config, choice.slices).tiles) > 1:
-        jobs = plan_jobs(config)
-        scan, recon = solve_stack_tiled(solve_phase_stack, scan, None, *options, jobs=jobs, folder=folder)
-    else:
-        scan, recon = solve_phase_stack(scan, None, *options)
+    scan, recon = run.solve_any_size(scan, choice, folder)
     if offset.distance_px:
         recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
-    return finalise(
-        recon, scan, device=device, batch=config.batch_size, match_flux=True, prediction_scale=config.prediction_scale
-    )
+    scale = config.prediction_scale
+    return finalise(recon, scan, device=device, batch=config.batch_size, match_flux=True, prediction_scale=scale)
 
 
 def solve_phase_stack(
@@ -196,6 +187,16 @@ class _Run:
         if (lengths := measure_spacing(scan, gaps)) and config.spacings_m is None:
             record["spacing_uncertainty_m"] = lengths[0] * thickness.relative_error
         return StackChoice(gaps, record)
+
+    def solve_any_size(
+        self, scan: ScanData, choice: StackChoice, folder: Path | None
+    ) -> tuple[ScanData, Reconstruction]:
+        """Solve for probe and slices, in tiles where the canvas has several."""
+        config, options = self.config, (choice, self.config, self.device, self.progress, self.watch)
+        if len(plan_stack(scan, config, choice.slices).tiles) == 1:
+            return self.solve(scan, choice, None)
+        jobs = plan_jobs(config)
+        return solve_stack_tiled(solve_phase_stack, scan, None, *options, jobs=jobs, folder=folder)
 
     def solve(
         self, scan: ScanData, choice: StackChoice, start: Reconstruction | None

@@ -76,20 +76,34 @@ def reconstruct(
         assert isinstance(config, ReconstructConfig)
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
-        is_free = config.positions == "solve" or (config.positions == "auto" and config.assume != "ideal")
-        follows = config.beam == "solve" or (config.beam == "auto" and config.assume != "ideal")
-        scan = follow_disk(scan) if follows else scan
-        scan, beam = straighten_scan(scan) if is_free else (scan, None)
-        if config.slices != 1 and config.sample_tilt_mrad != "auto":
-            scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
-        is_thin, directory = False, None if folder is None else Path(folder)
-        if has_phase_slices(scan, config):
-            if (stack := reconstruct_phase_stack(scan, config, report, watch, beam, folder=directory)) is not None:
-                return stack
-            is_thin, config = True, without_slices(config)
-        recon = reconstruct_unrolled(scan, network, config, report, folder=directory, watch=watch, beam=beam)
-        recon = replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
-        return replace(recon, sample_tilt=None) if recon.slices is None else recon
+        return _reconstruct_far_field(scan, network, config, report, watch, None if folder is None else Path(folder))
+
+
+def _reconstruct_far_field(
+    scan: ScanData,
+    network: Weights,
+    config: ReconstructConfig,
+    progress: Progress,
+    watch: SnapshotCallback | None,
+    folder: Path | None,
+) -> Reconstruction:
+    """Reconstruct a far-field scan of a thin or a thick sample, after its positions are turned as its beam shows."""
+    is_free, follows = (
+        choice == "solve" or (choice == "auto" and config.assume != "ideal")
+        for choice in (config.positions, config.beam)
+    )
+    scan = follow_disk(scan) if follows else scan
+    scan, beam = straighten_scan(scan) if is_free else (scan, None)
+    if config.slices != 1 and config.sample_tilt_mrad != "auto":
+        scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
+    is_thin = False
+    if has_phase_slices(scan, config):
+        if (stack := reconstruct_phase_stack(scan, config, progress, watch, beam, folder=folder)) is not None:
+            return stack
+        is_thin, config = True, without_slices(config)
+    recon = reconstruct_unrolled(scan, network, config, progress, folder=folder, watch=watch, beam=beam)
+    recon = replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
+    return replace(recon, sample_tilt=None) if recon.slices is None else recon
 
 
 def load_model(model: Model | None) -> PatchModel | Weights:

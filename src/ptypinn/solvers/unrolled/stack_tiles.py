@@ -7,7 +7,7 @@ solved with these, held. A tile starts where the whole canvas would, and is solv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Complex64
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig, default_of
@@ -64,6 +63,8 @@ WHOLE_BYTES, WHOLE_BYTES_PER_SLICE = 30, 40
 """Memory for every pixel of the whole canvas, and of every slice there: the result, and what is written of it."""
 FRAME_TERMS = ("flux", "positions", "beam", "probe_variation")
 """Terms of the experiment with numbers of every frame, which are solved for in scans that are not cut into tiles."""
+UNCUT = "a scan that is not cut into tiles: fewer slices, or more --memory-gib"
+"""Scans that have these terms."""
 WITHOUT_EFFECT = ("memory_gib", "workers", "scheduler", "threads", "device")
 """Options that change no tile of a layout."""
 
@@ -99,7 +100,7 @@ class StackInputs:
     config: ReconstructConfig
     device: str
     solve: StackSolver
-    provenance: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     """Record of the start."""
 
 
@@ -156,19 +157,13 @@ def solve_stack_tiled(
     Raises:
         InputError: For terms of the frames that are asked for, or where a tile fails.
     """
-    expected = "a scan that is not cut into tiles: fewer slices, or more --memory-gib"
-    refuse_options(config, (), FRAME_TERMS, expected)
-    layout, origin = plan_stack(scan, config, choice.slices), canvas_frame(scan)[0]
+    refuse_options(config, (), FRAME_TERMS, UNCUT)
     bare = scan.replace(truth=None, gap_fresnel_numbers=choice.gap_fresnel_numbers)
-    if start is not None:
-        bare = bare.replace(probe=start.probe)
     with tile_folder(folder, FOLDER) as place:
-        record = {} if start is None else start.provenance
-        inputs = StackInputs(place, bare, origin, choice, config, str(device), solve, record)
-        recon = _Run(layout, jobs, progress, watch).solve(inputs, None if start is None else start.object)
-    if recon.background is not None and recon.background is not scan.background:
-        scan, _ = take_background_out(scan, recon.background)
-    return scan, recon
+        inputs = StackInputs(place, bare, canvas_frame(scan)[0], choice, config, str(device), solve)
+        recon = _Run(plan_stack(scan, config, choice.slices), jobs, progress, watch).solve(inputs, start)
+    background = None if recon.background is scan.background else recon.background
+    return scan if background is None else take_background_out(scan, background)[0], recon
 
 
 @dataclass(frozen=True)
@@ -180,15 +175,17 @@ class _Run:
     progress: Progress
     watch: SnapshotCallback | None
 
-    def solve(self, inputs: StackInputs, start: Complex64[np.ndarray, "height width"] | None) -> Reconstruction:
+    def solve(self, inputs: StackInputs, start: Reconstruction | None) -> Reconstruction:
         """Solve for probe and background on one tile, then all tiles; finished ones are taken from the folder."""
+        if start is not None:
+            inputs = replace(inputs, scan=inputs.scan.replace(probe=start.probe), provenance=start.provenance)
         layout, scan = self.layout, inputs.scan
         moments = measure_moments(scan, torch.device(inputs.device))
         digest = _digest(inputs, digest_scan(scan, moments), layout)
         inputs = replace(inputs, folder=inputs.folder / digest[:16])
         inputs.folder.mkdir(parents=True, exist_ok=True)
         if start is not None:
-            np.save(inputs.folder / START, start)
+            np.save(inputs.folder / START, start.object)
         inputs = replace(inputs, scan=share_counts(scan, inputs.folder, self.jobs))
         tile_jobs = [TileJob(k, tile.core, tile.canvas, layout.halo, digest) for k, tile in enumerate(layout.tiles)]
         brightest = np.argmax([float(moments[tile.patterns, 0].sum()) for tile in layout.tiles])

@@ -87,25 +87,21 @@ def solve_tiled(
         device: Device to solve on; `cuda` without a number distributes tiles to all CUDA devices.
         tiling: Memory of a process, size of the tiles.
         jobs: Processes or cluster that solve the tiles; one after the other in this process where None.
-        folder: Folder for finished tiles until all are done, shared by all machines of a cluster; None for a temporary
-            one.
+        folder: Folder for finished tiles until all are done, which machines of a cluster share; None: a temporary one.
         progress: Called after every round, or every tile where there are several, as the stage `reconstruct`.
         watch: Called after every round, or every tile but the last where there are several.
 
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
 
-    Flux, beam and varying probe of the frames are solved for only in a scan that is not cut into tiles; the background,
-    like the probe, on the tile with the most counts.
+    Terms of the frames are solved for only where there is one tile, the background, like the probe, on the brightest.
     """
     layout = plan_scan(scan, tiling or TilingConfig())
-    if len(layout.tiles) > 1:
-        options = replace(options, solve_flux=False, solve_beam=False)
-        scan = scan.replace(probe_variation=None, probe_weights=None)
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
+    options, origin = replace(options, solve_flux=False, solve_beam=False), canvas_frame(scan)[0]
+    bare = scan.replace(truth=None, probe_variation=None, probe_weights=None)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
-    origin, bare = canvas_frame(scan)[0], scan.replace(truth=None)
     with tile_folder(folder, FOLDER) as place:
         inputs = SharedInputs(place, bare, origin, options, rounds, str(device), has_network=network is not None)
         return _solve_all(inputs, network, layout, jobs, progress or silent, watch)
