@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Complex, Complex64, Shaped
+from jaxtyping import Complex, Complex64, Float, Shaped
 from torch import Tensor
+
+from ptypinn.types import Probe
 
 Fields = Complex[Tensor, "*batch y x"]
 Ramps = Complex[Tensor, "#batch 1 y x"]
@@ -122,6 +124,31 @@ def free_space(
     phases = [-math.pi / fresnel_number * frequency.square() - 2 * math.pi * frequency * shift for shift in shift_px]
     y, x = (torch.polar(torch.ones_like(phase), phase) for phase in phases)
     return (y[:, None] * x).to(torch.complex64)
+
+
+def measure_coherence(
+    probe: Probe, depths: Float[Tensor, " slice"], ky: Float[Tensor, "ky 1"], kx: Float[Tensor, " kx"]
+) -> Complex[Tensor, "slice slice ky kx"]:
+    """Return the inner products of what ripples in two slices change behind the sample, 1 for the same slice.
+
+    The angles of the illumination are taken to be Gaussian.
+
+    Args:
+        probe: Modes, (mode, y, x).
+        depths: Places of the slices along the beam, as inverse Fresnel numbers of a pixel.
+        ky: Frequencies of the ripples along y, cycles per pixel.
+        kx: The same along x.
+    """
+    power = torch.fft.fft2(probe).abs().square().sum(0).double()
+    power, frequency = power / power.sum(), torch.fft.fftfreq(len(power), dtype=torch.float64, device=power.device)
+    y, x = power.sum(1), power.sum(0)
+    mean_y, mean_x = (y * frequency).sum(), (x * frequency).sum()
+    from_y, from_x = frequency - mean_y, frequency - mean_x
+    across = from_y @ power @ from_x
+    spread = (y * from_y.square()).sum() * ky**2 + (x * from_x.square()).sum() * kx**2 + 2 * across * ky * kx
+    phase = torch.pi * (ky**2 + kx**2) + 2 * torch.pi * (mean_y * ky + mean_x * kx)
+    distance = (depths[None, :] - depths[:, None])[..., None, None]
+    return torch.polar(torch.exp(-2 * torch.pi**2 * distance**2 * spread), distance * phase)
 
 
 def far_field(waves: Fields) -> Fields:

@@ -85,7 +85,7 @@ def reconstruct_phase_stack(
         scan: Far-field scan; a probe that it has may be out of focus, and a lens takes its place where it has none.
         config: Options of the reconstruction; those of rounds belong to the network.
         progress: Called after every iteration, or every tile.
-        watch: Called after every iteration, or tile but the last, with a function that returns the result so far.
+        watch: Called after both with a function that returns the reconstruction so far.
         beam: The beam that the patterns show; None where they have not been looked at.
         folder: Folder for finished tiles until all are done; None for a temporary one.
 
@@ -105,11 +105,11 @@ def reconstruct_phase_stack(
     choice = (run := _Run(config, device, progress, watch)).choose_stack(scan)
     if choice.slices == 1:
         return None
-    scan, recon = run.solve_any_size(scan, choice, folder)
+    scan, recon = run.solve_all(scan, choice, folder)
     if offset.distance_px:
         recon = replace(recon, provenance=record_experiment(recon, {**offset.to_record(), "ramp_in": "beam"}))
-    scale = config.prediction_scale
-    return finalise(recon, scan, device=device, batch=config.batch_size, match_flux=True, prediction_scale=scale)
+    scale, batch = config.prediction_scale, config.batch_size
+    return finalise(recon, scan, device=device, batch=batch, match_flux=True, prediction_scale=scale)
 
 
 def solve_phase_stack(
@@ -188,14 +188,12 @@ class _Run:
             record["spacing_uncertainty_m"] = lengths[0] * thickness.relative_error
         return StackChoice(gaps, record)
 
-    def solve_any_size(
-        self, scan: ScanData, choice: StackChoice, folder: Path | None
-    ) -> tuple[ScanData, Reconstruction]:
-        """Solve for probe and slices, in tiles where the canvas has several."""
-        config, options = self.config, (choice, self.config, self.device, self.progress, self.watch)
-        if len(plan_stack(scan, config, choice.slices).tiles) == 1:
+    def solve_all(self, scan: ScanData, choice: StackChoice, folder: Path | None) -> tuple[ScanData, Reconstruction]:
+        """Solve a scan, in tiles where the memory demands it; arguments and results are those of `solve`."""
+        if len(plan_stack(scan, self.config, choice.slices).tiles) == 1:
             return self.solve(scan, choice, None)
-        jobs = plan_jobs(config)
+        options = choice, self.config, self.device, self.progress, self.watch
+        jobs = plan_jobs(self.config)
         return solve_stack_tiled(solve_phase_stack, scan, None, *options, jobs=jobs, folder=folder)
 
     def solve(

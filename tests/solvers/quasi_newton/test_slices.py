@@ -14,10 +14,10 @@ from ptypinn.losses import LIKELIHOODS
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel, apply_filter
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probes import ZonePlate, zone_plate_probe
-from ptypinn.physics.propagation import FarField, free_space
+from ptypinn.physics.propagation import FarField, free_space, measure_coherence
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import Preconditioner, Smoothness
-from ptypinn.solvers.quasi_newton.slice_steps import SliceSteps, measure_coherence
+from ptypinn.solvers.quasi_newton.slice_steps import SliceSteps
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, rescale_pair
 
 CPU = torch.device("cpu")

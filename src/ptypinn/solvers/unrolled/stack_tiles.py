@@ -139,17 +139,8 @@ def solve_stack_tiled(
 ) -> tuple[ScanData, Reconstruction]:
     """Solve a thick sample whose canvas is cut into tiles.
 
-    Args:
-        solve: Solver of a tile.
-        scan: Far-field scan with a calibrated probe.
-        start: Reconstruction as a thin sample to start from, on the canvas of the scan; None for vacuum.
-        choice: Number and spacing of the slices.
-        config: Options of the reconstruction.
-        device: Device to solve on; `cuda` without a number distributes tiles to all CUDA devices.
-        progress: Called after every tile.
-        watch: Called after every tile but the last with a function that returns the reconstruction so far.
-        jobs: Processes or cluster that solve the tiles.
-        folder: Folder for finished tiles until all are done; None for a temporary one.
+    Arguments are those of the solver of a tile, with the reconstruction as a thin sample to start from, or None for
+    vacuum; and the jobs and the folder of `solve_tiled`. Progress is that of the tiles.
 
     Returns:
         The scan, without a background that was found, and the reconstruction.

@@ -207,13 +207,7 @@ def plan_tiles(
 ) -> TileLayout:
     """Plan the smallest number of tiles that a process can solve within its memory; or tiles of a given size.
 
-    Args:
-        scan: The scan.
-        corners: Integer patch corners (y, x) on the whole canvas.
-        extent: Height and width of the whole canvas, pixels.
-        halo: Pixels around a core whose patterns a tile takes too.
-        tiling: Memory, or size of the tiles.
-        memory: Bytes per pixel of the solver.
+    Arguments are those of `tile_canvas`, and the memory: of a process, and of the solver per pixel.
 
     Raises:
         InputError: Where the memory does not suffice for the smallest tiles, or for the canvas.
