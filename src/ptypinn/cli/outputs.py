@@ -35,6 +35,7 @@ HEADLINE = (
     "expected_residual",
     "flux_closure",
     "typical_uncertainty",
+    "slice_uncertainty",
 )
 """Metrics that get a line on the terminal."""
 FIGURES = "figures"

@@ -19,6 +19,8 @@ from ptypinn.utils.plain_values import number
 
 SLICES = "slices"
 """Key of the stack in the provenance of a reconstruction."""
+SLICE_UNCERTAINTY = "slice_uncertainty"
+"""Key of the expected error of every slice, in the record of the uncertainty."""
 THIN = {"number": 1, "chosen": True}
 """Record of a sample that was found to be thin."""
 OF_PHASE_ALONE = "transmission", "depth_variation", "depth_deviance", "holds_probe"
@@ -199,6 +201,16 @@ def slice_depths(provenance: Mapping[str, Any], count: int) -> list[float] | Non
     if not isinstance(spacing, list) or len(spacing) != count - 1 or any(number(value) is None for value in spacing):
         return None
     return [0.0, *np.cumsum(np.asarray(spacing, float)).tolist()]
+
+
+def slice_uncertainties(recon: Reconstruction) -> list[float]:
+    """Return the expected error of every slice of a reconstruction; none where it is not on record."""
+    record = recon.provenance.get("trust")
+    values = record.get(SLICE_UNCERTAINTY) if isinstance(record, Mapping) else None
+    if not isinstance(values, list) or recon.slices is None or len(values) != len(recon.slices):
+        return []
+    errors = [float(value) for value in values if number(value) is not None]
+    return errors if len(errors) == len(values) else []
 
 
 def restack(

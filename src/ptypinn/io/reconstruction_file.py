@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptypinn.data.depth import project_phase, slice_depths
+from ptypinn.data.depth import project_phase, slice_depths, slice_uncertainties
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import (
@@ -176,7 +176,8 @@ def write_plots(entry: h5py.Group, recon: Reconstruction) -> None:
 def _write_slices(entry: h5py.Group, recon: Reconstruction, slices: np.ndarray) -> None:
     """Add phase and amplitude of the slices, with their depth as the first axis, and their projected phase.
 
-    Depth is in metres, or in numbers of slices where it is not on record.
+    Depth is in metres, or in numbers of slices where it is not on record. The expected error of every slice is
+    `uncertainty` beside them, where it is.
     """
     depths = slice_depths(recon.provenance, len(slices))
     plot = add_group(entry, "projected_phase", "NXdata", signal="data", axes=["y", "x"])
@@ -186,6 +187,8 @@ def _write_slices(entry: h5py.Group, recon: Reconstruction, slices: np.ndarray) 
     for name, image, unit in (("slices_phase", np.angle(slices), "rad"), ("slices_amplitude", np.abs(slices), "")):
         plot = add_group(entry, name, "NXdata", signal="data", axes=["z", "y", "x"])
         add_dataset(plot, "data", image.astype(np.float32), unit)
+        if errors := slice_uncertainties(recon):
+            add_dataset(plot, "uncertainty", np.asarray(errors), "")
         add_dataset(plot, "z", np.arange(len(slices)) if depths is None else depths, "" if depths is None else "m")
         for axis in "yx":
             plot[axis] = entry["object_phase"][axis]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
+from ptypinn.data.depth import slice_uncertainties
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.comparison import Comparison, illuminated_pixels
 from ptypinn.metrics.flux import flux_warnings
@@ -62,6 +63,8 @@ def uncertainty_metrics(
         return {}
     mask = illuminated_pixels(recon, config)
     metrics = {"typical_uncertainty": float(np.sqrt(np.mean(recon.uncertainty[mask].astype(np.float64) ** 2)))}
+    if slices := slice_uncertainties(recon):
+        metrics["slice_uncertainty"] = float(np.sqrt(np.mean(np.square(slices))))
     if comparison is not None and comparison.kind == "truth":
         start = np.subtract(comparison.origin_px, recon.origin_px)
         ours = tuple(slice(s, s + n) for s, n in zip(start, comparison.reference.shape, strict=True))

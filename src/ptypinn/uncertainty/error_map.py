@@ -27,11 +27,13 @@ import numpy as np
 import torch
 from jaxtyping import Complex64, Float32, Float64
 
+from ptypinn.data.depth import SLICE_UNCERTAINTY
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.spectrum import compute_ring_spectrum
 from ptypinn.metrics.summary import metric_warnings
 from ptypinn.physics.patches import add_patches
+from ptypinn.uncertainty.slice_errors import estimate_slice_errors
 from ptypinn.uncertainty.training_domain import out_of_domain, scan_traits
 
 Map = Float32[np.ndarray, "height width"]
@@ -263,6 +265,8 @@ def add_uncertainty(
         "constants": asdict(uncertainty.constants),
         "traits": traits,
     }
+    if (errors := estimate_slice_errors(recon, good_pixel_fraction(part, fit))) is not None:
+        record[SLICE_UNCERTAINTY] = errors
     return replace(recon, uncertainty=uncertainty.sigma, provenance={**recon.provenance, "trust": record})
 
 

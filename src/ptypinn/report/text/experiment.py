@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.data.beam_centre import BeamOffset
-from ptypinn.data.depth import SLICES, describe_slices
+from ptypinn.data.depth import SLICES, describe_slices, slice_uncertainties
 from ptypinn.data.descan import DESCAN, follows_disk
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
@@ -72,7 +72,11 @@ def _geometry_sentences(recon: Reconstruction) -> list[str]:
 def slice_sentences(recon: Reconstruction) -> list[str]:
     """Return the depth of the sample where it was looked for."""
     record = recon.provenance.get(SLICES)
-    return [f"The sample is {describe_slices(record)}."] if isinstance(record, Mapping) else []
+    sentences = [f"The sample is {describe_slices(record)}."] if isinstance(record, Mapping) else []
+    if errors := slice_uncertainties(recon):
+        values = ", ".join(format_number(error, 2) for error in errors)
+        sentences.append(f"The expected error of a pixel, slice by slice: {values}.")
+    return sentences
 
 
 @dataclass(frozen=True)

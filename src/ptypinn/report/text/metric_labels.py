@@ -25,6 +25,7 @@ KEY_METRICS = (
     "frc_half_bit_px",
     "split_half_frc_half_bit_px",
     "typical_uncertainty",
+    "slice_uncertainty",
 )
 """Metrics at the top of a report, where they were measured."""
 
@@ -106,6 +107,9 @@ METRIC_LABELS: dict[str, MetricLabel] = {
     "phase_psnr": MetricLabel("PSNR, phase", "Span of the reference over the RMS error; more is better.", "dB"),
     "typical_uncertainty": MetricLabel(
         "Typical uncertainty", "Expected error of the transmission of a pixel, rms over well-illuminated pixels."
+    ),
+    "slice_uncertainty": MetricLabel(
+        "Uncertainty of a slice", "Expected error of the transmission of a pixel of one slice, rms over all slices."
     ),
     "error_over_uncertainty": MetricLabel(
         "Error over uncertainty", "Errors over the uncertainty map, rms; 1 is right."
