@@ -68,6 +68,9 @@ class LoadConfig(Config):
     dark: str = ""
     """Measured background of the patterns, in their unit: .npy, .npz, or FILE.h5:DATASET; of several frames, their mean
     is taken. It is added to what is predicted, so that the counting noise stays right; nothing is subtracted."""
+    mtf: str = ""
+    """Measured modulation transfer function of the detector: a text file of two columns, frequency in units of
+    Nyquist's and MTF, or the MTF at half of Nyquist's frequency, such as 0.6. It is part of what is predicted."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
     """Unit of positions that the file does not state, or states wrongly: object pixels, metres, micrometres or
     nanometres."""

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ptypinn.data.detector_mtf import transfer_image
 from ptypinn.data.scan import TERMS, ScanData
-from ptypinn.physics.detector import point_spread
+from ptypinn.physics.detector import AxisBlur, Blur, MeasuredBlur, point_spread
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel, forward_model
 from ptypinn.physics.probe_variation import ProbeVariation
 from ptypinn.physics.propagation import to_fft_order
@@ -35,8 +36,8 @@ class FrameTerms:
     """Displacement (y, x) of every pattern, detector pixels."""
     background: Float[Tensor, "y x"] | None = None
     """Counts of every frame beside the diffraction, FFT order."""
-    blur: Float[Tensor, "y y"] | None = None
-    """Point spread of the detector along one axis, FFT order: `blur @ pattern @ blur`."""
+    blur: Blur | None = None
+    """Point spread of the detector."""
     variation: ProbeVariation | None = None
     """What the frames add to the modes of the probe."""
     model: ForwardModel = FAR_FIELD
@@ -63,8 +64,7 @@ class FrameTerms:
             None if (values := arrays[name]) is None else torch.from_numpy(np.asarray(values, np.float32)).to(device)
             for name in ("flux", "beam_px", "background")
         )
-        spread = arrays["point_spread_px"]
-        blur = None if spread is None else point_spread(size, float(spread)).float().to(device)
+        blur = _choose_blur(arrays, size, device)
         images, weights = arrays["probe_variation"], arrays["probe_weights"]
         variation = None
         if images is not None and weights is not None:
@@ -91,8 +91,17 @@ class FrameTerms:
         """
         if self.flux is not None:
             diffracted.mul_(self.flux[:, None, None])
-        expected = diffracted if self.blur is None else self.blur @ diffracted @ self.blur
+        expected = diffracted if self.blur is None else self.blur.spread(diffracted)
         return expected if self.background is None else expected.add_(self.background)
+
+
+def _choose_blur(arrays: Mapping[str, Any], size: int, device: torch.device) -> Blur | None:
+    """Return the point spread of the detector: a measured one, or a Gaussian."""
+    if arrays["mtf"] is not None:
+        transfer = transfer_image(np.asarray(arrays["mtf"], np.float64), size)
+        return MeasuredBlur(torch.from_numpy(transfer).to(device))
+    spread = arrays["point_spread_px"]
+    return None if spread is None else AxisBlur(point_spread(size, float(spread)).float().to(device))
 
 
 class PatternBatches:

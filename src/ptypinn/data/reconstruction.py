@@ -99,6 +99,8 @@ class Reconstruction:
     """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
     point_spread_px: float | None = None
     """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
+    mtf: Float64[np.ndarray, "frequency 2"] | None = None
+    """Measured modulation transfer function of the detector: frequencies over Nyquist's, and values; None for none."""
     probe_variation: Complex64[np.ndarray, "order mode y x"] | None = None
     """Images that every frame adds to the modes of the probe, each by its weight, sqrt(photons); None for none."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None
@@ -302,6 +304,8 @@ class SolverResult:
     """Displacement (y, x) of every pattern, detector pixels; None where it is not solved for."""
     point_spread_px: float | None = None
     """Standard deviation of the point spread, detector pixels; None where it is not solved for."""
+    mtf: Float64[np.ndarray, "frequency 2"] | None = None
+    """Measured modulation transfer function of the detector; None for that of the scan."""
     probe_variation: Complex64[np.ndarray, "order mode y x"] | None = None
     """Images that every frame adds to the modes of the probe, sqrt(photons); None where they are not solved for."""
     probe_weights: Float64[np.ndarray, "patterns order"] | None = None

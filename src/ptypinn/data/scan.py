@@ -24,7 +24,15 @@ FRAME_TERMS = ("flux", "beam_px", "probe_weights")
 """Terms of the experiment with one entry per frame."""
 DEPTH_TERMS = ("gap_fresnel_numbers", "sample_tilt")
 """Terms of a thick sample."""
-TERMS = (*FRAME_TERMS, "background", "point_spread_px", "probe_variation", "fresnel_number", *DEPTH_TERMS)
+TERMS = (
+    *FRAME_TERMS,
+    "background",
+    "point_spread_px",
+    "mtf",
+    "probe_variation",
+    "fresnel_number",
+    *DEPTH_TERMS,
+)
 """Terms of the experiment beside the ideal one that a scan and its reconstruction carry."""
 
 
@@ -88,6 +96,9 @@ class ScanData:
     """Displacement (y, x) of every pattern on the detector, detector pixels; None where the beam stands still."""
     point_spread_px: float | None = None
     """Gaussian point spread of the detector: standard deviation, detector pixels; None for none."""
+    mtf: Float64[np.ndarray, "frequency 2"] | None = None
+    """Measured modulation transfer function of the detector: frequencies from 0 on, in units of Nyquist's, and values;
+    None where none is known. It is part of every prediction, and not solved for."""
     probe_variation: Complex64[np.ndarray, "order solved_mode probe_y probe_x"] | None = None
     """Images that every frame adds to the modes of the probe that was solved for with them, which may have more than
     `probe`, each by its weight, sqrt(photons); None for none."""

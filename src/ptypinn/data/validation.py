@@ -207,6 +207,17 @@ def _check_terms(scan: ScanData) -> None:
     spread = scan.point_spread_px
     if spread is not None and not 0 < spread < scan.size:
         raise InputError(scan.source, "point_spread_px", str(spread), "more than 0, less than the edge of a pattern")
+    _check_mtf(scan)
+
+
+def _check_mtf(scan: ScanData) -> None:
+    table = scan.mtf
+    if table is None:
+        return
+    sound = table.ndim == 2 and table.shape[1:] == (2,) and len(table) > 1 and bool(np.isfinite(table).all())
+    if not sound or table[0, 0] != 0 or (np.diff(table[:, 0]) <= 0).any() or (table < 0).any():
+        expected = "frequencies that increase from 0, and values of at least 0"
+        raise InputError(scan.source, "mtf", f"values of shape {table.shape}", expected)
 
 
 def _check_variation(scan: ScanData) -> None:

@@ -53,6 +53,10 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         from ptypinn.io.dark import apply_dark_file
 
         scan = apply_dark_file(scan, config)
+    if config.mtf:
+        from ptypinn.io.mtf import apply_mtf
+
+        scan = apply_mtf(scan, config)
     if config.survey:
         scan = apply_survey(scan, survey_scan(scan))
     scan = note_corner_beam(scan, config)

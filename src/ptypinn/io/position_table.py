@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +19,11 @@ from jaxtyping import Float64
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.errors import InputError
-from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.text_table import DIRECTIVE, read_lines, split_cells
 from ptypinn.io.units import EXAMPLES, length_in_m
 
 PIXELS = ("px", "pixel", "pixels")
 COLUMN = re.compile(r"^(?P<axis>[xy])(?:[\s_/]*[(\[]?\s*(?P<unit>[^\W\d_]+)\s*[)\]]?)?$", re.IGNORECASE)
-SEPARATORS = (";", "\t", ",")
-"""Signs between columns, in order of preference: a comma beside one of the others is a decimal sign."""
-DIRECTIVE = re.compile(r"sep=.?", re.IGNORECASE)
-"""First line of spreadsheets that names the separator."""
-MAX_LINE = 10_000
-"""Maximum length of a line of a table."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ def read_positions(
     Raises:
         InputError: Where the table is at fault, naming the line.
     """
-    lines = _lines(path)
+    lines = read_lines(path)
     number, header = next(lines, (1, ""))
     if DIRECTIVE.fullmatch(header):
         number, header = next(lines, (number, ""))
@@ -77,28 +70,10 @@ def read_positions(
     return positions * (pixel_scale if metres is None or pixel_m is None else metres / pixel_m)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Iterate over numbered lines that are not empty; the first may be a comment, as a header often is."""
-    require_file(path)
-    with path.open("rb") as file:
-        number, started = 0, False
-        while raw := file.readline(MAX_LINE):
-            number += 1
-            try:
-                line = raw.decode("utf-8-sig").strip(" \r\n")
-            except UnicodeDecodeError as error:
-                raise InputError(str(path), f"line {number}", "something else", "text (UTF-8)") from error
-            if len(raw) == MAX_LINE:
-                raise InputError(str(path), f"line {number}", f"more than {MAX_LINE} characters", "a few numbers")
-            if line.strip() and (not started or not line.startswith("#")):
-                started = True
-                yield number, line
-
-
 def _read_header(path: Path, number: int, header: str, config: LoadConfig) -> Layout:
     columns: dict[str, int] = {}
     units: set[str] = set()
-    names = _split(unicodedata.normalize("NFKC", header).lstrip("# "))
+    names = split_cells(unicodedata.normalize("NFKC", header).lstrip("# "))
     for column, name in enumerate(names):
         match = COLUMN.match(name)
         if match:
@@ -118,7 +93,7 @@ def _read_header(path: Path, number: int, header: str, config: LoadConfig) -> La
 
 def _read_numbers(path: Path, number: int, line: str, layout: Layout, signs: set[str]) -> tuple[float, float]:
     """Return y and x of a line, and add its decimal signs to those of the lines before."""
-    cells = _split(line, layout.count)
+    cells = split_cells(line, layout.count)
     while len(cells) > layout.count and not cells[-1]:
         cells.pop()
     if len(cells) != layout.count:
@@ -132,17 +107,3 @@ def _read_numbers(path: Path, number: int, line: str, layout: Layout, signs: set
         return float(y.replace(",", ".")), float(x.replace(",", "."))
     except ValueError:
         raise InputError(str(path), f"line {number}", repr(line[:60]), "numbers in the columns y and x") from None
-
-
-def _split(line: str, count: int = 0) -> list[str]:
-    """Cells of a line: between semicolons or tabs where it has them; else between commas, or spaces where these fit.
-
-    Args:
-        line: The line.
-        count: Number of cells by the first line; 0 for that line itself.
-    """
-    separator = next((sign for sign in SEPARATORS if sign in line), None)
-    words = line.split()
-    if separator is None or (separator == "," and count == len(words) and line.count(",") != count - 1):
-        return words
-    return [cell.strip() for cell in line.split(separator)]

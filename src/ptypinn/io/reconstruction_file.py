@@ -57,6 +57,7 @@ OPTIONAL = {
     "flux": np.float64,
     "background": np.float32,
     "beam_px": np.float64,
+    "mtf": np.float64,
     "probe_variation": np.complex64,
     "probe_weights": np.float64,
 }

@@ -1,6 +1,9 @@
 """The detector: from expected counts to recorded ones by shot noise, saturation and dead pixels."""
 
+from __future__ import annotations
+
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Real
@@ -67,6 +70,50 @@ def mirrored_blur(edge: int, spread_px: float) -> Float[Tensor, "edge edge"]:
     cosines[0] /= math.sqrt(2)
     matrix = cosines.T @ (torch.exp(-((k * spread_px) ** 2) / 2)[:, None] * cosines)
     return torch.fft.ifftshift(matrix.clamp(min=0)).float()
+
+
+@dataclass(frozen=True)
+class AxisBlur:
+    """Blur of rows and columns one after the other, such as a Gaussian."""
+
+    matrix: Float[Tensor, "edge edge"]
+    """Symmetric matrix along one axis, see `point_spread`."""
+
+    def spread(self, frames: Real[Tensor, "*batch y x"]) -> Real[Tensor, "*batch y x"]:
+        """Return blurred frames, (..., y, x)."""
+        return self.matrix @ frames @ self.matrix
+
+    adjoint = spread
+
+
+@dataclass(frozen=True)
+class MeasuredBlur:
+    """Blur by a modulation transfer function; light that leaves the detector is lost."""
+
+    transfer: Float64[Tensor, "rows columns"]
+    """Factors on the spectrum of frames in arrays of twice their edge N, (2 N, N + 1). In double precision: rounding
+    of bright pixels would exceed the counts of dark ones."""
+
+    def spread(self, frames: Real[Tensor, "*batch y x"]) -> Real[Tensor, "*batch y x"]:
+        """Return blurred frames, (..., y, x); ripples below 0 beside bright pixels are cut.
+
+        >>> blur = MeasuredBlur(torch.full((16, 9), 0.5).double())
+        >>> blur.spread(torch.ones(1, 8, 8)).unique().tolist()
+        [0.5]
+        """
+        return self.adjoint(frames).clamp_(min=0)
+
+    def adjoint(self, frames: Real[Tensor, "*batch y x"]) -> Real[Tensor, "*batch y x"]:
+        """Return the blur of frames of either sign, which is its own adjoint, (..., y, x)."""
+        edge = frames.shape[-1]
+        centred = torch.fft.fftshift(frames, (-2, -1)).double()
+        spectrum = torch.fft.rfft2(centred, (2 * edge, 2 * edge)) * self.transfer
+        blurred = torch.fft.irfft2(spectrum, (2 * edge, 2 * edge))[..., :edge, :edge]
+        return torch.fft.ifftshift(blurred, (-2, -1)).to(frames.dtype)
+
+
+Blur = AxisBlur | MeasuredBlur
+"""Point spread of a detector: `spread` blurs frames in FFT order, `adjoint` is its adjoint."""
 
 
 def point_spread(edge: int, spread_px: float) -> Float[Tensor, "edge edge"]:

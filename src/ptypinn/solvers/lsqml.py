@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex64, Float64
 
+from ptypinn.data.detector_mtf import require_sharp
 from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -212,6 +213,7 @@ def refine_lsqml(
         InputError: Where ptychi is not installed, the scan has no probe, or the device does not exist.
     """
     require_ptychi()
+    require_sharp(scan, "--engine ptychi; the native one has it")
     probe = torch.from_numpy(scan.require_probe() if initial is None else initial.probe)
     if options.refine_probe and options.probe_modes is not None:
         probe = extend_modes(probe, options.probe_modes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
 from ptypinn.data.depth import SLICES, THIN, compute_tilt, require_thin
+from ptypinn.data.detector_mtf import require_sharp
 from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -68,6 +69,7 @@ def reconstruct(
     with cpu_threads(config.threads):
         if isinstance(network, PatchModel):
             require_far_field(scan)
+            require_sharp(scan, "models of `train`; the solver of `reconstruct` has it")
             _require_kind(config, PatchNetworkConfig, "a model of `train`")
             assert isinstance(config, PatchNetworkConfig)
             _refuse_grouping(config, network)

@@ -86,7 +86,9 @@ def _go_on_from(
         require_thin(scan)
     if initial is None:
         return straighten_scan(scan) if config.positions == "auto" else (scan, None)
-    scan = repeat_path(repeat_turn(scan, initial), initial)
+    scan = repeat_turn(scan, initial)
+    if config.engine == "native":
+        scan = repeat_path(scan, initial)
     _check_initial(scan, initial)
     if initial.slices is None:
         return scan, None

@@ -238,6 +238,8 @@ def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], fram
     images, weights = terms["probe_variation"], terms["probe_weights"]
     order = images.shape[:2] if images is not None and images.ndim == 4 and weights is not None else (0, 0)
     shapes |= {"probe_variation": (*order, size, size), "probe_weights": (frames, order[0])}
+    if (mtf := terms["mtf"]) is not None:
+        shapes["mtf"] = (len(mtf) if mtf.ndim else 0, 2)
     gaps = terms["gap_fresnel_numbers"]
     if gaps is not None and (gaps.shape != (file.slices - 1,) or not (np.isfinite(gaps) & (gaps > 0)).all()):
         expected = f"positive numbers, one for every gap between {file.slices} slices"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
@@ -43,6 +44,8 @@ OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
 PLACES = f"{OWN}/positions_px"
 TRUE = f"{OWN}/true_experiment"
+ARRAYS = ("probe", "truth", "background", "mtf")
+"""Arrays that a file may lack."""
 NUMBERS = {
     "pixel_size_m": "m",
     "energy_eV": "eV",
@@ -75,8 +78,8 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         counts, crop = take_counts(data, path, good, config), Crop.of(source, data.shape, config)
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
-        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ("probe", "truth", "background"))
-        probe, truth, background = (None if array is None else read_array(array, source) for array in arrays)
+        arrays = (find_dataset(file, f"{OWN}/{name}") for name in ARRAYS)
+        probe, truth, background, mtf = (None if array is None else read_array(array, source) for array in arrays)
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
         return build_scan(
@@ -88,6 +91,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             experiment=None if crop.window is not None else _read_experiment(file, source),
             mask=good,
             background=None if background is None else cut(background, crop.window),
+            mtf=None if mtf is None else mtf.astype(np.float64),
             probe_gauge=gauge,
             particle=particle,
             provenance=succeed(stored, describe_source(path, "native", config, **crop.notes(truth))),
@@ -109,6 +113,8 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
         add_dataset(group, "truth", scan.truth, "")
     if scan.background is not None:
         add_dataset(group, "background", scan.background, "counts")
+    if scan.mtf is not None:
+        add_dataset(group, "mtf", scan.mtf, "")
     if scan.experiment is not None:
         true = add_group(group, "true_experiment", "NXcollection")
         write_json(true, "faults", dict(scan.experiment.faults))
@@ -151,6 +157,7 @@ ENTRIES = (
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
     Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
     Entry(f"{OWN}/background", "background", "(N, N)", "counts", "of every frame; zero frequency at N//2", True),
+    Entry(f"{OWN}/mtf", "mtf", "(F, 2)", "", "of the detector: frequency over Nyquist's, and value", True),
     Entry(
         f"{TRUE}/K", "experiment", "", "", "true values K of a simulated experiment; faults: JSON, their sizes", True
     ),

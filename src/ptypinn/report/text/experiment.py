@@ -11,6 +11,7 @@ import numpy as np
 from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.depth import SLICES, describe_slices, slice_uncertainties
 from ptypinn.data.descan import DESCAN, follows_disk
+from ptypinn.data.detector_mtf import MTF
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
@@ -55,6 +56,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *([] if variation is None else _variation_sentences(variation, quanta)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
+        *_mtf_sentences(recon),
         *([] if modes is None else _mode_sentences(modes, quanta)),
         *_offset_sentences(record, recon),
     ]
@@ -127,6 +129,18 @@ def _descan_sentences(recon: Reconstruction) -> list[str]:
         f"The bright-field disk moves with the scan position, by {size:.2f} +- {error:.2g} detector pixels"
         f"{milliradians} over the scan, as without a perfect descan: the prediction moves with it."
     ]
+
+
+def _mtf_sentences(recon: Reconstruction) -> list[str]:
+    """Return that a measured point spread is part of the prediction."""
+    scan = recon.provenance.get("scan")
+    record = scan.get(MTF) if isinstance(scan, Mapping) else None
+    if recon.mtf is None or not isinstance(record, Mapping):
+        return []
+    source, half = record.get("file"), number(record.get("half_nyquist"))
+    origin = f" (`{source}`)" if source else ""
+    value = "" if half is None else f", {half:.2f} at half of Nyquist's frequency"
+    return [f"The detector blurs by a measured modulation transfer function{origin}{value}: the prediction has it."]
 
 
 def _probe_sentences(recon: Reconstruction) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptypinn.data.aberrations import measure_aberrations
+from ptypinn.data.detector_mtf import interpolate_mtf
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -136,7 +137,16 @@ def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("silent pixels", f"{silent} good ones read zero in every pattern"),
         ("dead pixels", f"{dead} of these amid pixels that count"),
         *_background_row(info.scan),
+        *_spread_row(info.scan),
     ]
+
+
+def _spread_row(scan: ScanData) -> list[tuple[str, str]]:
+    """Return a line for a known point spread."""
+    if scan.mtf is None:
+        return []
+    half = float(interpolate_mtf(scan.mtf, np.array([0.5]))[0])
+    return [("point spread", f"MTF {half:.2f} at half Nyquist, part of every prediction")]
 
 
 def _background_row(scan: ScanData) -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ class Objective:
 
     def _residual(self, totals: _Totals, batch: _Batch, counts: Patterns, part: slice, with_loss: bool) -> Patterns:
         diffracted, blur = detect(batch.diffraction.fields), self.terms.blur
-        expected = diffracted if blur is None else blur @ diffracted @ blur
+        expected = diffracted if blur is None else blur.spread(diffracted)
         expected = expected if batch.background is None else expected + batch.background
         residual = self.likelihood.residual(expected, counts)
         if not self.stack.all_good:
@@ -160,7 +160,7 @@ class Objective:
             totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
         if totals.background is not None:
             totals.background += residual.sum(0) / 2
-        residual = residual if blur is None else blur @ residual @ blur
+        residual = residual if blur is None else blur.adjoint(residual)
         if totals.log_flux is not None:
             totals.log_flux[part] = (residual * diffracted).sum((1, 2)) / 2
         return residual

@@ -25,6 +25,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.descan import follows_disk
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.core_trials import CORE_MODES
@@ -73,7 +74,7 @@ def reconstruct_unrolled(
     Raises:
         InputError: Where lengths of the probe are given that need an object pixel or a wavelength, and there is none.
     """
-    device = pick_device(config.device)
+    device, names = pick_device(config.device), _open_terms(scan, config)
     if config.slices != 1:
         require_thick_options(scan, config)
     if scan.probe is None or config.probe_model != "auto":
@@ -107,7 +108,7 @@ def reconstruct_unrolled(
     if config.refine_probe and follows_disk(reconstruction.provenance):
         reconstruction = flatten_curvature(reconstruction)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
-    reconstruction = solve_experiment(centred, reconstruction, trials, config.solved_terms(), config.forced_terms())
+    reconstruction = solve_experiment(centred, reconstruction, trials, names, config.forced_terms())
     scan, centred, reconstruction = deduct_background(scan, centred, reconstruction)
     centred, config = reconstruction.scan_part(centred), _with_polish(config, reconstruction)
     if config.polish:
@@ -180,7 +181,7 @@ class _Run:
 
             scan = align_probe(scan, self.probe)
         modes = config.probe_modes or len(scan.require_probe())
-        default = default_rounds(estimate_dose(scan), blurred=modes > 1 or scan.point_spread_px is not None)
+        default = default_rounds(estimate_dose(scan), blurred=modes > 1 or _is_blurred(scan))
         rounds = config.rounds or default
         to_reconstruction = partial(_to_reconstruction, scan, config, self.weights, rounds)
         options = _unrolled_options(config, hold_out=self.hold_out or rounds > default, final=not self.hold_out)
@@ -214,6 +215,20 @@ class _Run:
         if hold_probe:
             config = replace(config, refine_probe=False, probe_rounds=None, probe_modes=None, probe_variation="auto")
         return config
+
+
+def _open_terms(scan: ScanData, config: ReconstructConfig) -> tuple[str, ...]:
+    """Return the names of the terms that may be solved for: not of a point spread that is known."""
+    if scan.mtf is None:
+        return config.solved_terms()
+    if config.point_spread == "solve":
+        raise InputError("--point-spread", "", "solve together with --mtf", "one of the two")
+    return tuple(name for name in config.solved_terms() if name != "point_spread")
+
+
+def _is_blurred(scan: ScanData) -> bool:
+    """Return True if the detector is known to blur."""
+    return scan.point_spread_px is not None or scan.mtf is not None
 
 
 def _with_polish(config: ReconstructConfig, recon: Reconstruction) -> ReconstructConfig:
