@@ -21,8 +21,6 @@ class Defocus:
         q = torch.fft.fftfreq(size, dtype=torch.float64)
         return torch.polar(torch.ones(size, size, dtype=torch.float64), self.phase_rad * (q[:, None] ** 2 + q**2))
 
-    moves_detector = False
-
     def to(self, device):
         return self
 

@@ -1,13 +1,17 @@
 """Near-field scans are reconstructed from what their files hold: patterns, positions, detector distance and energy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 
 import ptypinn as pp
 from near_field_scans import FOCUS_M, make_near_field_scan
-from ptypinn.data.near_field import GEOMETRY
+from ptypinn.data.near_field import GEOMETRY, to_near_field
 from ptypinn.errors import InputError
 from ptypinn.solvers import near_field
+from ptypinn.solvers.iterative import IterativeSolver
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +48,18 @@ def test_object_amplitude_and_focus_come_out(made, recon):
     assert geometry["focus_distance_m"] == pytest.approx(FOCUS_M, rel=0.01)
     assert abs(geometry["focus_distance_m"] - FOCUS_M) < 2 * geometry["uncertainty_m"]
     assert recon.metrics["amplitude_residual"] < 1.05 * recon.metrics["expected_residual"]
+
+
+@pytest.mark.parametrize("photons", [1e5, 1e6])
+def test_a_focus_that_starts_far_off_is_found_within_its_uncertainty(photons):
+    scan = to_near_field(make_near_field_scan(photons=photons).scan, 1.08 * FOCUS_M)
+    config = pp.ReconstructConfig(threads=1, device="cpu")
+    finish = partial(near_field._to_reconstruction, config=config)
+    solver = IterativeSolver(config, torch.device("cpu"), lambda *_, **__: None, None, finish)
+    geometry = near_field._refine_focus(scan, solver).provenance[GEOMETRY]
+    assert geometry["focus_distance_m"] == pytest.approx(FOCUS_M, rel=0.02)
+    assert abs(geometry["focus_distance_m"] - FOCUS_M) < 2 * geometry["uncertainty_m"]
+    assert geometry["uncertainty_m"] < 0.02 * FOCUS_M
 
 
 def test_a_reconstruction_explains_its_scan_from_files(scan, recon, tmp_path):

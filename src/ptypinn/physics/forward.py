@@ -8,7 +8,7 @@ Rodenburg 2012): the wave behind one slice, propagated, illuminates the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class Diffraction(NamedTuple):
     """Detector fields, sqrt(photons), FFT order."""
     ramps: Ramps | None = None
     """Fourier factors by which the probes were moved; None where they stand at whole pixels."""
+    spectra: Waves | None = None
+    """Spectra of the detector fields in the near field; None in the far field."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,11 @@ class ForwardModel:
             *before, last = patches.unbind(0)
             for patch, gap in zip(before, self.gaps, strict=True):
                 incident.append(apply_filter(interact(patch, incident[-1]), gap))
-        fields = self.propagator.propagate(interact(last, incident[-1]), ramps)
-        return Diffraction(patches, tuple(incident), fields, ramps)
+        waves = interact(last, incident[-1])
+        if not isinstance(self.propagator, NearField):
+            return Diffraction(patches, tuple(incident), self.propagator.propagate(waves, ramps), ramps)
+        spectra = self.propagator.to_spectra(waves, ramps)
+        return Diffraction(patches, tuple(incident), torch.fft.ifft2(spectra), ramps, spectra)
 
     def predict_counts(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Patterns:
         """Return the expected counts of illuminated patches, photons per pixel, (batch, y, x), FFT order."""
@@ -129,14 +134,22 @@ class ForwardModel:
         ramps = phase_ramp(fractions, probe.shape[-1])[:, None]
         return self.predict_counts(patches, shift_probe(probes, fractions), ramps)
 
-    def exit_residual(self, diffraction: Diffraction, residual: Patterns) -> Waves:
+    def exit_residual(
+        self, diffraction: Diffraction, residual: Patterns, listener: Callable[[Waves], None] | None = None
+    ) -> Waves:
         """Propagate `residual * field` back to the sample; the detector fields are overwritten.
 
         Args:
             diffraction: The forward pass.
             residual: Minus the derivative of the loss by the expected counts, (batch, y, x).
+            listener: Called with the spectra of `residual * field` in the near field.
         """
-        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]), diffraction.ramps)
+        fields = diffraction.fields.mul_(residual[:, None])
+        if listener is None or not isinstance(self.propagator, NearField):
+            return self.propagator.adjoint(fields, diffraction.ramps)
+        spectra = torch.fft.fft2(fields)
+        listener(spectra)
+        return self.propagator.from_spectra(spectra, diffraction.ramps)
 
     def sample_adjoint(
         self, diffraction: Diffraction, waves: Waves, *, with_probe: bool = True

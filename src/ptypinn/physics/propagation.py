@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Complex, Complex64, Float, Shaped
@@ -28,9 +28,6 @@ class Propagator(Protocol):
     Sub-pixel positions move the probe within its array. The beam stands still, so the detector is moved along with it:
     `ramps` are the Fourier factors of these moves, (batch, 1, y, x), None for none.
     """
-
-    moves_detector: ClassVar[bool]
-    """True if counts depend on the moves of the detector."""
 
     def to(self, device: torch.device) -> Propagator:
         """Return the propagator on a device."""
@@ -51,8 +48,6 @@ class FarField:
     >>> far_field.propagate(wave).abs().square().sum() == wave.abs().square().sum()  # Parseval
     tensor(True)
     """
-
-    moves_detector: ClassVar[bool] = False
 
     def to(self, device: torch.device) -> FarField:
         """Return the propagator on a device, where it needs nothing."""
@@ -76,7 +71,6 @@ class NearField:
 
     kernel: Complex[Tensor, "y x"]
     """Factor on the spectrum of an exit wave, from `fresnel_kernel`."""
-    moves_detector: ClassVar[bool] = True
 
     def to(self, device: torch.device) -> NearField:
         """Return the propagator on a device."""
@@ -84,12 +78,20 @@ class NearField:
 
     def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate exit waves to the detector."""
-        spectra = torch.fft.fft2(waves).mul_(self.kernel)
-        return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps.conj()))
+        return torch.fft.ifft2(self.to_spectra(waves, ramps))
 
     def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
         """Propagate detector fields back: the adjoint, and the inverse as well."""
-        spectra = torch.fft.fft2(fields).mul_(self.kernel.conj())
+        return self.from_spectra(torch.fft.fft2(fields), ramps)
+
+    def to_spectra(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
+        """Return the spectra of the detector fields of exit waves."""
+        spectra = torch.fft.fft2(waves).mul_(self.kernel)
+        return spectra if ramps is None else spectra.mul_(ramps.conj())
+
+    def from_spectra(self, spectra: Fields, ramps: Ramps | None = None) -> Fields:
+        """Propagate detector fields back from their spectra, which are overwritten."""
+        spectra = spectra.mul_(self.kernel.conj())
         return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps))
 
 

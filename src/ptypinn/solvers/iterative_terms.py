@@ -40,15 +40,18 @@ MIN_GAIN = 0.1
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 
 
-def solve_terms(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Reconstruction:
+def solve_terms(
+    scan: ScanData, recon: Reconstruction, solver: IterativeSolver, iterations: int = ITERATIONS
+) -> Reconstruction:
     """Solve for terms of the experiment; take them in where they explain enough, and record all that were tried.
 
     Args:
         scan: The scan.
         recon: Its reconstruction as an ideal experiment.
         solver: The solver.
+        iterations: Iterations with each term.
     """
-    run = _Run(scan, solver, recon, solver.measure_misfit(scan, recon))
+    run = _Run(scan, solver, recon, solver.measure_misfit(scan, recon), iterations)
     candidates = _list_candidates(scan, solver)
     while candidates:
         candidate = candidates.pop(0)
@@ -92,6 +95,8 @@ class _Run:
     """Reconstruction with the terms that were taken in."""
     misfit: float
     """Its misfit."""
+    iterations: int
+    """Iterations with each term."""
     findings: dict[str, Finding] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
 
@@ -125,7 +130,7 @@ class _Run:
             part = part.replace(flux=_solve_flux(part, self.recon, solver))
         if term.name == "beam":
             part = part.replace(beam_px=_start_beam(part, solver))
-        recon = solver.iterate(part, ITERATIONS, self.recon, unknowns=unknowns)
+        recon = solver.iterate(part, self.iterations, self.recon, unknowns=unknowns)
         if "positions" in unknowns:
             recon = replace(recon, provenance=record_experiment(recon, {"positions": {"corrected": True}}))
         after = solver.measure_misfit(self.scan, recon)

@@ -31,16 +31,19 @@ from ptypinn.solvers.quasi_newton.problem import QuasiNewtonResult
 from ptypinn.utils.device import pick_device
 from ptypinn.utils.progress import Progress
 
-SPANS = 0.02, 0.006
+SPANS = 0.06, 0.04
 """Differences of the distances that are tried beside an estimate, relative to it: at first, and around the best."""
-UNSETTLED = 0.005
+UNSETTLED = 0.01
 """Error of the distance, relative to it, that short solves leave."""
 MAX_SEARCHES = 6
 """Maximum number of times that the distances are moved on, where the best one is at their end."""
-SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 80), 64
+SEARCH_ITERATIONS, SEARCH_PATTERNS = (8, 10), 64
 """Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
-FIRST_ITERATIONS = 20
-"""Iterations of the solve that terms of the experiment build on."""
+FIRST_ITERATIONS, TERM_ITERATIONS = (8, 12), 25
+"""Iterations of the solve that terms of the experiment build on, and further ones where they explain nearly all; and
+with each of the terms."""
+MAX_SETTLED_MISFIT = 5.0
+"""Misfit up to which terms are weighed against a solve that has settled: above, some are missing anyway."""
 LAST_ITERATIONS, SLOW_ITERATIONS = 90, 240
 """Maximum iterations at the end; and after them where little but counting noise is left, so that slow phases settle."""
 NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
@@ -76,8 +79,8 @@ def reconstruct_near_field(
     solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():
         scan = _refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
-        recon = solver.iterate(scan, FIRST_ITERATIONS)
-        recon = solve_terms(scan, recon, solver)
+        recon = _start(scan, solver)
+        recon = solve_terms(scan, recon, solver, TERM_ITERATIONS)
         scan, recon = deduct_background(scan, recon)
         last = _finish(scan, recon, solver)
     return finalise(
@@ -88,6 +91,15 @@ def reconstruct_near_field(
         match_flux=True,
         prediction_scale=config.prediction_scale,
     )
+
+
+def _start(scan: ScanData, solver: IterativeSolver) -> Reconstruction:
+    """Return the reconstruction as an ideal experiment that terms are weighed against."""
+    first, further = FIRST_ITERATIONS
+    recon = solver.iterate(scan, first)
+    if solver.measure_misfit(scan, recon) > MAX_SETTLED_MISFIT:
+        return recon
+    return solver.iterate(scan, further, recon)
 
 
 def _finish(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Reconstruction:

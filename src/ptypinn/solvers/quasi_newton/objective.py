@@ -176,9 +176,13 @@ class Objective:
         """
         if batch.roots is not None:
             residual = residual * batch.roots
-        if totals.shifts is not None and self.model.propagator.moves_detector:
-            totals.shifts[part] -= _shift_gradient(*self._field_spectra(batch, residual))
-        waves = self.model.exit_residual(batch.diffraction, residual)
+        moves, spectra = totals.shifts, batch.diffraction.spectra
+
+        def move_detector(directions: Waves) -> None:
+            if moves is not None and spectra is not None:
+                moves[part] -= _shift_gradient(directions, spectra)
+
+        waves = self.model.exit_residual(batch.diffraction, residual, move_detector)
         moves_probe = totals.probe is not None or totals.shifts is not None
         directions, waves = self.model.sample_adjoint(batch.diffraction, waves, with_probe=moves_probe)
         if totals.beam_px is not None:
@@ -189,13 +193,6 @@ class Objective:
         totals.add_object_gradient(directions, self.corners[:, part])
         if moves_probe:
             totals.add_probe_gradient(waves, batch, part)
-
-    @staticmethod
-    def _field_spectra(batch: _Batch, residual: Patterns) -> tuple[Waves, Waves]:
-        """Return the spectra of the descent directions of the detector fields, and of the fields."""
-        fields = batch.diffraction.fields
-        own = fields if batch.roots is None else fields / batch.roots[:, None]
-        return torch.fft.fft2(fields * residual[:, None]), torch.fft.fft2(own)
 
 
 class _ProbeWaves(NamedTuple):

@@ -22,6 +22,9 @@ FINISH_ITERATIONS = 3
 """Iterations that take in pixels that were held out."""
 EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, for the steps alone: that of textured ones."""
+NEAR_FIELD_SPECTRUM, NEAR_FIELD_GAIN = Smoothness(1.5, 2.0, 0.1), 10.0
+"""The same for near fields, whose images show fine detail directly; and steps of the probe over those of the far field:
+slow phases of the probe hardly change images either, and those of the object have long steps for that."""
 FIRST_ITERATIONS = 16
 """Iterations from which the spectrum of the object is estimated."""
 FIRST_PRIOR_FRACTION = 0.6
@@ -101,9 +104,12 @@ class _Run:
         number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
         is_mixed = scan.gap_fresnel_numbers is not None and problem.options.depth_precision is None
         gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
+        spectrum = EXPECTED_SPECTRUM if scan.fresnel_number is None else NEAR_FIELD_SPECTRUM
         preconditioner = Preconditioner(
-            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number, gaps=gaps
+            problem.corners, problem.extent, spectrum, scan.size, fresnel_number=number, gaps=gaps
         )
+        if scan.fresnel_number is not None:
+            preconditioner.probe_gain = NEAR_FIELD_GAIN
         if problem.options.slow_moves and problem.terms.variation is not None:
             preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5
         if positions and point.shifts is None:
