@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics.data_fit import measure_misfit
 from ptypinn.solvers.core_trials import CoreGain, CoreTrials
+from ptypinn.solvers.detector_terms import MIN_FIRST_SHARE
 from ptypinn.solvers.point_spread_search import MAX_SPREAD_PX, MIN_SPREAD_PX, search_point_spread
 from ptypinn.solvers.position_cycles import settle_positions
 from ptypinn.solvers.position_evidence import measure_position_gain
@@ -48,6 +49,17 @@ def test_a_blur_shows_in_the_middle_of_the_scan_and_modes_explain_it():
     assert blurred.spread(0.6).deviance > blurred.spread(0.3).deviance > 0
 
 
+def test_modes_explain_more_of_a_blur_than_a_background_does():
+    trials = CoreTrials(simulated("coherence:0.6:0.4"), solver())
+    assert trials.settled_modes.deviance >= trials.modes.deviance > 0
+    assert trials.background.deviance < MIN_FIRST_SHARE * trials.settled_modes.deviance
+
+
+def test_a_background_explains_as_much_as_modes_do_where_there_is_one():
+    trials = CoreTrials(simulated("background:0.1"), solver())
+    assert trials.background.deviance > MIN_FIRST_SHARE * trials.settled_modes.deviance
+
+
 def test_nothing_is_concluded_from_a_scan_without_faults(clean):
     trials = CoreTrials(clean, solver())
     assert not trials.is_conclusive
@@ -62,7 +74,7 @@ def test_every_solve_is_done_once(clean):
 
 
 def test_modes_to_start_from_have_the_photons_of_the_probe(clean):
-    modes = CoreTrials(clean, solver()).find_modes(clean.probe)
+    modes = CoreTrials(clean, solver(), clean.probe).mode_probe
     assert len(modes) == 3
     assert np.square(np.abs(modes)).sum() == pytest.approx(np.square(np.abs(clean.probe)).sum(), rel=1e-4)
 

@@ -1,9 +1,11 @@
 """A probe that varies over the scan: solved for where the counts demand it, left alone where they do not."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from ptypinn import EvaluateConfig, ReconstructConfig, Reconstruction, SimulateConfig, reconstruct, simulate
 from ptypinn.errors import InputError
@@ -12,8 +14,14 @@ from ptypinn.report.html.experiment_section import experiment_section
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.core_trials import CoreTrials
 from ptypinn.solvers.probe_variation import with_modes
+from ptypinn.solvers.scan_terms import PositionsTerm
+from ptypinn.solvers.term import State
 from ptypinn.stages.evaluate import evaluate
+from ptypinn.utils.progress import silent
 
+OPTIONS = {"batch": 64, "device": torch.device("cpu"), "refines_probe": True, "progress": silent}
+SOLVER = SimpleNamespace(**OPTIONS, solve=lambda *_, **__: None)
+EVIDENCE = "ptypinn.solvers.position_evidence"
 SOLVED = ReconstructConfig(device="cpu", refine_probe=True, assume="ideal", probe_variation="solve")
 
 
@@ -95,12 +103,12 @@ def test_on_a_scan_whose_probe_stands_still_little_is_added():
     assert not evaluate(recon, clean).metrics["amplitude_residual"] > 1.1 * recon.metrics["expected_residual"]
 
 
-def test_modes_and_a_variation_are_solved_for_together(monkeypatch):
+def test_modes_a_variation_and_the_flux_are_solved_for_together(monkeypatch):
     monkeypatch.setattr(CoreTrials, "is_conclusive", True)
     monkeypatch.setattr(CoreTrials, "has_modes", True)
     monkeypatch.setattr("ptypinn.solvers.probe_variation.ITERATIONS", 20)
-    scan = simulated("coherence:0.6:0.4", "probe-variation:1.5")
-    others = {"beam": "still", "flux": "constant", "background": "none", "point_spread": "none"}
+    scan = simulated("coherence:0.6:0.4", "probe-variation:1.5", "flux:0.02")
+    others = {"beam": "still", "background": "none", "point_spread": "none"}
     config = ReconstructConfig(device="cpu", positions="recorded", polish=0, **others)
     recon = reconstruct(scan.replace(truth=None), config=config)
     records = recon.provenance["experiment"]
@@ -109,6 +117,34 @@ def test_modes_and_a_variation_are_solved_for_together(monkeypatch):
     before, after = (records["modes"][name] for name in ("misfit_before", "misfit_after"))
     assert records["probe_variation"]["misfit_after"] == after < 1 + 0.5 * (before - 1)
     assert recon.probe_variation.shape[1] == len(recon.probe) == 3
+    assert recon.has_solved("flux")
+    assert np.corrcoef(recon.flux, scan.experiment.flux)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("misfit", "tried"), [(1.05, False), (1.5, True)])
+def test_positions_that_were_solved_for_with_modes_are_named_and_not_tried_again(misfit, tried, solved, varying):
+    record = {
+        "size": 0.3,
+        "misfit_before": 1.8,
+        "misfit_after": misfit,
+        "corrected": True,
+        "modes": 3,
+        "moved_px": 0.25,
+    }
+    recon = dataclasses.replace(solved, provenance={**solved.provenance, "experiment": {"modes": record}})
+    assert any("moved by 0.25 px (rms) with them" in sentence for sentence in experiment_sentences(recon))
+    with pytest.MonkeyPatch.context() as patch:
+        measures = []
+        patch.setattr(f"{EVIDENCE}.measure_position_gain", lambda *_: measures.append(0.0) or 0.0)
+        assert not PositionsTerm().weigh(State(recon.scan_part(varying), recon, SOLVER)).proposes
+    assert bool(measures) == tried
+
+
+def test_modes_are_looked_for_beside_a_variation(solved, varying):
+    scan = solved.scan_part(varying).replace(probe=solved.probe, truth=None)
+    trials = CoreTrials(scan, SOLVER, solved.probe)
+    assert len(trials.mode_probe) == 3
+    assert trials.settled_modes.deviance >= trials.modes.deviance
 
 
 def test_new_modes_have_no_variation_of_their_own(solved):

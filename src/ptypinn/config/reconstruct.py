@@ -56,7 +56,8 @@ class ReconstructConfig(
     to 20, more for higher dose, and twice as many with several modes or a point spread. With more than the default, one
     pixel in fifty is held out to select the best round."""
     probe_rounds: int | None = None
-    """Rounds that solve for the probe before those for the object, with --refine-probe; 36 by default."""
+    """Rounds that solve for the probe before those for the object, with --refine-probe. By default 36,
+    fewer where they stagnate far above counting noise and terms of the experiment are looked for next."""
     polish: int | None = None
     """Maximum number of iterations of the iterative solver after the rounds; it stops before noise is fitted. By
     default 45 where terms of the experiment were taken in, else none."""

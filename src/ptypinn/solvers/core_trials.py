@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Complex64
 
-from ptypinn.data.reconstruction import Reconstruction, SolverResult
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
+from ptypinn.solvers.joint_solve import align_probe
 from ptypinn.solvers.position_geometry import select_middle
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 CORE_PATTERNS, ITERATIONS = 64, 40
 """Patterns around the middle that are solved, and iterations for their object and probe."""
-CORE_MODES, MODE_ITERATIONS = 3, 80
-"""Incoherent modes that are tried, and iterations for them to start from."""
+CORE_MODES = 3
+"""Incoherent modes that are tried."""
 MIN_CORE_MISFIT = 1.1
 """Amplitude residual over that of counting noise from which they tell terms apart."""
 MIN_MODES_GAIN = 0.6
@@ -70,9 +71,11 @@ class CoreTrials:
     Args:
         scan: Scan with a calibrated probe, and the terms that are given.
         solver: Solver of scans.
+        probe: Probe of the whole scan without further modes, (mode, y, x), sqrt(photons); None for that of the scan.
     """
 
-    def __init__(self, scan: ScanData, solver: Solver) -> None:
+    def __init__(self, scan: ScanData, solver: Solver, probe: Modes | None = None) -> None:
+        self._probe = scan.require_probe() if probe is None else probe
         self._core = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
         self._solver, self._spreads = solver, dict[float, CoreFit]()
 
@@ -89,7 +92,7 @@ class CoreTrials:
     @cached_property
     def modes(self) -> CoreGain:
         """What further incoherent modes explain."""
-        return CoreGain.between(self.plain, self._iterate(self._core, CORE_MODES))
+        return CoreGain.between(self.plain, self._fit(self._modes))
 
     @property
     def has_modes(self) -> bool:
@@ -98,9 +101,25 @@ class CoreTrials:
 
     @cached_property
     def background(self) -> CoreGain:
-        """What a background explains."""
+        """Gain by a background, from iterations for object and probe."""
+        return CoreGain.between(self.plain, self._iterate(self._core, background=True))
+
+    @cached_property
+    def settled_background(self) -> CoreGain:
+        """The same by rounds, which settle between a background and what the object imitates of it."""
         before, after = (self._solver.solve(self._core, unknown) for unknown in ("", "background"))
         return CoreGain.between(self._fit(before), self._fit(after))
+
+    @cached_property
+    def settled_modes(self) -> CoreGain:
+        """Gain by modes after twice the iterations: they gain their power slowly."""
+        return CoreGain.between(self.plain, self._fit(self._settled_modes))
+
+    @cached_property
+    def mode_probe(self) -> Modes:
+        """Modes of the probe of the whole scan, to start with, found for little time."""
+        still = self._core.replace(probe=self._settled_modes.probe, probe_variation=None, probe_weights=None)
+        return align_probe(still, self._probe).require_probe()
 
     def spread(self, spread_px: float) -> CoreGain:
         """Return what a point spread explains.
@@ -112,26 +131,36 @@ class CoreTrials:
             self._spreads[spread_px] = self._iterate(self._core.replace(point_spread_px=float(spread_px)))
         return CoreGain.between(self.plain, self._spreads[spread_px])
 
-    def find_modes(self, probe: Modes) -> Modes:
-        """Solve for modes of the probe, to start with: they gain their power slowly, and here for little time.
+    @cached_property
+    def _modes(self) -> Reconstruction:
+        return self._solve(self._core, CORE_MODES)
 
-        Args:
-            probe: Probe of the whole scan without them, (mode, y, x), sqrt(photons).
-        """
-        return self._solve(self._core.replace(probe=probe), MODE_ITERATIONS, CORE_MODES).probe
+    @cached_property
+    def _settled_modes(self) -> Reconstruction:
+        first = self._modes
+        core = self._core.replace(probe=first.probe, probe_variation=first.probe_variation)
+        return self._solve(core, CORE_MODES, start=first)
 
-    def _iterate(self, core: ScanData, modes: int | None = None) -> CoreFit:
-        return self._fit(self._solve(core, ITERATIONS, modes).reconstruction(core, {}))
+    def _iterate(self, core: ScanData, *, background: bool = False) -> CoreFit:
+        return self._fit(self._solve(core, background=background))
 
-    def _solve(self, core: ScanData, iterations: int, modes: int | None) -> SolverResult:
+    def _solve(
+        self,
+        core: ScanData,
+        modes: int | None = None,
+        *,
+        background: bool = False,
+        start: Reconstruction | None = None,
+    ) -> Reconstruction:
         from ptypinn.solvers.quasi_newton.phases import solve_problem
         from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem
         from ptypinn.utils.progress import rename_stage
 
-        options = QuasiNewtonOptions(iterations, probe_modes=modes, refine_probe=self._solver.refines_probe)
+        refine, progress = self._solver.refines_probe, rename_stage(self._solver.progress, "middle of the scan")
+        options = QuasiNewtonOptions(ITERATIONS, modes, refine_probe=refine, solve_background=background)
         with torch.no_grad():
-            problem = QuasiNewtonProblem(core, options, self._solver.device)
-            return solve_problem(problem, rename_stage(self._solver.progress, "middle of the scan"))
+            problem = QuasiNewtonProblem(core, options, self._solver.device, start)
+            return solve_problem(problem, progress).reconstruction(core, {})
 
     def _fit(self, recon: Reconstruction) -> CoreFit:
         part, batch, device = recon.scan_part(self._core), self._solver.batch, self._solver.device

@@ -28,9 +28,9 @@ MIN_EXPLAINED = 0.05
 """Smallest fraction of the misfit above counting noise that this background explains: errors of other causes leave
 excess counts too, which explain 0.02 of theirs."""
 
-MIN_SHARE_OF_MODES = 0.77
+MIN_FIRST_SHARE, MIN_SHARE_OF_MODES = 0.8, 0.78
 """Smallest fall of the deviance around the middle of the scan over that by incoherent modes, which explain most of a
-background: 0.93 or more where there is one, 0.8 with a point spread beside it, up to 0.74 without one."""
+background: by iterations 0.9 or more where there is one, up to 0.83 without; by rounds, 0.92 and up to 0.65."""
 
 
 class BeamTerm:
@@ -120,7 +120,9 @@ class BackgroundTerm:
             return Evidence(evidence.significance, False)
         if "modes" not in state.names or not state.core.has_modes:
             return Evidence(evidence.significance, True)
-        explains = state.core.background.deviance >= MIN_SHARE_OF_MODES * state.core.modes.deviance
+        core, modes = state.core, state.core.settled_modes.deviance
+        explains = core.background.deviance >= MIN_FIRST_SHARE * modes
+        explains = explains and core.settled_background.deviance >= MIN_SHARE_OF_MODES * modes
         return Evidence(evidence.significance, explains, excludes_rivals=True)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:

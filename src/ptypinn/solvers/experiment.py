@@ -39,7 +39,7 @@ TERMS: tuple[Term, ...] = (
 RIVALS = {"background": (ModesTerm(),)}
 """Terms that explain much of each other's misfit: a detector that blurs leaves excess counts, as a background does.
 Before the one is taken in, the others are solved for too, and the one that explains most is."""
-COMPANIONS = {"modes": ("probe_variation",)}
+COMPANIONS = {"modes": ("probe_variation", "flux")}
 """Terms that may be solved for together with another one."""
 MAX_WORSE = 1.02
 """Misfit up to which positions that have settled once more are taken, over that before."""

@@ -36,6 +36,7 @@ def solve_jointly(
     tolerance: float = TOLERANCE,
     refine_probe: bool = True,
     moves: Literal["none", "slow", "free"] = "none",
+    solve_flux: bool = False,
 ) -> Reconstruction:
     """Solve for object and probe, and the variation of the probe where the scan has one.
 
@@ -47,20 +48,21 @@ def solve_jointly(
         iterations: Upper bound of the iterations.
         tolerance: Relative gain over five iterations below which they end.
         refine_probe: Solve for the probe; False for a known one.
-        moves: Moves of the positions to solve for too: slow ones, which follow the functions of time that the probe
-            varies with, or free ones.
+        moves: Moves of the positions to solve for too: slow ones, in time as the probe varies, or free ones.
+        solve_flux: Solve for the flux of every frame too.
     """
-    options = QuasiNewtonOptions(iterations, refine_probe=refine_probe, tolerance=tolerance)
+    options = QuasiNewtonOptions(iterations, refine_probe=refine_probe, tolerance=tolerance, solve_flux=solve_flux)
     options = replace(options, refine_positions=moves != "none", slow_moves=moves == "slow")
-    own = scan.replace(probe=recon.probe)
     with torch.no_grad():
-        result = solve_problem(QuasiNewtonProblem(own, options, device, recon), progress)
+        problem = QuasiNewtonProblem(scan.replace(probe=recon.probe), options, device, recon)
+        result = solve_problem(problem, progress)
     return replace(
         recon,
         object=result.object,
         probe=result.probe,
         illumination=result.illumination,
         positions_px=result.positions_px,
+        flux=result.flux if solve_flux else recon.flux,
         probe_variation=result.probe_variation,
         probe_weights=scan.probe_weights,
     )

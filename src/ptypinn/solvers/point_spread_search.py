@@ -18,6 +18,9 @@ any between the first and 1.9 pixels explains 0.6 or more of what the true one d
 MIN_SHARE_OF_MODES = 0.88
 """Smallest fall of the deviance over that by incoherent modes, which explain as much of a point spread: 0.96 or more
 where there is one, 0.8 on a scan with several modes."""
+MIN_EXPECTED_SHARE = 0.85
+"""The same of what a parabola through the first three expects between them: 0.97 or more where there is one, 0.8 on a
+scan with several modes."""
 TOLERANCE_PX, MAX_TRIALS = 0.02, 7
 """Accuracy at which the search between its neighbours ends, and its largest number of solves."""
 
@@ -43,7 +46,10 @@ def search_point_spread(core: CoreTrials, *, rivals: bool = False, forced: bool 
     if not forced:
         if core.spread(spread).fraction < MIN_FIRST_GAIN:
             return spread, core.spread(spread)
-        spread = min(spread, _vertex(first), key=deviance)
+        vertex, expected = _vertex(first)
+        if rivals and core.has_modes and -expected < MIN_EXPECTED_SHARE * core.modes.deviance:
+            return spread, core.spread(spread)._replace(fraction=0.0)
+        spread = min(spread, vertex, key=deviance)
         if rivals and core.has_modes and core.spread(spread).deviance < MIN_SHARE_OF_MODES * core.modes.deviance:
             return spread, core.spread(spread)._replace(fraction=0.0)
     edges = (MIN_SPREAD_PX, *FIRST_SPREADS_PX, MAX_SPREAD_PX)
@@ -53,9 +59,15 @@ def search_point_spread(core: CoreTrials, *, rivals: bool = False, forced: bool 
     return spread, core.spread(spread)
 
 
-def _vertex(deviances: list[float]) -> float:
-    """Return the minimum of the parabola through the deviances of `FIRST_SPREADS_PX`, in logarithms, within bounds."""
+def _vertex(deviances: list[float]) -> tuple[float, float]:
+    """Return where the parabola through the deviances of `FIRST_SPREADS_PX`, in logarithms, is least, and its value.
+
+    Args:
+        deviances: Of the three.
+    """
     below, middle, above = deviances
     bend = below - 2 * middle + above
     steps = (below - above) / (2 * bend) if bend > 0 else 0.0
-    return float(np.clip(FIRST_SPREADS_PX[1] * 2**steps, MIN_SPREAD_PX, MAX_SPREAD_PX))
+    place = float(np.clip(FIRST_SPREADS_PX[1] * 2**steps, MIN_SPREAD_PX, MAX_SPREAD_PX))
+    steps = float(np.log2(place / FIRST_SPREADS_PX[1]))
+    return place, min(*deviances, middle + steps * (above - below) / 2 + steps**2 * bend / 2)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
+from ptypinn.metrics.flux import flatten_slope, flux_varies
+from ptypinn.metrics.position_errors import MOVED, measure_position_errors
 from ptypinn.physics.optics import mode_photons
 from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, State, fit_misfit
 from ptypinn.utils.progress import rename_stage
@@ -26,8 +29,10 @@ MODE_ITERATIONS, MODE_TOLERANCE, MODE_ROUNDS = 120, 7e-4, 72
 power slowly."""
 
 JOINT_ITERATIONS, MORE_ITERATIONS, MIN_VARIATION = 20, 12, 0.008
-"""Iterations for modes and variation together, more with the positions where the probe varies, and the fraction of the
-photons that lie beside the mean probe after the first where it does: 0.011 or more, else up to 0.005."""
+"""Iterations for modes and variation together, more with positions and flux where the probe varies, and the fraction of
+the photons that lie beside the mean probe after the first where it does: 0.011 or more, else up to 0.005."""
+MIN_MOVED_PX = 1e-3
+"""Smallest move of the positions that is put on record."""
 
 
 class ModesTerm:
@@ -57,7 +62,7 @@ class ModesTerm:
         from ptypinn.solvers.probe_variation import drop_variation, start_variation, with_modes
 
         device, progress = solver.device, rename_stage(solver.progress, self.name)
-        recon = with_modes(recon, state.core.find_modes(recon.probe))
+        recon = with_modes(recon, state.core.mode_probe)
         scan = scan.replace(probe=recon.probe, probe_variation=recon.probe_variation)
         if "probe_variation" in state.names and state.core.is_conclusive:
             recon = start_variation(scan, recon, device, progress, iterations=JOINT_ITERATIONS)
@@ -70,19 +75,23 @@ class ModesTerm:
         yield solver.solve(scan.replace(probe=first.probe, probe_variation=first.probe_variation), hold_probe=True)
 
     def _solve_both(self, state: State, start: Reconstruction) -> Iterator[Reconstruction]:
-        """Go on with modes, variation and positions; an object that leaves much unexplained has fitted no noise.
+        """Go on with modes, variation, positions and flux; an object that leaves much unexplained has fitted no noise.
 
         Recorded positions that are to be kept move no more than a varying probe has them.
         """
-        from ptypinn.solvers.probe_variation import free_positions, settle_variation
+        from ptypinn.solvers.probe_variation import free_frames, settle_variation
 
         scan, solver = state.scan, state.solver
-        progress = rename_stage(solver.progress, self.name)
-        free = "positions" in state.names
-        solved = free_positions(scan, start, solver.device, progress, MORE_ITERATIONS) if free else start
+        progress, solved = rename_stage(solver.progress, self.name), start
+        free = {name: name in state.names for name in ("positions", "flux")}
+        if any(free.values()):
+            solved = free_frames(scan, start, solver.device, progress, MORE_ITERATIONS, **free)
+            varies = solved.flux is not None and flux_varies(solved.flux, float(mode_photons(solved.probe).sum()))
+            solved = replace(solved, flux=solved.flux if varies else scan.flux)
         if fit_misfit(scan, solved, solver) >= MIN_MISFIT:
             yield solved
         else:
+            scan = scan if solved.flux is None else scan.replace(flux=flatten_slope(solved))
             yield solver.solve(settle_variation(scan, solved, solver.device, progress), hold_probe=True)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
@@ -91,8 +100,10 @@ class ModesTerm:
         return float(1 - photons.max() / photons.sum())
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return the number of modes."""
-        return {"modes": len(recon.probe)}
+        """Return the number of modes, and how far positions that were solved for with them have moved."""
+        places = recon.positions_px + np.asarray(recon.origin_px, float)
+        moved = measure_position_errors(scan.positions_px, places).rms_px
+        return {"modes": len(recon.probe)} | ({MOVED: moved} if moved >= MIN_MOVED_PX else {})
 
 
 class SufficientModesTerm(ModesTerm):

@@ -7,6 +7,7 @@ them apart, but only to a solver that follows all of them at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -65,10 +66,17 @@ def with_variation(scan: ScanData, modes: int) -> ScanData:
     return scan.replace(probe_variation=images, probe_weights=weights)
 
 
-def free_positions(
-    scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress, iterations: int
+def free_frames(
+    scan: ScanData,
+    recon: Reconstruction,
+    device: torch.device,
+    progress: Progress,
+    iterations: int,
+    *,
+    positions: bool,
+    flux: bool,
 ) -> Reconstruction:
-    """Go on with object, probe and its variation, and with every position.
+    """Go on with object, probe and its variation, and with the position and the flux of every frame.
 
     Args:
         scan: The scan.
@@ -76,10 +84,13 @@ def free_positions(
         device: Device to compute on.
         progress: Called after every iteration.
         iterations: Upper bound of the iterations.
+        positions: Solve for the positions.
+        flux: Solve for the flux.
     """
     varying = scan.replace(probe_variation=recon.probe_variation, probe_weights=recon.probe_weights)
-    start = add_margin(recon, int(POSITION_MARGIN * scan.size))
-    return solve_jointly(varying, start, device, progress, iterations=iterations, moves="free")
+    start = add_margin(recon, int(POSITION_MARGIN * scan.size)) if positions else recon
+    moves: Literal["free", "none"] = "free" if positions else "none"
+    return solve_jointly(varying, start, device, progress, iterations=iterations, moves=moves, solve_flux=flux)
 
 
 def settle_variation(scan: ScanData, recon: Reconstruction, device: torch.device, progress: Progress) -> ScanData:

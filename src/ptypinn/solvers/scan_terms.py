@@ -12,7 +12,8 @@ from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import flatten_slope, measure_flux
-from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors, measure_position_errors
+from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED, PositionErrors, measure_position_errors
+from ptypinn.solvers.core_trials import MIN_CORE_MISFIT
 from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver, State
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class PositionsTerm:
 
     def weigh(self, state: State) -> Evidence:
         """Move every pattern a little; where that helps solve the patterns around the middle for their positions."""
-        if state.recon.object.size > MAX_CANVAS_PX:
+        if state.recon.object.size > MAX_CANVAS_PX or _have_settled(state.recon):
             return Evidence(0.0, False)
         from ptypinn.solvers.position_evidence import measure_position_gain
 
@@ -142,6 +143,12 @@ class PositionsTerm:
 
     def _errors(self, scan: ScanData, recon: Reconstruction) -> PositionErrors:
         return measure_position_errors(scan.positions_px, recon.positions_px + np.asarray(recon.origin_px, float))
+
+
+def _have_settled(recon: Reconstruction) -> bool:
+    """Return True if positions were solved for with the modes, and leave less than tells causes apart."""
+    record = recon.provenance.get("experiment", {}).get("modes", {})
+    return record.get("corrected", False) and MOVED in record and record["misfit_after"] < MIN_CORE_MISFIT
 
 
 class SurePositionsTerm(PositionsTerm):

@@ -91,7 +91,7 @@ class State:
     @cached_property
     def core(self) -> CoreTrials:
         """Solves of the patterns around the middle."""
-        return CoreTrials(self.scan, self.solver)
+        return CoreTrials(self.scan, self.solver, self.recon.probe)
 
 
 def fit_misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:

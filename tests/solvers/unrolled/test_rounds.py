@@ -128,3 +128,12 @@ def test_rounds_asked_for_find_the_probe_and_then_solve_for_the_object(make_scan
     result = reconstruct(scan, None, ReconstructConfig(rounds=asked, probe_rounds=asked, device="cpu"))
     assert result.provenance["rounds"] == rounds
     assert [len(result.history[name]) for name in ("probe_loss", "loss")] == [probe_rounds, rounds]
+
+
+@pytest.mark.parametrize(("error_px", "asked", "ends"), [(0.0, True, False), (2.0, True, True), (2.0, False, False)])
+def test_rounds_for_the_probe_end_where_another_fault_keeps_them_from_the_counts(make_scan, error_px, asked, ends):
+    scan = make_scan(photons=1e6, size=24, object_size=(64, 64))
+    errors = np.random.default_rng(0).normal(0, error_px, scan.positions_px.shape)
+    wrong = scan.replace(positions_px=scan.positions_px + errors, truth=None)
+    rounds = len(find_probe(wrong, None, UnrolledOptions(end_stagnant=asked), CPU).history["loss"])
+    assert (rounds < 36) == ends

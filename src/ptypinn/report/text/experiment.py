@@ -16,7 +16,7 @@ from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan_rotation import SCAN_ROTATION
-from ptypinn.metrics.position_errors import PositionErrors
+from ptypinn.metrics.position_errors import MOVED, PositionErrors
 from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.number_format import format_length, format_number
 from ptypinn.utils.plain_values import number
@@ -57,7 +57,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
         *_mtf_sentences(recon),
-        *([] if modes is None else _mode_sentences(modes, quanta)),
+        *([] if modes is None else _mode_sentences(modes, record["modes"], quanta)),
         *_offset_sentences(record, recon),
     ]
 
@@ -259,12 +259,14 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _mode_sentences(term: _Finding, quanta: str) -> list[str]:
+def _mode_sentences(term: _Finding, record: Mapping[str, Any], quanta: str) -> list[str]:
+    moved = number(record.get(MOVED))
+    moves = "" if moved is None else f" The recorded positions moved by {moved:.2g} px (rms) with them."
     causes = "a partially coherent beam, a detector that blurs, or motion during the exposure"
     if term.corrected:
         return [
             f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the {quanta}: {causes}. They were "
-            f"solved for together with the object. The misfit {term.misfit}."
+            f"solved for together with the object. The misfit {term.misfit}.{moves}"
         ]
     return [
         f"Further incoherent modes of the probe ({causes}) explain little: the misfit {term.misfit}. They were "

@@ -42,6 +42,8 @@ class UnrolledOptions:
     """Solve for the probe too, and for its variation where the scan has one."""
     probe_rounds: int = PROBE_ROUNDS
     """Rounds for object and probe together, where the probe is solved for, before those for the object."""
+    end_stagnant: bool = False
+    """End these where they hardly gain and leave much more than counting noise."""
     solve_flux: bool = False
     """Solve for the flux of every frame too."""
     solve_background: bool = False

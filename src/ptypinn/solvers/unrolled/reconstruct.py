@@ -244,6 +244,7 @@ def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, final: bool)
     return UnrolledOptions(
         refine_probe=config.refine_probe,
         probe_rounds=config.probe_rounds or PROBE_ROUNDS,
+        end_stagnant=not config.probe_rounds and bool(config.solved_terms()),
         probe_modes=config.probe_modes,
         loss=config.loss,
         hold_out=hold_out,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,12 @@ from ptypinn.solvers.unrolled.loop import Iterate
 
 PROBE_ROUNDS = 36
 """Rounds that solve for object and probe together, to find the probe."""
+PROBE_WINDOW, MIN_PROBE_WINDOWS, MIN_PROBE_GAIN = 5, 4, 0.04
+"""Rounds for object and probe between looks at their gain, the fewest times as many, and the relative gain below
+which they have stagnated."""
+MAX_PROBE_MISFIT = 1.3
+"""Amplitude residual over that of counting noise above which rounds that have stagnated end: what they leave is another
+fault of the experiment, which is solved for from there. Below it, further rounds still refine the probe."""
 MIN_ROUNDS, MAX_ROUNDS = 6, 20
 """Rounds with a known probe: at low dose, and at high dose."""
 LOW_DOSE, GROWTH_EXPONENT = 100.0, 0.15
@@ -74,6 +80,20 @@ def count_averaged_rounds(dose: float) -> int:
     (3, 2)
     """
     return 3 if dose < HIGH_DOSE else 2
+
+
+def have_stagnated(losses: Sequence[float]) -> bool:
+    """Return True if rounds for object and probe hardly gain, looked at once in `PROBE_WINDOW` rounds.
+
+    Args:
+        losses: Loss of every round so far.
+
+    >>> have_stagnated([2.0] * 20), have_stagnated([2.0] * 21), have_stagnated([2.0**-n for n in range(20)])
+    (True, False, False)
+    """
+    if len(losses) % PROBE_WINDOW or len(losses) < MIN_PROBE_WINDOWS * PROBE_WINDOW:
+        return False
+    return losses[-1 - PROBE_WINDOW] - losses[-1] < MIN_PROBE_GAIN * losses[-1]
 
 
 class HeldOutSelector:

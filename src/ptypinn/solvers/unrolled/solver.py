@@ -14,10 +14,17 @@ from torch import nn
 from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
+from ptypinn.metrics.data_fit import measure_misfit
 from ptypinn.solvers.quasi_newton.unknowns import frames_to_host, mix_variation, orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
-from ptypinn.solvers.unrolled.rounds import MIN_ROUNDS, HeldOutSelector, count_averaged_rounds
+from ptypinn.solvers.unrolled.rounds import (
+    MAX_PROBE_MISFIT,
+    MIN_ROUNDS,
+    HeldOutSelector,
+    count_averaged_rounds,
+    have_stagnated,
+)
 from ptypinn.utils.progress import IterateCallback, Progress, silent
 
 
@@ -128,7 +135,10 @@ def _solve(
     report: Progress,
     watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """Run all rounds of one kind; among those that solve for the probe none is selected: more of them are better."""
+    """Run all rounds of one kind; among those that solve for the probe none is selected: more of them are better.
+
+    These may end earlier where they stagnate far above counting noise.
+    """
     network = None if network is None else network.to(device)
     with torch.inference_mode():
         problem = build_problem(scan, network, options, device, context)
@@ -137,8 +147,14 @@ def _solve(
             if watch is not None:
                 watch(lambda: to_result(problem, scan, iterate))
 
+        def ends(iterate: Iterate, losses: list[float]) -> bool:
+            if not (options.end_stagnant and options.refine_probe and have_stagnated(losses)):
+                return False
+            recon = to_result(problem, scan, iterate).reconstruction(scan, {})
+            return measure_misfit(recon.scan_part(scan), recon, device=device) > MAX_PROBE_MISFIT
+
         select = options.hold_out and not options.refine_probe
-        iterates, history = _run_rounds(problem, rounds, scan.source, select, report, show)
+        iterates, history = _run_rounds(problem, rounds, scan.source, select, ends, report, show)
         final_report = _offset_progress(report, rounds, rounds + options.final_rounds)
         iterates += _run_final_rounds(problem, iterates[-1], options.final_rounds, final_report, show)
         passes = 1 + PASSES * (len(history["loss"]) + options.final_rounds)
@@ -151,6 +167,7 @@ def _run_rounds(
     rounds: int,
     source: str,
     select: bool,
+    ends: Callable[[Iterate, list[float]], bool],
     report: Progress,
     show: Callable[[Iterate], None],
 ) -> tuple[list[Iterate], dict[str, list[float]]]:
@@ -168,7 +185,7 @@ def _run_rounds(
         if select:
             selector.update(recent, iterate.held_out_loss)  # which is that of the iterate before
         recent.append(iterate)
-        if select and selector.should_stop(iterate):
+        if (select and selector.should_stop(iterate)) or ends(iterate, losses):
             break
     if not select:
         return list(recent), {"loss": losses}
