@@ -31,6 +31,9 @@ power slowly."""
 JOINT_ITERATIONS, MORE_ITERATIONS, MIN_VARIATION = 20, 12, 0.008
 """Iterations for modes and variation together, more with positions and flux where the probe varies, and the fraction of
 the photons that lie beside the mean probe after the first where it does: 0.011 or more, else up to 0.005."""
+MAX_NOISY_MISFIT = 1.02
+"""Misfit up to which the object of these iterations has fitted noise: they go on until they settle, for many times the
+work, and rounds remove it."""
 MIN_MOVED_PX = 1e-3
 """Smallest move of the positions that is put on record."""
 
@@ -88,7 +91,7 @@ class ModesTerm:
             solved = free_frames(scan, start, solver.device, progress, MORE_ITERATIONS, **free)
             varies = solved.flux is not None and flux_varies(solved.flux, float(mode_photons(solved.probe).sum()))
             solved = replace(solved, flux=solved.flux if varies else scan.flux)
-        if fit_misfit(scan, solved, solver) >= MIN_MISFIT:
+        if fit_misfit(scan, solved, solver) >= MAX_NOISY_MISFIT:
             yield solved
         else:
             scan = scan if solved.flux is None else scan.replace(flux=flatten_slope(solved))
