@@ -111,8 +111,9 @@ def test_images_of_a_known_motion_are_those_without_it(still, moving):
     reference = form_images(still.replace(beam_px=np.zeros((still.n_patterns, 2))), disk)
     images, blind = form_images(known, disk), form_images(moving, disk)
     noise = 1 / np.sqrt(reference.counts.mean())
-    assert np.std(images.images - reference.images) < 2 * noise
-    assert blind.images.std() > 1.5 * images.images.std()
+    left, unseen = (np.std(one.images - reference.images) for one in (images, blind))
+    assert left < 1.2 * noise
+    assert unseen > 1.2 * left  # which is counting noise
 
 
 def test_the_mean_pattern_follows_a_known_motion(still, moving):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import LIKELIHOODS
-from ptypinn.physics.detector import point_spread
+from ptypinn.physics.detector import AxisBlur, point_spread
 from ptypinn.physics.forward import ForwardModel
 from ptypinn.physics.probe_variation import ProbeVariation
 from ptypinn.physics.propagation import NearField, fresnel_kernel
@@ -44,7 +44,7 @@ def random_problem(seed, modes, shifted, term, held_out, unknown=(), blurred=Fal
         LIKELIHOODS[term],
         draw((modes, SIZE, SIZE), seed),
         shifts,
-        FrameTerms(blur=point_spread(SIZE, 0.7)) if blurred else FrameTerms(),
+        FrameTerms(blur=AxisBlur(point_spread(SIZE, 0.7))) if blurred else FrameTerms(),
         held_out=HeldOutPixels(stack.good, 4) if held_out else None,
     )
     terms = random_terms(seed + 6, unknown, modes)
