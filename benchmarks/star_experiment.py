@@ -24,8 +24,8 @@ from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.report.figures.colours import ColourScale
 from ptypinn.report.figures.style import new_figure, png_bytes, show_image
 
-LINE_FRAMES = 5
-"""Frames of a line of the scan."""
+MIN_LINE_STEP_PX = 2.0
+"""Smallest step along y between two lines of the scan, pixels."""
 STEP = ((192.0, 20.0), (135.0, 260.0))
 """Two points (y, x) on the step of the phase, pixels of the scan."""
 CORNER, MIDDLE = (90, 230, 0, 270), (-45, 165, -65, 145)
@@ -34,7 +34,7 @@ CENTRE, RING_PX = (60.0, 36.0), (40.0, 130.0)
 """Centre of the star, and the radii between which the spots of the amplitude are, pixels of the scan."""
 OPEN_RAD = -0.1
 """Phase above which the sample is open."""
-MIN_LIGHT = 0.05
+MIN_ILLUMINATION = 0.05
 """Illumination of what is drawn, over the largest."""
 REACH_PX = 40
 """Largest distance from the step, pixels."""
@@ -98,7 +98,8 @@ def solve_all(scan: pp.ScanData, folder: Path) -> dict[str, pp.Reconstruction]:
     terms = solves[AFTER].scan_part(scan).replace(probe=solves[AFTER].probe, probe_gauge="calibrated", truth=None)
     held = pp.ReconstructConfig(refine_probe=False, assume="ideal", threads=1)
     for name, parity in ((EVEN, 0), (ODD, 1)):
-        lines = np.arange(scan.n_patterns) // LINE_FRAMES
+        steps = np.abs(np.diff(scan.positions_px[:, 0])) > MIN_LINE_STEP_PX
+        lines = np.concatenate([[0], np.cumsum(steps)])
         solves[name] = solve(name, terms.subset(np.flatnonzero(lines % 2 == parity)), held)
     return solves
 
@@ -112,7 +113,7 @@ def level(solves: Mapping[str, pp.Reconstruction]) -> dict[str, Picture]:
         y, x = low - recon.origin_px
         part = np.s_[y : y + high[0] - low[0], x : x + high[1] - low[1]]
         images[name] = recon.object[part]
-        lit &= (recon.illumination > MIN_LIGHT * recon.illumination.max())[part]
+        lit &= (recon.illumination > MIN_ILLUMINATION * recon.illumination.max())[part]
     flat = images[AFTER]
     for axis in (0, 1):
         steps = (np.roll(flat, -1, axis) * flat.conj())[lit & np.roll(lit, -1, axis)]

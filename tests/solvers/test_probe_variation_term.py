@@ -103,10 +103,27 @@ def test_on_a_scan_whose_probe_stands_still_little_is_added():
     assert not evaluate(recon, clean).metrics["amplitude_residual"] > 1.1 * recon.metrics["expected_residual"]
 
 
-def test_modes_a_variation_and_the_flux_are_solved_for_together(monkeypatch):
+@pytest.fixture
+def joint(monkeypatch):
+    """Modes and variation are solved for together, as on scans whose middle shows both."""
     monkeypatch.setattr(CoreTrials, "is_conclusive", True)
     monkeypatch.setattr(CoreTrials, "has_modes", True)
     monkeypatch.setattr("ptypinn.solvers.probe_variation.ITERATIONS", 20)
+
+
+@pytest.mark.parametrize("faults", [(), ("background:0.05",)])
+def test_no_flux_is_found_beside_modes_and_a_variation_where_it_is_constant(joint, faults):
+    """Errors of the rest of the model make a flux of half a percent."""
+    scan = simulated("coherence:0.6:0.4", "probe-variation:1.5", *faults)
+    others = {"beam": "still", "background": "none", "point_spread": "none", "positions": "recorded"}
+    recon = reconstruct(scan, config=ReconstructConfig(device="cpu", polish=0, threads=1, **others))
+    assert recon.has_solved("modes")
+    assert recon.has_solved("probe_variation")
+    assert not recon.has_solved("flux")
+    assert recon.flux is None
+
+
+def test_modes_a_variation_and_the_flux_are_solved_for_together(joint):
     scan = simulated("coherence:0.6:0.4", "probe-variation:1.5", "flux:0.02")
     others = {"beam": "still", "background": "none", "point_spread": "none"}
     config = ReconstructConfig(device="cpu", positions="recorded", polish=0, **others)

@@ -78,20 +78,6 @@ def measure_flux(
     )
 
 
-def flux_varies(flux: Float64[np.ndarray, " patterns"], photons: float) -> bool:
-    """Return True if a flux that was solved for scatters by more than counting noise and errors of the object explain.
-
-    Args:
-        flux: Flux of every frame, mean 1.
-        photons: Mean photons per frame.
-
-    >>> flux_varies(np.array([0.98, 1.0, 1.02]), 1e6), flux_varies(np.array([0.999, 1.0, 1.001]), 1e6)
-    (True, False)
-    """
-    scatter, noise = float(flux.std()), photons**-0.5
-    return scatter >= MIN_FLUX_EXCESS * noise and scatter**2 - noise**2 >= MIN_FLUX_SCATTER**2
-
-
 def measure_slow_variation(flux: Float64[np.ndarray, " patterns"]) -> float:
     """Return the standard deviation of the slow part of a flux; 0 where it varies independently from frame to frame.
 

@@ -129,7 +129,11 @@ def free_space(
 
 
 def measure_coherence(
-    probe: Probe, depths: Float[Tensor, " slice"], ky: Float[Tensor, "ky 1"], kx: Float[Tensor, " kx"]
+    probe: Probe,
+    depths: Float[Tensor, " slice"],
+    ky: Float[Tensor, "ky 1"],
+    kx: Float[Tensor, " kx"],
+    tilt: tuple[float, float] = (0.0, 0.0),
 ) -> Complex[Tensor, "slice slice ky kx"]:
     """Return the inner products of what ripples in two slices change behind the sample, 1 for the same slice.
 
@@ -140,6 +144,7 @@ def measure_coherence(
         depths: Places of the slices along the beam, as inverse Fresnel numbers of a pixel.
         ky: Frequencies of the ripples along y, cycles per pixel.
         kx: The same along x.
+        tilt: Direction (y, x) of the axis of the sample against the beam, cycles per pixel.
     """
     power = torch.fft.fft2(probe).abs().square().sum(0).double()
     power, frequency = power / power.sum(), torch.fft.fftfreq(len(power), dtype=torch.float64, device=power.device)
@@ -148,7 +153,7 @@ def measure_coherence(
     from_y, from_x = frequency - mean_y, frequency - mean_x
     across = from_y @ power @ from_x
     spread = (y * from_y.square()).sum() * ky**2 + (x * from_x.square()).sum() * kx**2 + 2 * across * ky * kx
-    phase = torch.pi * (ky**2 + kx**2) + 2 * torch.pi * (mean_y * ky + mean_x * kx)
+    phase = torch.pi * (ky**2 + kx**2) + 2 * torch.pi * ((mean_y - tilt[0]) * ky + (mean_x - tilt[1]) * kx)
     distance = (depths[None, :] - depths[:, None])[..., None, None]
     return torch.polar(torch.exp(-2 * torch.pi**2 * distance**2 * spread), distance * phase)
 

@@ -157,9 +157,15 @@ def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
     terms = {term.name: term for term in TERMS if term.name in names}
     findings = dict[str, Finding]()
     for name, term in terms.items():
-        size = term.measure(state.scan, trial.reconstruction)
-        if size > 0 and trial.finding is not None:
-            findings[name] = replace(trial.finding, size=size, details=term.describe(state.scan, trial.reconstruction))
+        recon = trial.reconstruction
+        size = term.measure(state.scan, recon)
+        if size == 0 or trial.finding is None or (name == "flux" and recon.flux is state.scan.flux):
+            continue
+        finding = replace(trial.finding, size=size, details=term.describe(state.scan, recon))
+        if name == "flux":
+            without = fit_misfit(state.scan, replace(recon, flux=state.scan.flux), state.solver)
+            finding = replace(finding, misfit_before=without, min_gain=0.0)
+        findings[name] = finding
     return findings
 
 

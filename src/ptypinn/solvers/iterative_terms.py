@@ -134,7 +134,8 @@ class _Run:
         if "positions" in unknowns:
             recon = replace(recon, provenance=record_experiment(recon, {"positions": {"corrected": True}}))
         after = solver.measure_misfit(self.scan, recon)
-        size, details = term.measure(self.scan, recon), term.describe(self.scan, recon)
+        size = term.measure(self.scan, recon)
+        details = term.describe(part if term.name == "modes" else self.scan, recon)  # moves beside those before them
         finding = Finding(size, 0.0, self.misfit, after, MIN_GAIN, details)
         self.findings[term.name] = finding
         return _Trial(term.name, recon, finding, finding.is_corrected or term.name in solver.config.forced_terms())

@@ -61,14 +61,14 @@ def test_coherence_is_that_of_a_beam_of_gaussian_angles(seed, y, x, modes):
     beam = torch.exp(-(axis[:, None] ** 2 + axis**2) / width**2).to(torch.complex128)
     turn = torch.exp(2j * torch.pi * (0.05 * axis[:, None] - 0.02 * axis))
     probe = torch.fft.ifftshift(beam * turn).expand(modes, size, size)
-    ky, kx = round(10 * y) / size, round(10 * x) / size
+    ky, kx, tilt = round(10 * y) / size, round(10 * x) / size, (0.04 * x, 0.05 * y)
     ripple = torch.exp(2j * torch.pi * (ky * axis[:, None] + kx * axis))
-    space = free_space(size, 1 / depth).to(torch.complex128)
+    space = free_space(size, 1 / depth, (-depth * tilt[0], -depth * tilt[1])).to(torch.complex128)
     first = apply_filter((probe * ripple)[None], space)
     second = apply_filter(probe[None], space) * ripple
     expected = torch.vdot(first.reshape(-1), second.reshape(-1)) / torch.vdot(probe.reshape(-1), probe.reshape(-1))
     frequencies = (torch.tensor([[ky]], dtype=torch.float64), torch.tensor([kx], dtype=torch.float64))
-    coherence = measure_coherence(probe, torch.tensor([0.0, depth], dtype=torch.float64), *frequencies)
+    coherence = measure_coherence(probe, torch.tensor([0.0, depth], dtype=torch.float64), *frequencies, tilt)
     torch.testing.assert_close(coherence[:, :, 0, 0].diagonal().real, torch.ones(2, dtype=torch.float64))
     assert abs(abs(complex(coherence[0, 1, 0, 0])) - abs(complex(expected))) < 1e-3
     torch.testing.assert_close(coherence[0, 1, 0, 0], expected, rtol=1e-3, atol=1e-3)

@@ -104,9 +104,10 @@ class _Run:
         number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
         is_mixed = scan.gap_fresnel_numbers is not None and problem.options.depth_precision is None
         gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
+        y, x = (0.0, 0.0) if scan.sample_tilt is None else scan.sample_tilt.tolist()
         spectrum = EXPECTED_SPECTRUM if scan.fresnel_number is None else NEAR_FIELD_SPECTRUM
         preconditioner = Preconditioner(
-            problem.corners, problem.extent, spectrum, scan.size, fresnel_number=number, gaps=gaps
+            problem.corners, problem.extent, spectrum, scan.size, fresnel_number=number, gaps=gaps, tilt=(y, x)
         )
         if scan.fresnel_number is not None:
             preconditioner.probe_gain = NEAR_FIELD_GAIN

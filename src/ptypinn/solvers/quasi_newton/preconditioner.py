@@ -146,6 +146,7 @@ class Preconditioner:
         cap: float = CAP,
         fresnel_number: float | None = None,
         gaps: Float[Tensor, " gap"] | None = None,
+        tilt: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Prepare for a scan.
 
@@ -157,6 +158,7 @@ class Preconditioner:
             cap: Upper bound of the amplification of slow phases, where the illumination is uniform enough for it.
             fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
             gaps: Inverse Fresnel numbers of an object pixel over the gaps between slices; None for a thin sample.
+            tilt: Direction (y, x) of the axis along which slices follow each other, cycles per object pixel.
         """
         self._fresnel_number = fresnel_number
         self.corners, self.extent, self.max_cap = corners, extent, cap
@@ -167,7 +169,7 @@ class Preconditioner:
         self.background: BackgroundSteps | None = None
         self.probe_gain = 1.0
         """Steps of the probe over those of the other unknowns, relative to the inverse curvature of each on its own."""
-        self._slices = None if gaps is None else SliceSteps(gaps, self._around, self.padded)
+        self._slices = None if gaps is None else SliceSteps(gaps, self._around, self.padded, tilt)
 
     def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
         """Take illumination, probe width and overall levels from a point.

@@ -30,9 +30,17 @@ class SliceSteps:
         gaps: Distances between slices over the square of an object pixel, in wavelengths: inverse Fresnel numbers.
         around: Edges of the transform for changes of the transmission.
         padded: Edges of the transform for phases, which are real.
+        tilt: Direction (y, x) of the axis of the sample against the beam, cycles per object pixel.
     """
 
-    def __init__(self, gaps: Float[Tensor, " gap"], around: tuple[int, ...], padded: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        gaps: Float[Tensor, " gap"],
+        around: tuple[int, ...],
+        padded: tuple[int, ...],
+        tilt: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self._tilt = tilt
         self._depths = torch.cat([gaps.new_zeros(1), gaps.cumsum(0)]).double()
         self._waves: Frequencies = (_frequencies(around[0], gaps)[:, None], _frequencies(around[1], gaps))
         half = _frequencies(padded[1], gaps)[: padded[1] // 2 + 1].abs()
@@ -61,7 +69,7 @@ class SliceSteps:
         rows = max(1, CHUNK // (count**2 * len(kx)))
         for start in range(0, len(ky), rows):
             part = slice(start, start + rows)
-            coherence = measure_coherence(probe, self._depths, ky[part], kx)
+            coherence = measure_coherence(probe, self._depths, ky[part], kx, self._tilt)
             inverse[:, :, part] = _invert(coherence if dtype.is_complex else coherence.real).to(dtype)
         return inverse
 

@@ -46,6 +46,8 @@ from ptypinn.utils.progress import Progress, map_callback
 
 POLISH = 45
 """Iterations of polishing where terms of the experiment were taken in."""
+DEEP_TERMS = frozenset({"modes", "positions", "probe_variation"})
+"""Terms that leave much unexplained until they are solved for, so that first rounds which stagnate may end."""
 DRAFT_PROBE_ROUNDS, DRAFT_ROUNDS = 12, 6
 """Rounds of a draft, for the probe and for the object."""
 
@@ -244,7 +246,7 @@ def _unrolled_options(config: ReconstructConfig, *, hold_out: bool, final: bool)
     return UnrolledOptions(
         refine_probe=config.refine_probe,
         probe_rounds=config.probe_rounds or PROBE_ROUNDS,
-        end_stagnant=not config.probe_rounds and bool(config.solved_terms()),
+        end_stagnant=not config.probe_rounds and not DEEP_TERMS.isdisjoint(config.solved_terms()),
         probe_modes=config.probe_modes,
         loss=config.loss,
         hold_out=hold_out,
