@@ -88,6 +88,26 @@ def test_it_is_on_record_and_survives_files(blurred, table, tmp_path):
     assert any("camera.csv" in sentence for sentence in experiment_sentences(back))
 
 
+def test_refine_goes_on_with_that_of_a_reconstruction(blurred, table, tmp_path):
+    scan = load(save(blurred, tmp_path / "scan.h5"))
+    known = load(tmp_path / "scan.h5", LoadConfig(mtf=str(table)))
+    recon = refine(known, RefineConfig(iterations=2, refine_probe=False))
+    again = refine(scan, RefineConfig(iterations=1, refine_probe=False), initial=recon)
+    np.testing.assert_array_equal(again.mtf, known.mtf)
+    assert again.provenance["scan"]["mtf"]["file"] == "camera.csv"
+    other = load(tmp_path / "scan.h5", LoadConfig(mtf="0.7"))
+    with pytest.raises(InputError, match="another one than that of --initial"):
+        refine(other, RefineConfig(iterations=1), initial=recon)
+
+
+@pytest.mark.parametrize("table", [[[0.0, 1.0]], [[0.0, 1.0], [0.5, 0.9], [0.2, 0.5]], [[0.0, np.nan], [1.0, 0.5]]])
+def test_damaged_tables_of_reconstructions_are_refused_in_a_line(blurred, table, tmp_path):
+    recon = refine(blurred, RefineConfig(iterations=1, refine_probe=False))
+    path = save(dataclasses.replace(recon, mtf=np.array(table)), tmp_path / "recon.h5")
+    with pytest.raises(InputError, match=r"mtf: found values of shape .*, expected frequencies that increase"):
+        load_reconstruction(path)
+
+
 @pytest.mark.parametrize("edge", [8, 32])
 def test_the_blur_is_its_own_adjoint_and_keeps_light(edge):
     blur = MeasuredBlur(torch.from_numpy(transfer_image(gaussian_mtf(0.6), edge)))
@@ -168,5 +188,5 @@ def test_what_does_not_have_it_in_its_model_refuses_it(sharp, tmp_path):
     config = ReconstructConfig(point_spread="solve", rounds=1, probe_rounds=1)
     with pytest.raises(InputError, match="--point-spread: found solve together with --mtf"):
         pp.reconstruct(known, config=config)
-    with pytest.raises(InputError, match="mtf: found values of shape"):
+    with pytest.raises(InputError, match=r"mtf: found values of shape"):
         dataclasses.replace(known, mtf=np.ones((3, 2)))

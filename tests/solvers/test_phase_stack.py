@@ -20,7 +20,7 @@ from ptypinn.data.depth import SLICES as RECORD
 from ptypinn.data.depth import describe_slices
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
-from ptypinn.solvers import thickness_search, tilt_search
+from ptypinn.solvers import phase_stack, thickness_search, tilt_search
 from ptypinn.solvers.short_solves import Effort
 
 TILT_MRAD = 10.0, -6.0
@@ -103,6 +103,17 @@ def test_a_sample_along_the_beam_is_said_to_have_no_tilt(far, tilted):
     assert far.sample_tilt is None
     assert "tilt_mrad" not in far.provenance[RECORD]
     assert "tilted by" in describe_slices(tilted.provenance[RECORD])
+
+
+def test_a_tilt_that_predicts_held_out_pixels_no_better_is_left_out(monkeypatch):
+    """Short solves of slices that differ may prefer one."""
+    tilt = np.sin([8e-3, 0.0]) * PIXEL_M / WAVELENGTH_M
+    monkeypatch.setattr(phase_stack, "find_tilt", lambda scan, *_: (scan.replace(sample_tilt=tilt), 1e-3))
+    still = {"depth_variation": 0.0, "flux": "constant", "background": "none", "beam": "still"}
+    options = {**GIVEN, **still, "refine_probe": False, "probe_modes": None}
+    recon = pp.reconstruct(make_crystal_scan(steps=7), config=pp.ReconstructConfig(**options))
+    assert recon.sample_tilt is None
+    assert "tilt_mrad" not in recon.provenance[RECORD]
 
 
 def test_a_given_tilt_is_kept_to():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 
@@ -64,6 +65,23 @@ def with_mtf(scan: ScanData, table: Table, record: Mapping[str, Any]) -> ScanDat
     """Return a scan whose detector has a modulation transfer function, with the record of where it comes from."""
     half = float(interpolate_mtf(table, np.array([0.5]))[0])
     return scan.replace(mtf=table, provenance={**scan.provenance, MTF: {**record, "half_nyquist": half}})
+
+
+def repeat_mtf(scan: ScanData, recon: Reconstruction) -> ScanData:
+    """Return a scan with the modulation transfer function of a reconstruction of it, unless it has its own.
+
+    Raises:
+        InputError: Where both have one, and these differ.
+    """
+    if recon.mtf is None:
+        return scan
+    if scan.mtf is None:
+        origin = recon.provenance.get("scan")
+        record = origin.get(MTF) if isinstance(origin, Mapping) else None
+        return with_mtf(scan, recon.mtf, record if isinstance(record, Mapping) else {})
+    if not np.array_equal(scan.mtf, recon.mtf):
+        raise InputError("--mtf", "", "another one than that of --initial", "the same, or none")
+    return scan
 
 
 def require_sharp(scan: ScanData, user: str) -> None:

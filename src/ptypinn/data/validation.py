@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ptypinn.data.scan import ScanData
 
 SQUARE = "square patterns; --crop-px cuts them so"
+MTF_TABLE = "frequencies that increase from 0, and values of at least 0"
 EVEN = "an even edge of at least 8 pixels; --crop-px cuts it so"
 _deferred: ContextVar[bool] = ContextVar("checks_deferred", default=False)
 
@@ -186,12 +187,23 @@ def _check_gaps(scan: ScanData) -> None:
         return
     if tilt.shape != (2,) or not np.isfinite(tilt).all():
         raise InputError(scan.source, "sample_tilt", str(tilt.tolist()), "two finite numbers")
-    walk = 0.0 if gaps is None else float(np.abs(tilt).max() * np.sum(1 / gaps))
-    if walk > scan.size / 2:
+    if gaps is not None and leaves_array(tilt, gaps, scan.size):
+        walk = float(np.abs(tilt).max() * np.sum(1 / gaps))
         actual = f"a way of {walk:.4g} pixels aside from the first slice to the last"
         raise InputError(
             scan.source, "sample_tilt", actual, f"at most {scan.size / 2:g}, for the wave leaves its array"
         )
+
+
+def leaves_array(tilt: np.ndarray, gaps: np.ndarray, size: int) -> bool:
+    """Return True if a wave goes aside by more than half of its array between the faces of a tilted sample.
+
+    Args:
+        tilt: Tilt (y, x), cycles per object pixel.
+        gaps: Fresnel numbers of the gaps between slices.
+        size: Edge of the array, pixels.
+    """
+    return bool(np.abs(tilt).max() * np.sum(1 / gaps) > size / 2)
 
 
 def _check_terms(scan: ScanData) -> None:
@@ -211,13 +223,14 @@ def _check_terms(scan: ScanData) -> None:
 
 
 def _check_mtf(scan: ScanData) -> None:
-    table = scan.mtf
-    if table is None:
-        return
+    if scan.mtf is not None and not is_mtf_table(scan.mtf):
+        raise InputError(scan.source, "mtf", f"values of shape {scan.mtf.shape}", MTF_TABLE)
+
+
+def is_mtf_table(table: np.ndarray) -> bool:
+    """Return True for a modulation transfer function: columns of frequencies that increase from 0, and of values."""
     sound = table.ndim == 2 and table.shape[1:] == (2,) and len(table) > 1 and bool(np.isfinite(table).all())
-    if not sound or table[0, 0] != 0 or (np.diff(table[:, 0]) <= 0).any() or (table < 0).any():
-        expected = "frequencies that increase from 0, and values of at least 0"
-        raise InputError(scan.source, "mtf", f"values of shape {table.shape}", expected)
+    return sound and bool(table[0, 0] == 0 and (np.diff(table[:, 0]) > 0).all() and (table >= 0).all())
 
 
 def _check_variation(scan: ScanData) -> None:

@@ -40,7 +40,7 @@ def read_mrc(path: Path) -> StoredFrames:
     """
     with path.open("rb") as file:
         header = file.read(MRC_HEADER_BYTES).ljust(MRC_HEADER_BYTES, b"\0")
-    order = ">" if header[MRC_STAMP_BYTE : MRC_STAMP_BYTE + 2] == MRC_BIG_ENDIAN else "<"
+    order = _mrc_byte_order(header)
     columns, rows, sections, mode = struct.unpack_from(f"{order}4i", header)
     (extended,) = struct.unpack_from(f"{order}i", header, MRC_EXTENDED_BYTE)
     if mode not in MRC_MODES:
@@ -50,6 +50,10 @@ def read_mrc(path: Path) -> StoredFrames:
         raise InputError(str(path), "header", actual, "sections of pixels")
     dtype = np.dtype(order + MRC_MODES[mode])
     return StoredFrames(path, MRC_HEADER_BYTES + extended, dtype, (rows, columns), (sections,))
+
+
+def _mrc_byte_order(header: bytes) -> str:
+    return ">" if header[MRC_STAMP_BYTE : MRC_STAMP_BYTE + 2] == MRC_BIG_ENDIAN else "<"
 
 
 def note_mrc_volume(path: Path, config: LoadConfig) -> dict[str, Any]:
@@ -67,7 +71,8 @@ def note_mrc_volume(path: Path, config: LoadConfig) -> dict[str, Any]:
     """
     layout = read_mrc(path)
     with path.open("rb") as file:
-        (depth,) = struct.unpack_from(f"{layout.dtype.byteorder.replace('|', '<')}i", file.read(40), 36)
+        header = file.read(MRC_HEADER_BYTES)
+    (depth,) = struct.unpack_from(f"{_mrc_byte_order(header)}i", header, 36)
     sections, raster = layout.shape[0], config.raster_shape
     if sections == 1 or depth in (0, 1):
         return {}

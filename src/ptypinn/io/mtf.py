@@ -34,7 +34,7 @@ def apply_mtf(scan: ScanData, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where the number or the table is at fault.
     """
-    value = _as_number(config.mtf)
+    value = parse_half_nyquist(config.mtf)
     if value is None:
         path = Path(config.mtf)
         return with_mtf(scan, read_mtf(path), {"file": path.name})
@@ -54,7 +54,7 @@ def read_mtf(path: Path) -> Table:
     rows = list[tuple[float, float]]()
     for number, line in read_lines(path):
         cells = [cell for cell in split_cells(line, 2) if cell]
-        values = [value for cell in cells if (value := _as_number(cell)) is not None]
+        values = [value for cell in cells if (value := parse_half_nyquist(cell)) is not None]
         if line.startswith("#") or (not rows and not values):  # names of the columns
             continue
         if len(cells) != 2 or len(values) != 2:
@@ -90,7 +90,7 @@ def _start_at_one(path: Path, table: Float64[np.ndarray, "rows 2"]) -> Table:
     return table / [1.0, table[0, 1]]
 
 
-def _as_number(text: str) -> float | None:
+def parse_half_nyquist(text: str) -> float | None:
     """Return a finite number, with a decimal point or comma; None for other text."""
     try:
         value = float(text.replace(",", "."))

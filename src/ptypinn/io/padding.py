@@ -69,6 +69,10 @@ def pad_scan(scan: ScanData, config: LoadConfig) -> ScanData:
         raise InputError(scan.source, option_name("pad_px"), str(size), expected)
     if size <= edge:
         raise InputError(scan.source, option_name("pad_px"), str(size), f"more than {edge}, the edge of its patterns")
+    canvas = float(np.prod(np.ptp(scan.positions_px, 0) * size / edge + size))
+    if canvas > config.max_canvas_pixels:
+        expected = f"fewer, for an object of at most {config.max_canvas_pixels} pixels (--max-canvas-pixels)"
+        raise InputError(scan.source, option_name("pad_px"), f"{size}, which makes it {canvas:.3g} pixels", expected)
     counts: Counts = PaddedCounts(scan.counts, size)
     stack_bytes = scan.n_patterns * size**2 * counts.dtype.itemsize
     if isinstance(scan.counts, np.ndarray) and stack_bytes <= config.memory_budget_gib * 2**30:
@@ -84,6 +88,7 @@ def pad_scan(scan: ScanData, config: LoadConfig) -> ScanData:
         background=None if scan.background is None else surround(scan.background, size),
         probe_variation=None if scan.probe_variation is None else finer(scan.probe_variation, size),
         gap_fresnel_numbers=None if gaps is None else gaps / scale**2,
+        sample_tilt=None if scan.sample_tilt is None else scan.sample_tilt / scale,
         truth=None,
         experiment=None,
         provenance={**scan.provenance, PADDED_FROM: [edge, edge], **lost},

@@ -17,6 +17,7 @@ import numpy as np
 
 from ptypinn.data.depth import project_phase, slice_depths, slice_uncertainties
 from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.validation import MTF_TABLE, is_mtf_table
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import (
     add_dataset,
@@ -130,6 +131,8 @@ def read_reconstruction(path: Path) -> Reconstruction:
         y, x = arrays.pop("origin_px").tolist()
         part = None if patterns is None else read_array(patterns, source).astype(np.int64)
     _require_slices(source, arrays)
+    if "mtf" in arrays and not is_mtf_table(arrays["mtf"]):
+        raise InputError(source, f"{GROUP}/mtf", f"values of shape {arrays['mtf'].shape}", MTF_TABLE)
     return Reconstruction(**arrays, **records, **numbers, origin_px=(y, x), patterns=part)
 
 

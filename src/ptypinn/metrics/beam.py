@@ -102,5 +102,5 @@ def beam_warnings(recon: Reconstruction) -> list[str]:
         "The beam moves slowly over the detector: what of its motion is proportional to the position gives the same "
         "counts as a curved phase of the sample with another defocus of the probe. The curvature that leaves most of "
         "the sample flat was taken; the phase may be curved by what is left. A known probe "
-        "(`--refine-probe false`) settles it."
+        "(`--no-refine-probe`) settles it."
     ]

@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
+from ptypinn.io.mtf import parse_half_nyquist
 from ptypinn.io.provenance import has_content
 from ptypinn.runs.folder import FINISHED
 from ptypinn.runs.untrusted import lies_in, read_start
@@ -48,7 +49,7 @@ RENAMED_VALUES: Mapping[str, Mapping[Any, Any]] = {
 """Values in records of version 0.1, and their names now, by option."""
 WIDENING = {"allow_external"}
 """Options that let a scan file name other files."""
-FILES = {"truth", "probe", "patterns_file", "positions_file", "mask", "dark"}
+FILES = {"truth", "probe", "patterns_file", "positions_file", "mask", "dark", "mtf"}
 """Options that name files."""
 MB_IN_GIB = 1e6 / 2**30
 
@@ -178,7 +179,12 @@ def load_options_from_record(
     for name, value in rename_options(LoadConfig, as_mapping(options)).items():
         if name not in hints or name in void or name in WIDENING:
             continue
-        if name in FILES and value and not lies_in(Path(str(value)), folders):
+        if (
+            name in FILES
+            and value
+            and parse_half_nyquist(str(value)) is None
+            and not lies_in(Path(str(value)), folders)
+        ):
             notes.append(f"the option {name} on record names {value!r}, outside the folders of run and scan: not read")
             continue
         try:
@@ -190,6 +196,12 @@ def load_options_from_record(
     except InputError as error:
         notes.append(f"the options on record that the scan was read with do not go together ({error})")
         return loading
+
+
+def _names_file(name: str, value: object) -> bool:
+    """Return True for a recorded option that names a file; a transfer of the detector may be a number instead."""
+    is_number = name == "mtf" and parse_half_nyquist(str(value)) is not None
+    return name in FILES and bool(value) and not is_number
 
 
 def _to_scan_format(value: object) -> str:

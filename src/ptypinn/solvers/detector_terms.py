@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from ptypinn.data.beam_centre import flatten_curvature
 from ptypinn.data.calibration import measure_fraction
@@ -58,14 +59,21 @@ class BeamTerm:
         yield flatten_curvature(result) if result.beam_px is not None and solver.refines_probe else result
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the root mean square of the motion along one axis, detector pixels."""
-        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(np.var(recon.beam_px, axis=0))))
+        """Return the root mean square of the motion along one axis beside the one that is known, detector pixels."""
+        return 0.0 if recon.beam_px is None else float(np.sqrt(np.mean(np.var(_own_motion(scan, recon), axis=0))))
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return the largest distance from the start of the scan, detector pixels."""
         if recon.beam_px is None:
             return {}
-        return {"reach_px": float(np.linalg.norm(recon.beam_px - recon.beam_px[0], axis=1).max())}
+        motion = _own_motion(scan, recon)
+        return {"reach_px": float(np.linalg.norm(motion - motion[0], axis=1).max())}
+
+
+def _own_motion(scan: ScanData, recon: Reconstruction) -> Float64[np.ndarray, "patterns 2"]:
+    """Return the motion of the beam in a reconstruction beside that which the scan has, as a disk that is followed."""
+    assert recon.beam_px is not None
+    return recon.beam_px if scan.beam_px is None else recon.beam_px - scan.beam_px
 
 
 class PointSpreadTerm:

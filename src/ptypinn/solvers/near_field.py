@@ -37,7 +37,7 @@ UNSETTLED = 0.01
 """Error of the distance, relative to it, that short solves leave."""
 MAX_SEARCHES = 6
 """Maximum number of times that the distances are moved on, where the best one is at their end."""
-SEARCH_ITERATIONS, SEARCH_PATTERNS = (8, 10), 64
+SEARCH_ITERATIONS, SEARCH_PATTERNS = (30, 60), 64
 """Iterations at every distance, for wide and for narrow steps, and patterns around the middle that they solve."""
 FIRST_ITERATIONS, TERM_ITERATIONS = (8, 12), 25
 """Iterations of the solve that terms of the experiment build on, and further ones where they explain nearly all; and
@@ -96,6 +96,8 @@ def reconstruct_near_field(
 def _start(scan: ScanData, solver: IterativeSolver) -> Reconstruction:
     """Return the reconstruction as an ideal experiment that terms are weighed against."""
     first, further = FIRST_ITERATIONS
+    if not solver.config.solved_terms():
+        return solver.iterate(scan, first + further)
     recon = solver.iterate(scan, first)
     if solver.measure_misfit(scan, recon) > MAX_SETTLED_MISFIT:
         return recon

@@ -56,6 +56,8 @@ HELD_ITERATIONS, EQUAL_ITERATIONS = 30, 45
 """Iterations for equal slices, behind the probe as it is and with the probe."""
 MAX_ALIGNMENTS = 4
 """Maximum number of times that tilt and focus are searched in turn, as each moves the other."""
+MIN_TILT_GAIN = 0.01
+"""Smallest relative fall of the deviance of held-out pixels for which a tilt is taken in, and no less than its root."""
 VARIATIONS, CHANGE_ITERATIONS = (0.03, 0.1, 0.3, 1.0), 25
 """Changes along depth that are tried, over the standard deviation of the phases, and iterations with each."""
 LAST_ITERATIONS = 40
@@ -210,8 +212,7 @@ class _Run:
             The scan, without a background that was found, and the reconstruction.
         """
         part = _dim_probe(scan.replace(gap_fresnel_numbers=choice.gap_fresnel_numbers))
-        part, error = self.align(part)
-        run, recon = self.solve_equal(part, start)
+        part, run, recon, error = self.solve_aligned(part, start)
         recon, variation, deviances = run.let_change(part, recon)
         solver = run.solver(_depth_precision(recon, variation))
         recon = solve_terms(part, recon, solver)
@@ -234,18 +235,36 @@ class _Run:
         factor = float(np.sqrt(_power(scan.require_probe()) / _power(last.probe)))
         return scan, replace(last, provenance={**recon.provenance, SLICES: record}).scale_probe(factor)
 
-    def align(self, part: ScanData) -> tuple[ScanData, dict[str, float]]:
-        """Find focus of the probe and tilt of the sample, as far as they are open.
+    def solve_aligned(
+        self, part: ScanData, start: Reconstruction | None
+    ) -> tuple[ScanData, _Run, Reconstruction, dict[str, float]]:
+        """Find focus of the probe and tilt of the sample, as far as they are open, and solve for equal slices.
+
+        A tilt that lets short solves of equal slices explain more may be none: slices that differ lie beside each other
+        as well. So it has to predict held-out pixels of the whole scan better.
 
         Returns:
-            The scan with both, and the uncertainty of the tilt for the record of the stack, if it was found.
+            The scan with focus and tilt, the run to go on with, the reconstruction, and the uncertainty of the tilt for
+            the record of the stack, if one was found.
         """
-        solver = self.solver(EQUAL)
         if self.moves_focus:
-            part = move_focus(part, find_focus(part, solver, self.progress))
+            part = move_focus(part, find_focus(part, self.solver(EQUAL), self.progress))
+        run, recon = self.solve_equal(part, start)
         if not self.finds_tilt:
-            return part, {}
-        error = 0.0
+            return part, run, recon, {}
+        tilted, error = self.find_tilt_and_focus(part)
+        if tilted.sample_tilt is None:
+            return part, run, recon, {}
+        leaning, other = self.solve_equal(tilted, start)
+        before, after = _held_out(recon), _held_out(other)
+        if before - after < max(MIN_TILT_GAIN * before, before**0.5):
+            return part, run, recon, {}
+        spread = measure_tilt(part, [error])
+        return tilted, leaning, other, {} if spread is None else {"tilt_uncertainty_mrad": spread[0]}
+
+    def find_tilt_and_focus(self, part: ScanData) -> tuple[ScanData, float]:
+        """Return the scan with the tilt of the sample and the focus behind it, and the standard error of the tilt."""
+        solver = self.solver(EQUAL)
         for _ in range(MAX_ALIGNMENTS):
             before = part.sample_tilt
             part, error = find_tilt(part, solver, self.progress)
@@ -254,8 +273,7 @@ class _Run:
                 break
             if self.moves_focus:
                 part = move_focus(part, find_focus(part, solver, self.progress, is_near=True))
-        spread = None if part.sample_tilt is None else measure_tilt(part, [error])
-        return part, {} if spread is None else {"tilt_uncertainty_mrad": spread[0]}
+        return part, error
 
     def solve_equal(self, part: ScanData, start: Reconstruction | None) -> tuple[_Run, Reconstruction]:
         """Solve for equal slices, first behind the probe as it is.

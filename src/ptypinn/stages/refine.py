@@ -16,10 +16,12 @@ from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_pro
 from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
+from ptypinn.data.descan import follows_disk
+from ptypinn.data.detector_mtf import repeat_mtf
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.scan_rotation import repeat_path, repeat_turn, straighten_scan
+from ptypinn.data.scan_rotation import follow_disk, repeat_path, repeat_turn, straighten_scan
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.solvers.postprocess import finalise
@@ -85,10 +87,11 @@ def _go_on_from(
     if initial is None or not _has_gaps_of(scan, initial):
         require_thin(scan)
     if initial is None:
+        scan = follow_disk(scan) if config.engine == "native" else scan
         return straighten_scan(scan) if config.positions == "auto" else (scan, None)
-    scan = repeat_turn(scan, initial)
-    if config.engine == "native":
-        scan = repeat_path(scan, initial)
+    if config.engine != "native" and follows_disk(initial.provenance):
+        raise InputError("--engine", "", config.engine, "native, for the patterns of --initial move with their disk")
+    scan = repeat_mtf(repeat_path(repeat_turn(scan, initial), initial), initial)
     _check_initial(scan, initial)
     if initial.slices is None:
         return scan, None

@@ -14,6 +14,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import FRAME_TERMS, TERMS, ScanData
+from ptypinn.data.validation import MTF_TABLE, is_mtf_table
 from ptypinn.errors import InputError
 from ptypinn.io.safe.hdf5 import read_json, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
@@ -238,8 +239,8 @@ def _check_terms(file: PictureFile, terms: Mapping[str, np.ndarray | None], fram
     images, weights = terms["probe_variation"], terms["probe_weights"]
     order = images.shape[:2] if images is not None and images.ndim == 4 and weights is not None else (0, 0)
     shapes |= {"probe_variation": (*order, size, size), "probe_weights": (frames, order[0])}
-    if (mtf := terms["mtf"]) is not None:
-        shapes["mtf"] = (len(mtf) if mtf.ndim else 0, 2)
+    if (mtf := terms["mtf"]) is not None and not is_mtf_table(mtf):
+        raise InputError(str(file.path), "mtf", f"values of shape {mtf.shape}", MTF_TABLE)
     gaps = terms["gap_fresnel_numbers"]
     if gaps is not None and (gaps.shape != (file.slices - 1,) or not (np.isfinite(gaps) & (gaps > 0)).all()):
         expected = f"positive numbers, one for every gap between {file.slices} slices"

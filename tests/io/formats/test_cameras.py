@@ -89,7 +89,18 @@ def test_volumes_of_mrc_are_frames_where_a_raster_has_as_many_positions(tmp_path
     for raster in (None, (2, 5)):
         with pytest.raises(InputError, match=r"a volume of 12 sections, by mz in its header.*--raster-shape"):
             load(path, options("mrc", raster_shape=raster))
-    assert "volume_sections" not in load(by_hand.mrc(tmp_path)[0], options("mrc")).provenance
+    for order in "<>":
+        stack, _ = by_hand.mrc(tmp_path, order=order)
+        assert "volume_sections" not in load(stack, options("mrc")).provenance
+
+
+def test_the_depth_of_mrc_files_of_bytes_is_read_in_their_order(tmp_path):
+    path, _ = by_hand.mrc(tmp_path, order=">")
+    whole = bytearray(path.read_bytes())
+    whole[12:16] = bytes(4)  # mode 0: bytes, which have no order of their own
+    whole[1024:] = bytes([1]) * (len(whole) - 1024)
+    path.write_bytes(bytes(whole))
+    assert "volume_sections" not in load(path, options("mrc")).provenance
 
 
 def test_modes_of_mrc_that_are_no_counts_are_refused(tmp_path):

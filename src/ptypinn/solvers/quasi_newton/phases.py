@@ -22,9 +22,6 @@ FINISH_ITERATIONS = 3
 """Iterations that take in pixels that were held out."""
 EXPECTED_SPECTRUM = Smoothness(0.5, 2.0, 0.02)
 """Expected spectrum of the object, for the steps alone: that of textured ones."""
-NEAR_FIELD_SPECTRUM, NEAR_FIELD_GAIN = Smoothness(1.5, 2.0, 0.1), 10.0
-"""The same for near fields, whose images show fine detail directly; and steps of the probe over those of the far field:
-slow phases of the probe hardly change images either, and those of the object have long steps for that."""
 FIRST_ITERATIONS = 16
 """Iterations from which the spectrum of the object is estimated."""
 FIRST_PRIOR_FRACTION = 0.6
@@ -105,12 +102,9 @@ class _Run:
         is_mixed = scan.gap_fresnel_numbers is not None and problem.options.depth_precision is None
         gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
         y, x = (0.0, 0.0) if scan.sample_tilt is None else scan.sample_tilt.tolist()
-        spectrum = EXPECTED_SPECTRUM if scan.fresnel_number is None else NEAR_FIELD_SPECTRUM
         preconditioner = Preconditioner(
-            problem.corners, problem.extent, spectrum, scan.size, fresnel_number=number, gaps=gaps, tilt=(y, x)
+            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number, gaps=gaps, tilt=(y, x)
         )
-        if scan.fresnel_number is not None:
-            preconditioner.probe_gain = NEAR_FIELD_GAIN
         if problem.options.slow_moves and problem.terms.variation is not None:
             preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5
         if positions and point.shifts is None:

@@ -167,8 +167,6 @@ class Preconditioner:
         self._spectrum = self._expected_spectrum(smoothness)
         self.frames = FrameSteps(corners, extent)
         self.background: BackgroundSteps | None = None
-        self.probe_gain = 1.0
-        """Steps of the probe over those of the other unknowns, relative to the inverse curvature of each on its own."""
         self._slices = None if gaps is None else SliceSteps(gaps, self._around, self.padded, tilt)
 
     def refresh(self, point: Unknowns, probe: Probe, stats: IlluminationStats | None = None) -> None:
@@ -201,7 +199,7 @@ class Preconditioner:
         phase = self._smooth(relative.imag)
         move = Unknowns(
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
-            None if gradient.probe is None else gradient.probe * (self.probe_gain * self._probe_inverse),
+            None if gradient.probe is None else gradient.probe * self._probe_inverse,
             background=self._background_step(gradient.background),
             beam_px=None if gradient.beam_px is None else self.frames.beam_step(gradient.beam_px),
             variation=self._variation_step(gradient.variation),
@@ -226,7 +224,7 @@ class Preconditioner:
     def _variation_step(self, gradient: Images | None) -> Images | None:
         if gradient is None:
             return None
-        return self._variation_steps(gradient) * (self.probe_gain * self._probe_inverse)
+        return self._variation_steps(gradient) * self._probe_inverse
 
     @property
     def probe_curvature(self) -> float:

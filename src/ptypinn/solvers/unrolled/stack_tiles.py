@@ -119,9 +119,12 @@ def plan_stack(scan: ScanData, config: ReconstructConfig, slices: int) -> TileLa
         slices: Number of slices.
 
     Raises:
-        InputError: Where the memory does not suffice.
+        InputError: Where the memory does not suffice, or for terms of the frames that are asked for in several tiles.
     """
-    return plan_scan(scan, config, stack_memory(slices, paired=not has_phase_slices(scan, config)))
+    layout = plan_scan(scan, config, stack_memory(slices, paired=not has_phase_slices(scan, config)))
+    if len(layout.tiles) > 1:
+        refuse_options(config, (), FRAME_TERMS, UNCUT)
+    return layout
 
 
 def solve_stack_tiled(
@@ -148,7 +151,6 @@ def solve_stack_tiled(
     Raises:
         InputError: For terms of the frames that are asked for, or where a tile fails.
     """
-    refuse_options(config, (), FRAME_TERMS, UNCUT)
     bare = scan.replace(truth=None, gap_fresnel_numbers=choice.gap_fresnel_numbers)
     with tile_folder(folder, FOLDER) as place:
         inputs = StackInputs(place, bare, canvas_frame(scan)[0], choice, config, str(device), solve)
