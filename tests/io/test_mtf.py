@@ -19,6 +19,7 @@ from ptypinn.metrics.data_fit import predict_batches
 from ptypinn.physics.detector import MeasuredBlur, point_spread
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.report.text.scan import info_lines
+from ptypinn.stages.evaluate import experiment_warnings
 from ptypinn.stages.info import info
 from ptypinn.stages.refine import refine
 from ptypinn.stages.train import train
@@ -98,6 +99,13 @@ def test_refine_goes_on_with_that_of_a_reconstruction(blurred, table, tmp_path):
     other = load(tmp_path / "scan.h5", LoadConfig(mtf="0.7"))
     with pytest.raises(InputError, match="another one than that of --initial"):
         refine(other, RefineConfig(iterations=1), initial=recon)
+
+
+def test_a_strong_blur_is_a_warning_on_the_uncertainty(blurred):
+    scans = [blurred.replace(mtf=gaussian_mtf(half)) for half in (0.9, 0.4)]
+    recons = [refine(scan, RefineConfig(iterations=1, refine_probe=False)) for scan in scans]
+    warned = [any("MTF" in warning for warning in experiment_warnings(recon)) for recon in recons]
+    assert warned == [False, True]
 
 
 @pytest.mark.parametrize("table", [[[0.0, 1.0]], [[0.0, 1.0], [0.5, 0.9], [0.2, 0.5]], [[0.0, np.nan], [1.0, 0.5]]])

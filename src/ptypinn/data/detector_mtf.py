@@ -17,6 +17,9 @@ MTF = "mtf"
 LARGEST = 1.5
 """Largest frequency that matters, in units of Nyquist's: that along the diagonal of the pixels, and a little more."""
 
+SHARP = 0.7
+"""Transfer at half of Nyquist's frequency from which the uncertainty holds without it."""
+
 Table = Float64[np.ndarray, "frequencies 2"]
 
 
@@ -82,6 +85,21 @@ def repeat_mtf(scan: ScanData, recon: Reconstruction) -> ScanData:
     if not np.array_equal(scan.mtf, recon.mtf):
         raise InputError("--mtf", "", "another one than that of --initial", "the same, or none")
     return scan
+
+
+def mtf_warnings(table: Table) -> list[str]:
+    """Return a sentence where a detector blurs so much that the uncertainty, which leaves it out, is too small.
+
+    >>> [warning[:68] for half in (0.8, 0.15) for warning in mtf_warnings(gaussian_mtf(half))]
+    ['The uncertainty leaves out what the detector blurs away (MTF 0.15 at']
+    """
+    half = float(interpolate_mtf(table, np.array([0.5]))[0])
+    if half >= SHARP:
+        return []
+    return [
+        f"The uncertainty leaves out what the detector blurs away (MTF {half:.2g} at half Nyquist): errors of simulated"
+        " scans were 1.2 times of it at 0.58, and 2.2 times at 0.15."
+    ]
 
 
 def require_sharp(scan: ScanData, user: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.depth import SLICES, warn_of_thin_slices
+from ptypinn.data.detector_mtf import mtf_warnings
 from ptypinn.data.grouping import checkerboard_split
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
@@ -132,8 +133,8 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
     probe = [VARYING_PROBE] if recon.has_solved("probe_variation") else []
     stack = recon.provenance.get(SLICES)
     slices = warn_of_thin_slices(stack) if isinstance(stack, Mapping) else []
-    near = _near_field_warnings(recon)
-    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *near, *slices]
+    near, blur = _near_field_warnings(recon), [] if recon.mtf is None else mtf_warnings(recon.mtf)
+    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *near, *blur, *slices]
 
 
 def _near_field_warnings(recon: Reconstruction) -> list[str]:
