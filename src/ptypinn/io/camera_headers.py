@@ -1,10 +1,11 @@
-"""Facts that the headers of electron cameras' files state: energy, step of the raster, detector pixel."""
+"""Facts that headers of electron cameras' files state: energy, step of the raster, detector pixel, files beside them."""
 
 from __future__ import annotations
 
 import math
 import struct
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ptypinn.io.camera_sources import call_reader
 from ptypinn.io.raster import Calibration
 from ptypinn.io.units import Kind, convert_to_si
 
+SEQ_SIDE_FILES = (".seq.dark.mrc", ".seq.gain.mrc", ".seq.metadata", ".seq.Config.Metadata.xml")
+"""Ends of the names of files that LiberTEM opens beside one of Norpix."""
 BLO_FIELDS = struct.Struct("<6sHIIIHHHHHddIHId")
 """Identifier, magic number, offsets of images and of patterns, flags, edge of a pattern, its rotation, columns and rows
 of the raster, its rotation, steps x and y (nm), energy (V), detector pixels per metre, camera length (0.1 mm), time."""
@@ -143,3 +146,26 @@ def _first_bytes(path: Path, number: int) -> bytes:
     """Return the first bytes of a file, followed by zeros where it is shorter."""
     with path.open("rb") as file:
         return file.read(number).ljust(number, b"\0")
+
+
+def list_files(path: Path, kind: str) -> tuple[Path, ...]:
+    """Return the files that are read with one of a camera, itself among them; nothing but headers is read.
+
+    Args:
+        path: The file, or that of several which states the others.
+        kind: Name of its format.
+
+    Raises:
+        InputError: Where the package is missing, or the file does not name others as it should.
+    """
+    if kind == "empad" and path.suffix.lower() == ".xml":
+        others = [path.parent / read_empad_raw_name(path)]
+    elif kind in ("mib", "tvips"):
+        others = call_reader(path, lambda: _list_series(path, kind))
+    else:
+        others = [path.with_name(path.stem + end) for end in SEQ_SIDE_FILES if kind == "seq"]
+    return (path, *sorted(other for other in others if other != path and other.exists()))
+
+
+def _list_series(path: Path, kind: str) -> list[Path]:
+    return [Path(name) for name in import_module(f"libertem.io.dataset.{kind}").get_filenames(str(path))]

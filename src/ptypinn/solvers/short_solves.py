@@ -48,6 +48,11 @@ class Tilt(NamedTuple):
 NO_TILT = Tilt()
 
 
+def tilt_of(scan: ScanData) -> Tilt:
+    """Return the tilt of the sample of a scan."""
+    return NO_TILT if scan.sample_tilt is None else Tilt(*scan.sample_tilt.tolist())
+
+
 def measure_aperture(scan: ScanData) -> float:
     """Return the square of the largest angle of a beam that fills its aperture, in squares of a cycle per object pixel.
 

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.solvers.iterative import IterativeSolver
-from ptypinn.solvers.short_solves import FINE, NO_TILT, WIDE, Effort, ShortSolves, Tilt, measure_aperture
+from ptypinn.solvers.short_solves import FINE, NO_TILT, WIDE, Effort, ShortSolves, Tilt, measure_aperture, tilt_of
 from ptypinn.solvers.slice_search import fit_lowest_point
 from ptypinn.utils.progress import Progress, silent
 
@@ -61,10 +61,10 @@ def find_focus(scan: ScanData, solver: IterativeSolver, progress: Progress = sil
         progress: Called after every solve.
         is_near: The probe is nearly in focus, so that no wide range is tried.
     """
-    gaps, tilt = scan.gap_fresnel_numbers, scan.sample_tilt
+    gaps = scan.gap_fresnel_numbers
     assert gaps is not None
     solves = ShortSolves(scan.replace(truth=None), solver, progress, "focus", FOCI)
-    search = _Search(solves, NO_TILT if tilt is None else Tilt(*tilt.tolist()))
+    search = _Search(solves, tilt_of(scan))
     return search.refine_focus(gaps, 0.0 if is_near else search.find_focus(gaps, 0.0))
 
 
@@ -82,9 +82,8 @@ def find_thickness(
         moves_focus: Find the focus of the probe as well; False for a probe that is known.
     """
     total = (FOCI if moves_focus else 1) * len(FIRST_THICKNESSES) + MORE_TRIALS
-    tilt = NO_TILT if scan.sample_tilt is None else Tilt(*scan.sample_tilt.tolist())
     solves = ShortSolves(scan.replace(truth=None), solver, progress, "thickness", total)
-    search = _Search(solves, tilt, moves_focus)
+    search = _Search(solves, tilt_of(scan), moves_focus)
     coarse, fine = (search.limit(angle / (np.pi * search.aperture)) for angle in (COARSE_SLICE_RAD, SLICE_RAD))
     best, step, error = _refine_thickness(
         search, *search.find_both(coarse * np.array(FIRST_THICKNESSES), coarse), coarse

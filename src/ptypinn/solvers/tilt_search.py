@@ -24,7 +24,7 @@ REACH, MAX_MOVES = 2.0, 6
 TRIALS = 20
 """Solves that a search takes, about."""
 UNSETTLED = 0.15
-"""Error that short solves leave along either axis, in steps: up to 0.22 on simulated crystals."""
+"""Error that short solves leave along either axis, in steps: up to 0.23 on simulated crystals."""
 MIN_TILT = 2.0
 """Smallest tilt that is taken in, over its error."""
 

@@ -14,7 +14,6 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.camera_arrays import note_mrc_volume
-from ptypinn.io.camera_files import list_files
 from ptypinn.io.camera_frames import CHECKED_FRAMES, CameraCounts, open_source
 from ptypinn.io.camera_headers import (
     EMPAD_VOLTAGE,
@@ -22,6 +21,7 @@ from ptypinn.io.camera_headers import (
     blo_bytes,
     check_blo_pixels,
     dm_bytes,
+    list_files,
     mrc_bytes,
     read_blo,
     read_dm_calibration,
