@@ -1,4 +1,4 @@
-"""Facts that headers of electron cameras' files state: energy, step of the raster, detector pixel, files beside them."""
+"""Facts that headers of cameras' files state: energy, step of the raster, detector pixel, other files of the scan."""
 
 from __future__ import annotations
 
