@@ -30,7 +30,7 @@ from ptypinn.utils.progress import Progress, rename_stage, silent
 
 CORE_PATTERNS = 60
 """Patterns around the middle that are solved first."""
-CORE_ITERATIONS, ITERATIONS = 240, 150
+CORE_ITERATIONS, ITERATIONS = 240, 80
 """Iterations for object, probe and positions: of the core, whose cost is small, and of the whole scan."""
 TRIAL_ITERATIONS = 10
 """Iterations for the object alone, with positions on trial."""
@@ -42,6 +42,8 @@ MAX_CORE_MISFIT = 2.0
 """Amplitude residual over that of counting noise above which the errors of the core were out of reach."""
 GROWTH, SETTLED_PX = 1.7, 0.1
 """Growth of a core from solve to solve, and the median change of the other positions at which it needs no more."""
+SETTLED_SCATTER = 0.5
+"""The same as a fraction of the scatter of errors that neighbours do not share, and that no core predicts."""
 NEIGHBOURS = 40
 """Solved patterns that predict the position of another one."""
 SEARCH_CYCLES = 3
@@ -204,22 +206,21 @@ class _Run:
             order: Indices of all patterns, those in the middle first.
         """
         size = int(GROWTH * CORE_PATTERNS)
-        while size < len(order):
+        while size * np.sqrt(GROWTH) < len(order):
             inner, outer, before = np.sort(order[:size]), order[size:], self.positions_px
-            self.solve(inner, ITERATIONS)
+            self._solve_positions(inner, ITERATIONS)
+            scatter = np.linalg.norm(self._moves(inner) - self._predict_moves(inner, inner), axis=1)
             self.extrapolate(inner)
-            if np.median(np.linalg.norm((self.positions_px - before)[outer], axis=1)) < SETTLED_PX:
+            change = np.linalg.norm((self.positions_px - before)[outer], axis=1)
+            if np.median(change) < max(SETTLED_PX, SETTLED_SCATTER * np.median(scatter)):
                 return
             size = int(GROWTH * size)
 
     def extrapolate(self, index: Int64[np.ndarray, " part"]) -> None:
         """Move all other patterns as the affine part of the moves around the nearest of some has it."""
-        recorded = self.scan.positions_px
-        moves, rest = self.positions_px - recorded, np.setdiff1d(np.arange(len(recorded)), index)
-        _, nearest = KDTree(recorded[index]).query(recorded[rest], k=min(NEIGHBOURS, len(index)))
-        near = index[np.reshape(nearest, (len(rest), -1))]
+        rest = np.setdiff1d(np.arange(self.scan.n_patterns), index)
         self.positions_px = self.positions_px.copy()
-        self.positions_px[rest] = recorded[rest] + fit_affine(recorded[near], moves[near], recorded[rest])
+        self.positions_px[rest] = self.scan.positions_px[rest] + self._predict_moves(index, rest)
 
     def search(self) -> None:
         """Search for every pattern on reconstructions with the present positions, over and over."""
@@ -241,7 +242,7 @@ class _Run:
         for size in range(len(order) // 3, len(order), max(RING_PATTERNS, len(order) // 8)):
             inner, ring = np.sort(order[:size]), np.sort(order[size : size + max(RING_PATTERNS, len(order) // 8)])
             result = self._solve_positions(inner, RING_ITERATIONS)
-            moves = self.positions_px[inner] - self.scan.positions_px[inner]
+            moves = self._moves(inner)
             common = np.median(moves, 0)
             spread = MEDIAN_TO_DEVIATION * float(np.median(np.abs(moves - common)))
             places = self.scan.positions_px[ring] + common - np.asarray(result.origin_px, float)
@@ -293,6 +294,16 @@ class _Run:
         self.positions_px = present.copy()
         self.positions_px[lost[better]] = closest[better] + origin
         return bool(better.any())
+
+    def _moves(self, index: Int64[np.ndarray, " part"]) -> Positions:
+        return self.positions_px[index] - self.scan.positions_px[index]
+
+    def _predict_moves(self, index: Int64[np.ndarray, " part"], asked: Int64[np.ndarray, " asked"]) -> Positions:
+        """Return the affine part of the moves of some patterns around the recorded positions of others."""
+        places = self.scan.positions_px[asked]
+        _, nearest = KDTree(self.scan.positions_px[index]).query(places, k=min(NEIGHBOURS, len(index)))
+        near = np.reshape(nearest, (len(asked), -1))
+        return fit_affine(self.scan.positions_px[index][near], self._moves(index)[near], places)
 
     def _solve_positions(self, index: Int64[np.ndarray, " part"], iterations: int) -> QuasiNewtonResult:
         """Solve some patterns for object, probe and positions."""
