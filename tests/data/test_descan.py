@@ -68,7 +68,9 @@ def test_the_size_of_the_motion_is_found_with_its_error(size, phase, photons):
 def test_a_disk_that_stands_still_is_left_alone(phase):
     scan = electron_scan(0, phase)
     assert not measure(scan)[0].is_large
-    assert follow_disk(scan) is scan
+    same, disk = follow_disk(scan)
+    assert same is scan
+    assert disk.motion[0].size_px == measure(scan)[0].size_px
     assert survey_beam(scan, mean_pattern(scan)).warnings() == []
 
 
@@ -82,11 +84,11 @@ def test_bad_pixels_on_the_rim_do_not_hide_the_motion(moving):
 
 def test_scans_of_photons_or_few_positions_show_none(moving):
     photons = moving.replace(particle="photon")
-    assert follow_disk(photons) is photons
+    assert follow_disk(photons) == (photons, None)
     few = moving.subset(np.arange(40))
     assert measure(few) is None
     known = moving.replace(beam_px=true_path(moving))
-    assert follow_disk(known) is known
+    assert follow_disk(known) == (known, None)
 
 
 def test_the_survey_holds_while_the_disk_moves(still, moving):

@@ -1,12 +1,13 @@
 """Positions of electron scans are turned to the detector before anything is solved, where patterns show a turn."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 
 import ptypinn as pp
-from ptypinn.data import beam_survey
+from ptypinn.data import beam_survey, scan_rotation
 from ptypinn.data.scan_rotation import SCAN_ROTATION, repeat_turn, straighten_scan
 from ptypinn.report.text.experiment import experiment_sentences
 
@@ -38,6 +39,11 @@ def turned(scan, degrees):
 def empty_recon():
     ones = np.ones((80, 80), np.complex64)
     return pp.Reconstruction(ones, ones.real, ones[None, :16, :16], np.zeros((1, 2)))
+
+
+def record_call(calls, name, function, *values, **options):
+    calls.append(name)
+    return function(*values, **options)
 
 
 def distances(one, other):
@@ -94,9 +100,12 @@ def test_refine_turns_positions_unless_told_otherwise(straight, options, turns):
 
 @pytest.mark.parametrize("stage", [pp.reconstruct, pp.refine])
 def test_the_beam_is_surveyed_once(straight, stage, monkeypatch):
-    """For the turn of the scan, and for the defocus that its probe starts from."""
-    surveyed, form = [], beam_survey.form_images
-    monkeypatch.setattr(beam_survey, "form_images", lambda *values: surveyed.append(1) or form(*values))
+    """For the turn of the scan, the motion of its disk, and the defocus that its probe starts from."""
+    surveyed = []
+    measures = (beam_survey, "form_images"), (beam_survey, "measure_descan"), (scan_rotation, "measure_descan")
+    for module, name in measures:
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, partial(record_call, surveyed, name, function))
     started = []
 
     def start(candidates, optics):
@@ -106,7 +115,7 @@ def test_the_beam_is_surveyed_once(straight, stage, monkeypatch):
     monkeypatch.setattr("ptypinn.solvers.probe_search.suggest_probes", start)
     with pytest.raises(InterruptedError):
         stage(turned(straight, 12.0))
-    assert len(surveyed) == 1
+    assert sorted(surveyed) == ["form_images", "measure_descan"]
     waves = started[0].edge_waves * (RADIUS_PX / (SIZE / 2)) ** 2
     assert waves == pytest.approx(-3.0, rel=0.05)
 

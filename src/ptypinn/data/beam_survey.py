@@ -160,13 +160,20 @@ class BeamSurvey:
         return [f"the scan is turned by about a quarter against the detector ({options})"] if is_across else []
 
 
-def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 256) -> BeamSurvey | None:
+def survey_beam(
+    scan: ScanData,
+    mean: Float64[np.ndarray, "y x"],
+    batch: int = 256,
+    *,
+    motion: tuple[Descan, BrightField] | None = None,
+) -> BeamSurvey | None:
     """Return what an electron scan shows of its beam; None for other scans, and without a bright-field disk.
 
     Args:
         scan: The scan, its patterns read `batch` at a time.
         mean: Its mean pattern, zero frequency at N//2; of a beam that is known to move, at its mean place.
         batch: Patterns in memory at once.
+        motion: `measure_descan` of the scan, where that is at hand.
     """
     if scan.particle != "electron" or scan.fresnel_number is not None:
         return None
@@ -175,7 +182,7 @@ def survey_beam(scan: ScanData, mean: Float64[np.ndarray, "y x"], batch: int = 2
         return None
     if scan.n_patterns < MIN_POINTS**2 or not _cover_an_area(scan.positions_px):
         return BeamSurvey(disk, None, scan.pixel_size_m, pixel_angle_rad(scan))
-    measured = None if scan.beam_px is not None else measure_descan(scan, disk, batch)
+    measured = None if scan.beam_px is not None else motion or measure_descan(scan, disk, batch)
     descan, disk = (None, disk) if measured is None else measured
     if descan is not None and descan.is_large:
         scan = scan.replace(beam_px=descan.path_px(scan.positions_px))

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.beam_survey import BeamSurvey, survey_beam
-from ptypinn.data.bright_field import fit_bright_field
-from ptypinn.data.descan import DESCAN, follows_disk, measure_descan
+from ptypinn.data.bright_field import BrightField, fit_bright_field
+from ptypinn.data.descan import DESCAN, Descan, follows_disk, measure_descan
 from ptypinn.data.orientation import rotation_matrix
-from ptypinn.data.probe_candidates import complete_mean, complete_pattern
+from ptypinn.data.probe_candidates import Pattern, complete_mean
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.validation import patches_lie_inside
@@ -28,7 +27,16 @@ SCAN_ROTATION = "scan_rotation"
 """Key of the record of a turn of the positions against the recorded ones."""
 
 
-def straighten_scan(scan: ScanData) -> tuple[ScanData, BeamSurvey | None]:
+class StillDisk(NamedTuple):
+    """The bright-field disk of a scan, which does not move with the position by more than its error."""
+
+    mean: Pattern
+    """Mean pattern (`complete_mean`)."""
+    motion: tuple[Descan, BrightField]
+    """`measure_descan` of the scan."""
+
+
+def straighten_scan(scan: ScanData, still: StillDisk | None = None) -> tuple[ScanData, BeamSurvey | None]:
     """Turn the positions of an electron scan to the axes of the detector, where its patterns show a turn.
 
     Axes that are flipped or exchanged raise a warning that names the options which put them right: the picture would be
@@ -36,6 +44,7 @@ def straighten_scan(scan: ScanData) -> tuple[ScanData, BeamSurvey | None]:
 
     Args:
         scan: The scan; one of photons is returned as it is.
+        still: Its disk, where `follow_disk` has measured it.
 
     Returns:
         The scan, and the beam that its patterns show; None for one of photons, and without a bright-field disk.
@@ -43,7 +52,7 @@ def straighten_scan(scan: ScanData) -> tuple[ScanData, BeamSurvey | None]:
     if scan.particle != "electron" or scan.fresnel_number is not None:
         return scan, None
     bare = scan.replace(probe=None, probe_gauge="relative", truth=None)
-    beam = survey_beam(bare, complete_mean(bare))
+    beam = survey_beam(bare, complete_mean(bare) if still is None else still.mean, motion=still and still.motion)
     if beam is None:
         return scan, None
     for sentence in beam.orientation_faults():
@@ -55,21 +64,25 @@ def straighten_scan(scan: ScanData) -> tuple[ScanData, BeamSurvey | None]:
     return _turn_back(scan, record), beam
 
 
-def follow_disk(scan: ScanData) -> ScanData:
+def follow_disk(scan: ScanData) -> tuple[ScanData, StillDisk | None]:
     """Return an electron scan whose patterns move with its bright-field disk, where that moves with the position.
 
     Args:
         scan: The scan; one whose beam is known to move, or whose disk stands still, is returned as it is.
+
+    Returns:
+        The scan, and a disk that was found to stand still; None for other scans, and where that cannot be told.
     """
     if scan.particle != "electron" or scan.fresnel_number is not None or scan.beam_px is not None:
-        return scan
-    disk = fit_bright_field(complete_pattern(mean_pattern(scan), scan.good), scan.good)
-    measured = None if disk is None else measure_descan(scan, disk)
-    if measured is None or not measured[0].is_large:
-        return scan
-    descan = measured[0]
+        return scan, None
+    mean = complete_mean(scan)
+    disk = fit_bright_field(mean, scan.good)
+    motion = None if disk is None else measure_descan(scan, disk)
+    if motion is None or not motion[0].is_large:
+        return scan, None if motion is None else StillDisk(mean, motion)
+    descan = motion[0]
     provenance = {**scan.provenance, DESCAN: descan.to_record()}
-    return scan.replace(beam_px=descan.path_px(scan.positions_px), provenance=provenance)
+    return scan.replace(beam_px=descan.path_px(scan.positions_px), provenance=provenance), None
 
 
 def repeat_path(scan: ScanData, recon: Reconstruction) -> ScanData:

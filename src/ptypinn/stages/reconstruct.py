@@ -94,8 +94,8 @@ def _reconstruct_far_field(
         choice == "solve" or (choice == "auto" and config.assume != "ideal")
         for choice in (config.positions, config.beam)
     )
-    scan = follow_disk(scan) if follows else scan
-    scan, beam = straighten_scan(scan) if is_free else (scan, None)
+    scan, still = follow_disk(scan) if follows else (scan, None)
+    scan, beam = straighten_scan(scan, still) if is_free else (scan, None)
     if config.slices != 1 and config.sample_tilt_mrad != "auto":
         scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
     is_thin = False

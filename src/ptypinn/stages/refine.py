@@ -87,8 +87,8 @@ def _go_on_from(
     if initial is None or not _has_gaps_of(scan, initial):
         require_thin(scan)
     if initial is None:
-        scan = follow_disk(scan) if config.engine == "native" else scan
-        return straighten_scan(scan) if config.positions == "auto" else (scan, None)
+        scan, still = follow_disk(scan) if config.engine == "native" else (scan, None)
+        return straighten_scan(scan, still) if config.positions == "auto" else (scan, None)
     if config.engine != "native" and follows_disk(initial.provenance):
         raise InputError("--engine", "", config.engine, "native, for the patterns of --initial move with their disk")
     scan = repeat_mtf(repeat_path(repeat_turn(scan, initial), initial), initial)
