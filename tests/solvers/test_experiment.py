@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from ptypinn import EvaluateConfig, ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics import align, complex_error
-from ptypinn.metrics.flux import measure_flux, measure_slow_variation
+from ptypinn.metrics import flux as flux_metrics
+from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.flux import compare_flux, measure_flux, measure_slow_variation
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.experiment import Finding, solve_experiment
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm
+from ptypinn.solvers.scan_terms import PositionsTerm
 from ptypinn.solvers.term import Evidence
 from ptypinn.stages.evaluate import evaluate
 from ptypinn.utils.progress import silent
@@ -205,6 +208,7 @@ def test_a_term_that_explains_enough_only_where_nothing_else_does_is_solved_once
 def test_a_term_that_was_solved_for_together_with_another_is_on_record(scan):
     recon = reconstruct(scan, config=ReconstructConfig(device="cpu", refine_probe=False, assume="ideal", rounds=4))
     images, weights = 0.1 * recon.probe[None], np.linspace(-1, 1, scan.n_patterns)[:, None]
+    moves = np.where(np.arange(scan.n_patterns)[:, None] % 2, 0.01, -0.01) * [1.0, 0.0]
 
     class Modes(ModesTerm):
         def weigh(self, state):
@@ -212,16 +216,36 @@ def test_a_term_that_was_solved_for_together_with_another_is_on_record(scan):
 
         def solve(self, state, evidence):
             varying = {"probe_variation": images.astype(np.complex64), "probe_weights": weights}
+            varying["positions_px"] = state.recon.positions_px + moves
             yield dataclasses.replace(state.recon, object=(state.recon.object / 1.3).astype(np.complex64), **varying)
 
     poor = dataclasses.replace(recon, object=1.3 * recon.object)
     solver = SimpleNamespace(batch=64, device=torch.device("cpu"), refines_probe=True, progress=silent, solve=print)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ptypinn.solvers.experiment.TERMS", (Modes(), ProbeVariationTerm()))
-        both = solve_experiment(scan, poor, solver, ("modes", "probe_variation"))
+        patch.setattr("ptypinn.solvers.experiment.TERMS", (Modes(), ProbeVariationTerm(), PositionsTerm()))
+        both = solve_experiment(scan, poor, solver, ("modes", "probe_variation", "positions"))
     records = both.provenance["experiment"]
-    assert [name for name, record in records.items() if record["corrected"]] == ["modes", "probe_variation"]
+    assert [name for name, record in records.items() if record["corrected"]] == [
+        "modes",
+        "probe_variation",
+        "positions",
+    ]
     assert records["probe_variation"]["size"] == pytest.approx(0.01 / 1.01, rel=1e-3)
+    assert records["positions"]["size"] == records["positions"]["moved_px"] == pytest.approx(0.01, rel=1e-2)
+    assert "moved_px" not in records["modes"]
+
+
+def test_the_misfit_with_and_without_a_flux_comes_from_one_prediction(corrected, flickering, monkeypatch):
+    part, calls = corrected.scan_part(flickering), []
+    flat = dataclasses.replace(corrected, flux=None)
+    background = np.full((part.size, part.size), 3.0, np.float32)
+    part = part.replace(background=background)
+    arrays = corrected.object, corrected.probe, corrected.positions_px
+    expected = [compute_data_fit(scan, *arrays).misfit for scan in (part.replace(flux=None), part)]
+    predict = flux_metrics.predict_batches
+    monkeypatch.setattr(flux_metrics, "predict_batches", lambda *values: calls.append(1) or predict(*values))
+    assert compare_flux(part, corrected, flat.flux) == pytest.approx(expected, rel=1e-4)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(("polish", "polished"), [(None, True), (0, False)])

@@ -10,13 +10,14 @@ import torch
 from ptypinn import EvaluateConfig, ReconstructConfig, Reconstruction, SimulateConfig, reconstruct, simulate
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
+from ptypinn.metrics.position_errors import measure_position_errors
 from ptypinn.report.html.experiment_section import experiment_section
 from ptypinn.report.text.experiment import experiment_sentences
 from ptypinn.solvers.core_trials import CoreTrials
 from ptypinn.solvers.probe_variation import with_modes
 from ptypinn.solvers.scan_terms import PositionsTerm
 from ptypinn.solvers.term import State
-from ptypinn.stages.evaluate import evaluate
+from ptypinn.stages.evaluate import evaluate, experiment_warnings
 from ptypinn.utils.progress import silent
 
 OPTIONS = {"batch": 64, "device": torch.device("cpu"), "refines_probe": True, "progress": silent}
@@ -145,11 +146,13 @@ def test_positions_that_were_solved_for_with_modes_are_named_and_not_tried_again
         "misfit_before": 1.8,
         "misfit_after": misfit,
         "corrected": True,
-        "modes": 3,
-        "moved_px": 0.25,
+        "moved_px": 0.3,
+        **measure_position_errors(1.004 * varying.positions_px, varying.positions_px).to_record(),
     }
-    recon = dataclasses.replace(solved, provenance={**solved.provenance, "experiment": {"modes": record}})
-    assert any("moved by 0.25 px (rms) with them" in sentence for sentence in experiment_sentences(recon))
+    recon = dataclasses.replace(solved, provenance={**solved.provenance, "experiment": {"positions": record}})
+    words = "px (rms) from the recorded ones: 0.4 % too wide along y, 0.4 % too wide along x, together with the modes"
+    assert any(words in sentence for sentence in experiment_sentences(recon))
+    assert any("Scales or shear of the recorded positions" in warning for warning in experiment_warnings(recon))
     with pytest.MonkeyPatch.context() as patch:
         measures = []
         patch.setattr(f"{EVIDENCE}.measure_position_gain", lambda *_: measures.append(0.0) or 0.0)

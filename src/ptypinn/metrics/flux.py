@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.data_fit import predict_batches
+from ptypinn.metrics.data_fit import amplitude_variance, predict_batches
 from ptypinn.physics.propagation import to_fft_order
 
 SLOW_DEGREE = 5
@@ -76,6 +76,41 @@ def measure_flux(
         variation=float(np.sqrt(max(variance, 0.0))),
         gain=float((photons * np.log(ratio) - photons + expected).sum()),
     )
+
+
+def compare_flux(
+    scan: ScanData,
+    recon: Reconstruction,
+    flux: Float64[np.ndarray, " patterns"] | None,
+    *,
+    batch: int = 128,
+    device: str | torch.device = "cpu",
+) -> tuple[float, float]:
+    """Return the misfit of a reconstruction with another flux of the frames, and that with its own, by one prediction.
+
+    Args:
+        scan: The patterns of the reconstruction, with its terms.
+        recon: Object, probe and positions.
+        flux: The other flux; None for the same in all frames.
+        batch: Patterns in memory at once.
+        device: Where to compute.
+    """
+    good = to_fft_order(torch.from_numpy(scan.good)).to(device)
+    beside = 0.0 if scan.background is None else to_fft_order(torch.from_numpy(scan.background)).to(device)
+    own, other = (np.ones(scan.n_patterns) if each is None else each for each in (scan.flux, flux))
+    factors = torch.from_numpy((other / own).astype(np.float32)).to(device)[:, None, None]
+    total, sums = 0.0, np.zeros((2, 3))
+    for part, measured, predicted in predict_batches(
+        scan, recon.sample, recon.probe, recon.positions_px, batch, device
+    ):
+        total += float((measured * good).sum(dtype=torch.float64))
+        for row, expected in zip(sums, (beside + factors[part] * (predicted - beside), predicted), strict=True):
+            residual = (measured.sqrt() - expected.clamp(min=0).sqrt()).square()
+            terms = torch.stack([residual, amplitude_variance(expected), expected]) * good
+            row += terms.sum((1, 2, 3), dtype=torch.float64).cpu().numpy()
+    squared, noise, photons = sums.T
+    with_other, with_own = (squared / noise * photons / total).tolist()
+    return with_other, with_own
 
 
 def measure_slow_variation(flux: Float64[np.ndarray, " patterns"]) -> float:

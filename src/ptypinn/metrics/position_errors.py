@@ -14,7 +14,7 @@ from ptypinn.utils.plain_values import number
 LAST_CHANGE = "last_stretch_change"
 """Key of the change of scales or shear in the last solve, beside the errors on record."""
 MOVED = "moved_px"
-"""Key of the root mean square move of positions that were solved for with another term, on the record of that."""
+"""Key of the root mean square move of positions that were solved for with the modes of the probe, on their record."""
 SETTLED_STRETCH, MARGIN = 0.001, 6.0
 """Change of scales or shear in the last solve up to which they have settled, and what may be left over that change:
 counts fix them only together with defocus and astigmatism of the probe, along a valley that is followed slowly."""

@@ -17,7 +17,7 @@ from ptypinn.data.calibration import take_background_out
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
-from ptypinn.metrics.position_errors import LAST_CHANGE
+from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm, SurePositionsTerm
@@ -39,8 +39,10 @@ TERMS: tuple[Term, ...] = (
 RIVALS = {"background": (ModesTerm(),)}
 """Terms that explain much of each other's misfit: a detector that blurs leaves excess counts, as a background does.
 Before the one is taken in, the others are solved for too, and the one that explains most is."""
-COMPANIONS = {"modes": ("probe_variation", "flux")}
+COMPANIONS = {"modes": ("probe_variation", "flux", "positions")}
 """Terms that may be solved for together with another one."""
+MIN_MOVED_PX = 1e-3
+"""Smallest move of positions, solved for together with another term, that is put on record."""
 MAX_WORSE = 1.02
 """Misfit up to which positions that have settled once more are taken, over that before."""
 RIVAL_MARGIN = 1.2
@@ -112,18 +114,28 @@ def solve_experiment(
         trials = [trial] if force else [trial, *_try_rivals(trial, state, forced)]
         solved |= {(trial.term.name, len(taken)): trial for trial in trials if trial.finding is not None}
         best = _choose_trial(state.scan, trials, solver)
-        findings |= {trial.term.name: trial.finding for trial in trials if trial.finding is not None}
+        findings |= _list_findings(trials, best, taken)
         if best.is_taken:
             together = _list_companions(best, state)
             findings |= together
-            taken += [best.term.name, *together]
+            taken = [*(name for name in taken if name != best.term.name), best.term.name, *together]
             scan, recon = _go_on_from(scan, best.reconstruction), _with_record(best.reconstruction, findings, taken)
-            state = State(recon.scan_part(scan), recon, solver, tuple(name for name in names if name not in taken))
-            left, untried = _left_unexplained(scan, recon, solver), _list_again(untried, findings, taken)
-    if "positions" in taken and (taken[-1] != "positions" or LAST_CHANGE not in findings["positions"].details):
+            state = State(recon.scan_part(scan), recon, solver, _list_open(names, findings, taken))
+            left, untried = _left_unexplained(scan, recon, solver), _list_again(untried, findings, state.names)
+    if "positions" in taken and _may_settle(findings["positions"], is_last=taken[-1] == "positions"):
         settled = _settle_positions(scan, state, findings["positions"])
         recon, findings["positions"] = settled.reconstruction, settled.finding or findings["positions"]
     return _with_record(recon, findings, taken)
+
+
+def _list_open(names: Sequence[str], findings: Mapping[str, Finding], taken: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of terms that may still be solved for: positions that moved with modes are, by themselves."""
+    return tuple(name for name in names if name not in taken or MOVED in findings[name].details)
+
+
+def _may_settle(finding: Finding, *, is_last: bool) -> bool:
+    """Return True if positions that were solved for by themselves have not settled with all other terms."""
+    return MOVED not in finding.details and (not is_last or LAST_CHANGE not in finding.details)
 
 
 def _settle_positions(scan: ScanData, state: State, finding: Finding) -> _Trial:
@@ -151,6 +163,13 @@ def _with_record(recon: Reconstruction, findings: Mapping[str, Finding], taken: 
     return replace(recon, provenance=record_experiment(recon, records))
 
 
+def _list_findings(trials: Sequence[_Trial], best: _Trial, taken: Sequence[str]) -> dict[str, Finding]:
+    """Return the findings of trials by name; of a term that is taken in already, only where it is taken anew."""
+    held = [name for name in taken if not (best.is_taken and name == best.term.name)]
+    findings = {trial.term.name: trial.finding for trial in trials if trial.term.name not in held}
+    return {name: finding for name, finding in findings.items() if finding is not None}
+
+
 def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
     """Return the findings of terms that were solved for together with the one of a trial, by name."""
     names = [name for name in COMPANIONS.get(trial.term.name, ()) if name in state.names]
@@ -161,7 +180,10 @@ def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
         size = term.measure(state.scan, recon)
         if size == 0 or trial.finding is None or (name == "flux" and recon.flux is state.scan.flux):
             continue
-        finding = replace(trial.finding, size=size, details=term.describe(state.scan, recon))
+        if name == "positions" and size < MIN_MOVED_PX:
+            continue
+        moved = {MOVED: size} if name == "positions" else {}
+        finding = replace(trial.finding, size=size, details={**term.describe(state.scan, recon), **moved})
         if name == "flux":
             without = fit_misfit(state.scan, replace(recon, flux=state.scan.flux), state.solver)
             finding = replace(finding, misfit_before=without, min_gain=0.0)
@@ -169,10 +191,10 @@ def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
     return findings
 
 
-def _list_again(untried: Sequence[Term], findings: Mapping[str, Finding], taken: Sequence[str]) -> list[Term]:
-    """Return the terms that are still to be tried: rejected ones again, now that less is left unexplained."""
+def _list_again(untried: Sequence[Term], findings: Mapping[str, Finding], names: Sequence[str]) -> list[Term]:
+    """Return the terms of these names that are to be tried: rejected ones again, now that less is left unexplained."""
     terms = [*untried, *(term for term in TERMS if term.name in findings and term not in untried)]
-    return [term for term in terms if term.name not in taken]
+    return [term for term in terms if term.name in names]
 
 
 @dataclass(frozen=True)

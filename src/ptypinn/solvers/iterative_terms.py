@@ -135,16 +135,19 @@ class _Run:
             recon = replace(recon, provenance=record_experiment(recon, {"positions": {"corrected": True}}))
         after = solver.measure_misfit(self.scan, recon)
         size = term.measure(self.scan, recon)
-        details = term.describe(part if term.name == "modes" else self.scan, recon)  # moves beside those before them
-        finding = Finding(size, 0.0, self.misfit, after, MIN_GAIN, details)
+        finding = Finding(size, 0.0, self.misfit, after, MIN_GAIN, term.describe(self.scan, recon))
         self.findings[term.name] = finding
         return _Trial(term.name, recon, finding, finding.is_corrected or term.name in solver.config.forced_terms())
 
     def take(self, trial: _Trial) -> None:
-        """Go on from a trial that explains enough."""
+        """Go on from a trial that explains enough; positions that were taken in before have moved with it."""
         if trial.is_taken:
             self.recon, self.misfit = trial.recon, trial.finding.misfit_after
             self.taken.append(trial.name)
+            if "positions" in self.taken:
+                term, finding = PositionsTerm(), self.findings["positions"]
+                size, details = term.measure(self.scan, self.recon), term.describe(self.scan, self.recon)
+                self.findings["positions"] = replace(finding, size=size, details=details)
 
     def measure_deviance(self, trial: _Trial) -> float:
         """Return the Poisson deviance that a trial leaves, infinite where it explains too little."""

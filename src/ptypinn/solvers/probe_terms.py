@@ -10,8 +10,7 @@ import numpy as np
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.flux import flatten_slope
-from ptypinn.metrics.position_errors import MOVED, measure_position_errors
+from ptypinn.metrics.flux import compare_flux, flatten_slope
 from ptypinn.physics.optics import mode_photons
 from ptypinn.solvers.scan_terms import FluxTerm
 from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, State, fit_misfit
@@ -38,8 +37,6 @@ work, and rounds remove it. At 1.04 they went on for minutes on a measured scan,
 MIN_FLUX_SHARE = 0.15
 """Smallest fraction of the misfit above counting noise that a flux has to explain beside modes and variation: up to
 0.1 is explained where the flux is constant."""
-MIN_MOVED_PX = 1e-3
-"""Smallest move of the positions that is put on record."""
 
 
 class ModesTerm:
@@ -93,13 +90,15 @@ class ModesTerm:
         free = {name: name in state.names for name in ("positions", "flux")}
         if any(free.values()):
             solved = free_frames(scan, start, solver.device, progress, MORE_ITERATIONS, **free)
+        misfit = None
         if free["flux"]:
-            flux = flatten_slope(solved) if _flux_varies(state, solved) else scan.flux
+            varies, misfit = _weigh_flux(state, solved)
+            flux = flatten_slope(solved) if varies else scan.flux
             if flux is not solved.flux:  # the object has taken up a slope, or what is no flux
-                scan, free["flux"], solved = scan.replace(flux=flux), False, replace(solved, flux=flux)
+                scan, free["flux"], solved, misfit = scan.replace(flux=flux), False, replace(solved, flux=flux), None
                 solved = free_frames(scan, solved, solver.device, progress, MORE_ITERATIONS, **free)
             scan = scan.replace(flux=flux)
-        if fit_misfit(scan, solved, solver) >= MAX_NOISY_MISFIT:
+        if (misfit or fit_misfit(scan, solved, solver)) >= MAX_NOISY_MISFIT:
             yield solved
         else:
             yield solver.solve(settle_variation(scan, solved, solver.device, progress), hold_probe=True)
@@ -110,24 +109,25 @@ class ModesTerm:
         return float(1 - photons.max() / photons.sum())
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
-        """Return the number of modes, and how far positions that were solved for with them have moved."""
-        places = recon.positions_px + np.asarray(recon.origin_px, float)
-        moved = measure_position_errors(scan.positions_px, places).rms_px
-        return {"modes": len(recon.probe)} | ({MOVED: moved} if moved >= MIN_MOVED_PX else {})
+        """Return the number of modes."""
+        return {"modes": len(recon.probe)}
 
 
-def _flux_varies(state: State, solved: Reconstruction) -> bool:
-    """Return True if the flux of a solve varies by more than what the rest of the model has left unexplained imitates.
+def _weigh_flux(state: State, solved: Reconstruction) -> tuple[bool, float]:
+    """Tell whether a flux varies by more than what the rest of the model has left unexplained imitates.
 
     Args:
         state: What the solve started from.
         solved: Reconstruction with modes, variation and flux.
+
+    Returns:
+        True if it does, and the misfit with it.
     """
     scan, solver, flat = state.scan, state.solver, replace(solved, flux=state.scan.flux)
-    before, after = (fit_misfit(scan, recon, solver) for recon in (flat, solved))
+    before, after = compare_flux(solved.scan_part(scan), solved, flat.flux, batch=solver.batch, device=solver.device)
     if after - 1 > (1 - MIN_FLUX_SHARE) * (before - 1):
-        return False
-    return FluxTerm().weigh(State(flat.scan_part(scan), flat, solver)).proposes
+        return False, after
+    return FluxTerm().weigh(State(flat.scan_part(scan), flat, solver)).proposes, after
 
 
 class SufficientModesTerm(ModesTerm):

@@ -147,7 +147,7 @@ class PositionsTerm:
 
 def _have_settled(recon: Reconstruction) -> bool:
     """Return True if positions were solved for with the modes, and leave less than tells causes apart."""
-    record = recon.provenance.get("experiment", {}).get("modes", {})
+    record = recon.provenance.get("experiment", {}).get(PositionsTerm.name, {})
     return record.get("corrected", False) and MOVED in record and record["misfit_after"] < MIN_CORE_MISFIT
 
 

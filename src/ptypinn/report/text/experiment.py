@@ -57,7 +57,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
         *_mtf_sentences(recon),
-        *([] if modes is None else _mode_sentences(modes, record["modes"], quanta)),
+        *([] if modes is None else _mode_sentences(modes, quanta)),
         *_offset_sentences(record, recon),
     ]
 
@@ -253,20 +253,23 @@ def _position_sentences(term: _Finding, record: Mapping[str, Any]) -> list[str]:
         *([f"off by {errors.rest_px:.2g} px (rms) beside that"] if errors.rest_px >= MIN_REST_PX else []),
     ]
     causes = f": {', '.join(parts)}" if parts else ""
+    if MOVED in record:
+        return [
+            f"The positions moved by {errors.rms_px:.2g} px (rms) from the recorded ones{causes}, together with the "
+            f"modes of the probe: what is slow of that trades with the probe. The misfit {term.misfit}."
+        ]
     return [
         f"The recorded positions are off by {errors.rms_px:.2g} px (rms){causes}. They were solved for together with "
         f"the object. The misfit {term.misfit}."
     ]
 
 
-def _mode_sentences(term: _Finding, record: Mapping[str, Any], quanta: str) -> list[str]:
-    moved = number(record.get(MOVED))
-    moves = "" if moved is None else f" The recorded positions moved by {moved:.2g} px (rms) with them."
+def _mode_sentences(term: _Finding, quanta: str) -> list[str]:
     causes = "a partially coherent beam, a detector that blurs, or motion during the exposure"
     if term.corrected:
         return [
             f"Further incoherent modes of the probe hold {100 * term.size:.2g} % of the {quanta}: {causes}. They were "
-            f"solved for together with the object. The misfit {term.misfit}.{moves}"
+            f"solved for together with the object. The misfit {term.misfit}."
         ]
     return [
         f"Further incoherent modes of the probe ({causes}) explain little: the misfit {term.misfit}. They were "
