@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn import EvaluateConfig, ReconstructConfig, SimulateConfig, reconstruct, simulate
+from ptypinn import EvaluateConfig, ReconstructConfig, RefineConfig, SimulateConfig, reconstruct, refine, simulate
+from ptypinn.errors import InputError
 from ptypinn.metrics import align, complex_error
 from ptypinn.metrics import flux as flux_metrics
 from ptypinn.metrics.data_fit import compute_data_fit
@@ -73,6 +74,16 @@ def test_size_and_gain_are_on_record(corrected):
     assert record["corrected"]
     assert record["size"] == pytest.approx(0.15, rel=0.2)
     assert record["misfit_after"] < record["misfit_before"] / 2
+
+
+def test_iterations_go_on_with_the_flux_that_was_solved_for(corrected, flickering, scan):
+    further = refine(flickering, RefineConfig(iterations=15, device="cpu", refine_probe=False), initial=corrected)
+    np.testing.assert_array_equal(further.flux, corrected.flux)
+    assert further.has_solved("flux")
+    assert any("flux varies" in sentence for sentence in experiment_sentences(further))
+    assert error(further, scan) < 1.2 * error(corrected, scan)
+    with pytest.raises(InputError, match="--engine: found ptychi, expected native, which predicts the flux of the fr"):
+        refine(flickering, RefineConfig(engine="ptychi"), initial=corrected)
 
 
 def test_a_constant_flux_is_not_solved_for(scan):

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ptypinn import EvaluateConfig, ReconstructConfig, Reconstruction, SimulateConfig, reconstruct, simulate
+from ptypinn import (
+    EvaluateConfig,
+    ReconstructConfig,
+    Reconstruction,
+    RefineConfig,
+    SimulateConfig,
+    reconstruct,
+    refine,
+    simulate,
+)
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.metrics.position_errors import measure_position_errors
@@ -43,6 +52,10 @@ def solved(varying):
     return reconstruct(varying.replace(truth=None), config=config)
 
 
+def arrays(recon):
+    return recon.object, recon.probe, recon.positions_px
+
+
 def complex_error(recon, scan):
     config = EvaluateConfig(remove_ramp=True, remove_shift=True)
     return evaluate(recon, scan, config=config).metrics["complex_error"]
@@ -64,6 +77,27 @@ def test_it_is_on_record_in_words_and_pictures_and_part_of_the_prediction(solved
     assert any("The probe changes slowly" in warning for warning in evaluate(solved, varying).warnings)
     fit = compute_data_fit(solved.scan_part(varying), solved.object, solved.probe, solved.positions_px)
     assert fit.amplitude_residual == pytest.approx(solved.metrics["amplitude_residual"], rel=1e-6)
+
+
+def test_iterations_go_on_with_it(solved, varying):
+    config = RefineConfig(iterations=15, device="cpu")
+    further = refine(varying.replace(truth=None), config, initial=solved)
+    assert further.has_solved("probe_variation")
+    assert further.probe_variation.shape == solved.probe_variation.shape
+    misfits = [compute_data_fit(recon.scan_part(varying), *arrays(recon)).misfit for recon in (further, solved)]
+    assert misfits[0] < 1.02 * misfits[1]
+    assert complex_error(further, varying) < 1.1 * complex_error(solved, varying)
+
+
+def test_positions_that_were_solved_for_may_be_far_from_the_recorded_ones(solved, varying):
+    """As those of a scan that is turned."""
+    recorded = varying.replace(positions_px=varying.positions_px[::-1].copy(), truth=None)
+    with pytest.raises(InputError, match="positions more than half a pattern away"):
+        refine(recorded, RefineConfig(iterations=1), initial=solved)
+    record = {"positions": {"corrected": True}}
+    moved = dataclasses.replace(solved, provenance={**solved.provenance, "experiment": record})
+    further = refine(recorded, RefineConfig(iterations=1, device="cpu"), initial=moved)
+    np.testing.assert_allclose(further.positions_px, solved.positions_px, atol=1e-5)
 
 
 def test_it_comes_back_from_a_file(solved, varying, tmp_path):

@@ -16,7 +16,6 @@ from ptypinn.data.beam_centre import BeamOffset, estimate_ramp, move_ramp_to_pro
 from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
-from ptypinn.data.descan import follows_disk
 from ptypinn.data.detector_mtf import repeat_mtf
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -29,6 +28,15 @@ from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import IterateCallback, Progress, map_callback, silent
+
+NATIVE_TERMS = {
+    "flux": "the flux of the frames",
+    "beam_px": "a beam that moves",
+    "point_spread_px": "a point spread of the detector",
+    "probe_variation": "a probe that varies",
+    "gap_fresnel_numbers": "slices",
+}
+"""Terms of the experiment that the native engine alone has in its model."""
 
 
 def refine(
@@ -48,25 +56,27 @@ def refine(
     Args:
         scan: The scan; its probe may be a rough guess, and one is found where it has none.
         config: Options of the solver.
-        initial: Reconstruction of the same scan to start from: its object, probe and positions.
+        initial: Reconstruction of the same scan to start from: its object, probe, positions, and terms of the
+            experiment, which are held but for a varying probe.
         progress: Called after every iteration.
         watch: Called after every iteration of the native engine with a function that returns the reconstruction so far.
 
     Raises:
-        InputError: Where the scan is near-field or does not fit the initial reconstruction.
+        InputError: Where the scan is near-field or does not fit the initial reconstruction, and for terms of the
+            experiment that the engine does not have in its model.
     """
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
     device = pick_device(config.device)
     with cpu_threads(config.threads):
         scan, beam = _go_on_from(scan, initial, config)
+        _require_engine(scan, config)
         scan = calibrate_probe(_with_probe(scan, config, device, initial, report, beam))
     offset = BeamOffset(size=scan.size)
     if scan.gap_fresnel_numbers is None:
         offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
-    stack = {} if initial is None or initial.slices is None else {SLICES: _go_on_with_record(initial)}
-    to_reconstruction = partial(_to_reconstruction, scan, config, offset, stack)
+    to_reconstruction = partial(_to_reconstruction, scan, config, offset, _go_on_with_record(initial))
     with cpu_threads(config.threads):
         result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
@@ -77,26 +87,20 @@ def _go_on_from(
 ) -> tuple[ScanData, BeamSurvey | None]:
     """Return the scan to go on with, and the beam that its patterns show where they have been looked at.
 
-    An electron scan is turned to the axes of the detector, or as the initial reconstruction has it; with slices of that
-    one, the scan has their gaps and the place of the beam.
+    An electron scan is turned to the axes of the detector, or as the initial reconstruction has it. The scan has all
+    terms of the experiment that were solved for there, and the gaps between its slices.
 
     Raises:
-        InputError: Where the initial reconstruction is not of this scan, or is one that the engine does not take; and
-            for a scan with gaps between slices that are not those of it.
+        InputError: Where the initial reconstruction is not of this scan, or has terms that the engine does not have;
+            and for a scan with gaps between slices that are not those of it.
     """
     if initial is None or not _has_gaps_of(scan, initial):
         require_thin(scan)
     if initial is None:
         scan, still = follow_disk(scan) if config.engine == "native" else (scan, None)
         return straighten_scan(scan, still) if config.positions == "auto" else (scan, None)
-    if config.engine != "native" and follows_disk(initial.provenance):
-        raise InputError("--engine", "", config.engine, "native, for the patterns of --initial move with their disk")
     scan = repeat_mtf(repeat_path(repeat_turn(scan, initial), initial), initial)
     _check_initial(scan, initial)
-    if initial.slices is None:
-        return scan, None
-    if config.engine != "native":
-        raise InputError("--engine", "", config.engine, "native, for --initial has slices")
     return initial.scan_part(scan), None
 
 
@@ -105,11 +109,28 @@ def _has_gaps_of(scan: ScanData, initial: Reconstruction) -> bool:
     return ours is not None and theirs is not None and np.array_equal(ours, theirs)
 
 
-def _go_on_with_record(initial: Reconstruction) -> dict[str, Any]:
-    """Return the record of a stack, whose slices are complex from here on."""
-    record = initial.provenance.get(SLICES)
-    record = record if isinstance(record, Mapping) else {}
-    return {name: value for name, value in record.items() if name not in OF_PHASE_ALONE}
+def _require_engine(scan: ScanData, config: RefineConfig) -> None:
+    """Raise `InputError` for terms of the experiment that the engine does not have in its model."""
+    terms = [words for name, words in NATIVE_TERMS.items() if getattr(scan, name) is not None]
+    if config.engine != "native" and terms:
+        raise InputError("--engine", "", config.engine, f"native, which predicts {' and '.join(terms)}")
+
+
+def _go_on_with_record(initial: Reconstruction | None) -> dict[str, Any]:
+    """Return the record of what an initial reconstruction has found and hands on.
+
+    That is the terms of the experiment that were taken in, and a stack, whose slices are complex from here on.
+    """
+    if initial is None:
+        return {}
+    terms = initial.provenance.get("experiment")
+    record = {name: term for name, term in terms.items() if initial.has_solved(name)} if terms else {}
+    handed = {"experiment": record} if record else {}
+    if initial.slices is None:
+        return handed
+    stack = initial.provenance.get(SLICES)
+    stack = stack if isinstance(stack, Mapping) else {}
+    return {**handed, SLICES: {name: value for name, value in stack.items() if name not in OF_PHASE_ALONE}}
 
 
 def _with_probe(
@@ -120,8 +141,12 @@ def _with_probe(
     report: Progress,
     beam: BeamSurvey | None,
 ) -> ScanData:
-    """Return the scan with a probe to start from: its own, that of a reconstruction, or one that is found."""
-    if scan.probe is not None and config.probe_model == "auto":
+    """Return the scan with a probe to start from: its own, that of a reconstruction, or one that is found.
+
+    A probe that varies has the power of the reconstruction that it is from: its images hold a part of the photons.
+    """
+    varies = initial is not None and initial.probe_variation is not None
+    if scan.probe is not None and config.probe_model == "auto" and not varies:
         return scan
     if initial is not None and config.probe_model == "auto":
         return scan.replace(probe=initial.probe, probe_gauge="calibrated")
@@ -169,18 +194,23 @@ def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
         mismatch = f"a probe of {initial.probe.shape[1:]} pixels for patterns of {scan.size}"
     elif len(initial.positions_px) != scan.n_patterns:
         mismatch = f"{len(initial.positions_px)} positions for {scan.n_patterns} patterns"
-    elif np.abs(initial.positions_px + initial.origin_px - scan.positions_px).max() > scan.size / 2:
+    elif not initial.has_solved("positions") and _measure_distance(scan, initial) > scan.size / 2:
         mismatch = "positions more than half a pattern away from the scan's"
     if mismatch:
         raise InputError("--initial", "positions", mismatch, expected)
+
+
+def _measure_distance(scan: ScanData, initial: Reconstruction) -> float:
+    """Return the largest distance of positions of a reconstruction from those of the scan along an axis, pixels."""
+    return float(np.abs(initial.positions_px + initial.origin_px - scan.positions_px).max())
 
 
 def _to_reconstruction(
     scan: ScanData,
     config: RefineConfig,
     offset: BeamOffset,
-    stack: Mapping[str, Any],
+    handed: Mapping[str, Any],
     result: QuasiNewtonResult,
 ) -> Reconstruction:
-    record = {**stack, "stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
+    record = {**handed, "stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
     return restore_ramp(result.reconstruction(scan, record), offset, probe_solved=config.refine_probe)
