@@ -57,14 +57,8 @@ class FluxTerm:
         """Solve for it with the probe held, then for object and probe with the flux given."""
         scan, recon, solver = state.scan, state.recon, state.solver
         trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
-        flux = trial.flux
-        if flux is not None:
-            yield trial
-            flux = flatten_slope(trial)
-        else:  # scans in tiles are solved with the flux that is given
-            ratio = measure_flux(scan, recon, batch=solver.batch, device=solver.device).ratio
-            flux = ratio / ratio.mean()
-        yield solver.solve(scan.replace(flux=flux))
+        yield trial
+        yield solver.solve(scan.replace(flux=flatten_slope(trial)))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the standard deviation over the frames."""

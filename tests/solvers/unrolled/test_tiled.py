@@ -122,6 +122,33 @@ def test_a_scan_without_a_truth_has_its_own_canvas(scan):
     assert difference(by_tiles.object, whole.object) < 2e-3
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_the_flux_of_every_frame_is_that_of_the_whole_canvas(scan, slow):
+    """A slow one gives every tile another mean, which the amplitudes of their objects would take up."""
+    drift = np.linspace(-0.3, 0.3, scan.n_patterns)
+    flux = np.exp(drift if slow else np.random.default_rng(2).normal(0, 0.1, scan.n_patterns))
+    flux /= flux.mean()
+    dimmed = scan.replace(counts=np.random.default_rng(3).poisson(scan.counts[:] * flux[:, None, None]))
+    options = dataclasses.replace(KNOWN, solve_flux=True)
+    whole, by_tiles = both(dimmed, None, rounds=12, options=options)
+    assert np.std(by_tiles.flux / whole.flux) < 2e-3
+    assert np.std(by_tiles.flux / flux) < 1.1 * np.std(whole.flux / flux) < 0.3 * np.std(flux)
+    assert by_tiles.flux.mean() == pytest.approx(1, abs=1e-6)
+    assert difference(by_tiles.object, whole.object) < 3e-3
+
+
+def test_a_probe_that_varies_does_so_in_tiles(scan):
+    rows = np.arange(scan.size) - scan.size / 2
+    weights = np.linspace(-1.7, 1.7, scan.n_patterns)[:, None]
+    images = (0.02j * rows[:, None] * scan.probe)[None].astype(np.complex64)
+    varying = scan.replace(probe_variation=images, probe_weights=weights)
+    whole, by_tiles = both(varying, None)
+    assert difference(by_tiles.object, whole.object) < 2e-3
+    assert difference(whole.object, both(scan, None)[0].object) > 0.02
+    refined = solve_tiled(varying, None, UnrolledOptions(probe_rounds=1), 1, CPU, tiling=TilingConfig(tile_px=88))
+    np.testing.assert_array_equal(refined.probe, scan.probe)
+
+
 def test_a_scan_that_fits_is_one_tile(scan, network):
     options = UnrolledOptions(probe_rounds=2)
     whole = solve_scan(scan, network, options, 2, CPU)

@@ -21,8 +21,12 @@ from ptypinn.solvers.unrolled.tiling import Box, patch_corners
 
 NETWORK, AMPLITUDE, PHASE = "network.safetensors", "start_amplitude.npy", "start_phase.npy"
 """Files that all tiles share, in the folder that theirs lie in: weights, and the start of the whole canvas."""
-OBJECT, ILLUMINATION, PROBE, BACKGROUND = "object.npy", "illumination.npy", "probe.npy", "background.npy"
+OBJECT, ILLUMINATION, FLUX = "object.npy", "illumination.npy", "flux.npy"
+PROBE, BACKGROUND = "probe.npy", "background.npy"
 """Files that a tile leaves in its own folder."""
+
+MIN_FLUX = 1e-6
+"""Smallest flux of a frame, as of one without photons."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class SharedInputs:
 def solve_tile(
     job: TileJob, folder: Path, *, inputs: SharedInputs, stats: IlluminationStats, amplitude: float, factor: int
 ) -> dict[str, Any]:
-    """Solve a tile with a known probe; write its object and illumination into the folder."""
+    """Solve a tile with a known probe; write object and illumination into the folder, and the flux if it is unknown."""
     patterns = index_patterns(job, inputs.scan, inputs.origin)
     start_amplitude, phase = (np.load(inputs.folder / name, mmap_mode="r") for name in (AMPLITUDE, PHASE))
     start = GlobalStart(CoarseStart(start_amplitude, phase, factor), stats, amplitude)
@@ -64,6 +68,8 @@ def solve_tile(
     result = solve_scan(part, _network(inputs), inputs.options, inputs.rounds, device, context=context)
     np.save(folder / OBJECT, result.object)
     np.save(folder / ILLUMINATION, result.illumination)
+    if result.flux is not None:
+        np.save(folder / FLUX, np.maximum(result.flux, MIN_FLUX))
     return {"loss": result.history["loss"], "passes": result.passes}
 
 

@@ -45,7 +45,9 @@ class TileResult:
         return np.load(self.illumination_file, mmap_mode="r", allow_pickle=False)
 
 
-def stitch_tiles(results: Sequence[TileResult], layout: TileLayout) -> Complex64[np.ndarray, "height width"]:
+def stitch_tiles(
+    results: Sequence[TileResult], layout: TileLayout, flux_factors: Float64[np.ndarray, " tile"] | None = None
+) -> Complex64[np.ndarray, "height width"]:
     """Return the object on the whole canvas; 1 where the illumination is 0.
 
     With a known probe the data of a tile leave one global phase open and nothing else. These phases are removed by
@@ -55,10 +57,38 @@ def stitch_tiles(results: Sequence[TileResult], layout: TileLayout) -> Complex64
     Args:
         results: Results of all tiles.
         layout: Layout of the tiles.
+        flux_factors: Factors on the flux of their frames (`align_flux`), which the objects compensate; None where it is
+            known.
     """
     sizes = np.array([len(result.tile.patterns) for result in results], float)
     factors = align_global_phases(overlap_products(results, layout), sizes)
+    factors = factors if flux_factors is None else factors / np.sqrt(flux_factors)
     return blend_tiles(results, layout, lambda number, image: np.complex64(factors[number]) * image)
+
+
+def align_flux(tiles: Sequence[Tile], fluxes: Sequence[Float64[np.ndarray, " frames"]]) -> Float64[np.ndarray, " tile"]:
+    """Return factors on the flux of the frames of every tile, which each leaves open with the amplitude of its object.
+
+    Frames that tiles share agree with them, in the median and by joint least squares of the logarithms.
+
+    Args:
+        tiles: The tiles.
+        fluxes: Flux of the frames of each, in the order of its patterns.
+
+    >>> tiles = [Tile(*(2 * (Box(0, 0, 1, 1),)), np.array(part), np.array(part)) for part in ([0, 1, 2], [1, 2, 3])]
+    >>> align_flux(tiles, [np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.5, 2.0])]).round(3)
+    array([0.707, 1.414])
+    """
+    rows, values = [], []
+    for i, one in enumerate(tiles):
+        for j, other in enumerate(tiles[:i]):
+            shared, ours, theirs = np.intersect1d(one.patterns, other.patterns, return_indices=True)
+            if len(shared):
+                row, weight = np.zeros(len(tiles)), np.sqrt(len(shared))
+                row[[i, j]] = weight, -weight
+                rows.append(row)
+                values.append(weight * np.median(np.log(fluxes[j][theirs] / fluxes[i][ours])))
+    return np.exp(np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]) if rows else np.ones(len(tiles))
 
 
 def blend_tiles(

@@ -2,7 +2,9 @@
 
 A tile starts where the whole canvas would, in the units of the whole scan, on the same grid of the network; so it does
 what the whole canvas does, except for what comes in from its edges, which a halo keeps out. Where the probe is to be
-solved for, that is done on the tile with the most counts; all tiles are then solved with this probe, held.
+solved for, that is done on the tile with the most counts; all tiles are then solved with this probe, held. A probe that
+varies over the scan is not solved for: a tile has few of the frames that show how. The flux of the frames is, tile by
+tile, and brought to one scale by the frames that tiles share.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from ptypinn.config.reconstruct import ReconstructConfig
 from ptypinn.config.shared import JobsConfig, TilingConfig
@@ -38,6 +40,7 @@ from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.solvers.unrolled.tile_jobs import (
     AMPLITUDE,
     BACKGROUND,
+    FLUX,
     ILLUMINATION,
     NETWORK,
     OBJECT,
@@ -48,7 +51,7 @@ from ptypinn.solvers.unrolled.tile_jobs import (
     solve_probe,
     solve_tile,
 )
-from ptypinn.solvers.unrolled.tile_stitching import TileResult, stitch_tiles
+from ptypinn.solvers.unrolled.tile_stitching import TileResult, align_flux, stitch_tiles
 from ptypinn.solvers.unrolled.tiling import (
     UNROLLED,
     Box,
@@ -94,13 +97,14 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
 
-    Terms of the frames are solved for only where there is one tile, the background, like the probe, on the brightest.
+    The beam is solved for only where there is one tile, the background, like the probe, on the brightest.
     """
     layout = plan_scan(scan, tiling or TilingConfig())
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
-    options, origin = replace(options, solve_flux=False, solve_beam=False), canvas_frame(scan)[0]
-    bare = scan.replace(truth=None, probe_variation=None, probe_weights=None)
+    refine_probe = options.refine_probe and scan.probe_variation is None
+    options, origin = replace(options, refine_probe=refine_probe, solve_beam=False), canvas_frame(scan)[0]
+    bare = scan.replace(truth=None)
     jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
     with tile_folder(folder, FOLDER) as place:
         inputs = SharedInputs(place, bare, origin, options, rounds, str(device), has_network=network is not None)
@@ -176,17 +180,32 @@ def _solve_probe(inputs: SharedInputs, job: TileJob, jobs: JobsConfig) -> tuple[
 
 
 def _join(inputs: SharedInputs, layout: TileLayout, named: dict[str, Tile], illumination: np.ndarray) -> UnrolledResult:
-    """Join the tiles that are done; elsewhere the object is 1 and the illumination 0."""
+    """Join the tiles that are done; elsewhere the object is 1, the illumination 0, and a flux that is unknown 1."""
     tiles = list_results(inputs.folder, named)
     illumination = mask_cores(illumination, tiles, layout)
+    flux, factors = _join_flux(inputs, tiles) if inputs.options.solve_flux else (None, None)
     return UnrolledResult(
-        np.where(illumination > 0, stitch_tiles(tiles, layout), np.complex64(1)),
+        np.where(illumination > 0, stitch_tiles(tiles, layout, factors), np.complex64(1)),
         illumination,
         inputs.scan.require_probe(),
         inputs.scan.positions_px - np.asarray(inputs.origin, float),
         inputs.origin,
         background=inputs.scan.background,
+        flux=flux,
     )
+
+
+def _join_flux(
+    inputs: SharedInputs, results: Sequence[TileResult]
+) -> tuple[Float64[np.ndarray, " patterns"], Float64[np.ndarray, " tile"]]:
+    """Return the flux of all frames, each from the tile that it is central to, and the factor on that of every tile."""
+    tiles = [result.tile for result in results]
+    fluxes = [np.load(result.object_file.parent / FLUX, allow_pickle=False) for result in results]
+    factors, flux = align_flux(tiles, fluxes), np.ones(inputs.scan.n_patterns)
+    for tile, values, factor in zip(tiles, fluxes, factors, strict=True):
+        flux[tile.central] = factor * values[np.searchsorted(tile.patterns, tile.central)]
+    mean = flux.mean()
+    return flux / mean, factors / mean
 
 
 def list_results(folder: Path, named: dict[str, Tile]) -> list[TileResult]:
