@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ptypinn.data.reconstruction import DataFit
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.flux import flux_warnings
-from ptypinn.metrics.misfit_causes import measure_traits, name_causes
+from ptypinn.metrics.misfit_causes import measure_traits, name_causes, record_unsought, unsought_warnings
 from ptypinn.metrics.summary import fit_metrics, metric_warnings
+from ptypinn.report.text.experiment import experiment_sentences
 
 FRAMES, SIZE, PHOTONS = 200, 32, 1e5
 
@@ -71,3 +72,18 @@ def test_few_frames_and_dark_patterns_have_traits():
     assert traits.slow_fraction == 0
     assert traits.pattern_excess == 0
     assert name_causes(dataclasses.replace(fit, **few))
+
+
+@pytest.mark.parametrize(("ratio", "warns"), [(1.03, False), (1.05, True)])
+def test_terms_that_a_scan_was_too_large_for_are_named_and_are_a_warning_where_much_is_left(ratio, warns):
+    ones = np.ones((20, 20), np.complex64)
+    provenance = {"experiment": {"positions": {"corrected": True}}}
+    metrics = {"amplitude_residual": 0.01 * ratio, "expected_residual": 0.01}
+    probe, places = ones[None, :8, :8], np.zeros((1, 2))
+    recon = Reconstruction(ones, ones.real, probe, places, metrics=metrics, provenance=provenance)
+    recorded = record_unsought(recon, ["positions", "probe_variation"])
+    assert "The scan was too large to look for a probe that varies." in experiment_sentences(recorded)
+    assert any("a probe that varies" in warning for warning in unsought_warnings(recorded)) == warns
+    assert not any("positions" in warning for warning in unsought_warnings(recorded))
+    assert record_unsought(recon, ["positions"]) is recon
+    assert unsought_warnings(recon) == []

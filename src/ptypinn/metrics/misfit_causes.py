@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ptypinn.data.reconstruction import DataFit
+from ptypinn.data.beam_centre import record_experiment
+from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.metrics.flux import MIN_FLUX_EXCESS, fit_slow_part, measure_flux_scatter
 
 MIN_FRAMES = 30
@@ -20,6 +22,19 @@ FLUX_SCATTERS = 0.06, 0.2
 MIN_PATTERN_EXCESS = 2.2
 """Deviation of the mean pattern in standard deviations, over the root of the misfit: 2.4 to 3.9 with a partially
 coherent beam, a detector that blurs, or motion; at most 1.9 with positions that are off."""
+
+UNSOUGHT = "not_looked_for"
+"""Key of the names of terms that a scan was too large for, in the record of its experiment."""
+UNSOUGHT_CAUSES = {
+    "flux": "a flux that varies",
+    "positions": "positions that are off",
+    "beam": "a beam that moves over the detector",
+    "probe_variation": "a probe that varies",
+}
+"""Such terms in words."""
+MIN_MISFIT = 1.04
+"""Amplitude residual over that of counting noise from which detector, positions or a probe that varies may be to blame:
+up to 1.03 on scans without faults."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +96,39 @@ def name_causes(fit: DataFit) -> str:
         "it differs from frame to frame, as with positions that are off, or a wrong orientation; a background, further "
         "modes of the probe, slices of a thick sample (`--slices auto`), or more rounds may be missing as well"
     )
+
+
+def record_unsought(recon: Reconstruction, names: Collection[str]) -> Reconstruction:
+    """Return a reconstruction with terms of the experiment on record for which its scan is too large.
+
+    Args:
+        recon: The reconstruction.
+        names: Names of terms that are looked for in smaller scans; those that were solved for are left out.
+    """
+    unsought = [name for name in names if not recon.has_solved(name)]
+    return replace(recon, provenance=record_experiment(recon, {UNSOUGHT: unsought})) if unsought else recon
+
+
+def name_unsought(recon: Reconstruction) -> str:
+    """Return the departures from an ideal experiment that a scan was too large to look for; empty where there are none.
+
+    Args:
+        recon: The reconstruction, with `record_unsought`.
+    """
+    record = recon.provenance.get("experiment")
+    names = record.get(UNSOUGHT) if isinstance(record, Mapping) else None
+    causes = [UNSOUGHT_CAUSES[name] for name in names if name in UNSOUGHT_CAUSES] if isinstance(names, list) else []
+    return ", ".join(causes)
+
+
+def unsought_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence where something is left that terms which were not looked for may explain."""
+    causes = name_unsought(recon)
+    residual, noise = (recon.metrics.get(name) for name in ("amplitude_residual", "expected_residual"))
+    if not causes or residual is None or not noise or residual < MIN_MISFIT * noise:
+        return []
+    return [
+        f"The counts are predicted {residual / noise:.3g} times worse than counting statistics allow, and the scan was "
+        f"too large to look for {causes}: what they do is in the object. A part of the scan (`--select`) shows whether "
+        "they are to blame."
+    ]

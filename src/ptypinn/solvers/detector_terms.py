@@ -13,7 +13,8 @@ from ptypinn.data.calibration import measure_fraction
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
-from ptypinn.solvers.term import MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, State
+from ptypinn.metrics.misfit_causes import MIN_MISFIT
+from ptypinn.solvers.term import MIN_GAIN, MIN_SIGNIFICANCE, Evidence, State
 
 MIN_BEAM_PX = 0.1
 """Smallest slow motion of the patterns, detector pixels, that is solved for."""

@@ -11,9 +11,10 @@ import numpy as np
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import compare_flux, flatten_slope
+from ptypinn.metrics.misfit_causes import MIN_MISFIT
 from ptypinn.physics.optics import mode_photons
 from ptypinn.solvers.scan_terms import FluxTerm
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, Evidence, State, fit_misfit
+from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, Evidence, State, fit_misfit
 from ptypinn.utils.progress import rename_stage
 
 SUFFICIENT_GAIN = 0.9

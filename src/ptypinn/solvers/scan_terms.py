@@ -12,9 +12,10 @@ from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import flatten_slope, measure_flux
+from ptypinn.metrics.misfit_causes import MIN_MISFIT
 from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED, PositionErrors, measure_position_errors
 from ptypinn.solvers.core_trials import MIN_CORE_MISFIT
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_MISFIT, MIN_SIGNIFICANCE, Evidence, Solver, State
+from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_SIGNIFICANCE, Evidence, Solver, State
 
 if TYPE_CHECKING:
     from ptypinn.solvers.positions import PositionEstimate

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 MIN_SIGNIFICANCE = 4.0
 """Gain of log-likelihood over its standard error from which a term is not due to chance."""
-MIN_MISFIT = 1.04
-"""Amplitude residual over that of counting noise from which detector or positions may be to blame: up to 1.03 on scans
-without faults."""
 MIN_GAIN = 0.3
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
 MAX_CANVAS_PX = 2**22
 """Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
+
+WHOLE_TERMS = ("positions", "probe_variation")
+"""Terms that are solved for on canvases up to that."""
 
 
 @runtime_checkable

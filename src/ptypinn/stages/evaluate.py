@@ -18,6 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.metrics import RingCorrelation, compute_data_fit, object_contrast
 from ptypinn.metrics.comparison import Comparison, compare, compare_halves, illuminated_pixels
 from ptypinn.metrics.flux import slow_flux_warnings
+from ptypinn.metrics.misfit_causes import unsought_warnings
 from ptypinn.metrics.position_errors import LAST_CHANGE, PositionErrors
 from ptypinn.metrics.summary import (
     correlate_rings,
@@ -134,7 +135,16 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
     stack = recon.provenance.get(SLICES)
     slices = warn_of_thin_slices(stack) if isinstance(stack, Mapping) else []
     near, blur = _near_field_warnings(recon), [] if recon.mtf is None else mtf_warnings(recon.mtf)
-    return [*_position_warnings(recon), *flux, *_beam_warnings(recon), *probe, *near, *blur, *slices]
+    return [
+        *_position_warnings(recon),
+        *flux,
+        *_beam_warnings(recon),
+        *probe,
+        *unsought_warnings(recon),
+        *near,
+        *blur,
+        *slices,
+    ]
 
 
 def _near_field_warnings(recon: Reconstruction) -> list[str]:

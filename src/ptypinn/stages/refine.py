@@ -70,7 +70,6 @@ def refine(
     device = pick_device(config.device)
     with cpu_threads(config.threads):
         scan, beam = _go_on_from(scan, initial, config)
-        _require_engine(scan, config)
         scan = calibrate_probe(_with_probe(scan, config, device, initial, report, beam))
     offset = BeamOffset(size=scan.size)
     if scan.gap_fresnel_numbers is None:
@@ -91,8 +90,8 @@ def _go_on_from(
     terms of the experiment that were solved for there, and the gaps between its slices.
 
     Raises:
-        InputError: Where the initial reconstruction is not of this scan, or has terms that the engine does not have;
-            and for a scan with gaps between slices that are not those of it.
+        InputError: Where the initial reconstruction is not of this scan, and for a scan with gaps between slices that
+            are not those of it.
     """
     if initial is None or not _has_gaps_of(scan, initial):
         require_thin(scan)
@@ -165,8 +164,13 @@ def _solve(
     report: Progress,
     watch: IterateCallback[QuasiNewtonResult] | None,
 ) -> QuasiNewtonResult:
-    """Run the engine of the configuration."""
+    """Run the engine of the configuration.
+
+    Raises:
+        InputError: For terms of the experiment that the engine does not have in its model.
+    """
     options = _solver_options(config)
+    _require_engine(scan, config)
     if config.engine == "native":
         with torch.no_grad():
             return solve_problem(QuasiNewtonProblem(scan, options, device, initial), report, watch)

@@ -150,6 +150,22 @@ def test_tiles_give_what_the_whole_canvas_gives(make_scan):
     assert apart < 0.3 * figures_of(whole, scan)["complex_error"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "options", "unsought"),
+    [
+        (100, {}, ["positions"]),
+        (100, {"refine_probe": True, "probe_rounds": 1, "positions": "solve"}, ["positions"]),
+        (100, {"assume": "ideal"}, None),
+        (10**7, {}, None),
+    ],
+)
+def test_a_canvas_too_large_for_terms_of_the_experiment_is_on_record(scan, limit, options, unsought, monkeypatch):
+    monkeypatch.setattr("ptypinn.solvers.unrolled.reconstruct.MAX_CANVAS_PX", limit)
+    monkeypatch.setattr("ptypinn.solvers.unrolled.reconstruct.solve_experiment", lambda _, recon, *__: recon)
+    recon = reconstruct(scan, config=ReconstructConfig(**{**KNOWN, "polish": 0, **options}))
+    assert recon.provenance.get("experiment", {}).get("not_looked_for") == unsought
+
+
 def test_options_of_a_trained_network_are_refused(scan):
     with pytest.raises(InputError, match="--prediction-scale"):
         ReconstructConfig(prediction_scale="recorded")

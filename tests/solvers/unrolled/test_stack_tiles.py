@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 import ptypinn as pp
 from crystal_scans import SLICES as CRYSTAL_SLICES
 from crystal_scans import SPACING_M, make_crystal_scan
+from ptypinn.config.shared import JobsConfig
 from ptypinn.data.depth import SLICES
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
+from ptypinn.solvers.multislice import solve_stack
+from ptypinn.solvers.slice_search import StackChoice
 from ptypinn.solvers.unrolled import stack_tiles
+from ptypinn.solvers.unrolled.stack_tiles import solve_stack_tiled
+from ptypinn.utils.progress import silent
 
 SIMULATION = {
     "object": "dead_leaves",
@@ -135,6 +141,15 @@ def test_a_pool_of_processes_gives_the_same(scan, by_tiles, tmp_path):
 def test_terms_with_numbers_of_every_frame_are_refused_by_name(scan):
     with pytest.raises(InputError, match="--flux: found solve, expected a scan that is not cut into tiles"):
         solve(scan, flux="solve", **TILES)
+
+
+def test_terms_that_tiles_cannot_solve_for_are_on_record(scan, by_tiles, monkeypatch):
+    assert "experiment" not in by_tiles.provenance  # which assumes an ideal experiment
+    monkeypatch.setattr("ptypinn.solvers.unrolled.stack_tiles._Run.solve", lambda *_: by_tiles)
+    config = pp.ReconstructConfig(slices=2, refine_probe=False, **TILES)
+    choice, jobs = StackChoice(by_tiles.gap_fresnel_numbers, {}), JobsConfig(workers=0)
+    _, recon = solve_stack_tiled(solve_stack, scan, None, choice, config, torch.device("cpu"), silent, jobs=jobs)
+    assert recon.provenance["experiment"]["not_looked_for"] == ["flux", "positions", "beam"]
 
 
 def test_too_little_memory_is_refused_before_anything_is_solved(scan):

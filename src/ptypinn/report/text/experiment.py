@@ -16,6 +16,7 @@ from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan_rotation import SCAN_ROTATION
+from ptypinn.metrics.misfit_causes import name_unsought
 from ptypinn.metrics.position_errors import MOVED, PositionErrors
 from ptypinn.report.text.scan import name_quanta
 from ptypinn.utils.number_format import format_length, format_number
@@ -59,6 +60,7 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *_mtf_sentences(recon),
         *([] if modes is None else _mode_sentences(modes, quanta)),
         *_offset_sentences(record, recon),
+        *([f"The scan was too large to look for {causes}."] if (causes := name_unsought(recon)) else []),
     ]
 
 

@@ -27,6 +27,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
+from ptypinn.metrics.misfit_causes import record_unsought
 from ptypinn.models.model_file import Weights
 from ptypinn.solvers.core_trials import CORE_MODES
 from ptypinn.solvers.experiment import deduct_background, solve_experiment
@@ -34,7 +35,7 @@ from ptypinn.solvers.multislice import find_stack, record_stack, require_thick_o
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.probe_terms import MODE_ROUNDS
 from ptypinn.solvers.slice_search import StackChoice
-from ptypinn.solvers.term import MAX_CANVAS_PX
+from ptypinn.solvers.term import MAX_CANVAS_PX, WHOLE_TERMS
 from ptypinn.solvers.unrolled.polish import FINAL_ROUNDS, polish
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
 from ptypinn.solvers.unrolled.rounds import PROBE_ROUNDS, default_rounds, estimate_dose
@@ -134,6 +135,8 @@ def _finish(
     recon: Reconstruction, scan: ScanData, weights: Weights, config: ReconstructConfig, device: torch.device
 ) -> Reconstruction:
     """Scale the object, and add data fit, uncertainty and ledger."""
+    if recon.slices is None and recon.object.size > MAX_CANVAS_PX:
+        recon = record_unsought(recon, [name for name in WHOLE_TERMS if name in config.solved_terms()])
     return finalise(
         recon,
         scan,

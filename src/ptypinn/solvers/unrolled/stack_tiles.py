@@ -24,6 +24,7 @@ from ptypinn.data.positions import canvas_frame
 from ptypinn.data.reconstruction import Reconstruction, SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.io.reconstruction_file import SnapshotCallback
+from ptypinn.metrics.misfit_causes import record_unsought
 from ptypinn.physics.patches import compute_illumination
 from ptypinn.runs.jobs.job import Job
 from ptypinn.runs.jobs.run import run_jobs
@@ -155,6 +156,7 @@ def solve_stack_tiled(
     with tile_folder(folder, FOLDER) as place:
         inputs = StackInputs(place, bare, canvas_frame(scan)[0], choice, config, str(device), solve)
         recon = _Run(plan_stack(scan, config, choice.slices), jobs, progress, watch).solve(inputs, start)
+    recon = record_unsought(recon, [name for name in FRAME_TERMS if name in config.solved_terms()])
     background = None if recon.background is scan.background else recon.background
     return scan if background is None else take_background_out(scan, background)[0], recon
 

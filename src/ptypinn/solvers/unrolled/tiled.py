@@ -2,9 +2,9 @@
 
 A tile starts where the whole canvas would, in the units of the whole scan, on the same grid of the network; so it does
 what the whole canvas does, except for what comes in from its edges, which a halo keeps out. Where the probe is to be
-solved for, that is done on the tile with the most counts; all tiles are then solved with this probe, held. A probe that
-varies over the scan is not solved for: a tile has few of the frames that show how. The flux of the frames is, tile by
-tile, and brought to one scale by the frames that tiles share.
+solved for, or a background, that is done on the tile with the most counts; all tiles are then solved with both held. A
+probe that varies over the scan is held from the start: a tile has few of the frames that show how. The flux of the
+frames is solved for tile by tile, and brought to one scale by the frames that tiles share.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def solve_tiled(
     progress: Progress | None = None,
     watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """Solve a scan of any size; as `solve_scan` where the scan fits the memory.
+    """Solve a scan of any size; as `solve_scan` where the scan fits the memory. Tiles hold the beam as it is.
 
     Args:
         scan: Scan with a calibrated probe; lazy counts are read as they are needed.
@@ -96,16 +96,13 @@ def solve_tiled(
 
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
-
-    The beam is solved for only where there is one tile, the background, like the probe, on the brightest.
     """
     layout = plan_scan(scan, tiling or TilingConfig())
     if len(layout.tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     refine_probe = options.refine_probe and scan.probe_variation is None
     options, origin = replace(options, refine_probe=refine_probe, solve_beam=False), canvas_frame(scan)[0]
-    bare = scan.replace(truth=None)
-    jobs = jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
+    bare, jobs = scan.replace(truth=None), jobs or JobsConfig(workers=0, threads=torch.get_num_threads())
     with tile_folder(folder, FOLDER) as place:
         inputs = SharedInputs(place, bare, origin, options, rounds, str(device), has_network=network is not None)
         return _solve_all(inputs, network, layout, jobs, progress or silent, watch)
