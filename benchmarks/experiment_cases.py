@@ -74,6 +74,16 @@ FAULTS: dict[str, Fault] = {
     "no-probe-electron": Fault(
         "no probe in the file, electron lens", limit=1.3, base="none-electron", beam="electron lens", has_probe=False
     ),
+    "none-microscope": Fault(
+        "none, electron microscope", limit=1.0, base="none-microscope", beam="electron microscope"
+    ),
+    "descan-linear": Fault(
+        "descan by 3 px, electron microscope",
+        ("descan-linear:3",),
+        NEAR_DEGENERATE,
+        base="none-microscope",
+        beam="electron microscope",
+    ),
     "none-aperture": Fault("none, aperture", limit=1.0, base="none-aperture", beam="aperture"),
     "no-probe-aperture": Fault(
         "no probe in the file, aperture", limit=1.3, base="none-aperture", beam="aperture", has_probe=False
@@ -88,18 +98,22 @@ LENSES: tuple[dict[str, float], ...] = (
     {"pupil_radius": 0.32, "defocus_waves": 1.3, "astigmatism_waves": -0.06},
     {"pupil_radius": 0.4, "defocus_waves": 0.9, "astigmatism_waves": 0.1},
 )
+ELECTRON_LENSES: tuple[dict[str, Any], ...] = tuple(
+    {**lens, "central_stop": 0.0, "osa_radius": 4.0, "pupil_radius": 0.5, "defocus_waves": waves}
+    for lens, waves in zip(LENSES, (1.6, -1.9, 2.4), strict=True)
+)
+MICROSCOPE = {"particle": "electron", "energy_eV": 300e3, "detector_distance_m": 0.1}
 BEAMS: dict[str, tuple[dict[str, Any], ...]] = {
     "zone plate": LENSES,
-    "electron lens": tuple(
-        {**lens, "central_stop": 0.0, "osa_radius": 4.0, "pupil_radius": 0.5, "defocus_waves": waves}
-        for lens, waves in zip(LENSES, (1.6, -1.9, 2.4), strict=True)
-    ),
+    "electron lens": ELECTRON_LENSES,
+    "electron microscope": tuple({**lens, **MICROSCOPE} for lens in ELECTRON_LENSES),
     "aperture": tuple(
         {"probe": "disk", "probe_diameter_px": diameter, "curvature_rad": turn}
         for diameter, turn in ((20.0, 0.0), (26.0, 1.5), (17.0, -3.0))
     ),
 }
-"""Parameters of the probe by kind and seed; an electron lens has no stop and may be downstream of the sample."""
+"""Parameters of the probe by kind and seed; an electron lens has no stop and may be downstream of the sample. Scans of
+the microscope are of the same lens and state that electrons were counted: their bright-field disk is looked at."""
 SAMPLES: tuple[dict[str, Any], ...] = (
     {"object": "natural", "image": "chelsea"},
     {"object": "dead_leaves"},

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ptypinn.data.calibration import measure_fraction
+from ptypinn.data.descan import DESCAN
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.survey_record import SURVEY
@@ -26,6 +27,7 @@ TERM_OF = {
     **dict.fromkeys(POSITIONS, "positions"),
     **{"motion": "modes", "coherence": "modes", "point_spread": "point_spread", "probe_variation": "probe_variation"},
     **{"flux": "flux", "flux_drift": "flux", "background": "background", "descan": "beam"},
+    "descan_linear": "descan",
     **{"beam_offset": "offset", "ramp": "offset", "saturation": "saturation", "hot_pixels": "masked pixels"},
     **{"cosmic_rays": "cosmic rays", "empty_frames": "frames left out", "repeated_frames": "frames left out"},
 }
@@ -35,6 +37,7 @@ COMPANIONS = {
     "modes": {"positions"},
     "probe_variation": {"positions"},
     "beam": {"offset"},
+    "descan": {"offset"},
 }
 """What is right to name as well: positions in the middle of a motion, a mean tilt of the probe or of the beam, and
 pixels that saturate in many patterns."""
@@ -65,6 +68,7 @@ def read_claims(recon: Reconstruction) -> dict[str, float]:
     survey = info.get(SURVEY, {})
     counted = {
         "offset": offset if offset >= MIN_OFFSET_PX else 0,
+        "descan": info.get(DESCAN, {}).get("size_px") or 0,
         "saturation": survey.get("saturation_level") or 0,
         "masked pixels": survey.get("masked_pixels", 0),
         "cosmic rays": survey.get("cosmic_rays", {}).get("readings", 0),
@@ -90,6 +94,7 @@ def true_sizes(scan: ScanData, blind: ScanData) -> dict[str, float | None]:
         "flux": lambda: None if true.flux is None else float(true.flux.std() / true.flux.mean()),
         "background": lambda: None if true.background is None else measure_fraction(scan, np.float32(true.background)),
         "beam": lambda: None if true.beam_px is None else float(true.beam_px.std(0).max()),
+        "descan": lambda: float(true.faults["descan_linear"]),
         "offset": lambda: float(np.hypot(*np.atleast_1d(true.faults.get("beam_offset", true.faults.get("ramp"))))),
         "saturation": lambda: float(true.faults["saturation"]),
         "masked pixels": lambda: None if true.hot_pixels is None else float(len(true.hot_pixels)),
