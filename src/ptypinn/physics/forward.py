@@ -8,7 +8,7 @@ Rodenburg 2012): the wave behind one slice, propagated, illuminates the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,15 @@ from torch import Tensor
 
 from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
-from ptypinn.physics.propagation import FarField, NearField, Propagator, Ramps, free_space, fresnel_kernel
+from ptypinn.physics.propagation import (
+    FarField,
+    NearField,
+    Propagator,
+    Ramps,
+    SpectraListener,
+    free_space,
+    fresnel_kernel,
+)
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "*slice batch y x"]
@@ -40,7 +48,7 @@ class Diffraction(NamedTuple):
     ramps: Ramps | None = None
     """Fourier factors by which the probes were moved; None where they stand at whole pixels."""
     spectra: Waves | None = None
-    """Spectra of the detector fields in the near field; None in the far field."""
+    """Spectra of the detector fields, which moves of the detector turn; None where moves change no counts."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +94,8 @@ class ForwardModel:
             *before, last = patches.unbind(0)
             for patch, gap in zip(before, self.gaps, strict=True):
                 incident.append(apply_filter(interact(patch, incident[-1]), gap))
-        waves = interact(last, incident[-1])
-        if not isinstance(self.propagator, NearField):
-            return Diffraction(patches, tuple(incident), self.propagator.propagate(waves, ramps), ramps)
-        spectra = self.propagator.to_spectra(waves, ramps)
-        return Diffraction(patches, tuple(incident), torch.fft.ifft2(spectra), ramps, spectra)
+        fields, spectra = self.propagator.propagate(interact(last, incident[-1]), ramps)
+        return Diffraction(patches, tuple(incident), fields, ramps, spectra)
 
     def predict_counts(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Patterns:
         """Return the expected counts of illuminated patches, photons per pixel, (batch, y, x), FFT order."""
@@ -99,7 +104,7 @@ class ForwardModel:
     def predict_vacuum(self, probe: Probe) -> Float[Tensor, "y x"]:
         """Return the expected counts of the probe alone, photons per pixel, (y, x), FFT order."""
         waves = probe[None] if self.gaps is None else apply_filter(probe[None], self.gaps.prod(0))
-        return detect(self.propagator.propagate(waves))[0]
+        return detect(self.propagator.propagate(waves).fields)[0]
 
     def predict_scan(
         self,
@@ -135,21 +140,16 @@ class ForwardModel:
         return self.predict_counts(patches, shift_probe(probes, fractions), ramps)
 
     def exit_residual(
-        self, diffraction: Diffraction, residual: Patterns, listener: Callable[[Waves], None] | None = None
+        self, diffraction: Diffraction, residual: Patterns, listener: SpectraListener | None = None
     ) -> Waves:
         """Propagate `residual * field` back to the sample; the detector fields are overwritten.
 
         Args:
             diffraction: The forward pass.
             residual: Minus the derivative of the loss by the expected counts, (batch, y, x).
-            listener: Called with the spectra of `residual * field` in the near field.
+            listener: Takes the spectra of `residual * field` where moves of the detector change the counts.
         """
-        fields = diffraction.fields.mul_(residual[:, None])
-        if listener is None or not isinstance(self.propagator, NearField):
-            return self.propagator.adjoint(fields, diffraction.ramps)
-        spectra = torch.fft.fft2(fields)
-        listener(spectra)
-        return self.propagator.from_spectra(spectra, diffraction.ramps)
+        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]), diffraction.ramps, listener)
 
     def sample_adjoint(
         self, diffraction: Diffraction, waves: Waves, *, with_probe: bool = True

@@ -8,8 +8,9 @@ solvers, networks and metrics see none of it. A new one is a class here, with th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Complex, Complex64, Float, Shaped
@@ -19,6 +20,19 @@ from ptypinn.types import Probe
 
 Fields = Complex[Tensor, "*batch y x"]
 Ramps = Complex[Tensor, "#batch 1 y x"]
+
+
+class Propagated(NamedTuple):
+    """Waves at the detector."""
+
+    fields: Fields
+    """Detector fields, sqrt(photons), FFT order."""
+    spectra: Fields | None = None
+    """Their spectra, which moves of the detector turn; None where moves change no counts."""
+
+
+SpectraListener = Callable[[Fields], None]
+"""Called with the spectra of detector fields on their way back, before these are overwritten."""
 
 
 @runtime_checkable
@@ -32,11 +46,17 @@ class Propagator(Protocol):
     def to(self, device: torch.device) -> Propagator:
         """Return the propagator on a device."""
 
-    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
-        """Return the detector fields of exit waves, FFT order."""
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Propagated:
+        """Return the detector fields of exit waves, and their spectra where moves of the detector change the counts."""
 
-    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
-        """Return the exit waves to which the adjoint maps detector fields."""
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None, listener: SpectraListener | None = None) -> Fields:
+        """Return the exit waves to which the adjoint maps detector fields.
+
+        Args:
+            fields: Detector fields, FFT order.
+            ramps: As in `propagate`.
+            listener: Takes the spectra of the fields where `propagate` returns spectra, and is not called elsewhere.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class FarField:
 
     >>> far_field = FarField()
     >>> wave = torch.full((1, 2, 2), 1.0 + 0.0j)
-    >>> far_field.propagate(wave).abs().square().sum() == wave.abs().square().sum()  # Parseval
+    >>> far_field.propagate(wave).fields.abs().square().sum() == wave.abs().square().sum()  # Parseval
     tensor(True)
     """
 
@@ -53,11 +73,11 @@ class FarField:
         """Return the propagator on a device, where it needs nothing."""
         return self
 
-    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Propagated:
         """Propagate exit waves to the detector."""
-        return far_field(waves)
+        return Propagated(far_field(waves))
 
-    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None, listener: SpectraListener | None = None) -> Fields:
         """Propagate detector fields back: the adjoint, and the inverse as well."""
         return back_propagate(fields)
 
@@ -76,21 +96,17 @@ class NearField:
         """Return the propagator on a device."""
         return NearField(self.kernel.to(device))
 
-    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
+    def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Propagated:
         """Propagate exit waves to the detector."""
-        return torch.fft.ifft2(self.to_spectra(waves, ramps))
-
-    def adjoint(self, fields: Fields, ramps: Ramps | None = None) -> Fields:
-        """Propagate detector fields back: the adjoint, and the inverse as well."""
-        return self.from_spectra(torch.fft.fft2(fields), ramps)
-
-    def to_spectra(self, waves: Fields, ramps: Ramps | None = None) -> Fields:
-        """Return the spectra of the detector fields of exit waves."""
         spectra = torch.fft.fft2(waves).mul_(self.kernel)
-        return spectra if ramps is None else spectra.mul_(ramps.conj())
+        spectra = spectra if ramps is None else spectra.mul_(ramps.conj())
+        return Propagated(torch.fft.ifft2(spectra), spectra)
 
-    def from_spectra(self, spectra: Fields, ramps: Ramps | None = None) -> Fields:
-        """Propagate detector fields back from their spectra, which are overwritten."""
+    def adjoint(self, fields: Fields, ramps: Ramps | None = None, listener: SpectraListener | None = None) -> Fields:
+        """Propagate detector fields back: the adjoint, and the inverse as well."""
+        spectra = torch.fft.fft2(fields)
+        if listener is not None:
+            listener(spectra)
         spectra = spectra.mul_(self.kernel.conj())
         return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps))
 

@@ -65,7 +65,7 @@ def compute_deflections(
         raw: `sum_moments` of the stack; computed here where None.
     """
     terms = FrameTerms.of(stack.scan, stack.device)
-    own = stack.good * terms.model.propagator.propagate(probe[None])[0].abs().square().sum(0)
+    own = stack.good * terms.model.propagator.propagate(probe[None]).fields[0].abs().square().sum(0)
     vacuum = _pattern_moments(own[None])[0]
     rows = sum_moments(stack) if raw is None else raw
     if terms.background is not None:
