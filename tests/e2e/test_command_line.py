@@ -285,3 +285,27 @@ def test_a_scan_without_a_probe_needs_no_option(ptypinn, tmp_path):
     assert "downstream of the focus" in (out / "report.html").read_text(encoding="utf-8")
     refused = ptypinn("train", tmp_path / "scan.cxi", "--output-dir", tmp_path / "model")
     assert refused.code == 1 and "--probe" in refused.err and refused.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("quick_pictures")
+def test_a_beam_monitor_goes_from_simulation_to_report(ptypinn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    faults = ("--faults", "flux:0.2", "flux-drift:0.1")
+    assert ptypinn("simulate", *SMALL, *faults, "--monitor", "--output", "known.h5", "--quiet").code == 0
+    assert ptypinn("simulate", *SMALL, *faults, "--output", "bare.h5", "--quiet").code == 0
+    np.savetxt("monitor.txt", pp.load("bare.h5").experiment.flux)
+    facts = [
+        json.loads(ptypinn("info", *arguments, "--json").out)
+        for arguments in (("known.h5",), ("bare.h5", "--monitor", "monitor.txt"), ("bare.h5",))
+    ]
+    assert [fact["beam_monitor"] and fact["beam_monitor"]["applied"] for fact in facts] == [True, True, None]
+    assert facts[0]["flux_variation"] == pytest.approx(facts[1]["flux_variation"])
+    options = ("--output-dir", "run", "--threads", 1, "--rounds", 3, "--json")
+    done = ptypinn("reconstruct", "bare.h5", "--monitor", "monitor.txt", *options)
+    assert done.code == 0
+    record = json.loads(done.out)["experiment"]["monitor"]
+    assert record["from"] == "monitor.txt"
+    assert record["applied"]
+    clash = ptypinn("reconstruct", "known.h5", "--output-dir", "other", "--flux", "constant")
+    assert clash.code == 1
+    assert "--flux: found constant beside a beam monitor" in clash.err

@@ -71,6 +71,10 @@ class LoadConfig(Config):
     mtf: str = ""
     """Measured modulation transfer function of the detector: a text file of two columns, frequency in units of
     Nyquist's and MTF, or the MTF at half of Nyquist's frequency, such as 0.6. It is part of what is predicted."""
+    monitor: str = ""
+    """Beam monitor with one reading per frame, as of an ion chamber: a dataset of the scan file, FILE.h5:DATASET, .npy,
+    .npz, or a text table (of several columns TABLE:COLUMN); none leaves that of the file aside. The flux of the frames
+    is taken from it, relative to its mean, where their counts do not contradict it."""
     positions_unit: Literal["auto", "px", "m", "um", "nm"] = "auto"
     """Unit of positions that the file does not state, or states wrongly: object pixels, metres, micrometres or
     nanometres."""

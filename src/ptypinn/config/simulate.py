@@ -130,6 +130,8 @@ class SimulateConfig(SeedConfig):
     faults: FaultList = ()
     """Faults of the experiment that the file does not state, each NAME:SIZE or NAME:SIZE:SIZE, such as drift:14
     flux:0.15 beam-offset:3:0; their true values are stored beside the truth."""
+    monitor: bool = False
+    """Record the flux of every frame, as a beam monitor does; for the faults flux and flux-drift."""
     object_seed: int | None = None
     """Seed of the sample, if it is to differ from `--seed`."""
     noise_seed: int | None = None
@@ -214,6 +216,8 @@ class SimulateConfig(SeedConfig):
             raise InputError("--slices", "", f"together with {named}", "faults of experiments with thin samples")
         if self.faults and self.focus_distance_m is not None:
             raise InputError("--focus-distance-m", "", f"together with {named}", "faults in the far field alone")
+        has_flux = sizes.flux or sizes.flux_drift
+        require(self, "monitor", has_flux or not self.monitor, "--faults with flux or flux-drift as well")
         if sizes.probe_guess and self.probe != "zone_plate":
             raise InputError("--faults", "", f"probe-guess with --probe {self.probe}", "--probe zone_plate as well")
         pairs = {

@@ -31,8 +31,9 @@ def calibrate_probe(scan: ScanData, rule: CalibrationRule = "mean", photons: flo
 
     Rules for the photons per pattern through vacuum, which a file with a relative probe does not state: `mean` takes
     the mean of the pattern sums (the object's mean transmitted intensity becomes 1), `p99` their 99th percentile (the
-    most transparent places become vacuum). Both are sums over good pixels without the background; they are divided by
-    the fraction of the probe's own far field that falls on good pixels.
+    most transparent places become vacuum). Both are sums over good pixels without the background, at a flux of 1 where
+    a monitor shows that of the frames; they are divided by the fraction of the probe's own far field that falls on
+    good pixels.
 
     Args:
         scan: A scan with a probe.
@@ -103,6 +104,8 @@ def _require_sane(scan: ScanData, field: str, photons: float) -> None:
 
 def _photons_by_rule(scan: ScanData, rule: CalibrationRule) -> float:
     sums = pattern_sums(scan) - background_photons(scan, scan.background)
+    if scan.flux is not None:
+        sums = sums / scan.flux
     return float(sums.mean() if rule == "mean" else np.percentile(sums, 99)) / _fraction_on_good_pixels(scan)
 
 

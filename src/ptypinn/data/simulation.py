@@ -16,6 +16,7 @@ from ptypinn.config.shared import option_name, require
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.depth import DEPTH_OF_FIELD
 from ptypinn.data.faults import FaultyExperiment, bright_generator, plan_experiment
+from ptypinn.data.monitor import with_monitor
 from ptypinn.data.near_field import GEOMETRY, Projection
 from ptypinn.data.scan import ScanData
 from ptypinn.data.true_experiment import TrueExperiment
@@ -79,7 +80,7 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
     mask = draw_dead_pixels(config.size, config.dead_pixels, _torch_generator(config.seed, _DEAD))
     counts, figures = _expose(config, plan, slices, mask, geometry.model, progress)
     probe = _recorded_probe(config, plan.truth.probe, field)
-    return ScanData(
+    scan = ScanData(
         counts=counts,
         positions_px=plan.recorded.numpy(),
         probe=probe.numpy(),
@@ -99,6 +100,7 @@ def simulate_scan(config: SimulateConfig, field: Probe | None = None, *, progres
             **({} if projection is None else {GEOMETRY: projection.to_record()}),
         },
     )
+    return with_monitor(scan, plan.truth.flux, "simulated") if config.monitor and plan.truth.flux is not None else scan
 
 
 def draw_slices(config: SimulateConfig) -> Complex64[Tensor, "slice height width"]:

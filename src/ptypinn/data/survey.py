@@ -126,7 +126,7 @@ def apply_survey(scan: ScanData, survey: Survey) -> ScanData:
         _refuse(scan, scan.good & ~bad, survey.invalid)
     changes: dict[str, Any] = {}
     if not survey.clean:
-        changes["provenance"] = {**scan.provenance, SURVEY: record_survey(survey, scan.size, _file_numbers(scan))}
+        changes["provenance"] = {**scan.provenance, SURVEY: record_survey(survey, scan.size, list_file_numbers(scan))}
     if survey.pixels or survey.frames or len(survey.rays):
         index = np.setdiff1d(np.arange(scan.n_patterns), survey.left_out)
         changes["counts"] = correct_counts(scan.counts, index, bad, survey.rays, scan.source)
@@ -176,7 +176,7 @@ def _islands(positions_px: np.ndarray, size: int) -> tuple[int, ...]:
     return tuple(numbers.tolist()) if len(numbers) > 1 and numbers[1] >= MIN_ISLAND else ()
 
 
-def _file_numbers(scan: ScanData) -> Int64[np.ndarray, " frames"]:
+def list_file_numbers(scan: ScanData) -> Int64[np.ndarray, " frames"]:
     """Return the number of every frame in its file, of which some may be selected."""
     record = scan.provenance.get(SELECTED)
     if isinstance(record, Mapping):
@@ -191,4 +191,4 @@ def _refuse(scan: ScanData, good: np.ndarray, frames: np.ndarray) -> None:
     with deferred_checks():
         patterns = scan.counts[frames[:MAX_REFUSED]]
     with deferred_checks(False):
-        check_patterns(scan.source, patterns, good, _file_numbers(scan)[frames[:MAX_REFUSED]], scan.n_patterns)
+        check_patterns(scan.source, patterns, good, list_file_numbers(scan)[frames[:MAX_REFUSED]], scan.n_patterns)

@@ -24,6 +24,7 @@ from ptypinn.io.arrays import as_probe, select_patterns
 from ptypinn.io.counts import apply_mask_file, require_mask_read
 from ptypinn.io.crop import CUT_FROM, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
+from ptypinn.io.monitor import Monitor, apply_monitor, read_monitor
 from ptypinn.io.optics import NAMES, Optics
 from ptypinn.io.padding import PADDED_FROM, finer, pad_scan
 from ptypinn.io.registry import detect_format, find_format
@@ -37,28 +38,17 @@ SAME_PIXEL = 0.02
 PROBE_DATASETS = ("entry/reconstruction/probe", "entry_1/ptypinn_1/probe", "entry_1/instrument_1/source_1/illumination")
 
 
-def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> ScanData:
+def finish(scan: ScanData, path: Path, config: LoadConfig, *, calibrate: bool = True) -> ScanData:
     """Apply the options of `config` that hold for every format, and calibrate the probe.
 
     Args:
         scan: Scan as read from the file.
+        path: The file.
         config: Reading options.
         calibrate: Give a probe of arbitrary scale its photons.
     """
     scan = _set_numbers(select_patterns(scan, config), config)
-    require_mask_read(scan, config)
-    if config.mask:
-        scan = apply_mask_file(scan, config)
-    if config.dark:
-        from ptypinn.io.dark import apply_dark_file
-
-        scan = apply_dark_file(scan, config)
-    if config.mtf:
-        from ptypinn.io.mtf import apply_mtf
-
-        scan = apply_mtf(scan, config)
-    if config.survey:
-        scan = apply_survey(scan, survey_scan(scan))
+    scan = _survey(_apply_files(scan, config), read_monitor(scan, path, config), config)
     scan = note_corner_beam(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)
@@ -75,6 +65,31 @@ def finish(scan: ScanData, config: LoadConfig, *, calibrate: bool = True) -> Sca
         noted = {**scan.provenance, "probe_calibration": record}
         return scan.replace(probe_gauge="calibrated", provenance=noted)
     return calibrate_probe(scan, config.calibration, config.photons)
+
+
+def _apply_files(scan: ScanData, config: LoadConfig) -> ScanData:
+    """Return a scan with what further files say about its detector: mask, background, and point spread."""
+    require_mask_read(scan, config)
+    if config.mask:
+        scan = apply_mask_file(scan, config)
+    if config.dark:
+        from ptypinn.io.dark import apply_dark_file
+
+        scan = apply_dark_file(scan, config)
+    if config.mtf:
+        from ptypinn.io.mtf import apply_mtf
+
+        scan = apply_mtf(scan, config)
+    return scan
+
+
+def _survey(scan: ScanData, monitor: Monitor | None, config: LoadConfig) -> ScanData:
+    """Return a scan without what is no measurement, and with the flux by a monitor of the frames that are left."""
+    if config.survey:
+        survey = survey_scan(scan)
+        frames = np.setdiff1d(np.arange(scan.n_patterns), survey.left_out)
+        scan, monitor = apply_survey(scan, survey), None if monitor is None else monitor.take(frames)
+    return apply_monitor(scan, monitor)
 
 
 @dataclass(frozen=True)

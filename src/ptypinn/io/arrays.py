@@ -17,7 +17,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.corrected_counts import PickedCounts
 from ptypinn.data.ranges import advise_selection, format_ranges, list_ranges, parse_ranges
 from ptypinn.data.reconstruction import Reconstruction
-from ptypinn.data.scan import Counts, ScanData
+from ptypinn.data.scan import FRAME_TERMS, Counts, ScanData
 from ptypinn.data.validation import check_canvas, check_patterns, check_shape
 from ptypinn.errors import InputError
 
@@ -134,7 +134,7 @@ def build_scan(
         counts: All patterns of the file, (M, N, N).
         positions_px: All positions of the file, (y, x) object pixels.
         provenance: Records of the file.
-        fields: Further fields of `ScanData`; those with a value per pattern and a method `subset` are selected too.
+        fields: Further fields of `ScanData`; those with a value per pattern are selected too.
 
     Raises:
         InputError: Where patterns and positions do not match, or a selected one is not finite; it names their numbers
@@ -147,12 +147,19 @@ def build_scan(
     numbers = patterns if int(counts.shape[0]) == total else positions
     if config.select:
         counts, positions_px = _select_counts(counts, patterns, config), positions_px[positions]
-        fields = {name: v.subset(patterns) if hasattr(v, "subset") else v for name, v in fields.items()}
+        fields = {name: _select_field(name, value, patterns) for name, value in fields.items()}
         provenance = {**provenance, SELECTED: {"patterns": format_ranges(numbers), "of": total}}
     _require_finite_positions(source, positions_px, numbers, total)
     if isinstance(counts, np.ndarray) and counts.dtype.kind in "if":
         check_patterns(source, counts, fields.get("mask"), numbers, total)
     return ScanData(counts=counts, positions_px=positions_px, provenance=provenance, **fields)
+
+
+def _select_field(name: str, value: Any, patterns: Int64[np.ndarray, " numbers"]) -> Any:
+    """Return the part of a field that belongs to selected patterns; the field itself where it belongs to all."""
+    if value is not None and name in FRAME_TERMS:
+        return value[patterns]
+    return value.subset(patterns) if hasattr(value, "subset") else value
 
 
 def _pair(source: str, patterns: int, positions: int, config: LoadConfig) -> tuple[np.ndarray, np.ndarray]:

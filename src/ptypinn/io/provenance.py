@@ -132,18 +132,19 @@ def optics_record(recon: Reconstruction) -> Mapping[str, Any]:
     return {key: value for key, value in optics.items() if value is not None}
 
 
-def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig) -> list[str]:
+def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig, others: Collection[str] = ()) -> list[str]:
     """List the arrays of more than one number in a file that its format does not declare, with their shapes and types.
 
     Args:
         path: The file, HDF5, NPZ or MATLAB; other containers hold a single array.
         file_format: Format that read it.
         config: Reading options, which may name further arrays.
+        others: Names of further arrays that are read.
 
     Returns:
         Descriptions with name, type and shape, at most `MAX_LISTED` of them and a count of the others.
     """
-    declared = declared_names(file_format, config)
+    declared = declared_names(file_format, config, others)
     if h5py.is_hdf5(path):
         unread = list(_unread_in_hdf5(path, declared))
     elif zipfile.is_zipfile(path):
@@ -157,13 +158,13 @@ def list_unread_arrays(path: Path, file_format: Format, config: LoadConfig) -> l
     return unread if more <= 0 else [*unread[:MAX_LISTED], f"and {more} more"]
 
 
-def declared_names(file_format: Format, config: LoadConfig) -> set[str]:
+def declared_names(file_format: Format, config: LoadConfig, others: Collection[str] = ()) -> set[str]:
     """Return patterns of the names that a format and the options declare, as regular expressions.
 
     Entries name paths such as `dp or cbed`, `chunks/K/data` or `p.fmag`: alternatives, placeholders in capitals, and
     levels separated by a slash or a dot.
     """
-    names = {config.truth} - {""}
+    names = {config.truth, config.monitor.rpartition(":")[2], *others} - {""}
     undeclared = {"mask"} if not config.mask_convention or config.mask else set()
     for entry in file_format.entries:
         for name in re.split(r",| or ", entry.path):

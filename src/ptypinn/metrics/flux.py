@@ -135,18 +135,21 @@ def fit_slow_part(values: Float64[np.ndarray, " patterns"], degree: int) -> Floa
     return np.polynomial.Legendre.fit(time, values, degree)(time)
 
 
-def flatten_slope(recon: Reconstruction) -> Float64[np.ndarray, " patterns"]:
+def flatten_slope(
+    recon: Reconstruction, monitor: Float64[np.ndarray, " patterns"] | None = None
+) -> Float64[np.ndarray, " patterns"]:
     """Return the flux of a reconstruction with the slope of the object's amplitude that flux explains as well.
 
     Only slow flux is changed, and only along axes on which the position is slow in time: see `physics.slow_freedoms`.
 
     Args:
         recon: Reconstruction with its flux.
+        monitor: Flux that a monitor shows, whose slope stays; None for none.
     """
     from ptypinn.physics.slow_freedoms import fit_amplitude_slope, is_slow
 
     assert recon.flux is not None
-    if not measure_slow_variation(recon.flux):
+    if not measure_slow_variation(recon.flux if monitor is None else recon.flux / monitor):
         return recon.flux
     places = torch.from_numpy(recon.positions_px - recon.positions_px.mean(0))
     mask = torch.from_numpy(recon.well_illuminated())

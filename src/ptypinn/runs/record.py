@@ -49,7 +49,7 @@ RENAMED_VALUES: Mapping[str, Mapping[Any, Any]] = {
 """Values in records of version 0.1, and their names now, by option."""
 WIDENING = {"allow_external"}
 """Options that let a scan file name other files."""
-FILES = {"truth", "probe", "patterns_file", "positions_file", "mask", "dark", "mtf"}
+FILES = {"truth", "probe", "patterns_file", "positions_file", "mask", "dark", "mtf", "monitor"}
 """Options that name files."""
 MB_IN_GIB = 1e6 / 2**30
 
@@ -179,12 +179,7 @@ def load_options_from_record(
     for name, value in rename_options(LoadConfig, as_mapping(options)).items():
         if name not in hints or name in void or name in WIDENING:
             continue
-        if (
-            name in FILES
-            and value
-            and parse_half_nyquist(str(value)) is None
-            and not lies_in(Path(str(value)), folders)
-        ):
+        if _names_file(name, value) and not lies_in(Path(str(value).partition(":")[0]), folders):
             notes.append(f"the option {name} on record names {value!r}, outside the folders of run and scan: not read")
             continue
         try:
@@ -199,9 +194,13 @@ def load_options_from_record(
 
 
 def _names_file(name: str, value: object) -> bool:
-    """Return True for a recorded option that names a file; a transfer of the detector may be a number instead."""
+    """Return True for a recorded option that names a file.
+
+    A transfer of the detector may be a number instead, and a monitor a dataset of the scan file.
+    """
     is_number = name == "mtf" and parse_half_nyquist(str(value)) is not None
-    return name in FILES and bool(value) and not is_number
+    is_inside = name == "monitor" and not Path(str(value).partition(":")[0]).exists()
+    return name in FILES and bool(value) and not is_number and not is_inside
 
 
 def _to_scan_format(value: object) -> str:

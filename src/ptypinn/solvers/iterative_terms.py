@@ -181,12 +181,15 @@ def _solve_flux(part: ScanData, recon: Reconstruction, solver: IterativeSolver) 
         solver: The solver.
     """
     evidence = measure_flux(part, recon, batch=solver.batch, device=solver.device)
-    start = part.replace(flux=evidence.ratio / evidence.ratio.mean())
+    ratio = evidence.ratio if part.flux is None else evidence.ratio * part.flux
+    start = part.replace(flux=ratio / ratio.mean())
     result = solver.iterate(start, FLUX_ITERATIONS, recon, unknowns=["flux"])
     assert result.flux is not None
     if not solver.refines_probe or solver.depth_precision is not None:
         return result.flux
-    flux = _drop_slope(flatten_slope(result), recon.positions_px, pattern_sums(part))
+    monitor = np.ones(len(ratio)) if part.flux is None else part.flux
+    rest = flatten_slope(result, part.flux) / monitor
+    flux = monitor * _drop_slope(rest, recon.positions_px, pattern_sums(part))
     return flux / flux.mean()
 
 

@@ -94,7 +94,7 @@ class ModesTerm:
         misfit = None
         if free["flux"]:
             varies, misfit = _weigh_flux(state, solved)
-            flux = flatten_slope(solved) if varies else scan.flux
+            flux = flatten_slope(solved, state.scan.flux) if varies else scan.flux
             if flux is not solved.flux:  # the object has taken up a slope, or what is no flux
                 scan, free["flux"], solved, misfit = scan.replace(flux=flux), False, replace(solved, flux=flux), None
                 solved = free_frames(scan, solved, solver.device, progress, MORE_ITERATIONS, **free)

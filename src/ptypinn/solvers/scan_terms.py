@@ -59,11 +59,13 @@ class FluxTerm:
         scan, recon, solver = state.scan, state.recon, state.solver
         trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
         yield trial
-        yield solver.solve(scan.replace(flux=flatten_slope(trial)))
+        yield solver.solve(scan.replace(flux=flatten_slope(trial, scan.flux)))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the standard deviation over the frames."""
-        return 0.0 if recon.flux is None else float(recon.flux.std())
+        """Return the standard deviation over the frames, over that of a monitor where there is one."""
+        if recon.flux is None:
+            return 0.0
+        return float((recon.flux if scan.flux is None else recon.flux / scan.flux).std())
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return nothing: the size says it all."""

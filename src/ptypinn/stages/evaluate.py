@@ -12,6 +12,7 @@ from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.depth import SLICES, warn_of_thin_slices
 from ptypinn.data.detector_mtf import mtf_warnings
 from ptypinn.data.grouping import checkerboard_split
+from ptypinn.data.monitor import monitor_record
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -130,7 +131,7 @@ VARYING_PROBE = (
 
 def experiment_warnings(recon: Reconstruction) -> list[str]:
     """Return a sentence for every term of the experiment that was solved for and that the counts cannot settle."""
-    flux = [] if recon.flux is None or not recon.has_solved("flux") else slow_flux_warnings(recon.flux)
+    flux = _flux_warnings(recon)
     probe = [VARYING_PROBE] if recon.has_solved("probe_variation") else []
     stack = recon.provenance.get(SLICES)
     slices = warn_of_thin_slices(stack) if isinstance(stack, Mapping) else []
@@ -145,6 +146,15 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
         *blur,
         *slices,
     ]
+
+
+def _flux_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence on slow flux that was solved for; none where a beam monitor has settled it."""
+    if recon.flux is None or not recon.has_solved("flux"):
+        return []
+    scan = recon.provenance.get("scan")
+    has_monitor = isinstance(scan, Mapping) and bool(monitor_record(scan).get("applied"))
+    return [] if has_monitor else slow_flux_warnings(recon.flux)
 
 
 def _near_field_warnings(recon: Reconstruction) -> list[str]:

@@ -13,6 +13,7 @@ from ptypinn.config.load import InfoConfig
 from ptypinn.data.beam_centre import BeamOffset, measure_beam_offset
 from ptypinn.data.beam_survey import BeamSurvey, survey_beam
 from ptypinn.data.calibration import background_photons
+from ptypinn.data.monitor import monitor_record
 from ptypinn.data.near_field import GEOMETRY, resolve_geometry
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.positions import PositionSurvey, canvas_frame, survey_positions
@@ -138,6 +139,8 @@ class ScanInfo:
             "probe_gauge": None if scan.probe is None else scan.probe_gauge,
             "probe_calibration": scan.provenance.get("probe_calibration"),
             "background_photons": background_photons(scan, scan.background),
+            "beam_monitor": dict(monitor_record(scan.provenance)) or None,
+            "flux_variation": None if scan.flux is None else float(scan.flux.std()),
             "truth_px": None if scan.truth is None else list(scan.truth.shape),
             "simulated_faults": scan.provenance.get("faults"),
             "unread": list(scan.provenance.get(UNREAD, [])),

@@ -9,6 +9,7 @@ from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
 from ptypinn.data.depth import SLICES, THIN, compute_tilt, require_thin
 from ptypinn.data.detector_mtf import require_sharp
+from ptypinn.data.monitor import require_no_monitor
 from ptypinn.data.near_field import resolve_geometry
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
@@ -70,12 +71,15 @@ def reconstruct(
         if isinstance(network, PatchModel):
             require_far_field(scan)
             require_sharp(scan, "models of `train`; the solver of `reconstruct` has it")
+            require_no_monitor(scan, "models of `train`; the solver of `reconstruct` has it")
             _require_kind(config, PatchNetworkConfig, "a model of `train`")
             assert isinstance(config, PatchNetworkConfig)
             _refuse_grouping(config, network)
             return reconstruct_patches(scan, network, config, report)
         _require_kind(config, ReconstructConfig, "the unrolled solver")
         assert isinstance(config, ReconstructConfig)
+        if config.flux == "constant" and scan.flux is not None:
+            raise InputError("--flux", "", "constant beside a beam monitor", "auto or solve, or --monitor none")
         if scan.fresnel_number is not None:
             return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
         return _reconstruct_far_field(scan, network, config, report, watch, None if folder is None else Path(folder))

@@ -18,6 +18,7 @@ from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
 from ptypinn.data.detector_mtf import require_sharp
 from ptypinn.data.grouping import split_parts
+from ptypinn.data.monitor import require_no_monitor
 from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.scan import ScanData
@@ -80,6 +81,7 @@ def train(
     config, folder = config or TrainConfig(), Path(output_dir)
     require_far_field(scan)
     require_sharp(scan, "the networks of `train`; `reconstruct` without one has it")
+    require_no_monitor(scan, "the networks of `train`; `reconstruct` without one has it")
     scan = calibrate_probe(scan)
     checkpoint = find_checkpoint(folder, CHECKPOINT_KEYS) if resume else None
     lightning.seed_everything(config.seed, verbose=False)

@@ -24,6 +24,7 @@ from ptypinn.io.counts import require_counts, take_counts
 from ptypinn.io.crop import Crop, cut, window_of
 from ptypinn.io.format import Entry, Format, Signature, recognise_any
 from ptypinn.io.formats.cxi_layout import AXES, DETECTOR, write_layout
+from ptypinn.io.monitor import NONE
 from ptypinn.io.provenance import describe_source, succeed
 from ptypinn.io.reconstruction_file import GROUP, is_reconstruction, read_reconstruction, write_reconstruction
 from ptypinn.io.safe.hdf5 import (
@@ -44,7 +45,7 @@ OWN = "entry_1/ptypinn_1"
 FORMAT_VERSION = 1
 PLACES = f"{OWN}/positions_px"
 TRUE = f"{OWN}/true_experiment"
-ARRAYS = ("probe", "truth", "background", "mtf")
+ARRAYS = ("probe", "truth", "background", "mtf", "flux")
 """Arrays that a file may lack."""
 NUMBERS = {
     "pixel_size_m": "m",
@@ -79,7 +80,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
         stored, gauge = (read_json(file, source, f"{OWN}/{name}") for name in ("provenance", "probe_gauge"))
         particle: Any = read_json(file, source, f"{OWN}/particle") if f"{OWN}/particle" in file else "photon"
         arrays = (find_dataset(file, f"{OWN}/{name}") for name in ARRAYS)
-        probe, truth, background, mtf = (None if array is None else read_array(array, source) for array in arrays)
+        probe, truth, background, mtf, flux = (None if each is None else read_array(each, source) for each in arrays)
         fields: dict[str, Any] = {name: read_scalar(file, source, f"{OWN}/{name}") for name in NUMBERS}
         fields["pixel_size_m"] = crop.pixel_size_m(fields["pixel_size_m"])
         return build_scan(
@@ -92,6 +93,7 @@ def read_native(path: Path, config: LoadConfig) -> ScanData:
             mask=good,
             background=None if background is None else cut(background, crop.window),
             mtf=None if mtf is None else mtf.astype(np.float64),
+            flux=None if flux is None or config.monitor == NONE else flux.astype(np.float64),
             probe_gauge=gauge,
             particle=particle,
             provenance=succeed(stored, describe_source(path, "native", config, **crop.notes(truth))),
@@ -115,6 +117,8 @@ def _write_own(scan: ScanData, group: h5py.Group) -> None:
         add_dataset(group, "background", scan.background, "counts")
     if scan.mtf is not None:
         add_dataset(group, "mtf", scan.mtf, "")
+    if scan.flux is not None:
+        add_dataset(group, "flux", scan.flux, "")
     if scan.experiment is not None:
         true = add_group(group, "true_experiment", "NXcollection")
         write_json(true, "faults", dict(scan.experiment.faults))
@@ -157,6 +161,7 @@ ENTRIES = (
     Entry(f"{OWN}/probe_gauge", "probe_gauge", "", "", "JSON: calibrated, or relative for an arbitrary scale"),
     Entry(f"{OWN}/truth", "object", "(H, W)", "", "true transmission of a simulated scan", True),
     Entry(f"{OWN}/background", "background", "(N, N)", "counts", "of every frame; zero frequency at N//2", True),
+    Entry(f"{OWN}/flux", "flux", "(M,)", "", "of every frame, as a beam monitor showed it; mean 1", True),
     Entry(f"{OWN}/mtf", "mtf", "(F, 2)", "", "of the detector: frequency over Nyquist's, and value", True),
     Entry(
         f"{TRUE}/K", "experiment", "", "", "true values K of a simulated experiment; faults: JSON, their sizes", True
@@ -177,6 +182,7 @@ ENTRIES = (
     Entry(f"{GROUP}/patterns", "positions_px", "(M,)", "", "which patterns of the scan; all where absent", True),
     Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
     Entry(f"{GROUP}/fresnel_number", "fresnel_number", "", "", "of an object pixel, in the near field", True),
+    Entry(f"{GROUP}/flux", "flux", "(M,)", "", "of every frame, mean 1", True),
     Entry(f"{GROUP}/slices", "slices", "(S, H, W)", "", "transmission of the slices of a thick sample", True),
     Entry(f"{GROUP}/gap_fresnel_numbers", "gap_fresnel_numbers", "(S - 1,)", "", "over the gaps between them", True),
     Entry(f"{GROUP}/sample_tilt", "sample_tilt", "(2,)", "cycles/pixel", "(y, x) of the axis through them", True),

@@ -8,6 +8,7 @@ listed in the same order.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.io.arrays import build_scan
 from ptypinn.io.counts import take_counts, take_mask, without_flags
-from ptypinn.io.crop import Crop
+from ptypinn.io.crop import DOUBTS, Crop
 from ptypinn.io.format import OPTICS, Entry, Format, MissingField
 from ptypinn.io.formats.cxi import read_mask
 from ptypinn.io.formats.cxi_layout import (
@@ -27,13 +28,15 @@ from ptypinn.io.formats.cxi_layout import (
     read_translation,
     recognise_nxcxi,
 )
+from ptypinn.io.monitor import OWN, find_nexus_monitors
 from ptypinn.io.optics import Optics, require_square
 from ptypinn.io.provenance import describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.units import read_quantity
 
-BEAM = "entry_1/instrument_1/beam_1"
+INSTRUMENT = "entry_1/instrument_1"
+BEAM = f"{INSTRUMENT}/beam_1"
 ENERGY = (f"{BEAM}/energy", f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy")
 DATA = (f"{DETECTOR}/data", "entry_1/data_1/data")
 TRANSLATION = (f"{DETECTOR}/translation", f"{GEOMETRY}/translation", "entry_1/data_1/translation")
@@ -58,7 +61,7 @@ def read_nxcxi(path: Path, config: LoadConfig) -> ScanData:
         counts = take_counts(data, path, good, config)
         optics = Optics.read(source, config, _numbers(file, source, config), PLACES)
         size = optics.require_pixel_size_m(source, config, counts.shape[-1], PLACES)
-        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **crop.notes()}
+        notes = {"stored_as": "raster" if data.ndim == 4 else "list", **crop.notes(), **_find_monitor(file)}
         return build_scan(
             config,
             counts=counts,
@@ -84,6 +87,14 @@ def _numbers(file: h5py.File, source: str, config: LoadConfig) -> dict[str, floa
     }
 
 
+def _find_monitor(file: h5py.File) -> dict[str, Any]:
+    """Return the record of the monitor that the definition has in the instrument, a doubt where there are several."""
+    monitors = find_nexus_monitors(file, INSTRUMENT)
+    if len(monitors) > 1:
+        return {DOUBTS: [f"{len(monitors)} beam monitors, of which --monitor chooses: {', '.join(monitors)}"]}
+    return {OWN: monitors[0]} if monitors else {}
+
+
 def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
     """Good pixels by the mask of CXI, or else by that of NeXus, where 0 is good too."""
     pixels = find_dataset(file, f"{DETECTOR}/pixel_mask")
@@ -104,6 +115,14 @@ NXCXI = Format(
         Entry(f"{DETECTOR}/x_pixel_size", "detector_pixel_m", "", "m", "and y_pixel_size; @units rules"),
         Entry(f"{DETECTOR}/distance", "detector_distance_m", "", "m", "sample to detector; @units rules"),
         Entry(f"{BEAM}/energy", "energy_eV", "", "J", "of one photon; @units rules; or incident_energy"),
+        Entry(
+            f"{INSTRUMENT}/NXmonitor/data",
+            "flux",
+            "(M,) or (rows, columns)",
+            "",
+            "beam monitor: the only group of that class",
+            True,
+        ),
         Entry("entry_1/instrument_1/source_1/energy", None, "", "", "of the ring; not read", True),
     ),
     missing=(

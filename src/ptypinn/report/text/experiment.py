@@ -12,6 +12,7 @@ from ptypinn.data.beam_centre import BeamOffset
 from ptypinn.data.depth import SLICES, describe_slices, slice_uncertainties
 from ptypinn.data.descan import DESCAN, follows_disk
 from ptypinn.data.detector_mtf import MTF
+from ptypinn.data.monitor import MONITOR, describe_monitor, monitor_record
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
 from ptypinn.data.reconstruction import Reconstruction
@@ -34,8 +35,8 @@ RECORD = "experiment"
 
 def experiment_record(recon: Reconstruction) -> Mapping[str, Any]:
     """Return what a reconstruction has on record about its experiment; empty where that is nothing."""
-    record = recon.provenance.get(RECORD)
-    return record if isinstance(record, Mapping) else {}
+    record, monitor = recon.provenance.get(RECORD), _find_monitor(recon)
+    return {**(record if isinstance(record, Mapping) else {}), **({MONITOR: dict(monitor)} if monitor else {})}
 
 
 def experiment_sentences(recon: Reconstruction) -> list[str]:
@@ -53,7 +54,8 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *([] if beam is None else _beam_sentences(beam)),
         *([] if background is None else _background_sentences(background, quanta)),
         *_dark_sentences(recon, quanta),
-        *([] if flux is None else _flux_sentences(flux, quanta)),
+        *_monitor_sentences(recon),
+        *([] if flux is None else _flux_sentences(flux, quanta, recon)),
         *([] if variation is None else _variation_sentences(variation, quanta)),
         *([] if positions is None else _position_sentences(positions, record["positions"])),
         *([] if spread is None else _spread_sentences(spread)),
@@ -224,12 +226,24 @@ def _dark_sentences(recon: Reconstruction, quanta: str) -> list[str]:
     return [f"A measured background of {format_number(photons, 3)} {quanta} per frame is part of the prediction."]
 
 
-def _flux_sentences(term: _Finding, quanta: str) -> list[str]:
+def _monitor_sentences(recon: Reconstruction) -> list[str]:
+    """Return what the beam monitor of a scan shows, and whether it was used."""
+    sentence = describe_monitor(_find_monitor(recon))
+    return [sentence] if sentence else []
+
+
+def _find_monitor(recon: Reconstruction) -> Mapping[str, Any]:
+    scan = recon.provenance.get("scan")
+    return monitor_record(scan) if isinstance(scan, Mapping) else {}
+
+
+def _flux_sentences(term: _Finding, quanta: str, recon: Reconstruction) -> list[str]:
     size, misfit = term.size, term.misfit
     if term.corrected:
+        beside = " beside that of the beam monitor" if _find_monitor(recon).get("applied") else ""
         return [
-            f"The flux varies by {100 * size:.2g} % from frame to frame (standard deviation): solved for together with "
-            f"the object. The misfit {misfit}."
+            f"The flux varies by {100 * size:.2g} % from frame to frame (standard deviation){beside}: solved for "
+            f"together with the object. The misfit {misfit}."
         ]
     return [
         f"The {quanta} of the frames differ from the prediction, but a flux that varies from frame to frame explains "

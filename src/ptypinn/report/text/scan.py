@@ -8,6 +8,7 @@ import numpy as np
 
 from ptypinn.data.aberrations import measure_aberrations
 from ptypinn.data.detector_mtf import interpolate_mtf
+from ptypinn.data.monitor import describe_monitor, monitor_record
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -138,6 +139,7 @@ def _detector_rows(info: ScanInfo) -> list[tuple[str, str]]:
         ("dead pixels", f"{dead} of these amid pixels that count"),
         *_background_row(info.scan),
         *_spread_row(info.scan),
+        *_flux_row(info.scan),
     ]
 
 
@@ -147,6 +149,14 @@ def _spread_row(scan: ScanData) -> list[tuple[str, str]]:
         return []
     half = float(interpolate_mtf(scan.mtf, np.array([0.5]))[0])
     return [("point spread", f"MTF {half:.2f} at half Nyquist, part of every prediction")]
+
+
+def _flux_row(scan: ScanData) -> list[tuple[str, str]]:
+    """Return a line for a known flux of the frames, or a monitor of it that is left aside."""
+    sentence = describe_monitor(monitor_record(scan.provenance))
+    if scan.flux is None:
+        return [("beam monitor", sentence)] if sentence else []
+    return [("beam monitor", sentence or f"flux of the frames varies by {scan.flux.std():.2g} (standard deviation)")]
 
 
 def _background_row(scan: ScanData) -> list[tuple[str, str]]:

@@ -74,7 +74,8 @@ def compute_deflections(
     deflections = rows[:, 1:] / flux.clamp(min=1) - vacuum[1:] / vacuum[0]
     if terms.beam_px is not None:
         deflections -= 2 * torch.pi / stack.scan.size * terms.beam_px
-    return torch.cat([torch.sqrt(flux / vacuum[0]), deflections], 1)
+    transmitted = flux if terms.flux is None else flux / terms.flux[:, None]
+    return torch.cat([torch.sqrt(transmitted / vacuum[0]), deflections], 1)
 
 
 def sum_moments(stack: PatternBatches) -> Float[Tensor, "positions 3"]:
