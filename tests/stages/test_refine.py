@@ -1,15 +1,24 @@
 """Laws of the `refine` stage: absolute scale, what it recovers, and that it does the same thing twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.solvers.quasi_newton.conftest import curved_probe, make_scan, raster, textured_object
 
 from ptypinn.config.refine import RefineConfig
+from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data import calibration as calibrate
+from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
+from ptypinn.io.load_save import load_reconstruction, save
 from ptypinn.metrics.alignment import align
+from ptypinn.metrics.data_fit import predict_batches
 from ptypinn.metrics.image import complex_error, output_vs_truth_ratio
+from ptypinn.physics.probe_variation import slow_weights
+from ptypinn.physics.propagation import to_centred
 from ptypinn.stages.refine import refine
+from ptypinn.stages.simulate import simulate
 
 
 def solve(scan, **options):
@@ -244,3 +253,51 @@ def test_a_start_that_is_already_right_is_left_alone():
     vacuum = np.ones((72, 76), np.complex64)
     recon = solve(make_scan(vacuum, curved_probe(), raster(vacuum.shape, 32, 5)), refine_probe=False)
     assert error_and_ratio(recon, vacuum)[0] < 1e-3
+
+
+def test_terms_of_another_program_are_kept_where_it_goes_on(tmp_path):
+    """A product of Ptychodus has the flux as weights: what goes on from it explains the counts as before."""
+    options = {"size": 32, "object_size": (72, 72), "n_patterns": 64, "object": "grf", "faults": ("flux:0.2",)}
+    scan = simulate(SimulateConfig(**options))
+    flux = scan.experiment.flux / scan.experiment.flux.mean()
+    first = solve(scan.replace(flux=flux), refine_probe=False, iterations=15)
+    product = load_reconstruction(save(first, tmp_path / "product.h5", "ptychodus"))
+    assert np.allclose(product.flux, flux, rtol=1e-5)
+    bare = scan.replace(experiment=None)
+    further = solve_from(bare, product)
+    assert np.array_equal(further.flux, product.flux)
+    assert further.metrics["amplitude_residual"] < 1.3 * further.metrics["expected_residual"]
+    without = solve_from(bare, replace(product, flux=None))
+    assert without.metrics["amplitude_residual"] > 2 * without.metrics["expected_residual"]
+
+
+def solve_from(scan, initial):
+    return refine(scan, RefineConfig(device="cpu", iterations=3, refine_probe=False), initial=initial)
+
+
+def test_a_varying_probe_goes_on_from_where_it_was():
+    obj, probe = textured_object(), curved_probe()
+    scan = make_scan(obj, probe, raster(obj.shape, 32, 5), seed=6)
+    frames = scan.n_patterns
+    images = 0.3 * probe[None] * np.linspace(-1, 1, 32)
+    variation, weights = images.astype(np.complex64), slow_weights(frames, 1).numpy()
+    varied = scan.replace(probe_variation=variation, probe_weights=weights)
+    canvas = np.ones_like(obj)
+    _, _, predicted = next(predict_batches(varied, obj, probe, scan.positions_px, frames, "cpu"))
+    counts = np.random.default_rng(0).poisson(to_centred(predicted).numpy()).astype(np.uint32)
+    scan = scan.replace(counts=counts, truth=None)
+    initial = Reconstruction(
+        obj,
+        np.abs(canvas).astype(np.float32),
+        probe,
+        scan.positions_px,
+        probe_variation=variation,
+        probe_weights=weights,
+    )
+    varying, constant = (
+        refine(scan, RefineConfig(device="cpu", iterations=2), initial=one)
+        for one in (initial, replace(initial, probe_variation=None, probe_weights=None))
+    )
+    assert varying.probe_variation is not None
+    assert varying.metrics["amplitude_residual"] < 1.1 * varying.metrics["expected_residual"]
+    assert constant.metrics["amplitude_residual"] > 1.5 * constant.metrics["expected_residual"]

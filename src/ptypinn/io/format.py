@@ -37,6 +37,9 @@ Field = Literal[
     "probe_gauge",
     "background",
     "flux",
+    "probe_variation",
+    "beam_px",
+    "point_spread_px",
     "mtf",
     "experiment",
     "illumination",
@@ -65,6 +68,9 @@ WORDS: dict[Field, str] = {
     "probe_gauge": "scale of the probe",
     "background": "background",
     "flux": "flux of the frames",
+    "probe_variation": "changes of the probe over the scan",
+    "beam_px": "motion of the beam over the detector",
+    "point_spread_px": "point spread of the detector",
     "mtf": "modulation transfer function of the detector",
     "experiment": "true values of a simulated experiment",
     "illumination": "illumination",
@@ -149,6 +155,8 @@ class Format:
     """Fields without which no reconstruction can be written."""
     reconstruction_fields: tuple[Field, ...] = ()
     """Fields that reconstructions carry, and scans do not."""
+    varies_first_mode: bool = False
+    """True if what its files hold of a varying probe and of the flux is that of the first mode."""
     recommended: tuple[Field, ...] = ()
     """Fields that other programs expect in such files; `convert` warns where they are unknown."""
 

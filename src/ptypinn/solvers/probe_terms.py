@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ptypinn.data.opr_modes import measure_variation
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import compare_flux, flatten_slope
@@ -115,7 +116,7 @@ class ModesTerm:
 
 
 def _weigh_flux(state: State, solved: Reconstruction) -> tuple[bool, float]:
-    """Tell whether a flux varies by more than what the rest of the model has left unexplained imitates.
+    """Return whether a flux varies by more than what the rest of the model has left unexplained imitates.
 
     Args:
         state: What the solve started from.
@@ -175,11 +176,3 @@ class ProbeVariationTerm:
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return the number of images that are added."""
         return {} if recon.probe_variation is None else {"order": len(recon.probe_variation)}
-
-
-def measure_variation(recon: Reconstruction) -> float:
-    """Return the fraction of the photons that lie beside the mean probe."""
-    if recon.probe_variation is None:
-        return 0.0
-    added = float(np.square(np.abs(recon.probe_variation)).sum())
-    return added / (added + float(mode_photons(recon.probe).sum()))

@@ -116,7 +116,10 @@ def list_lost_fields(thing: ScanData | Reconstruction, name: str) -> list[str]:
     """List what a scan or a reconstruction has that a format does not hold, a few words each."""
     target = find_format(name)
     holds = target.fields.union(() if isinstance(thing, ScanData) else target.reconstruction_fields)
-    missing = [WORDS[field] for field in fields_of(thing) if field not in {*holds, *DERIVED}]
+    filled = fields_of(thing)
+    missing = [WORDS[field] for field in filled if field not in {*holds, *DERIVED}]
+    if target.varies_first_mode and not {"flux", "probe_variation"}.isdisjoint(filled) and _has_modes(thing):
+        missing.append("changes of the further modes of the probe over the scan")
     if isinstance(thing, ScanData) and thing.pixel_size_m is not None and "pixel_size_m" not in holds:
         optics = Optics(thing.energy_eV, thing.detector_distance_m, thing.detector_pixel_m, thing.particle)
         far_field = optics.pixel_size_m(thing.size)
@@ -124,6 +127,10 @@ def list_lost_fields(thing: ScanData | Reconstruction, name: str) -> list[str]:
         missing = [word for word in missing if word != WORDS["pixel_size_m"]]
         missing += [] if same else [f"object pixel of {thing.pixel_size_m:.6g} m, which the far field does not give"]
     return missing
+
+
+def _has_modes(thing: ScanData | Reconstruction) -> bool:
+    return thing.probe is not None and len(thing.probe) > 1
 
 
 def _fields_not_read(thing: ScanData | Reconstruction) -> list[str]:

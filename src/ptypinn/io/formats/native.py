@@ -183,6 +183,11 @@ ENTRIES = (
     Entry(f"{GROUP}/pixel_size_m", "pixel_size_m", "", "m", "", True),
     Entry(f"{GROUP}/fresnel_number", "fresnel_number", "", "", "of an object pixel, in the near field", True),
     Entry(f"{GROUP}/flux", "flux", "(M,)", "", "of every frame, mean 1", True),
+    Entry(f"{GROUP}/background", "background", "(N, N)", "counts", "of every frame", True),
+    Entry(f"{GROUP}/probe_variation", None, "(K, modes, N, N)", "sqrt(photons)", "images that frames add", True),
+    Entry(f"{GROUP}/probe_weights", None, "(M, K)", "", "their weights in every frame", True),
+    Entry(f"{GROUP}/beam_px", None, "(M, 2)", "detector pixel", "displacement (y, x) of every pattern", True),
+    Entry(f"{GROUP}/point_spread_px", None, "", "detector pixel", "of the detector: standard deviation", True),
     Entry(f"{GROUP}/slices", "slices", "(S, H, W)", "", "transmission of the slices of a thick sample", True),
     Entry(f"{GROUP}/gap_fresnel_numbers", "gap_fresnel_numbers", "(S - 1,)", "", "over the gaps between them", True),
     Entry(f"{GROUP}/sample_tilt", "sample_tilt", "(2,)", "cycles/pixel", "(y, x) of the axis through them", True),
@@ -204,4 +209,5 @@ NATIVE = Format(
     read_reconstruction=_read_reconstruction,
     write_reconstruction=write_reconstruction,
     holds_scan=_holds_scan,
+    reconstruction_fields=("probe_variation", "beam_px", "point_spread_px"),
 )

@@ -15,6 +15,7 @@ import numpy as np
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.corrected_counts import PickedCounts
+from ptypinn.data.opr_modes import FrameProbes, from_opr_modes
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import Counts, ProbeGauge, ScanData
 from ptypinn.errors import InputError
@@ -26,6 +27,7 @@ from ptypinn.io.formats.npz_archive import open_npz
 from ptypinn.io.formats.ptychodus_product import (
     DETECTOR_PIXEL,
     POSITIONS,
+    WEIGHTS,
     Fields,
     number,
     read_fields,
@@ -47,6 +49,7 @@ PLACES = {
 INDEXES = "probe_position_indexes"
 PRODUCT, PATTERNS = (*POSITIONS, "probe", "object"), ("patterns", "indexes")
 """Arrays that make a file a product, or one of patterns."""
+VARIES = "changes of the probe over the scan, which reconstructions have; the mean probe was read"
 SAME = 1e-6
 """Maximum relative difference of equal powers."""
 
@@ -61,10 +64,12 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
     place = Path(config.patterns_file) if config.patterns_file else path
     counts, indexes, good, detector_pixel, shape = _read_patterns(place, config)
     rows, row_index = _joined(source, fields, _indexes(str(place), "indexes", indexes, counts.shape[0]))
-    image, probe, gauge = _arrays(source, fields)
+    image, probes, gauge = _arrays(source, fields)
+    probe = probes.probe
     pixel, corners = _corners(source, fields, probe.shape[-1])
     crop = Crop.of(source, shape, config, probe)
     numbers = {**_numbers(fields), "detector_pixel_m": detector_pixel}
+    left_out = [VARIES] if probes.variation is not None or probes.flux is not None else _drop_modes(fields)
     notes = {
         "patterns_file": place.name,
         "positions_without_pattern": len(corners) - len(row_index),
@@ -80,7 +85,7 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
         truth=image if config.truth == "object" else None,
         mask=good,
         pixel_size_m=crop.pixel_size_m(pixel),
-        provenance=describe_source(path, "ptychodus", config, left_out=_left_out(fields), **notes),
+        provenance=describe_source(path, "ptychodus", config, left_out=left_out, **notes),
         **Optics.read(source, config, numbers, PLACES).fields(),
     )
 
@@ -88,7 +93,8 @@ def read_ptychodus(path: Path, config: LoadConfig) -> ScanData:
 def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
     """Read object, probe and positions of a product."""
     source, fields = str(path), read_fields(path)
-    image, probe, _ = _arrays(source, fields)
+    image, probes, _ = _arrays(source, fields)
+    probe = probes.probe
     pixel, corners = _corners(source, fields, probe.shape[-1])
     losses = fields.get("loss_values", fields.get("costs", np.zeros(0)))
     indexes = _indexes(source, INDEXES, fields.get(INDEXES, np.arange(len(corners))), len(corners))
@@ -99,8 +105,11 @@ def read_ptychodus_reconstruction(path: Path, config: LoadConfig) -> Reconstruct
         corners,
         pixel_size_m=pixel,
         patterns=None if indexes == list(range(len(corners))) else np.array(indexes, np.int64),
+        probe_variation=probes.variation,
+        probe_weights=probes.weights,
+        flux=probes.flux,
         history={"loss": losses.astype(float).tolist()} if losses.size else {},
-        provenance=describe_source(path, "ptychodus", config, left_out=_left_out(fields), optics=_numbers(fields)),
+        provenance=describe_source(path, "ptychodus", config, left_out=_drop_modes(fields), optics=_numbers(fields)),
     )
 
 
@@ -111,17 +120,18 @@ def _numbers(fields: Fields) -> dict[str, float | None]:
     }
 
 
-def _left_out(fields: Fields) -> list[str]:
+def _drop_modes(fields: Fields) -> list[str]:
+    """Return what is left out where coherent modes have no weights."""
     coherent = len(fields["probe"]) if fields["probe"].ndim == 4 else 1
-    return [f"{coherent - 1} further coherent modes, which vary the probe over the scan"] if coherent > 1 else []
+    return [f"{coherent - 1} further coherent modes without weights"] if coherent > 1 and WEIGHTS not in fields else []
 
 
-def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeGauge]:
-    """Object (H, W), probe (modes, N, N), both complex64, and True if the product has the probe's photons."""
+def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, FrameProbes, ProbeGauge]:
+    """Object (H, W), complex64, the probes of the positions, and the scale of them."""
     image, probe = fields["object"], fields["probe"]
     image = image[0] if image.ndim == 3 and len(image) == 1 else image
-    probe = probe[0] if probe.ndim == 4 else probe
-    probe = probe[None] if probe.ndim == 2 else probe
+    images = probe if probe.ndim == 4 else probe[None, None] if probe.ndim == 2 else probe[None]
+    probe = images[0]
     if image.ndim != 2:
         raise InputError(source, "object", f"shape {image.shape}", "one layer (H, W)")
     if probe.ndim != 3 or probe.shape[1] != probe.shape[2]:
@@ -130,9 +140,22 @@ def _arrays(source: str, fields: Fields) -> tuple[np.ndarray, np.ndarray, ProbeG
     if photons is not None and photons < 0:
         raise InputError(source, "probe_photon_count", f"{photons:g}", "photons, or 0 where they are not known")
     if photons is not None and power > 0 and abs(photons / power - 1) > SAME:
-        probe = probe * np.sqrt(photons / power)
+        images = images * np.sqrt(photons / power)
     gauge: ProbeGauge = "relative" if photons is None else "calibrated"
-    return image.astype(np.complex64), probe.astype(np.complex64), gauge
+    weights = _weights(source, fields, len(images))
+    probes = FrameProbes(images[0].astype(np.complex64)) if weights is None else from_opr_modes(images, weights)
+    return image.astype(np.complex64), probes, gauge
+
+
+def _weights(source: str, fields: Fields, coherent: int) -> np.ndarray | None:
+    """Return the weights of coherent modes at every position; None where the product has none."""
+    if WEIGHTS not in fields:
+        return None
+    weights, shape = fields[WEIGHTS], (fields[POSITIONS[0]].size, coherent)
+    if weights.shape != shape or not np.isfinite(weights).all():
+        actual = f"{weights.dtype} of shape {weights.shape}"
+        raise InputError(source, WEIGHTS, actual, f"finite numbers of shape {shape}, positions and coherent modes")
+    return weights.astype(np.float64)
 
 
 def _corners(source: str, fields: Fields, size: int) -> tuple[float, np.ndarray]:
@@ -223,7 +246,8 @@ PTYCHODUS = Format(
             "probe_position_y_m, probe_position_x_m", "positions_px", "(M,)", "m", "middle of the probe in the world"
         ),
         Entry(INDEXES, None, "(M,)", "", "which pattern belongs to a position", True),
-        Entry("probe", "probe", "([1,] modes, N, N)", "sqrt(photons)"),
+        Entry("probe", "probe", "([orders,] modes, N, N)", "sqrt(photons)"),
+        Entry("opr_weights", None, "(M, orders)", "", "of the first mode of every order, at every position", True),
         Entry("@probe_photon_count", "probe_gauge", "", "photons", "power of the probe; 0 where not known", True),
         Entry("object", "object", "(1, H, W)", "", "true object of a scan only with --truth object"),
         Entry("object@center_y_m, @center_x_m", None, "", "m", "middle of the object's array in the world"),
@@ -251,4 +275,6 @@ PTYCHODUS = Format(
     holds_scan=_holds_scan,
     required=("probe", "pixel_size_m"),
     recommended=("energy_eV", "detector_distance_m"),
+    reconstruction_fields=("probe_variation", "flux"),
+    varies_first_mode=True,
 )

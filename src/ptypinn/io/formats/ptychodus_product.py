@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptypinn.data.opr_modes import FrameProbes, to_opr_modes
 from ptypinn.data.positions import bounding_canvas
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -25,7 +26,8 @@ from ptypinn.physics.optics import probe_photons
 POSITIONS = ("probe_position_y_m", "probe_position_x_m")
 WAVES = ("probe", "object")
 REQUIRED = (*POSITIONS, *WAVES, "object_center_y_m", "object_center_x_m", "object_pixel_height_m")
-ARRAYS = (*WAVES, "probe_position_indexes", *POSITIONS, "loss_values", "costs")
+WEIGHTS = "opr_weights"
+ARRAYS = (*WAVES, WEIGHTS, "probe_position_indexes", *POSITIONS, "loss_values", "costs")
 ATTRIBUTES = ("photon_energy_eV", "probe_energy_eV", "detector_object_distance_m", "probe_photon_count")
 ON_OBJECT = {
     "object_center_y_m": "center_y_m",
@@ -111,8 +113,11 @@ def write_ptychodus_product(recon: Reconstruction, path: Path) -> None:
         "probe_photon_count": _photons(recon.probe),
     }
     extra: dict[str, Any] = {"losses": recon.history.get("loss", []), "indexes": recon.patterns}
-    pixel = _pixel(recon.pixel_size_m)
-    _write(path, recon.object, recon.probe, recon.positions_px, pixel, numbers, "reconstruction", **extra)
+    pixel, probe = _pixel(recon.pixel_size_m), recon.probe
+    if recon.probe_variation is not None or recon.flux is not None:
+        terms = FrameProbes(recon.probe, recon.probe_variation, recon.probe_weights, recon.flux)
+        probe, extra["weights"] = to_opr_modes(terms, len(recon.positions_px))
+    _write(path, recon.object, probe, recon.positions_px, pixel, numbers, "reconstruction", **extra)
 
 
 def _photons(probe: np.ndarray) -> float:
@@ -143,6 +148,7 @@ def _write(
     *,
     losses: Sequence[float] = (),
     indexes: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     scan: ScanData | None = None,
 ) -> None:
     attributes: dict[str, Any] = {name: NOT_KNOWN if value is None else value for name, value in numbers.items()}
@@ -153,12 +159,14 @@ def _write(
         "probe_position_indexes": np.arange(len(positions_px)) if indexes is None else indexes,
         "probe_position_y_m": metres[:, 0],
         "probe_position_x_m": metres[:, 1],
-        "probe": probe[None],
+        "probe": probe if probe.ndim == 4 else probe[None],
         "object": image[None],
         "object_layer_spacing_m": np.zeros(0),
         "loss_epochs": np.arange(len(losses)),
         "loss_values": np.array(losses, np.float64),
     }
+    if weights is not None:
+        arrays[WEIGHTS] = weights
     if scan is not None:
         arrays |= {"indexes": np.arange(scan.n_patterns), "bad_pixels": ~scan.good}
     # Positions stay what they are in metres where the middle of the object's array is put here.

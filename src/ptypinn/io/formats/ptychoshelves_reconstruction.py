@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.opr_modes import FrameProbes, from_opr_modes
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions, as_probe, foreign_reconstruction
@@ -18,6 +19,8 @@ from ptypinn.io.safe.matlab import Variables, number, open_mat
 from ptypinn.physics.optics import PLANCK_TIMES_C_EV_M
 
 ANGSTROM = 1e-10
+EVOLUTION = "outputs.probe_evolution"
+"""Weights of the variations of the probe at every position."""
 
 
 def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstruction:
@@ -31,7 +34,8 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         image, probe = (variables.array(name) for name in ("object", "probe"))
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")
-        modes, varied = modes_of(source, probe)
+        probes, varied = probes_of(source, probe, variables.array(EVOLUTION))
+        modes = probes.probe
         optics = optics_of(variables, source, config)
         return foreign_reconstruction(
             source,
@@ -39,6 +43,9 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
             modes,
             _corners(variables, source, image.shape[:2], modes.shape[-1]),
             pixel_size_m=optics.pop("pixel_size_m"),
+            probe_variation=probes.variation,
+            probe_weights=probes.weights,
+            flux=probes.flux,
             provenance=describe_source(path, "ptychoshelves", config, left_out=varied, optics=optics),
         )
 
@@ -74,6 +81,24 @@ def optics_of(variables: Variables, source: str, config: LoadConfig) -> dict[str
         "detector_distance_m": number(variables, "p.z"),
         "detector_pixel_m": number(variables, "p.ds"),
     }
+
+
+def probes_of(source: str, values: np.ndarray, evolution: np.ndarray | None) -> tuple[FrameProbes, list[str]]:
+    """Return the probes of all positions, and what is left out.
+
+    Args:
+        source: Name of the file for messages.
+        values: Modes, (N, N), (N, N, modes) or (N, N, modes, variations), of whose first mode positions have a share.
+        evolution: These shares, (M, variations); None where the file has none.
+    """
+    modes, varied = modes_of(source, values)
+    if evolution is None:
+        return FrameProbes(modes), varied
+    images = values if values.ndim == 4 else values[..., None] if values.ndim == 3 else values[..., None, None]
+    if evolution.ndim != 2 or evolution.shape[1] != images.shape[3] or not np.isfinite(evolution).all():
+        actual = f"{evolution.dtype} of shape {evolution.shape}"
+        raise InputError(source, EVOLUTION, actual, f"finite numbers of shape (M, {images.shape[3]})")
+    return from_opr_modes(images.transpose(3, 2, 0, 1), evolution.astype(np.float64)), []
 
 
 def modes_of(source: str, values: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 
 from ptypinn.config.load import LoadConfig
+from ptypinn.data.opr_modes import FrameProbes, from_frames
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_positions, foreign_reconstruction
 from ptypinn.io.format import Entry, Format, MissingField, Signature
 from ptypinn.io.formats.ptyd import branch, leaf
 from ptypinn.io.provenance import describe_source
-from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_array
+from ptypinn.io.safe.hdf5 import find_dataset, find_item, read_array, read_scalar, require_array
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.safe.hdf5_write import create_hdf5
 
@@ -26,6 +27,9 @@ OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""
 
 STORAGES = ("content/obj", "content/probe")
+RUNTIME = "content/runtime"
+"""What an engine leaves behind: of one with orthogonal probe relaxation (OPR), the probes of all frames."""
+UNPLACED = "changes of the probe over the scan, as positions of its frames are not in the file"
 
 
 def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
@@ -37,19 +41,48 @@ def read_ptyr(path: Path, config: LoadConfig) -> Reconstruction:
     source = str(path)
     with open_hdf5(path) as file:
         image, probe = (_storage(file, source, kind) for kind in ("obj", "probe"))
-        modes = require_array(file, source, f"{probe}/data")
+        frames = _read_frames(file, source, probe)
+        probes = FrameProbes(require_array(file, source, f"{probe}/data")) if frames is None else from_frames(frames)
+        modes = probes.probe
         pixel, origin = _grid(file, source, image)
         place = f"content/positions/{image.rsplit('/')[-1]}"
         centres = as_positions(source, place, require_array(file, source, place), "y, x in metres")
         corners = (centres - origin) / pixel - np.array(modes.shape[-2:]) // 2
+        is_whole = frames is None or len(frames) == len(centres)
         return foreign_reconstruction(
             source,
             require_array(file, source, f"{image}/data"),
             modes,
             corners,
             pixel_size_m=float(pixel[0]),
-            provenance=describe_source(path, "ptyr", config),
+            probe_variation=probes.variation if is_whole else None,
+            probe_weights=probes.weights if is_whole else None,
+            flux=probes.flux if is_whole else None,
+            provenance=describe_source(path, "ptyr", config, left_out=[] if is_whole else [UNPLACED]),
         )
+
+
+def _read_frames(file: h5py.File, source: str, probe: str) -> np.ndarray | None:
+    """Return the modes of every frame, (M, modes, N, N), of a run whose frames have probes of their own; else None."""
+    name = probe.rsplit("/", maxsplit=1)[-1]
+    if find_item(file, f"{RUNTIME}/OPR_modes/{name}") is None:
+        return None
+    layers = require_array(file, source, f"{RUNTIME}/OPR_allprobes/{name}", f"{probe}/data")
+    modes = _count_modes(file, source)
+    if layers.ndim != 3 or layers.dtype.kind != "c" or not len(layers) or len(layers) % modes:
+        actual = f"{layers.dtype} of shape {layers.shape}"
+        raise InputError(source, f"{RUNTIME}/OPR_allprobes/{name}", actual, f"{modes} modes, N x N, of every frame")
+    if not np.isfinite(layers).all() or not np.abs(layers).sum((1, 2)).reshape(-1, modes).sum(1).all():
+        raise InputError(source, f"{RUNTIME}/OPR_allprobes/{name}", "a frame without light", "a probe in all frames")
+    return layers.reshape(-1, modes, *layers.shape[1:])
+
+
+def _count_modes(file: h5py.File, source: str) -> int:
+    """Return the number of incoherent modes by the parameters of the run."""
+    scans = find_item(file, "content/pars/scans")
+    names = [f"content/pars/scans/{name}/coherence/num_probe_modes" for name in scans or ()]
+    counts = {int(count) for name in names if (count := read_scalar(file, source, name))}
+    return max(counts, default=1)
 
 
 def write_ptyr(recon: Reconstruction, path: Path) -> None:
@@ -101,6 +134,15 @@ PTYR = Format(
         Entry("content/obj/ID/_psize", "pixel_size_m", "(2,)", "m", "(y, x)"),
         Entry("content/obj/ID/_origin", None, "(2,)", "m", "coordinates (y, x) of the object's pixel [0, 0]"),
         Entry("content/probe/ID/data", "probe", "(modes, N, N)", "sqrt(photons)"),
+        Entry(
+            "content/runtime/OPR_allprobes/ID",
+            None,
+            "(M * modes, N, N)",
+            "",
+            "of an engine with OPR: all frames",
+            True,
+        ),
+        Entry("content/runtime/OPR_modes/ID", None, "", "", "a mark of such engines", True),
         Entry("content/positions/ID", "positions_px", "(M, 2)", "m", "(y, x) of the probe's pixel N//2"),
     ),
     missing=(MissingField("photon energy", "energy_eV"), MissingField("detector distance", "detector_distance_m")),

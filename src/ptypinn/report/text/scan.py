@@ -10,6 +10,7 @@ from ptypinn.data.aberrations import measure_aberrations
 from ptypinn.data.detector_mtf import interpolate_mtf
 from ptypinn.data.monitor import describe_monitor, monitor_record
 from ptypinn.data.near_field import describe_geometry
+from ptypinn.data.opr_modes import measure_variation
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.io.crop import LEFT_OUT
@@ -216,8 +217,19 @@ def recon_dict(recon: Reconstruction) -> dict[str, Any]:
         "mean_amplitude": float(amplitude.mean()),
         "well_illuminated_fraction": float(mask.mean()),
         "metrics": dict(recon.metrics),
+        "flux_variation": None if recon.flux is None else float(recon.flux.std()),
+        "probe_variation": measure_variation(recon) or None,
         "lens": None if aberrations is None else aberrations.to_record(),
     }
+
+
+def _variation_rows(recon: Reconstruction) -> list[tuple[str, str]]:
+    """Return lines on what changes from frame to frame."""
+    rows = [] if recon.flux is None else [("flux", f"varies by {recon.flux.std():.2g} (standard deviation)")]
+    if recon.probe_variation is not None:
+        share = f"{measure_variation(recon):.2g} of the {name_quanta(recon)} beside the mean probe"
+        rows.append(("varying probe", f"{len(recon.probe_variation)} images that frames add, {share}"))
+    return rows
 
 
 def recon_lines(recon: Reconstruction) -> list[str]:
@@ -233,6 +245,7 @@ def recon_lines(recon: Reconstruction) -> list[str]:
         ("probe", f"{facts['probe_modes']} modes of {facts['probe_px']} x {facts['probe_px']} pixels"),
         (name_quanta(recon), f"{facts['probe_photons']:.5g} per pattern through vacuum"),
         ("positions", str(facts["n_positions"])),
+        *_variation_rows(recon),
         ("mean amplitude", f"{facts['mean_amplitude']:.4g} where well illuminated ({illuminated})"),
         *((name, f"{value:.4g}") for name, value in facts["metrics"].items() if isinstance(value, int | float)),
     ]
