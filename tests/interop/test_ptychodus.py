@@ -6,6 +6,8 @@ import pytest
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.io.load_save import load, load_reconstruction, save
+from ptypinn.metrics.data_fit import predict_batches
+from ptypinn.physics.propagation import to_centred
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 io = pytest.importorskip("ptychodus.api.io")
@@ -119,3 +121,42 @@ def test_we_read_the_training_data_that_it_writes_for_ptychopinn(scan, tmp_path)
     np.testing.assert_array_equal(back.probe, scan.probe)
     steps = back.positions_px - back.positions_px[0]
     np.testing.assert_allclose(steps, scan.positions_px - scan.positions_px[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+@pytest.mark.parametrize("modes", [1, 2])
+def test_it_has_the_probe_of_every_frame_as_we_do(scan, tmp_path, suffix, modes):
+    """Of several modes its weights vary the first; the shape of all frames is compared, with their flux."""
+    rng, frames = np.random.default_rng(5), scan.n_patterns
+    probe = np.concatenate([scan.probe, 0.2 * scan.probe * np.linspace(-1, 1, scan.size)])[:modes].astype(np.complex64)
+    added = np.zeros((2, *probe.shape), np.complex64)
+    added[:, 0] = 0.2 * scan.probe[0] * np.exp(2j * rng.random((2, 1, scan.size)))
+    weights = rng.normal(size=(frames, 2))
+    weights = np.linalg.qr(weights - weights.mean(0))[0] * np.sqrt(frames)
+    flux = rng.uniform(0.8, 1.2, frames) if modes == 1 else np.ones(frames)
+    recon = Reconstruction(
+        object=scan.truth,
+        illumination=np.ones(scan.truth.shape, np.float32),
+        probe=probe,
+        positions_px=scan.positions_px,
+        pixel_size_m=scan.pixel_size_m,
+        flux=flux / flux.mean(),
+        probe_variation=added,
+        probe_weights=weights,
+        provenance={"optics": {"energy_eV": scan.energy_eV, "detector_distance_m": scan.detector_distance_m}},
+    )
+    product = load_product(save(recon, tmp_path / f"ours{suffix}", "ptychodus"))
+    theirs, ours = predict(product), predict_here(recon, scan)
+    if modes == 1:
+        assert np.abs(theirs * ours.sum() / theirs.sum() - ours).max() < 1e-4 * ours.max()
+    save_product(tmp_path / f"theirs{suffix}", product)
+    back = load_reconstruction(tmp_path / f"theirs{suffix}")
+    again = predict_here(back, scan)
+    assert np.abs(theirs * again.sum() / theirs.sum() - again).max() < 1e-4 * again.max()
+
+
+def predict_here(recon, scan):
+    """Counts by our own model."""
+    part = recon.scan_part(scan.replace(truth=None))
+    batches = predict_batches(part, recon.object, recon.probe, recon.positions_px, 64, "cpu")
+    return np.concatenate([to_centred(predicted).numpy() for _, _, predicted in batches])
