@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ptypinn.data.opr_modes import measure_variation
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
