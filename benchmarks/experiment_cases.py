@@ -170,10 +170,14 @@ class Case:
             seed=FIRST_SEED + self.seed,
         )
 
-    def scan(self) -> ScanData:
-        """Return the scan with its truth, as it is read from a file."""
+    def simulate(self) -> ScanData:
+        """Return the scan with its truth, as it is simulated."""
+        return simulate(self.config())
+
+    def read(self, simulated: ScanData) -> ScanData:
+        """Return the scan as it is read from a file, without what is no measurement."""
         with TemporaryDirectory() as folder:
-            return pp.load(pp.save(simulate(self.config()), Path(folder) / "scan.h5"), READING)
+            return pp.load(pp.save(simulated, Path(folder) / "scan.h5"), READING)
 
     def measured_scan(self, scan: ScanData) -> ScanData:
         """Return the scan as the experiment leaves it: recorded values only."""

@@ -15,6 +15,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.data.survey_record import SURVEY
 from ptypinn.metrics.position_errors import measure_position_errors
 from ptypinn.physics.experiment import aberrate_probe
+from ptypinn.physics.probe_variation import measure_change
 from ptypinn.report.text.experiment import experiment_record
 from truth_comparison import round_digits
 
@@ -43,15 +44,15 @@ COMPANIONS = {
 pixels that saturate in many patterns."""
 
 
-def compare_claims(recon: Reconstruction, scan: ScanData, blind: ScanData) -> dict[str, Any]:
+def compare_claims(recon: Reconstruction, simulated: ScanData, blind: ScanData) -> dict[str, Any]:
     """Return what is named and was put in (claimed size, true size or null), what was missed, and what is false.
 
     Args:
         recon: Reconstruction of `blind`.
-        scan: The scan with its true values.
-        blind: The scan without them.
+        simulated: The scan with its true values, all frames and readings as they were simulated.
+        blind: The scan without them, as it was read: without the frames and pixels that are no measurement.
     """
-    claimed, true = read_claims(recon), true_sizes(scan, blind)
+    claimed, true = read_claims(recon), true_sizes(simulated, blind)
     right = set(true).union(*(COMPANIONS.get(name, set()) for name in true))
     return {
         "named": {name: [_round(claimed[name]), _round(size)] for name, size in true.items() if name in claimed},
@@ -77,23 +78,27 @@ def read_claims(recon: Reconstruction) -> dict[str, float]:
     return {**sizes, **{name: float(size) for name, size in counted.items() if size}}
 
 
-def true_sizes(scan: ScanData, blind: ScanData) -> dict[str, float | None]:
+def true_sizes(simulated: ScanData, blind: ScanData) -> dict[str, float | None]:
     """Return the true size of everything that differs from an ideal experiment; None where a fault has none.
 
     Sizes are in the units of the claims; motion has none as a fraction of photons in further modes.
+
+    Args:
+        simulated: The scan as it was simulated.
+        blind: The same as it was read, without its true values.
     """
-    true = scan.experiment
+    true = simulated.experiment
     if true is None:
         return {}
     left_out = true.empty_frames, true.repeated_frames
     measured: dict[str, Callable[[], float | None]] = {
-        "positions": lambda: measure_position_errors(blind.positions_px, true.positions_px).rms_px,
+        "positions": lambda: measure_position_errors(simulated.positions_px, true.positions_px).rms_px,
         "modes": lambda: _mode_fraction(true.probe) if len(true.probe) > 1 else None,
         "point_spread": lambda: float(true.faults["point_spread"]),
         "probe_variation": lambda: _varying_fraction(true.probe, true.aberrations_rad),
         "flux": lambda: None if true.flux is None else float(true.flux.std() / true.flux.mean()),
-        "background": lambda: None if true.background is None else measure_fraction(scan, np.float32(true.background)),
-        "beam": lambda: None if true.beam_px is None else float(true.beam_px.std(0).max()),
+        "background": lambda: None if true.background is None else measure_fraction(blind, np.float32(true.background)),
+        "beam": lambda: None if true.beam_px is None else float(np.sqrt(true.beam_px.var(0).mean())),
         "descan": lambda: float(true.faults["descan_linear"]),
         "offset": lambda: float(np.hypot(*np.atleast_1d(true.faults.get("beam_offset", true.faults.get("ramp"))))),
         "saturation": lambda: float(true.faults["saturation"]),
@@ -112,12 +117,11 @@ def _mode_fraction(probe: np.ndarray) -> float:
 
 
 def _varying_fraction(probe: np.ndarray, aberrations_rad: np.ndarray | None) -> float | None:
-    """Return the fraction of the photons in what changes of a probe, its motion (the tilts) taken out."""
+    """Return the fraction of the photons in what changes of a probe, its motion (the tilts) left out."""
     if aberrations_rad is None:
         return None
     still = torch.from_numpy(aberrations_rad * [1.0, 0.0, 0.0])
-    probes = aberrate_probe(torch.from_numpy(probe), still)
-    return float(1 - probes.mean(0).abs().square().sum() / probes.abs().square().sum((1, 2, 3)).mean())
+    return measure_change(aberrate_probe(torch.from_numpy(probe), still), torch.eye(len(still)))
 
 
 def _round(size: float | None) -> float | None:

@@ -87,7 +87,8 @@ def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, aga
         todo = [name for name in able if again or f"{name}: {case.key}" not in read_results(path)]
         if not todo:
             continue
-        scan = case.scan()
+        simulated = case.simulate()
+        scan = case.read(simulated)
         blind = case.measured_scan(scan)
         for name in todo:
             started = time.process_time()
@@ -95,7 +96,7 @@ def run_cases(cases: Sequence[Case], methods: dict[str, Solver], path: Path, aga
             seconds = time.process_time() - started
             record = {
                 **score(recon, scan, blind),
-                **compare_claims(recon, scan, blind),
+                **compare_claims(recon, simulated, blind),
                 "cpu_s": round(seconds, 1),
                 "patterns": scan.n_patterns,
                 "faults": case.config().faults,

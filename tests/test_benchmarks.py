@@ -79,3 +79,15 @@ def test_claims_are_compared_with_what_was_put_in(monkeypatch):
     assert comparison["falsely_named"] == ["beam"]
     summary = claims.summarise_claims([comparison])
     assert "faults named: 2 of 6" in summary and "size within 20%: 1 of 2" in summary and "1 of 1 runs" in summary
+
+
+def test_frames_and_readings_that_reading_leaves_out_count_as_put_in(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    cases, claims = (importlib.import_module(f"experiment_{name}") for name in ("cases", "claims"))
+    case, faults = cases.Case("none", 1e4, seed=0), ("empty-frames:0.05", "repeated-frames:0.05", "cosmic-rays:40")
+    simulated = simulate(SimulateConfig(size=32, object_size=(72, 72), n_patterns=60, photons=1e4, faults=faults))
+    scan = case.read(simulated)
+    assert scan.n_patterns == 54
+    true = claims.true_sizes(simulated, case.measured_scan(scan))
+    assert true["frames left out"] == 6
+    assert true["cosmic rays"] == len(simulated.experiment.cosmic_rays)

@@ -10,6 +10,7 @@ from ptypinn.physics.probe_variation import (
     ProbeVariation,
     VariationAdjoint,
     VaryingProbe,
+    measure_change,
     slow_weights,
     split_shifts,
     vary_probe,
@@ -83,3 +84,21 @@ def test_small_shifts_come_out_of_the_images(seed):
 @pytest.mark.parametrize("frames", [1, 2])
 def test_few_frames_have_few_weights(frames):
     assert slow_weights(frames, 4).shape == (frames, frames - 1)
+
+
+@of_any_kind
+def test_phases_of_frames_are_no_change_of_the_probe(seed, modes, order):
+    probes = vary_probe(*random_probe(seed, modes, order))
+    phases = torch.polar(torch.ones(FRAMES, 1, 1, 1).double(), draw((FRAMES, 1, 1, 1), seed + 4, torch.float64))
+    change = measure_change(probes, torch.eye(FRAMES))
+    assert measure_change(probes * phases, torch.eye(FRAMES)) == pytest.approx(change, abs=1e-9)
+    assert measure_change(probes[:1] * phases, torch.eye(FRAMES)) == pytest.approx(0, abs=1e-9)
+
+
+@of_any_kind
+def test_the_change_is_the_same_from_images_and_from_frames(seed, modes, order):
+    probe, variation = random_probe(seed, modes, order)
+    images, shares = torch.cat([probe[None], variation.images]), VaryingProbe.of(probe, variation).shares
+    change = measure_change(vary_probe(probe, variation), torch.eye(FRAMES))
+    assert measure_change(images, shares) == pytest.approx(change, rel=1e-6)
+    assert 0 < change < 1

@@ -145,6 +145,26 @@ def split_shifts(probe: Probe, variation: ProbeVariation) -> tuple[Float64[Tenso
     return shifts, ProbeVariation(rest.to(variation.images.dtype), variation.weights)
 
 
+def measure_change(images: Images, shares: Float[Tensor, "batch order"]) -> float:
+    """Return the fraction of the photons of all frames outside of the one probe that explains most of them.
+
+    A phase of a whole frame is no change: no count depends on it. Nor is one probe with a factor per frame.
+
+    Args:
+        images: Images that the frames share, sqrt(photons).
+        shares: Real share of every image in the modes of every frame.
+
+    >>> probe = torch.ones(1, 1, 2, 2) + 0j
+    >>> measure_change(torch.cat([probe, 1j * probe]), torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+    0.0
+    """
+    flat = images.flatten(1).to(torch.complex128)
+    columns = shares.to(flat.dtype)
+    upper = torch.linalg.qr(columns).R  # the frames enter by their shares alone
+    photons = torch.linalg.svdvals(upper @ flat).square()
+    return max(0.0, float(1 - photons[0] / photons.sum()))
+
+
 def probe_slopes(probe: Probe) -> Complex[Tensor, "2 mode y x"]:
     """Return the derivatives of the modes by y and x, per pixel."""
     q = 2j * torch.pi * torch.fft.fftfreq(probe.shape[-1], dtype=probe.real.dtype, device=probe.device)

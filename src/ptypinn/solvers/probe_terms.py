@@ -168,8 +168,10 @@ class ProbeVariationTerm:
         return start_variation(state.scan, state.recon, state.solver.device, progress)
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
-        """Return the fraction of the photons that lie beside the mean probe."""
-        return measure_variation(recon)
+        """Return the fraction of the photons that what changes of the probe holds, its motion left out."""
+        from ptypinn.solvers.probe_variation import measure_still_change
+
+        return measure_still_change(recon)
 
     def describe(self, scan: ScanData, recon: Reconstruction) -> dict[str, Any]:
         """Return the number of images that are added."""

@@ -17,7 +17,7 @@ from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.physics.probe_variation import slow_weights, split_shifts
+from ptypinn.physics.probe_variation import ProbeVariation, VaryingProbe, measure_change, slow_weights, split_shifts
 from ptypinn.solvers.joint_solve import add_margin, solve_jointly
 from ptypinn.solvers.quasi_newton.problem import POSITION_MARGIN
 from ptypinn.solvers.quasi_newton.unknowns import mix_variation
@@ -147,3 +147,17 @@ def move_shifts(scan: ScanData, recon: Reconstruction, device: torch.device) -> 
     shifts, rest = split_shifts(torch.from_numpy(recon.probe).to(device), variation)
     places = recon.positions_px + shifts.cpu().numpy()
     return replace(recon, positions_px=places, probe_variation=rest.images.cpu().numpy())
+
+
+def measure_still_change(recon: Reconstruction) -> float:
+    """Return the fraction of the photons of all frames outside of the probe that explains most of them, shifts left out.
+
+    A shift of the probe is a position, and a phase of a frame changes no counts: neither is a change of the probe.
+    """
+    if recon.probe_variation is None or recon.probe_weights is None:
+        return 0.0
+    probe = torch.from_numpy(recon.probe)
+    variation = ProbeVariation(*(torch.from_numpy(part) for part in (recon.probe_variation, recon.probe_weights)))
+    rest = split_shifts(probe, variation)[1]
+    shares = VaryingProbe.of(probe, rest).shares
+    return measure_change(torch.cat([probe[None], rest.images]), shares)
