@@ -10,24 +10,36 @@ from hypothesis import strategies as st
 
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics.data_fit import measure_misfit
+from ptypinn.metrics.point_spread import PointSpreadEvidence
 from ptypinn.solvers.core_trials import CoreGain, CoreTrials
-from ptypinn.solvers.detector_terms import MIN_FIRST_SHARE
+from ptypinn.solvers.detector_terms import MIN_FIRST_SHARE, PointSpreadTerm
 from ptypinn.solvers.point_spread_search import MAX_SPREAD_PX, MIN_SPREAD_PX, search_point_spread
 from ptypinn.solvers.position_cycles import settle_positions
 from ptypinn.solvers.position_evidence import measure_position_gain
+from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
+from ptypinn.solvers.term import FAINT_GAIN, State
 from ptypinn.utils.progress import silent
 
 CPU = torch.device("cpu")
 IDEAL = ReconstructConfig(device="cpu", refine_probe=False, assume="ideal")
 
 
-def simulated(*faults):
+def simulated(*faults, photons=1e6):
     size = {"size": 32, "object": "dead_leaves", "object_size": (80, 80), "n_patterns": 100}
-    return simulate(SimulateConfig(**size, photons=1e6, seed=4, faults=list(faults)))
+    return simulate(SimulateConfig(**size, photons=photons, seed=4, faults=list(faults)))
 
 
 def solver(**options):
     return SimpleNamespace(batch=64, device=CPU, refines_probe=True, progress=silent, **options)
+
+
+class Run:
+    """Solver that is never asked."""
+
+    batch, device, refines_probe, progress = 64, CPU, True, staticmethod(silent)
+
+    def solve(self, scan, unknown="", *, hold_probe=False, is_draft=False):
+        raise AssertionError("no solve is needed")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +94,7 @@ def test_modes_to_start_from_have_the_photons_of_the_probe(clean):
 class Parabola(CoreTrials):
     """Trials whose deviance is least at one point spread, on a logarithmic scale."""
 
-    is_conclusive = has_modes = True
+    is_conclusive, has_modes, reaches_noise = True, True, False
 
     def __init__(self, true, modes):
         self.true, self.modes, self.tried = true, CoreGain(1.0, modes), []
@@ -123,3 +135,70 @@ def test_positions_settle_near_the_true_ones(clean):
     before, after = (np.linalg.norm(error - error.mean(0), axis=1).mean() for error in errors)
     assert after < 0.3 * before
     assert settled.change < 1e-3
+
+
+@pytest.fixture(scope="module")
+def faint():
+    return CoreTrials(simulated(photons=1e4), solver())
+
+
+def test_held_out_pixels_reject_what_fits_noise(faint):
+    assert faint.reaches_noise
+    gains = [faint.modes, faint.variation, faint.background, faint.spread(0.6)]
+    assert not any(gain.is_significant for gain in gains)
+    assert faint.variation.deviance > 0 > faint.variation.held_out  # on all pixels it gains
+
+
+@pytest.mark.parametrize(("fault", "other"), [("background:0.1", "blur"), ("point-spread:0.6", "background")])
+def test_held_out_pixels_tell_a_background_from_a_blur(fault, other):
+    trials = CoreTrials(simulated(fault, photons=1e5), solver())
+    gains = {"background": trials.background, "blur": trials.spread(0.6)}
+    rival = gains.pop(other)
+    (true,) = gains.values()
+    assert true.is_significant
+    assert true.held_out > rival.held_out
+
+
+@pytest.fixture(scope="module")
+def faint_state(clean):
+    recon = reconstruct(clean.replace(truth=None), config=IDEAL)
+
+    def state_with(modes, variation, names=("modes", "probe_variation"), *, reaches_noise=True, background=0.0):
+        """Return the state of a scan whose held-out pixels gain by terms what is given."""
+        gains = [CoreGain(0.0, 0.0, float(gain)) for gain in (modes, variation, background)]
+        state = State(clean, recon, Run(), names)
+        wide = SimpleNamespace(modes=gains[0], variation=gains[1], background=gains[2], reaches_noise=reaches_noise)
+        state.__dict__.update(wide=wide, core=SimpleNamespace(is_conclusive=False, background=gains[2]))
+        return state
+
+    return state_with
+
+
+@given(modes=st.floats(-500, 500), variation=st.floats(-500, 500))
+def test_of_rivals_on_a_faint_scan_the_better_is_proposed_where_chance_does_not_explain_it(
+    faint_state, modes, variation
+):
+    state = faint_state(modes, variation)
+    proposed = ModesTerm().weigh(state).proposes
+    assert proposed == (modes >= 32 and modes >= variation)
+    assert SufficientModesTerm().weigh(state).proposes == proposed
+    if variation < 32 or variation < modes:
+        assert not ProbeVariationTerm().weigh(state).proposes
+
+
+def test_held_out_pixels_take_modes_in_whatever_misfit_they_leave(faint_state):
+    assert ModesTerm().weigh(faint_state(100.0, 0.0)).min_gain == FAINT_GAIN
+    assert ModesTerm().weigh(faint_state(100.0, 200.0, ("modes",))).proposes
+    assert ModesTerm().weigh(faint_state(100.0, 0.0, ("modes",), background=200.0)).proposes
+    assert not ModesTerm().weigh(faint_state(100.0, 0.0, ("modes", "background"), background=200.0)).proposes
+    assert ModesTerm().weigh(faint_state(100.0, 0.0, reaches_noise=False)).min_gain is None
+
+
+@pytest.mark.parametrize(("background", "proposes"), [(90.0, True), (110.0, False)])
+def test_a_blur_is_proposed_unless_a_background_predicts_more(monkeypatch, faint_state, background, proposes):
+    evidence = PointSpreadEvidence(0.6, 1.0)
+    monkeypatch.setattr("ptypinn.metrics.point_spread.measure_point_spread", lambda *_, **__: evidence)
+    search = "ptypinn.solvers.point_spread_search.search_point_spread"
+    monkeypatch.setattr(search, lambda *_, **__: (0.6, CoreGain(1.0, 0.0, 100.0)))
+    state = faint_state(0, 0, ("background", "point_spread"), background=background)
+    assert PointSpreadTerm().weigh(state).proposes == proposes

@@ -23,8 +23,14 @@ from ptypinn.solvers.position_geometry import select_middle
 if TYPE_CHECKING:
     from ptypinn.solvers.term import Solver
 
+MIN_SIGNIFICANCE = 4.0
+"""Gain of log-likelihood over its standard error from which a term is not due to chance."""
 CORE_PATTERNS, ITERATIONS = 64, 40
 """Patterns around the middle that are solved, and iterations for their object and probe."""
+WIDE_PIXELS = 320 * 64**2
+"""Pixels of all patterns of trials on more of the scan, where the counts of the middle do not suffice."""
+HELD_OUT_PERIOD = 16
+"""One pixel in this many is held out of the iterations."""
 CORE_MODES = 3
 """Incoherent modes that are tried."""
 MIN_CORE_MISFIT = 1.1
@@ -44,6 +50,8 @@ class CoreFit(NamedTuple):
     """Amplitude residual over that of counting noise."""
     deviance: float
     """Poisson deviance, summed."""
+    held_out: float = 0.0
+    """Least loss of the held-out pixels over the iterations: minus their log-likelihood."""
 
 
 class CoreGain(NamedTuple):
@@ -53,16 +61,26 @@ class CoreGain(NamedTuple):
     """Of the misfit above counting noise."""
     deviance: float
     """Fall of the Poisson deviance."""
+    held_out: float = 0.0
+    """Gain of log-likelihood on pixels that no iteration has fitted."""
+
+    @property
+    def is_significant(self) -> bool:
+        """True if chance does not explain the gain on held-out pixels.
+
+        A ratio of likelihoods whose expected logarithm is small has a variance of twice as much.
+        """
+        return self.held_out >= 2 * MIN_SIGNIFICANCE**2
 
     @classmethod
     def between(cls, before: CoreFit, after: CoreFit) -> CoreGain:
         """Return the gain from one solve to another.
 
         >>> CoreGain.between(CoreFit(2.0, 50.0), CoreFit(1.25, 20.0))
-        CoreGain(fraction=0.75, deviance=30.0)
+        CoreGain(fraction=0.75, deviance=30.0, held_out=0.0)
         """
         fraction = (before.misfit - after.misfit) / max(before.misfit - 1, 1e-9)
-        return cls(fraction, before.deviance - after.deviance)
+        return cls(fraction, before.deviance - after.deviance, before.held_out - after.held_out)
 
 
 class CoreTrials:
@@ -72,11 +90,14 @@ class CoreTrials:
         scan: Scan with a calibrated probe, and the terms that are given.
         solver: Solver of scans.
         probe: Probe of the whole scan without further modes, (mode, y, x), sqrt(photons); None for that of the scan.
+        patterns: Number of patterns that are solved.
     """
 
-    def __init__(self, scan: ScanData, solver: Solver, probe: Modes | None = None) -> None:
+    def __init__(
+        self, scan: ScanData, solver: Solver, probe: Modes | None = None, patterns: int = CORE_PATTERNS
+    ) -> None:
         self._probe = scan.require_probe() if probe is None else probe
-        self._core = scan.subset(select_middle(scan.positions_px, CORE_PATTERNS)).replace(truth=None)
+        self._core = scan.subset(select_middle(scan.positions_px, patterns)).replace(truth=None)
         self._solver, self._spreads = solver, dict[float, CoreFit]()
 
     @property
@@ -85,9 +106,32 @@ class CoreTrials:
         return self.plain.misfit >= MIN_CORE_MISFIT
 
     @cached_property
+    def reaches_noise(self) -> bool:
+        """True if the iterations without a further term end in noise, so that held-out pixels tell terms apart.
+
+        Where counts are plenty, they end before: terms that speed them up gain on these pixels as well.
+        """
+        losses = self._plain.history.get("held_out_loss", [0.0])
+        return losses[-1] - min(losses) >= MIN_SIGNIFICANCE
+
+    def weigh(self, gain: CoreGain) -> float:
+        """Return the gain that terms are compared by: of log-likelihood on held-out pixels where these tell them apart.
+
+        Where counts are plenty, that on all pixels: the noise that terms fit is little of it.
+
+        Args:
+            gain: What a term explains.
+        """
+        return gain.held_out if self.reaches_noise else gain.deviance / 2
+
+    @cached_property
     def plain(self) -> CoreFit:
         """Fit without a further term."""
-        return self._iterate(self._core)
+        return self._fit(self._plain)
+
+    @cached_property
+    def _plain(self) -> Reconstruction:
+        return self._solve(self._core)
 
     @cached_property
     def modes(self) -> CoreGain:
@@ -103,6 +147,13 @@ class CoreTrials:
     def background(self) -> CoreGain:
         """Gain by a background, from iterations for object and probe."""
         return CoreGain.between(self.plain, self._iterate(self._core, background=True))
+
+    @cached_property
+    def variation(self) -> CoreGain:
+        """Gain by a probe that varies over the patterns."""
+        from ptypinn.solvers.probe_variation import with_variation
+
+        return CoreGain.between(self.plain, self._iterate(with_variation(self._core, len(self._core.require_probe()))))
 
     @cached_property
     def settled_background(self) -> CoreGain:
@@ -159,11 +210,12 @@ class CoreTrials:
         refine, progress = self._solver.refines_probe, rename_stage(self._solver.progress, "middle of the scan")
         options = QuasiNewtonOptions(ITERATIONS, modes, refine_probe=refine, solve_background=background)
         with torch.no_grad():
-            problem = QuasiNewtonProblem(core, options, self._solver.device, start)
+            problem = QuasiNewtonProblem(core, options, self._solver.device, start, held_out_period=HELD_OUT_PERIOD)
             return solve_problem(problem, progress).reconstruction(core, {})
 
     def _fit(self, recon: Reconstruction) -> CoreFit:
         part, batch, device = recon.scan_part(self._core), self._solver.batch, self._solver.device
         arrays = recon.sample, recon.probe, recon.positions_px
         misfit = measure_misfit(part, recon, batch=batch, device=device)
-        return CoreFit(misfit, sum_deviance(part, *arrays, batch=batch, device=device))
+        held_out = min(recon.history.get("held_out_loss", [0.0]))
+        return CoreFit(misfit, sum_deviance(part, *arrays, batch=batch, device=device), held_out)

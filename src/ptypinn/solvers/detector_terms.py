@@ -14,7 +14,8 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.misfit_causes import MIN_MISFIT
-from ptypinn.solvers.term import MIN_GAIN, MIN_SIGNIFICANCE, Evidence, State
+from ptypinn.solvers.core_trials import MIN_SIGNIFICANCE, CoreGain
+from ptypinn.solvers.term import MIN_GAIN, Evidence, State
 
 MIN_BEAM_PX = 0.1
 """Smallest slow motion of the patterns, detector pixels, that is solved for."""
@@ -95,7 +96,8 @@ class PointSpreadTerm:
         from ptypinn.solvers.point_spread_search import search_point_spread
 
         spread, gain = search_point_spread(state.core, rivals="modes" in state.names)
-        return Evidence(0.0, gain.fraction >= MIN_CORE_GAIN, spread_px=spread)
+        proposes = gain.fraction >= MIN_CORE_GAIN and not _is_background(state, gain)
+        return Evidence(0.0, proposes, spread_px=spread)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve with the point spread that was found."""
@@ -115,6 +117,11 @@ class PointSpreadTerm:
         return {}
 
 
+def _is_background(state: State, blur: CoreGain) -> bool:
+    """Return True if a background predicts held-out pixels around the middle better than a blur does."""
+    return "background" in state.names and state.core.background.held_out > blur.held_out
+
+
 class BackgroundTerm:
     """One image of counts that every frame has beside the diffraction."""
 
@@ -129,7 +136,11 @@ class BackgroundTerm:
             return Evidence(evidence.significance, False)
         if "modes" not in state.names or not state.core.has_modes:
             return Evidence(evidence.significance, True)
-        core, modes = state.core, state.core.settled_modes.deviance
+        core = state.core
+        if core.reaches_noise:
+            explains = core.background.held_out >= core.modes.held_out
+            return Evidence(evidence.significance, explains, excludes_rivals=True)
+        modes = core.settled_modes.deviance
         explains = core.background.deviance >= MIN_FIRST_SHARE * modes
         explains = explains and core.settled_background.deviance >= MIN_SHARE_OF_MODES * modes
         return Evidence(evidence.significance, explains, excludes_rivals=True)

@@ -21,13 +21,14 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.beam import measure_beam
 from ptypinn.metrics.data_fit import sum_deviance
 from ptypinn.metrics.flux import flatten_slope, measure_flux
+from ptypinn.solvers.core_trials import MIN_SIGNIFICANCE
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm
 from ptypinn.solvers.experiment import Finding
 from ptypinn.solvers.iterative import IterativeSolver
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm
 from ptypinn.solvers.probe_variation import ORDER
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm
-from ptypinn.solvers.term import MIN_SIGNIFICANCE, State, Term
+from ptypinn.solvers.term import State, Term
 
 ITERATIONS, FLUX_ITERATIONS = 60, 150
 """Iterations with a term of the experiment, and for the flux of the frames."""

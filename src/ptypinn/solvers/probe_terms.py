@@ -12,8 +12,9 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import compare_flux, flatten_slope
 from ptypinn.metrics.misfit_causes import MIN_MISFIT
 from ptypinn.physics.optics import mode_photons
+from ptypinn.solvers.core_trials import CoreGain
 from ptypinn.solvers.scan_terms import FluxTerm
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, Evidence, State, fit_misfit
+from ptypinn.solvers.term import FAINT_GAIN, MAX_CANVAS_PX, MIN_GAIN, Evidence, State, fit_misfit
 from ptypinn.utils.progress import rename_stage
 
 SUFFICIENT_GAIN = 0.9
@@ -48,9 +49,11 @@ class ModesTerm:
         """Propose them where there is a single one; as a rule where they explain much of the middle of the scan."""
         if len(state.recon.probe) > 1:
             return Evidence(0.0, False)
-        if not state.core.is_conclusive:
+        if state.core.is_conclusive:
+            return Evidence(0.0, state.core.has_modes, min_gain=MIN_GAIN)
+        if not state.is_faint:
             return Evidence(0.0, True)
-        return Evidence(0.0, state.core.has_modes, min_gain=MIN_GAIN)
+        return Evidence(0.0, _predicts_best(state.wide.modes, state), min_gain=FAINT_GAIN)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for them with the object, then for the object with the modes given; on large canvases at once.
@@ -130,6 +133,18 @@ def _weigh_flux(state: State, solved: Reconstruction) -> tuple[bool, float]:
     return FluxTerm().weigh(State(flat.scan_part(scan), flat, solver)).proposes, after
 
 
+def _predicts_best(gain: CoreGain, state: State) -> bool:
+    """Return True if a term predicts held-out pixels better than by chance, and no worse than its rivals do."""
+    if not gain.is_significant:
+        return False
+    rivals = [
+        *([state.wide.modes] if "modes" in state.names and len(state.recon.probe) == 1 else []),
+        *([state.wide.variation] if "probe_variation" in state.names else []),
+        *([state.wide.background] if "background" in state.names else []),
+    ]
+    return gain.held_out >= max(rival.held_out for rival in [gain, *rivals])
+
+
 class SufficientModesTerm(ModesTerm):
     """Further incoherent modes where they explain nearly everything, so that nothing dearer has to be tried."""
 
@@ -145,6 +160,8 @@ class ProbeVariationTerm:
         """Solve for it with object and probe; a probe that mostly moves is one whose positions are off."""
         recon, solver = state.recon, state.solver
         if recon.object.size > MAX_CANVAS_PX or recon.probe_variation is not None:
+            return Evidence(0.0, False)
+        if state.is_faint and not _predicts_best(state.wide.variation, state):
             return Evidence(0.0, False)
         start = self._start(state)
         from ptypinn.solvers.probe_variation import move_shifts

@@ -150,7 +150,7 @@ def move_shifts(scan: ScanData, recon: Reconstruction, device: torch.device) -> 
 
 
 def measure_still_change(recon: Reconstruction) -> float:
-    """Return the fraction of the photons of all frames outside of the probe that explains most of them, shifts left out.
+    """Return the fraction of the photons outside of the one probe that explains most frames, shifts left out.
 
     A shift of the probe is a position, and a phase of a frame changes no counts: neither is a change of the probe.
     """

@@ -14,8 +14,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.flux import flatten_slope, measure_flux
 from ptypinn.metrics.misfit_causes import MIN_MISFIT
 from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED, PositionErrors, measure_position_errors
-from ptypinn.solvers.core_trials import MIN_CORE_MISFIT
-from ptypinn.solvers.term import MAX_CANVAS_PX, MIN_GAIN, MIN_SIGNIFICANCE, Evidence, Solver, State
+from ptypinn.solvers.core_trials import MIN_CORE_MISFIT, MIN_SIGNIFICANCE
+from ptypinn.solvers.term import FAINT_GAIN, MAX_CANVAS_PX, MIN_GAIN, Evidence, Solver, State
 
 if TYPE_CHECKING:
     from ptypinn.solvers.positions import PositionEstimate
@@ -26,6 +26,9 @@ exceed counting noise imitate up to half of it."""
 MIN_FLUX_GAIN = 0.05
 """Smallest fraction of the log-likelihood that is unexplained which the flux explains, object and probe as they are:
 0.9 of an independent one, 0.2 or more of a slow one, 0.06 or more beside other terms; 0.01 where positions are off."""
+SURE_FLUX_GAIN = 0.1
+"""The same from which it is to blame where little is unexplained, most of it noise: 0.13 to 0.4 of a slow flux at
+1e5 photons per pattern, where other terms have no significant flux."""
 MIN_CORE_GAIN, MIN_WIDE_MISFIT = 0.8, 2.0
 """Fraction of the misfit above counting noise that the positions around the middle of the scan explain where they are
 to blame: 0.95 or more; and the misfit that is left where they are too far off for the gradient. Where they explain
@@ -52,7 +55,9 @@ class FluxTerm:
         solver = state.solver
         evidence = measure_flux(state.scan, state.recon, batch=solver.batch, device=solver.device)
         large = evidence.variation >= MIN_VARIATION and evidence.gain >= MIN_FLUX_GAIN * state.unexplained
-        return Evidence(evidence.significance, large and evidence.significance >= MIN_SIGNIFICANCE)
+        proposes = large and evidence.significance >= MIN_SIGNIFICANCE
+        is_sure = evidence.gain >= SURE_FLUX_GAIN * state.unexplained and state.misfit < MIN_CORE_MISFIT
+        return Evidence(evidence.significance, proposes, min_gain=FAINT_GAIN if is_sure else None)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it with the probe held, then for object and probe with the flux given."""

@@ -13,16 +13,17 @@ import torch
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import compute_data_fit, sum_deviance
-from ptypinn.solvers.core_trials import CoreTrials
+from ptypinn.solvers.core_trials import CORE_PATTERNS, WIDE_PIXELS, CoreTrials
 from ptypinn.utils.progress import Progress
 
 if TYPE_CHECKING:
     from ptypinn.solvers.positions import PositionEstimate
 
-MIN_SIGNIFICANCE = 4.0
-"""Gain of log-likelihood over its standard error from which a term is not due to chance."""
 MIN_GAIN = 0.3
 """Smallest fraction of the misfit above counting noise that a term has to explain."""
+FAINT_GAIN = -0.5
+"""The same where held-out pixels have decided: the object of a faint scan has fitted noise in place of the term, and
+the misfit may rise by this."""
 MAX_CANVAS_PX = 2**22
 """Largest canvas on which positions are solved for: the solver holds forty of it in memory."""
 
@@ -92,6 +93,17 @@ class State:
     def core(self) -> CoreTrials:
         """Solves of the patterns around the middle."""
         return CoreTrials(self.scan, self.solver, self.recon.probe)
+
+    @cached_property
+    def wide(self) -> CoreTrials:
+        """Solves of more patterns, where the counts of those around the middle do not tell terms apart."""
+        own, patterns = self.scan.replace(probe=self.recon.probe), WIDE_PIXELS // self.scan.size**2
+        return CoreTrials(own, self.solver, self.recon.probe, max(CORE_PATTERNS, patterns))
+
+    @property
+    def is_faint(self) -> bool:
+        """True if only held-out pixels of many patterns tell terms of the probe apart."""
+        return not self.core.is_conclusive and self.wide.reaches_noise
 
 
 def fit_misfit(scan: ScanData, recon: Reconstruction, solver: Solver) -> float:
