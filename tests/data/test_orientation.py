@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.shared import format_option
 from ptypinn.config.simulate import SimulateConfig
-from ptypinn.data.orientation import ORIENTATIONS, Orientation, derive
+from ptypinn.data.orientation import ORIENTATIONS, Orientation, derive, rotation_matrix, undo_matrix
+from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.load_save import load, save
 from ptypinn.report.figures.scan import orient_figure
@@ -157,3 +159,67 @@ def test_the_real_star_is_stored_the_right_way_round(star):
     assert ranking.best.is_as_read
     assert ranking.margin >= SURE
     assert ranking.fraction_for_best(ranking.candidates[1]) > 0.95
+
+
+@given(angle=st.floats(-180, 180), transpose=st.booleans(), flip=st.sampled_from(["none", "y", "x", "yx"]))
+def test_a_matrix_is_undone_after_the_flips_about_the_middle(angle, transpose, flip):
+    places = np.random.default_rng(3).uniform(0, 40, (9, 2))
+    scan = derive(ScanData(np.ones((9, 8, 8), np.uint16), places), Orientation(), Orientation(transpose, flip), None)
+    matrix = rotation_matrix(math.radians(angle)) @ np.array([[1.1, 0.05], [0.0, 0.9]])
+    middle = scan.positions_px.mean(0)
+    recorded = scan.replace(positions_px=(scan.positions_px - middle) @ matrix.T + middle)
+    assert np.allclose(undo_matrix(recorded, matrix).positions_px, scan.positions_px)
+
+
+def test_a_turn_and_a_matrix_are_options_of_reading(tmp_path):
+    faults = {"rotation:20": {"scan_rotation_deg": 20.0}}
+    turned = simulate(SimulateConfig(**SMALL, faults=("affine:1.03:0.97:5:0.02",)))
+    matrix = turned.experiment.position_matrix
+    faults["affine:1.03:0.97:5:0.02"] = {"scan_matrix": tuple(matrix.ravel().tolist())}
+    for fault, options in faults.items():
+        scan = simulate(SimulateConfig(**SMALL, faults=(fault,)))
+        path = save(scan, tmp_path / "scan.h5")
+        moves = load(path, LoadConfig(**options)).positions_px - scan.experiment.positions_px
+        assert np.abs(moves - moves.mean(0)).max() < 1e-9
+        wrong = load(path).positions_px - scan.experiment.positions_px
+        assert np.abs(wrong - wrong.mean(0)).max() > 0.5
+
+
+def test_a_truth_that_turned_positions_leave_is_named(tmp_path):
+    path = save(simulate(SimulateConfig(**SMALL)), tmp_path / "scan.h5")
+    scan = load(path, LoadConfig(scan_rotation_deg=45.0))
+    assert scan.truth is None
+    assert any("true object" in lost for lost in scan.provenance["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scan_rotation_deg": 20.0, "scan_matrix": (1.0, 0.0, 0.0, 1.0)}, "--scan-rotation-deg"),
+        ({"scan_rotation_deg": 400.0}, "--scan-rotation-deg"),
+        ({"scan_rotation_deg": math.nan}, "--scan-rotation-deg"),
+        ({"scan_matrix": (1.0, 1.0, 1.0, 1.0)}, "--scan-matrix"),
+        ({"scan_matrix": (1.0, math.nan, 0.0, 1.0)}, "--scan-matrix"),
+    ],
+)
+def test_turns_that_nothing_undoes_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        LoadConfig(**options)
+
+
+@pytest.mark.parametrize(("flip", "degrees"), [("none", -17.0), ("x", 23.0)])
+def test_a_turn_beside_the_orientation_is_measured_and_stated_as_the_option_takes_it(tmp_path, flip, degrees):
+    path = save(simulated(faults=(f"rotation:{degrees}",)), tmp_path / "scan.h5")
+    ranking = orient(load(path, LoadConfig(flip_patterns=flip)), FEW)
+    assert ranking.turned.residual < 0.5 * ranking.best.residual
+    options = options_of(ranking, "camera")
+    assert options["flip_patterns"] == "none"
+    assert options["scan_rotation_deg"] == pytest.approx(degrees, abs=2)
+    assert any("turned by about" in line for line in orient_lines(ranking))
+    right = orient(load(path, LoadConfig(**options)), FEW)
+    assert right.turned is None
+    assert right.best.is_as_read
+
+
+def test_no_turn_is_stated_where_there_is_none(scan):
+    assert orient(scan, FEW).rotation_deg == 0

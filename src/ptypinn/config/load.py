@@ -16,6 +16,8 @@ CORNER = (0, 0)
 MAX_CANVAS_PIXELS = 16384**2
 """Default maximum size of the canvas; a larger one is mostly a mistaken unit of the positions."""
 
+MAX_TURN_DEG, MAX_STRETCH, MIN_DETERMINANT = 360.0, 1e3, 1e-6
+"""Largest turn of a scan, largest entry of a matrix of its positions, and smallest determinant of that."""
 SYNTAX = 'numbers and ranges counted from 0, such as "0-195", "3-", "0-:4" (every fourth) or "~5,77" (all but these)'
 RANGE = re.compile(r"(\d+)(?:(-)(\d*)(?::(\d+))?)?")
 
@@ -101,6 +103,12 @@ class LoadConfig(Config):
     """Exchange y and x of the positions, before any flip."""
     flip_positions: Flip = "none"
     """Change the sign of these coordinates of the positions."""
+    scan_rotation_deg: float = 0.0
+    """Turn of the recorded scan against the detector, degrees from y to x, that positions are turned back by after any
+    flip; `ptypinn info --orient` and reports state it so."""
+    scan_matrix: tuple[float, float, float, float] | None = None
+    """Matrix [yy,yx,xy,xx] from true to recorded positions (y, x), instead of a turn, such as [1.02,0,0,0.98]: its
+    inverse is applied after any flip."""
     allow_external: bool = False
     """Follow links to files outside the folder of the scan file."""
     geometry: Literal["auto", "far-field", "near-field"] = "auto"
@@ -133,6 +141,13 @@ class LoadConfig(Config):
             raise InputError("--calibration", "", "none together with --photons", "one of the two")
         if self.mask and not self.mask_convention:
             raise InputError("--mask-convention", "", f"none beside --mask {self.mask}", "good or bad")
+        require(self, "scan_rotation_deg", abs(self.scan_rotation_deg) <= MAX_TURN_DEG, "at most 360 degrees")
+        if self.scan_matrix is not None:
+            yy, yx, xy, xx = self.scan_matrix
+            sane = max(map(abs, self.scan_matrix)) < MAX_STRETCH and abs(yy * xx - yx * xy) > MIN_DETERMINANT
+            require(self, "scan_matrix", sane, "a matrix that has an inverse, such as [1.02,0,0,0.98]")
+            if self.scan_rotation_deg:
+                raise InputError("--scan-rotation-deg", "", "together with --scan-matrix", "one of the two")
         require(self, "select", not self.select or is_range_text(self.select), SYNTAX)
         require(self, "crop_px", self.crop_px is None or self.crop_px % 2 == 0, "an even number")
         require(self, "pad_px", self.pad_px is None or self.pad_px % 2 == 0, "an even number")

@@ -23,6 +23,26 @@ def rotation_matrix(angle_rad: float) -> Float64[np.ndarray, "2 2"]:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
+def undo_matrix(
+    scan: ScanData, matrix: Float64[np.ndarray, "2 2"], about_px: Float64[np.ndarray, " 2"] | None = None
+) -> ScanData:
+    """Return a scan with the positions that a matrix has brought where they are; without a truth that they leave.
+
+    Args:
+        scan: The scan.
+        matrix: From true to recorded positions (y, x).
+        about_px: Place that stays, object pixels; the mean position by default.
+    """
+    from ptypinn.data.validation import patches_lie_inside
+
+    about = scan.positions_px.mean(0) if about_px is None else about_px
+    positions_px = (scan.positions_px - about) @ np.linalg.inv(matrix).T + about
+    truth = scan.truth
+    if truth is not None and not patches_lie_inside(positions_px, scan.size, truth.shape):
+        truth = None
+    return scan.replace(positions_px=positions_px, truth=truth)
+
+
 @dataclass(frozen=True)
 class Orientation:
     """One of the eight orientations of a square: transposed first, then flipped along axes.

@@ -16,11 +16,10 @@ import numpy as np
 from ptypinn.data.beam_survey import BeamSurvey, survey_beam
 from ptypinn.data.bright_field import BrightField, fit_bright_field
 from ptypinn.data.descan import DESCAN, Descan, follows_disk, measure_descan
-from ptypinn.data.orientation import rotation_matrix
+from ptypinn.data.orientation import rotation_matrix, undo_matrix
 from ptypinn.data.probe_candidates import Pattern, complete_mean
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.data.validation import patches_lie_inside
 from ptypinn.utils.plain_values import number
 
 SCAN_ROTATION = "scan_rotation"
@@ -109,10 +108,6 @@ def _turn_back(scan: ScanData, record: Mapping[str, Any]) -> ScanData:
 
     A truth that they leave is left out.
     """
-    angle, about = math.radians(record["degrees"]), np.asarray(record["about_px"], np.float64)
-    positions_px = (scan.positions_px - about) @ rotation_matrix(angle) + about
-    truth = scan.truth
-    if truth is not None and not patches_lie_inside(positions_px, scan.size, truth.shape):
-        truth = None
-    provenance = {**scan.provenance, SCAN_ROTATION: dict(record)}
-    return scan.replace(positions_px=positions_px, truth=truth, provenance=provenance)
+    matrix, about = rotation_matrix(math.radians(record["degrees"])), np.asarray(record["about_px"], np.float64)
+    turned = undo_matrix(scan, matrix, about)
+    return turned.replace(provenance={**scan.provenance, SCAN_ROTATION: dict(record)})

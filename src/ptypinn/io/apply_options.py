@@ -15,14 +15,14 @@ from jaxtyping import Complex64
 
 from ptypinn.config.load import LoadConfig
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.orientation import Orientation, derive
+from ptypinn.data.orientation import Orientation, derive, rotation_matrix, undo_matrix
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.survey import apply_survey, survey_scan
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe, select_patterns
 from ptypinn.io.counts import apply_mask_file, require_mask_read
-from ptypinn.io.crop import CUT_FROM, coarser, note_corner_beam
+from ptypinn.io.crop import CUT_FROM, LEFT_OUT, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.io.monitor import Monitor, apply_monitor, read_monitor
 from ptypinn.io.optics import NAMES, Optics
@@ -54,7 +54,7 @@ def finish(scan: ScanData, path: Path, config: LoadConfig, *, calibrate: bool = 
     positions = Orientation(config.transpose_positions, config.flip_positions)
     if config.detector_gain is not None or not patterns == positions == Orientation():
         scan = derive(scan, patterns, positions, config.detector_gain)
-    scan = pad_scan(scan, config)
+    scan = pad_scan(_undo_turn(scan, config), config)
     if config.probe:
         probe, gauge = _fitting(read_probe(Path(config.probe)), scan, config)
         scan = scan.replace(probe=probe, probe_gauge=gauge)
@@ -65,6 +65,20 @@ def finish(scan: ScanData, path: Path, config: LoadConfig, *, calibrate: bool = 
         noted = {**scan.provenance, "probe_calibration": record}
         return scan.replace(probe_gauge="calibrated", provenance=noted)
     return calibrate_probe(scan, config.calibration, config.photons)
+
+
+def _undo_turn(scan: ScanData, config: LoadConfig) -> ScanData:
+    """Return a scan whose positions lie along the axes of the detector, by a turn or a matrix that is known."""
+    if config.scan_matrix is None and not config.scan_rotation_deg:
+        return scan
+    matrix = rotation_matrix(np.deg2rad(config.scan_rotation_deg))
+    if config.scan_matrix is not None:
+        matrix = np.array(config.scan_matrix, np.float64).reshape(2, 2)
+    turned = undo_matrix(scan, matrix)
+    if scan.truth is None or turned.truth is not None:
+        return turned
+    lost = [*scan.provenance.get(LEFT_OUT, []), "the true object, which turned positions leave"]
+    return turned.replace(provenance={**scan.provenance, LEFT_OUT: lost})
 
 
 def _apply_files(scan: ScanData, config: LoadConfig) -> ScanData:

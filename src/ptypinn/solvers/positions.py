@@ -126,6 +126,21 @@ def solve_core(
     )
 
 
+def find_rotation(scan: ScanData, device: torch.device, progress: Progress = silent) -> float:
+    """Return the turn of the recorded positions against the true ones, radians, 0 where none is seen.
+
+    Short solves for the object alone, of the patterns around the middle, compare turns by up to 45 degrees.
+
+    Args:
+        scan: Scan with a calibrated probe, which may be a rough guess.
+        device: Device to compute on.
+        progress: Called after every solve.
+    """
+    run = _Run(scan.replace(truth=None), device, progress, refine_probe=False)
+    with torch.no_grad():
+        return -run.find_rotation(select_middle(scan.positions_px, CORE_PATTERNS))
+
+
 def solve_positions(
     scan: ScanData,
     core: PositionEstimate,

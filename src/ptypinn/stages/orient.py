@@ -8,7 +8,7 @@ property of the probe, such as the sign of its defocus, distinguishes twins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from jaxtyping import Complex64, Float64
 from ptypinn.config.load import MIN_PATTERNS, InfoConfig
 from ptypinn.data.beam_centre import mean_pattern
 from ptypinn.data.calibration import calibrate_probe
-from ptypinn.data.orientation import ORIENTATIONS, Orientation
+from ptypinn.data.orientation import ORIENTATIONS, Orientation, rotation_matrix, undo_matrix
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.positions import find_nearest
 from ptypinn.data.probe_candidates import focus_pupil
@@ -26,6 +26,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import compute_data_fit
 from ptypinn.physics.optics import illumination_mask, mode_photons
+from ptypinn.solvers.positions import find_rotation
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.progress import Progress, silent
@@ -64,6 +65,10 @@ class Ranking:
     """Number of patterns and iterations."""
     candidates: tuple[Candidate, ...]
     """Candidates by residual, the smallest first."""
+    rotation_deg: float = 0.0
+    """Turn of the recorded scan against the detector beside the best orientation, degrees; 0 where none is seen."""
+    turned: Candidate | None = None
+    """The best with its positions turned back by as much; None where no turn is seen."""
 
     @property
     def best(self) -> Candidate:
@@ -109,12 +114,15 @@ class Ranking:
     def load_options(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
         """Return options that read the scan in a candidate's orientation, either of the stage or of the camera.
 
-        The positions of a scan with a true object index that object, and cannot be turned.
+        The positions of a scan with a true object index that object, and cannot be flipped.
         """
-        stage = (
-            {} if self.scan.truth is not None else {"stage": _options("positions", self.positions_turned(candidate))}
-        )
-        return {**stage, "camera": _options("patterns", self.patterns_turned(candidate))}
+        hand = round(float(np.linalg.det(candidate.orientation.matrix)))
+        rotation = self.rotation_deg if candidate is self.best else 0.0
+        total = hand * float(self.scan.option("scan_rotation_deg", 0.0)) + rotation
+        turns = [{} if total == 0 else {"scan_rotation_deg": round(angle, 2)} for angle in (total, hand * total)]
+        stage = {"stage": {**_options("positions", self.positions_turned(candidate)), **turns[0]}}
+        camera = {"camera": {**_options("patterns", self.patterns_turned(candidate)), **turns[1]}}
+        return camera if self.scan.truth is not None else {**stage, **camera}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and texts for JSON."""
@@ -123,6 +131,8 @@ class Ranking:
             "iterations": self.config.orient_iterations,
             "probe": "estimated" if self.scan.probe is None else "of the scan",
             "stored_orientation_is_best": self.best.is_as_read,
+            "rotation_deg": self.rotation_deg,
+            "residual_turned": None if self.turned is None else self.turned.residual,
             "margin": self.margin,
             "verdict": self.verdict(self.runner_up),
             "margin_over_rival": self.ratio_to_best(self.runner_up),
@@ -142,9 +152,10 @@ class Ranking:
 
 
 def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress | None = None) -> Ranking:
-    """Rank the eight relative orientations of patterns and positions; the scan itself stays as it is.
+    """Rank the eight relative orientations of patterns and positions, and measure a turn beside the best.
 
-    Every one is solved from the same probe (one mode, refined on the way) on the same few neighbouring patterns.
+    The scan itself stays as it is. Every one is solved from the same probe (one mode, refined on the way) on the same
+    few neighbouring patterns.
 
     Args:
         scan: A far-field scan. Its probe is the start; without one, the mean pattern gives a probe in focus.
@@ -163,7 +174,21 @@ def orient(scan: ScanData, config: InfoConfig = DEFAULTS, *, progress: Progress 
     for number, orientation in enumerate(ORIENTATIONS, 1):
         candidates.append(_solve(part, orientation, config.orient_iterations))
         (progress or silent)("orient", number, len(ORIENTATIONS), residual=candidates[-1].residual)
-    return Ranking(scan, config, tuple(sorted(candidates, key=lambda one: one.residual)))
+    ranking = Ranking(scan, config, tuple(sorted(candidates, key=lambda one: one.residual)))
+    return _with_rotation(ranking, part)
+
+
+def _with_rotation(ranking: Ranking, part: ScanData) -> Ranking:
+    """Return a ranking with the turn of the scan that goes with its best orientation, where that leaves less misfit."""
+    orientation = ranking.best.orientation
+    oriented = part.replace(positions_px=orientation.positions(part.positions_px))
+    angle = find_rotation(oriented, torch.device("cpu"))
+    if angle == 0:
+        return ranking
+    turned = _solve(undo_matrix(oriented, rotation_matrix(angle)), Orientation(), ranking.config.orient_iterations)
+    if turned.residual >= ranking.best.residual:
+        return ranking
+    return replace(ranking, rotation_deg=float(np.rad2deg(angle)), turned=replace(turned, orientation=orientation))
 
 
 def _select_middle(scan: ScanData, count: int) -> ScanData:

@@ -30,12 +30,24 @@ def orient_lines(ranking: Ranking) -> list[str]:
     count, iterations = len(ranking.best.per_pattern), ranking.config.orient_iterations
     start = "a probe in focus, as there is none in the scan" if ranking.scan.probe is None else "the scan's probe"
     title = f"Orientation, by {count} patterns, one probe mode and {iterations} iterations from {start}"
-    return [title, head, *rows, *(f"  {line}" for line in (options_to_set(ranking), *certainty_lines(ranking)))]
+    lines = (*_rotation_lines(ranking), options_to_set(ranking), *certainty_lines(ranking))
+    return [title, head, *rows, *(f"  {line}" for line in lines)]
+
+
+def _rotation_lines(ranking: Ranking) -> list[str]:
+    """Return the turn of the scan beside the best orientation, where one was seen."""
+    if ranking.turned is None:
+        return []
+    before, after = ranking.best.residual, ranking.turned.residual
+    return [
+        f"Beside that the scan is turned by about {ranking.rotation_deg:.1f} degrees against the detector: turned back,"
+        f" the residual falls from {before:.4g} to {after:.4g}. `reconstruct` finds the turn more precisely."
+    ]
 
 
 def options_to_set(ranking: Ranking) -> str:
     """Return the options that bring the scan into the best orientation, as on the command line."""
-    if ranking.best.is_as_read:
+    if ranking.best.is_as_read and ranking.turned is None:
         return "Nothing to set: the scan as it was read ranks first."
     load_options = ranking.load_options(ranking.best)
     alternatives = [f"{_format_options(options)} ({kind})" for kind, options in load_options.items()]
