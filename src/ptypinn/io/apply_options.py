@@ -26,7 +26,7 @@ from ptypinn.io.crop import CUT_FROM, LEFT_OUT, coarser, note_corner_beam
 from ptypinn.io.formats.npz_archive import PROBE_NAMES, number_in, open_npz, pick, text_in
 from ptypinn.io.monitor import Monitor, apply_monitor, read_monitor
 from ptypinn.io.optics import NAMES, Optics
-from ptypinn.io.padding import PADDED_FROM, finer, pad_scan
+from ptypinn.io.padding import finer, measured_edge, pad_scan
 from ptypinn.io.registry import detect_format, find_format
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, read_scalar
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
@@ -124,8 +124,11 @@ def _fitting(external: GivenProbe, scan: ScanData, config: LoadConfig) -> tuple[
     So are those of patterns that are not padded extended like these.
     """
     modes, edge = external.modes, external.modes.shape[-1]
-    if edge != scan.size and list(modes.shape[1:]) in [scan.provenance.get(name) for name in (CUT_FROM, PADDED_FROM)]:
-        modes = coarser(modes, scan.size) if scan.size < edge else finer(modes, scan.size)
+    is_whole = list(modes.shape[1:]) == scan.provenance.get(CUT_FROM)
+    if is_whole and scan.size < edge:
+        modes = coarser(modes, scan.size)
+    elif modes.shape[-2] == edge and measured_edge(scan) <= edge < scan.size:
+        modes = finer(modes, scan.size)
     if modes.shape[1:] != (scan.size, scan.size):
         expected = f"(modes, {scan.size}, {scan.size}), the size of the patterns"
         raise InputError(config.probe, "probe", f"shape {external.modes.shape}", expected)

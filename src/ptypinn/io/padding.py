@@ -17,6 +17,7 @@ from ptypinn.config.shared import option_name
 from ptypinn.data.scan import Counts, ScanData
 from ptypinn.errors import InputError
 from ptypinn.io.crop import LEFT_OUT
+from ptypinn.utils.plain_values import number
 
 PADDED_FROM = "padded_from_px"
 """Key of the record of the rows and columns that were measured."""
@@ -61,7 +62,9 @@ def pad_scan(scan: ScanData, config: LoadConfig) -> ScanData:
     Raises:
         InputError: Where patterns are as large already, or of a near-field scan.
     """
-    size, edge = config.pad_px, scan.size
+    size, edge, measured = config.pad_px, scan.size, measured_edge(scan)
+    if PADDED_FROM in scan.provenance and measured == edge:  # of a file with padded patterns, cropped to measured ones
+        scan = scan.replace(provenance={name: each for name, each in scan.provenance.items() if name != PADDED_FROM})
     if size is None:
         return scan
     if scan.fresnel_number is not None:
@@ -91,8 +94,15 @@ def pad_scan(scan: ScanData, config: LoadConfig) -> ScanData:
         sample_tilt=None if scan.sample_tilt is None else scan.sample_tilt / scale,
         truth=None,
         experiment=None,
-        provenance={**scan.provenance, PADDED_FROM: [edge, edge], **lost},
+        provenance={**scan.provenance, PADDED_FROM: [measured, measured], **lost},
     )
+
+
+def measured_edge(scan: ScanData) -> int:
+    """Return the edge of the measured part of the patterns, pixels, which may have been padded before."""
+    record = scan.provenance.get(PADDED_FROM)
+    edge = number(record[0]) if isinstance(record, list) and len(record) == 2 else None
+    return scan.size if edge is None or not 0 < edge < scan.size else int(edge)
 
 
 def surround(images: Shaped[np.ndarray, "*batch y x"], size: int) -> Shaped[np.ndarray, "*batch row column"]:

@@ -20,7 +20,6 @@ from ptypinn.config.load import LoadConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.io.crop import CUT_FROM, LEFT_OUT
 from ptypinn.io.format import Format
-from ptypinn.io.padding import PADDED_FROM
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.safe.matlab import names_in
 from ptypinn.io.safe.matlab5 import is_mat5
@@ -42,7 +41,6 @@ EARLIER = (
     "selected",
     "doubts",
     CUT_FROM,
-    PADDED_FROM,
     LEFT_OUT,
     "converted_from",
 )

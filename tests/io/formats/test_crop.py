@@ -291,7 +291,26 @@ def test_padded_patterns_survive_a_round_trip(tmp_path):
     np.testing.assert_array_equal(back.counts[:], padded.counts[:])
     assert back.pixel_size_m == padded.pixel_size_m
     assert back.provenance["converted_from"]["options"]["pad_px"] == 24
-    assert "padded_from_px" not in back.provenance
+    assert back.provenance["padded_from_px"] == [16, 16]
+
+
+def test_a_second_padding_is_one_of_the_measured_patterns(tmp_path):
+    path = save(wide_scan(16), tmp_path / "scan.h5")
+    convert(path, tmp_path / "padded.h5", config=LoadConfig(pad_px=24))
+    twice, once = load(tmp_path / "padded.h5", LoadConfig(pad_px=32)), load(path, LoadConfig(pad_px=32))
+    assert twice.provenance["padded_from_px"] == once.provenance["padded_from_px"] == [16, 16]
+    np.testing.assert_array_equal(twice.counts[:], once.counts[:])
+    np.testing.assert_array_equal(twice.mask, once.mask)
+    np.testing.assert_allclose(twice.positions_px, once.positions_px, rtol=1e-12)
+    assert twice.pixel_size_m == pytest.approx(once.pixel_size_m, rel=1e-12)
+    assert "unmeasured around 16 x 16 pixels; object pixel 2 times finer" in "\n".join(info_lines(info(twice)))
+    cut = load(tmp_path / "padded.h5", LoadConfig(crop_px=16))
+    assert "padded_from_px" not in cut.provenance
+    np.save(tmp_path / "probe.npy", load(tmp_path / "padded.h5").probe)
+    given_probe = load(
+        tmp_path / "padded.h5", LoadConfig(pad_px=32, probe=str(tmp_path / "probe.npy"), calibration="none")
+    )
+    np.testing.assert_allclose(given_probe.probe, twice.probe, atol=1e-3)
 
 
 def test_info_tells_that_patterns_are_padded(tmp_path):
