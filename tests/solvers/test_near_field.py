@@ -11,6 +11,7 @@ from near_field_scans import FOCUS_M, make_near_field_scan
 from ptypinn.data.near_field import GEOMETRY, to_near_field
 from ptypinn.errors import InputError
 from ptypinn.solvers import near_field
+from ptypinn.solvers.beam_window import BeamWindow
 from ptypinn.solvers.iterative import IterativeSolver
 
 
@@ -56,7 +57,7 @@ def test_a_focus_that_starts_far_off_is_found_within_its_uncertainty(photons):
     config = pp.ReconstructConfig(threads=1, device="cpu")
     finish = partial(near_field._to_reconstruction, config=config)
     solver = IterativeSolver(config, torch.device("cpu"), lambda *_, **__: None, None, finish)
-    geometry = near_field._refine_focus(scan, solver).provenance[GEOMETRY]
+    geometry = near_field._refine_focus(scan, BeamWindow.of(scan), solver).provenance[GEOMETRY]
     assert geometry["focus_distance_m"] == pytest.approx(FOCUS_M, rel=0.02)
     assert abs(geometry["focus_distance_m"] - FOCUS_M) < 2 * geometry["uncertainty_m"]
     assert geometry["uncertainty_m"] < 0.02 * FOCUS_M

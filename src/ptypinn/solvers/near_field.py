@@ -23,6 +23,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import SnapshotCallback
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.propagation import to_fft_order
+from ptypinn.solvers.beam_window import BeamWindow
 from ptypinn.solvers.iterative import MAX_NOISE_MISFIT, IterativeSolver, refuse_options
 from ptypinn.solvers.iterative_terms import deduct_background, list_slow_terms, solve_terms
 from ptypinn.solvers.position_geometry import select_middle
@@ -44,8 +45,12 @@ FIRST_ITERATIONS, TERM_ITERATIONS = (8, 12), 25
 with each of the terms."""
 MAX_SETTLED_MISFIT = 5.0
 """Misfit up to which terms are weighed against a solve that has settled: above, some are missing anyway."""
+WINDOW_ITERATIONS, RIM_ITERATIONS = 15, 35
+"""Maximum iterations with all terms within the window of the beam; and then of whole patterns, where the misfit within
+the window is above `MAX_SETTLED_MISFIT` with all terms."""
 LAST_ITERATIONS, SLOW_ITERATIONS = 90, 240
-"""Maximum iterations at the end; and after them where little but counting noise is left, so that slow phases settle."""
+"""Maximum iterations of whole patterns elsewhere; and after them where little but counting noise is left, so that slow
+phases settle."""
 NETWORK_OPTIONS = ("rounds", "probe_rounds", "polish", "tile_px", "halo_px", "workers", "scheduler")
 """Options of the network's rounds and of their tiles."""
 FAR_FIELD_TERMS = ("beam", "point_spread")
@@ -78,11 +83,11 @@ def reconstruct_near_field(
     finish = partial(_to_reconstruction, config=config)
     solver = IterativeSolver(config, pick_device(config.device), progress, watch, finish)
     with torch.no_grad():
-        scan = _refine_focus(scan, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
-        recon = _start(scan, solver)
-        recon = solve_terms(scan, recon, solver, TERM_ITERATIONS)
+        window = BeamWindow.of(scan)
+        scan = _refine_focus(scan, window, solver) if refines_focus and config.assume != "ideal" else add_probe(scan)
+        recon, iterations = _solve_experiment(scan, window, solver)
         scan, recon = deduct_background(scan, recon)
-        last = _finish(scan, recon, solver)
+        last = _finish(scan, recon, solver, iterations)
     return finalise(
         _with_uncertainty(replace(last, provenance=recon.provenance)),
         scan,
@@ -93,21 +98,30 @@ def reconstruct_near_field(
     )
 
 
-def _start(scan: ScanData, solver: IterativeSolver) -> Reconstruction:
-    """Return the reconstruction as an ideal experiment that terms are weighed against."""
+def _solve_experiment(scan: ScanData, window: BeamWindow, solver: IterativeSolver) -> tuple[Reconstruction, int]:
+    """Return the reconstruction with terms of the experiment, and the number of iterations to go on for.
+
+    They are weighed against an ideal experiment. Where what is missing matters more than the few photons outside the
+    window of the beam, this is solved within the window.
+    """
     first, further = FIRST_ITERATIONS
     if not solver.config.solved_terms():
-        return solver.iterate(scan, first + further)
-    recon = solver.iterate(scan, first)
-    if solver.measure_misfit(scan, recon) > MAX_SETTLED_MISFIT:
-        return recon
-    return solver.iterate(scan, further, recon)
+        return solver.iterate(scan, first + further), LAST_ITERATIONS
+    part = window.cut(scan)
+    recon = solver.iterate(part, first)
+    if solver.measure_misfit(part, recon) <= MAX_SETTLED_MISFIT:
+        return solve_terms(scan, solver.iterate(scan, first + further), solver, TERM_ITERATIONS), LAST_ITERATIONS
+    recon = solve_terms(part, recon, solver, TERM_ITERATIONS)
+    last = solver.iterate(recon.scan_part(part), WINDOW_ITERATIONS, recon, unknowns=list_slow_terms(recon))
+    is_explained = solver.measure_misfit(part, last) <= MAX_SETTLED_MISFIT
+    last = window.widen(replace(last, provenance=recon.provenance), part, scan)
+    return last, LAST_ITERATIONS if is_explained else RIM_ITERATIONS
 
 
-def _finish(scan: ScanData, recon: Reconstruction, solver: IterativeSolver) -> Reconstruction:
+def _finish(scan: ScanData, recon: Reconstruction, solver: IterativeSolver, iterations: int) -> Reconstruction:
     """Go on until slow phases have settled, where little but counting noise is left."""
     part, unknowns = recon.scan_part(scan), list_slow_terms(recon)
-    last = solver.iterate(part, LAST_ITERATIONS, recon, unknowns=unknowns)
+    last = solver.iterate(part, iterations, recon, unknowns=unknowns)
     if solver.measure_misfit(part, last) < MAX_NOISE_MISFIT:
         return solver.iterate(last.scan_part(part), SLOW_ITERATIONS, last, unknowns=unknowns, prior=True)
     return last
@@ -131,14 +145,14 @@ def add_probe(scan: ScanData) -> ScanData:
     return calibrate_probe(started, "mean" if rule == "none" else rule, scan.option("photons", None))
 
 
-def _refine_focus(scan: ScanData, solver: IterativeSolver) -> ScanData:
+def _refine_focus(scan: ScanData, window: BeamWindow, solver: IterativeSolver) -> ScanData:
     """Return a scan at the distance of the focus of largest likelihood, with its probe and the record of the distance.
 
     Short solves at three distances give a parabola of the loss. Its curvature is the uncertainty, widened by the misfit
     that is left, by what the distance changes from wide steps to narrow ones, and by `UNSETTLED`.
     """
     start = float(scan.provenance[GEOMETRY]["focus_distance_m"])
-    core = scan.subset(select_middle(scan.positions_px, SEARCH_PATTERNS))
+    core = window.cut(scan.subset(select_middle(scan.positions_px, SEARCH_PATTERNS)))
     first = _search_focus(core, start, 0, solver)
     last = _search_focus(core, first.distance_m, 1, solver)
     refined = to_near_field(scan, last.distance_m)
