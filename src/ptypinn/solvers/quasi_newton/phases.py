@@ -103,7 +103,14 @@ class _Run:
         gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
         y, x = (0.0, 0.0) if scan.sample_tilt is None else scan.sample_tilt.tolist()
         preconditioner = Preconditioner(
-            problem.corners, problem.extent, EXPECTED_SPECTRUM, scan.size, fresnel_number=number, gaps=gaps, tilt=(y, x)
+            problem.corners,
+            problem.extent,
+            EXPECTED_SPECTRUM,
+            scan.size,
+            fresnel_number=number,
+            gaps=gaps,
+            tilt=(y, x),
+            gains_modes=scan.fresnel_number is not None,
         )
         if problem.options.slow_moves and problem.terms.variation is not None:
             preconditioner.frames.slow = problem.terms.variation.weights / len(problem.terms.variation.weights) ** 0.5

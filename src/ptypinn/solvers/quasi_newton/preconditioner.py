@@ -36,6 +36,8 @@ CAP = 100.0
 UNIFORMITY_CAP = 20.0
 """Stable amplification per square of the length over which the illumination is uniform, in half-widths of the probe: a
 phase that follows the gaps between sparse positions is not as slow as it seems, and longer steps diverge."""
+MIN_MODE_POWER = 0.01
+"""Power of a mode, over that of the strongest one, below which its steps are not made longer."""
 PIXEL_VARIANCE = 1 / 12
 """Mean squared distance of a pixel's area from its centre along one axis, pixels squared."""
 WELL_ILLUMINATED = 0.3
@@ -62,6 +64,20 @@ def rms_half_width(power: Float[Tensor, "y x"]) -> float:
         mean = (marginal * place).sum()
         variance += float((marginal * (place - mean).square()).sum()) / 2
     return max(variance, PIXEL_VARIANCE) ** 0.5
+
+
+def gain_modes(probe: Probe) -> Float[Tensor, "mode 1 1"]:
+    """Return factors by which the steps of weaker modes are longer than those of the strongest.
+
+    What a mode changes of the counts is in proportion to its field, so that the curvature along a change of its size is
+    in proportion to its share of the power; along one that mixes it with stronger modes it is not. The root lies
+    between. Measured to save iterations in the near field, and none in the far field.
+
+    >>> gain_modes(torch.tensor([[[2.0 + 0j]], [[1.0 + 0j]]])).flatten().tolist()
+    [1.0, 2.0]
+    """
+    power = probe.abs().square().sum((1, 2), keepdim=True)
+    return (power / power.max()).clamp(min=MIN_MODE_POWER).rsqrt()
 
 
 @dataclass(frozen=True)
@@ -147,6 +163,7 @@ class Preconditioner:
         fresnel_number: float | None = None,
         gaps: Float[Tensor, " gap"] | None = None,
         tilt: tuple[float, float] = (0.0, 0.0),
+        gains_modes: bool = False,
     ) -> None:
         """Prepare for a scan.
 
@@ -159,7 +176,9 @@ class Preconditioner:
             fresnel_number: Of an object pixel, for a near-field scan; None for the far field.
             gaps: Inverse Fresnel numbers of an object pixel over the gaps between slices; None for a thin sample.
             tilt: Direction (y, x) of the axis along which slices follow each other, cycles per object pixel.
+            gains_modes: Make the steps of weaker modes longer, as `gain_modes` has it.
         """
+        self._gains_modes = gains_modes
         self._fresnel_number = fresnel_number
         self.corners, self.extent, self.max_cap = corners, extent, cap
         self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
@@ -188,6 +207,7 @@ class Preconditioner:
         if self._slices is not None:
             self._slices.refresh(probe)
         self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
+        self._mode_gains = gain_modes(probe) if self._gains_modes and len(probe) > 1 else None
         if point.variation is not None and point.probe is not None:
             self._variation_steps = VariationSteps(point.probe, hold_shifts=point.shifts is not None)
         self.frames.refresh(point, probe, self.illumination, stats.object_power, half_width)
@@ -199,7 +219,7 @@ class Preconditioner:
         phase = self._smooth(relative.imag)
         move = Unknowns(
             torch.complex(step.real - point.object.imag * phase, step.imag + point.object.real * phase),
-            None if gradient.probe is None else gradient.probe * self._probe_inverse,
+            None if gradient.probe is None else self._probe_step(gradient.probe),
             background=self._background_step(gradient.background),
             beam_px=None if gradient.beam_px is None else self.frames.beam_step(gradient.beam_px),
             variation=self._variation_step(gradient.variation),
@@ -220,6 +240,10 @@ class Preconditioner:
         """
         self.background = BackgroundSteps(stack, start)
         return replace(point, background=self.background.start if point.background is None else point.background)
+
+    def _probe_step(self, gradient: Probe) -> Probe:
+        step = gradient * self._probe_inverse
+        return step if self._mode_gains is None else step * self._mode_gains
 
     def _variation_step(self, gradient: Images | None) -> Images | None:
         if gradient is None:
