@@ -17,6 +17,8 @@ from ptypinn.data.scan_rotation import follow_disk, repeat_path
 from ptypinn.metrics.beam import measure_beam
 from ptypinn.metrics.comparison import compare
 from ptypinn.report.text.experiment import experiment_sentences
+from ptypinn.solvers.unrolled.reconstruct import _flatten_draft
+from ptypinn.stages.evaluate import experiment_warnings
 from ptypinn.stages.info import info
 from ptypinn.stages.refine import refine
 
@@ -178,6 +180,28 @@ def test_a_curved_sample_of_a_moving_disk_is_flattened_along_both_axes(solved, m
     slope = np.median(np.diff(np.unwrap(np.angle(flat.object), axis=1), axis=1), axis=0)
     inner = slice(len(x) // 3, -len(x) // 3)
     assert np.abs(np.polyfit(x[:-1][inner], slope[inner], 1)[0]) < 4e-4
+
+
+@pytest.mark.parametrize(
+    ("error_px", "refine_probe", "warns"), [(0.5, True, True), (0.5, False, False), (1e-3, True, False)]
+)
+def test_an_error_of_the_motion_that_curves_phases_beyond_the_uncertainty_is_a_warning(
+    solved, error_px, refine_probe, warns
+):
+    scan = {**solved.provenance["scan"], DESCAN: {**solved.provenance["scan"][DESCAN], "error_px": error_px}}
+    config = {**solved.provenance["config"], "refine_probe": refine_probe}
+    recon = dataclasses.replace(solved, provenance={**solved.provenance, "scan": scan, "config": config})
+    assert any("curved over the scan" in warning for warning in experiment_warnings(recon)) == warns
+
+
+def test_the_draft_of_a_thick_sample_is_flattened_with_the_motion_of_its_beam(solved, moving):
+    y, x = (np.arange(n) - n / 2 for n in solved.object.shape)
+    bent = solved.object * np.exp(1e-3j * (y[:, None] ** 2 + x**2)).astype(np.complex64)
+    draft = dataclasses.replace(solved, object=bent)
+    scan, flat = _flatten_draft(moving, draft, ReconstructConfig())
+    np.testing.assert_array_equal(scan.beam_px, flat.beam_px)
+    assert np.abs(flat.beam_px - draft.beam_px).max() > 0.1
+    assert _flatten_draft(moving, draft, ReconstructConfig(refine_probe=False)) == (moving, draft)
 
 
 def test_the_words_name_size_and_error():

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from ptypinn.data.descan import DESCAN
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.slow_freedoms import SLOW_TERMS, is_slow, linear_motions
+from ptypinn.utils.plain_values import number
 
 MAX_DEGREE = SLOW_TERMS - 1
 """Largest degree in time of the polynomial that the beam follows."""
@@ -104,3 +106,41 @@ def beam_warnings(recon: Reconstruction) -> list[str]:
         "the sample flat was taken; the phase may be curved by what is left. A known probe "
         "(`--no-refine-probe`) settles it."
     ]
+
+
+def disk_warnings(recon: Reconstruction) -> list[str]:
+    """Return a sentence where the error of the motion of a disk that is followed curves phases beyond the uncertainty.
+
+    Args:
+        recon: Reconstruction whose beam follows the disk of an electron scan, with the probe solved for.
+    """
+    error = number(recon.provenance["scan"][DESCAN].get("error_px"))
+    if error is None or recon.uncertainty is None:
+        return []
+    curved = curve_phase(error, recon.positions_px, recon.probe.shape[-1])
+    if curved < float(np.sqrt(np.mean(np.square(recon.uncertainty[recon.well_illuminated()], dtype=np.float64)))):
+        return []
+    return [
+        f"The motion of the disk over the scan is known to {error:.2g} detector pixels: with the probe solved for, "
+        f"that much gives the same counts as a phase that is curved over the scan, by about {curved:.2g} rad (rms), "
+        "which the uncertainty leaves out. A known probe (`--no-refine-probe`) settles it."
+    ]
+
+
+def curve_phase(error_px: float, positions_px: Float64[np.ndarray, "patterns 2"], size: int) -> float:
+    """Return the root mean square of the phase that a motion of the beam along the scan stands for, radians.
+
+    A beam that moves by m detector pixels per object pixel turns the phase at r by `pi m r^2 / size`.
+
+    Args:
+        error_px: Motion from one end of the scan to the other, detector pixels.
+        positions_px: Positions, object pixels.
+        size: Edge of the patterns, pixels.
+
+    >>> line = np.stack([np.linspace(0, 100, 101), np.zeros(101)], 1)
+    >>> round(curve_phase(0.1, line, 64), 3)
+    0.037
+    """
+    places = positions_px - positions_px.mean(0)
+    extent = float(np.linalg.norm(np.ptp(places, axis=0)))
+    return float(np.pi * error_px / max(extent, 1e-9) / size * np.square(places).sum(1).std())

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptypinn.config.evaluate import EvaluateConfig
 from ptypinn.data.depth import SLICES, warn_of_thin_slices
+from ptypinn.data.descan import follows_disk
 from ptypinn.data.detector_mtf import mtf_warnings
 from ptypinn.data.grouping import checkerboard_split
 from ptypinn.data.monitor import monitor_record
@@ -172,11 +173,11 @@ def _near_field_warnings(recon: Reconstruction) -> list[str]:
 def _beam_warnings(recon: Reconstruction) -> list[str]:
     config = recon.provenance.get("config")
     known_probe = isinstance(config, Mapping) and config.get("refine_probe") is False
-    if known_probe or not recon.has_solved("beam"):
+    if known_probe or not (recon.has_solved("beam") or follows_disk(recon.provenance)):
         return []
-    from ptypinn.metrics.beam import beam_warnings
+    from ptypinn.metrics.beam import beam_warnings, disk_warnings
 
-    return beam_warnings(recon)
+    return beam_warnings(recon) if recon.has_solved("beam") else disk_warnings(recon)
 
 
 def _position_warnings(recon: Reconstruction) -> list[str]:

@@ -102,7 +102,7 @@ def reconstruct_unrolled(
     )
     choice = None
     if config.slices != 1:
-        behind, draft = move_ramp_behind(scan, run.solve(centred, is_draft=True), offset)
+        behind, draft = move_ramp_behind(*_flatten_draft(scan, run.solve(centred, is_draft=True), config), offset)
         choice = find_stack(behind, draft, config, device, progress)
         if choice.slices > 1:
             behind, thick = _solve_thick(behind, draft, choice, run, watch)
@@ -118,6 +118,14 @@ def reconstruct_unrolled(
         reconstruction = polish(reconstruction, centred, weights.network, config, device, progress, run.watch)
     finished = _finish(drop_false_offset(settle(reconstruction), scan), scan, weights, config, device)
     return finished if choice is None else record_stack(finished, scan, choice)
+
+
+def _flatten_draft(scan: ScanData, draft: Reconstruction, config: ReconstructConfig) -> tuple[ScanData, Reconstruction]:
+    """Return a draft without the curved phase that an error of a disk's motion makes, and the scan with its motion."""
+    if not (config.refine_probe and follows_disk(draft.provenance)):
+        return scan, draft
+    flat = flatten_curvature(draft)
+    return scan.replace(beam_px=flat.beam_px), flat
 
 
 def _solve_thick(
