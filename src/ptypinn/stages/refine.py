@@ -123,7 +123,8 @@ def _go_on_with_record(initial: Reconstruction | None) -> dict[str, Any]:
     if initial is None:
         return {}
     terms = initial.provenance.get("experiment")
-    record = {name: term for name, term in terms.items() if initial.has_solved(name)} if terms else {}
+    terms = terms if isinstance(terms, Mapping) else {}
+    record = {name: term for name, term in terms.items() if initial.has_solved(name)}
     handed = {"experiment": record} if record else {}
     if initial.slices is None:
         return handed
