@@ -165,12 +165,12 @@ def add_coherent_mode(path):
 
 @pytest.mark.parametrize("kind", ["hdf5", "npz"])
 def test_coherent_modes_are_not_left_out_in_silence(by_hand, scene, tmp_path, kind):
-    """A product may hold modes that vary the probe over the scan, which no scan or reconstruction of ours has."""
+    """A product may hold modes that vary the probe over the scan without the weights that say how."""
     path, data = tmp_path / f"p.{kind}", tmp_path / "d.h5"
     getattr(by_hand, f"product_{kind}")(path, scene)
     add_coherent_mode(path)
     by_hand.patterns_hdf5(data, scene)
-    reports = ["1 further coherent modes, which vary the probe over the scan"]
+    reports = ["1 further coherent modes without weights"]
     assert load(path, LoadConfig(patterns_file=str(data))).provenance["left_out"] == reports
     assert reports[0] in convert(path, tmp_path / "r.cxi").lost
     assert f"! left out: {reports[0]}" in recon_lines(load_reconstruction(path))
