@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from ptypinn import ReconstructConfig, SimulateConfig, reconstruct, simulate
 from ptypinn.metrics.data_fit import measure_misfit
 from ptypinn.metrics.point_spread import PointSpreadEvidence
+from ptypinn.solvers import experiment
 from ptypinn.solvers.core_trials import CoreGain, CoreTrials
 from ptypinn.solvers.detector_terms import MIN_FIRST_SHARE, PointSpreadTerm
 from ptypinn.solvers.point_spread_search import MAX_SPREAD_PX, MIN_SPREAD_PX, search_point_spread
 from ptypinn.solvers.position_cycles import settle_positions
 from ptypinn.solvers.position_evidence import measure_position_gain
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
-from ptypinn.solvers.term import FAINT_GAIN, State
+from ptypinn.solvers.term import FAINT_GAIN, Evidence, State
 from ptypinn.utils.progress import silent
 
 CPU = torch.device("cpu")
@@ -202,3 +203,35 @@ def test_a_blur_is_proposed_unless_a_background_predicts_more(monkeypatch, faint
     monkeypatch.setattr(search, lambda *_, **__: (0.6, CoreGain(1.0, 0.0, 100.0)))
     state = faint_state(0, 0, ("background", "point_spread"), background=background)
     assert PointSpreadTerm().weigh(state).proposes == proposes
+
+
+class StubTerm:
+    """A term that is taken in; its size is the place of the first position of the scan that it refers to."""
+
+    name, min_gain, min_misfit = "background", 0.3, 0.0
+
+    def weigh(self, state):
+        return Evidence(9.0, True, excludes_rivals=True)
+
+    def solve(self, state, evidence):
+        yield state.recon
+
+    def measure(self, scan, recon):
+        return float(scan.positions_px[0, 0])
+
+    def describe(self, scan, recon):
+        return {}
+
+
+@pytest.mark.parametrize(("left", "rivals"), [(0.95, 0), (1.5, 1)])
+def test_rivals_are_solved_for_where_a_term_leaves_much(monkeypatch, faint_state, left, rivals):
+    """Patterns around the middle may prefer the wrong cause: what it leaves on the whole scan shows that."""
+    monkeypatch.setattr(experiment, "fit_misfit", lambda *_: left)
+    state = faint_state(0.0, 0.0, ("background", "modes"))
+    state.__dict__["misfit"] = 5.0
+    recorded = state.scan.replace(positions_px=state.scan.positions_px - 0.5, truth=None)
+    trial = experiment._try_term(StubTerm(), recorded, state, force=False)
+    assert trial.is_taken
+    assert trial.finding.size == recorded.positions_px[0, 0]  # what was recorded, not what has moved since
+    monkeypatch.setattr(experiment, "_try_term", lambda term, *_: trial if term.name == "modes" else None)
+    assert experiment._try_rivals(trial, recorded, state, ()) == rivals * [trial]

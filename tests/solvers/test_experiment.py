@@ -129,6 +129,11 @@ def test_a_term_is_taken_in_where_it_explains_much_of_the_misfit(after, correcte
     assert Finding(0.1, 9.0, misfit_before=5.0, misfit_after=after).is_corrected is corrected
 
 
+@pytest.mark.parametrize(("after", "min_gain", "corrected"), [(0.965, -0.5, True), (0.972, 0.3, False)])
+def test_a_fit_below_counting_noise_may_not_get_worse(after, min_gain, corrected):
+    assert Finding(0.1, 9.0, 0.97, after, min_gain).is_corrected is corrected
+
+
 @pytest.fixture(scope="module")
 def partially_coherent():
     optics = {"probe": "zone_plate", "pupil_radius": 0.5, "defocus_waves": 1.0, "mode_fractions": (0.7, 0.2, 0.1)}

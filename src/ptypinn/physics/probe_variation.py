@@ -148,7 +148,8 @@ def split_shifts(probe: Probe, variation: ProbeVariation) -> tuple[Float64[Tenso
 def measure_change(images: Images, shares: Float[Tensor, "batch order"]) -> float:
     """Return the fraction of the photons of all frames outside of the one probe that explains most of them.
 
-    A phase of a whole frame is no change: no count depends on it. Nor is one probe with a factor per frame.
+    A phase of a whole frame is no change: no count depends on it. Nor is one probe with a factor per frame. Of several
+    modes, phases of one against the other count as change, which no count shows either.
 
     Args:
         images: Images that the frames share, sqrt(photons).

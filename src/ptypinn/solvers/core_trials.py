@@ -33,8 +33,9 @@ HELD_OUT_PERIOD = 16
 """One pixel in this many is held out of the iterations."""
 CORE_MODES = 3
 """Incoherent modes that are tried."""
-MIN_CORE_MISFIT = 1.1
-"""Amplitude residual over that of counting noise from which they tell terms apart."""
+MIN_CORE_MISFIT, MAX_FAINT_MISFIT = 1.1, 2.0
+"""Amplitude residual over that of counting noise from which they tell terms apart, and up to which iterations may have
+ended in noise: what is wrong with the model beyond that is fitted at the expense of held-out pixels too."""
 MIN_MODES_GAIN = 0.6
 """Fraction of the misfit above counting noise that modes explain: 0.64 or more with several modes, motion, a point
 spread or a background, up to 0.54 with other terms."""
@@ -49,9 +50,9 @@ class CoreFit(NamedTuple):
     misfit: float
     """Amplitude residual over that of counting noise."""
     deviance: float
-    """Poisson deviance, summed."""
+    """Half the Poisson deviance, summed: the log-likelihood that is missing to a perfect fit."""
     held_out: float = 0.0
-    """Least loss of the held-out pixels over the iterations: minus their log-likelihood."""
+    """Least loss of the held-out pixels over the iterations: the same of these."""
 
 
 class CoreGain(NamedTuple):
@@ -60,7 +61,7 @@ class CoreGain(NamedTuple):
     fraction: float
     """Of the misfit above counting noise."""
     deviance: float
-    """Fall of the Poisson deviance."""
+    """Fall of half the Poisson deviance."""
     held_out: float = 0.0
     """Gain of log-likelihood on pixels that no iteration has fitted."""
 
@@ -112,17 +113,17 @@ class CoreTrials:
         Where counts are plenty, they end before: terms that speed them up gain on these pixels as well.
         """
         losses = self._plain.history.get("held_out_loss", [0.0])
-        return losses[-1] - min(losses) >= MIN_SIGNIFICANCE
+        return self.plain.misfit < MAX_FAINT_MISFIT and losses[-1] - min(losses) >= MIN_SIGNIFICANCE
 
     def weigh(self, gain: CoreGain) -> float:
-        """Return the gain that terms are compared by: of log-likelihood on held-out pixels where these tell them apart.
+        """Return the gain of log-likelihood that terms are compared by: on held-out pixels where these tell them apart.
 
-        Where counts are plenty, that on all pixels: the noise that terms fit is little of it.
+        Where counts are plenty, on all pixels: the noise that terms fit is little of it.
 
         Args:
             gain: What a term explains.
         """
-        return gain.held_out if self.reaches_noise else gain.deviance / 2
+        return gain.held_out if self.reaches_noise else gain.deviance
 
     @cached_property
     def plain(self) -> CoreFit:

@@ -97,6 +97,7 @@ class PointSpreadTerm:
 
         spread, gain = search_point_spread(state.core, rivals="modes" in state.names)
         proposes = gain.fraction >= MIN_CORE_GAIN and not _is_background(state, gain)
+        proposes = proposes and (state.core.is_conclusive or gain.is_significant)
         return Evidence(0.0, proposes, spread_px=spread)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:

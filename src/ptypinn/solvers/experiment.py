@@ -18,6 +18,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED
+from ptypinn.solvers.core_trials import MIN_CORE_MISFIT
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm, SurePositionsTerm
@@ -48,6 +49,8 @@ MAX_WORSE = 1.02
 RIVAL_MARGIN = 1.2
 """Misfit above counting noise that a rival may leave, over that of the best term, to be preferred. Where there is a
 background, it leaves only noise, and modes leave more: then the background is taken in."""
+MIN_EXCESS = 0.01
+"""Misfit above counting noise that fractions refer to where less is left, or where the object has fitted noise."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Finding:
     @property
     def is_corrected(self) -> bool:
         """True if the term explains enough to be taken in."""
-        return self.misfit_after - 1 <= (1 - self.min_gain) * (self.misfit_before - 1)
+        return self.misfit_after <= self.misfit_before - self.min_gain * max(self.misfit_before - 1, MIN_EXCESS)
 
     def to_record(self, *, taken: bool) -> dict[str, Any]:
         """Return the finding as plain values for the provenance; `taken` is true if the term was taken in."""
@@ -102,21 +105,21 @@ def solve_experiment(
         The reconstruction with the terms that were taken in, all that were tried on record.
     """
     findings: dict[str, Finding] = {}
-    solved: dict[tuple[str, int], _Trial] = {}  # by term and number of those taken in: nothing else changes a solve
+    solved: dict[str, _Trial] = {}  # since a term was last taken in: nothing else changes a solve
     untried, taken = [term for term in TERMS if term.name in names], list[str]()
     state, left = State(recon.scan_part(scan), recon, solver, tuple(names)), _left_unexplained(scan, recon, solver)
     while untried:
         term = untried.pop(0)
-        earlier, force = solved.get((term.name, len(taken))), term.name in forced
+        earlier, force = solved.get(term.name), term.name in forced
         if left < term.min_misfit and not force:
             continue
-        trial = _try_term(term, state, force) if earlier is None else earlier.judged_by(term, force)
-        trials = [trial] if force else [trial, *_try_rivals(trial, state, forced)]
-        solved |= {(trial.term.name, len(taken)): trial for trial in trials if trial.finding is not None}
+        trial = _try_term(term, scan, state, force) if earlier is None else earlier.judged_by(term, force)
+        trials = [trial] if force else [trial, *_try_rivals(trial, scan, state, forced)]
+        solved |= {trial.term.name: trial for trial in trials if trial.finding is not None}
         best = _choose_trial(state.scan, trials, solver)
         findings |= _list_findings(trials, best, taken)
         if best.is_taken:
-            together = _list_companions(best, state)
+            together, solved = _list_companions(best, scan, state), {}
             findings |= together
             taken = [*(name for name in taken if name != best.term.name), best.term.name, *together]
             scan, recon = _go_on_from(scan, best.reconstruction), _with_record(best.reconstruction, findings, taken)
@@ -170,20 +173,26 @@ def _list_findings(trials: Sequence[_Trial], best: _Trial, taken: Sequence[str])
     return {name: finding for name, finding in findings.items() if finding is not None}
 
 
-def _list_companions(trial: _Trial, state: State) -> dict[str, Finding]:
-    """Return the findings of terms that were solved for together with the one of a trial, by name."""
+def _list_companions(trial: _Trial, scan: ScanData, state: State) -> dict[str, Finding]:
+    """Return the findings of terms that were solved for together with the one of a trial, by name.
+
+    Args:
+        trial: The trial.
+        scan: The scan with what was recorded of positions and flux.
+        state: What the trial started from.
+    """
     names = [name for name in COMPANIONS.get(trial.term.name, ()) if name in state.names]
     terms = {term.name: term for term in TERMS if term.name in names}
     findings = dict[str, Finding]()
     for name, term in terms.items():
         recon = trial.reconstruction
-        size = term.measure(state.scan, recon)
+        size = term.measure(scan, recon)
         if size == 0 or trial.finding is None or (name == "flux" and recon.flux is state.scan.flux):
             continue
         if name == "positions" and size < MIN_MOVED_PX:
             continue
         moved = {MOVED: size} if name == "positions" else {}
-        finding = replace(trial.finding, size=size, details={**term.describe(state.scan, recon), **moved})
+        finding = replace(trial.finding, size=size, details={**term.describe(scan, recon), **moved})
         if name == "flux":
             without = fit_misfit(state.scan, replace(recon, flux=state.scan.flux), state.solver)
             finding = replace(finding, misfit_before=without, min_gain=0.0)
@@ -217,27 +226,36 @@ class _Trial:
         return replace(self, term=term, finding=finding, is_taken=force or finding.is_corrected)
 
 
-def _try_term(term: Term, state: State, force: bool) -> _Trial:
-    """Solve for a term where the counts propose it, until it explains too little."""
-    evidence, finding, scan = term.weigh(state), None, state.scan
+def _try_term(term: Term, scan: ScanData, state: State, force: bool) -> _Trial:
+    """Solve for a term where the counts propose it, until it explains too little.
+
+    Args:
+        term: The term.
+        scan: The scan with what was recorded of positions and flux, which the size of the term refers to.
+        state: What to start from.
+        force: Take the term in whatever it explains.
+    """
+    evidence, finding = term.weigh(state), None
     if not (force or evidence.proposes):
         return _Trial(term, state.recon)
     min_gain = term.min_gain if evidence.min_gain is None else evidence.min_gain
     for trial in term.solve(state, evidence):
         size, details = term.measure(scan, trial), term.describe(scan, trial)
-        after = fit_misfit(scan, trial, state.solver)
+        after = fit_misfit(state.scan, trial, state.solver)
         finding = Finding(size, evidence.significance, state.misfit, after, min_gain, details)
         if not (force or finding.is_corrected):
             return _Trial(term, trial, finding)
     return _Trial(term, trial, finding, is_taken=True, excludes_rivals=evidence.excludes_rivals)
 
 
-def _try_rivals(trial: _Trial, state: State, forced: Sequence[str]) -> list[_Trial]:
-    """Solve for the rivals of a term that would be taken in, unless they were found to explain less."""
-    if not trial.is_taken or trial.excludes_rivals:
+def _try_rivals(trial: _Trial, scan: ScanData, state: State, forced: Sequence[str]) -> list[_Trial]:
+    """Solve for the rivals of a term that would be taken in, unless they explain less and the term leaves nothing."""
+    if not trial.is_taken or trial.finding is None:
+        return []
+    if trial.excludes_rivals and trial.finding.misfit_after < MIN_CORE_MISFIT:
         return []
     rivals = [rival for rival in RIVALS.get(trial.term.name, ()) if rival.name in state.names]
-    return [_try_term(rival, state, rival.name in forced) for rival in rivals]
+    return [_try_term(rival, scan, state, rival.name in forced) for rival in rivals]
 
 
 def _go_on_from(scan: ScanData, recon: Reconstruction) -> ScanData:
@@ -272,7 +290,8 @@ def _choose_trial(scan: ScanData, trials: Sequence[_Trial], solver: Solver) -> _
     if len(trials) == 1:
         return trials[0]
     best = min(trials, key=lambda trial: _deviance(scan, trial, solver))
-    rivals = [trial for trial in trials[1:] if trial.is_taken and _excess(trial) < RIVAL_MARGIN * _excess(best)]
+    limit = _excess(best) + (RIVAL_MARGIN - 1) * max(_excess(best), MIN_EXCESS)
+    rivals = [trial for trial in trials[1:] if trial.is_taken and _excess(trial) < limit]
     return min(rivals, key=_excess, default=best)
 
 

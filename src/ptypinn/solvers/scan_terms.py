@@ -56,7 +56,7 @@ class FluxTerm:
         evidence = measure_flux(state.scan, state.recon, batch=solver.batch, device=solver.device)
         large = evidence.variation >= MIN_VARIATION and evidence.gain >= MIN_FLUX_GAIN * state.unexplained
         proposes = large and evidence.significance >= MIN_SIGNIFICANCE
-        is_sure = evidence.gain >= SURE_FLUX_GAIN * state.unexplained and state.misfit < MIN_CORE_MISFIT
+        is_sure = evidence.gain >= SURE_FLUX_GAIN * state.unexplained > 0 and state.misfit < MIN_CORE_MISFIT
         return Evidence(evidence.significance, proposes, min_gain=FAINT_GAIN if is_sure else None)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
@@ -107,7 +107,7 @@ class PositionsTerm:
         scan, solver, core = state.scan, state.solver, evidence.estimate or self._solve_core(state)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
         places, probe, variation = estimate.positions_px, estimate.probe, estimate.variation
-        scan = scan.replace(positions_px=places, probe=probe, probe_variation=variation)
+        scan = scan.replace(positions_px=places, probe=probe, probe_variation=variation, truth=None)
         yield self.settle(scan, solver) if estimate.misfit < MAX_SETTLED_MISFIT else self._solve_with(scan, solver)
 
     def settle(self, scan: ScanData, solver: Solver) -> Reconstruction:

@@ -97,8 +97,10 @@ class State:
     @cached_property
     def wide(self) -> CoreTrials:
         """Solves of more patterns, where the counts of those around the middle do not tell terms apart."""
-        own, patterns = self.scan.replace(probe=self.recon.probe), WIDE_PIXELS // self.scan.size**2
-        return CoreTrials(own, self.solver, self.recon.probe, max(CORE_PATTERNS, patterns))
+        patterns = WIDE_PIXELS // self.scan.size**2
+        if patterns <= CORE_PATTERNS:
+            return self.core
+        return CoreTrials(self.scan.replace(probe=self.recon.probe), self.solver, self.recon.probe, patterns)
 
     @property
     def is_faint(self) -> bool:

@@ -82,6 +82,8 @@ def align_flux(tiles: Sequence[Tile], fluxes: Sequence[Float64[np.ndarray, " fra
     rows, values = [], []
     for i, one in enumerate(tiles):
         for j, other in enumerate(tiles[:i]):
+            if not one.canvas.intersection(other.canvas).pixels:
+                continue
             shared, ours, theirs = np.intersect1d(one.patterns, other.patterns, return_indices=True)
             if len(shared):
                 row, weight = np.zeros(len(tiles)), np.sqrt(len(shared))
