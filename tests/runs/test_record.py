@@ -130,3 +130,33 @@ def test_renamed_options_are_fields_of_today_only(kind):
 def test_formats_of_earlier_records_lead_to_formats_that_exist():
     assert set(RENAMED_VALUES["format"].values()) <= set(FORMATS)
     assert not set(RENAMED_VALUES["format"]) & set(FORMATS)
+
+
+def read_record(options, *folders):
+    notes = list[str]()
+    return load_options_from_record(LoadConfig(), options, (), notes, folders), notes
+
+
+@pytest.mark.parametrize("option", ["probe", "truth", "dark", "monitor"])
+def test_a_colon_leads_no_recorded_file_out_of_its_folder(tmp_path, option):
+    run = tmp_path / "run"
+    (run / "x:").mkdir(parents=True)
+    (run / "x").touch()
+    (tmp_path / "secret.npz").touch()
+    for value in (f"{run}/x:/../../secret.npz", f"{tmp_path}/secret.npz:/../run/x"):
+        config, notes = read_record({option: value}, run)
+        assert getattr(config, option) == ""
+        assert "outside the folders" in notes[0]
+    config, notes = read_record({option: f"{run}/x"}, run)
+    assert (getattr(config, option), notes) == (f"{run}/x", [])
+
+
+def test_a_recorded_monitor_is_looked_up_beside_the_scan_and_left_out_where_it_is_gone(tmp_path):
+    (tmp_path / "ion.csv").touch()
+    config, notes = read_record({"monitor": "ion.csv:I0"}, tmp_path)
+    assert (config.monitor, notes) == (f"{tmp_path}/ion.csv:I0", [])
+    config, notes = read_record({"monitor": "gone.csv:I0"}, tmp_path)
+    assert config.monitor == ""
+    assert "gone.csv" in notes[0]
+    for dataset in ("entry/1.1/i0", "x" * 5000, "entry/26idc:I0/data"):
+        assert read_record({"monitor": dataset}, tmp_path)[0].monitor == dataset

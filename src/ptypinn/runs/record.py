@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import types
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -179,7 +180,9 @@ def load_options_from_record(
     for name, value in rename_options(LoadConfig, as_mapping(options)).items():
         if name not in hints or name in void or name in WIDENING:
             continue
-        if _names_file(name, value) and not lies_in(Path(str(value).partition(":")[0]), folders):
+        if name in FILES:
+            value = _locate(name, value, folders)
+        if _names_file(name, value) and not _lies_inside(str(value), folders):
             notes.append(f"the option {name} on record names {value!r}, outside the folders of run and scan: not read")
             continue
         try:
@@ -193,14 +196,32 @@ def load_options_from_record(
         return loading
 
 
+def _locate(name: str, value: object, folders: Collection[Path]) -> object:
+    """Return the path of a recorded option where it is: as it stands, or from one of some folders."""
+    head, colon, inner = str(value).partition(":")
+    if not isinstance(value, str) or not head or os.path.exists(head):
+        return value
+    places = [] if _is_number(name, value) else [str(folder / head) for folder in folders]
+    return next((f"{place}{colon}{inner}" for place in places if os.path.isfile(place)), value)
+
+
 def _names_file(name: str, value: object) -> bool:
     """Return True for a recorded option that names a file.
 
-    A transfer of the detector may be a number instead, and a monitor a dataset of the scan file.
+    A transfer of the detector may be a number instead, and a monitor a dataset of the scan file, without a suffix.
     """
-    is_number = name == "mtf" and parse_half_nyquist(str(value)) is not None
-    is_inside = name == "monitor" and not Path(str(value).partition(":")[0]).exists()
-    return name in FILES and bool(value) and not is_number and not is_inside
+    head = str(value).partition(":")[0]
+    is_inside = name == "monitor" and not os.path.exists(head) and not Path(head).suffix
+    return name in FILES and bool(value) and not _is_number(name, value) and not is_inside
+
+
+def _is_number(name: str, value: object) -> bool:
+    return name == "mtf" and parse_half_nyquist(str(value)) is not None
+
+
+def _lies_inside(location: str, folders: Collection[Path]) -> bool:
+    """Return True if a location is in some folders, taken as a path and as FILE:DATASET."""
+    return lies_in(Path(location), folders) and lies_in(Path(location.partition(":")[0]), folders)
 
 
 def _to_scan_format(value: object) -> str:
