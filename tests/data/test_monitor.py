@@ -62,6 +62,26 @@ def test_a_zero_that_is_off_is_named():
     assert not check_monitor(flux, photons_of(flux, 0), PLACES).is_off
 
 
+@given(unit=st.floats(1e-9, 1e3))
+def test_photons_in_any_unit_give_the_same_check(unit):
+    flux = flux_of(4, 0.2, 0.1)
+    photons = photons_of(flux, 4)
+    check, scaled = (check_monitor(flux, values, PLACES) for values in (photons, unit * photons))
+    assert scaled.slope == pytest.approx(check.slope)
+    assert scaled.is_confirmed
+
+
+def test_frames_without_light_at_all_are_no_test():
+    assert not check_monitor(flux_of(0, 0.2, 0.0), np.zeros(196), PLACES).is_contradicted
+
+
+def test_a_zero_that_is_far_off_is_named_though_the_monitor_is_left_aside():
+    flux = flux_of(0, 0.1, 0.0)
+    with pytest.warns(UserWarning, match="zero is probably off"):
+        scan = with_monitor(scan_of(flux), flux - 0.9 * flux.min(), "ion chamber")
+    assert scan.flux is None
+
+
 def scan_of(flux: np.ndarray) -> ScanData:
     counts = np.repeat(photons_of(flux, 3)[:, None, None], 64, 1).reshape(-1, 8, 8) / 64
     return ScanData(np.round(counts).astype(np.uint16), PLACES)

@@ -27,6 +27,8 @@ NEIGHBOURS = 8
 """Neighbouring frames that a frame is compared with."""
 MIN_SLOPE = 0.5
 """Slope above which the flux by the monitor leaves less of its variation in the frames than a constant one does."""
+DARKEST = 0.01
+"""Photons of a frame over the mean below which they are taken as that many: logarithms need some."""
 SURE = 4.0
 """Standard errors from which a slope is surely above or below: errors of 0.7 times the stated one on simulated scans,
 at most 2.6 times."""
@@ -55,6 +57,11 @@ class MonitorCheck:
         return self.slope - SURE * self.slope_error > MIN_SLOPE
 
     @property
+    def is_followed(self) -> bool:
+        """True if the photons surely change in the direction of the monitor, however much."""
+        return self.slope - SURE * self.slope_error > 0
+
+    @property
     def is_off(self) -> bool:
         """True if the photons follow the monitor, but surely not in proportion."""
         return self.is_confirmed and abs(self.slope - 1) > max(SURE * self.slope_error, 0.05)
@@ -69,7 +76,7 @@ def check_monitor(
 
     Args:
         readings: More than 0, in any unit.
-        photons: Photons of every frame, without background.
+        photons: Photons of every frame without background, in any unit.
         positions_px: Positions (y, x), object pixels.
 
     >>> places, flux = np.argwhere(np.ones((10, 10))) * 4.0, np.exp(np.sin(np.arange(100.0) ** 2) / 5)
@@ -77,13 +84,14 @@ def check_monitor(
     True
     """
     variation = float(readings.std() / readings.mean())
-    if len(readings) <= NEIGHBOURS:
+    mean = float(photons.mean())
+    if len(readings) <= NEIGHBOURS or mean <= 0:
         return MonitorCheck(variation, 0.0, float("inf"))
     near, weights = _weigh_neighbours(positions_px)
     scale = 1 / np.sqrt(1 + np.sum(weights**2, 1))
     steps, photon_steps = (
         scale * (values - (values[near] * weights).sum(1))
-        for values in (np.log(readings), np.log(np.maximum(photons, 1.0)))
+        for values in (np.log(readings), np.log(np.maximum(photons, DARKEST * mean)))
     )
     total = float(np.sum(steps**2))
     if total <= 1e-12 * len(readings):
@@ -106,7 +114,7 @@ def _weigh_neighbours(
 
 
 def with_monitor(scan: ScanData, readings: Float64[np.ndarray, " patterns"], name: str) -> ScanData:
-    """Return a scan whose frames have the flux that a monitor shows, unless the counts contradict it.
+    """Return a scan whose frames have the flux that a monitor shows; as it is where the counts contradict that.
 
     Args:
         scan: The scan, with the frames that are used.
@@ -119,7 +127,7 @@ def with_monitor(scan: ScanData, readings: Float64[np.ndarray, " patterns"], nam
     record["slope_error"] = check.slope_error if np.isfinite(check.slope_error) else None
     if check.is_contradicted:
         warnings.warn(f"{scan.source}: {describe_monitor(record)}", stacklevel=2)
-    flux = None if check.is_contradicted else readings / readings.mean()
+    flux = scan.flux if check.is_contradicted else readings / readings.mean()
     return scan.replace(flux=flux, provenance={**scan.provenance, MONITOR: record})
 
 
@@ -139,6 +147,11 @@ def describe_monitor(record: Mapping[str, Any]) -> str:
         return f"{start}: the flux of the frames is taken from it, which their counts cannot test."
     check = MonitorCheck(variation, slope, error)
     power = f"{slope:.2f} +- {error:.1g}"
+    if check.is_contradicted and check.is_followed:
+        return (
+            f"{start}, but the counts of the frames follow it too little: they change with its power {power} from "
+            "frames to their neighbours, 1 expected. It is left aside; its zero is probably off, too much subtracted."
+        )
     if check.is_contradicted:
         return (
             f"{start}, but the counts of the frames do not follow it: they change with its power {power} "
