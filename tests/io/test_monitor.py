@@ -207,3 +207,98 @@ def test_a_relative_probe_is_calibrated_at_the_flux_of_the_frames(scan, flux, ru
         relative = one.replace(probe_gauge="relative", experiment=None, provenance={})
         photons.append(np.sum(np.abs(calibrate_probe(relative, rule).probe) ** 2))
     assert photons[0] == pytest.approx(photons[1], rel=0.02)
+
+
+def test_a_file_names_no_monitor_elsewhere(scan, flux, tmp_path):
+    np.save(tmp_path / "secret.npy", flux)
+    for place in (str(tmp_path / "secret.npy"), 3):
+        stored = scan.replace(experiment=None, provenance={"monitor_at": place})
+        read = load(save(stored, tmp_path / "scan.h5"))
+        assert read.flux is None
+        assert "monitor_at" not in read.provenance
+
+
+@pytest.mark.parametrize(
+    "values", [3.0, np.ones(5), np.zeros(64), np.full(64, np.nan), np.array([b"a"] * 64), np.ones((64, 2))]
+)
+def test_a_monitor_that_nobody_asked_for_and_is_no_flux_is_left_aside(scan, tmp_path, values):
+    path = nexus_file(tmp_path / "scan.nxs", scan.replace(experiment=None), {"i0": values})
+    read = load(path)
+    assert read.flux is None
+    assert any("i0/data is left aside" in doubt and "--monitor" in doubt for doubt in info(read).warnings)
+    assert "doubts" not in load(path, LoadConfig(monitor="none")).provenance
+    with pytest.raises(InputError):
+        load(path, LoadConfig(monitor="entry_1/instrument_1/i0/data"))
+
+
+def test_monitors_with_names_of_process_variables_and_loops_beside_them_are_read(scan, flux, tmp_path):
+    path = nexus_file(tmp_path / "scan.nxs", scan.replace(experiment=None), {"26idc:I0": flux})
+    with h5py.File(path, "r+") as file:
+        instrument = file["entry_1/instrument_1"]
+        instrument["loop"] = h5py.SoftLink("/entry_1/instrument_1/loop")
+        instrument.create_group("two").attrs["NX_class"] = ["NXmonitor", "NXdata"]
+    expected = flux / flux.mean()
+    assert np.allclose(load(path).flux, expected)
+    assert np.allclose(load(path, LoadConfig(monitor="entry_1/instrument_1/26idc:I0/data")).flux, expected)
+
+
+def test_names_in_archives_are_honoured_and_refused_for_single_arrays(path, flux, tmp_path):
+    np.savez(tmp_path / "all.npz", monitor=flux[::-1], I0=flux)
+    assert np.allclose(load(path, LoadConfig(monitor=f"{tmp_path}/all.npz:I0")).flux, flux / flux.mean())
+    np.save(tmp_path / "one.npy", flux)
+    for monitor, message in (("all.npz:I1", "an array I1"), ("one.npy:I0", "the name I0")):
+        with pytest.raises(InputError, match=message):
+            load(path, LoadConfig(monitor=f"{tmp_path / monitor}"))
+
+
+def test_readings_beyond_any_scan_are_refused_before_they_are_read(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("ptypinn.io.monitor.MAX_READINGS", 100)
+    values = np.ones(101)
+    np.savez(tmp_path / "m.npz", values)
+    np.save(tmp_path / "m.npy", values)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["a"] = values
+    monkeypatch.setattr("ptypinn.io.counts.require_array", None)
+    for name in ("m.npz", "m.npy", "m.h5:a"):
+        with pytest.raises(InputError, match="at most 100 values"):
+            load(path, LoadConfig(monitor=f"{tmp_path / name}"))
+
+
+SPEC = "#F scan.spec\n#S 1  mesh  x 0 1  y 0 1\n#N 3\n#L  Stage X  y  I0\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "column"),
+    [
+        (SPEC, "1 2 {:.17g}\n", ":I0"),
+        ("# ion chamber, in nA\n# of scan 5\n", "{:.17g}\n", ""),
+        ("# of scan 5\n# frame, I0\n", "1, {:.17g}\n", ":I0"),
+        ("# of scan 5\nframe, I0\n", "1, {:.17g}\n", ":I0"),
+    ],
+)
+def test_the_last_comment_before_the_numbers_names_the_columns(path, flux, tmp_path, header, row, column):
+    table = tmp_path / "table.txt"
+    table.write_text(header + "".join(row.format(value) for value in flux) + "#C end of scan\n")
+    assert np.allclose(load(path, LoadConfig(monitor=f"{table}{column}")).flux, flux / flux.mean())
+
+
+def test_a_column_of_another_file_marks_no_array_of_the_scan_as_read(path, flux, tmp_path):
+    with h5py.File(path, "r+") as file:
+        file["I0"] = flux
+    (tmp_path / "ion.csv").write_text("I0\n" + "".join(f"{value}\n" for value in flux))
+    read = load(path, LoadConfig(monitor=f"{tmp_path / 'ion.csv'}:I0"))
+    assert any("I0" in array for array in read.provenance["unread"])
+    assert "unread" not in load(path, LoadConfig(monitor=f"{path}:I0")).provenance
+
+
+def test_a_contradicted_monitor_leaves_the_flux_of_the_file_and_its_record_stays(scan, flux, tmp_path):
+    known = simulate(SimulateConfig(**SMALL, monitor=True))
+    path = save(known, tmp_path / "known.h5")
+    np.save(tmp_path / "wrong.npy", flux[::-1])
+    for place, kept in ((path, known.flux), (save(scan.replace(experiment=None), tmp_path / "scan.h5"), None)):
+        with pytest.warns(UserWarning, match="do not follow it"):
+            read = load(place, LoadConfig(monitor=str(tmp_path / "wrong.npy")))
+        again = load(save(read, tmp_path / "again.h5"))
+        for one in (read, again):
+            assert np.array_equal(one.flux, kept) if kept is not None else one.flux is None
+            assert one.provenance["monitor"]["applied"] is False

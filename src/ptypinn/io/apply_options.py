@@ -48,7 +48,7 @@ def finish(scan: ScanData, path: Path, config: LoadConfig, *, calibrate: bool = 
         calibrate: Give a probe of arbitrary scale its photons.
     """
     scan = _set_numbers(select_patterns(scan, config), config)
-    scan = _survey(_apply_files(scan, config), read_monitor(scan, path, config), config)
+    scan = _survey(*read_monitor(_apply_files(scan, config), path, config), config)
     scan = note_corner_beam(scan, config)
     patterns = Orientation(config.transpose_patterns, config.flip_patterns)
     positions = Orientation(config.transpose_positions, config.flip_positions)

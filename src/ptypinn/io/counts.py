@@ -18,7 +18,7 @@ from ptypinn.errors import InputError
 from ptypinn.io.crop import Window, cut, read_cut, window_of
 from ptypinn.io.derived_counts import SquaredCounts, square
 from ptypinn.io.lazy_counts import LazyCounts
-from ptypinn.io.safe.hdf5 import require_array, require_readable
+from ptypinn.io.safe.hdf5 import require_array, require_dataset, require_readable
 from ptypinn.io.safe.hdf5_chunks import read_part
 from ptypinn.io.safe.hdf5_open import open_hdf5, require_file
 from ptypinn.io.safe.hdf5_write import require_written
@@ -213,25 +213,48 @@ def as_mask(source: str, values: np.ndarray, config: LoadConfig) -> Bool[np.ndar
     return images.all(0) if config.mask_convention == "good" else ~images.any(0)
 
 
-def read_values(location: str, field: str, names: Sequence[str]) -> np.ndarray:
-    """Read an NPY file, an array of an NPZ file, or FILE:DATASET of an HDF5 file.
+def read_values(location: str, field: str, names: Sequence[str], max_values: int | None = None) -> np.ndarray:
+    """Read an NPY file, an array of an NPZ file, or a dataset of an HDF5 file.
 
     Args:
-        location: File, with its dataset where it is HDF5.
+        location: File; FILE:NAME names a dataset or an array.
         field: Name of the quantity for messages.
         names: Names that it has in NPZ files of several arrays.
+        max_values: Refuse to read more values; None for any number.
+
+    Raises:
+        InputError: Where the file has no such array, or one with more values.
     """
-    name, _, dataset = location.partition(":")
+    name, _, inner = location.partition(":")
     path = Path(name)
     require_file(path)
-    if dataset:
-        with open_hdf5(path) as file:
-            return require_array(file, name, dataset)
-    if not zipfile.is_zipfile(path):
-        return np.asarray(map_npy(path, field))
+    if zipfile.is_zipfile(path):
+        return _from_archive(path, inner, field, names, max_values)
+    if not inner:
+        array = map_npy(path, field)
+        require_at_most(name, field, array.shape, max_values)
+        return np.asarray(array)
+    if not h5py.is_hdf5(path):
+        raise InputError(location, field, f"the name {inner}", "none, for files of a single array")
+    with open_hdf5(path) as file:
+        require_at_most(name, inner, require_dataset(file, name, inner).shape, max_values)
+        return require_array(file, name, inner)
+
+
+def _from_archive(path: Path, inner: str, field: str, names: Sequence[str], max_values: int | None) -> np.ndarray:
+    """Read the array of a name from an NPZ file, or else the only one, or one of some names."""
     archive = Archive(path)
     present = list(archive)
-    chosen = present[0] if len(present) == 1 else next((each for each in names if each in archive), None)
+    only = present if len(present) == 1 else [each for each in names if each in archive]
+    chosen = inner if inner in present else None if inner else next(iter(only), None)
     if chosen is None:
-        raise InputError(name, field, f"only {sorted(present)}", f"one array, or one of {', '.join(names)}")
+        expected = f"an array {inner}" if inner else f"one array, or one of {', '.join(names)}"
+        raise InputError(str(path), field, f"only {sorted(present)}", expected)
+    require_at_most(str(path), chosen, archive.describe(chosen)[0], max_values)
     return archive[chosen]
+
+
+def require_at_most(source: str, name: str, shape: tuple[int, ...] | None, max_values: int | None) -> None:
+    """Raise `InputError` where an array has more values than is allowed."""
+    if max_values is not None and math.prod(shape or ()) > max_values:
+        raise InputError(source, name, f"shape {shape}", f"at most {max_values} values")

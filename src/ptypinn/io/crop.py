@@ -86,7 +86,7 @@ def note_corner_beam(scan: ScanData, config: LoadConfig) -> ScanData:
     if not is_corner_centred(frames.mean(0)):
         return scan
     warnings.warn(f"{scan.source}: {CORNER_BEAM}", stacklevel=2)
-    return scan.replace(provenance={**scan.provenance, DOUBTS: [CORNER_BEAM]})
+    return scan.replace(provenance={**scan.provenance, DOUBTS: [*scan.provenance.get(DOUBTS, []), CORNER_BEAM]})
 
 
 def cut(values: np.ndarray, window: Window | None) -> np.ndarray:

@@ -14,8 +14,8 @@ from ptypinn.data.validation import deferred_checks
 from ptypinn.errors import InputError
 from ptypinn.io.apply_options import finish, finish_reconstruction
 from ptypinn.io.format import Entry, Field, Format, MissingField, require_writable
-from ptypinn.io.monitor import OWN
-from ptypinn.io.provenance import UNREAD, list_unread_arrays
+from ptypinn.io.monitor import find_place
+from ptypinn.io.provenance import OWN_MONITOR, UNREAD, list_unread_arrays
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
 from ptypinn.io.safe.external_files import external_files
 from ptypinn.io.safe.hdf5_open import require_file
@@ -59,7 +59,8 @@ def read_scan(path: str | Path, config: LoadConfig = DEFAULTS, *, calibrate: boo
     _require_wanted(str(path), file_format, config)
     with external_files(config.allow_external), deferred_checks(config.survey), _reading(path):
         scan = file_format.read(path, config)
-        if unread := list_unread_arrays(path, file_format, config, [scan.provenance.get(OWN, "")]):
+        places = [scan.provenance.get(OWN_MONITOR, ""), find_place(path, config)]
+        if unread := list_unread_arrays(path, file_format, config, places):
             scan = scan.replace(provenance={**scan.provenance, UNREAD: unread})
         return finish(scan, path, config, calibrate=calibrate)
 

@@ -47,6 +47,8 @@ EARLIER = (
 """Records of the file that a scan was read from, not of the scan."""
 HASH_WHOLE_BYTES = 10**9
 HASH_HEAD_BYTES = 2**24
+OWN_MONITOR = "monitor_at"
+"""Key of the dataset that a format defines as the monitor, until it is read; files of our own hold none."""
 UNREAD = "unread"
 """Key of the list in the provenance of a scan."""
 MAX_LISTED = 50
@@ -83,7 +85,7 @@ def succeed(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, 
     The file that the earlier scan came from moves to `converted_from`.
     """
     earlier = {key: stored[key] for key in EARLIER if key in stored}
-    new = {key: value for key, value in stored.items() if key not in earlier}
+    new = {key: value for key, value in stored.items() if key not in earlier and key != OWN_MONITOR}
     return {**new, **current, **({"converted_from": earlier} if earlier else {})}
 
 
@@ -162,7 +164,7 @@ def declared_names(file_format: Format, config: LoadConfig, others: Collection[s
     Entries name paths such as `dp or cbed`, `chunks/K/data` or `p.fmag`: alternatives, placeholders in capitals, and
     levels separated by a slash or a dot.
     """
-    names = {config.truth, config.monitor.rpartition(":")[2], *others} - {""}
+    names = {config.truth, *others} - {""}
     undeclared = {"mask"} if not config.mask_convention or config.mask else set()
     for entry in file_format.entries:
         for name in re.split(r",| or ", entry.path):

@@ -28,9 +28,9 @@ from ptypinn.io.formats.cxi_layout import (
     read_translation,
     recognise_nxcxi,
 )
-from ptypinn.io.monitor import OWN, find_nexus_monitors
+from ptypinn.io.monitor import find_nexus_monitors
 from ptypinn.io.optics import Optics, require_square
-from ptypinn.io.provenance import describe_source
+from ptypinn.io.provenance import OWN_MONITOR, describe_source
 from ptypinn.io.safe.hdf5 import find_dataset, read_array, require_dataset
 from ptypinn.io.safe.hdf5_open import open_hdf5
 from ptypinn.io.units import read_quantity
@@ -92,7 +92,7 @@ def _find_monitor(file: h5py.File) -> dict[str, Any]:
     monitors = find_nexus_monitors(file, INSTRUMENT)
     if len(monitors) > 1:
         return {DOUBTS: [f"{len(monitors)} beam monitors, of which --monitor chooses: {', '.join(monitors)}"]}
-    return {OWN: monitors[0]} if monitors else {}
+    return {OWN_MONITOR: monitors[0]} if monitors else {}
 
 
 def _read_good(file: h5py.File, source: str, shape: tuple[int, ...], config: LoadConfig) -> np.ndarray | None:
