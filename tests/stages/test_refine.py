@@ -301,3 +301,39 @@ def test_a_varying_probe_goes_on_from_where_it_was():
     assert varying.probe_variation is not None
     assert varying.metrics["amplitude_residual"] < 1.1 * varying.metrics["expected_residual"]
     assert constant.metrics["amplitude_residual"] > 1.5 * constant.metrics["expected_residual"]
+
+
+def with_record(recon, **records):
+    """Return a reconstruction whose terms of the experiment count as solved for."""
+    terms = {name: {"corrected": True, **record} for name, record in records.items()}
+    return replace(recon, provenance={**recon.provenance, "experiment": terms})
+
+
+def test_a_measured_term_wins_over_that_of_the_initial_unless_it_was_solved_for_beside_it(scan):
+    flux, background = 1 + 0.1 * np.sin(np.arange(scan.n_patterns)), np.full((32, 32), 0.01, np.float32)
+    flux /= flux.mean()
+    first = replace(solve(scan, iterations=2), flux=flux[::-1].copy(), background=2 * background)
+    first = with_record(first, flux={}, background={})
+    records = {"monitor": {"from": "i0", "applied": True}, "dark": {"file": "dark.npy"}}
+    measured = scan.replace(flux=flux, background=background, provenance=records)
+    further = solve_from(measured, first)
+    assert np.array_equal(further.flux, flux)
+    assert np.array_equal(further.background, background)
+    assert "experiment" not in further.provenance
+    beside = replace(first, provenance={**first.provenance, "scan": records})
+    further = solve_from(measured, beside)
+    assert np.array_equal(further.flux, first.flux)
+    assert np.array_equal(further.background, first.background)
+    assert further.provenance["experiment"].keys() == {"flux", "background"}
+    assert np.array_equal(solve_from(scan, first).flux, first.flux)
+
+
+def test_solved_positions_are_those_of_this_scan_within_their_errors_on_record(scan):
+    first = solve(scan, iterations=2)
+    errors = dict.fromkeys(("rotation_deg", "scale_y", "scale_x", "shear", "rest_px"), 0.0)
+    shifted = replace(first, positions_px=first.positions_px[::-1].copy())
+    with pytest.raises(InputError, match="half a pattern away"):
+        solve_from(scan, with_record(shifted, positions={**errors, "rms_px": 2.0}))
+    with pytest.raises(InputError, match="half a pattern away"):
+        solve_from(scan, with_record(shifted, positions={}))
+    solve_from(scan, with_record(shifted, positions={**errors, "rms_px": 30.0}))

@@ -17,16 +17,20 @@ from ptypinn.data.beam_survey import BeamSurvey
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.depth import OF_PHASE_ALONE, SLICES, require_thin
 from ptypinn.data.detector_mtf import repeat_mtf
+from ptypinn.data.monitor import MONITOR
 from ptypinn.data.pattern_form import require_far_field
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.data.scan_rotation import follow_disk, repeat_path, repeat_turn, straighten_scan
 from ptypinn.errors import InputError
+from ptypinn.io.dark import DARK
 from ptypinn.io.reconstruction_file import SnapshotCallback
+from ptypinn.metrics.position_errors import PositionErrors
 from ptypinn.solvers.postprocess import finalise
 from ptypinn.solvers.quasi_newton.phases import solve_problem
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonProblem, QuasiNewtonResult
 from ptypinn.utils.device import cpu_threads, pick_device
+from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import IterateCallback, Progress, map_callback, silent
 
 NATIVE_TERMS = {
@@ -37,6 +41,11 @@ NATIVE_TERMS = {
     "gap_fresnel_numbers": "slices",
 }
 """Terms of the experiment that the native engine alone has in its model."""
+MEASUREMENTS = {"flux": MONITOR, "background": DARK}
+"""Terms of the experiment that may be measured, and the records of that in the provenance of a scan."""
+FARTHEST = 4.0
+"""Largest distance of a solved position from the recorded one along an axis over the root mean square of all: sqrt(3)
+in the corners of a scan whose step is off, 3 of 10,000 positions with random errors."""
 
 
 def refine(
@@ -75,7 +84,7 @@ def refine(
     if scan.gap_fresnel_numbers is None:
         offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
-    to_reconstruction = partial(_to_reconstruction, scan, config, offset, _go_on_with_record(initial))
+    to_reconstruction = partial(_to_reconstruction, scan, config, offset, _go_on_with_record(initial, scan))
     with cpu_threads(config.threads):
         result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
         return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
@@ -87,7 +96,8 @@ def _go_on_from(
     """Return the scan to go on with, and the beam that its patterns show where they have been looked at.
 
     An electron scan is turned to the axes of the detector, or as the initial reconstruction has it. The scan has all
-    terms of the experiment that were solved for there, and the gaps between its slices.
+    terms of the experiment that were solved for there, but for those that are measured for this scan, and the gaps
+    between its slices.
 
     Raises:
         InputError: Where the initial reconstruction is not of this scan, and for a scan with gaps between slices that
@@ -100,7 +110,21 @@ def _go_on_from(
         return straighten_scan(scan, still) if config.positions == "auto" else (scan, None)
     scan = repeat_mtf(repeat_path(repeat_turn(scan, initial), initial), initial)
     _check_initial(scan, initial)
-    return initial.scan_part(scan), None
+    return initial.scan_part(scan).replace(**_measured_terms(scan, initial)), None
+
+
+def _measured_terms(scan: ScanData, initial: Reconstruction) -> dict[str, Any]:
+    """Return the terms that are measured for this scan, but those that an initial reconstruction has beside the same.
+
+    A flux that was solved for beside this monitor goes on, as does a background beside these dark frames.
+    """
+    origin, measured = initial.provenance.get("scan"), dict[str, Any]()
+    for name, key in MEASUREMENTS.items():
+        record, term = scan.provenance.get(key), getattr(scan, name)
+        is_same = bool(record) and isinstance(origin, Mapping) and origin.get(key) == to_plain(record)
+        if term is not None and not (is_same and initial.has_solved(name)):
+            measured[name] = term
+    return measured
 
 
 def _has_gaps_of(scan: ScanData, initial: Reconstruction) -> bool:
@@ -115,22 +139,24 @@ def _require_engine(scan: ScanData, config: RefineConfig) -> None:
         raise InputError("--engine", "", config.engine, f"native, which predicts {' and '.join(terms)}")
 
 
-def _go_on_with_record(initial: Reconstruction | None) -> dict[str, Any]:
-    """Return the record of what an initial reconstruction has found and hands on.
+def _go_on_with_record(initial: Reconstruction | None, scan: ScanData) -> dict[str, Any]:
+    """Return the record of what an initial reconstruction has solved for and a scan goes on with.
 
-    That is the terms of the experiment that were taken in, and a stack, whose slices are complex from here on.
+    That is the terms of the experiment that were taken in and not measured since, and a stack, whose slices are complex
+    from here on.
     """
     if initial is None:
         return {}
     terms = initial.provenance.get("experiment")
     terms = terms if isinstance(terms, Mapping) else {}
-    record = {name: term for name, term in terms.items() if initial.has_solved(name)}
-    handed = {"experiment": record} if record else {}
+    others = {name for name in MEASUREMENTS if getattr(scan, name) is not getattr(initial, name)}
+    record = {name: term for name, term in terms.items() if initial.has_solved(name) and name not in others}
+    previous = {"experiment": record} if record else {}
     if initial.slices is None:
-        return handed
+        return previous
     stack = initial.provenance.get(SLICES)
     stack = stack if isinstance(stack, Mapping) else {}
-    return {**handed, SLICES: {name: value for name, value in stack.items() if name not in OF_PHASE_ALONE}}
+    return {**previous, SLICES: {name: value for name, value in stack.items() if name not in OF_PHASE_ALONE}}
 
 
 def _with_probe(
@@ -199,10 +225,19 @@ def _check_initial(scan: ScanData, initial: Reconstruction) -> None:
         mismatch = f"a probe of {initial.probe.shape[1:]} pixels for patterns of {scan.size}"
     elif len(initial.positions_px) != scan.n_patterns:
         mismatch = f"{len(initial.positions_px)} positions for {scan.n_patterns} patterns"
-    elif not initial.has_solved("positions") and _measure_distance(scan, initial) > scan.size / 2:
+    elif _measure_distance(scan, initial) > scan.size / 2 + FARTHEST * _recorded_move(initial):
         mismatch = "positions more than half a pattern away from the scan's"
+        mismatch += ", beside their errors on record" if initial.has_solved("positions") else ""
     if mismatch:
         raise InputError("--initial", "positions", mismatch, expected)
+
+
+def _recorded_move(initial: Reconstruction) -> float:
+    """Return the root mean square distance by which positions were off, pixels; 0 where they were not solved for."""
+    if not initial.has_solved("positions"):
+        return 0.0
+    errors = PositionErrors.from_record(initial.provenance["experiment"]["positions"])
+    return 0.0 if errors is None else errors.rms_px
 
 
 def _measure_distance(scan: ScanData, initial: Reconstruction) -> float:
@@ -214,8 +249,8 @@ def _to_reconstruction(
     scan: ScanData,
     config: RefineConfig,
     offset: BeamOffset,
-    handed: Mapping[str, Any],
+    previous: Mapping[str, Any],
     result: QuasiNewtonResult,
 ) -> Reconstruction:
-    record = {**handed, "stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
+    record = {**previous, "stage": "refine", "version": __version__, "config": asdict(config), **result.notes}
     return restore_ramp(result.reconstruction(scan, record), offset, probe_solved=config.refine_probe)
