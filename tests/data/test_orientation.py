@@ -19,7 +19,7 @@ from ptypinn.io.load_save import load, save
 from ptypinn.report.figures.scan import orient_figure
 from ptypinn.report.figures.style import png_bytes
 from ptypinn.report.text.orientation import orient_lines
-from ptypinn.stages.orient import SURE, orient
+from ptypinn.stages.orient import SURE, Candidate, Ranking, orient
 from ptypinn.stages.simulate import simulate
 
 PLAIN = Orientation()
@@ -223,3 +223,48 @@ def test_a_turn_beside_the_orientation_is_measured_and_stated_as_the_option_take
 
 def test_no_turn_is_stated_where_there_is_none(scan):
     assert orient(scan, FEW).rotation_deg == 0
+
+
+MATRIX = (1.05, 0.1, -0.2, 0.9)
+
+
+@given(orientations, orientations, st.sampled_from([0.0, 25.0]))
+def test_options_beside_a_matrix_read_the_positions_that_rank_first(read, best, degrees):
+    places = np.random.default_rng(0).random((9, 2)) * 20
+    file = ScanData(np.ones((9, 8, 8), np.uint8), places - places.mean(0))
+    given = {"scan_matrix": MATRIX, "transpose_positions": read.transpose, "flip_positions": read.flip}
+    scan = undo_matrix(derive(file, PLAIN, read, None), np.reshape(MATRIX, (2, 2))).replace(
+        provenance={"options": given}
+    )
+    candidates = [
+        Candidate(one, 1.0 + (one != best), np.ones(9), np.ones((2, 2), np.complex64)) for one in ORIENTATIONS
+    ]
+    ranked = Ranking(scan, FEW, tuple(sorted(candidates, key=lambda one: one.residual)), degrees)
+    wanted = best.positions(scan.positions_px) @ rotation_matrix(np.deg2rad(degrees))
+    for what, others in (("stage", PLAIN), ("camera", best)):
+        options = {**given, **ranked.load_options(ranked.best)[what]}
+        flipped = Orientation(options["transpose_positions"], options["flip_positions"]).positions(file.positions_px)
+        places = flipped @ np.linalg.inv(np.reshape(options["scan_matrix"], (2, 2))).T
+        np.testing.assert_allclose(others.positions(places), wanted, atol=1e-3)
+
+
+def test_the_verdict_counts_the_turn_that_explains_the_patterns(ranking):
+    residuals = [0.09, 0.092, *[0.095] * 6]
+    order = [PLAIN, Orientation(True), *(one for one in ORIENTATIONS if one not in (PLAIN, Orientation(True)))]
+    poor = tuple(
+        dataclasses.replace(ranking.best, orientation=one, residual=residual, per_pattern=np.full(9, residual))
+        for one, residual in zip(order, residuals, strict=True)
+    )
+    open_one = dataclasses.replace(ranking, candidates=poor)
+    assert open_one.verdict(open_one.runner_up) == "open"
+    turned = dataclasses.replace(poor[0], residual=0.02, per_pattern=np.full(9, 0.02))
+    sure = dataclasses.replace(open_one, turned=turned, rotation_deg=43.0)
+    assert sure.verdict(sure.runner_up) == "sure"
+    assert sure.verdict(sure.twin) == "open"
+    assert any("4.60 times as well" in line for line in orient_lines(sure))
+
+
+def test_a_matrix_that_asks_for_a_huge_canvas_is_refused_when_it_is_read(scan, tmp_path):
+    path = save(scan.replace(positions_px=3 * scan.positions_px), tmp_path / "scan.h5")
+    with pytest.raises(InputError, match="canvas"):
+        load(path, LoadConfig(scan_matrix=(0.0011, 0.0, 0.0, 0.0011)))

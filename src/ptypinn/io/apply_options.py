@@ -19,6 +19,7 @@ from ptypinn.data.orientation import Orientation, derive, rotation_matrix, undo_
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ProbeGauge, ScanData
 from ptypinn.data.survey import apply_survey, survey_scan
+from ptypinn.data.validation import check_canvas, deferred_checks
 from ptypinn.errors import InputError
 from ptypinn.io.arrays import as_probe, select_patterns
 from ptypinn.io.counts import apply_mask_file, require_mask_read
@@ -75,6 +76,8 @@ def _undo_turn(scan: ScanData, config: LoadConfig) -> ScanData:
     if config.scan_matrix is not None:
         matrix = np.array(config.scan_matrix, np.float64).reshape(2, 2)
     turned = undo_matrix(scan, matrix)
+    with deferred_checks(False):  # the survey, which checks are put off for, is over
+        check_canvas(scan.source, turned.positions_px, scan.size, config.max_canvas_pixels)
     if scan.truth is None or turned.truth is not None:
         return turned
     lost = [*scan.provenance.get(LEFT_OUT, []), "the true object, which turned positions leave"]

@@ -94,13 +94,21 @@ class Ranking:
         """Return the ratio of a candidate's residual to the best's, at least 1."""
         return other.residual / max(self.best.residual, 1e-12)
 
+    def margin_over(self, other: Candidate) -> float:
+        """Return the ratio of another's residual to that of the best with its positions turned back."""
+        return other.residual / max(self._rival_of(other).residual, 1e-12)
+
     def fraction_for_best(self, other: Candidate) -> float:
-        """Return the fraction of the patterns that the best fits better than another does."""
-        return float(np.mean(self.best.per_pattern < other.per_pattern))
+        """Return the fraction of the patterns that the best, turned back, fits better than another does."""
+        return float(np.mean(self._rival_of(other).per_pattern < other.per_pattern))
+
+    def _rival_of(self, other: Candidate) -> Candidate:
+        """Return the best as another is compared with it: turned back, but for the twin, which a turn helps alike."""
+        return self.best if self.turned is None or other is self.twin else self.turned
 
     def verdict(self, other: Candidate) -> str:
         """Return the certainty that the best is right and another wrong: sure, likely or open."""
-        ratio = self.ratio_to_best(other)
+        ratio = self.margin_over(other)
         return "sure" if ratio >= SURE else "likely" if ratio >= LIKELY else "open"
 
     def positions_turned(self, candidate: Candidate) -> Orientation:
@@ -116,13 +124,29 @@ class Ranking:
 
         The positions of a scan with a true object index that object, and cannot be flipped.
         """
-        hand = round(float(np.linalg.det(candidate.orientation.matrix)))
-        rotation = self.rotation_deg if candidate is self.best else 0.0
-        total = hand * float(self.scan.option("scan_rotation_deg", 0.0)) + rotation
-        turns = [{} if total == 0 else {"scan_rotation_deg": round(angle, 2)} for angle in (total, hand * total)]
+        turns = self._turns_beside(candidate)
         stage = {"stage": {**_options("positions", self.positions_turned(candidate)), **turns[0]}}
         camera = {"camera": {**_options("patterns", self.patterns_turned(candidate)), **turns[1]}}
         return camera if self.scan.truth is not None else {**stage, **camera}
+
+    def _turns_beside(self, candidate: Candidate) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the option for the turn, or the matrix, that goes with the orientation of the stage, and the camera.
+
+        Positions p are read as `M^-1 p`, and best as `R^-1 G M^-1 p`, with the orientation G of the candidate and its
+        turn R; or all turned by `G^-1`, where the patterns are instead.
+        """
+        rotation = self.rotation_deg if candidate is self.best else 0.0
+        given = self.scan.option("scan_matrix", None)
+        if given is None:
+            hand = round(float(np.linalg.det(candidate.orientation.matrix)))
+            total = hand * float(self.scan.option("scan_rotation_deg", 0.0)) + rotation
+            stage, camera = ({} if total == 0 else {"scan_rotation_deg": round(a, 2)} for a in (total, hand * total))
+            return stage, camera
+        matrix, orientation = np.reshape(np.asarray(given, np.float64), (2, 2)), candidate.orientation.matrix
+        turn = rotation_matrix(np.deg2rad(rotation))
+        both = orientation @ matrix @ orientation.T @ turn, matrix @ orientation.T @ turn @ orientation
+        rows = [tuple(float(value) for value in one.ravel().round(6)) for one in both]
+        return {"scan_matrix": rows[0]}, {"scan_matrix": rows[1]}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and texts for JSON."""
@@ -135,9 +159,9 @@ class Ranking:
             "residual_turned": None if self.turned is None else self.turned.residual,
             "margin": self.margin,
             "verdict": self.verdict(self.runner_up),
-            "margin_over_rival": self.ratio_to_best(self.runner_up),
+            "margin_over_rival": self.margin_over(self.runner_up),
             "twin_verdict": self.verdict(self.twin),
-            "margin_over_twin": self.ratio_to_best(self.twin),
+            "margin_over_twin": self.margin_over(self.twin),
             "ranking": [
                 {
                     "residual": one.residual,

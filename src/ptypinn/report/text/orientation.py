@@ -57,9 +57,9 @@ def options_to_set(ranking: Ranking) -> str:
 def certainty_lines(ranking: Ranking) -> list[str]:
     """Return the certainty of the best against the runner-up, and against its twin."""
     runner_up, twin = ranking.runner_up, ranking.twin
-    first = CERTAINTY[ranking.verdict(runner_up)].format(ratio=ranking.ratio_to_best(runner_up))
+    first = CERTAINTY[ranking.verdict(runner_up)].format(ratio=ranking.margin_over(runner_up))
     fraction = f"; {ranking.fraction_for_best(runner_up):.0%} of the patterns agree."
-    second = TWINS[ranking.verdict(twin)].format(ratio=ranking.ratio_to_best(twin))
+    second = TWINS[ranking.verdict(twin)].format(ratio=ranking.margin_over(twin))
     return [first + fraction, f"Its twin, turned by 180 degrees, is {second}.{_advice(ranking)}"]
 
 
