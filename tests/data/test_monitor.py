@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.data.monitor import check_monitor, describe_monitor, with_monitor
+from ptypinn.data.monitor import check_monitor, describe_monitor, settles_flux, with_monitor
 from ptypinn.data.scan import ScanData
 from ptypinn.physics.experiment_draws import draw_flux
 
@@ -98,6 +100,24 @@ def test_the_scan_has_the_flux_of_the_right_one_and_keeps_none_of_the_wrong_one(
         other = with_monitor(scan_of(flux), flux[::-1].copy(), "ion chamber")
     assert other.flux is None
     assert not other.provenance["monitor"]["applied"]
+
+
+def test_empty_frames_are_no_test_of_a_monitor():
+    flux = flux_of(1, 0.2, 0.1)
+    scan = scan_of(flux)
+    counts = scan.counts.copy()
+    counts[::5] = 0
+    assert np.allclose(with_monitor(scan.replace(counts=counts), flux, "ion chamber").flux, flux / flux.mean())
+
+
+@pytest.mark.parametrize(
+    ("shift", "applied", "settled"), [(0.0, True, True), (0.5, True, False), (None, True, False), (0.0, False, False)]
+)
+def test_a_monitor_settles_the_flux_where_it_is_confirmed_in_proportion(shift, applied, settled):
+    flux = flux_of(0, 0.2, 0.0)
+    readings = np.ones(196) if shift is None else flux + shift
+    record = {**asdict(check_monitor(readings, photons_of(flux, 0), PLACES)), "applied": applied}
+    assert settles_flux({"monitor": record}) is settled
 
 
 @pytest.mark.parametrize("record", [{}, {"variation": "much"}, {"variation": None, "slope": 1.0}])

@@ -46,6 +46,13 @@ class MonitorCheck:
     slope_error: float
     """Standard error of the slope; infinite where the monitor is constant or there are no neighbours."""
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> MonitorCheck | None:
+        """Read the record of a monitor; None where it holds no check, as that of a constant one."""
+        values = [number(record.get(name)) for name in ("variation", "slope", "slope_error")]
+        numbers = [value for value in values if value is not None]
+        return cls(*numbers) if len(numbers) == len(values) else None
+
     @property
     def is_contradicted(self) -> bool:
         """True if the photons surely do not follow the monitor."""
@@ -116,19 +123,30 @@ def _weigh_neighbours(
 def with_monitor(scan: ScanData, readings: Float64[np.ndarray, " patterns"], name: str) -> ScanData:
     """Return a scan whose frames have the flux that a monitor shows; as it is where the counts contradict that.
 
+    Frames that are empty, as where the shutter was closed, are no test.
+
     Args:
         scan: The scan, with the frames that are used.
         readings: One per frame, more than 0, in any unit.
         name: Where they come from, for the record.
     """
     photons = pattern_sums(scan) - background_photons(scan, scan.background)
-    check = check_monitor(readings, photons, scan.positions_px)
+    filled = photons > DARKEST * photons.mean()
+    filled |= not filled.any()
+    check = check_monitor(readings[filled], photons[filled], scan.positions_px[filled])
     record = {"from": name, **asdict(check), "applied": not check.is_contradicted}
     record["slope_error"] = check.slope_error if np.isfinite(check.slope_error) else None
     if check.is_contradicted:
         warnings.warn(f"{scan.source}: {describe_monitor(record)}", stacklevel=2)
     flux = scan.flux if check.is_contradicted else readings / readings.mean()
     return scan.replace(flux=flux, provenance={**scan.provenance, MONITOR: record})
+
+
+def settles_flux(provenance: Mapping[str, Any]) -> bool:
+    """Return True if the counts of a scan follow its beam monitor in proportion: slow changes are known as well."""
+    record = monitor_record(provenance)
+    check = MonitorCheck.from_record(record)
+    return bool(record.get("applied")) and check is not None and check.is_confirmed and not check.is_off
 
 
 def monitor_record(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -139,14 +157,13 @@ def monitor_record(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def describe_monitor(record: Mapping[str, Any]) -> str:
     """Return a sentence on a monitor: its variation, and whether it has the flux; empty for an unreadable record."""
-    variation, slope, error = (number(record.get(name)) for name in ("variation", "slope", "slope_error"))
+    variation, check = number(record.get("variation")), MonitorCheck.from_record(record)
     if variation is None:
         return ""
     start = f"The beam monitor ({record.get('from')}) varies by {100 * variation:.2g} % (standard deviation)"
-    if slope is None or error is None:
+    if check is None:
         return f"{start}: the flux of the frames is taken from it, which their counts cannot test."
-    check = MonitorCheck(variation, slope, error)
-    power = f"{slope:.2f} +- {error:.1g}"
+    power = f"{check.slope:.2f} +- {check.slope_error:.1g}"
     if check.is_contradicted and check.is_followed:
         return (
             f"{start}, but the counts of the frames follow it too little: they change with its power {power} from "

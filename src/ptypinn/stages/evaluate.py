@@ -13,7 +13,7 @@ from ptypinn.data.depth import SLICES, warn_of_thin_slices
 from ptypinn.data.descan import follows_disk
 from ptypinn.data.detector_mtf import mtf_warnings
 from ptypinn.data.grouping import checkerboard_split
-from ptypinn.data.monitor import monitor_record
+from ptypinn.data.monitor import settles_flux
 from ptypinn.data.reconstruction import DataFit, Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
@@ -150,12 +150,11 @@ def experiment_warnings(recon: Reconstruction) -> list[str]:
 
 
 def _flux_warnings(recon: Reconstruction) -> list[str]:
-    """Return a sentence on slow flux that was solved for; none where a beam monitor has settled it."""
+    """Return a sentence on slow flux that was solved for; none where the counts follow a beam monitor in proportion."""
     if recon.flux is None or not recon.has_solved("flux"):
         return []
     scan = recon.provenance.get("scan")
-    has_monitor = isinstance(scan, Mapping) and bool(monitor_record(scan).get("applied"))
-    return [] if has_monitor else slow_flux_warnings(recon.flux)
+    return [] if isinstance(scan, Mapping) and settles_flux(scan) else slow_flux_warnings(recon.flux)
 
 
 def _near_field_warnings(recon: Reconstruction) -> list[str]:
