@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +101,29 @@ def test_a_constant_probe_has_neither():
     probes = from_opr_modes(images, np.tile([1.0, 0.0, 0.0], (FRAMES, 1)))
     assert probes.variation is probes.weights is probes.flux is None
     assert np.allclose(probes.probe, images[0], atol=1e-5)
+
+
+@CASES
+def test_frames_of_free_phase_have_the_same_intensities_and_orthogonal_weights(seed, orders, modes, spread):
+    waves = waves_there(*draw(seed, orders, modes, spread))
+    phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(FRAMES))
+    probes = from_frames(waves * phases[:, None, None, None])
+    expected, there = waves.reshape(FRAMES, -1), waves_here(probes).reshape(FRAMES, -1)
+    factors = np.sum(expected.conj() * there, 1) / np.sum(np.abs(expected) ** 2, 1)
+    np.testing.assert_allclose(np.abs(factors), 1, atol=1e-5)
+    assert np.abs(there - factors[:, None] * expected).max() < 1e-4 * np.abs(expected).max()
+    if probes.weights is not None:
+        assert np.abs(probes.weights.mean(0)).max() < 1e-6
+        assert np.allclose(probes.weights.T @ probes.weights / FRAMES, np.eye(probes.weights.shape[1]), atol=1e-6)
+
+
+def test_probes_of_many_frames_need_less_memory_than_themselves():
+    rng = np.random.default_rng(0)
+    frames = (rng.normal(size=(256, 2)) @ rng.normal(size=(2, 128 * 128))).astype(np.complex64)
+    frames = frames.reshape(256, 1, 128, 128) + 3
+    tracemalloc.start()
+    probes = from_frames(frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(probes.variation) <= 3
+    assert peak < frames.nbytes

@@ -7,16 +7,19 @@ of mean 0, and what changes of their power is the flux.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Complex64, Float64
+from jaxtyping import Complex, Complex64, Complex128, Float64
 
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.physics.optics import mode_photons
 
 NEGLIGIBLE = 1e-10
 """Power of an image over that of the probe below which it is left out: float32 holds no more."""
+BLOCK = 2**18
+"""Numbers of all frames that are taken in double precision at a time."""
 CONSTANT = 1e-6
 """Standard deviation of a flux that is the same in all frames."""
 
@@ -87,25 +90,35 @@ def from_frames(frames: Complex[np.ndarray, "patterns mode y x"]) -> FrameProbes
         frames: Modes in every frame, in the order of the scan.
     """
     count, shape = len(frames), frames.shape[1:]
-    waves = np.asarray(frames, np.complex128).reshape(count, -1)
-    powers = np.sum(np.abs(waves) ** 2, 1)
-    waves = waves / np.sqrt(powers)[:, None]
-    leading = np.linalg.eigh(waves @ waves.conj().T)[1][:, -1]
-    waves *= np.exp(-1j * np.angle(leading))[:, None]
-    mean = waves.mean(0)
-    rest = np.ascontiguousarray(waves - mean).view(np.float64)
-    strengths, columns = np.linalg.eigh(rest @ rest.T)
+    waves = frames.reshape(count, -1)
+    products = sum((part @ part.conj().T for part in _pixel_blocks(waves)), np.zeros((count, count), np.complex128))
+    powers = np.diagonal(products).real.copy()
+    shares = 1 / np.sqrt(powers)
+    products *= shares * shares[:, None]
+    shares = shares * np.exp(-1j * np.angle(np.linalg.eigh(products)[1][:, -1]))
+    products *= np.exp(1j * (np.angle(shares)[:, None] - np.angle(shares)))
+    rest = products.real - products.real.mean(0)
+    strengths, columns = np.linalg.eigh(rest - rest.mean(1)[:, None])
     strong = strengths > NEGLIGIBLE * count
     columns = columns[:, strong][:, ::-1] * count**0.5
-    added = (columns.T @ rest / count).view(np.complex128)
-    flux, scale = powers / powers.mean(), np.sqrt(powers.mean()) / np.linalg.norm(mean)
-    varies = len(added) > 0
+    weights = np.vstack([np.ones(count), columns.T]) * shares / count
+    every = np.concatenate([(weights @ part).astype(np.complex64) for part in _pixel_blocks(waves)], 1)
+    flux, scale = powers / powers.mean(), np.float32(np.sqrt(powers.mean()) / np.linalg.norm(every[0]))
+    every *= scale
+    varies = len(every) > 1
     return FrameProbes(
-        (scale * mean).reshape(shape).astype(np.complex64),
-        (scale * added).reshape(-1, *shape).astype(np.complex64) if varies else None,
+        every[0].reshape(shape),
+        every[1:].reshape(-1, *shape) if varies else None,
         columns if varies else None,
         flux if flux.std() > CONSTANT else None,
     )
+
+
+def _pixel_blocks(waves: Complex[np.ndarray, "patterns pixel"]) -> Iterator[Complex128[np.ndarray, "patterns block"]]:
+    """Yield waves a few pixels at a time, in double precision."""
+    step = max(1, BLOCK // len(waves))
+    for start in range(0, waves.shape[1], step):
+        yield waves[:, start : start + step].astype(np.complex128)
 
 
 def to_opr_modes(

@@ -165,3 +165,9 @@ def test_frames_of_ptypy_are_no_incoherent_modes(by_hand, scene, tmp_path, place
         file[f"content/runtime/OPR_allprobes/{name}"] = np.zeros_like(layers)
     with pytest.raises(InputError, match=r"run\.ptyr: content/runtime/OPR_allprobes"):
         load_reconstruction(path)
+    for number in (-1.0, np.inf, np.nan, 1.5):
+        with h5py.File(path, "r+") as file:
+            file["content/pars/scans/scan00/coherence"].pop("num_probe_modes")
+            file["content/pars/scans/scan00/coherence/num_probe_modes"] = number
+        with pytest.raises(InputError, match="coherence/num_probe_modes: found"):
+            load_reconstruction(path)

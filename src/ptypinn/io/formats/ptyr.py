@@ -27,6 +27,7 @@ OBJECT, PROBE = "SscanG00", "SscanG01"
 """Names of the storages that are written."""
 
 STORAGES = ("content/obj", "content/probe")
+MAX_MODES = 10_000
 RUNTIME = "content/runtime"
 """What an engine leaves behind: of one with orthogonal probe relaxation (OPR), the probes of all frames."""
 UNPLACED = "changes of the probe over the scan, as positions of its frames are not in the file"
@@ -73,16 +74,24 @@ def _read_frames(file: h5py.File, source: str, probe: str) -> np.ndarray | None:
         actual = f"{layers.dtype} of shape {layers.shape}"
         raise InputError(source, f"{RUNTIME}/OPR_allprobes/{name}", actual, f"{modes} modes, N x N, of every frame")
     if not np.isfinite(layers).all() or not np.abs(layers).sum((1, 2)).reshape(-1, modes).sum(1).all():
-        raise InputError(source, f"{RUNTIME}/OPR_allprobes/{name}", "a frame without light", "a probe in all frames")
+        raise InputError(source, f"{RUNTIME}/OPR_allprobes/{name}", "a frame whose probe is 0", "a probe in all frames")
     return layers.reshape(-1, modes, *layers.shape[1:])
 
 
 def _count_modes(file: h5py.File, source: str) -> int:
-    """Return the number of incoherent modes by the parameters of the run."""
-    scans = find_item(file, "content/pars/scans")
-    names = [f"content/pars/scans/{name}/coherence/num_probe_modes" for name in scans or ()]
-    counts = {int(count) for name in names if (count := read_scalar(file, source, name))}
-    return max(counts, default=1)
+    """Return the number of incoherent modes by the parameters of the run.
+
+    Raises:
+        InputError: Where a parameter is no number of modes.
+    """
+    scans, numbers = find_item(file, "content/pars/scans"), [1]
+    for scan in scans if isinstance(scans, h5py.Group) else ():
+        name = f"content/pars/scans/{scan}/coherence/num_probe_modes"
+        count = read_scalar(file, source, name)
+        if count is not None and not (0 <= count <= MAX_MODES and count == int(count)):
+            raise InputError(source, name, f"{count:g}", f"a number of modes from 1 to {MAX_MODES}")
+        numbers += [] if count is None else [int(count)]
+    return max(numbers)
 
 
 def write_ptyr(recon: Reconstruction, path: Path) -> None:
