@@ -128,7 +128,6 @@ def unsought_warnings(recon: Reconstruction) -> list[str]:
     if not causes or residual is None or not noise or residual < MIN_MISFIT * noise:
         return []
     return [
-        f"The counts are predicted {residual / noise:.3g} times worse than counting statistics allow, and the scan was "
-        f"too large to look for {causes}: what they do is in the object. A part of the scan (`--select`) shows whether "
-        "they are to blame."
+        f"The scan was too large to look for {causes}, which may cause the misfit: what they do is in the object. A "
+        "part of the scan (`--select`) shows whether they are to blame."
     ]

@@ -23,7 +23,6 @@ import torch
 from jaxtyping import Complex64, Float64
 
 from ptypinn.data.detector_mtf import require_sharp
-from ptypinn.data.monitor import require_no_monitor
 from ptypinn.data.positions import canvas_frame, canvas_positions
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -215,7 +214,6 @@ def refine_lsqml(
     """
     require_ptychi()
     require_sharp(scan, "--engine ptychi; the native one has it")
-    require_no_monitor(scan, "--engine ptychi; the native one has it")
     probe = torch.from_numpy(scan.require_probe() if initial is None else initial.probe)
     if options.refine_probe and options.probe_modes is not None:
         probe = extend_modes(probe, options.probe_modes)
