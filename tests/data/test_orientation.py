@@ -211,13 +211,13 @@ def test_turns_that_nothing_undoes_are_refused(options, message):
 def test_a_turn_beside_the_orientation_is_measured_and_stated_as_the_option_takes_it(tmp_path, flip, degrees):
     path = save(simulated(faults=(f"rotation:{degrees}",)), tmp_path / "scan.h5")
     ranking = orient(load(path, LoadConfig(flip_patterns=flip)), FEW)
-    assert ranking.turned.residual < 0.5 * ranking.best.residual
+    assert ranking.best_turned_back.residual < 0.5 * ranking.best.residual
     options = options_of(ranking, "camera")
     assert options["flip_patterns"] == "none"
     assert options["scan_rotation_deg"] == pytest.approx(degrees, abs=2)
     assert any("turned by about" in line for line in orient_lines(ranking))
     right = orient(load(path, LoadConfig(**options)), FEW)
-    assert right.turned is None
+    assert right.best_turned_back is None
     assert right.best.is_as_read
 
 
@@ -258,7 +258,7 @@ def test_the_verdict_counts_the_turn_that_explains_the_patterns(ranking):
     open_one = dataclasses.replace(ranking, candidates=poor)
     assert open_one.verdict(open_one.runner_up) == "open"
     turned = dataclasses.replace(poor[0], residual=0.02, per_pattern=np.full(9, 0.02))
-    sure = dataclasses.replace(open_one, turned=turned, rotation_deg=43.0)
+    sure = dataclasses.replace(open_one, best_turned_back=turned, rotation_deg=43.0)
     assert sure.verdict(sure.runner_up) == "sure"
     assert sure.verdict(sure.twin) == "open"
     assert any("4.60 times as well" in line for line in orient_lines(sure))

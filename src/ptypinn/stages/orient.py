@@ -67,7 +67,7 @@ class Ranking:
     """Candidates by residual, the smallest first."""
     rotation_deg: float = 0.0
     """Turn of the recorded scan against the detector beside the best orientation, degrees; 0 where none is seen."""
-    turned: Candidate | None = None
+    best_turned_back: Candidate | None = None
     """The best with its positions turned back by as much; None where no turn is seen."""
 
     @property
@@ -104,7 +104,7 @@ class Ranking:
 
     def _rival_of(self, other: Candidate) -> Candidate:
         """Return the best as another is compared with it: turned back, but for the twin, which a turn helps alike."""
-        return self.best if self.turned is None or other is self.twin else self.turned
+        return self.best if self.best_turned_back is None or other is self.twin else self.best_turned_back
 
     def verdict(self, other: Candidate) -> str:
         """Return the certainty that the best is right and another wrong: sure, likely or open."""
@@ -156,7 +156,7 @@ class Ranking:
             "probe": "estimated" if self.scan.probe is None else "of the scan",
             "stored_orientation_is_best": self.best.is_as_read,
             "rotation_deg": self.rotation_deg,
-            "residual_turned": None if self.turned is None else self.turned.residual,
+            "residual_turned": None if self.best_turned_back is None else self.best_turned_back.residual,
             "margin": self.margin,
             "verdict": self.verdict(self.runner_up),
             "margin_over_rival": self.margin_over(self.runner_up),
@@ -209,10 +209,11 @@ def _with_rotation(ranking: Ranking, part: ScanData) -> Ranking:
     angle = find_rotation(oriented, torch.device("cpu"))
     if angle == 0:
         return ranking
-    turned = _solve(undo_matrix(oriented, rotation_matrix(angle)), Orientation(), ranking.config.orient_iterations)
-    if turned.residual >= ranking.best.residual:
+    back = _solve(undo_matrix(oriented, rotation_matrix(angle)), Orientation(), ranking.config.orient_iterations)
+    if back.residual >= ranking.best.residual:
         return ranking
-    return replace(ranking, rotation_deg=float(np.rad2deg(angle)), turned=replace(turned, orientation=orientation))
+    back = replace(back, orientation=orientation)
+    return replace(ranking, rotation_deg=float(np.rad2deg(angle)), best_turned_back=back)
 
 
 def _select_middle(scan: ScanData, count: int) -> ScanData:

@@ -46,8 +46,8 @@ def read_shelves(path: Path, config: LoadConfig) -> ScanData:
         probe = variables.array("probe")
         if probe is None:
             return scan
-        modes, varied = modes_of(source, probe)
-        noted = {**scan.provenance, **({LEFT_OUT: varied} if varied else {})}
+        modes, left_out = modes_of(source, probe)
+        noted = {**scan.provenance, **({LEFT_OUT: left_out} if left_out else {})}
         return scan.replace(probe=crop.probe(modes), provenance=noted)
 
 

@@ -34,7 +34,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
         image, probe = (variables.array(name) for name in ("object", "probe"))
         if image is None or probe is None or image.ndim not in (2, 3):
             raise InputError(source, "object", "no object with its probe", "both, in object and probe")
-        probes, varied = probes_of(source, probe, variables.array(EVOLUTION))
+        probes, left_out = probes_of(source, probe, variables.array(EVOLUTION))
         modes = probes.probe
         optics = optics_of(variables, source, config)
         return foreign_reconstruction(
@@ -46,7 +46,7 @@ def read_shelves_reconstruction(path: Path, config: LoadConfig) -> Reconstructio
             probe_variation=probes.variation,
             probe_weights=probes.weights,
             flux=probes.flux,
-            provenance=describe_source(path, "ptychoshelves", config, left_out=varied, optics=optics),
+            provenance=describe_source(path, "ptychoshelves", config, left_out=left_out, optics=optics),
         )
 
 
@@ -91,9 +91,9 @@ def probes_of(source: str, values: np.ndarray, evolution: np.ndarray | None) -> 
         values: Modes, (N, N), (N, N, modes) or (N, N, modes, variations), of whose first mode positions have a share.
         evolution: These shares, (M, variations); None where the file has none.
     """
-    modes, varied = modes_of(source, values)
+    modes, left_out = modes_of(source, values)
     if evolution is None:
-        return FrameProbes(modes), varied
+        return FrameProbes(modes), left_out
     images = values if values.ndim == 4 else values[..., None] if values.ndim == 3 else values[..., None, None]
     if evolution.ndim != 2 or evolution.shape[1] != images.shape[3] or not np.isfinite(evolution).all():
         actual = f"{evolution.dtype} of shape {evolution.shape}"

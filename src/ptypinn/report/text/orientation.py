@@ -36,9 +36,9 @@ def orient_lines(ranking: Ranking) -> list[str]:
 
 def _rotation_lines(ranking: Ranking) -> list[str]:
     """Return the turn of the scan beside the best orientation, where one was seen."""
-    if ranking.turned is None:
+    if ranking.best_turned_back is None:
         return []
-    before, after = ranking.best.residual, ranking.turned.residual
+    before, after = ranking.best.residual, ranking.best_turned_back.residual
     return [
         f"Beside that the scan is turned by about {ranking.rotation_deg:.1f} degrees against the detector: turned back,"
         f" the residual falls from {before:.4g} to {after:.4g}. `reconstruct` finds the turn more precisely."
@@ -47,7 +47,7 @@ def _rotation_lines(ranking: Ranking) -> list[str]:
 
 def options_to_set(ranking: Ranking) -> str:
     """Return the options that bring the scan into the best orientation, as on the command line."""
-    if ranking.best.is_as_read and ranking.turned is None:
+    if ranking.best.is_as_read and ranking.best_turned_back is None:
         return "Nothing to set: the scan as it was read ranks first."
     load_options = ranking.load_options(ranking.best)
     alternatives = [f"{_format_options(options)} ({kind})" for kind, options in load_options.items()]
