@@ -107,7 +107,9 @@ def test_empty_frames_are_no_test_of_a_monitor():
     scan = scan_of(flux)
     counts = scan.counts.copy()
     counts[::5] = 0
-    assert np.allclose(with_monitor(scan.replace(counts=counts), flux, "ion chamber").flux, flux / flux.mean())
+    empty = with_monitor(scan.replace(counts=counts), flux, "ion chamber")
+    assert np.allclose(empty.flux, flux / flux.mean())
+    assert empty.provenance["monitor"]["slope"] == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(

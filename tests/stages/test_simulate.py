@@ -254,3 +254,12 @@ def test_near_field_images_are_shadows_of_the_sample_and_know_their_geometry(tmp
         dataclasses.replace(config, faults=("drift:3",))
     with pytest.raises(InputError, match=r"geometry: found .* of propagation in 64 pixels"):
         simulate(dataclasses.replace(config, detector_pixel_m=1e-6))
+
+
+def test_a_monitor_is_recorded_beside_empty_frames():
+    options = {"size": 32, "object_size": (72, 72), "n_patterns": 64}
+    scan = simulate(SimulateConfig(**options, faults=("flux:0.1", "empty-frames:0.2"), monitor=True))
+    assert scan.flux is not None
+    record = scan.provenance["monitor"]
+    assert record["applied"]
+    assert record["slope"] == pytest.approx(1, abs=0.2)
