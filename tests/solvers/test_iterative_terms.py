@@ -25,7 +25,7 @@ SCAN = {"size": 32, "object_size": (76, 76), "n_patterns": 144, "seed": 2}
 def few_iterations():
     """Fewer iterations than those of users, after which sizes of terms are within these limits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iterative_terms, "FLUX_ITERATIONS", 90)
+        patch.setattr(iterative_terms, "FLUX_ITERATIONS", 110)
         patch.setattr(multislice, "LAST_ITERATIONS", 30)
         yield
 

@@ -13,8 +13,8 @@ from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import amplitude_variance, predict_batches
 from ptypinn.physics.propagation import to_fft_order
 
-MIN_OWN_FLUX = 1e-6
-"""Smallest flux of a frame that a prediction is divided by, as of a frame without photons."""
+MIN_FLUX = 1e-6
+"""Smallest flux of a frame, as of one without photons: predictions are divided by it."""
 SLOW_DEGREE = 5
 """Degree in time of the polynomial that a slow variation of the flux follows."""
 MIN_SLOW_FRACTION = 0.3
@@ -100,7 +100,7 @@ def compare_flux(
     good = to_fft_order(torch.from_numpy(scan.good)).to(device)
     beside = 0.0 if scan.background is None else to_fft_order(torch.from_numpy(scan.background)).to(device)
     own, other = (np.ones(scan.n_patterns) if each is None else each for each in (scan.flux, flux))
-    factors = torch.from_numpy((other / own.clip(min=MIN_OWN_FLUX)).astype(np.float32)).to(device)[:, None, None]
+    factors = torch.from_numpy((other / own.clip(min=MIN_FLUX)).astype(np.float32)).to(device)[:, None, None]
     total, sums = 0.0, np.zeros((2, 3))
     for part, measured, predicted in predict_batches(
         scan, recon.sample, recon.probe, recon.positions_px, batch, device

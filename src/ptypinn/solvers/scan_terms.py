@@ -11,7 +11,7 @@ import numpy as np
 from ptypinn.data.beam_centre import record_experiment
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
-from ptypinn.metrics.flux import flatten_slope, measure_flux
+from ptypinn.metrics.flux import MIN_FLUX, flatten_slope, measure_flux
 from ptypinn.metrics.misfit_causes import MIN_MISFIT
 from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED, PositionErrors, measure_position_errors
 from ptypinn.solvers.core_trials import MIN_CORE_MISFIT, MIN_SIGNIFICANCE
@@ -56,7 +56,8 @@ class FluxTerm:
         evidence = measure_flux(state.scan, state.recon, batch=solver.batch, device=solver.device)
         large = evidence.variation >= MIN_VARIATION and evidence.gain >= MIN_FLUX_GAIN * state.unexplained
         proposes = large and evidence.significance >= MIN_SIGNIFICANCE
-        is_sure = evidence.gain >= SURE_FLUX_GAIN * state.unexplained > 0 and state.misfit < MIN_CORE_MISFIT
+        is_sure = proposes and evidence.gain >= SURE_FLUX_GAIN * state.unexplained > 0
+        is_sure = is_sure and state.misfit < MIN_CORE_MISFIT
         return Evidence(evidence.significance, proposes, min_gain=FAINT_GAIN if is_sure else None)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
@@ -64,7 +65,7 @@ class FluxTerm:
         scan, recon, solver = state.scan, state.recon, state.solver
         trial = solver.solve(scan.replace(probe=recon.probe), self.name, hold_probe=True)
         yield trial
-        yield solver.solve(scan.replace(flux=flatten_slope(trial, scan.flux)))
+        yield solver.solve(scan.replace(flux=flatten_slope(trial, scan.flux).clip(min=MIN_FLUX)))
 
     def measure(self, scan: ScanData, recon: Reconstruction) -> float:
         """Return the standard deviation over the frames, over that of a monitor where there is one."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 
 from ptypinn.data.scan import ScanData
+from ptypinn.metrics.flux import MIN_FLUX
 from ptypinn.models.model_file import load_weights
 from ptypinn.models.unrolled import UnrolledCorrection
 from ptypinn.solvers.quasi_newton.preconditioner import IlluminationStats
@@ -24,9 +25,6 @@ NETWORK, AMPLITUDE, PHASE = "network.safetensors", "start_amplitude.npy", "start
 OBJECT, ILLUMINATION, FLUX = "object.npy", "illumination.npy", "flux.npy"
 PROBE, BACKGROUND = "probe.npy", "background.npy"
 """Files that a tile leaves in its own folder."""
-
-MIN_FLUX = 1e-6
-"""Smallest flux of a frame, as of one without photons."""
 
 
 @dataclass(frozen=True)
