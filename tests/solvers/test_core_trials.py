@@ -211,7 +211,7 @@ class StubTerm:
     name, min_gain, min_misfit = "background", 0.3, 0.0
 
     def weigh(self, state):
-        return Evidence(9.0, True, excludes_rivals=True)
+        return Evidence(9.0, True, min_rival_misfit=1.1)
 
     def solve(self, state, evidence):
         yield state.recon

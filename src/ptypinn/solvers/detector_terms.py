@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.background import measure_background
 from ptypinn.metrics.misfit_causes import MIN_MISFIT
-from ptypinn.solvers.core_trials import MIN_SIGNIFICANCE, CoreGain
+from ptypinn.solvers.core_trials import MIN_CORE_MISFIT, MIN_SIGNIFICANCE, CoreGain
 from ptypinn.solvers.term import MIN_GAIN, Evidence, State
 
 MIN_BEAM_PX = 0.1
@@ -140,11 +141,11 @@ class BackgroundTerm:
         core = state.core
         if core.reaches_noise:
             explains = core.background.held_out >= core.modes.held_out
-            return Evidence(evidence.significance, explains, excludes_rivals=True)
+            return Evidence(evidence.significance, explains, min_rival_misfit=MIN_CORE_MISFIT)
         modes = core.settled_modes.deviance
         explains = core.background.deviance >= MIN_FIRST_SHARE * modes
         explains = explains and core.settled_background.deviance >= MIN_SHARE_OF_MODES * modes
-        return Evidence(evidence.significance, explains, excludes_rivals=True)
+        return Evidence(evidence.significance, explains, min_rival_misfit=math.inf)
 
     def solve(self, state: State, evidence: Evidence) -> Iterator[Reconstruction]:
         """Solve for it afresh, with object and probe: what those have imitated of it is not easily undone."""

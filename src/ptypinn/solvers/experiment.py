@@ -18,7 +18,6 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.metrics.data_fit import measure_misfit, sum_deviance
 from ptypinn.metrics.position_errors import LAST_CHANGE, MOVED
-from ptypinn.solvers.core_trials import MIN_CORE_MISFIT
 from ptypinn.solvers.detector_terms import BackgroundTerm, BeamTerm, PointSpreadTerm
 from ptypinn.solvers.probe_terms import ModesTerm, ProbeVariationTerm, SufficientModesTerm
 from ptypinn.solvers.scan_terms import FluxTerm, PositionsTerm, SurePositionsTerm
@@ -215,8 +214,8 @@ class _Trial:
     finding: Finding | None = None
     is_taken: bool = False
     """True if the term explains enough, or is forced."""
-    excludes_rivals: bool = False
-    """True if terms that might explain as much were found to explain less."""
+    min_rival_misfit: float = 0.0
+    """Misfit from which its rivals are solved for too."""
 
     def judged_by(self, term: Term, force: bool) -> _Trial:
         """Return the trial under the demand of another entry of `TERMS` with the same name, which has one step."""
@@ -245,14 +244,14 @@ def _try_term(term: Term, scan: ScanData, state: State, force: bool) -> _Trial:
         finding = Finding(size, evidence.significance, state.misfit, after, min_gain, details)
         if not (force or finding.is_corrected):
             return _Trial(term, trial, finding)
-    return _Trial(term, trial, finding, is_taken=True, excludes_rivals=evidence.excludes_rivals)
+    return _Trial(term, trial, finding, is_taken=True, min_rival_misfit=evidence.min_rival_misfit)
 
 
 def _try_rivals(trial: _Trial, scan: ScanData, state: State, forced: Sequence[str]) -> list[_Trial]:
     """Solve for the rivals of a term that would be taken in, unless they explain less and the term leaves nothing."""
     if not trial.is_taken or trial.finding is None:
         return []
-    if trial.excludes_rivals and trial.finding.misfit_after < MIN_CORE_MISFIT:
+    if trial.finding.misfit_after < trial.min_rival_misfit:
         return []
     rivals = [rival for rival in RIVALS.get(trial.term.name, ()) if rival.name in state.names]
     return [_try_term(rival, scan, state, rival.name in forced) for rival in rivals]

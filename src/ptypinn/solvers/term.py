@@ -122,8 +122,9 @@ class Evidence:
     """Gain of log-likelihood on what the term was not fitted to, over its standard error."""
     proposes: bool
     """True if the term is worth a solve."""
-    excludes_rivals: bool = False
-    """True if terms that might explain as much were found to explain less."""
+    min_rival_misfit: float = 0.0
+    """Misfit that the term leaves from which terms that might explain as much are solved for too; infinite where they
+    were found to explain less."""
     min_gain: float | None = None
     """Smallest fraction of the misfit above counting noise that the term has to explain, where not that of the term."""
     estimate: PositionEstimate | None = None
