@@ -19,7 +19,7 @@ from ptypinn.solvers.joint_solve import add_margin, solve_jointly
 from ptypinn.solvers.term import Solver
 from ptypinn.utils.progress import rename_stage
 
-MAX_CYCLES, ITERATIONS = 6, 60
+MAX_CYCLES, ITERATIONS = 6, 80
 """Most turns, and iterations for object, probe and positions in each."""
 SETTLED_CHANGE = 3e-4
 """Change of scales or shear in a turn below which positions have settled."""

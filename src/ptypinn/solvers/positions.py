@@ -30,8 +30,12 @@ from ptypinn.utils.progress import Progress, rename_stage, silent
 
 CORE_PATTERNS = 60
 """Patterns around the middle that are solved first."""
-CORE_ITERATIONS, ITERATIONS = 240, 80
-"""Iterations for object, probe and positions: of the core, whose cost is small, and of the whole scan."""
+CORE_ITERATIONS, ITERATIONS, LONG_ITERATIONS = 240, 80, 150
+"""Iterations for object, probe and positions: of the core, whose cost is small, and of more of the scan, after which
+positions settle; and the same where other causes are left, for which positions have to be right first."""
+MAX_SETTLED_MISFIT = 1.3
+"""Misfit of solved positions up to which they are the last large error of the experiment: 0.92 to 1.05 without others,
+1.67 or more with all others."""
 TRIAL_ITERATIONS = 10
 """Iterations for the object alone, with positions on trial."""
 ROTATION_STEP_DEG, MAX_ROTATION_DEG = 5.0, 45.0
@@ -168,8 +172,9 @@ def solve_positions(
             run.grow(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
         else:
             run.positions_px, run.probe, run.variation = core.positions_px, core.probe, core.variation
+            run.has_other_causes = core.misfit >= MAX_SETTLED_MISFIT
             run.extend(np.argsort(distance_from_middle(scan.positions_px), kind="stable"))
-        fit = run.solve(everything, ITERATIONS)
+        fit = run.solve(everything, run.iterations)
         if core.misfit > MAX_CORE_MISFIT:
             fit = run.converge(fit)
         elif run.jump(fit):
@@ -187,7 +192,12 @@ class _Run:
         self.scan, self.device, self.refine_probe = scan, device, refine_probe
         self.progress = rename_stage(progress, "positions")
         self.positions_px, self.probe, self.variation = scan.positions_px, scan.require_probe(), scan.probe_variation
-        self.diameter = equivalent_diameter(torch.from_numpy(self.probe))
+        self.has_other_causes, self.diameter = False, equivalent_diameter(torch.from_numpy(self.probe))
+
+    @property
+    def iterations(self) -> int:
+        """Iterations for more of the scan than its core."""
+        return LONG_ITERATIONS if self.has_other_causes else ITERATIONS
 
     def find_rotation(self, core: Int64[np.ndarray, " core"]) -> float:
         """Return the rotation of the scan, radians, 0 where none gains much."""
@@ -220,14 +230,15 @@ class _Run:
         Args:
             order: Indices of all patterns, those in the middle first.
         """
-        size = int(GROWTH * CORE_PATTERNS)
-        while size * np.sqrt(GROWTH) < len(order):
+        size, largest = int(GROWTH * CORE_PATTERNS), len(order) if self.has_other_causes else len(order) / GROWTH**0.5
+        while size < largest:
             inner, outer, before = np.sort(order[:size]), order[size:], self.positions_px
-            self._solve_positions(inner, ITERATIONS)
+            self._solve_positions(inner, self.iterations)
             scatter = np.linalg.norm(self._moves(inner) - self._predict_moves(inner, inner), axis=1)
             self.extrapolate(inner)
             change = np.linalg.norm((self.positions_px - before)[outer], axis=1)
-            if np.median(change) < max(SETTLED_PX, SETTLED_SCATTER * np.median(scatter)):
+            least = 0.0 if self.has_other_causes else SETTLED_SCATTER * np.median(scatter)
+            if np.median(change) < max(SETTLED_PX, least):
                 return
             size = int(GROWTH * size)
 

@@ -40,9 +40,6 @@ MIN_MOVE_GAIN, SURE_MOVE_GAIN = 0.1, 0.175
 """Smallest fraction of what is unexplained that small moves of single patterns explain, object and probe as they are:
 0.1 to 0.27 where positions are off, up to 0.17 where the probe varies, and 0.01 with other terms. Errors that are too
 large for it leave much unexplained."""
-MAX_SETTLED_MISFIT = 1.3
-"""Misfit of solved positions up to which they are the last large error of the experiment: 0.92 to 1.05 without others,
-1.67 or more with all others."""
 
 
 class FluxTerm:
@@ -103,7 +100,7 @@ class PositionsTerm:
 
         Where much is left, they settle when the other terms are taken in.
         """
-        from ptypinn.solvers.positions import solve_positions
+        from ptypinn.solvers.positions import MAX_SETTLED_MISFIT, solve_positions
 
         scan, solver, core = state.scan, state.solver, evidence.estimate or self._solve_core(state)
         estimate = solve_positions(scan, core, solver.device, solver.progress, refine_probe=solver.refines_probe)
