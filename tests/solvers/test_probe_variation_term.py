@@ -94,7 +94,8 @@ def test_positions_that_were_solved_for_may_be_far_from_the_recorded_ones(solved
     recorded = varying.replace(positions_px=varying.positions_px[::-1].copy(), truth=None)
     with pytest.raises(InputError, match="positions more than half a pattern away"):
         refine(recorded, RefineConfig(iterations=1), initial=solved)
-    record = {"positions": {"corrected": True}}
+    errors = measure_position_errors(recorded.positions_px, solved.positions_px + solved.origin_px)
+    record = {"positions": {"corrected": True, **errors.to_record()}}
     moved = dataclasses.replace(solved, provenance={**solved.provenance, "experiment": record})
     further = refine(recorded, RefineConfig(iterations=1, device="cpu"), initial=moved)
     np.testing.assert_allclose(further.positions_px, solved.positions_px, atol=1e-5)

@@ -136,13 +136,13 @@ class Ranking:
         turn R; or all turned by `G^-1`, where the patterns are instead.
         """
         rotation = self.rotation_deg if candidate is self.best else 0.0
-        given = self.scan.option("scan_matrix", None)
-        if given is None:
+        entries = self.scan.option("scan_matrix", None)
+        if entries is None:
             hand = round(float(np.linalg.det(candidate.orientation.matrix)))
             total = hand * float(self.scan.option("scan_rotation_deg", 0.0)) + rotation
             stage, camera = ({} if total == 0 else {"scan_rotation_deg": round(a, 2)} for a in (total, hand * total))
             return stage, camera
-        matrix, orientation = np.reshape(np.asarray(given, np.float64), (2, 2)), candidate.orientation.matrix
+        matrix, orientation = np.reshape(np.asarray(entries, np.float64), (2, 2)), candidate.orientation.matrix
         turn = rotation_matrix(np.deg2rad(rotation))
         both = orientation @ matrix @ orientation.T @ turn, matrix @ orientation.T @ turn @ orientation
         rows = [tuple(float(value) for value in one.ravel().round(6)) for one in both]
