@@ -33,6 +33,8 @@ from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from scenes import make_scene
 
+CPU = torch.device("cpu")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -97,13 +99,12 @@ def peak_memory_MB(restart: bool = False) -> float | None:
     return int(line.split()[1]) / 1024
 
 
-def passes(scan: ScanData) -> dict[str, Callable[[], object]]:
+def passes(scan: ScanData, device: torch.device = CPU) -> dict[str, Callable[[], object]]:
     """Return the timed functions: the bound, and passes with a known probe, a probe, or sub-pixel positions."""
-    cpu = torch.device("cpu")
-    stack = PatternBatches(scan, cpu)
-    corners, _ = split_positions(torch.from_numpy(scan.positions_px))
-    probe, canvas = torch.from_numpy(scan.require_probe()), torch.from_numpy(scan.truth)
-    shifts = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)) - 0.5
+    stack = PatternBatches(scan, device)
+    corners = split_positions(torch.from_numpy(scan.positions_px))[0].to(device)
+    probe, canvas = (torch.from_numpy(array).to(device) for array in (scan.require_probe(), scan.truth))
+    shifts = torch.rand((scan.n_patterns, 2), generator=torch.Generator().manual_seed(0)).to(device) - 0.5
     fixed_probe = Objective(stack, corners, LIKELIHOODS["poisson"], probe)
     shifted = Objective(stack, corners, LIKELIHOODS["poisson"], probe, shifts)
 

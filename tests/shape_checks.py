@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,10 @@ import jaxtyping
 
 FIRST_CALLS, PERIOD = 20, 50
 """Calls of a function in a test that are all checked, and the period of checked ones behind them."""
+Function = Callable[..., Any]
 _test = 0
+_counts: dict[types.CodeType, list[int]] = {}
+"""Test and number of the last call of every function."""
 
 
 def install() -> None:
@@ -24,25 +28,31 @@ def install() -> None:
 
     @functools.wraps(whole)
     def jaxtyped(*args: Any, **kwargs: Any) -> Any:
-        checked = whole(*args, **kwargs)
         function = args[0] if args else None
-        return thin_out(function, checked) if inspect.isfunction(function) else checked
+        if inspect.isfunction(function):
+            return thin_out(function, functools.partial(whole, **kwargs))
+        return whole(*args, **kwargs)
 
     jaxtyping.jaxtyped = jaxtyping._decorator.jaxtyped = jaxtyped
     jaxtyping.install_import_hook("ptypinn", "beartype.beartype")
 
 
-def thin_out(function: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is checked at its first calls in every test, and at one in `PERIOD` of the others."""
-    test, calls = -1, 0
+def thin_out(function: Function, check: Callable[[Function], Function]) -> Function:
+    """Return a function that is checked at its first calls in every test, and at one in `PERIOD` of the others.
 
-    @functools.wraps(checked)
+    `check` adds the checks, which takes milliseconds: where a call is checked for the first time. Functions within
+    functions are counted as one, however often they are defined.
+    """
+    count, checked = _counts.setdefault(function.__code__, [-1, 0]), None
+
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal test, calls
-        if test != _test:
-            test, calls = _test, 0
-        calls += 1
-        if calls <= FIRST_CALLS or calls % PERIOD == 0:
+        nonlocal checked
+        if count[0] != _test:
+            count[:] = _test, 0
+        count[1] += 1
+        if count[1] <= FIRST_CALLS or count[1] % PERIOD == 0:
+            checked = checked or check(function)
             return checked(*args, **kwargs)
         return function(*args, **kwargs)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ptypinn import RefineConfig, SimulateConfig, refine, simulate
 
@@ -91,3 +92,34 @@ def test_frames_and_readings_that_reading_leaves_out_count_as_put_in(monkeypatch
     true = claims.true_sizes(simulated, case.measured_scan(scan))
     assert true["frames left out"] == 6
     assert true["cosmic rays"] == len(simulated.experiment.cosmic_rays)
+
+
+def test_the_memory_of_the_service_is_measured_while_it_solves(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    watch = importlib.import_module("watch")
+    record = watch.measure(n_scans=3, reference=2, every=1, folder=tmp_path)
+    assert record["exit_code"] == 0 and record["runs_left"] == 3
+    assert [sample["scans"] for sample in record["samples"]] == [1, 2, 3]
+    assert record["samples"][0]["processes"] >= 2 and 0.8 < record["memory_ratio"]["rss_mib"] < 1.2
+
+
+def test_the_benchmark_for_gpus_runs_on_the_cpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu, scenes = importlib.import_module("gpu"), importlib.import_module("scenes")
+    monkeypatch.setattr(gpu, "POLISH", 0)
+    scene = scenes.Scene("lines", 1e4)
+    plan = gpu.Plan({32: 20}, 1, (scene,))
+    *_, report = gpu.measure(torch.device("cpu"), plan)
+    assert report["equality"]["within_tolerance"] and report["equality"]["deterministic_passes_agree"] is True
+    assert report["passes"]["32"]["patterns_per_s"]["pass"] > 0 and report["skipped"] == []
+    assert report["streaming"]["largest_relative_difference_of_losses"] == 0
+    plateau = report["plateau"][scene.key]
+    assert plateau["ours"]["error"] < plateau["plateau"] and plateau["cost"]["passes"] > 10
+    (late,) = gpu.measure(torch.device("cpu"), dataclasses.replace(plan, limit_s=-1.0))
+    assert late["skipped"] == ["equality", "passes 32", "rounds", "streaming", f"plateau {scene.key}"]
+
+
+def test_a_part_of_the_benchmark_for_gpus_that_fails_is_on_record(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+    assert gpu.attempt(lambda: 1 / 0) == "failed: ZeroDivisionError: division by zero"

@@ -41,3 +41,20 @@ def test_dataclasses_and_methods_are_checked():
         Orientation(transpose=np.zeros(2))
     with pytest.raises(TypeCheckError):
         Orientation.of(FLAT.astype(np.int64))
+
+
+def test_functions_within_functions_are_counted_as_one_and_get_their_checks_where_they_are_called():
+    checked = []
+
+    def define(value):
+        def inner():
+            return value
+
+        return shape_checks.thin_out(inner, lambda function: checked.append(value) or function)
+
+    unused = [define(value) for value in range(3)]
+    assert checked == []
+    assert [define(value)() for value in range(100)] == list(range(100))
+    assert checked == [*range(shape_checks.FIRST_CALLS), shape_checks.PERIOD - 1, 2 * shape_checks.PERIOD - 1]
+    assert [call() for call in unused] == [0, 1, 2]
+    assert len(checked) == shape_checks.FIRST_CALLS + 2

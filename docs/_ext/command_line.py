@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -27,14 +28,17 @@ def commands() -> str:
     parsers = {name: command_parser(name, command, full=True) for name, command in COMMANDS.items()}
     named = [{action.dest: action for action in _own(parser)} for parser in parsers.values()]
     common = [action for dest, action in named[0].items() if all(dest in one for one in named)]
-    groups = {group.title: group for parser in parsers.values() for group in _groups(parser)}
+    groups: dict[str, dict[str, Any]] = {}
+    for parser in parsers.values():  # a command that has an option in one group lacks it in another
+        for group in _groups(parser):
+            groups.setdefault(group.title, {}).update({action.dest: action for action in group._group_actions})
     uses = Counter(group.title for parser in parsers.values() for group in _groups(parser))
     shared = {title for title in groups if uses[title] > 1}
     lines = ["## Options of every command", "", *_program("ptypinn"), *_options(common)]
     for name, parser in parsers.items():
         lines += _command(name, parser, {action.dest for action in common}, shared)
     for title in sorted(shared):
-        lines += [f"## {title}", "", *_program("ptypinn"), *_options(groups[title]._group_actions)]
+        lines += [f"## {title}", "", *_program("ptypinn"), *_options([*groups[title].values()])]
     return "\n".join(lines)
 
 
@@ -56,7 +60,7 @@ def _command(name: str, parser: ArgumentParser, common: Collection[str], shared:
     yield from _options([action for action in _own(parser) if action.dest not in common])
     for group in _groups(parser):
         if group.title in shared:
-            anchor = group.title.lower().replace(" ", "-")
+            anchor = re.sub(r"[^\w -]", "", group.title.lower()).replace(" ", "-")
             yield from (f"Also takes the options under [{group.title}](#{anchor}).", "")
         else:
             yield from (f"### {group.title}", "", *_options(group._group_actions))

@@ -54,6 +54,10 @@ ELSEWHERE = {
     "xarray.Dataset": "https://docs.xarray.dev/en/stable/generated/xarray.Dataset.html",
     "matplotlib.figure.Figure": f"{MATPLOTLIB}/figure_api.html#matplotlib.figure.Figure",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
+    "collections.deque": f"{PYTHON}/collections.html#collections.deque",
+    "datetime.datetime": f"{PYTHON}/datetime.html#datetime.datetime",
+    "os.stat_result": f"{PYTHON}/os.html#os.stat_result",
+    "threading.Event": f"{PYTHON}/threading.html#threading.Event",
 }
 """Pages of other projects by the names that annotations use; nothing is fetched during the build."""
 ABSTRACT = ("Callable", "Collection", "Container", "Generator", "Iterable", "Iterator", "Mapping", "Sequence", "Set")

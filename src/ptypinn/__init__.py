@@ -5,10 +5,10 @@ Every public name is imported when it is first used, so that `import ptypinn` is
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptypinn._version import __version__
+from ptypinn.utils.lazy_names import import_lazily
 
 if TYPE_CHECKING:
     from ptypinn.config.evaluate import DiagnoseConfig as DiagnoseConfig
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ptypinn.stages.evaluate import Evaluation as Evaluation
     from ptypinn.stages.evaluate import evaluate as evaluate
     from ptypinn.stages.evaluate import split_half as split_half
+    from ptypinn.stages.export import Export as Export
+    from ptypinn.stages.export import export as export
     from ptypinn.stages.finetune import finetune as finetune
     from ptypinn.stages.info import info as info
     from ptypinn.stages.pretrain import pretrain as pretrain
@@ -54,6 +56,7 @@ _HOMES = {
     "convert": "stages.convert",
     "refine": "stages.refine",
     "train": "stages.train",
+    "export": "stages.export",
     "pretrain": "stages.pretrain",
     "finetune": "stages.finetune",
     "reconstruct": "stages.reconstruct",
@@ -64,6 +67,7 @@ _HOMES = {
     "Reconstruction": "data.reconstruction",
     "Evaluation": "stages.evaluate",
     "Diagnosis": "stages.diagnose",
+    "Export": "stages.export",
     "InputError": "errors",
     "LoadConfig": "config.load",
     "SimulateConfig": "config.simulate",
@@ -81,12 +85,8 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ptypinn' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ptypinn.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    __getattr__ = import_lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

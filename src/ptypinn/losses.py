@@ -9,14 +9,19 @@ A new noise model is one class here and one entry in `LIKELIHOODS`; every comman
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.errors import InputError
-from ptypinn.types import Canvases, Mask, Patterns
+from ptypinn.physics import kernels
+from ptypinn.physics.interaction import detect, weigh_fields
+from ptypinn.physics.kernels import as_reals
+from ptypinn.types import Canvases, Mask, Patterns, Waves
 
 PerPattern = Float[Tensor, " batch"]
 
@@ -59,6 +64,27 @@ class Likelihood(ABC):
             residual: As `residual` returns it for these counts.
         """
 
+    def total_loss(self, expected: Patterns, residual: Patterns) -> Float64[Tensor, ""]:
+        """Return the sum of the loss over all pixels, in double precision; arguments as those of `loss`."""
+        return self.loss(expected, residual).sum(dtype=torch.float64)
+
+    def weigh(self, fields: Waves, counts: Patterns, good: Mask, *, with_loss: bool) -> Float64[Tensor, ""]:
+        """Multiply detector fields by the residual in place, which makes them their descent direction.
+
+        Args:
+            fields: Detector fields, (batch, mode, y, x), sqrt(photons), whose intensities are the expected counts.
+            counts: Measured photons, (batch, y, x).
+            good: Good pixels; the residual of others is 0.
+            with_loss: Sum the loss up too.
+
+        Returns:
+            The loss over good pixels; 0 where it was not asked for.
+        """
+        expected = detect(fields)
+        residual = self.residual(expected, counts).mul_(good)
+        weigh_fields(fields, residual)
+        return self.total_loss(expected, residual) if with_loss else residual.new_zeros((), dtype=torch.float64)
+
     def pattern_loss(self, predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
         """Return the loss of each pattern per measured photon, differentiable: what training minimises.
 
@@ -90,11 +116,28 @@ class Poisson(Likelihood):
 
     def residual(self, expected: Patterns, counts: Patterns) -> Patterns:
         """Return the relative residual `(I - J) / J` (Thibault and Guizar-Sicairos 2012, eq. 2)."""
-        return (counts - expected).div_(expected + self.dark).clamp_(min=MIN_RESIDUAL)
+        if not kernels.are_usable(expected, counts) or expected.dtype != counts.dtype:
+            return (counts - expected).div_(expected + self.dark).clamp_(min=MIN_RESIDUAL)
+        return _compare(kernels.compare_counts, expected, counts, self.dark, MIN_RESIDUAL)
 
     def loss(self, expected: Patterns, residual: Patterns) -> Patterns:
         """Return the deviance, written through `log1p`, so that float32 resolves it at 1e9 photons."""
         return ((1 + residual).mul_(torch.log1p(residual)) - residual).mul_(expected + self.dark)
+
+    def total_loss(self, expected: Patterns, residual: Patterns) -> Float64[Tensor, ""]:
+        """Return the sum of the loss over all pixels, in double precision; arguments as those of `loss`."""
+        if not kernels.are_usable(expected, residual) or not expected.dtype == residual.dtype == torch.float32:
+            return super().total_loss(expected, residual)
+        total = torch.zeros(1, dtype=torch.float64)
+        photons, ratios = (as_reals(each).reshape(-1) for each in (expected, residual))
+        kernels.sum_deviances(photons, ratios, np.float32(self.dark), as_reals(total, writes=True))
+        return total[0]
+
+    def weigh(self, fields: Waves, counts: Patterns, good: Mask, *, with_loss: bool) -> Float64[Tensor, ""]:
+        """Multiply detector fields by the residual in place, as the base class does."""
+        if not _is_single(fields, counts):
+            return super().weigh(fields, counts, good, with_loss=with_loss)
+        return _weigh(fields, counts, good, self.dark, roots=False, with_loss=with_loss)
 
     def pattern_loss(self, predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
         """Return the deviance per measured photon, `sum(J - I - I log(J / I)) / sum(I)` over good pixels.
@@ -116,11 +159,19 @@ class Amplitude(Likelihood):
 
     def residual(self, expected: Patterns, counts: Patterns) -> Patterns:
         """Return the relative residual `2 (sqrt(I + 3/8) / sqrt(J + 3/8) - 1)`."""
-        return 2 * (torch.sqrt(counts + ANSCOMBE) / torch.sqrt(expected + ANSCOMBE) - 1)
+        if not kernels.are_usable(expected, counts) or expected.dtype != counts.dtype:
+            return 2 * (torch.sqrt(counts + ANSCOMBE) / torch.sqrt(expected + ANSCOMBE) - 1)
+        return _compare(kernels.compare_roots, expected, counts, ANSCOMBE)
 
     def loss(self, expected: Patterns, residual: Patterns) -> Patterns:
         """Return `2 (sqrt(I + 3/8) - sqrt(J + 3/8))**2` from the relative residual."""
         return (expected + ANSCOMBE) * residual.square() / 2
+
+    def weigh(self, fields: Waves, counts: Patterns, good: Mask, *, with_loss: bool) -> Float64[Tensor, ""]:
+        """Multiply detector fields by the residual in place, as the base class does."""
+        if not _is_single(fields, counts):
+            return super().weigh(fields, counts, good, with_loss=with_loss)
+        return _weigh(fields, counts, good, ANSCOMBE, roots=True, with_loss=with_loss)
 
     def pattern_loss(self, predicted: Patterns, measured: Patterns, mask: Mask) -> PerPattern:
         """Return the squared difference of stabilised amplitudes per measured photon."""
@@ -201,3 +252,27 @@ def _relative_deviance(relative: Patterns, ratio: Patterns) -> Patterns:
     near, far, ratio = torch.where(small, relative, 0.0), torch.where(small, 0.0, relative), ratio.masked_fill(small, 1)
     series = near.square() * (1 / 2 - near * (1 / 3 - near * (1 / 4 - near * (1 / 5 - near / 6))))
     return torch.where(small, series, far - torch.log(ratio))
+
+
+def _compare(loop: Callable[..., None], expected: Patterns, counts: Patterns, *scalars: float) -> Patterns:
+    """Return what a loop computes of expected and measured counts, pixel by pixel."""
+    residual = torch.empty_like(expected, memory_format=torch.contiguous_format)
+    first, second, out = as_reals(expected), as_reals(counts), as_reals(residual, writes=True)
+    loop(first.reshape(-1), second.reshape(-1), *map(out.dtype.type, scalars), out.reshape(-1))
+    return residual
+
+
+def _is_single(fields: Waves, counts: Patterns) -> bool:
+    """Return True where one loop on arrays in single precision may do all of the work."""
+    return kernels.are_usable(fields, counts) and (fields.dtype, counts.dtype) == (torch.complex64, torch.float32)
+
+
+def _weigh(
+    fields: Waves, counts: Patterns, good: Mask, offset: float, *, roots: bool, with_loss: bool
+) -> Float64[Tensor, ""]:
+    """Multiply detector fields by residuals in place, and return the loss; see `kernels.weigh_fields`."""
+    waves, loss = as_reals(fields, writes=True).reshape(*fields.shape[:2], -1), torch.zeros(1, dtype=torch.float64)
+    measured, mask = as_reals(counts).reshape(len(counts), -1), as_reals(good.to(counts.dtype)).reshape(-1)
+    scalars = np.float32(offset), np.float32(MIN_RESIDUAL), roots, with_loss
+    kernels.weigh_fields(waves, measured, mask, *scalars, as_reals(loss, writes=True))
+    return loss[0]

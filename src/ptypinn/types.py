@@ -3,8 +3,11 @@
 Axes are `(..., y, x)`. The names are checked at run time in the tests and cost nothing otherwise.
 """
 
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Float64, Int
 from torch import Tensor
+
+Scalar = float | Float64[Tensor, ""]
+"""A number, or one that the device may still be computing: reading it waits for the device."""
 
 Patterns = Float[Tensor, "batch y x"]
 """Detector counts or expected counts, photons per pixel, FFT order (zero frequency at [0, 0])."""

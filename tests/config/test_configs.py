@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptypinn.cli.main import COMMANDS
-from ptypinn.cli.options import field_help
+from ptypinn.config.fields import field_help
 from ptypinn.config.finetune import FinetuneConfig
 from ptypinn.config.load import InfoConfig, LoadConfig
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig

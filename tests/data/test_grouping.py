@@ -140,3 +140,11 @@ def test_validation_windows_hold_validation_patterns_only_and_never_change():
 def test_nothing_to_train_on_is_said():
     with pytest.raises(InputError, match="none to train on"):
         ScanDataModule(random_scan(), np.arange(0))
+
+
+def test_leaders_stand_in_for_neighbours_that_are_too_far():
+    positions = np.array([[0.0, 0.0], [3.0, 1.0], [1.0, 4.0], [40.0, 2.0]])
+    near, far = group_neighbours(positions, 2, 3), group_neighbours(positions, 2, 3, reach_px=10.0)
+    leads = {group[0]: sorted(group[1:].tolist()) for group in far}
+    assert leads == {0: [0, 1, 2], 1: [0, 1, 2], 2: [0, 1, 2], 3: [3, 3, 3]}
+    assert all(len(set(group)) == 4 for group in near)

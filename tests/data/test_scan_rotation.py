@@ -15,7 +15,7 @@ SIZE, RADIUS_PX = 48, 10.0
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def lit(tmp_path_factory):
     """A weak phase object, three waves out of focus, on a raster."""
     axis = np.fft.fftfreq(SIZE) * SIZE / RADIUS_PX
     radius = np.hypot(axis[:, None], axis)
@@ -25,8 +25,14 @@ def straight(tmp_path_factory):
     sample = {"object": "dead_leaves", "phase_range": (0.0, 0.4), "amplitude_range": (1.0, 1.0), "photons": 5e4}
     grid = {"size": SIZE, "object_size": (150, 150), "scan": "raster", "step_px": 3.5, "seed": 4}
     scan = pp.simulate(pp.SimulateConfig(probe="file", probe_file=str(path), **sample, **grid))
-    scan = scan.replace(detector_distance_m=None, detector_pixel_m=None, probe=None, experiment=None)
+    scan = scan.replace(detector_distance_m=None, detector_pixel_m=None, experiment=None)
     return scan.replace(particle="electron", energy_eV=300e3, pixel_size_m=0.4e-10)
+
+
+@pytest.fixture(scope="module")
+def straight(lit):
+    """The scan without its probe."""
+    return lit.replace(probe=None)
 
 
 def turned(scan, degrees):
@@ -90,12 +96,12 @@ def test_reconstruct_turns_positions_unless_told_otherwise(straight, options, tu
 
 
 @pytest.mark.parametrize(("options", "turns"), [({}, True), ({"positions": "recorded"}, False)])
-def test_refine_turns_positions_unless_told_otherwise(straight, options, turns):
-    scan = turned(straight, 12.0)
+def test_refine_turns_positions_unless_told_otherwise(lit, options, turns):
+    scan = turned(lit, 12.0)
     recon = pp.refine(scan, config=pp.RefineConfig(iterations=1, threads=1, device="cpu", **options))
     assert (SCAN_ROTATION in recon.provenance["scan"]) == turns
-    truth = straight if turns else scan
-    assert distances(recon, truth).max() < np.radians(1.0) * np.ptp(straight.positions_px)
+    truth = lit if turns else scan
+    assert distances(recon, truth).max() < np.radians(1.0) * np.ptp(lit.positions_px)
 
 
 @pytest.mark.parametrize("stage", [pp.reconstruct, pp.refine])
@@ -120,9 +126,9 @@ def test_the_beam_is_surveyed_once(straight, stage, monkeypatch):
     assert waves == pytest.approx(-3.0, rel=0.05)
 
 
-def test_what_follows_a_reconstruction_repeats_its_turn(straight):
+def test_what_follows_a_reconstruction_repeats_its_turn(lit):
     """On a raster whose outer positions are moved by more than half a pattern."""
-    scan = turned(straight, -30.0)
+    scan = turned(lit, -30.0)
     solved, _ = straighten_scan(scan)
     assert np.abs(solved.positions_px - scan.positions_px).max() > SIZE / 2
     recon = pp.refine(solved, config=pp.RefineConfig(iterations=1, threads=1, device="cpu"))

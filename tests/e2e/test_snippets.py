@@ -31,6 +31,8 @@ SHORTER = {
     "train": ["--epochs", "1"],
     "refine": ["--iterations", "4"],
     "view": ["--port", "0"],
+    "watch": ["--rounds=1", "--probe-rounds=1", "--settle-s=0.1", "--threads=1"],
+    "live": ["--rounds", "1"],
     "simulate": ["--size", "32", "--object-size", "80,80", "--n-patterns", "36"],
 }
 """Options that tests add so that a command takes seconds; the last of two equal options counts."""
@@ -47,7 +49,7 @@ def desk(tmp_path, monkeypatch, scan_file, quick_pictures):
     monkeypatch.setattr("ptypinn.solvers.positions.CORE_ITERATIONS", 30)
     monkeypatch.setattr("ptypinn.solvers.positions.ITERATIONS", 30)
     monkeypatch.setattr("ptypinn.solvers.position_cycles.MAX_CYCLES", 1)
-    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda app, here: None)  # which would go on until interrupted
+    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda *_: None)  # which would go on until interrupted
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

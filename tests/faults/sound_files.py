@@ -68,7 +68,7 @@ def _place(folder, name):
 def _make_models(folder):
     weights, model, checkpoint, config = (_place(folder, name) for name in ("weights", "model", "checkpoint", "config"))
     save_weights(load_weights().network, {"name": "x"}, weights)
-    options = {"size": 32, "gridsize": 1, "width": 16, "inputs": "projection"}
+    options = {"size": 32, "gridsize": 1, "width": 16}
     torch.manual_seed(0)
     header = PatchModelHeader("cnn", options, 1e4, 6.25, 1.0)
     PatchModel(header, PtychoCNN(**options).state_dict(), torch.ones(1, 32, 32, dtype=torch.complex64)).save(model)

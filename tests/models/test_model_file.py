@@ -15,7 +15,7 @@ from ptypinn.physics.optics import probe_photons
 
 
 def make_model(drift=1.0, **hyperparameters):
-    options = {"size": 32, "gridsize": 1, "width": 16, "inputs": "projection", **hyperparameters}
+    options = {"size": 32, "gridsize": 1, "width": 16, **hyperparameters}
     network = PtychoCNN(**options)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -28,7 +28,7 @@ class Stack(nn.Module):
         layers = [nn.Conv2d(channels, channels, kernel, padding=kernel // 2) for _ in range(depth)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, amplitudes, probe):
+    def forward(self, amplitudes, probe, offsets, mask):
         return torch.exp(1e-3 * torch.tanh(self.layers(amplitudes).float())).to(torch.complex64)
 '''
 TINY = {"epochs": 1, "cluster_size": 4, "batch_size": 2, "device": "cpu", "model": "stack"}
@@ -95,5 +95,5 @@ def test_package_that_fails_to_import_and_two_of_one_name_give_one_line(site, st
 
 
 def test_all_arguments_are_recorded_defaults_included():
-    expected = {"size": 64, "gridsize": 2, "width": 16, "inputs": "projection"}
+    expected = {"size": 64, "gridsize": 2, "width": 16, "steps": 4}
     assert complete_hyperparameters("cnn", 64, 2, {"width": 16}) == expected

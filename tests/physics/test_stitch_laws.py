@@ -1,10 +1,18 @@
 """Laws of stitching: constants, sub-pixel placement, the one stitcher for training and inference."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.physics.patches import add_patches, extract_patches, probe_intensity, shift_images, shift_probe
+from ptypinn.physics.patches import (
+    _add_by_index,
+    add_patches,
+    extract_patches,
+    probe_intensity,
+    shift_images,
+    shift_probe,
+)
 from ptypinn.physics.stitch import coverage_mask, shift_patches, stitch, weighted_mean
 
 SEEDS = st.integers(0, 2**16)
@@ -75,3 +83,23 @@ def test_streamed_sums_equal_those_of_one_call(seed):
     for part in (slice(0, 2), slice(2, None)):
         add_patches(streamed, (patches * weights)[:, part], corners[:, part])
     torch.testing.assert_close(streamed, weighted)
+
+
+@pytest.fixture(params=[False, True], ids=["any order", "deterministic"])
+def deterministic(request):
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(request.param)
+    yield request.param
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.complex128])
+def test_adding_by_index_is_adding_slice_by_slice(deterministic, dtype):
+    """The way of a GPU: on a CPU it adds the patches of a pixel in their order too, so that the sums are the same."""
+    for seed in range(20):
+        corners, _, weights = scene(seed, batch=40)
+        patches = torch.randn(weights.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+        by_slices, by_index = (torch.ones(2, HEIGHT, WIDTH, dtype=dtype) for _ in range(2))
+        add_patches(by_slices, patches, corners)
+        _add_by_index(by_index, patches, corners)
+        assert torch.equal(by_index, by_slices)

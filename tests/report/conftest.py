@@ -39,6 +39,17 @@ def recon(scan):
             "config": {"note": "<script>alert(1)</script>"},
             "seed": 7,
             "worst": float("nan"),
+            "cost": {
+                "device": "a <GPU>",
+                "threads": 2,
+                "wall_s": 12.5,
+                "cpu_s": 20.0,
+                "patterns_per_s": 80.0,
+                "passes": 41.0,
+                "fft_bound_share": 0.42,
+                "peak_memory_bytes": 2_000_000_000,
+                "energy_J": 310.0,
+            },
             "experiment": {
                 "flux": {"size": 0.07, "misfit_before": 3.0, "misfit_after": 1.05, "corrected": True},
                 "beam_offset_px": [0.0, 1.04],

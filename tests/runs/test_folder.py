@@ -44,6 +44,17 @@ def test_a_finished_run_records_its_origin(tmp_path):
     assert log.endswith("done\n")
 
 
+def test_a_run_records_the_files_that_it_has_written_and_no_others(tmp_path):
+    for name in ("notes.txt", "sub/log.txt", "again.png"):
+        write_text(tmp_path / name, "before")
+    with run(tmp_path) as folder:
+        for name in ("object.png", "again.png", "sub/figure.pdf"):
+            write_text(tmp_path / name, "result")
+        folder.finish()
+    record = json.loads((tmp_path / FINISHED).read_text())
+    assert record["files"] == ["again.png", "config.yaml", "log.txt", "object.png", "sub/figure.pdf"]
+
+
 def test_failure_before_any_product_leaves_nothing(tmp_path):
     with pytest.raises(InputError), run(tmp_path / "new" / "out"):
         raise InputError("scan", "probe", "none", "one")

@@ -103,15 +103,15 @@ def overflow_on_squaring(run: Run, monkeypatch: Any) -> Run:
 
 
 def saturated_head(run: Run, monkeypatch: Any) -> Run:
-    from ptypinn.models import cnn
+    from ptypinn.models.group_canvas import GroupCanvas
 
-    texture = cnn.texture
+    to_probe_frames = GroupCanvas.to_probe_frames
 
-    def with_ceiling(modulus: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
-        patches = texture(modulus, phase)
+    def with_ceiling(group: GroupCanvas, canvases: torch.Tensor) -> torch.Tensor:
+        patches = to_probe_frames(group, canvases)
         return torch.polar(patches.abs().clamp(max=0.6), patches.angle())
 
-    monkeypatch.setattr(cnn, "texture", with_ceiling)
+    monkeypatch.setattr(GroupCanvas, "to_probe_frames", with_ceiling)
     return run
 
 

@@ -71,13 +71,29 @@ FAULTS = {
 }
 
 
+CONTRADICTIONS = {
+    "amplitudes_read_as_counts",
+    "counts_read_as_amplitudes",
+    "overflow_on_squaring",
+    "dead_pixels_taken_for_good",
+}
+"""Faults that leave patterns which no object makes: the network's patches contradict each other where they merge."""
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_named_with_its_factor(good, good_recon, faults, fault, monkeypatch):
     stage, cause = FAULTS[fault]
     recon, diagnosis = reconstruct_and_diagnose(faults[fault](good, monkeypatch))
-    assert list(factors_by_stage(diagnosis)) == [stage], diagnosis.verdict
+    factors = factors_by_stage(diagnosis)
+    assert next(iter(factors)) == stage, diagnosis.verdict
     assert cause in diagnosis.findings[0].cause
-    assert diagnosis.findings[0].factor == pytest.approx(mean_ratio(recon, good_recon), rel=0.02)
+    assert math.prod(factors.values()) == pytest.approx(mean_ratio(recon, good_recon), rel=0.05)
+    if fault in CONTRADICTIONS:
+        assert set(factors) <= {stage, "network"}
+        assert "no object makes such patterns" in diagnosis.findings[-1].cause or len(factors) == 1
+    else:
+        assert list(factors) == [stage], diagnosis.verdict
+        assert factors[stage] == pytest.approx(mean_ratio(recon, good_recon), rel=0.02)
     assert stage in diagnosis.verdict
     assert abs(math.log(diagnosis.findings[0].factor)) > 0.1
 
@@ -169,8 +185,17 @@ def test_two_faults_are_attributed_to_both_stages(good, faults, pair, monkeypatc
     for fault in pair:
         run = faults[fault](run, monkeypatch)
     _, diagnosis = reconstruct_and_diagnose(run)
-    assert factors_by_stage(diagnosis) == {stage: pytest.approx(factor, rel=0.02) for stage, factor in alone.items()}
-    assert len(alone) == 2
+    together = factors_by_stage(diagnosis)
+    if not CONTRADICTIONS.isdisjoint(pair) and "saturated_head" not in pair:
+        alone.pop("network", None)
+        together.pop("network", None)
+    if "saturated_head" in pair:
+        assert together.pop("network") < 0.8
+        alone.pop("network")
+        assert len(alone) == 1
+    else:
+        assert len(alone) == 2
+    assert together == {stage: pytest.approx(factor, rel=0.02) for stage, factor in alone.items()}
 
 
 def test_prediction_scaling_compensates_for_a_loss_and_the_verdict_names_it(good, faults, monkeypatch):

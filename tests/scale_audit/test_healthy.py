@@ -17,7 +17,7 @@ DOSES = [1e3, 1e5, 1e7, 1e9]
 SAMPLE = {"size": 32, "object_size": (96, 96), "n_patterns": 220, "seed": 5}
 SCANS = {
     "disk, cnn": {"probe": "disk", "probe_diameter_px": 12.0, "amplitude_mean": 2.7, "phase_range": (0.0, 0.0)},
-    "zone plate, cnn of amplitudes": {"probe": "zone_plate"},
+    "zone plate, trained scale": {"probe": "zone_plate"},
     "gaussian, cnn of groups": {
         "probe": "gaussian",
         "probe_diameter_px": 12.0,
@@ -29,7 +29,7 @@ SCANS = {
 }
 NETWORKS = {
     "disk, cnn": {},
-    "zone plate, cnn of amplitudes": {"inputs": "amplitude", "trainable_log_scale": True},
+    "zone plate, trained scale": {"trainable_log_scale": True},
     "gaussian, cnn of groups": {"gridsize": 2},
 }
 

@@ -17,7 +17,7 @@ from ptypinn.physics.detector import sample_counts
 from ptypinn.physics.forward import forward_model
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagation import to_centred
-from ptypinn.solvers import slice_search
+from ptypinn.solvers import multislice, slice_search
 from ptypinn.solvers.slice_search import MAX_SPREAD, fit_lowest_point
 
 SAMPLE = {"object": "dead_leaves", "phase_range": (0.0, 0.8), "amplitude_range": (1.0, 0.85)}
@@ -49,7 +49,7 @@ def slice_errors(recon, scan):
 def few_patterns():
     """Searches for spacings on fewer patterns than those of users."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slice_search, "CORE_PATTERNS", 64)
+        patch.setattr(slice_search, "CORE_PATTERNS", 36)
         patch.setattr(slice_search, "SETTLED", slice_search.Effort(60, prior=True))
         yield
 
@@ -230,8 +230,14 @@ def test_options_that_nothing_reads_for_thick_samples_are_refused(thick, name, v
         pp.reconstruct(thick, config=pp.ReconstructConfig(slices=2, **{name: value}))
 
 
-def test_a_spacing_without_a_wavelength_is_refused_and_one_in_pixels_is_found_without(thick):
-    unknown = dataclasses.replace(thick, energy_eV=None)
+def test_a_spacing_without_a_wavelength_is_refused_and_one_in_pixels_is_found_without(thick, monkeypatch):
+    """However well: the search takes few steps here."""
+    for name in ("FIRST_ITERATIONS", "LAST_ITERATIONS"):
+        monkeypatch.setattr(multislice, name, 3)
+    for name in ("TRIAL", "COMPARISON", "SETTLED"):
+        monkeypatch.setattr(slice_search, name, slice_search.Effort(3))
+    monkeypatch.setattr(slice_search._Search._search, "__defaults__", ((slice_search.TRIAL,) * 2,))
+    unknown = dataclasses.replace(thick.subset(np.arange(36)), energy_eV=None)
     with pytest.raises(InputError, match="energy: found none, expected one, which a spacing of slices needs"):
         pp.reconstruct(unknown, config=pp.ReconstructConfig(slices=2, slice_spacing_m=(1e-6,)))
     recon = pp.reconstruct(unknown, config=pp.ReconstructConfig(**QUICK, slices=2))

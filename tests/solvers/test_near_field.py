@@ -69,7 +69,9 @@ def test_a_reconstruction_explains_its_scan_from_files(scan, recon, tmp_path):
     assert evaluation.metrics["amplitude_residual"] == pytest.approx(recon.metrics["amplitude_residual"], rel=1e-4)
 
 
-def test_a_given_focus_is_taken_and_the_picture_is_the_same_again(made, tmp_path):
+def test_a_given_focus_is_taken_and_the_picture_is_the_same_again(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(near_field, "LAST_ITERATIONS", 10)
+    monkeypatch.setattr(near_field, "SLOW_ITERATIONS", 5)
     path = pp.save(made.scan.subset(np.arange(30)), tmp_path / "scan.h5")
     scan = pp.load(path, pp.LoadConfig(photons=1e6, focus_distance_m=FOCUS_M))
     config = pp.ReconstructConfig(threads=1, device="cpu", assume="ideal")

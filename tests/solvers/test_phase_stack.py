@@ -20,7 +20,7 @@ from ptypinn.data.depth import SLICES as RECORD
 from ptypinn.data.depth import describe_slices
 from ptypinn.errors import InputError
 from ptypinn.metrics.alignment import align
-from ptypinn.solvers import phase_stack, thickness_search, tilt_search
+from ptypinn.solvers import iterative_terms, phase_stack, thickness_search, tilt_search
 from ptypinn.solvers.short_solves import Effort
 
 TILT_MRAD = 10.0, -6.0
@@ -133,12 +133,21 @@ def test_slices_are_of_phase_alone_and_take_up_the_electrons_that_miss_the_detec
     np.testing.assert_allclose(far.object, far.slices.prod(0), rtol=1e-4)
 
 
+@pytest.fixture
+def short_solves(monkeypatch):
+    """Few iterations, where it does not matter how well slices are solved for."""
+    for name in ("HELD_ITERATIONS", "EQUAL_ITERATIONS", "CHANGE_ITERATIONS", "LAST_ITERATIONS"):
+        monkeypatch.setattr(phase_stack, name, 5)
+
+
+@pytest.mark.usefixtures("short_solves")
 def test_an_ideal_experiment_keeps_its_focus():
     scan = make_crystal_scan(focus_m=FOCUS_M + 8e-9, steps=6)
     kept = pp.reconstruct(scan, config=pp.ReconstructConfig(**IDEAL))
     np.testing.assert_allclose(np.abs(np.vdot(kept.probe, scan.probe)), np.vdot(scan.probe, scan.probe).real, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("short_solves")
 @pytest.mark.parametrize("variation", [0.0, 0.1])
 def test_a_given_change_along_depth_is_kept_to(variation):
     config = pp.ReconstructConfig(**IDEAL, depth_variation=variation)
@@ -195,6 +204,7 @@ def test_the_electrons_per_pattern_are_those_of_the_beam_whatever_is_masked_or_a
     assert mean_photons(brighter) == pytest.approx(mean_photons(scan), rel=1e-6)
 
 
+@pytest.mark.usefixtures("short_solves")
 def test_changes_along_depth_of_complex_slices_are_refused_and_tiny_ones_are_none():
     scan = make_crystal_scan(steps=3)
     photons = scan.replace(particle="photon")
@@ -204,7 +214,8 @@ def test_changes_along_depth_of_complex_slices_are_refused_and_tiny_ones_are_non
     assert np.abs(recon.slices - recon.slices[:1]).max() < 1e-4
 
 
-def test_a_flux_with_a_slope_is_found_as_slices_of_phase_alone_have_no_amplitude():
+def test_a_flux_with_a_slope_is_found_as_slices_of_phase_alone_have_no_amplitude(monkeypatch):
+    monkeypatch.setattr(iterative_terms, "FLUX_ITERATIONS", 90)
     scan = make_crystal_scan(steps=7)
     places = scan.positions_px[:, 0]
     flux = np.exp(0.5 * (places - places.mean()) / np.ptp(places))

@@ -37,7 +37,7 @@ def scan():
 
 
 def make_bundle(scan, gridsize=1, asleep=False, drift=1.0):
-    options = {"size": 32, "gridsize": gridsize, "width": 16, "inputs": "projection"}
+    options = {"size": 32, "gridsize": gridsize, "width": 16}
     torch.manual_seed(0)
     network = PtychoCNN(**options)
     with torch.no_grad():

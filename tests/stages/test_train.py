@@ -154,7 +154,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_says_where_and_what_to_try(sc
     "options",
     [
         {"gridsize": 2, "n_groups": 12, "neighbour_count": 6},
-        {"inputs": "amplitude", "loss": "amplitude"},
+        {"loss": "amplitude"},
         {"total_variation": 0.1, "realspace": 1.0},
         {"val_fraction": 0.0, "split_axis": "y", "split_gap_px": 2.0},
         {"precision": "bf16"},
@@ -217,7 +217,7 @@ def test_scan_without_truth_refuses_the_real_space_term(scan, tmp_path):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("gridsize", 0), ("epochs", 0), ("learning_rate", 0.0), ("width", 24), ("val_fraction", 1.0), ("n_groups", 0)],
+    [("gridsize", 0), ("epochs", 0), ("learning_rate", 0.0), ("width", 20), ("val_fraction", 1.0), ("n_groups", 0)],
 )
 def test_contradictions_name_their_flag(flag, value):
     with pytest.raises(InputError, match=option_name(flag)):

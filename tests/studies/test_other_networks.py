@@ -42,7 +42,7 @@ class OneLayer(nn.Module):
         self.conv = nn.Conv2d(gridsize**2, gridsize**2, kernel, padding=kernel // 2)
         nn.init.normal_(self.conv.weight, std=1e-3)
 
-    def forward(self, amplitudes: Tensor, probe: Tensor) -> Tensor:
+    def forward(self, amplitudes: Tensor, probe: Tensor, offsets: Tensor, mask: Tensor) -> Tensor:
         """Textures (batch, channel, y, x) from centred amplitudes of the same shape."""
         return torch.exp(torch.tanh(self.conv(amplitudes).float())).to(torch.complex64)
 

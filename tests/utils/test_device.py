@@ -8,7 +8,7 @@ from ptypinn.config.simulate import SimulateConfig
 from ptypinn.errors import InputError
 from ptypinn.stages.refine import refine
 from ptypinn.stages.simulate import simulate
-from ptypinn.utils.device import cpu_threads, pick_device
+from ptypinn.utils.device import cpu_threads, has_bfloat16_units, pick_device
 
 
 def test_devices_are_chosen_by_name():
@@ -44,3 +44,16 @@ def test_refine_takes_its_threads_and_gives_them_back():
     assert torch.get_num_threads() == before
     with pytest.raises(InputError, match="--threads"):
         refine(scan, RefineConfig(threads=0))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"amx_bf16": True}, True), ({"amx_bf16": False}, False), ({}, False), (None, False)],
+)
+def test_units_for_bfloat16_are_those_that_the_processor_states(monkeypatch, capabilities, expected):
+    if capabilities is None:  # an earlier version of torch
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert has_bfloat16_units(torch.device("cpu")) is expected
+    assert not has_bfloat16_units(torch.device("meta"))

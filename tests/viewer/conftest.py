@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
+import signal
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from tests.viewer.job_program import PROGRAM, QUICK
 
+from ptypinn.cli.view import STARTED, job_command
 from ptypinn.config.simulate import SimulateConfig
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
@@ -21,8 +27,12 @@ from ptypinn.io.reconstruction_file import Snapshots
 from ptypinn.physics.patches import compute_illumination_at
 from ptypinn.runs.folder import RECONSTRUCTION, REPORT, SNAPSHOT, RunFolder
 from ptypinn.stages.simulate import simulate
-from ptypinn.viewer.run_index import RunIndex
-from ptypinn.viewer.server import create_app, create_server, open_socket
+from ptypinn.viewer.job_process import is_alive
+from ptypinn.viewer.job_queue import JobQueue, JobRequest
+from ptypinn.viewer.job_store import HIDDEN
+from ptypinn.viewer.room import Room
+from ptypinn.viewer.scan_index import ScanIndex
+from ptypinn.viewer.server import Access, create_app, create_server, open_socket
 
 KEY = "sesame"
 HEIGHT, WIDTH = 300, 420
@@ -101,29 +111,39 @@ class Reply(NamedTuple):
 class Viewer:
     """A viewer in a thread of its own, and a client of it."""
 
-    def __init__(self, folder: Path, key: str = KEY) -> None:
-        self.index = RunIndex([folder])
+    def __init__(self, folder: Path, key: str = KEY, *, read_only: bool = False, slots: int = 1) -> None:
+        commands = {name: job_command(name) for name in STARTED}
+        self.room = Room([folder], commands, slots, read_only)
         self._socket = open_socket("127.0.0.1", 0)
         self.port, self.key = self._socket.getsockname()[1], key
-        app = create_app(self.index, host="127.0.0.1", port=self.port, key=key, cache_bytes=10**9)
-        self._server = create_server(app)
+        app = create_app(self.room, Access("127.0.0.1", self.port, key, read_only), 10**9)
+        self._server = create_server(app, self.room.events)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
 
     @property
     def ids(self) -> dict[str, str]:
         """Ids by name."""
-        return {run.name: run.id for run in self.index.runs()}
+        return {run.name: run.id for run in self.room.runs.runs()}
 
     def address(self, path: str = "/") -> str:
         """An address that carries the key."""
         return f"http://127.0.0.1:{self.port}{path}?key={self.key}"
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
+    def post(self, path: str, content: Any = None, **headers: str | None) -> Reply:
+        """Send a change as a page does, unless the headers say otherwise; None leaves one out."""
+        page = {"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{self.port}"}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = content if isinstance(content, bytes) else json.dumps(content or {}).encode()
+        return self.get(path, "POST", body, **{**page, **named})
+
+    def get(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str | None) -> Reply:
         """Send a request with the key, unless the headers contain another cookie or host."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         cookie = {"Cookie": f"ptypinn-view-{self.port}={self.key}"}
-        connection.request(method, path, headers=cookie | {name.replace("_", "-"): v for name, v in headers.items()})
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in (cookie | named).items() if value is not None}
+        connection.request(method, path, body, sent)
         response = connection.getresponse()
         reply = Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         connection.close()
@@ -142,6 +162,7 @@ class Viewer:
         self._server.should_exit = True
         self._thread.join(timeout=20)
         self._socket.close()
+        self.room.close()
 
 
 @pytest.fixture(scope="module")
@@ -157,10 +178,53 @@ def view_folder():
     """Start viewers of other folders; they stop with the test."""
     servers = []
 
-    def start(folder: Path) -> Viewer:
-        servers.append(Viewer(folder))
+    def start(folder: Path, **options: Any) -> Viewer:
+        servers.append(Viewer(folder, **options))
         return servers[-1]
 
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def lab(home, tmp_path, monkeypatch):
+    """A folder with a scan, and a program in place of ptypinn whose seed says how it ends."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    shutil.copy(home.parent / "scan.h5", folder / "scan.h5")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.setattr("ptypinn.viewer.job_process.PROGRAM", (sys.executable, str(tmp_path / "program.py")))
+    monkeypatch.setattr("ptypinn.viewer.job_queue.TICK_S", 0.02)
+    return folder
+
+
+@pytest.fixture
+def open_queue(lab):
+    """Open queues on the folder; at the end their processes are killed."""
+    queues = []
+
+    def start(**options):
+        queues.append(JobQueue([lab], {name: job_command(name) for name in STARTED}, **options))
+        return queues[-1]
+
+    yield start
+    for queue in queues:
+        for job in queue.jobs():
+            if job.state == "running" and is_alive(lab / HIDDEN / "jobs" / job.id, job.pid):
+                os.killpg(job.pid, signal.SIGKILL)
+        queue.close()
+
+
+@pytest.fixture
+def request_for(lab):
+    index = ScanIndex([lab])
+    index.scans()
+    index.wait(30.0)
+    (scan,) = index.scans()
+
+    def make(seed=QUICK, output="run", **values):
+        overwrite = values.pop("overwrite", False)
+        return JobRequest("refine", str(scan.place), scan.root, output, {"seed": seed, **values}, overwrite)
+
+    return make

@@ -35,7 +35,7 @@ def test_a_run_that_goes_is_told_and_found_again(opened, recon):
     page, canvas, place = opened
     before = canvas.settled()
     aside = place.rename(place.parent.parent / "aside")
-    wait_for_text(page, "#connection-error", "no such run")
+    wait_for_text(page, "#connection-error", "This run has left nothing")
     assert np.ptp(canvas.pixels()[..., :3]) > 50  # the last picture stays visible
     aside.rename(place)
     until(page, "document.querySelector('#connection-error').hidden")

@@ -35,7 +35,7 @@ def test_a_viewer_serves_until_interrupted(home):
     assert reports["url"].startswith("http://127.0.0.1:")
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     with opener.open(reports["url"], timeout=30) as page:
-        assert b"<title>Runs - ptypinn" in page.read()
+        assert b"<title>Scans and runs - ptypinn" in page.read()
         assert "key" not in page.url
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(reports["url"].split("?")[0], timeout=30)
@@ -47,8 +47,25 @@ def test_a_viewer_serves_until_interrupted(home):
     assert err == ""
 
 
+LIGHT_START = """
+import sys
+import ptypinn.viewer.server
+from ptypinn.cli.main import main
+ptypinn.viewer.server.serve = lambda app, room, listener: room.close()
+assert main(["view", sys.argv[1], "--port", "0"]) == 0
+print(*(name for name in ("torch", "lightning", "matplotlib.pyplot") if name in sys.modules))
+"""
+
+
+def test_a_viewer_starts_without_what_takes_seconds_to_import(home):
+    start = subprocess.run(
+        [sys.executable, "-c", LIGHT_START, str(home)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert start.stdout.splitlines()[-1] == ""
+
+
 def test_one_run_is_opened_at_once(home, capsys, monkeypatch):
-    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda app, here: None)
+    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda *_: None)
     code, out, _ = said(capsys, home / "good", "--port", 0)
     assert code == 0
     assert out.startswith("1 run at http://127.0.0.1:")
@@ -81,15 +98,23 @@ def test_an_address_of_another_machine_is_named(capsys, home):
     assert "--host: found 192.0.2.1" in err and "--port" not in err
 
 
-@pytest.mark.parametrize("what", ["nowhere", "empty"])
-def test_folders_without_runs_are_named(what, capsys, tmp_path):
-    (tmp_path / "empty").mkdir()
-    code, _, err = said(capsys, tmp_path / what)
+def test_a_folder_that_is_missing_is_named(capsys, tmp_path):
+    code, _, err = said(capsys, tmp_path / "nowhere")
     assert code == 1
-    assert what in err
+    assert "nowhere" in err
 
 
-@pytest.mark.parametrize("bad", [{"port": -1}, {"port": 70000}, {"host": ""}, {"host": "a/b"}, {"cache_gib": 0.0}])
+def test_an_empty_folder_is_a_place_to_start_from(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("ptypinn.viewer.server.serve", lambda *_: None)
+    code, out, _ = said(capsys, tmp_path, "--port", 0)
+    assert code == 0
+    assert out.startswith("0 runs at http://127.0.0.1:")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "bad", [{"port": -1}, {"port": 70000}, {"host": ""}, {"host": "a/b"}, {"cache_gib": 0.0}, {"jobs": 0}]
+)
 def test_impossible_options_are_refused(bad):
     with pytest.raises(InputError, match=option_name(next(iter(bad)))):
         ViewConfig(**bad)

@@ -303,6 +303,7 @@ def test_a_run_in_progress_is_followed(run_page, viewer, home, scan, recon):
     page, canvas = run_page("live")
     assert page.inner_text("#badge") == "in progress"
     assert "refine 40 of 40" in page.inner_text("[data-run=progress-text]")
+    wait_for_text(page, "[data-pattern=description]", "positions")
     before = canvas.settled()
     page.mouse.click(*canvas.at(0.5, 0.5))
     page.wait_for_selector("[data-pattern=figures] dd")
@@ -344,7 +345,7 @@ def test_the_list_shows_and_filters_runs_and_compares_two(viewer, open_page, hom
         page.locator("li.card", has=page.locator("a", has_text=name)).locator("input").check()
     page.click("#compare")
     page.wait_for_selector("#swipe:not([hidden])")
-    page.click("text=Runs")
+    page.click("header a")
     page.wait_for_selector("li.card")
 
 

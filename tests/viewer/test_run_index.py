@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import time
 
 import pytest
 
 from ptypinn.errors import InputError
 from ptypinn.runs.folder import FINISHED, LOG
+from ptypinn.viewer.room import Room
 from ptypinn.viewer.run_index import RunIndex
 from ptypinn.viewer.run_status import SILENT_S, read_status
 
@@ -54,12 +56,26 @@ def test_new_runs_appear_and_old_ones_go(home, tmp_path, monkeypatch):
     assert index.run(inner_run.id) is None
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "text"])
+def test_a_run_alone_is_no_place_for_scans_and_jobs(home, tmp_path):
+    shutil.copytree(home / "good", tmp_path / "good")
+    shutil.copy(home.parent / "scan.h5", tmp_path / "good" / "scan.h5")
+    for path, count in ((tmp_path / "good", 0), (tmp_path, 1)):
+        room = Room([path], {})
+        room.scans.scans()
+        room.scans.wait(30.0)
+        assert len(room.scans.scans()) == count
+        assert room.is_single == (count == 0)
+        room.close()
+
+
+def test_an_empty_folder_has_no_runs_yet(tmp_path):
+    assert RunIndex([tmp_path]).runs() == []
+
+
+@pytest.mark.parametrize("what", ["missing", "text"])
 def test_nothing_to_look_at_is_said_in_one_line(what, tmp_path):
     place = tmp_path / what
-    if what == "empty":
-        place.mkdir()
-    elif what == "text":
+    if what == "text":
         place.write_text("nothing")
     with pytest.raises(InputError, match=what) as error_info:
         RunIndex([place])
@@ -169,9 +185,42 @@ def test_damaged_records_are_no_obstacle(text, tmp_path):
     assert status.metrics == []
 
 
+def test_numbers_beyond_any_float_are_left_out(tmp_path):
+    folder = tmp_path / "a"
+    assert unfinished(folder, f"refine {'1' * 5000}/5\n").progress == {}
+    (folder / FINISHED).write_text('{"stage": "refine"}')
+    (folder / "metrics.json").write_text(f'{{"metrics": {{"complex_error": {"9" * 400}, "flux_closure": 1.0}}}}')
+    status = read_status(RunIndex([folder]).runs()[0])
+    assert [row["value"] for row in status.metrics] == ["1"]
+
+
+def test_an_odd_run_hides_no_other_from_the_list(viewer, monkeypatch):
+    def read(run):
+        return 1 / 0 if run.name == "lost" else read_status(run)
+
+    monkeypatch.setattr("ptypinn.viewer.handlers.read_status", read)
+    states = {run["name"]: run["status"] for run in viewer.get("/api/runs").json["runs"]}
+    assert states["lost"] == "unreadable" and states["good"] == "finished"
+
+
 def test_the_search_for_the_probe_has_a_curve_of_its_own(tmp_path):
     log = "".join(
         f"reconstruct {step}\n" for step in ("1/4  probe_loss 7", "2/4  probe_loss 5", "3/4  loss 6", "4/4  loss 4")
     )
     curves = unfinished(tmp_path / "a", log).curves
     assert curves == {"probe_loss": [(1.0, 7.0), (2.0, 5.0)], "loss": [(3.0, 6.0), (4.0, 4.0)]}
+
+
+def test_names_that_are_no_utf_8_have_pages(home, tmp_path, view_folder):
+    folder = tmp_path / "odd"
+    shutil.copytree(home / "good", folder / os.fsdecode(b"run\xff"))
+    viewer = view_folder(folder)
+    ((name, run_id),) = viewer.ids.items()
+    assert name == "run\\udcff"
+    assert viewer.get(f"/run/{run_id}").status == 200
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("ptypinn.viewer.room.walk_folders", lambda path: iter(()))
+    with pytest.raises(InputError, match="a folder that cannot be read"):
+        Room([tmp_path], {})

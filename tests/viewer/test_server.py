@@ -48,9 +48,13 @@ def test_names_of_the_loopback_are_taken(viewer, host):
     assert viewer.get("/api/runs", Host=f"{host}:{viewer.port}").status == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_nothing_can_be_changed(viewer, method):
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_only_pages_are_read_and_changes_posted(viewer, method):
     assert viewer.get("/api/runs", method=method).status == 405
+
+
+def test_what_is_read_is_not_changed(viewer):
+    assert viewer.post("/api/runs").status == 405
 
 
 def test_every_answer_says_what_pages_may_load(viewer):

@@ -1,27 +1,24 @@
-"""The command line: the function behind each command, the options that `--help` shows, and the entry point.
-
-A command is a function. Its docstring and its parameters make the command line: strings are positional arguments,
-keyword arguments are options, and every field of a configuration is an option too.
-"""
+"""The command line: the table of commands, the options that `--help` shows, and the entry point."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
-from typing import Any, get_type_hints
+from collections.abc import Iterator, Sequence
 
 from ptypinn._version import __version__
+from ptypinn.cli.command import READING, Command
 from ptypinn.cli.data import run_convert, run_info, run_simulate
 from ptypinn.cli.evaluate import run_diagnose, run_evaluate
+from ptypinn.cli.live import LIVE
 from ptypinn.cli.options import command_parser, join_words, list_flags, normalise
+from ptypinn.cli.ranks import find_companions, run_together
 from ptypinn.cli.session import Session, report_errors
-from ptypinn.cli.solve import run_demo, run_reconstruct, run_refine
+from ptypinn.cli.solve import RECONSTRUCT, REFINE, run_demo
 from ptypinn.cli.study import run_dose, run_sim_lines, run_study_report
-from ptypinn.cli.train import run_finetune, run_pretrain, run_train
+from ptypinn.cli.train import run_export, run_finetune, run_pretrain, run_train
 from ptypinn.cli.view import run_view
+from ptypinn.cli.watch import run_health, run_watch
 from ptypinn.config.config_file import require_sane_configs
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 
@@ -29,75 +26,6 @@ DESCRIPTION = "Quantitative ptychography: from diffraction counts to the amplitu
 EPILOG = "`ptypinn COMMAND --help` lists the main options. Start with `ptypinn demo --output-dir demo`."
 FAMILIES = {"study": "Studies on simulated scans: where amplitude is preserved, and where it is lost."}
 """First words of the commands that have two."""
-READING = ("domain", "probe", "photons")
-"""Options of reading that most scans from other programs need."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a command that is no configuration."""
-
-    name: str
-    """Its name."""
-    kind: Any
-    """Its type."""
-    positional: bool
-    """True for an argument without a dash."""
-    default: Any
-    """Its default; None for a positional argument."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command.
-
-    >>> COMMANDS["refine"].summary
-    'Solve a scan iteratively for object, probe and positions.'
-    """
-
-    run: Callable[..., None]
-    """Function behind it."""
-    common: tuple[str, ...]
-    """Options that `--help` shows; `--help-all` shows all."""
-    choices: tuple[type, ...] = ()
-    """Configurations that the function chooses between, depending on its other arguments."""
-
-    @property
-    def summary(self) -> str:
-        """First line of the function's docstring."""
-        return (self.run.__doc__ or "").strip().splitlines()[0]
-
-    @property
-    def configs(self) -> list[type]:
-        """Dataclasses whose fields are options."""
-        return [kind for kind in self._hints().values() if is_dataclass(kind) and isinstance(kind, type)] + [
-            *self.choices
-        ]
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield the parameters that are no configurations; the first parameter, the session, is left out."""
-        hints = self._hints()
-        for parameter in list(inspect.signature(self.run).parameters.values())[1:]:
-            if not is_dataclass(hints[parameter.name]):
-                positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-                default = None if parameter.default is parameter.empty else parameter.default
-                yield Parameter(parameter.name, hints[parameter.name], positional, default)
-
-    def arguments(self, session: Any) -> dict[str, Any]:
-        """Return the arguments of the function: plain values, and configurations made of them."""
-        arguments: dict[str, Any] = {parameter.name: session.options[parameter.name] for parameter in self.parameters()}
-        for name, kind in self._hints().items():
-            if is_dataclass(kind) and isinstance(kind, type):
-                arguments[name] = session.config(kind)
-        return arguments
-
-    def _hints(self) -> dict[str, Any]:
-        """Return the types of the function's parameters after the session."""
-        names = list(inspect.signature(self.run).parameters)[1:]
-        hints = get_type_hints(self.run)
-        return {name: hints[name] for name in names}
-
-
 COMMANDS: dict[str, Command] = {
     "demo": Command(run_demo, ("object_size", "photons", "overlap", "rounds", "device", "threads", "seed")),
     "simulate": Command(
@@ -109,13 +37,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "info": Command(run_info, ("plot", "orient", "format", "domain", "memory_budget_gib")),
     "convert": Command(run_convert, ("to", "format", *READING, "energy_eV", "detector_distance_m", "detector_pixel_m")),
-    "refine": Command(
-        run_refine,
-        (
-            *("iterations", "probe_modes", "refine_probe", "refine_positions", "loss", "initial", "split_half"),
-            *(*READING, "device", "seed"),
-        ),
-    ),
+    "refine": REFINE,
     "train": Command(
         run_train,
         (
@@ -123,14 +45,18 @@ COMMANDS: dict[str, Command] = {
             *(*READING, "device", "seed", "resume"),
         ),
     ),
-    "reconstruct": Command(
-        run_reconstruct,
+    "export": Command(run_export, ("output", "spread_px", "overwrite")),
+    "reconstruct": RECONSTRUCT,
+    "live": LIVE,
+    "watch": Command(
+        run_watch,
         (
-            *("model", "rounds", "refine_probe", "probe_rounds", "probe_modes", "polish", "refine_positions", "subset"),
-            *(*READING, "memory_gib", "workers", "device"),
+            *("pattern", "keep_runs", "min_free_gib", "timeout_s", "notices", "model", "rounds", *READING),
+            *("raster_shape", "positions_file", "memory_gib", "threads", "device"),
         ),
         choices=(ReconstructConfig, PatchNetworkConfig),
     ),
+    "health": Command(run_health, ()),
     "pretrain": Command(
         run_pretrain,
         (
@@ -148,7 +74,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         run_evaluate, ("scan", "reference", "output_dir", "remove_ramp", "remove_shift", *READING, "device")
     ),
-    "view": Command(run_view, ("host", "port", "open_browser")),
+    "view": Command(run_view, ("host", "port", "open_browser", "read_only", "jobs")),
     "diagnose": Command(run_diagnose, ("stats", "plot", "output_dir", "tolerance", *READING)),
     "study sim-lines": Command(
         run_sim_lines,
@@ -177,6 +103,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, 0 or 1; help, version and bad usage leave through `SystemExit` with 0 or 2.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    start = find_companions(command_name(words))
+    if start is not None:
+        return run_together(start, lambda: _run(words), "--debug" in words)
+    return _run(words)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command in this process; return the exit code."""
     debug = "--debug" in words
     with report_errors(debug) as outcome:
         require_sane_configs(words)

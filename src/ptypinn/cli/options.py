@@ -7,18 +7,19 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from ptypinn.config.fields import NUMBER, ConfigField, list_fields
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.shared import option_name
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from ptypinn.cli.main import Command
+    from ptypinn.cli.command import Command
 
-NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 WORDS = str | tuple[str, ...] | dict[str, Any]
 """Options of several words: on the command line all until the next option, in a file a list or a mapping."""
 SHOWN = ("output_dir", "overwrite", "config", "quiet", "json", "debug", "help", "help_all")
@@ -35,7 +36,6 @@ def command_parser(name: str, command: Command, *, full: bool = False) -> Argume
     """
     from jsonargparse import ArgumentParser
 
-    documents = _parameter_help(command)
     positionals = [parameter for parameter in command.parameters() if parameter.positional]
     words = "".join(f" {_metavar(parameter.name, parameter.kind)}" for parameter in positionals)
     parser = ArgumentParser(
@@ -48,74 +48,42 @@ def command_parser(name: str, command: Command, *, full: bool = False) -> Argume
     )
     for parameter in positionals:
         several: dict[str, Any] = {"nargs": "+"} if parameter.kind == list[str] else {}
-        parser.add_argument(parameter.name, type=str, help=documents[parameter.name], **several)
+        parser.add_argument(parameter.name, type=str, help=parameter.text, **several)
     shown = None if full else {*SHOWN, *command.common}
     parser.add_argument("--help-all", action=_HelpAll, name=name, command=command, help="Show all options and exit.")
     for parameter in command.parameters():
         if not parameter.positional:
-            _add_option(parser, parameter.name, parameter.kind, parameter.default, documents[parameter.name], shown)
+            option = ConfigField(parameter.name, parameter.kind, parameter.default, parameter.text)
+            _add_option(parser, option, shown)
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
     parser.add_argument("--quiet", action="store_true", help="Show no progress.")
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
     parser.add_argument("--debug", action="store_true", help="Print the traceback of an error before its line.")
-    added: set[str] = set()
-    for kind in sorted(command.configs, key=lambda kind: kind is LoadConfig):
-        _add_fields(parser, kind, shown, added)
+    _add_fields(parser, sorted(command.configs, key=lambda kind: kind is LoadConfig), shown)
     return parser
 
 
-def _add_fields(parser: Any, kind: type, shown: set[str] | None, added: set[str]) -> None:
-    """Add the fields of a configuration as a group of options: its own fields first, then the inherited ones."""
-    title = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".:")
-    group, hints, documents = parser.add_argument_group(title), get_type_hints(kind), field_help(kind)
-    own = vars(kind).get("__annotations__", {})
-    for field in sorted(fields(kind), key=lambda field: field.name not in own):
-        if field.name not in added:
-            added.add(field.name)
-            _add_option(group, field.name, hints[field.name], _default(field), documents[field.name], shown)
+def _add_fields(parser: Any, kinds: Sequence[type], shown: set[str] | None) -> None:
+    """Add the fields of configurations as options, a group for each class."""
+    for title, members in groupby(list_fields(kinds), lambda field: field.group):
+        group = parser.add_argument_group(title)
+        for field in members:
+            _add_option(group, field, shown)
 
 
-def _add_option(group: Any, name: str, kind: Any, default: Any, text: str, shown: set[str] | None) -> None:
+def _add_option(group: Any, field: ConfigField, shown: set[str] | None) -> None:
     from jsonargparse import ActionYesNo
 
-    hidden = shown is not None and name not in shown
-    text = argparse.SUPPRESS if hidden else text.replace("%", "%%")
-    if kind is bool or set(get_args(kind)) == {bool, type(None)}:
+    hidden = shown is not None and field.name not in shown
+    text, default = argparse.SUPPRESS if hidden else field.text.replace("%", "%%"), field.default
+    if field.is_switch:
         action = ActionYesNo(yes_prefix="", no_prefix="no-")
-        group.add_argument(option_name(name), action=action, default=default, help=text)
+        group.add_argument(option_name(field.name), action=action, default=default, help=text)
     else:
         required = {"required": True} if default is MISSING else {"default": default}
-        several: dict[str, Any] = {"type": WORDS, "metavar": name.upper()} if takes_words(kind) else {"type": kind}
-        group.add_argument(option_name(name), help=text, **several, **required)
-
-
-def _default(field: Field[Any]) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def field_help(kind: type) -> dict[str, str]:
-    """Return the sentences that document the fields of a configuration, inherited ones included.
-
-    >>> from ptypinn.config.refine import RefineConfig
-    >>> field_help(RefineConfig)["device"]
-    'cpu, cuda, or auto.'
-    """
-    from docstring_parser import parse_from_object
-
-    sentences: dict[str, str] = {}
-    for parent in reversed(kind.__mro__):
-        if "__dataclass_fields__" in vars(parent):
-            documented = parse_from_object(parent).params
-            sentences |= {each.arg_name: " ".join((each.description or "").split()) for each in documented}
-    return sentences
-
-
-def _parameter_help(command: Command) -> dict[str, str]:
-    """Return the sentences that document the parameters of a command."""
-    from docstring_parser import parse
-
-    documented = parse(command.run.__doc__ or "").params
-    return {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+        words = {"type": WORDS, "metavar": field.name.upper()}
+        several: dict[str, Any] = words if takes_words(field.kind) else {"type": field.kind}
+        group.add_argument(option_name(field.name), help=text, **several, **required)
 
 
 def _metavar(name: str, kind: Any) -> str:

@@ -127,9 +127,11 @@ class Session:
 
     def report_reading(self, run: RunFolder, scan: ScanData) -> None:
         """Write to the log of a run, and to standard error, what of the scan file was not read, masked or left out."""
+        from ptypinn.data.reception import RECEPTION, describe_reception
         from ptypinn.data.survey_record import SURVEY, describe_survey
 
-        lines = [f"not read: {array}" for array in scan.provenance.get("unread", [])]
+        lines = describe_reception(scan.provenance.get(RECEPTION, {}))
+        lines += [f"not read: {array}" for array in scan.provenance.get("unread", [])]
         if SURVEY in scan.provenance:
             lines += describe_survey(scan.provenance[SURVEY])
         for line in lines:
@@ -186,6 +188,10 @@ class Outcome:
 
     code: int = 0
     """Exit code."""
+    reason: str = ""
+    """Reason of a failure in one line."""
+    error: BaseException | None = None
+    """The failure itself."""
 
 
 @contextlib.contextmanager
@@ -210,8 +216,9 @@ def report_errors(debug: bool = False) -> Iterator[Outcome]:
             raise
         if debug:
             traceback.print_exception(error)
+        reason = "; ".join([reason, *getattr(error, "__notes__", ())])
         print(f"ptypinn: error: {reason}", file=sys.stderr)
-        outcome.code = 1
+        outcome.code, outcome.reason, outcome.error = 1, reason, error
 
 
 @contextlib.contextmanager

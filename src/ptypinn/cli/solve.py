@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptypinn.cli.command import READING, Command
 from ptypinn.cli.session import OutputOptions, Session, load_reconstruction, write_snapshots
 from ptypinn.config.load import LoadConfig
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
@@ -45,8 +46,10 @@ def run_refine(
         figures: Write figures for publications too.
     """
     from ptypinn.io.load_save import load
+    from ptypinn.solvers.unrolled.rank_jobs import require_alone
     from ptypinn.stages.refine import refine
 
+    require_alone("`refine`")
     data = load(scan, loading)
     start = load_reconstruction(initial) if initial else None
 
@@ -56,10 +59,8 @@ def run_refine(
     def solve_half(half: ScanData, progress: Progress, folder: Path) -> Reconstruction:
         return refine(half, config, progress=progress)
 
-    halves = solve_half if split_half else None
-    run_solver_stage(
-        session, "refine", (scan, data), output, loading, config, solve, solve_half=halves, figures=figures
-    )
+    halves, source = solve_half if split_half else None, (scan, data)
+    run_solver_stage(session, "refine", source, output, loading, config, solve, solve_half=halves, figures=figures)
 
 
 def run_reconstruct(
@@ -86,7 +87,7 @@ def run_reconstruct(
     from ptypinn.stages.reconstruct import load_model, reconstruct
 
     data = load(scan, loading)
-    network = load_model(None if model is None else _model_in(Path(model)))
+    network = load_model(model)
     config: ReconstructConfig | PatchNetworkConfig
     if isinstance(network, PatchModel):
         _refuse_others(session, PatchNetworkConfig, ReconstructConfig, f"the patch network of {model}")
@@ -164,11 +165,6 @@ def _solve_halves(
     return first, second
 
 
-def _model_in(path: Path) -> Path:
-    """Return the model file that a path names, or the one in a run folder."""
-    return next(iter(sorted(path.glob("*.safetensors"))), path) if path.is_dir() else path
-
-
 def run_demo(session: Session, output: OutputOptions, config: DemoConfig, *, figures: bool = False) -> None:
     """Simulate a scan, reconstruct it without training anything, and evaluate.
 
@@ -189,3 +185,22 @@ def run_demo(session: Session, output: OutputOptions, config: DemoConfig, *, fig
         run.finish(result.evaluation.as_json(), inputs, config.seed)
     lines = [*headline(result.evaluation), f"results in {run.path}"]
     session.print_result(result_record(run, result.evaluation), lines)
+
+
+REFINE = Command(
+    run_refine,
+    (
+        *("iterations", "probe_modes", "refine_probe", "refine_positions", "loss", "initial", "split_half"),
+        *(*READING, "device", "seed"),
+    ),
+)
+"""The command `refine`."""
+RECONSTRUCT = Command(
+    run_reconstruct,
+    (
+        *("model", "rounds", "refine_probe", "probe_rounds", "probe_modes", "polish", "refine_positions", "subset"),
+        *(*READING, "memory_gib", "workers", "device"),
+    ),
+    choices=(ReconstructConfig, PatchNetworkConfig),
+)
+"""The command `reconstruct`."""

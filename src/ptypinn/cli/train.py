@@ -1,8 +1,9 @@
-"""The commands `train`, `pretrain` and `finetune`."""
+"""The commands `train`, `pretrain`, `finetune` and `export`."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,23 @@ def _outcome_sentence(card: Mapping[str, Any]) -> str:
     if card["kept"] == "tuned":
         return f"validation patterns, which were never fitted, have a lower deviance: {deviances}"
     return f"fine-tuning did not lower the deviance, the initial weights are written: {deviances}"
+
+
+def run_export(
+    session: Session, model: str, *, output: str, spread_px: int | None = None, overwrite: bool = False
+) -> None:
+    """Export a patch network of `train` to ONNX, for computers beside a detector.
+
+    Args:
+        session: The call.
+        model: Model of `train`, or its run folder.
+        output: File to write (ONNX).
+        spread_px: Largest distance along an axis between patterns of a group, pixels; half a pattern by default. Models
+            of single patterns have none.
+        overwrite: Replace an existing file.
+    """
+    from ptypinn.stages.export import export
+
+    exported = export(model, output, spread_px=spread_px, overwrite=overwrite)
+    described = [f"{name}: {text}" for name, text in {**exported.inputs, **exported.outputs}.items()]
+    session.print_result({"stage": "export", **dataclasses.asdict(exported)}, [f"network in {output}", *described])

@@ -141,6 +141,19 @@ class ThreadsConfig(Config):
 
 
 @dataclass(frozen=True)
+class DiskConfig(Config):
+    """Space on the disk."""
+
+    min_free_gib: float = 1.0
+    """Space on the disk, GiB, that is left free: a service begins no scan with less, and frames that would take it are
+    dropped and counted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "min_free_gib", 0 <= self.min_free_gib < float("inf"), "at least 0")
+
+
+@dataclass(frozen=True)
 class SeedConfig(Config):
     """Seed of the random generators."""
 

@@ -73,7 +73,7 @@ class SimLinesConfig(ThreadsConfig, DeviceConfig):
     model: str | None = None
     """Network architecture: any that is registered."""
     width: int | None = None
-    """Channels of the network's finest level, a multiple of 16."""
+    """Channels of the network's finest level, a multiple of 8."""
     gridsize: int | None = None
     """The network takes groups of gridsize**2 neighbouring patterns at a time."""
     neighbour_count: int | None = None

@@ -32,10 +32,8 @@ class TrainConfig(SeedConfig, ThreadsConfig, DeviceConfig, PrecisionConfig, Loss
     """Network: cnn, or one that another package provides under the entry point ptypinn.models."""
     model_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the network by name, as its constructor declares them, such as {"depth": 3}."""
-    inputs: Literal["projection", "amplitude"] = "projection"
-    """Input of the network per pattern: its amplitude alone, or also the probe's estimate of the patch from it."""
     width: int = 16
-    """Channels of the network's finest level, a multiple of 16."""
+    """Channels of the network's finest level, a multiple of 8."""
     gridsize: int = 1
     """The network takes groups of gridsize**2 neighbouring patterns at a time."""
     n_groups: int | None = None
@@ -79,7 +77,7 @@ class TrainConfig(SeedConfig, ThreadsConfig, DeviceConfig, PrecisionConfig, Loss
         require_min(self, 1, "gridsize", "epochs", "batch_size", "patience", "n_groups", "cluster_size")
         require_positive(self, "learning_rate", "gradient_clip")
         require_min(self, 0, "total_variation", "realspace", "split_gap_px")
-        require(self, "width", self.width >= 16 and self.width % 16 == 0, "a multiple of 16")
+        require(self, "width", self.width >= 8 and self.width % 8 == 0, "a multiple of 8")
         require(self, "val_fraction", 0 <= self.val_fraction < 1, "a fraction from 0 to below 1")
         require_fraction(self, "split_fraction")
 

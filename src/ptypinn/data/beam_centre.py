@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex64, Float64
+from jaxtyping import Bool, Complex64, Float64
 
 from ptypinn.data.descan import follows_disk
 from ptypinn.data.moved_frames import group_shifts, roll_frames
@@ -220,7 +220,14 @@ def flatten_curvature(recon: Reconstruction) -> Reconstruction:
 
 def mean_slope(recon: Reconstruction) -> tuple[float, float]:
     """Return the mean slope (y, x) of the phase on well-illuminated pixels, radians per pixel, wrapped."""
-    canvas, mask = recon.object.astype(np.complex128), recon.well_illuminated()
+    return measure_slope(recon.object, recon.well_illuminated())
+
+
+def measure_slope(
+    image: Complex64[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]
+) -> tuple[float, float]:
+    """Return the mean slope (y, x) of the phase of an image on the pixels of a mask, radians per pixel, wrapped."""
+    canvas = image.astype(np.complex128)
     down = (canvas[1:] * canvas[:-1].conj())[mask[1:] & mask[:-1]]
     across = (canvas[:, 1:] * canvas[:, :-1].conj())[mask[:, 1:] & mask[:, :-1]]
     return float(np.angle(down.sum())), float(np.angle(across.sum()))

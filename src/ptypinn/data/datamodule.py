@@ -129,12 +129,12 @@ class ScanDataModule(lightning.LightningDataModule):
             raise InputError(scan.source, "patterns", "none to train on", "at least one; check the --split options")
         self._scan, self._batch_size, self._seed = scan, batch_size, seed
         positions = scan.positions_px
-        held = cluster_size * gridsize**2
+        held, reach = cluster_size * gridsize**2, scan.size / 2
         train, validation = hold_out_clusters(positions, patterns, val_fraction, held, seed)
         self.train_patterns, self.val_patterns = train, validation
 
         def windows(index: Index, count: int | None) -> WindowDataset:
-            groups = index[group_neighbours(positions[index], gridsize, neighbour_count, count, seed)]
+            groups = index[group_neighbours(positions[index], gridsize, neighbour_count, count, seed, reach_px=reach)]
             return WindowDataset(scan, cluster_groups(positions, groups, cluster_size))
 
         self.train_windows = windows(train, n_groups)

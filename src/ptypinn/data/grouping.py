@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -25,11 +26,13 @@ def group_neighbours(
     n_groups: int | None = None,
     seed: int = 0,
     seeds: Index | None = None,
+    reach_px: float = math.inf,
 ) -> Groups:
     """Form groups of `gridsize**2` neighbouring patterns, each led by its seed pattern.
 
     Every pattern (or every one of `seeds`) leads one group before any leads a second; the others are drawn without
-    replacement from the `neighbour_count` nearest neighbours of the leader.
+    replacement from the `neighbour_count` nearest neighbours of the leader. The leader stands in for those that are too
+    far to share an object with it.
 
     Args:
         positions: Scan positions (y, x), pixels, (patterns, 2).
@@ -38,6 +41,7 @@ def group_neighbours(
         n_groups: Number of groups; None for one per leader.
         seed: Seed of the draws.
         seeds: Patterns that lead groups; None for all.
+        reach_px: Distance along an axis from which a neighbour is too far, pixels.
 
     Returns:
         Pattern indices, (groups, gridsize**2), the leader first. Scans with fewer patterns than a group needs repeat
@@ -48,16 +52,21 @@ def group_neighbours(
     count = len(leaders) if n_groups is None else n_groups
     rounds = -(-count // len(leaders))
     order = np.concatenate([rng.permutation(leaders) for _ in range(rounds)])[:count]
-    others = gridsize**2 - 1
-    if others == 0:
+    if (others := gridsize**2 - 1) == 0:
         return order[:, None].astype(np.int64)
-    near = find_nearest(positions, positions[order], max(neighbour_count, others) + 1)[1]
-    # Where patterns coincide, the leader may stand behind others, or not among the nearest at all.
-    near[:, 1:] = np.where(near[:, 1:] == order[:, None], near[:, :1], near[:, 1:])
-    near = near[:, 1:] if near.shape[1] > 1 else near
+    near = _nearest_others(positions, order, max(neighbour_count, others))
     near = near[:, np.arange(max(near.shape[1], others)) % near.shape[1]]
-    drawn = rng.random(near.shape).argsort(1)[:, :others]
-    return np.concatenate([order[:, None], np.take_along_axis(near, drawn, 1)], 1).astype(np.int64)
+    members = np.take_along_axis(near, rng.random(near.shape).argsort(1)[:, :others], 1)
+    too_far = np.abs(positions[members] - positions[order][:, None]).max(2) >= reach_px
+    return np.concatenate([order[:, None], np.where(too_far, order[:, None], members)], 1).astype(np.int64)
+
+
+def _nearest_others(positions: Float64[np.ndarray, "patterns 2"], leaders: Index, count: int) -> Groups:
+    """Return the nearest patterns beside each leader; the leader itself where there is no other one."""
+    near = find_nearest(positions, positions[leaders], count + 1)[1]
+    # Where patterns coincide, the leader may stand behind others, or not among the nearest at all.
+    near[:, 1:] = np.where(near[:, 1:] == leaders[:, None], near[:, :1], near[:, 1:])
+    return near[:, 1:] if near.shape[1] > 1 else near
 
 
 def cluster_groups(

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ptypinn.data.detector_mtf import transfer_image
+from ptypinn.data.pattern_transfer import default_budget, move_batches, pack_counts
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.physics.detector import AxisBlur, Blur, MeasuredBlur, point_spread
 from ptypinn.physics.forward import FAR_FIELD, ForwardModel, forward_model
@@ -107,34 +108,51 @@ def _choose_blur(arrays: Mapping[str, Any], size: int, device: torch.device) -> 
 class PatternBatches:
     """Counts of a scan in batches, shifted to FFT order once where they fit a memory budget, else on every pass."""
 
-    def __init__(self, scan: ScanData, device: torch.device, modes: int = 1, budget_bytes: int = 4 * 2**30) -> None:
+    def __init__(self, scan: ScanData, device: torch.device, modes: int = 1, budget_bytes: int | None = None) -> None:
         """Prepare the batches.
 
         Args:
             scan: Scan with the counts.
             device: Device of the batches.
             modes: Probe modes that a batch of waves will hold, which makes batches smaller.
-            budget_bytes: Maximum size of a float32 stack that stays in memory.
+            budget_bytes: Maximum size of the counts that stay in memory; that of `default_budget` where None.
         """
         self.scan, self.device = scan, device
         pixels = CUDA_BATCH_PIXELS if device.type == "cuda" else CPU_BATCH_PIXELS
         self.batch_size = max(1, min(scan.n_patterns, pixels // (scan.size**2 * modes)))
         self.good: Bool[Tensor, "y x"] = to_fft_order(torch.from_numpy(np.ascontiguousarray(scan.good))).to(device)
         self.all_good = bool(scan.good.all())
-        fits = 4 * scan.n_patterns * scan.size**2 <= budget_bytes
-        self._stored = list(self._read()) if fits else None
+        self._stored = self._store(default_budget(device) if budget_bytes is None else budget_bytes)
 
     def __iter__(self) -> Iterator[tuple[slice, Patterns]]:
         """Iterate over (slice of the patterns, counts in FFT order); bad pixels read 0."""
-        return iter(self._stored) if self._stored is not None else self._read()
+        return iter(_unpack(self._stored) if self._stored is not None else self._read())
 
     def split(self, workers: int) -> list[BatchSequence]:
         """Split the batches for at most so many workers; one part where patterns are read on every pass."""
         if self._stored is None:
             return [self]
-        return [self._stored[first::workers] for first in range(min(workers, len(self._stored)))]
+        return [_unpack(self._stored[first::workers]) for first in range(min(workers, len(self._stored)))]
+
+    def _store(self, budget_bytes: int) -> list[tuple[slice, Tensor]] | None:
+        """Return the batches, in the smallest exact type where float32 takes too much memory; None where all do."""
+        pixels = self.scan.n_patterns * self.scan.size**2
+        if 4 * pixels <= budget_bytes:
+            return list(self._read())
+        stored, total = list[tuple[slice, Tensor]](), 0
+        for part, counts in self._read() if pixels <= budget_bytes else ():
+            stored.append((part, pack_counts(counts)))
+            total += stored[-1][1].nbytes
+            if total > budget_bytes:
+                return None
+        return stored or None
 
     def _read(self) -> Iterator[tuple[slice, Patterns]]:
-        for part, counts in self.scan.batches(self.batch_size):
-            patterns = torch.from_numpy(np.require(counts, np.float32, ["C", "W"])).to(self.device)
+        batches = self.scan.batches(self.batch_size)
+        for part, patterns in move_batches(batches, self.device):
             yield part, torch.where(self.good, to_fft_order(patterns), 0.0)
+
+
+def _unpack(batches: list[tuple[slice, Tensor]]) -> BatchSequence:
+    """Return stored batches as float32, one at a time where they were packed."""
+    return ((part, counts.float()) for part, counts in batches)

@@ -49,14 +49,27 @@ def format_ranges(numbers: Iterable[int] | np.ndarray) -> str:
     return ",".join(_runs(numbers))
 
 
+def read_ranges(text: str) -> list[int]:
+    """Return the numbers of a text that `format_ranges` wrote; parts of another kind are left out.
+
+    >>> read_ranges("0-3,7"), read_ranges("")
+    ([0, 1, 2, 3, 7], [])
+    """
+    matches = [RANGE.fullmatch(part) for part in text.split(",")]
+    limits = [(int(match[1]), int(match[3] or match[1])) for match in matches if match is not None]
+    return [number for first, last in limits for number in range(first, last + 1)]
+
+
 def list_ranges(numbers: Iterable[int] | np.ndarray) -> str:
-    """Return ascending numbers for a sentence; of many, the first and the count of the others.
+    """Return ascending numbers for a sentence; of many, the first and the count of the others; nothing for none.
 
     >>> list_ranges([5, 77]), list_ranges(range(0, 40, 2))
     ('5 and 77', '0, 2, 4, 6, 8, 10, 12, 14 and 12 more')
     """
     values = np.asarray(list(numbers), np.int64)
     runs = _runs(values)
+    if not runs:
+        return ""
     if len(runs) > MAX_LISTED:
         listed = int(runs[MAX_LISTED - 1].split("-")[-1])
         return f"{', '.join(runs[:MAX_LISTED])} and {int(np.sum(values > listed))} more"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ptypinn.data.tensors import ReconstructionTensors
 
 
+COST = "cost"
+"""Name of the record of time, memory and energy in the provenance."""
+
 PerPattern = Float64[np.ndarray, " patterns"]
 
 
@@ -212,6 +215,10 @@ class Reconstruction:
             scan: The whole scan.
         """
         return replace(self, metrics=fit.metrics(), measured_fit=MeasuredFit(fit, self._fitted_arrays(scan)))
+
+    def with_cost(self, record: Mapping[str, Any]) -> Reconstruction:
+        """Return the reconstruction with the record of time, memory and energy of its solve in the provenance."""
+        return replace(self, provenance={**self.provenance, COST: dict(record)})
 
     def fit_to(self, scan: ScanData) -> DataFit | None:
         """Return the data fit of the run if neither this reconstruction nor the counts have changed since, else None.

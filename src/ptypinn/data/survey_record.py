@@ -83,7 +83,7 @@ def _first(pixels: np.ndarray) -> list[list[int]]:
 def describe_survey(record: Mapping[str, Any]) -> list[str]:
     """Return a sentence per defect of a record, such as `253 pixels hold 65535 in every pattern: masked`."""
     lines = [_pixel_line(entry) for entry in record.get("pixels", [])]
-    lines += [_frame_line(entry) for entry in record.get("frames", [])]
+    lines += describe_left_out(record)
     rays = record.get("cosmic_rays", {})
     if rays.get("readings"):
         several = "reading is" if rays["readings"] == 1 else "readings are"
@@ -97,6 +97,11 @@ def describe_survey(record: Mapping[str, Any]) -> list[str]:
             "memory and time; --select reads one of them"
         )
     return lines
+
+
+def describe_left_out(record: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the frames of every defect that leaves them out, such as `frame 7 holds no photons ...`."""
+    return [_frame_line(entry) for entry in record.get("frames", [])]
 
 
 def _saturation_lines(record: Mapping[str, Any]) -> list[str]:

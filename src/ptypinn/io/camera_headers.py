@@ -29,6 +29,8 @@ magnification, length of the header of an image."""
 TVIPS_HEADER_BYTES = 256
 VOLTAGE = "ImageTags.Microscope Info.Voltage"
 """Tag of DM files with the accelerating voltage, V."""
+SERIES = ("mib", "tvips")
+"""Formats of scans in files with running numbers."""
 EMPAD_VOLTAGE = "iom_measurements/high_voltage"
 """Element of EMPAD files with the accelerating voltage, V."""
 
@@ -158,13 +160,29 @@ def list_files(path: Path, kind: str) -> tuple[Path, ...]:
     Raises:
         InputError: Where the package is missing, or the file does not name others as it should.
     """
+    return (path, *sorted(other for other in _list_others(path, kind) if other != path and other.exists()))
+
+
+def list_places(path: Path, kind: str) -> list[Path]:
+    """Return the places of files that are read with one of a camera, and the folder that those of a series appear in.
+
+    Args:
+        path: The file, or that of several which states the others.
+        kind: Name of its format.
+
+    Raises:
+        InputError: As `list_files`.
+    """
+    return [*_list_others(path, kind), *([path.parent] if kind in SERIES else [])]
+
+
+def _list_others(path: Path, kind: str) -> list[Path]:
+    """Return the places of the files of a scan, also where they are missing."""
     if kind == "empad" and path.suffix.lower() == ".xml":
-        others = [path.parent / read_empad_raw_name(path)]
-    elif kind in ("mib", "tvips"):
-        others = call_reader(path, lambda: _list_series(path, kind))
-    else:
-        others = [path.with_name(path.stem + end) for end in SEQ_SIDE_FILES if kind == "seq"]
-    return (path, *sorted(other for other in others if other != path and other.exists()))
+        return [path.parent / read_empad_raw_name(path)]
+    if kind in SERIES:
+        return call_reader(path, lambda: _list_series(path, kind))
+    return [path.with_name(path.stem + end) for end in SEQ_SIDE_FILES if kind == "seq"]
 
 
 def _list_series(path: Path, kind: str) -> list[Path]:

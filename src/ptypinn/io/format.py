@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -149,6 +149,9 @@ class Format:
     """Write a reconstruction."""
     holds_scan: Callable[[Path, LoadConfig], bool] = lambda path, config: True
     """True if a file holds counts, and not only a reconstruction, where the format has both."""
+    list_places: Callable[[Path], Iterable[Path]] = lambda path: ()
+    """Return places of further files that are read with a scan, and that no HDF5 file refers to: files, also where
+    they are missing, and folders where files of any name count; raises `InputError` where the file is damaged."""
     required: tuple[Field, ...] = ()
     """Fields without which no scan can be written, nor a reconstruction where `reconstruction_required` is None."""
     reconstruction_required: tuple[Field, ...] | None = None

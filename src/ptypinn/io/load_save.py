@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from ptypinn.config.load import LoadConfig
@@ -18,7 +19,7 @@ from ptypinn.io.monitor import find_place
 from ptypinn.io.provenance import OWN_MONITOR, UNREAD, list_unread_arrays
 from ptypinn.io.registry import FORMATS, detect_format, find_format, list_formats
 from ptypinn.io.safe.external_files import external_files
-from ptypinn.io.safe.hdf5_open import require_file
+from ptypinn.io.safe.hdf5_open import list_linked_places, require_file
 from ptypinn.utils.atomic_files import atomic_path
 
 DEFAULTS = LoadConfig()
@@ -150,6 +151,31 @@ def holds_scan(path: Path, config: LoadConfig = DEFAULTS) -> bool:
         )
 
 
+def list_scan_places(path: Path, config: LoadConfig) -> list[Path]:
+    """Return the places of all files that a scan is read from; no counts are read.
+
+    They are the scan file, the files that go with it by its format, those of the reading options, and whatever HDF5
+    files among them refer to, also where nothing lies in such a place so far.
+
+    Args:
+        path: The scan file; it may be damaged.
+        config: Reading options.
+    """
+    named = [path, *_list_option_places(config)]
+    with contextlib.suppress(InputError, OSError, MemoryError):
+        named += format_of(path, config).list_places(path)
+    linked = [place for each in named for place in list_linked_places(each)]
+    return list(dict.fromkeys([*named, *linked]))
+
+
+def _list_option_places(config: LoadConfig) -> Iterator[Path]:
+    """Yield the files that options may name, with or without the dataset that they add."""
+    for option in fields(config):
+        value = getattr(config, option.name)
+        if isinstance(value, str) and value != option.default:
+            yield from dict.fromkeys((Path(value), Path(value.partition(":")[0])))
+
+
 __all__ = [
     "DEFAULTS",
     "FORMATS",
@@ -162,6 +188,7 @@ __all__ = [
     "format_of",
     "holds_scan",
     "list_formats",
+    "list_scan_places",
     "load",
     "load_reconstruction",
     "read_scan",

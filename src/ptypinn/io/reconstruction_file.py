@@ -216,10 +216,18 @@ class Snapshots:
         path: File to write.
         scan_file: File of the scan, recorded so that its patterns can be found.
         interval_s: Minimum time between two snapshots, seconds.
+        time_fraction: Maximum fraction of the run's time that they take.
     """
 
-    def __init__(self, path: Path, scan_file: str | Path | None = None, interval_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scan_file: str | Path | None = None,
+        interval_s: float = 2.0,
+        time_fraction: float = MAX_TIME_FRACTION,
+    ) -> None:
         self._path, self._interval_s, self._due_s = path, interval_s, float("-inf")
+        self._time_fraction = time_fraction
         self._scan_path = {} if scan_file is None else {"path": str(Path(scan_file).resolve())}
 
     def __call__(self, current: Callable[[], Reconstruction], /) -> None:
@@ -237,7 +245,7 @@ class Snapshots:
             self._stop(str(error))
             return
         now_s = time.monotonic()
-        self._due_s = now_s + max(self._interval_s, (now_s - start_s) / MAX_TIME_FRACTION)
+        self._due_s = now_s + max(self._interval_s, (now_s - start_s) / self._time_fraction)
 
     def _write(self, recon: Reconstruction) -> None:
         scan = recon.provenance.get("scan")

@@ -47,6 +47,8 @@ FORMATS: dict[str, Format] = {
     "tiff": TIFF,
 }
 """Formats of this package by name."""
+NO_FORMAT = "content of no format that ptypinn reads"
+"""Content of sound files that are no scans, in errors of `detect_format`."""
 ENTRY_POINTS = "ptypinn.formats"
 """Entry point group under which other packages register a `Format`."""
 
@@ -111,7 +113,7 @@ def detect_format(path: Path) -> str:
         if names:
             return names[0]
     expected = f"one of {', '.join(formats)}, or --format to choose"
-    raise InputError(str(path), "file", "content of no format that ptypinn reads", expected)
+    raise InputError(str(path), "file", NO_FORMAT, expected)
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,8 @@ from ptypinn.data.validation import patches_lie_inside
 from ptypinn.errors import InputError
 from ptypinn.losses import HELD_OUT_DEVIANCE
 from ptypinn.metrics.image import Mask
+from ptypinn.physics import kernels
+from ptypinn.physics.kernels import Array, as_reals, compiled
 from ptypinn.physics.patches import split_positions
 from ptypinn.physics.propagation import to_centred, to_fft_order
 
@@ -230,6 +232,10 @@ def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*sha
     >>> [round(value, 3) for value in amplitude_variance(torch.tensor([0.001, 1.0, 100.0])).tolist()]
     [0.002, 0.454, 0.251]
     """
+    if kernels.are_usable(expected):
+        variance = torch.empty_like(expected, memory_format=torch.contiguous_format)
+        _look_up_variance(as_reals(expected).reshape(-1), _table(), as_reals(variance, writes=True).reshape(-1))
+        return variance
     mean = expected.clamp(min=0)
     root = mean.sqrt()
     return torch.where(root < MAX_ROOT, mean * _ratio_from_table(root), _series(mean.clamp(min=1.0)))
@@ -259,6 +265,21 @@ def _ratio_from_table(root: Tensor) -> Tensor:
     node = (root * NODES_PER_ROOT).clamp(max=MAX_ROOT * NODES_PER_ROOT - 1)
     below = node.long()
     return torch.lerp(table[below], table[below + 1], node - below)
+
+
+@compiled
+def _look_up_variance(mean: Array, table: Array, variance: Array) -> None:
+    """Do as `amplitude_variance` does, pixel by pixel."""
+    for pixel in range(mean.size):
+        photons = 0.0 if mean[pixel] < 0 else mean[pixel]
+        root = np.sqrt(photons)
+        if root < MAX_ROOT:
+            node = min(root * NODES_PER_ROOT, MAX_ROOT * NODES_PER_ROOT - 1)
+            below = int(node)
+            ratio = table[below] + (node - below) * (table[below + 1] - table[below])
+            variance[pixel] = photons * ratio
+        else:
+            variance[pixel] = 0.25 + 7 / (64 * photons) + 75 / (512 * photons**2)
 
 
 @cache

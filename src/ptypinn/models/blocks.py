@@ -1,126 +1,72 @@
-"""Building blocks of convolutional networks: encoder, decoder, token mixer, and the head that gives textures."""
+"""Building blocks of convolutional networks: a U-Net on images of any size, and the scale that counts alone give."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-CHANNELS_PER_GROUP = 8
+STRIDE = 16
+"""Edge of the coarsest feature's pixels: canvases are padded to multiples, and windows start at multiples."""
+Maps = Float[Tensor, "batch channel height width"]
+"""Features on canvases padded to multiples of `STRIDE`."""
 
 
-class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with group norm and GELU; samples of a batch do not mix.
+class UNet(nn.Module):
+    """U-Net at half resolution without any norm across pixels.
 
     Args:
-        inputs: Input channels.
-        outputs: Output channels, a multiple of 8.
+        channels: Input maps.
+        outputs: Output maps, 0 before training.
+        widths: Channels at 1/2, 1/4, 1/8 and 1/16 of the canvas' resolution.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, channels: int, outputs: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        groups = outputs // CHANNELS_PER_GROUP
-        self.layers = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-            nn.GroupNorm(groups, outputs),
-            nn.GELU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
-            nn.GroupNorm(groups, outputs),
-            nn.GELU(),
-        )
+        if len(widths) != 4 or min(channels, outputs, *widths) < 1:
+            raise ValueError(f"widths {widths} for {channels} channels; four positive widths are needed")
+        self.widths = tuple(widths)
+        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Residual(width) for width in widths)
+        self.downsample = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.upsample = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(Residual(width) for width in widths[:-1])
+        self.head = nn.Conv2d(widths[0], 4 * outputs, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (batch, inputs, y, x) to (batch, outputs, y, x)."""
-        return self.layers(features)
+    def forward(self, maps: Maps) -> Float[Tensor, "batch output height width"]:
+        """Map features to corrections, (batch, outputs, height, width); the edges are multiples of `STRIDE`."""
+        x = self.stem(functional.pixel_unshuffle(maps, 2).contiguous(memory_format=torch.channels_last))
+        levels = []
+        for block, downsample in zip(self.down, self.downsample, strict=False):
+            x = block(x)
+            levels.append(x)
+            x = downsample(x)
+        x = self.down[-1](x)
+        for block, upsample in zip(reversed(self.up), reversed(self.upsample), strict=True):
+            x = block(levels.pop() + functional.pixel_shuffle(upsample(x), 2))
+        return functional.pixel_shuffle(self.head(x), 2)
 
 
-class TokenMixer(nn.Module):
-    """A learned linear map over all positions of a coarse feature map, added to its input.
+class Residual(nn.Module):
+    """`x + conv(gelu(conv(norm(x))))`, the norm taken over the channels of every pixel."""
 
-    Every object pixel depends on every detector pixel; a few convolutions do not reach that far.
-
-    Args:
-        channels: Feature channels.
-        edge: Edge of the feature map, pixels.
-    """
-
-    def __init__(self, channels: int, edge: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
-        self.mix = nn.Linear(edge * edge, edge * edge)
+        self.norm = nn.LayerNorm(width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (batch, channels, edge, edge) to the same shape."""
-        return features + self.mix(self.norm(features).flatten(2)).view(features.shape)
-
-
-class Encoder(nn.Module):
-    """From images to ever coarser features: a pixel unshuffle, then blocks with average pooling between them.
-
-    Args:
-        inputs: Input images.
-        widths: Channels from fine to coarse.
-    """
-
-    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        sizes = zip([4 * inputs, *widths[:-1]], widths, strict=True)
-        self.blocks = nn.ModuleList(ConvBlock(i, o) for i, o in sizes)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images (batch, inputs, y, x) to the features of every level, finest first."""
-        features = nn.functional.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
-        levels = [self.blocks[0](features)]
-        for block in self.blocks[1:]:
-            levels.append(block(nn.functional.avg_pool2d(levels[-1], 2)))
-        return levels
-
-
-class Decoder(nn.Module):
-    """From coarse features to images: blocks after nearest-neighbour up-sampling, then a pixel shuffle.
-
-    It starts at zero output.
-
-    Args:
-        inputs: Channels of the coarsest features.
-        widths: Channels of the following levels, coarse to fine.
-        skips: Channels that join each of those levels from the encoder; 0 for none.
-        outputs: Images to produce.
-    """
-
-    def __init__(self, inputs: int, widths: Sequence[int], skips: Sequence[int], outputs: int) -> None:
-        super().__init__()
-        sizes = zip([inputs, *widths[:-1]], skips, widths, strict=True)
-        self.blocks = nn.ModuleList(ConvBlock(i + skip, o) for i, skip, o in sizes)
-        self.out = nn.Conv2d(widths[-1], 4 * outputs, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        assert self.out.bias is not None
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, features: Tensor, skips: Sequence[Tensor | None]) -> Tensor:
-        """Map coarse features and encoder features, coarse to fine, to images (batch, outputs, y, x)."""
-        for block, skip in zip(self.blocks, skips, strict=True):
-            features = nn.functional.interpolate(features, scale_factor=2, mode="nearest")
-            features = block(features if skip is None else torch.cat([features, skip], 1))
-        return nn.functional.pixel_shuffle(self.out(features), 2)
-
-
-LN2 = math.log(2.0)
-
-
-def texture(modulus: Float[Tensor, "*batch y x"], phase: Float[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-    """Return a complex texture around 1: `softplus(m) / log(2)` without a ceiling, and a phase without bounds, radians.
-
-    Zero outputs give exactly 1, and no finite output saturates.
-
-    Args:
-        modulus: Network outputs m, (..., y, x).
-        phase: Network outputs, radians, (..., y, x).
-    """
-    return torch.polar(torch.nn.functional.softplus(modulus) / LN2, phase)
+    def forward(self, x: Maps) -> Maps:
+        """Map features to the same shape."""
+        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.second(functional.gelu(self.first(y)))
 
 
 def transmitted_amplitude(

@@ -27,7 +27,8 @@ from ptypinn.physics.optics import probe_photons
 from ptypinn.scale import IntensityScaler
 from ptypinn.utils.atomic_files import atomic_path
 
-PATCH_MODEL_FORMAT = "ptypinn-bundle-1"
+PATCH_MODEL_FORMAT = "ptypinn-bundle-2"
+EARLIER_FORMATS = {"ptypinn-bundle-1": "a network of an earlier version, which knew no places within a group"}
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,10 @@ def load_patch_model(path: str | Path) -> PatchModel:
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(source, "", f"an unreadable file ({error})", "a model written by `ptypinn train`") from None
     if metadata.get("format") != PATCH_MODEL_FORMAT:
-        actual = repr(metadata.get("format", "a file without a model header"))
-        raise InputError(source, "format", actual, repr(PATCH_MODEL_FORMAT))
+        name = metadata.get("format", "a file without a model header")
+        if name in EARLIER_FORMATS:
+            raise InputError(source, "format", EARLIER_FORMATS[name], "one of this version; `ptypinn train` again")
+        raise InputError(source, "format", repr(name), repr(PATCH_MODEL_FORMAT))
     if "probe" not in tensors:
         raise InputError(source, "probe", "none", "the probe that the network was trained with")
     try:

@@ -19,6 +19,7 @@ PHOTONS, TRANSMITTED, COUNTS, INPUT, TEXTURE = "photons", "transmitted amplitude
 """Stages that `PatchPredictor.patches` records: the first two for every pattern, the others for a sample."""
 GroupCounts = Float[Tensor, "group channel y x"]
 GroupPatches = Complex[Tensor, "group channel y x"]
+Offsets = Float[Tensor, "group channel 2"]
 
 
 class Prediction(NamedTuple):
@@ -35,10 +36,10 @@ class Prediction(NamedTuple):
 class PatchPredictor(nn.Module):
     """A network with its input scaling and the physical probe.
 
-    The patch of pattern j is the network's texture times the transmitted amplitude `a_j` that its counts give.
+    A patch is the network's texture times the transmitted amplitude that the counts of its group give.
 
     Args:
-        network: `(centred amplitudes, probe) -> textures`, one channel per pattern of a group.
+        network: `(centred amplitudes, probe, offsets, centred mask) -> textures`, one channel per pattern of a group.
         scaler: Between sqrt(counts) and network amplitude.
         probe: Probe modes, sqrt(photons), (mode, N, N).
         mask: Good pixels, FFT order, (N, N).
@@ -77,11 +78,15 @@ class PatchPredictor(nn.Module):
         """Photons that the probe alone puts on the good pixels."""
         return float((self.forward_model.predict_vacuum(self.probe.detach()).double() * self.mask).sum())
 
-    def patches(self, counts: GroupCounts, recorder: StatsRecorder | None = None) -> GroupPatches:
+    def patches(
+        self, counts: GroupCounts, offsets: Offsets | None = None, recorder: StatsRecorder | None = None
+    ) -> GroupPatches:
         """Return the object patches of groups of patterns, in the frame of their probe, dimensionless transmission.
 
         Args:
             counts: Measured counts in FFT order, (group, channel, y, x); masked pixels may hold anything.
+            offsets: Positions (y, x) within each group, from any origin, pixels, (group, channel, 2); None where
+                groups are single patterns.
             recorder: Recorder of photons, transmitted amplitude, counts, network input and texture.
         """
         probe = self.probe.detach()
@@ -91,7 +96,9 @@ class PatchPredictor(nn.Module):
         transmitted = transmitted_amplitude(photons, (vacuum * self.mask).sum())[..., None, None]
         filled = torch.where(self.mask, counts, transmitted.square() * vacuum)
         network_input = self.scaler.to_input(filled)
-        texture = self.network(to_centred(network_input), probe)
+        offsets = network_input.new_zeros((*counts.shape[:2], 2)) if offsets is None else offsets
+        texture = self.network(to_centred(network_input), probe, offsets, to_centred(self.mask))
+        transmitted = transmitted.square().mean(1, keepdim=True).sqrt().expand_as(transmitted)
         if recorder is not None:
             recorder.record(PHOTONS, photons, each=True)
             recorder.record(TRANSMITTED, transmitted, each=True)

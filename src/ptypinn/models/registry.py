@@ -1,7 +1,8 @@
 """Registry of networks: those of the package, and those of other packages by entry point.
 
 A network is an `nn.Module` that is built as `Network(size=N, gridsize=G, **options)` and maps `(centred amplitudes,
-probe)` to one complex texture per pattern. Its constructor declares its options; `train` takes them by name.
+probe, offsets, centred mask)` to one complex patch per pattern, relative to the transmitted amplitude of its group. Its
+constructor declares its options; `train` takes them by name.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def list_options(name: str) -> dict[str, Any]:
     """Return the options that a network's constructor declares, with their defaults, beside `size` and `gridsize`.
 
     >>> sorted(list_options("cnn"))
-    ['inputs', 'width']
+    ['steps', 'width']
     """
     parameters = inspect.signature(find_model(name)).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

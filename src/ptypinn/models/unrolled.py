@@ -7,7 +7,7 @@ gives the same result as the whole canvas there.
 
 from __future__ import annotations
 
-from itertools import pairwise
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptypinn.types import Object
+from ptypinn.models.blocks import STRIDE, Maps, UNet
+from ptypinn.types import Object, Scalar
 
 CHANNELS = 11
 """Maps that `canvas_maps` makes."""
@@ -30,10 +31,6 @@ MIN_UNIT = 1e-4
 """Relative to the object's amplitude: float32 resolves no less in a solution."""
 
 Real = Float[Tensor, "height width"]
-Maps = Float[Tensor, "batch channel height width"]
-"""Features on canvases padded to multiples of `STRIDE`."""
-STRIDE = 16
-"""Edge of the coarsest feature's pixels: canvases are padded to multiples, and windows start at multiples."""
 EARLIER_LAYERS = {"enter": "stem", "leave": "head", "shrink": "downsample", "grow": "upsample"}
 """Names of layers in weights and checkpoints of earlier versions, the shipped weights among them."""
 
@@ -48,7 +45,7 @@ class CanvasFeatures(NamedTuple):
 
 
 def compute_canvas_features(
-    canvas: Object, descent: Object, velocity: Object, illumination: Real, peak: float, amplitude: float
+    canvas: Object, descent: Object, velocity: Object, illumination: Real, peak: Scalar, amplitude: float
 ) -> CanvasFeatures:
     """Return the solver's iterate as dimensionless feature maps.
 
@@ -88,9 +85,7 @@ def to_object_update(output: Float[Tensor, "1 part rows columns"], unit: Real) -
 def band_limited(images: Float[Tensor, "*image height width"]) -> Float[Tensor, "*image height width"]:
     """Remove the detail beyond `BAND`: a windowed sinc along both axes, which reaches half its length."""
     leading = images.shape[:-2]
-    place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
-    taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
-    weights, reach = (taps / taps.sum()).tolist(), TAPS // 2
+    weights, reach = band_taps(), TAPS // 2
     images = functional.pad(images.flatten(0, -3)[None], (reach, reach, reach, reach), mode="replicate")[0]
     for axis in (-2, -1):  # shifted sums: a convolution of one channel takes several times the memory
         length = images.shape[axis] - 2 * reach
@@ -99,6 +94,14 @@ def band_limited(images: Float[Tensor, "*image height width"]) -> Float[Tensor, 
             total = torch.add(total, images.narrow(axis, shift, length), alpha=weight)
         images = total
     return images.reshape(*leading, *images.shape[-2:])
+
+
+@functools.cache
+def band_taps() -> tuple[float, ...]:
+    """Return the filter of `band_limited` along one axis, `TAPS` weights of sum 1."""
+    place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
+    taps = torch.sinc(2 * BAND * place) * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
+    return tuple((taps / taps.sum()).tolist())
 
 
 def asinh(x: Tensor) -> Tensor:
@@ -122,8 +125,8 @@ def _smooth(maps: Float[Tensor, "map height width"]) -> Float[Tensor, "map heigh
     return functional.interpolate(pooled, scale_factor=POOL, mode="bilinear", align_corners=False)[0]
 
 
-class UnrolledCorrection(nn.Module):
-    """U-Net at half resolution without any norm across pixels.
+class UnrolledCorrection(UNet):
+    """U-Net that corrects the canvas after every data step.
 
     Args:
         channels: Input maps.
@@ -132,49 +135,8 @@ class UnrolledCorrection(nn.Module):
     """
 
     def __init__(self, channels: int = 11, outputs: int = 2, widths: tuple[int, ...] = (32, 48, 64, 96)) -> None:
-        super().__init__()
-        if len(widths) != 4 or min(channels, outputs, *widths) < 1:
-            raise ValueError(f"widths {widths} for {channels} channels; four positive widths are needed")
-        self.widths = tuple(widths)
-        self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Residual(width) for width in widths)
-        self.downsample = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        self.upsample = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(Residual(width) for width in widths[:-1])
-        self.head = nn.Conv2d(widths[0], 4 * outputs, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        super().__init__(channels, outputs, widths)
         self.register_load_state_dict_pre_hook(_rename_earlier_layers)  # type: ignore[no-untyped-call]  # in torch
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-
-    def forward(self, maps: Maps) -> Float[Tensor, "batch output height width"]:
-        """Map features to corrections, (batch, outputs, height, width); the edges are multiples of `STRIDE`."""
-        x = self.stem(functional.pixel_unshuffle(maps, 2).contiguous(memory_format=torch.channels_last))
-        levels = []
-        for block, downsample in zip(self.down, self.downsample, strict=False):
-            x = block(x)
-            levels.append(x)
-            x = downsample(x)
-        x = self.down[-1](x)
-        for block, upsample in zip(reversed(self.up), reversed(self.upsample), strict=True):
-            x = block(levels.pop() + functional.pixel_shuffle(upsample(x), 2))
-        return functional.pixel_shuffle(self.head(x), 2)
-
-
-class Residual(nn.Module):
-    """`x + conv(gelu(conv(norm(x))))`, the norm taken over the channels of every pixel."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x: Maps) -> Maps:
-        """Map features to the same shape."""
-        y = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.second(functional.gelu(self.first(y)))
 
 
 def _rename_earlier_layers(module: nn.Module, state_dict: dict[str, Any], prefix: str, *unused: Any) -> None:

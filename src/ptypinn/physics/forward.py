@@ -13,20 +13,27 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Complex, Float, Shaped
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ptypinn.physics.patches import extract_patches, phase_ramp, shift_probe
+from ptypinn.physics.interaction import (
+    CanvasPatches,
+    add_modes,
+    detect,
+    interact,
+    to_probe_directions,
+)
+from ptypinn.physics.patches import extract_patches, shift_probe
 from ptypinn.physics.probe_variation import ProbeVariation, vary_probe
 from ptypinn.physics.propagation import (
     FarField,
     NearField,
     Propagator,
-    Ramps,
     SpectraListener,
     free_space,
     fresnel_kernel,
 )
+from ptypinn.physics.ramps import Ramps
 from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
 
 ObjectPatches = Complex[Tensor, "*slice batch y x"]
@@ -39,7 +46,7 @@ Stack = Complex[Tensor, "canvas height width"]
 class Diffraction(NamedTuple):
     """A batch on its way through the model: what the adjoint needs of the forward pass."""
 
-    patches: ObjectPatches
+    patches: ObjectPatches | CanvasPatches
     """Object patches, dimensionless transmission."""
     incident: tuple[Probes, ...]
     """Waves that illuminate the slices, sqrt(photons): first the probe modes at the positions."""
@@ -80,17 +87,20 @@ class ForwardModel:
             return extract_patches(canvases, corners, size).flatten(0, 1)
         return extract_patches(canvases, corners.expand(self.slices, -1, -1), size)
 
-    def diffract(self, patches: ObjectPatches, probes: Probes, ramps: Ramps | None = None) -> Diffraction:
+    def diffract(
+        self, patches: ObjectPatches | CanvasPatches, probes: Probes, ramps: Ramps | None = None
+    ) -> Diffraction:
         """Illuminate object patches and propagate the exit waves to the detector.
 
         Args:
             patches: Object patches, (batch, y, x), or (slice, batch, y, x) of a thick sample, dimensionless
-                transmission.
+                transmission; those of a thin one may stay on their canvas.
             probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
-            ramps: Fourier factors by which the probes were moved, (batch, 1, y, x); None for whole pixels.
+            ramps: Fourier factors by which the probes were moved; None for whole pixels.
         """
         incident, last = [probes], patches
         if self.gaps is not None:
+            assert isinstance(patches, Tensor)
             *before, last = patches.unbind(0)
             for patch, gap in zip(before, self.gaps, strict=True):
                 incident.append(apply_filter(interact(patch, incident[-1]), gap))
@@ -136,20 +146,17 @@ class ForwardModel:
         probes = probe[None] if variation is None else vary_probe(probe, variation)
         if fractions is None:
             return self.predict_counts(patches, probes)
-        ramps = phase_ramp(fractions, probe.shape[-1])[:, None]
+        ramps = Ramps.of(fractions, probe.shape[-1])
         return self.predict_counts(patches, shift_probe(probes, fractions), ramps)
 
-    def exit_residual(
-        self, diffraction: Diffraction, residual: Patterns, listener: SpectraListener | None = None
-    ) -> Waves:
-        """Propagate `residual * field` back to the sample; the detector fields are overwritten.
+    def exit_residual(self, diffraction: Diffraction, listener: SpectraListener | None = None) -> Waves:
+        """Propagate detector fields, which `weigh_fields` has multiplied by residuals, back to the sample.
 
         Args:
-            diffraction: The forward pass.
-            residual: Minus the derivative of the loss by the expected counts, (batch, y, x).
-            listener: Takes the spectra of `residual * field` where moves of the detector change the counts.
+            diffraction: The forward pass; its fields are overwritten.
+            listener: Takes the spectra of the fields where moves of the detector change the counts.
         """
-        return self.propagator.adjoint(diffraction.fields.mul_(residual[:, None]), diffraction.ramps, listener)
+        return self.propagator.adjoint(diffraction.fields, diffraction.ramps, listener)
 
     def sample_adjoint(
         self, diffraction: Diffraction, waves: Waves, *, with_probe: bool = True
@@ -157,21 +164,23 @@ class ForwardModel:
         """Return exit-wave residuals as descent directions of the object patches and of the probes.
 
         Args:
-            diffraction: The forward pass.
+            diffraction: The forward pass, of patches by themselves.
             waves: Exit-wave residuals, (batch, mode, y, x); overwritten.
             with_probe: Return those of the probes; what is in their place otherwise is of no use.
 
         Returns:
             Directions in the shape of the patches, and those of the probes, (batch, mode, y, x).
         """
+        patches = diffraction.patches
+        assert isinstance(patches, Tensor)
         if self.gaps is None:
             directions = add_modes(waves * diffraction.incident[0].conj())
-            return directions, waves.mul_(diffraction.patches.conj()[:, None]) if with_probe else waves
+            return directions, to_probe_directions(waves, patches) if with_probe else waves
         steps = list[Tensor]()
         for number in reversed(range(self.slices)):
             steps.append(add_modes(waves * diffraction.incident[number].conj()))
             if number or with_probe:
-                waves = waves.mul_(diffraction.patches[number].conj()[:, None])
+                waves = to_probe_directions(waves, patches[number])
             if number:
                 waves = apply_filter(waves, self.gaps[number - 1].conj())
         return torch.stack(steps[::-1]), waves
@@ -184,39 +193,9 @@ class ForwardModel:
         return torch.cat([patches[:-1], patches[-1:] * ramps])
 
 
-def interact(patches: ObjectPatches, probes: Probes) -> Waves:
-    """Return the exit waves behind the sample: probe times object (projection approximation).
-
-    Args:
-        patches: Object patches, (batch, y, x), dimensionless transmission.
-        probes: Probe modes, (batch or 1, mode, y, x), sqrt(photons).
-
-    Returns:
-        Exit waves, (batch, mode, y, x), sqrt(photons).
-    """
-    return patches[:, None] * probes
-
-
 def apply_filter(waves: Waves, transfer: Complex[Tensor, "y x"]) -> Waves:
     """Return waves after a linear system that multiplies their spectra, such as free space, (batch, mode, y, x)."""
     return torch.fft.ifft2(torch.fft.fft2(waves).mul_(transfer))
-
-
-def detect(fields: Waves) -> Patterns:
-    """Return the expected counts of detector fields: intensities of incoherent modes add, fields never do.
-
-    Args:
-        fields: Detector fields, (batch, mode, y, x), sqrt(photons).
-
-    Returns:
-        Expected photons per pixel, (batch, y, x), in the order of the fields.
-    """
-    return add_modes(fields.real.square() + fields.imag.square())
-
-
-def add_modes(waves: Shaped[Tensor, "batch mode y x"]) -> Shaped[Tensor, "batch y x"]:
-    """Sum over modes, (batch, y, x); a single mode is returned as it is, without a copy."""
-    return waves[:, 0] if waves.shape[1] == 1 else waves.sum(1)
 
 
 def beam_ramp(beam_px: Fractions, size: int) -> Complex[Tensor, "batch y x"]:

@@ -1,9 +1,8 @@
 """Patches of canvases: cut them out, add them up, shift them by parts of a pixel; the illumination by probes.
 
 Cutting and adding at integer corners are exact adjoints and differentiable to any order: each is the other's gradient.
-Cutting reads through an overlapping view of the canvas, so no index per pixel is ever built. Shifts are Fourier phase
-ramps, exact for band-limited fields. The illumination of large canvases, photons per object pixel, is on a coarser
-grid.
+Shifts are Fourier phase ramps, exact for band-limited fields. The illumination of large canvases, photons per object
+pixel, is on a coarser grid.
 """
 
 from __future__ import annotations
@@ -16,6 +15,9 @@ from jaxtyping import Complex, Float, Float64, Shaped
 from torch import Tensor
 from torch.nn import functional
 
+from ptypinn.physics import kernels
+from ptypinn.physics.kernels import as_reals
+from ptypinn.physics.ramps import Ramps, multiply_ramps
 from ptypinn.types import Corners, Fractions, Probe, Probes
 
 AnyCanvases = Shaped[Tensor, "window height width"]
@@ -56,12 +58,20 @@ def place_patches(patches: AnyPatches, corners: Corners, height: int, width: int
 
 
 def add_patches(canvases: AnyCanvases, patches: AnyPatches, corners: Corners) -> None:
-    """Add patches onto existing canvases in place (not differentiable): the inner loop of `place_patches`."""
-    if canvases.is_cuda:
+    """Add patches onto existing canvases in place (not differentiable): the inner loop of `place_patches`.
+
+    A GPU adds the patches of a pixel in any order, so that sums differ in their last digits from call to call; with
+    `torch.use_deterministic_algorithms(True)` in one order, which takes longer.
+    """
+    if not canvases.is_contiguous():
+        sums = canvases.contiguous()
+        add_patches(sums, patches, corners)
+        canvases.copy_(sums)
+    elif kernels.are_usable(canvases, patches):
+        patches = patches.to(canvases.dtype)
+        kernels.add(as_reals(patches), corners.contiguous().numpy(), as_reals(canvases, writes=True))
+    else:
         _add_by_index(canvases, patches, corners)
-        return
-    for canvas, window_patches, window_corners in zip(canvases, patches, corners.tolist(), strict=True):
-        _add_by_slices(canvas, window_patches, window_corners)
 
 
 def split_positions(
@@ -87,14 +97,6 @@ def _sliding_view(canvases: Tensor, size: int) -> Tensor:
     return canvases.unfold(-2, size, 1).unfold(-2, size, 1)
 
 
-def _add_by_slices(canvas: Tensor, patches: Tensor, corners: list[list[int]]) -> None:
-    # On a CPU slice adds run at memory speed; a flat index takes 1.7 times (N=64) to 4 times (N=128) as long.
-    size, (down, right) = patches.shape[-1], canvas.stride()
-    base = canvas.storage_offset()
-    for patch, (y, x) in zip(patches.unbind(0), corners, strict=True):
-        torch.as_strided(canvas, (size, size), (down, right), base + y * down + x * right).add_(patch)
-
-
 def _add_by_index(canvases: Tensor, patches: Tensor, corners: Tensor) -> None:
     # One launch for all patches, as a GPU wants it.
     size, (_, height, width) = patches.shape[-1], canvases.shape
@@ -110,8 +112,12 @@ class _Extract(torch.autograd.Function):
     def forward(ctx: Any, canvases: Tensor, corners: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(corners)
         ctx.extent = canvases.shape[-2:]
-        window = torch.arange(corners.shape[0], device=corners.device)[:, None]
-        return _sliding_view(canvases, size)[window, corners[..., 0], corners[..., 1]]
+        if not kernels.are_usable(canvases):
+            window = torch.arange(corners.shape[0], device=corners.device)[:, None]
+            return _sliding_view(canvases, size)[window, corners[..., 0], corners[..., 1]]
+        patches = canvases.new_empty((*corners.shape[:2], size, size))
+        kernels.cut(as_reals(canvases), corners.contiguous().numpy(), as_reals(patches, writes=True))
+        return patches
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -141,10 +147,7 @@ def phase_ramp(shifts: Fractions, size: int) -> Complex[Tensor, "batch y x"]:
         shifts: Displacements (y, x), pixels, (batch, 2).
         size: Edge of the square field, pixels.
     """
-    frequency = torch.fft.fftfreq(size, device=shifts.device, dtype=shifts.dtype)
-    angle = -2 * torch.pi * shifts[:, :, None] * frequency
-    ramps = torch.polar(torch.ones_like(angle), angle)
-    return ramps[:, 0, :, None] * ramps[:, 1, None, :]
+    return Ramps.of(shifts, size).factors()
 
 
 def shift_probe(probe: Probe | Probes, shifts: Fractions) -> Probes:
@@ -156,8 +159,8 @@ def shift_probe(probe: Probe | Probes, shifts: Fractions) -> Probes:
         probe: Modes, (mode, y, x), or those of every position, (batch, mode, y, x), sqrt(photons).
         shifts: Displacements (y, x), pixels, (batch, 2).
     """
-    spectrum = torch.fft.fft2(probe)
-    return torch.fft.ifft2(spectrum * phase_ramp(shifts, probe.shape[-1])[:, None])
+    spectra = torch.fft.fft2(probe.reshape(-1, *probe.shape[-3:]))
+    return torch.fft.ifft2(multiply_ramps(spectra, Ramps.of(shifts, probe.shape[-1])))
 
 
 def shift_adjoint(waves: Probes, shifts: Fractions) -> Probe:

@@ -100,6 +100,11 @@ class VariationAdjoint:
         self._mixture.addmm_(shares.T, along * shares)
         self._along += along.sum()
 
+    @property
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the frames so far."""
+        return self._sums, self._mixture, self._along
+
     def merge(self, other: VariationAdjoint) -> None:
         """Add the sums over other frames."""
         self._sums += other._sums

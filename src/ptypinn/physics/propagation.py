@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Complex, Complex64, Float, Shaped
 from torch import Tensor
 
+from ptypinn.physics.ramps import Ramps
 from ptypinn.types import Probe
 
 Fields = Complex[Tensor, "*batch y x"]
-Ramps = Complex[Tensor, "#batch 1 y x"]
 
 
 class Propagated(NamedTuple):
@@ -40,7 +40,7 @@ class Propagator(Protocol):
     """A linear map from exit waves to detector fields, both (batch, mode, y, x), sqrt(photons), and its adjoint.
 
     Sub-pixel positions move the probe within its array. The beam stands still, so the detector is moved along with it:
-    `ramps` are the Fourier factors of these moves, (batch, 1, y, x), None for none.
+    `ramps` are the Fourier factors of these moves, None for none.
     """
 
     def to(self, device: torch.device) -> Propagator:
@@ -99,7 +99,7 @@ class NearField:
     def propagate(self, waves: Fields, ramps: Ramps | None = None) -> Propagated:
         """Propagate exit waves to the detector."""
         spectra = torch.fft.fft2(waves).mul_(self.kernel)
-        spectra = spectra if ramps is None else spectra.mul_(ramps.conj())
+        spectra = spectra if ramps is None else spectra.mul_(ramps.factors().conj()[:, None])
         return Propagated(torch.fft.ifft2(spectra), spectra)
 
     def adjoint(self, fields: Fields, ramps: Ramps | None = None, listener: SpectraListener | None = None) -> Fields:
@@ -108,7 +108,7 @@ class NearField:
         if listener is not None:
             listener(spectra)
         spectra = spectra.mul_(self.kernel.conj())
-        return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps))
+        return torch.fft.ifft2(spectra if ramps is None else spectra.mul_(ramps.factors()[:, None]))
 
 
 def fresnel_kernel(size: int, fresnel_number: float) -> Complex64[Tensor, "{size} {size}"]:

@@ -181,7 +181,7 @@ class RunFolder:
             **(extra or {}),
             **self.record(inputs, seed),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": sorted(entry.name for entry in self.path.iterdir() if entry.name != LOCK),
+            "files": self._written_files(),
         }
         return write_json(self.file(FINISHED), to_plain(record))
 
@@ -212,8 +212,19 @@ class RunFolder:
 
     def _products(self) -> set[tuple[Path, int, int]]:
         """Return all files except the records, with inode and time: a file that is written again differs."""
-        files = [entry for entry in self.path.rglob("*") if entry.is_file() and entry.name not in {*RECORDS, LOCK}]
-        return {(entry, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in files}
+        records, products = {self.path / name for name in RECORDS}, set()
+        for entry in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # the receiver of a scan in progress replaces its files
+                if entry.is_file() and entry.name != LOCK and entry not in records:
+                    status = entry.stat()
+                    products.add((entry, status.st_ino, status.st_mtime_ns))
+        return products
+
+    def _written_files(self) -> list[str]:
+        """Return the paths of all files that were not there, or were others, when this run began."""
+        products = {entry for entry, *_ in self._products() - self._initial_products}
+        records = {self.file(name) for name in RECORDS - {FINISHED} if self.file(name).exists()}
+        return sorted(entry.relative_to(self.path).as_posix() for entry in products | records)
 
     def _restore_if_unused(self) -> None:
         if self.file(FINISHED).exists() or self._products() != self._initial_products:

@@ -26,6 +26,9 @@ from ptypinn.scale_audit.photon_budget import PhotonBudget, compute_photon_budge
 
 BEFORE_NETWORK = ("grouping", "input normalisation", "intensity scaler", "transmitted amplitude")
 AFTER_NETWORK = ("merge", "stitching", "stitching, edges", "closing factor", "output scaling")
+NOT_PATTERNS = "no object makes such patterns, so that neighbours contradict each other"
+MIN_RESPONDING = 0.95
+"""Fraction of the photons on pixels that respond, below which the patterns are taken for those of no object."""
 SOLVER_ENTRY = {"refine": "solver", "reconstruct": "network"}
 """Name of the entry of the object itself, by the stage that reconstructed it."""
 MAX_MASKED_FRACTION = 0.02
@@ -146,6 +149,7 @@ def _object_entry(
     masked = 1 - budget.coverage.good_fraction
     note = f"{masked:.0%} of the photons fall on masked pixels, where no count constrains the object"
     note = note if masked > MAX_MASKED_FRACTION else ""
+    note = NOT_PATTERNS if budget.fault or budget.coverage.responding_fraction < MIN_RESPONDING else note
     return LedgerEntry(stage, budget.transmission * used, measured, source, note=note, stats=stats)
 
 

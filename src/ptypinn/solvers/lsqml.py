@@ -31,6 +31,7 @@ from ptypinn.physics.patches import compute_illumination, split_positions
 from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewtonResult
 from ptypinn.solvers.quasi_newton.unknowns import extend_modes
 from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.solve_meter import count_pass
 
 Canvas = Complex64[np.ndarray, "height width"]
 Modes = Complex64[np.ndarray, "mode y x"]
@@ -160,6 +161,7 @@ def run_lsqml(
     with lsqml_task(scan, options, initial) as task:
         for done in range(1, iterations + 1):
             losses.append(task.step())
+            count_pass(scan.n_patterns, 2 * len(scan.require_probe()), scan.size)
             progress("refine", done, iterations, loss=losses[-1])
         canvas, probe = task.object(), task.probe()
         positions = task.positions() if options.refine_positions else canvas_positions(scan)

@@ -41,5 +41,6 @@ def measure_position_gain(scan: ScanData, recon: Reconstruction, misfit: float, 
         assert value.gradient.shifts is not None
         moved = replace(point, shifts=shifts - STEP * preconditioner.frames.shift_steps(value.gradient.shifts))
         after = objective.loss(moved)
-    excess = value.loss * (1 - min(1.0, 1 / misfit))
-    return (value.loss - after) / excess if excess > 0 else 0.0
+    before = float(value.loss)
+    excess = before * (1 - min(1.0, 1 / misfit))
+    return (before - after) / excess if excess > 0 else 0.0

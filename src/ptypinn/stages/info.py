@@ -17,6 +17,7 @@ from ptypinn.data.monitor import monitor_record
 from ptypinn.data.near_field import GEOMETRY, resolve_geometry
 from ptypinn.data.pattern_form import ShadowMotion, describe_shadow, measure_shadow
 from ptypinn.data.positions import PositionSurvey, canvas_frame, survey_positions
+from ptypinn.data.reception import RECEPTION, describe_reception
 from ptypinn.data.scan import ScanData
 from ptypinn.data.statistics import PatternSurvey, survey_patterns
 from ptypinn.data.survey_record import SURVEY, describe_survey
@@ -110,7 +111,7 @@ class ScanInfo:
         """One sentence for everything about the scan that deserves a second look."""
         left_out = [f"left out: {what}" for what in self.scan.provenance.get(LEFT_OUT, [])]
         left_out += self.scan.provenance.get(DOUBTS, [])
-        survey = describe_survey(self.survey)
+        survey = [*describe_reception(self.scan.provenance.get(RECEPTION, {})), *describe_survey(self.survey)]
         beam = [] if self.beam is None else self.beam.warnings()
         return [*left_out, *survey, *(sentence for wrong, sentence in self._doubts() if wrong), *beam]
 

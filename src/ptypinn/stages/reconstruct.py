@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Complex64
+
 from ptypinn.config.reconstruct import PatchNetworkConfig, ReconstructConfig
 from ptypinn.config.shared import default_of, option_name, show_value
 from ptypinn.data.depth import SLICES, THIN, compute_tilt, require_thin
@@ -22,9 +25,11 @@ from ptypinn.solvers.multislice import has_phase_slices, without_slices
 from ptypinn.solvers.near_field import reconstruct_near_field
 from ptypinn.solvers.patch_network.reconstruct import reconstruct_patches
 from ptypinn.solvers.phase_stack import reconstruct_phase_stack
+from ptypinn.solvers.unrolled.rank_jobs import require_alone
 from ptypinn.solvers.unrolled.reconstruct import reconstruct_unrolled
-from ptypinn.utils.device import cpu_threads
+from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.solve_meter import measure_solve
 
 Model = str | Path | PatchModel | Weights
 SolverConfig = ReconstructConfig | PatchNetworkConfig
@@ -38,6 +43,7 @@ def reconstruct(
     folder: str | Path | None = None,
     progress: Progress | None = None,
     watch: SnapshotCallback | None = None,
+    solved_probe: Complex64[np.ndarray, "mode y x"] | None = None,
 ) -> Reconstruction:
     """Reconstruct a scan.
 
@@ -50,13 +56,16 @@ def reconstruct(
 
     Args:
         scan: The scan.
-        model: Weights, a model of `train`, or the file of either; None for the weights that come with the package.
+        model: Weights, a model of `train`, or the file or run folder of either; None for the weights that come with the
+            package.
         config: Options: a `ReconstructConfig` for the unrolled solver, a `PatchNetworkConfig` for a model of `train`.
         folder: Folder for finished tiles until all are done, so that an interrupted call continues; on a cluster, a
             folder that all its machines share. None for a temporary one.
         progress: Called as `progress("reconstruct", done, total)`, in rounds, tiles or patterns.
         watch: Called after every round or tile of the unrolled solver with a function that returns the current
             reconstruction; 1 and without illumination where no tile is done.
+        solved_probe: Probe that was solved for on this scan before, as while it was in progress, which the first rounds
+            of the unrolled solver hold; None to solve for it.
 
     Raises:
         InputError: Where scan and model, or model and configuration, do not fit each other.
@@ -67,22 +76,33 @@ def reconstruct(
     require_thin(scan)
     network = load_model(model)
     config = config or config_kind(network)()
-    with cpu_threads(config.threads):
+    with cpu_threads(config.threads), measure_solve(pick_device(config.device)) as meter:
         if isinstance(network, PatchModel):
-            require_far_field(scan)
-            require_sharp(scan, "models of `train`; the solver of `reconstruct` has it")
-            require_no_monitor(scan, "models of `train`; the solver of `reconstruct` has it")
-            _require_kind(config, PatchNetworkConfig, "a model of `train`")
-            assert isinstance(config, PatchNetworkConfig)
-            _refuse_grouping(config, network)
-            return reconstruct_patches(scan, network, config, report)
-        _require_kind(config, ReconstructConfig, "the unrolled solver")
-        assert isinstance(config, ReconstructConfig)
-        if config.flux == "constant" and scan.flux is not None:
-            raise InputError("--flux", "", "constant beside a beam monitor", "auto or solve, or --monitor none")
-        if scan.fresnel_number is not None:
-            return reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
-        return _reconstruct_far_field(scan, network, config, report, watch, None if folder is None else Path(folder))
+            recon = _apply_patch_network(scan, network, config, report)
+        else:
+            _require_kind(config, ReconstructConfig, "the unrolled solver")
+            assert isinstance(config, ReconstructConfig)
+            if config.flux == "constant" and scan.flux is not None:
+                raise InputError("--flux", "", "constant beside a beam monitor", "auto or solve, or --monitor none")
+            if scan.fresnel_number is not None:
+                require_alone("the solver of near fields")
+                recon = reconstruct_near_field(scan, config, report, watch, refines_focus=refine_focus)
+            else:
+                place = None if folder is None else Path(folder)
+                recon = _reconstruct_far_field(scan, network, config, report, watch, place, solved_probe)
+        return recon.with_cost(meter.record(scan.n_patterns))
+
+
+def _apply_patch_network(scan: ScanData, network: PatchModel, config: SolverConfig, report: Progress) -> Reconstruction:
+    """Reconstruct a scan by a model of `train`, in one sweep."""
+    require_far_field(scan)
+    require_sharp(scan, "models of `train`; the solver of `reconstruct` has it")
+    require_no_monitor(scan, "models of `train`; the solver of `reconstruct` has it")
+    _require_kind(config, PatchNetworkConfig, "a model of `train`")
+    assert isinstance(config, PatchNetworkConfig)
+    _refuse_grouping(config, network)
+    require_alone("a patch network")
+    return reconstruct_patches(scan, network, config, report)
 
 
 def _reconstruct_far_field(
@@ -92,6 +112,7 @@ def _reconstruct_far_field(
     progress: Progress,
     watch: SnapshotCallback | None,
     folder: Path | None,
+    solved_probe: Complex64[np.ndarray, "mode y x"] | None,
 ) -> Reconstruction:
     """Reconstruct a far-field scan of a thin or a thick sample, after its positions are turned as its beam shows."""
     is_free, follows = (
@@ -99,7 +120,11 @@ def _reconstruct_far_field(
         for choice in (config.positions, config.beam)
     )
     scan, still = follow_disk(scan) if follows else (scan, None)
+    recorded = scan.positions_px
     scan, beam = straighten_scan(scan, still) if is_free else (scan, None)
+    probe = solved_probe if scan.positions_px is recorded and scan.beam_px is None else None
+    if config.slices != 1:
+        require_alone("the solver of thick samples")
     if config.slices != 1 and config.sample_tilt_mrad != "auto":
         scan = scan.replace(sample_tilt=compute_tilt(scan, config.sample_tilt_mrad))
     is_thin = False
@@ -107,7 +132,9 @@ def _reconstruct_far_field(
         if (stack := reconstruct_phase_stack(scan, config, progress, watch, beam, folder=folder)) is not None:
             return stack
         is_thin, config = True, without_slices(config)
-    recon = reconstruct_unrolled(scan, network, config, progress, folder=folder, watch=watch, beam=beam)
+    recon = reconstruct_unrolled(
+        scan, network, config, progress, folder=folder, watch=watch, beam=beam, solved_probe=probe
+    )
     recon = replace(recon, provenance={**recon.provenance, SLICES: THIN}) if is_thin else recon
     return replace(recon, sample_tilt=None) if recon.slices is None else recon
 
@@ -120,6 +147,8 @@ def load_model(model: Model | None) -> PatchModel | Weights:
     """
     if isinstance(model, PatchModel | Weights):
         return model
+    if model is not None and Path(model).is_dir():
+        model = next(iter(sorted(Path(model).glob("*.safetensors"))), model)
     if model is None or is_weights_file(model):
         return load_weights(model)
     return load_patch_model(model)

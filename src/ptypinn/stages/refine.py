@@ -32,6 +32,7 @@ from ptypinn.solvers.quasi_newton.problem import QuasiNewtonOptions, QuasiNewton
 from ptypinn.utils.device import cpu_threads, pick_device
 from ptypinn.utils.plain_values import to_plain
 from ptypinn.utils.progress import IterateCallback, Progress, map_callback, silent
+from ptypinn.utils.solve_meter import measure_solve
 
 NATIVE_TERMS = {
     "flux": "the flux of the frames",
@@ -77,17 +78,29 @@ def refine(
     require_far_field(scan)
     config, report = config or RefineConfig(), progress or silent
     device = pick_device(config.device)
-    with cpu_threads(config.threads):
-        scan, beam = _go_on_from(scan, initial, config)
-        scan = calibrate_probe(_with_probe(scan, config, device, initial, report, beam))
+    with cpu_threads(config.threads), measure_solve(device) as meter:
+        recon = _refine(scan, config, device, initial, report, watch)
+        return recon.with_cost(meter.record(scan.n_patterns))
+
+
+def _refine(
+    scan: ScanData,
+    config: RefineConfig,
+    device: torch.device,
+    initial: Reconstruction | None,
+    report: Progress,
+    watch: SnapshotCallback | None,
+) -> Reconstruction:
+    """Solve a scan as `refine` does."""
+    scan, beam = _go_on_from(scan, initial, config)
+    scan = calibrate_probe(_with_probe(scan, config, device, initial, report, beam))
     offset = BeamOffset(size=scan.size)
     if scan.gap_fresnel_numbers is None:
         offset = estimate_ramp(scan if initial is None else scan.replace(probe=initial.probe))
     centred, start = move_ramp_to_probe(scan, offset), None if initial is None else remove_ramp(initial, offset)
     to_reconstruction = partial(_to_reconstruction, scan, config, offset, _go_on_with_record(initial, scan))
-    with cpu_threads(config.threads):
-        result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
-        return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
+    result = _solve(centred, config, device, start, report, map_callback(watch, to_reconstruction))
+    return finalise(to_reconstruction(result), scan, device=device, match_flux=config.engine == "native")
 
 
 def _go_on_from(

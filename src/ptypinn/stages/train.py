@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ptypinn._version import __version__
-from ptypinn.config.shared import option_name
 from ptypinn.config.train import TrainConfig
 from ptypinn.data.calibration import calibrate_probe
 from ptypinn.data.datamodule import ScanDataModule
@@ -113,15 +112,13 @@ def _data(scan: ScanData, config: TrainConfig) -> ScanDataModule:
 def _hyperparameters(scan: ScanData, config: TrainConfig) -> dict[str, Any]:
     """Return all arguments of the network; an option that it does not declare is refused by name."""
     options, declared = dict(config.model_options), list_options(config.model)
-    for name in ("width", "inputs"):
-        value = getattr(config, name)
-        if name in options:
-            raise InputError("--model-options", name, repr(options[name]), f"{option_name(name)}, an option of its own")
-        if name in declared:
-            options[name] = value
-        elif value != getattr(TrainConfig, name):
-            expected = f"options of the network {config.model}: {', '.join(sorted(declared)) or 'it has none'}"
-            raise InputError(option_name(name), "", repr(value), expected)
+    if "width" in options:
+        raise InputError("--model-options", "width", repr(options["width"]), "--width, an option of its own")
+    if "width" in declared:
+        options["width"] = config.width
+    elif config.width != TrainConfig.width:
+        expected = f"options of the network {config.model}: {', '.join(sorted(declared)) or 'it has none'}"
+        raise InputError("--width", "", repr(config.width), expected)
     return complete_hyperparameters(config.model, scan.size, config.gridsize, options)
 
 

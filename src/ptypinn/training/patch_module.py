@@ -19,6 +19,8 @@ from ptypinn.models.patch_predictor import PatchPredictor
 from ptypinn.scale import StatsRecorder
 from ptypinn.training.checkpoints import require_same_options
 
+ENTERING = 0.5
+"""Fraction of the photons that the network is given in training; the others judge it."""
 WARM_UP = 20
 """Optimiser steps over which the learning rate rises."""
 
@@ -57,7 +59,7 @@ class PatchNetworkModule(lightning.LightningModule):
 
     def training_step(self, batch: WindowBatch, index: int) -> Tensor:
         """Return the loss of one batch of windows; raise `InputError` where it is not finite."""
-        loss, regularisation = self._losses(batch, self.recorder)
+        loss, regularisation = self._losses(batch, (self.current_epoch, index), self.recorder)
         if index == 0:
             response = self.predictor.constant_response(batch["corners"], batch["fractions"], self.window_shape)
             self.recorder.record("merge", response)
@@ -74,7 +76,7 @@ class PatchNetworkModule(lightning.LightningModule):
 
     def validation_step(self, batch: WindowBatch, index: int) -> None:
         """Log the data loss of validation windows."""
-        self.log("val_loss", self._losses(batch)[0], batch_size=len(batch["counts"]))
+        self.log("val_loss", self._losses(batch, (-1, index))[0], batch_size=len(batch["counts"]))
 
     def configure_optimizers(self) -> Any:
         """Configure AdamW with linear warm-up and cosine decay per step."""
@@ -104,14 +106,21 @@ class PatchNetworkModule(lightning.LightningModule):
         """Return the factors from photons to network and from probe to photons, which identify the scan."""
         return [self.predictor.scaler.initial_scale, self.predictor.photons]
 
-    def _losses(self, batch: WindowBatch, recorder: StatsRecorder | None = None) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, batch: WindowBatch, draw: tuple[int, int], recorder: StatsRecorder | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch and its regularisation; a draw, epoch and batch, always splits photons alike."""
         counts = batch["counts"]
         windows, pixels = counts.shape[0], counts.shape[-2:]
-        patches = self.predictor.patches(counts.flatten(0, 1), recorder).reshape(windows, -1, *pixels)
+        entering, measured, fraction = split_photons(counts, (self.config.seed, *draw))
+        places = batch["corners"].flatten(0, 1) + batch["fractions"]
+        offsets = places.view(-1, counts.shape[2], 2)
+        patches = self.predictor.patches(entering.flatten(0, 1), offsets, recorder).reshape(windows, -1, *pixels)
         with torch.autocast(self.device.type, enabled=False):
             prediction = self.predictor.predict(patches, batch["corners"], batch["fractions"], self.window_shape)
-            measured, mask = counts.reshape(-1, *pixels), self.predictor.mask
+            measured, mask = measured.reshape(-1, *pixels), self.predictor.mask
             expected = prediction.counts if self.background is None else prediction.counts + self.background
+            expected = expected * fraction
             loss = self.likelihood.pattern_loss(expected, measured, mask).mean()
             if recorder is not None:
                 photons = torch.where(mask, prediction.counts.detach(), 0.0).sum((-2, -1))
@@ -126,6 +135,28 @@ class PatchNetworkModule(lightning.LightningModule):
                 truth = _cut_windows(self.truth, batch["origins"], self.window_shape)
                 extra = extra + self.config.realspace * realspace(prediction.canvases, truth, prediction.weights).mean()
         return loss, extra
+
+
+def split_photons(counts: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tensor, float]:
+    """Divide photon counts at random between the network and the loss (binomial thinning of a Poisson process).
+
+    The two parts are independent, so that noise which the network passes on never lowers the loss: it learns the
+    expected pattern, not the measured one. Counts that are no integers are no photons, and serve both.
+
+    Args:
+        counts: Measured counts.
+        seeds: Numbers that determine the draw.
+
+    Returns:
+        Counts for the network, scaled to the exposure; counts for the loss; and the fraction of the exposure that
+        these are.
+    """
+    if bool((counts != counts.round()).any()):
+        return counts, counts, 1.0
+    number = int(np.random.SeedSequence([seed + 1 for seed in seeds]).generate_state(1)[0])
+    generator = torch.Generator(counts.device).manual_seed(number)
+    entering = torch.binomial(counts, torch.full_like(counts, ENTERING), generator=generator)
+    return entering / ENTERING, counts - entering, 1 - ENTERING
 
 
 def _cut_windows(image: Tensor, origins: Tensor, shape: tuple[int, int]) -> Tensor:

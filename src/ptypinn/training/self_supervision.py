@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ptypinn.data.scan import ScanData
 from ptypinn.losses import HELD_OUT_DEVIANCE
-from ptypinn.models.unrolled import CanvasFeatures, Maps, to_object_update
+from ptypinn.models.blocks import Maps
+from ptypinn.models.unrolled import CanvasFeatures, to_object_update
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.solvers.unrolled.loop import Iterate, apply_correction, apply_network
@@ -118,7 +119,7 @@ class SelfSupervision:
         expected = (self._problem.solver.preconditioner.illumination * features.unit.square()).sum() / self.period
         (gradient,) = torch.autograd.grad(change, correction, evaluation.gradient.object * (2 / expected))
         pixels = len(self._fits) * int(self._whole.stack.good.sum()) / self.period
-        return state, HeldOutScore(evaluation.loss / pixels, gradient)
+        return state, HeldOutScore(float(evaluation.loss) / pixels, gradient)
 
     def solution(self, state: Iterate) -> UnrolledResult:
         """Return a state on the host."""
@@ -135,7 +136,7 @@ class SelfSupervision:
             )
         patterns: Sized = self._validation.corners[0]
         pixels = len(patterns) * int(self._whole.stack.good.sum())
-        return self._validation(Unknowns(state.point.object)).loss / pixels
+        return float(self._validation(Unknowns(state.point.object)).loss) / pixels
 
 
 def split_patterns(scan: ScanData, max_patterns: int, fraction: float, seed: int) -> PatternSplit:

@@ -15,7 +15,8 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from ptypinn.config.pretrain import PretrainConfig
-from ptypinn.models.unrolled import CHANNELS, STRIDE, CanvasFeatures
+from ptypinn.models.blocks import STRIDE
+from ptypinn.models.unrolled import CHANNELS, CanvasFeatures
 from ptypinn.solvers.unrolled.loop import Iterate
 from ptypinn.solvers.unrolled.problem import UnrolledOptions, UnrolledProblem, build_problem
 from ptypinn.training.scenarios import draw_random_scan

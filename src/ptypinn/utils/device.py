@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ptypinn.errors import InputError
+from ptypinn.types import Scalar
 
 
 def pick_device(name: str) -> torch.device:
@@ -38,6 +40,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Return True for a CPU with matrix units for bfloat16 (AMX), which convolve about twice as fast as in float32."""
+    list_capabilities = getattr(torch.cpu, "get_capabilities", None)  # missing in earlier versions of torch
+    return device.type == "cpu" and list_capabilities is not None and bool(list_capabilities().get("amx_bf16"))
+
+
 @contextlib.contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
     """Set the number of CPU threads of PyTorch inside a context.
@@ -56,6 +64,16 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def read_scalars(*values: Scalar) -> list[float]:
+    """Return numbers, some of which a device may still be computing, with one wait for all of them.
+
+    >>> read_scalars(2.0, torch.ones((), dtype=torch.float64))
+    [2.0, 1.0]
+    """
+    read = iter(torch.stack(waiting).tolist() if (waiting := [v for v in values if isinstance(v, Tensor)]) else ())
+    return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 
 Item = TypeVar("Item")

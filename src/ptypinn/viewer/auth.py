@@ -1,4 +1,4 @@
-"""Access control: requests need the key that the server printed at start, and only reads are allowed."""
+"""Access control: requests need the key that the server printed at start, and changes a page of this server as well."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ KEY = "key"
 LONG_NUMBER = re.compile(r"\d{19}")
 """Numbers in addresses that no row, column or pattern has."""
 SAFE_METHODS = ("GET", "HEAD")
+MAX_BODY_BYTES = 2**16
+"""Longest body of a request."""
+READ_ONLY = "This viewer is read-only: use GET or HEAD"
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -40,10 +43,11 @@ class KeyMiddleware:
         app: The protected application.
         key: The key; an empty one disables the check.
         port: Port of this server, which distinguishes the cookies of several servers on one machine.
+        read_only: Refuse every request that changes something.
     """
 
-    def __init__(self, app: ASGIApp, key: str, port: int) -> None:
-        self._app, self._key, self._cookie = app, key, f"ptypinn-view-{port}"
+    def __init__(self, app: ASGIApp, key: str, port: int, read_only: bool) -> None:
+        self._app, self._key, self._cookie, self._read_only = app, key, f"ptypinn-view-{port}", read_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request, or refuse it."""
@@ -63,10 +67,15 @@ class KeyMiddleware:
 
     def _refuse(self, scope: Scope) -> Response | None:
         """Return the refusal of a request, a redirect that sets the cookie, or None where the request is allowed."""
-        if scope["method"] not in SAFE_METHODS:
-            return PlainTextResponse("The viewer is read-only: use GET or HEAD", 405)
-        if not self._key or self._is_key(self._read_cookie(Headers(scope=scope))):
+        headers = Headers(scope=scope)
+        if scope["method"] not in (*SAFE_METHODS, "POST") or (scope["method"] == "POST" and self._read_only):
+            return PlainTextResponse(READ_ONLY if self._read_only else "Use GET, HEAD or POST", 405)
+        if not self._key or self._is_key(self._read_cookie(headers)):
+            if scope["method"] == "POST" and (refusal := _refuse_change(headers)) is not None:
+                return refusal
             return PlainTextResponse("no such number", 404) if LONG_NUMBER.search(scope["path"]) else None
+        if scope["method"] == "POST":  # the key comes as a cookie, never in the address
+            return PlainTextResponse("Open the address that `ptypinn view` printed: it contains the key", 403)
         if self._is_key(QueryParams(scope["query_string"]).get(KEY, "")):
             clean = URL(scope=scope).remove_query_params(KEY)
             path = "/" + clean.path.lstrip("/")  # two slashes would redirect to another server
@@ -84,6 +93,25 @@ class KeyMiddleware:
         except CookieError:
             return ""
         return "" if cookie is None else cookie.value
+
+
+def _refuse_change(headers: Headers) -> Response | None:
+    """Return the refusal of a request that changes something, or None where a page of this server has sent it.
+
+    Browsers state the origin of every such request, and send JSON to another origin only where that has allowed it.
+    """
+    origin = headers.get("origin", "")
+    same = re.fullmatch(r"https?://([^/]+)", origin)
+    if same is None or same[1] != headers.get("host", ""):
+        return PlainTextResponse("Only pages of this viewer may change something", 403)
+    if headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return PlainTextResponse("Only pages of this viewer may change something", 403)
+    if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return PlainTextResponse("Send JSON", 415)
+    length = headers.get("content-length", "")
+    if not length.isascii() or not length.isdigit() or int(length[:9]) > MAX_BODY_BYTES or len(length) > 9:
+        return PlainTextResponse(f"State the length of the body, at most {MAX_BODY_BYTES} bytes", 413)
+    return None
 
 
 def list_host_names(host: str) -> list[str]:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from ptypinn.viewer.comparison import Comparison, compare_pictures
 from ptypinn.viewer.picture import Picture, open_layers
-from ptypinn.viewer.picture_file import FileChangedError, file_version, open_picture
+from ptypinn.viewer.picture_file import FileChangedError, HeldPictureFile, file_version, hold_images, open_picture
 
 MAX_OPEN = 64
 """Maximum number of open pictures, however small."""
 
 MAX_BUILDING = 2
 """Maximum number of pictures that are reduced at the same time."""
+
+MAX_HELD = 12
+"""Maximum number of snapshots of runs in progress in memory, earlier ones that pages still ask for included."""
 
 MAX_COMPARISONS = 2
 """Maximum number of comparisons in the cache."""
@@ -31,6 +34,7 @@ class PictureCache:
         self._max_bytes = max_bytes
         self._open: OrderedDict[tuple[Path, int], Picture] = OrderedDict()
         self._guard = threading.Lock()
+        self._held: OrderedDict[tuple[Path, str], Picture] = OrderedDict()
         self._building: dict[tuple[Path, int], threading.Lock] = {}
         self._builders = threading.Semaphore(MAX_BUILDING)
 
@@ -52,6 +56,25 @@ class PictureCache:
         self._make_room()
         return picture
 
+    def get_version(self, path: Path, key: str, shown_slice: int = 0) -> Picture:
+        """Return the picture of a version of a file: the current one, or a snapshot of the same run in memory.
+
+        Args:
+            path: The file.
+            key: Version, and slice, as in `PictureFile.key`.
+            shown_slice: Slice in place of the object, from 1; 0 for all of them together.
+
+        Raises:
+            InputError: Where the file cannot be read.
+            FileChangedError: Where there is only a newer version.
+        """
+        with self._guard:
+            held = self._held.get((path.parent, key))
+        picture = held or self.get(path, shown_slice)
+        if picture.file.key != key:
+            raise FileChangedError(str(path))
+        return picture
+
     def _find(self, path: Path, shown_slice: int) -> Picture | None:
         with self._guard:
             picture = self._open.get((path, shown_slice))
@@ -64,14 +87,22 @@ class PictureCache:
         for _ in range(tries):
             try:
                 with self._builders:
-                    picture = open_layers(open_picture(path, shown_slice))
+                    picture = open_layers(hold_images(open_picture(path, shown_slice)))
             except FileChangedError:
                 continue
             with self._guard:
+                self._hold(picture)
                 self._open[path, shown_slice] = picture
                 self._open.move_to_end((path, shown_slice))
             return picture
         raise FileChangedError(str(path))
+
+    def _hold(self, picture: Picture) -> None:
+        """Leave a snapshot open beyond its replacement, for the pages that show it."""
+        if isinstance(picture.file, HeldPictureFile):
+            self._held[picture.file.path.parent, picture.file.key] = picture
+        while len(self._held) > MAX_HELD:
+            self._held.popitem(last=False)
 
     def _make_room(self) -> None:
         with self._guard:

@@ -16,6 +16,7 @@ from ptypinn.runs.untrusted import is_regular
 from ptypinn.viewer.cache import ComparisonCache, PictureCache
 from ptypinn.viewer.comparison import Comparison
 from ptypinn.viewer.layers import DisplayRange
+from ptypinn.viewer.live_run import read_live
 from ptypinn.viewer.measure import BLOCK_PX, layer_histogram, measure_profile, read_block
 from ptypinn.viewer.pages import find_run
 from ptypinn.viewer.patterns import PatternReader, PatternReaderCache
@@ -23,7 +24,7 @@ from ptypinn.viewer.picture import Picture, draw_thumbnail
 from ptypinn.viewer.picture_file import FileChangedError, file_version, find_newest_picture
 from ptypinn.viewer.responses import BYTES, IMMUTABLE, PNG, REVALIDATE, etag_response, json_response, query_number
 from ptypinn.viewer.run_index import Run, RunIndex
-from ptypinn.viewer.run_status import read_status
+from ptypinn.viewer.run_status import RunStatus, read_status
 from ptypinn.viewer.tiles import COLOUR_MAPS, encode_colour_strip, encode_phase_wheel
 
 MAX_THUMBNAILS = 2000
@@ -49,25 +50,35 @@ class Handlers:
         for run in self._index.runs():
             with contextlib.suppress(FileNotFoundError):  # the run has been deleted meanwhile
                 if run.path.exists():
-                    status = dataclasses.asdict(read_status(run))
-                    entries.append({"id": run.id, "name": run.name, "version": _picture_version(run), **status})
+                    entries.append(_describe_run(run))
         return json_response(request, {"runs": entries})
 
     def run(self, request: Request) -> Response:
         """Return the status of one run, and the description of its picture."""
         run = find_run(self._index, request)
         status = dataclasses.asdict(read_status(run, details=True))
-        path, picture, error_text = find_newest_picture(run.path), None, ""
+        picture, error_text = self.describe_picture(run, _slice_number(request.query_params.get("slice", "")))
+        content = {"picture": picture, "error": error_text, "report": is_regular(run.path / REPORT)}
+        content["live"] = read_live(run.path)
+        return json_response(request, {"id": run.id, "name": run.name, **status, **content})
+
+    def describe_picture(self, run: Run, shown_slice: int = 0) -> tuple[dict[str, Any] | None, str]:
+        """Return the description of the newest picture of a run, and the reason where it cannot be read.
+
+        Args:
+            run: The run.
+            shown_slice: Slice in place of the object, from 1; 0 for all of them together.
+        """
+        path = find_newest_picture(run.path)
         if path is not None:
             try:
-                shown, opened = _slice_number(request.query_params.get("slice", "")), self._pictures.get(path)
-                if 0 < shown <= opened.file.slices:
-                    opened = self._pictures.get(path, shown)
-                picture = _describe(opened, f"/api/runs/{run.id}/{{version}}")
+                picture = self._pictures.get(path)
+                if 0 < shown_slice <= picture.file.slices:
+                    picture = self._pictures.get(path, shown_slice)
+                return _describe(picture, f"/api/runs/{run.id}/{{version}}"), ""
             except (InputError, FileChangedError, FileNotFoundError) as error:
-                error_text = str(error)
-        content = {"picture": picture, "error": error_text, "report": is_regular(run.path / REPORT)}
-        return json_response(request, {"id": run.id, "name": run.name, **status, **content})
+                return None, str(error)
+        return None, ""
 
     def comparison(self, request: Request) -> Response:
         """Return the two pictures of a comparison of runs, or the reason why they cannot be compared."""
@@ -175,14 +186,29 @@ class Handlers:
         if path is None:
             raise FileChangedError
         key = request.path_params[version]
-        picture = self._pictures.get(path, _slice_number(key.partition("-")[2]))
-        if picture.file.key != key:
-            raise FileChangedError(str(path))
-        return picture
+        return self._pictures.get_version(path, key, _slice_number(key.partition("-")[2]))
 
     def _pattern_reader(self, request: Request) -> PatternReader:
         run, picture = find_run(self._index, request), self._run_picture(request, "run", "version")
         return self._pattern_readers.get(picture.file, run.path if run.path.is_dir() else run.path.parent)
+
+
+def _describe_run(run: Run) -> dict[str, Any]:
+    """Return a run for the list; it is `unreadable` where no sense can be made of its files.
+
+    Raises:
+        FileNotFoundError: Where it has been deleted.
+    """
+    try:
+        status, live = read_status(run), read_live(run.path)
+    except FileNotFoundError:
+        raise
+    except Exception:  # one odd folder does not hide the others
+        status, live = RunStatus("unreadable"), None
+    if live is not None:
+        del live["age_s"]  # which would be another list at each request
+    entry = {"id": run.id, "name": run.name, "version": _picture_version(run), **dataclasses.asdict(status)}
+    return {**entry, "live": live}
 
 
 def _describe(picture: Picture, base: str) -> dict[str, Any]:

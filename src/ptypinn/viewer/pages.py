@@ -1,4 +1,4 @@
-"""The pages of the viewer: list of runs, one run, its report, and the scripts and style sheets that they load."""
+"""The pages of the viewer: list, health, a scan, a run, its report, and the scripts and style sheets that they load."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ptypinn._version import __version__
-from ptypinn.report.html.page import templates
+from ptypinn.report.html.templates import templates
 from ptypinn.runs.folder import REPORT
 from ptypinn.runs.untrusted import MAX_REPORT_BYTES, read_whole
 from ptypinn.viewer.responses import HTML, REVALIDATE, etag_response
+from ptypinn.viewer.room import Room
 from ptypinn.viewer.run_index import Run, RunIndex
+from ptypinn.viewer.scan_handlers import find_scan
 
 TEMPLATES = "viewer/templates"
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -45,24 +47,34 @@ class PageHandlers:
     """Handlers of the addresses that return pages and their static files.
 
     Args:
-        index: The runs on offer.
+        room: Runs and scans on offer.
+        read_only: Offer no buttons that start or end jobs.
     """
 
-    def __init__(self, index: RunIndex) -> None:
-        self._index, self._assets = index, load_assets()
+    def __init__(self, room: Room, read_only: bool) -> None:
+        self._index, self._scans, self._assets, self._read_only = room.runs, room.scans, load_assets(), read_only
 
     def list_page(self, request: Request) -> Response:
-        """Return the page with all runs."""
-        return Response(_render("list.html.jinja"), media_type=HTML, headers={"Cache-Control": REVALIDATE})
+        """Return the page with all jobs, scans and runs."""
+        return self._page("list.html.jinja")
+
+    def health_page(self, request: Request) -> Response:
+        """Return the page on the health of the viewer."""
+        return self._page("health.html.jinja")
+
+    def scan_page(self, request: Request) -> Response:
+        """Return the page of one scan."""
+        try:
+            return self._page("scan.html.jinja", name=find_scan(self._scans, request).name)
+        except HTTPException as error:
+            return self._missing("scan", error.status_code)
 
     def run_page(self, request: Request) -> Response:
         """Return the page of one run."""
         try:
-            page = _render("run.html.jinja", name=find_run(self._index, request).name, keys=KEYBOARD_HELP)
+            return self._page("run.html.jinja", name=find_run(self._index, request).name, keys=KEYBOARD_HELP)
         except HTTPException as error:
-            page = _render("missing.html.jinja")
-            return Response(page, error.status_code, media_type=HTML, headers={"Cache-Control": "no-store"})
-        return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
+            return self._missing("run", error.status_code)
 
     def report(self, request: Request) -> Response:
         """Return the report of a run, isolated from this server."""
@@ -80,6 +92,15 @@ class PageHandlers:
             raise HTTPException(404, "no such file")
         media_type, content = asset
         return etag_response(request, media_type, REVALIDATE, lambda: content, content)
+
+    def _page(self, template: str, **values: object) -> Response:
+        page = _render(template, read_only=self._read_only, **values)
+        return Response(page, media_type=HTML, headers={"Cache-Control": REVALIDATE})
+
+    @staticmethod
+    def _missing(what: str, status: int) -> Response:
+        page = _render("missing.html.jinja", what=what)
+        return Response(page, status, media_type=HTML, headers={"Cache-Control": "no-store"})
 
 
 def find_run(index: RunIndex, request: Request, parameter: str = "run") -> Run:

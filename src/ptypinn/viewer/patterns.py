@@ -100,16 +100,13 @@ class PatternReader:
             raise InputError("scan", "", self.note, "the scan file where it was")
         good = None if self.scan is None else self.scan.good
         if kind == "difference":
-            difference = np.sqrt(self.measured(number)) - np.sqrt(self.predicted(number))
-            return encode_scalar_png(difference, good, (-MAX_DIFFERENCE, MAX_DIFFERENCE), DIFFERENCE_MAP)
-        limits = (np.log10(MIN_COUNTS), np.log10(self._max_counts(number)))
+            return draw_difference(self.measured(number), self.predicted(number), good)
         counts, shown = (self.measured(number), good) if kind == "measured" else (self.predicted(number), None)
-        return encode_scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
+        return draw_counts(counts, shown, self._max_counts(number))
 
     def _max_counts(self, number: int) -> float:
         """Return the counts of the brightest colour: the maximum on good pixels."""
-        counts = self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good
-        return max(float(counts.max()), 10 * MIN_COUNTS)
+        return brightest_counts(self.predicted(number) if self.scan is None else self.measured(number) * self.scan.good)
 
     def measured(self, number: int) -> np.ndarray:
         """Return the measured counts, (y, x), zero frequency at N//2."""
@@ -143,6 +140,29 @@ class PatternReader:
     def _require(self, number: int) -> None:
         if not 0 <= number < len(self.positions_px):
             raise InputError("pattern", "", str(number), f"0 to {len(self.positions_px) - 1}")
+
+
+def brightest_counts(counts: np.ndarray) -> float:
+    """Return the counts of the brightest colour of a pattern."""
+    return max(float(counts.max()), 10 * MIN_COUNTS)
+
+
+def draw_counts(counts: np.ndarray, shown: np.ndarray | None, max_counts: float) -> bytes:
+    """Return counts as a PNG, on a logarithmic scale.
+
+    Args:
+        counts: Counts, (y, x).
+        shown: Visible pixels; None shows all.
+        max_counts: Counts of the brightest colour.
+    """
+    limits = (float(np.log10(MIN_COUNTS)), float(np.log10(max_counts)))
+    return encode_scalar_png(np.log10(np.maximum(counts, MIN_COUNTS / 10)), shown, limits, COUNTS_MAP)
+
+
+def draw_difference(measured: np.ndarray, predicted: np.ndarray, shown: np.ndarray | None) -> bytes:
+    """Return the difference of the square roots of counts as a PNG."""
+    limits = (-MAX_DIFFERENCE, MAX_DIFFERENCE)
+    return encode_scalar_png(np.sqrt(measured) - np.sqrt(predicted), shown, limits, DIFFERENCE_MAP)
 
 
 class PatternReaderCache:

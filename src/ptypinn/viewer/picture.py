@@ -30,6 +30,8 @@ MIN_ILLUMINATION = 0.05
 """Pixels below this fraction of the 95th percentile of the illumination are weakly illuminated."""
 MAX_SAMPLE_PX = 2**20
 """Limits and histograms are computed on evenly spaced rows with about so many pixels at most."""
+MAX_SNAPSHOT_SAMPLE_PX = 2**16
+"""The same for snapshots, which are replaced several times a second."""
 ALL = slice(None)
 
 
@@ -133,7 +135,8 @@ def open_layers(file: PictureFile, phase_rad: float | None = None) -> Picture:
         InputError: Where it cannot be read.
     """
     pyramid, (height, width) = build_pyramid(file), file.shape
-    rows = slice(None, None, -(-height * width // MAX_SAMPLE_PX))
+    most = MAX_SNAPSHOT_SAMPLE_PX if file.in_progress else MAX_SAMPLE_PX
+    rows = slice(None, None, -(-height * width // most))
     images = {name: file.read(name, rows, ALL) for name in file.images}
     threshold = _illumination_threshold(images.get(ILLUMINATION))
     mask = images[ILLUMINATION] >= threshold if ILLUMINATION in images else np.ones(images[OBJECT].shape, bool)

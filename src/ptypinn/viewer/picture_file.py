@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,9 @@ SLICES = "slices"
 QUOTIENT = "quotient"
 """Product of one picture with the complex conjugate of another; only in comparisons."""
 COMPLEX_IMAGES = (OBJECT, QUOTIENT)
+
+MAX_HELD_PX = 2**22
+"""Snapshots of at most so many pixels are in memory."""
 
 
 class FileChangedError(Exception):
@@ -84,6 +88,33 @@ class PictureFile:
                 raise FileChangedError(str(self.path))
             values = require_dataset(file, str(self.path), self.group + SLICES)[:, rows, columns]
         return values.astype(np.complex64, copy=False)
+
+
+@dataclass(frozen=True)
+class HeldPictureFile(PictureFile):
+    """A snapshot with its images in memory: a newer one may replace the file while this one is on show."""
+
+    arrays: Mapping[str, np.ndarray]
+    """Images by name."""
+
+    def read(self, name: str, rows: slice, columns: slice) -> np.ndarray:
+        """Return a rectangle of an image, single precision."""
+        return self.arrays[name][rows, columns]
+
+
+def hold_images(file: PictureFile) -> PictureFile:
+    """Return a small snapshot with its images in memory, and any other file as it is.
+
+    Raises:
+        FileChangedError: Where the file was replaced meanwhile.
+        InputError: Where it cannot be read.
+    """
+    if not file.in_progress or file.slices or file.shape[0] * file.shape[1] > MAX_HELD_PX:
+        return file
+    everything = slice(None)
+    arrays = {name: file.read(name, everything, everything) for name in file.images}
+    own = {field.name: getattr(file, field.name) for field in fields(PictureFile)}
+    return HeldPictureFile(**own, arrays=arrays)
 
 
 def find_newest_picture(path: Path) -> Path | None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from ptypinn.errors import InputError
 from ptypinn.utils.plain_values import to_plain
+from ptypinn.viewer.auth import MAX_BODY_BYTES
 from ptypinn.viewer.picture_file import FileChangedError
+from ptypinn.viewer.source_address import SOURCE
 
 IMMUTABLE = "private, max-age=31536000, immutable"
 """Caching of addresses that contain a version."""
@@ -24,6 +27,9 @@ REVALIDATE = "private, no-cache"
 JSON, PNG, HTML, BYTES = "application/json", "image/png", "text/html", "application/octet-stream"
 
 Handler = Callable[[Request], Response]
+Entry = TypeVar("Entry")
+Change = Callable[[Request, Mapping[str, Any]], Response]
+"""Handler of a request that changes something, with the object of its body."""
 
 
 def etag_response(
@@ -75,7 +81,7 @@ def json_errors(handler: Handler) -> Handler:
         try:
             return handler(request)
         except InputError as error:
-            return _error(400, str(error))
+            return _error(400, **describe_error(error))
         except FileChangedError:
             return _error(410, "the run has changed; reload it")
         except FileNotFoundError:
@@ -86,5 +92,75 @@ def json_errors(handler: Handler) -> Handler:
     return wrapped
 
 
-def _error(status: int, reason: str) -> Response:
-    return JSONResponse({"error": reason}, status, headers={"Cache-Control": "no-store"})
+def json_change(handler: Change) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Convert a handler with the JSON object of the body as an argument; errors are those of `json_errors`."""
+
+    @wraps(handler)
+    async def wrapped(request: Request) -> Response:
+        try:
+            content = await read_object(request)
+        except InputError as error:
+            return _error(400, str(error))
+        except ClientDisconnect:
+            return _error(400, "the body is not complete")
+
+        @json_errors
+        def handle(request: Request) -> Response:
+            return handler(request, content)
+
+        return await run_in_threadpool(handle, request)
+
+    return wrapped
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body of a request.
+
+    Raises:
+        InputError: Where it is too long, or something else.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise InputError("body", "", f"more than {MAX_BODY_BYTES} bytes", "a JSON object")
+    return parse_object(body)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        InputError: Where it is something else, or contains a text that cannot be written as UTF-8.
+    """
+    try:
+        content = json.loads(body)
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no character
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError("body", "", repr(body[:40]), "a JSON object")
+    return content
+
+
+def entry(content: Mapping[str, Any], name: str, kind: type[Entry]) -> Entry:
+    """Return an entry of a body.
+
+    Raises:
+        InputError: Where it is missing, or of another type.
+    """
+    value = content.get(name)
+    if not isinstance(value, kind):
+        raise InputError("body", name, repr(value)[:80], kind.__name__)
+    return value
+
+
+def describe_error(error: InputError) -> dict[str, str]:
+    """Return the line of an error, and the field of the option or argument at fault, where there is one."""
+    is_field = error.source.startswith("--") or error.source == SOURCE
+    field = error.source.removeprefix("--").replace("-", "_").lower() if is_field else ""
+    return {"error": str(error), "field": field}
+
+
+def _error(status: int, error: str, field: str = "") -> Response:
+    return JSONResponse({"error": error, "field": field}, status, headers={"Cache-Control": "no-store"})

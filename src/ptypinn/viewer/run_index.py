@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,15 +11,10 @@ from pathlib import Path
 from ptypinn.errors import InputError
 from ptypinn.io.reconstruction_file import is_reconstruction
 from ptypinn.io.safe.hdf5_open import DAMAGE, open_for_reading
-from ptypinn.runs.folder import CONFIG, LOG, RECONSTRUCTION
+from ptypinn.runs.service.log import printable
+from ptypinn.viewer.folders import Folder, path_id, walk_folders
 from ptypinn.viewer.picture_file import file_version
 
-MAX_DEPTH = 6
-"""Depth of the search in folders."""
-MAX_FOLDERS = 20_000
-"""Maximum number of folders that one search reads."""
-SKIPPED_FOLDERS = {"tiles", "windows", "checkpoints"}
-"""Folders inside a run that contain no runs."""
 MIN_INTERVAL_S = 1.0
 """Minimum time between two searches, seconds."""
 PAUSE_FACTOR = 10
@@ -47,7 +40,7 @@ class RunIndex:
         paths: Run folders, folders of runs, or reconstruction files.
 
     Raises:
-        InputError: Where a path does not exist, or contains no run.
+        InputError: Where a path does not exist, or is a file without a reconstruction.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -78,41 +71,24 @@ class RunIndex:
 
     def _require(self, path: Path, root: Path) -> None:
         if not root.exists():
-            raise InputError(str(path), "", "no such file or folder", "a run folder, or a folder of runs")
+            raise InputError(str(path), "", "no such file or folder", "a folder, or a reconstruction")
         if not root.is_dir() and not self._is_reconstruction(root):
-            raise InputError(str(path), "", "another file", "a reconstruction, a run folder, or a folder of runs")
-        if next(iter(self._search(root)), None) is None:
-            raise InputError(str(path), "", "no run in it", "a run folder, or a folder of runs")
+            raise InputError(str(path), "", "another file", "a folder, or a reconstruction")
 
     def _search(self, root: Path) -> Iterator[Run]:
         if not root.is_dir():
             yield _create_run(root, root.name)
             return
-        folders, n_searched = [(root, 0)], 0
-        while folders and (n_searched := n_searched + 1) <= MAX_FOLDERS:
-            folder, depth = folders.pop()
-            try:
-                entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-            except OSError:  # a folder without access, or one that was just deleted
-                continue
-            files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-            is_run = RECONSTRUCTION in files or {CONFIG, LOG} <= files
-            if is_run:
-                yield _create_run(folder, str(folder.relative_to(root)) if folder != root else folder.name)
+        for folder in walk_folders(root):
+            if folder.is_run:
+                yield _create_run(folder.path, str(folder.path.relative_to(root)) if folder.path != root else root.name)
             else:
-                yield from self._single_files(folder, root, sorted(files))
-            if depth < MAX_DEPTH:
-                inner = (
-                    entry
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False) and entry.name not in SKIPPED_FOLDERS
-                )
-                folders += [(Path(entry.path), depth + 1) for entry in inner]
+                yield from self._single_files(folder, root)
 
-    def _single_files(self, folder: Path, root: Path, files: Sequence[str]) -> Iterator[Run]:
+    def _single_files(self, folder: Folder, root: Path) -> Iterator[Run]:
         """Yield the reconstruction files of a folder that is not a run folder."""
-        for name in files:
-            path = folder / name
+        for name in sorted(folder.files):
+            path = folder.path / name
             if path.suffix in (".h5", ".hdf5") and self._is_reconstruction(path):
                 yield _create_run(path, str(path.relative_to(root)))
 
@@ -136,4 +112,4 @@ def _contains_reconstruction(path: Path) -> bool:
 
 
 def _create_run(path: Path, name: str) -> Run:
-    return Run(hashlib.sha256(os.fsencode(path)).hexdigest()[:12], name, path)
+    return Run(path_id(path), printable(name), path)

@@ -24,6 +24,7 @@ from ptypinn.report.text.metric_labels import KEY_METRICS, metric_row
 from ptypinn.runs.folder import FINISHED, LOG, METRICS, SNAPSHOT, reconstruction_file
 from ptypinn.runs.record import as_mapping
 from ptypinn.runs.untrusted import is_regular, read_end, read_start
+from ptypinn.utils.plain_values import number
 from ptypinn.viewer.picture_file import file_version
 from ptypinn.viewer.run_index import Run
 
@@ -36,7 +37,8 @@ TAIL_LINES = 60
 MAX_CACHED = 4096
 """Maximum number of finished runs whose status is in the cache."""
 START = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([\w -]+): ")
-STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d+)/(?P<total>\d+)(?P<rest>.*)$")
+STEP = re.compile(r"^(?P<stage>[\w ]+) (?P<done>\d{1,15})/(?P<total>\d{1,15})(?P<rest>.*)$")
+LEFT = re.compile(r"(\d+) s left")
 LOSS = re.compile(r"\b(?P<name>(probe_)?loss) (?P<loss>[-+.\deE]+)")
 
 Curve = list[tuple[float, float]]
@@ -47,7 +49,7 @@ class RunStatus:
     """Status of a run."""
 
     status: str
-    """`finished`, `running`, `silent`, `failed`, or `file` for a reconstruction without a run folder."""
+    """`finished`, `running`, `silent`, `failed`, `unreadable`, or `file` for a reconstruction without a run folder."""
     stage: str = ""
     """Name of the stage."""
     started: str = ""
@@ -124,7 +126,7 @@ def _unfinished_status(folder: Path, log: list[str]) -> RunStatus:
 
 def _label_metrics(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return label, value, unit and meaning of the headline metrics."""
-    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+    numbers = {name: float(finite) for name, value in metrics.items() if (finite := number(value)) is not None}
     rows = [metric_row(name, numbers, {}) for name in KEY_METRICS if name in numbers]
     return [
         {"label": row.label.label, "value": row.value, "unit": row.label.unit, "meaning": row.label.meaning}
@@ -159,14 +161,18 @@ def _parse_losses(log: list[str]) -> dict[str, Curve]:
 
 
 def _parse_progress(log: list[str]) -> dict[str, Any]:
+    """Return the last report of progress: stage, steps done and in total, estimated time left, other figures."""
     last = next((match for line in reversed(log) if (match := STEP.match(line))), None)
     if last is None:
         return {}
+    parts = [part.strip() for part in last["rest"].split("  ")]
+    left_s = next((float(match[1]) for part in parts if (match := LEFT.fullmatch(part))), None)
     return {
         "stage": last["stage"],
         "done": int(last["done"]),
         "total": int(last["total"]),
-        "text": " · ".join(last["rest"].split("  ")).strip(" ·"),
+        "left_s": left_s,
+        "text": " · ".join(part for part in parts if part and not LEFT.fullmatch(part)),
     }
 
 
@@ -179,7 +185,7 @@ def _read_record(path: Path, name: str) -> Mapping[str, Any]:
 
 def _finite_points(pairs: Iterable[tuple[Any, Any]]) -> Curve:
     """Return the pairs of finite numbers; none where a value is not a number."""
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         points = [(float(x), float(y)) for x, y in pairs]
         return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     return []
@@ -205,4 +211,6 @@ def _read_first_line(path: Path) -> list[str]:
 
 
 def _format_time(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # a year that no calendar has
+        return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="seconds")
+    return ""

@@ -54,7 +54,7 @@ def test_the_gradient_is_the_derivative_of_loss_and_prior(scan, precision):
     step = 1e-3
     above, below = (space(point.plus(direction, sign * step)).loss for sign in (1, -1))
     slope = 2 * space(point).gradient.dot(direction)
-    assert (above - below) / (2 * step) == pytest.approx(slope, rel=2e-3)
+    assert (above - below) / (2 * step) == pytest.approx(float(slope), rel=2e-3)
 
 
 def test_steps_descend_and_equal_slices_move_alike(scan):

@@ -35,7 +35,7 @@ def test_gradient_predicts_the_change_along_any_step(seed):
     at, step = draw(seed + 1), draw(seed + 2)
     slope = (prior.evaluate(at + 1e-5 * step)[0] - prior.evaluate(at - 1e-5 * step)[0]) / 2e-5
     inner = torch.vdot(prior.evaluate(at)[1].flatten(), step.flatten()).real
-    assert 2 * float(inner) == pytest.approx(slope, rel=1e-5)
+    assert 2 * float(inner) == pytest.approx(float(slope), rel=1e-5)
 
 
 def test_a_regularised_objective_is_the_sum_of_both():

@@ -50,7 +50,7 @@ def test_gradient_predicts_the_change_of_the_loss_along_any_step(seed, modes, sh
 
     at, step, h = point(1), point(11), 1e-5
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)
-    assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-4, abs=1e-3)
+    assert 2 * objective(at).gradient.dot(step) == pytest.approx(float(slope), rel=1e-4, abs=1e-3)
 
 
 @given(seed=st.integers(0, 99), y=st.floats(-0.5, 0.5), x=st.floats(-0.5, 0.5), modes=st.integers(1, 2))
@@ -88,7 +88,7 @@ def test_the_preconditioner_of_slices_is_symmetric_and_positive(seed, shifted):
     at, one, other = point(seed), point(seed + 5), point(seed + 9)
     preconditioner.refresh(at, probe)
     left, right = one.dot(preconditioner(other, at)), other.dot(preconditioner(one, at))
-    assert left == pytest.approx(right, rel=2e-3, abs=2e-3 * abs(one.dot(preconditioner(one, at))))
+    assert left == pytest.approx(float(right), rel=2e-3, abs=2e-3 * abs(float(one.dot(preconditioner(one, at)))))
     assert one.dot(preconditioner(one, at)) > 0
 
 

@@ -40,7 +40,7 @@ def test_preconditioner_is_symmetric_and_positive(frame_terms, seed):
     precondition = Preconditioner(CORNERS, EXTENT, Smoothness(0.5, 2.0, 0.02), 32)
     precondition.refresh(at, probe)
     a, b = random_unknowns(seed, frame_terms), random_unknowns(seed + 7, frame_terms)
-    assert a.dot(precondition(b, at)) == pytest.approx(b.dot(precondition(a, at)), rel=1e-3, abs=1e-5)
+    assert a.dot(precondition(b, at)) == pytest.approx(float(b.dot(precondition(a, at))), rel=1e-3, abs=1e-5)
     assert a.dot(precondition(a, at)) > 0
 
 

@@ -39,7 +39,7 @@ def test_the_gradient_of_the_penalty_predicts_its_change(seed, modes):
     at, step = (Unknowns(flat.object, variation=draw(flat.variation.shape, seed + number)) for number in (1, 2))
     h = 1e-4
     slope = (objective(at.plus(step, h)).loss - objective(at.plus(step, -h)).loss) / (2 * h)
-    assert 2 * objective(at).gradient.dot(step) == pytest.approx(slope, rel=1e-5, abs=1e-6)
+    assert 2 * objective(at).gradient.dot(step) == pytest.approx(float(slope), rel=1e-5, abs=1e-6)
 
 
 @given(seed=st.integers(0, 999))

@@ -169,7 +169,7 @@ def test_held_out_pixels_are_not_fitted(scan):
     losses = {}
     for hold_out in (True, False):
         problems = [build_problem(one, None, replace(KNOWN, hold_out=hold_out), CPU) for one in (scan, other)]
-        losses[hold_out] = [problem.solver.objective(problems[0].start.point).loss for problem in problems]
+        losses[hold_out] = [problem.solver.objective.loss(problems[0].start.point) for problem in problems]
     assert losses[True][1] == pytest.approx(losses[True][0], rel=1e-6)
     assert losses[False][1] > 1.5 * losses[False][0]
 

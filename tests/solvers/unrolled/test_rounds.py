@@ -41,7 +41,7 @@ def test_result_is_a_mean_of_fewer_rounds_where_they_still_gain(dose, rounds):
 
 def test_the_dose_is_that_of_the_solver_and_grows_with_the_probe(scan):
     problem = build_problem(scan, None, KNOWN, CPU)
-    assert estimate_dose(scan) == pytest.approx(problem.solver.preconditioner.stats.mean, rel=1e-5)
+    assert estimate_dose(scan) == pytest.approx(float(problem.solver.preconditioner.stats.mean), rel=1e-5)
     brighter = scan.replace(probe=2 * scan.probe)
     assert estimate_dose(brighter) == pytest.approx(4 * estimate_dose(scan), rel=1e-5)
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptypinn.models.unrolled import STRIDE
+from ptypinn.models.blocks import STRIDE
 from ptypinn.solvers.unrolled.tile_stitching import TileResult, align_global_phases, overlap_products, stitch_tiles
 from ptypinn.solvers.unrolled.tiling import Box, blend_weight, tile_canvas
 

@@ -36,6 +36,12 @@ def assert_equal_weights(first, second):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.fixture
+def few_patterns(monkeypatch):
+    """Scans of fewer patterns, where no other process draws the same ones."""
+    monkeypatch.setattr("ptypinn.training.scenarios.MAX_PATTERNS", 30)
+
+
 @pytest.fixture(scope="module")
 def trained(tiny, tmp_path_factory):
     return pretrain(tiny, output_dir=tmp_path_factory.mktemp("trained"))
@@ -67,6 +73,7 @@ def test_the_learning_curve_has_a_line_per_epoch(trained):
     assert all(float(cell) > 0 for line in lines for cell in line.split(",")[1:])
 
 
+@pytest.mark.usefixtures("few_patterns")
 def test_the_network_learns_what_states_miss(tiny):
     config = replace(tiny, widths=(8, 8, 8, 8))
     torch.manual_seed(0)
@@ -81,6 +88,7 @@ def test_the_network_learns_what_states_miss(tiny):
     assert float(gain.detach()) < 0.9
 
 
+@pytest.mark.usefixtures("few_patterns")
 def test_a_finished_run_goes_on_for_more_epochs_and_for_no_fewer(tiny, trained, tmp_path):
     shutil.copytree(trained.parent, tmp_path / "run")
     longer = pretrain(replace(tiny, epochs=3), output_dir=tmp_path / "run", resume=True)
@@ -102,6 +110,7 @@ def test_nothing_to_resume_is_said(tiny, tmp_path):
         pretrain(tiny, output_dir=tmp_path, resume=True)
 
 
+@pytest.mark.usefixtures("few_patterns")
 def test_loss_that_is_not_finite_stops_the_run_and_says_where(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(task_module, "compute_gain", lambda change, *_: change.mean((1, 2, 3)) * torch.nan)
     with pytest.raises(InputError, match=r"epoch 0, batch 0.*nan.*--learning-rate") as failure:
@@ -131,6 +140,7 @@ def test_the_command_on_the_card_repeats_the_training():
     assert session.config(PretrainConfig) == config
 
 
+@pytest.mark.usefixtures("few_patterns")
 def test_a_training_goes_on_from_weights_and_its_card_says_so(tiny, trained, tmp_path):
     further = replace(tiny, init_weights=str(trained), epochs=1, seed=1, learning_rate=1e-9)
     weights = load_weights(pretrain(further, output_dir=tmp_path / "further"))
@@ -177,6 +187,7 @@ def test_a_checkpoint_without_its_configuration_is_exported_where_that_is_given(
         export_weights(tmp_path / "none.ckpt", tmp_path / "w.safetensors")
 
 
+@pytest.mark.usefixtures("few_patterns")
 def test_the_shipped_recipe_pretrains_from_the_command_line(trained, tmp_path, capsys):
     recipe = yaml.safe_load(RECIPE.read_text())
     assert PretrainConfig(**{n: tuple(v) if isinstance(v, list) else v for n, v in recipe.items()}) == PretrainConfig()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ptypinn.models.unrolled import CHANNELS, STRIDE, UnrolledCorrection, compute_canvas_features
+from ptypinn.models.blocks import STRIDE
+from ptypinn.models.unrolled import CHANNELS, UnrolledCorrection, compute_canvas_features
 from ptypinn.training import solver_states as states
 from ptypinn.training.pretrain_data import EpochSampler, ReplayLoader
 from ptypinn.training.pretrain_module import FLOOR, compute_gain

@@ -22,6 +22,7 @@ from ptypinn.io.camera_headers import (
     check_blo_pixels,
     dm_bytes,
     list_files,
+    list_places,
     mrc_bytes,
     read_blo,
     read_dm_calibration,
@@ -149,6 +150,11 @@ def read_camera(path: Path, config: LoadConfig) -> ScanData:
     )
 
 
+def _list_places(path: Path) -> list[Path]:
+    """Return the places of further files of a scan."""
+    return list_places(path.resolve(), next(one.kind for one in CAMERAS if one.recognises(path)))
+
+
 def _find_raster(path: Path, camera: Camera, opened: FrameSource) -> tuple[int, ...]:
     """Return rows and columns of the raster; the number of frames where the file states none."""
     if isinstance(opened, StoredFrames):
@@ -202,4 +208,5 @@ CAMERA = Format(
     "that are read with another, as the raw file of an EMPAD, must lie in its folder, links followed, unless "
     "`allow_external`.",
     read=read_camera,
+    list_places=_list_places,
 )

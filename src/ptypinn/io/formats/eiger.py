@@ -51,18 +51,18 @@ def read_eiger(path: Path, config: LoadConfig) -> ScanData:
     with open_hdf5(path) as file:
         stacks = _stacks(file, source)
         shape = stacks[0].shape
-        inner = replace(config, centre_px=config.centre_px or _beam_centre(file, source))
+        inner = replace(config, centre_px=config.centre_px or read_beam_centre(file, source))
         frames = join([take_counts(stack, Path(stack.file.filename), None, inner) for stack in stacks])
         crop = Crop.of(source, shape, inner)
         good = _good(file, source, shape, inner)
         good = good if (left := without_flags(stacks[0], good, crop.window)) is None else left
         counts, good = without_marked(frames, _invalid(file, source, frames.dtype), good, source)
         numbers = {
-            "energy_eV": _energy(file, source, config),
+            "energy_eV": read_energy(file, source, config),
             "detector_distance_m": read_quantity(
                 file, source, config, "detector_distance_m", "length", "m", *DISTANCES
             ),
-            "detector_pixel_m": _detector_pixel(file, source, config),
+            "detector_pixel_m": read_detector_pixel(file, source, config),
         }
     optics = Optics.read(source, config, numbers, PLACES)
     size = config.pixel_size_m or optics.pixel_size_m(counts.shape[-1])
@@ -103,7 +103,7 @@ def _stacks(file: h5py.File, source: str) -> list[h5py.Dataset]:
     return stacks
 
 
-def _beam_centre(file: h5py.File, source: str) -> tuple[int, int] | None:
+def read_beam_centre(file: h5py.File, source: str) -> tuple[int, int] | None:
     """Row and column of the direct beam; None where the file lacks it."""
     y, x = (read_scalar(file, source, f"{DETECTOR}/beam_center_{axis}") for axis in "yx")
     return (round(y), round(x)) if y and x and np.isfinite([y, x]).all() else None
@@ -123,7 +123,8 @@ def _invalid(file: h5py.File, source: str, dtype: np.dtype) -> int | None:
     return 2 ** int(bits) - 1 if dtype.kind == "u" else None
 
 
-def _energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+def read_energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    """Energy of a photon, eV, by the configured one or else by a wavelength; None where the file has neither."""
     names = (ENERGY, "entry/instrument/beam/incident_energy")
     energy = read_quantity(file, source, config, "energy_eV", "energy", "eV", *names)
     if energy is not None:
@@ -132,7 +133,8 @@ def _energy(file: h5py.File, source: str, config: LoadConfig) -> float | None:
     return None if wavelength is None else PLANCK_TIMES_C_EV_M / wavelength
 
 
-def _detector_pixel(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+def read_detector_pixel(file: h5py.File, source: str, config: LoadConfig) -> float | None:
+    """Detector pixel, metres; None where the file lacks it."""
     names = [f"{DETECTOR}/{axis}_pixel_size" for axis in "yx"]
     y, x = (read_quantity(file, source, config, "detector_pixel_m", "length", "m", name) for name in names)
     require_square(source, PLACES["detector_pixel_m"], "detector pixels", (y, x), "m", "detector_pixel_m")

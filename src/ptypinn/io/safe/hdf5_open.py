@@ -29,6 +29,8 @@ DAMAGE = (OSError, LookupError, OverflowError, RuntimeError, TypeError, ValueErr
 """Errors of h5py and NumPy for damaged files."""
 MAX_OBJECTS = 500_000
 """Maximum number of links of all files together; a scan has at most a few per frame."""
+MAX_LINKED = 10_000
+"""Maximum number of places that `list_linked_places` lists."""
 RAW_DATA = "raw data's link"
 """Kind of the references to files that are no HDF5."""
 
@@ -106,8 +108,8 @@ class Reference:
 def require_contained(path: Path) -> None:
     """Raise `InputError` where an HDF5 file, or a file it refers to, would be completed from outside its folder.
 
-    What lies below the folder counts as inside. References to files that do not exist are left alone: nothing can be
-    read through them.
+    What lies below the folder counts as inside. References to files that do not exist, or that HDF5 cannot open, are
+    left alone: nothing can be read through them.
 
     Args:
         path: The file; symbolic links count as the file they lead to.
@@ -119,8 +121,12 @@ def require_contained(path: Path) -> None:
     while waiting:
         current = waiting.pop()
         visited.add(current)
-        status = current.stat()
-        references = _references(current, status.st_mtime_ns, status.st_size)
+        try:
+            references = list_references(current)
+        except OSError:
+            if current == path.resolve():
+                raise
+            continue
         budget -= len(references)
         if budget < 0:
             raise InputError(str(path), "file", "too many references to other files", f"at most {MAX_OBJECTS}")
@@ -134,19 +140,54 @@ def require_contained(path: Path) -> None:
                     waiting.append(target)
 
 
+def list_linked_places(path: Path) -> list[Path]:
+    """Return the places where HDF5 looks for the files that a file refers to, and those for what they refer to.
+
+    Places where nothing lies are among them: a file that appears there is read from then on. Where sources of a virtual
+    dataset are numbered, their folder is one of them. Files that are no HDF5, or damaged, refer to nothing.
+    """
+    waiting, places = [path.resolve()], dict[Path, None]()
+    while waiting and len(places) < MAX_LINKED:
+        current = waiting.pop()
+        with contextlib.suppress(InputError, *DAMAGE):
+            for reference in list_references(current) if current.is_file() and h5py.is_hdf5(current) else ():
+                new = [place for place in _list_places(reference, current.parent) if place not in places]
+                places.update(dict.fromkeys(new))
+                waiting += [place.resolve() for place in new]
+    return list(places)[:MAX_LINKED]
+
+
+def list_references(path: Path) -> tuple[Reference, ...]:
+    """Return every reference of an HDF5 file to another file.
+
+    Raises:
+        InputError: Where the file has more objects than a scan.
+        OSError: Where it is damaged.
+    """
+    status = path.stat()
+    return _references(path, status.st_mtime_ns, status.st_size)
+
+
 def _targets(reference: Reference, folder: Path) -> Iterator[Path]:
     """Return existing files that HDF5 may resolve a reference to, with symbolic links followed.
 
     HDF5 files are looked for in the folder of the file first: what is there hides others of that name.
     """
+    yield from (target.resolve() for target in _list_places(reference, folder) if target.is_file())
+
+
+def _list_places(reference: Reference, folder: Path) -> Iterator[Path]:
+    """Return places where HDF5 may look for the file of a reference, those where nothing lies included."""
     named = Path(reference.target)
+    numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
     places = {folder / named, Path.cwd() / named, folder / named.name}
-    if reference.kind != RAW_DATA and "%" not in named.name and (folder / named).is_file():
+    if reference.kind != RAW_DATA and not numbered and (folder / named).is_file():
         places = {folder / named}
-    for place in places:
-        numbered = "%" in named.name  # sources of a virtual dataset: `%b` stands for their number
-        paths = place.parent.glob("*") if numbered and place.parent.is_dir() else [place]
-        yield from (target.resolve() for target in paths if target.is_file())
+    for place in sorted(places):
+        if numbered and place.parent.is_dir():
+            yield from (place.parent, *sorted(place.parent.glob("*")))
+        else:
+            yield place
 
 
 @functools.lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from ptypinn.report.figures.colours import COUNTS_MAP, ColourScale
 from ptypinn.report.figures.display import choose_binning, find_visible_region, view_object
 from ptypinn.report.figures.images import ScaledImage, object_images, probe_images
 from ptypinn.report.figures.panels import Panel, Titled, describe_extent, make_panel
-from ptypinn.report.html.page import TEMPLATES, templates
+from ptypinn.report.html.templates import TEMPLATES, templates
 
 THUMBNAIL_PX = 192
 """Longest edge of a picture."""

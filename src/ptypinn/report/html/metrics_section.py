@@ -1,16 +1,17 @@
-"""Sections of a report: the key metrics at its top, the table of all, and the curves of resolution and convergence."""
+"""Sections of a report: key metrics at its top, the table of all, curves of resolution and convergence, the cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ptypinn.data.reconstruction import Reconstruction
+from ptypinn.data.reconstruction import COST, Reconstruction
 from ptypinn.metrics import RingCorrelation
 from ptypinn.report.figures.colours import CURVE_COLOURS
-from ptypinn.report.html.page import Cell, Drawing, Figures, Section, Table, cell_of
+from ptypinn.report.html.page import Cell, Drawing, Facts, Figures, Section, Table, cell_of
 from ptypinn.report.html.patterns_section import linear_overlap
 from ptypinn.report.html.svg_chart import UNITS_PER_INCH, Axis, Curve, axis_for, line_chart
 from ptypinn.report.text.metric_labels import (
@@ -26,11 +27,14 @@ from ptypinn.report.text.metric_labels import (
 )
 from ptypinn.report.text.scan import name_quanta
 from ptypinn.stages.evaluate import Evaluation
-from ptypinn.utils.number_format import format_length, needs_log_scale
+from ptypinn.utils.number_format import format_length, human_size, needs_log_scale
+from ptypinn.utils.plain_values import number
 
 RESOLUTIONS = ("frc_half_bit_px", "split_half_frc_half_bit_px")
 NO_HISTORY = "Not shown: no values of single iterations are on record, as with a network that is applied once."
 STAGES = ("", POLISH)
+COST_TITLE = "Time and energy"
+NO_COST = "Not shown: no time, memory or energy of the solve is on record."
 NO_FRC = (
     "Not shown: it takes the truth, a reference, or two halves of the scan. `ptypinn refine SCAN --split-half` solves "
     "the halves too."
@@ -130,6 +134,41 @@ def frc_chart(frc: RingCorrelation) -> str:
         lines.append(Curve(np.full(2, 1 / frc.half_bit_px), np.array([low, 1.05]), "", "ink", width=0.8))
     x = Axis(0.0, 0.5, "spatial frequency, cycles per pixel")
     return line_chart(x, Axis(low, 1.05, "Fourier ring correlation"), lines, *FRC_SIZE)
+
+
+def cost_section(provenance: Mapping[str, Any]) -> Section:
+    """Return the section from the record that the result carries; what was not measured is left out."""
+    record = provenance.get(COST)
+    facts = cost_facts(record) if isinstance(record, Mapping) else []
+    return Section(COST, COST_TITLE, [Facts(facts)]) if facts else Section(COST, COST_TITLE, absent=NO_COST)
+
+
+def cost_facts(record: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """Return labels and values of a record of `utils.solve_meter.SolveMeter`."""
+    facts = list[tuple[str, Cell]]()
+    if isinstance(device := record.get("device"), str):
+        threads = _positive(record, "threads")
+        facts.append(("Device", Cell(device, remark=f"{threads:.0f} threads" if threads else "")))
+    for label, name, unit in (("Solve time", "wall_s", "s"), ("Processor time", "cpu_s", "s")):
+        if value := _positive(record, name):
+            facts.append((label, cell_of(value, unit, 3)))
+    if value := _positive(record, "patterns_per_s"):
+        facts.append(("Throughput", cell_of(value, "patterns per second", 3)))
+    if value := _positive(record, "passes"):
+        facts.append(("Passes", cell_of(value, digits=3)))
+    if value := _positive(record, "fft_bound_share"):
+        facts.append(("Share of the FFT bound", cell_of(100 * value, "%", 2)))
+    if value := _positive(record, "peak_memory_bytes"):
+        facts.append(("Peak memory", Cell(human_size(value))))
+    if value := _positive(record, "energy_J"):
+        facts.append(("Energy of the solve", cell_of(value, "J", 3)))
+    return facts
+
+
+def _positive(record: Mapping[str, Any], name: str) -> float | None:
+    """Return a positive, finite number of a record, which a file may hold anything in; None for others."""
+    value = number(record.get(name))
+    return float(value) if value is not None and value > 0 else None
 
 
 def _caption(history: History) -> str:

@@ -18,7 +18,13 @@ from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan import ScanData
 from ptypinn.report.figures.panels import ReconstructionPanels, make_panels
 from ptypinn.report.html.experiment_section import experiment_section, recorded_positions
-from ptypinn.report.html.metrics_section import convergence_section, key_metrics, metrics_section, resolution_section
+from ptypinn.report.html.metrics_section import (
+    convergence_section,
+    cost_section,
+    key_metrics,
+    metrics_section,
+    resolution_section,
+)
 from ptypinn.report.html.object_section import comparison_section, object_figures, probe_section, uncertainty_section
 from ptypinn.report.html.page import Block, Cell, Code, Facts, Fold, Page, Points, Section, Table, cell_of, render_page
 from ptypinn.report.html.patterns_section import dose_section, patterns_section
@@ -92,6 +98,7 @@ def render_report(
                 convergence_section(recon.history),
                 scale_section(metrics.diagnosis),
                 metrics_section(metrics),
+                cost_section(recon.provenance),
                 provenance_section(run, recon.provenance),
             ],
         )

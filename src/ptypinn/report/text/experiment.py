@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from ptypinn.data.detector_mtf import MTF
 from ptypinn.data.monitor import MONITOR, describe_monitor, monitor_record
 from ptypinn.data.near_field import describe_geometry
 from ptypinn.data.probe_candidates import PROBE_ESTIMATE
+from ptypinn.data.reception import RECEPTION, describe_reception
 from ptypinn.data.reconstruction import Reconstruction
 from ptypinn.data.scan_rotation import SCAN_ROTATION
+from ptypinn.data.survey_record import SURVEY, describe_left_out
 from ptypinn.metrics.misfit_causes import name_unsought
 from ptypinn.metrics.position_errors import MOVED, PositionErrors
 from ptypinn.report.text.scan import name_quanta
@@ -62,8 +65,19 @@ def experiment_sentences(recon: Reconstruction) -> list[str]:
         *_mtf_sentences(recon),
         *([] if modes is None else _mode_sentences(modes, quanta)),
         *_offset_sentences(record, recon),
+        *_loss_sentences(recon),
         *([f"The scan was too large to look for {causes}."] if (causes := name_unsought(recon)) else []),
     ]
+
+
+def _loss_sentences(recon: Reconstruction) -> list[str]:
+    """Return which frames of a scan were lost while it was received, and which are left out for a defect."""
+    scan = recon.provenance.get("scan")
+    reception, survey = (scan.get(name) if isinstance(scan, Mapping) else None for name in (RECEPTION, SURVEY))
+    lost = describe_reception(reception) if isinstance(reception, Mapping) else []
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):  # a record of another program
+        lost += [f"{line[:1].upper()}{line[1:]}." for line in describe_left_out(survey or {})]
+    return lost
 
 
 def _geometry_sentences(recon: Reconstruction) -> list[str]:

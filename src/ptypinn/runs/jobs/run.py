@@ -16,6 +16,7 @@ from ptypinn.runs.jobs.job import Job, JobFunction, Task, clean_up, load_result
 from ptypinn.runs.jobs.workers import Outcomes, choose_backend
 from ptypinn.utils.plain_values import number
 from ptypinn.utils.progress import Progress, silent
+from ptypinn.utils.solve_meter import mark_uncounted
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def run_jobs(
     results = {} if overwrite else _load_results(jobs, folder, required)
     tasks = [Task(function, job, folder, config.threads) for job in jobs if job.name not in results]
     skipped, failures = len(results), dict[str, str]()
+    if skipped or config.workers != 0 or config.scheduler:
+        mark_uncounted()
     report("jobs", skipped, len(jobs))
     with closing(_run_tasks(tasks, folder, config)) as outcomes:
         for name, outcome in outcomes:

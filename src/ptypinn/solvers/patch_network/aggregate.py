@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -37,6 +37,20 @@ class PatchAggregator:
         canvas = torch.zeros((1, *shape), dtype=torch.complex64, device=device)
         images = torch.zeros((3, 1, *shape), device=device)
         return cls(canvas, *images)
+
+    def enlarged(self, shape: tuple[int, int], corner: tuple[int, int]) -> PatchAggregator:
+        """Return these sums on a larger canvas.
+
+        Args:
+            shape: Its height and width, pixels.
+            corner: Place (y, x) on it of pixel (0, 0) of this canvas.
+        """
+        larger = PatchAggregator.empty(shape, self.weights.device)
+        height, width = self.weights.shape[-2:]
+        place = slice(corner[0], corner[0] + height), slice(corner[1], corner[1] + width)
+        for each in fields(self):
+            getattr(larger, each.name)[:, *place] = getattr(self, each.name)
+        return larger
 
     def add(self, patches: Tensor, intensity: Tensor, corners: Tensor) -> None:
         """Add patches (batch, N, N), aligned to the canvas, with their probe intensities and corners."""
@@ -91,8 +105,10 @@ def run_network(
     for number, groups in enumerate(rounds):
         for part in np.split(groups, range(step := max(1, batch // groups.shape[1]), len(groups), step)):
             counts, shape = _read(scan, part), part.shape
-            patches = predictor.patches(counts.to(device), recorder).flatten(0, 1)
-            corners, fractions = split_positions(torch.from_numpy(positions[part.reshape(-1)]).to(device))
+            places = torch.from_numpy(positions[part]).to(device)
+            offsets = (places - places[:, :1]).float()
+            patches = predictor.patches(counts.to(device), offsets, recorder).flatten(0, 1)
+            corners, fractions = split_positions(places.flatten(0, 1))
             intensity = probe_intensity(shift_probe(predictor.probe, fractions))
             aggregator.add(shift_patches(patches[None], fractions)[0], intensity, corners[0])
             if number == 0:
@@ -109,10 +125,13 @@ def _read(scan: ScanData, batch: Groups) -> Tensor:
     return counts[torch.from_numpy(place.reshape(batch.shape))]
 
 
-def draw_groups(positions: np.ndarray, gridsize: int, neighbour_count: int, rounds: int, seed: int) -> list[Groups]:
+def draw_groups(
+    positions: np.ndarray, size: int, gridsize: int, neighbour_count: int, rounds: int, seed: int
+) -> list[Groups]:
     """Draw the groups of every round, in the order of their leaders, so that a lazy scan is read front to back."""
     count = rounds if gridsize > 1 else 1
     rounds_of_groups = (
-        group_neighbours(positions, gridsize, neighbour_count, None, seed + number) for number in range(count)
+        group_neighbours(positions, gridsize, neighbour_count, None, seed + number, reach_px=size / 2)
+        for number in range(count)
     )
     return [groups[groups[:, 0].argsort()] for groups in rounds_of_groups]

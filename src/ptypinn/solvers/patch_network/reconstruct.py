@@ -44,12 +44,10 @@ def reconstruct_patches(
     Raises:
         InputError: Where scan and bundle do not fit each other.
     """
-    if scan.size != bundle.header.size:
-        size = f"patterns of {scan.size} pixels"
-        raise InputError(scan.source, "counts", size, f"{bundle.header.size} pixels, as in {bundle.source}")
+    require_size(scan.size, bundle, scan.source)
     scan = scan if scan.probe is None else calibrate_probe(scan)
     index = _part(scan, bundle, config)
-    part = calibrate_probe(_with_probe(scan, bundle, config))
+    part = calibrate_probe(choose_probe(scan, bundle, config))
     part = part if index is None else part.subset(index)
     merged = _run_network(part, bundle, config, progress)
     reconstruction = _to_reconstruction(merged, part, index, bundle, config)
@@ -98,13 +96,12 @@ class _MergedPatches:
 def _run_network(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig, progress: Progress) -> _MergedPatches:
     """Run the network over a scan, or a part of one, and merge its patches."""
     device = pick_device(config.device)
-    probe = torch.from_numpy(scan.require_probe())
-    predictor = bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
+    predictor = make_predictor(scan, bundle, device)
     (_, shape), positions = canvas_frame(scan), canvas_positions(scan)
     aggregator, recorder = PatchAggregator.empty(shape, device), StatsRecorder()
     with torch.inference_mode():
         rounds = draw_groups(
-            positions, bundle.header.gridsize, config.neighbour_count, config.groups_per_pattern, config.seed
+            positions, scan.size, bundle.header.gridsize, config.neighbour_count, config.groups_per_pattern, config.seed
         )
         run_network(
             scan,
@@ -117,10 +114,7 @@ def _run_network(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig,
             recorder=recorder,
         )
         merged, response = aggregator.merge(predictor.scaler.drift)
-    if not bool(torch.isfinite(merged).all()):
-        raise InputError(
-            bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
-        )
+    require_finite(merged, bundle)
     return _MergedPatches(merged, response, aggregator, predictor, recorder, device)
 
 
@@ -146,7 +140,35 @@ def _to_reconstruction(
     )
 
 
-def _with_probe(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig) -> ScanData:
+def require_size(size: int, bundle: PatchModel, source: str) -> None:
+    """Raise `InputError` for patterns of another size than a network takes.
+
+    Args:
+        size: Edge of the patterns, pixels.
+        bundle: The trained network.
+        source: Name of the scan in the message.
+    """
+    if size != bundle.header.size:
+        actual = f"patterns of {size} pixels"
+        raise InputError(source, "counts", actual, f"{bundle.header.size} pixels, as in {bundle.source}")
+
+
+def require_finite(merged: Tensor, bundle: PatchModel) -> None:
+    """Raise `InputError` for an object with values that are not finite."""
+    if not bool(torch.isfinite(merged).all()):
+        raise InputError(
+            bundle.source, "network", "an object that is not finite", "a model with finite weights; train it again"
+        )
+
+
+def make_predictor(scan: ScanData, bundle: PatchModel, device: torch.device) -> PatchPredictor:
+    """Return the network for patterns with the mask of a scan and its probe, sqrt(photons)."""
+    probe = torch.from_numpy(scan.require_probe())
+    return bundle.predictor(probe, to_fft_order(torch.from_numpy(scan.good))).to(device)
+
+
+def choose_probe(scan: ScanData, bundle: PatchModel, config: PatchNetworkConfig) -> ScanData:
+    """Return a scan with the probe that a network is applied with: its own, or that of the model."""
     from_bundle = config.probe_source == "model" or (
         config.probe_source == "auto" and (bundle.header.trained_probe or scan.probe is None)
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.metrics.background import SMOOTH_FRACTION
 from ptypinn.physics.detector import mirrored_blur
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 
 START_FRACTION = 0.05
@@ -35,12 +36,13 @@ class BackgroundSteps:
     negative and sum to 1. So the step `S diag(1 / S D) S` is never too long, and is Newton's where both vary slowly.
     """
 
-    def __init__(self, stack: PatternBatches, start: Background | None = None) -> None:
+    def __init__(self, stack: PatternBatches, start: Background | None = None, canvas: CanvasPart = WHOLE) -> None:
         """Measure curvature and bounds in one pass over the counts.
 
         Args:
             stack: Patterns of the scan.
             start: Background to start from, counts, FFT order; a fraction of the upper bound where None.
+            canvas: Rows of the canvas that the patterns lie on.
         """
         size = stack.scan.size
         self._blur = mirrored_blur(size, SMOOTH_FRACTION * size).to(stack.device)
@@ -50,6 +52,8 @@ class BackgroundSteps:
         for _, counts in stack:
             curvature += (stack.good / (counts + 1)).sum(0)  # 1 / (I + 1) is 1 / J on average, and 1 in the dark
             least = torch.minimum(least, (self._smooth(counts) / weight).amin(0))
+        canvas.add_up(curvature)
+        least = canvas.reduce(least, "min")
         noise = least.clamp(min=0).sqrt() / (2 * np.sqrt(np.pi) * SMOOTH_FRACTION * size)
         self.limit = (least + NOISE_MARGIN * noise) * stack.good
         self.start = START_FRACTION * self.limit if start is None else start

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import add_patches, extract_patches
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
 from ptypinn.types import Corners, Probe, Sample
 
 FRAME_BATCH = 256
 """Patches in memory at once while values of frames are spread over the canvas."""
 
+Level = Float64[Tensor, ""]
 LogFlux = Float[Tensor, " positions"]
 Canvas = Float[Tensor, "height width"]
 Smooth = Callable[[Canvas], Canvas]
@@ -34,16 +36,17 @@ class FrameSteps:
     Args:
         corners: Integer patch corners, (1, positions, 2).
         extent: Canvas height and width, pixels.
+        canvas: Rows of the canvas that these are.
     """
 
-    def __init__(self, corners: Corners, extent: tuple[int, int]) -> None:
-        self.corners, self.extent = corners, extent
+    def __init__(self, corners: Corners, extent: tuple[int, int], canvas: CanvasPart = WHOLE) -> None:
+        self.corners, self.extent, self._canvas = corners, extent, canvas
         self._held: Tensor | None = None
         self.slow: Float[Tensor, "positions order"] | None = None
         """Orthonormal functions of time that moves of the positions are limited to; free moves where None."""
 
     def refresh(
-        self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: float, half_width: float
+        self, point: Unknowns, probe: Probe, illumination: Canvas, object_power: Level, half_width: Level
     ) -> None:
         """Take profile of the probe, and slopes of the object, from a point.
 
@@ -57,12 +60,12 @@ class FrameSteps:
         self._probe_known = point.probe is None
         power, photons = probe.abs().square().sum(0), probe_photons(probe).float()
         self._profile = (power / power.sum())[None]
-        self._flux_inverse = 1 / (photons * object_power)
-        self._beam_inverse = self._flux_inverse * (power.shape[-1] / (2 * torch.pi * half_width)) ** 2
+        self._flux_inverse = 1 / (photons * object_power.float())
+        self._beam_inverse = self._flux_inverse * ((power.shape[-1] / (2 * torch.pi * half_width)) ** 2).float()
         if point.shifts is not None:
             self._slopes = object_slopes(point.object)
             slope_power = mean_slope_power(self._slopes, illumination)
-            self._shift_inverse, self._warp_gain = 1 / (photons * slope_power), object_power / slope_power
+            self._shift_inverse, self._warp_gain = 1 / (photons * slope_power.float()), object_power / slope_power
 
     def add_flux(self, move: Unknowns, gradient: Unknowns, point: Unknowns, smooth: Smooth) -> Unknowns:
         """Add the step of the flux, and the one along the valley in which slow flux and slow amplitude compensate.
@@ -89,13 +92,14 @@ class FrameSteps:
         solved for more.
         """
         if self._probe_known:
-            return (gradient - gradient.mean(0)) * self._beam_inverse
+            return (gradient - self._canvas.mean(gradient)) * self._beam_inverse
         if self._held is None:
             from ptypinn.physics.slow_freedoms import held_motions
 
-            self._held = held_motions(self.corners[0].double())
+            positions = self._canvas.gather_frames(self._canvas.to_whole(self.corners[0]))
+            self._held = self._canvas.take_coordinates(held_motions(positions.double()))
         basis = self._held
-        held = basis @ (basis.T @ gradient.double().reshape(-1))
+        held = basis @ self._canvas.reduce(basis.T @ gradient.double().reshape(-1), "sum")
         return (gradient - held.reshape(gradient.shape).float()) * self._beam_inverse
 
     def add_positions(self, move: Unknowns, gradient: Unknowns, smooth: Smooth) -> Unknowns:
@@ -130,6 +134,7 @@ class FrameSteps:
         density = values.new_zeros((1, *self.extent))
         for part in torch.split(torch.arange(len(values), device=values.device), FRAME_BATCH):
             add_patches(density, (values[part, None, None] * self._profile)[None], self.corners[:, part])
+        self._canvas.add_shared(density)
         return density[0]
 
     def _gather(self, image: Canvas) -> LogFlux:
@@ -157,7 +162,7 @@ def object_slopes(canvas: Sample) -> Complex[Tensor, "2 *slice height width"]:
     return slopes
 
 
-def mean_slope_power(slopes: Complex[Tensor, "2 *slice height width"], illumination: Canvas) -> float:
+def mean_slope_power(slopes: Complex[Tensor, "2 *slice height width"], illumination: Canvas) -> Level:
     """Return the mean squared slope of an object along one axis, weighted by its illumination, per pixel squared.
 
     Args:
@@ -165,4 +170,4 @@ def mean_slope_power(slopes: Complex[Tensor, "2 *slice height width"], illuminat
         illumination: Photons on every object pixel.
     """
     power = (add_slices(slopes.abs().square().sum(0)) * illumination).sum() / (2 * illumination.sum())
-    return float(power.clamp(min=1e-12))
+    return power.clamp(min=1e-12).double()

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from ptypinn.data.pattern_batches import FrameTerms, PatternBatches
 from ptypinn.physics.patches import add_patches, compute_illumination
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.types import Corners, Object, Patterns, Probe
 
 
-def flux_start(stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
+def flux_start(
+    stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int], part: CanvasPart = WHOLE
+) -> Object:
     """Return the smooth amplitude that transmits each pattern's photons, with phase zero.
 
     Args:
@@ -19,18 +22,23 @@ def flux_start(stack: PatternBatches, probe: Probe, corners: Corners, extent: tu
         probe: Modes, (mode, y, x), sqrt(photons).
         corners: Integer patch corners, (1, positions, 2).
         extent: Canvas height and width, pixels.
+        part: Rows of the canvas that these are.
     """
-    return scatter_mean(compute_deflections(stack, probe)[:, :1].float(), probe, corners, extent)[0].to(torch.complex64)
+    values = compute_deflections(stack, probe)[:, :1].float()
+    return scatter_mean(values, probe, corners, extent, part)[0].to(torch.complex64)
 
 
-def dpc_start(stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int]) -> Object:
+def dpc_start(
+    stack: PatternBatches, probe: Probe, corners: Corners, extent: tuple[int, int], part: CanvasPart = WHOLE
+) -> Object:
     """Return `flux_start` with the slow phase that the deflection of each pattern implies.
 
     The centre of mass of a pattern is the phase gradient averaged over the probe's power (Ehrenfest's theorem; Waddell
     and Chapman 1979); the gradient map is integrated by least squares (Frankot and Chellappa 1988).
     """
-    amplitude, slope_y, slope_x = scatter_mean(compute_deflections(stack, probe).float(), probe, corners, extent)
-    return torch.polar(amplitude, integrate_slopes(slope_y, slope_x))
+    values = compute_deflections(stack, probe).float()
+    amplitude, slope_y, slope_x = scatter_mean(values, probe, corners, extent, part)
+    return torch.polar(amplitude, part.map_whole(integrate_slopes, slope_y, slope_x))
 
 
 def integrate_slopes(
@@ -90,7 +98,11 @@ def _pattern_moments(patterns: Patterns) -> Float[Tensor, "batch 3"]:
 
 
 def scatter_mean(
-    values: Float[Tensor, "positions kind"], probe: Probe, corners: Corners, extent: tuple[int, int]
+    values: Float[Tensor, "positions kind"],
+    probe: Probe,
+    corners: Corners,
+    extent: tuple[int, int],
+    canvas: CanvasPart = WHOLE,
 ) -> Float[Tensor, "kind height width"]:
     """Average per-position values on the canvas, weighted by the probe's power; their mean where no probe reaches."""
     power = probe.abs().square().sum(0)
@@ -99,8 +111,9 @@ def scatter_mean(
     for part, some in zip(torch.split(corners, 256, dim=1), torch.split(values, 256), strict=True):
         for total, one in zip(totals, some.unbind(1), strict=True):
             add_patches(total[None], (one[:, None, None] * power)[None], part)
-    floor = 0.02 * illumination.max()
-    return (totals + floor * values.mean(0)[:, None, None]) / (illumination + floor)
+    canvas.add_shared(illumination, totals)
+    floor = 0.02 * canvas.reduce(illumination.max(), "max")
+    return (totals + floor * canvas.mean(values)[:, None, None]) / (illumination + floor)
 
 
 def _mirror(image: Tensor, sign_y: int, sign_x: int) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ptypinn.errors import InputError
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
+from ptypinn.types import Scalar
 
 Differentiable = Callable[[Unknowns], ObjectiveValue]
 ARMIJO = 1e-4
@@ -67,7 +68,7 @@ def minimise(
     Returns:
         The last point, and the history.
     """
-    point, value = start, _require_finite(objective(start), 0)
+    point, value = start, _require_finite(objective(start).read_losses(), 0)
     trace = Trace(passes=1)
     _record(trace, value)
     for number in range(1, iterations + 1):
@@ -93,9 +94,9 @@ def _require_finite(value: ObjectiveValue, number: int) -> ObjectiveValue:
 
 
 def _record(trace: Trace, value: ObjectiveValue) -> None:
-    trace.loss.append(value.loss)
+    trace.loss.append(float(value.loss))
     if value.held_out_loss:
-        trace.held_out_loss.append(value.held_out_loss)
+        trace.held_out_loss.append(float(value.held_out_loss))
 
 
 def _step(
@@ -109,7 +110,7 @@ def _step(
     """Take one accepted step; None where not even the preconditioned gradient descends."""
     while True:
         direction = memory.direction(value.gradient, point)
-        slope = 2 * value.gradient.dot(direction)
+        slope = 2 * float(value.gradient.dot(direction))
         step = _line_search(objective, point, value, direction, slope, trace, project) if slope < 0 else None
         if step is not None:
             next_point, next_value = step
@@ -134,11 +135,12 @@ def _line_search(
     while size > MIN_STEP:
         trial = point.plus(direction, size)
         trial = trial if project is None else project(trial)
-        trial_value = objective(trial)
+        trial_value = objective(trial).read_losses()
         trace.passes += 1
-        if trial_value.loss <= value.loss + ARMIJO * size * slope:
+        loss, loss_before = float(trial_value.loss), float(value.loss)
+        if loss <= loss_before + ARMIJO * size * slope:
             return trial, trial_value
-        curvature = trial_value.loss - value.loss - size * slope
+        curvature = loss - loss_before - size * slope
         size = max(0.1 * size, min(0.5 * size, -slope * size**2 / (2 * curvature)))
     return None
 
@@ -152,10 +154,10 @@ class LBFGSMemory:
 
     def __init__(self, precondition: Precondition, length: int = 10) -> None:
         self.precondition = precondition
-        self.pairs: deque[tuple[Unknowns, Unknowns, float]] = deque(maxlen=length)
+        self.pairs: deque[tuple[Unknowns, Unknowns, Scalar]] = deque(maxlen=length)
 
     def direction(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
-        """Return the quasi-Newton descent direction (two-loop recursion)."""
+        """Return the quasi-Newton descent direction (two-loop recursion); nothing in it waits for the device."""
         q, factors = gradient, []
         for step, change, curvature in reversed(self.pairs):
             factor = step.dot(q) / curvature

@@ -2,15 +2,15 @@
 
 On CPU the batches are dealt out to threads, one per core: batches this small are too short for threads to share.
 
-A pass costs two FFTs per pattern and mode for integer positions; a sub-pixel shift of the probe adds one, and its
-adjoint, where the probe or the positions are solved for, another.
+A pass costs two FFTs per pattern and mode for integer positions, and for others too where the probe is known; with an
+unknown probe or unknown positions, a sub-pixel shift of the probe adds one, and its adjoint another.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -23,31 +23,44 @@ from ptypinn.physics.forward import (
     Diffraction,
     ForwardModel,
     ObjectPatches,
-    add_modes,
     beam_gradient,
     beam_ramp,
-    detect,
 )
-from ptypinn.physics.patches import add_patches, phase_ramp
+from ptypinn.physics.interaction import (
+    CanvasPatches,
+    add_modes,
+    add_object_directions,
+    detect,
+    to_probe_directions,
+    weigh_fields,
+)
+from ptypinn.physics.patches import add_patches
 from ptypinn.physics.probe_variation import ProbeVariation, VariationAdjoint, VaryingProbe
+from ptypinn.physics.ramps import Ramps, add_unramped
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
+from ptypinn.solvers.quasi_newton.moved_probes import HeldProbes, move_spectra
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
-from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Waves
-from ptypinn.utils.device import map_threads
-
-Ramps = Complex[Tensor, "batch 1 y x"]
+from ptypinn.types import Corners, Fractions, Patterns, Probe, Probes, Sample, Scalar, Waves
+from ptypinn.utils.device import map_threads, read_scalars
+from ptypinn.utils.solve_meter import count_pass
 
 
 @dataclass(frozen=True)
 class ObjectiveValue:
     """Value and gradient of the data term at one point."""
 
-    loss: float
+    loss: Scalar
     """Sum over all fitted pixels; 0 where it was not asked for."""
-    held_out_loss: float
+    held_out_loss: Scalar
     """Sum over the held-out pixels; 0 where none are held out, or where it was not asked for."""
     gradient: Unknowns
     """The loss changes by `2 Re<gradient, step>` to first order."""
+
+    def read_losses(self) -> ObjectiveValue:
+        """Return the same value with its losses read from the device, with one wait for it."""
+        loss, held_out_loss = read_scalars(self.loss, self.held_out_loss)
+        return replace(self, loss=loss, held_out_loss=held_out_loss)
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,10 @@ class Objective:
     terms: FrameTerms = FrameTerms()  # noqa: RUF009 - frozen
     """Terms of the experiment, used where they are not among the unknowns."""
     held_out: HeldOutPixels | None = None
+    held_probes: HeldProbes = field(default_factory=HeldProbes, compare=False, repr=False)
+    """The probe at sub-pixel positions, where neither is among the unknowns."""
+    canvas: CanvasPart = WHOLE
+    """Rows of the canvas that the patterns lie on."""
 
     @property
     def model(self) -> ForwardModel:
@@ -72,17 +89,37 @@ class Objective:
 
     def __call__(self, at: Unknowns, *, loss: bool = True) -> ObjectiveValue:
         """Evaluate the gradient, and the loss where asked for, at one point."""
-        return self._pass(at, functools.partial(self._add_descent, with_loss=loss)).evaluation()
+        self._count(at, 2)
+        totals = self._pass(at, functools.partial(self._add_descent, with_loss=loss))
+        totals.add_others(self.canvas)
+        return totals.evaluation()
 
     def loss(self, at: Unknowns) -> float:
         """The loss alone, for half the work."""
-        return float(self._pass(at, self._add_loss).loss)
+        self._count(at, 1)
+        totals = self._pass(at, self._add_loss)
+        self.canvas.add_up(totals.loss)
+        return float(totals.loss)
+
+    def _count(self, at: Unknowns, directions: int) -> None:
+        """Count a pass, with a transform per pattern, mode, slice and direction."""
+        scan, probe = self.stack.scan, self.probe if at.probe is None else at.probe
+        count_pass(scan.n_patterns, directions * self.model.slices * len(probe), scan.size, directions / 2)
 
     def _add_descent(
         self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns, *, with_loss: bool = True
     ) -> None:
-        residual = self._residual(totals, batch, counts, part, with_loss)
-        self._descend(totals, batch, residual, part)
+        fields = batch.diffraction.fields
+        if self._compares_fields and totals.background is None and totals.log_flux is None:
+            totals.loss += self.likelihood.weigh(fields, counts, self.stack.good, with_loss=with_loss)
+        else:
+            weigh_fields(fields, self._residual(totals, batch, counts, part, with_loss))
+        self._descend(totals, batch, part)
+
+    @property
+    def _compares_fields(self) -> bool:
+        """True where the intensities of the fields are the expected counts, and all good pixels are fitted."""
+        return self.terms.blur is None and self.terms.background is None and self.held_out is None
 
     def _add_loss(self, totals: _Totals, batch: _Batch, part: slice, counts: Patterns) -> None:
         self._residual(totals, batch, counts, part, True)
@@ -116,25 +153,36 @@ class Objective:
         return _ProbeWaves(probe, variation and VaryingProbe.of(probe, variation), are_spectra)
 
     def _forward(self, at: Unknowns, waves: _ProbeWaves, part: slice) -> _Batch:
-        canvases = at.object if at.object.ndim == 3 else at.object[None]
-        patches = self.model.cut(canvases, self.corners[:, part], self.stack.scan.size)
         beam_px = self.terms.beam_px if at.beam_px is None else at.beam_px
         turns = None if beam_px is None else beam_ramp(beam_px[part], self.stack.scan.size)
-        if turns is not None:
-            patches.mul_(turns) if patches.ndim == 3 else patches[-1].mul_(turns)
+        patches = self._patches(at.object, part, turns)
         modes = waves.probe[None] if waves.varying is None else waves.varying.compute_modes(part)
         probes, ramps = modes, None
         if waves.are_spectra:
             shifts = self.shifts if at.shifts is None else at.shifts
             assert shifts is not None
-            ramps = phase_ramp(shifts[part], self.stack.scan.size)[:, None]
-            probes = torch.fft.ifft2(modes * ramps)
+            if at.probe is None and at.shifts is None and waves.varying is None:
+                probes, ramps = self.held_probes.move(self.probe, modes, shifts, part)
+            else:
+                probes, ramps = move_spectra(modes, shifts[part])
         diffraction = self.model.diffract(patches, probes, ramps)
         roots = self._flux_roots(at, part)
         if roots is not None:
             diffraction.fields.mul_(roots[:, None])
         background = self.terms.background if at.background is None else at.background
         return _Batch(diffraction, modes, ramps, turns, roots, background)
+
+    def _patches(
+        self, canvas: Sample, part: slice, turns: Complex[Tensor, "batch y x"] | None
+    ) -> ObjectPatches | CanvasPatches:
+        """Return the patches of a batch: on the canvas where nothing is to be done to them."""
+        if canvas.ndim == 2 and self.model.gaps is None and turns is None:
+            return CanvasPatches(canvas, self.corners[0, part])
+        canvases = canvas if canvas.ndim == 3 else canvas[None]
+        patches = self.model.cut(canvases, self.corners[:, part], self.stack.scan.size)
+        if turns is not None:
+            patches.mul_(turns) if patches.ndim == 3 else patches[-1].mul_(turns)
+        return patches
 
     def _flux_roots(self, at: Unknowns, part: slice) -> Float[Tensor, "batch 1 1"] | None:
         if at.log_flux is not None:
@@ -157,7 +205,7 @@ class Objective:
                 totals.held_out += (deviance[:, 0] * weights).sum(dtype=torch.float64)
             residual.view(len(residual), -1).scatter_(1, pixels, 0.0)
         if with_loss:
-            totals.loss += self.likelihood.loss(expected, residual).sum(dtype=torch.float64)
+            totals.loss += self.likelihood.total_loss(expected, residual)
         if totals.background is not None:
             totals.background += residual.sum(0) / 2
         residual = residual if blur is None else blur.adjoint(residual)
@@ -165,32 +213,36 @@ class Objective:
             totals.log_flux[part] = (residual * diffracted).sum((1, 2)) / 2
         return residual
 
-    def _descend(self, totals: _Totals, batch: _Batch, residual: Patterns, part: slice) -> None:
-        """Add a batch's part of the descent direction; the detector fields are overwritten.
+    def _descend(self, totals: _Totals, batch: _Batch, part: slice) -> None:
+        """Add a batch's part of the descent direction.
 
         Args:
             totals: The sums.
-            batch: The forward pass.
-            residual: Of the counts before the point spread.
+            batch: The forward pass, its fields times the residual of the counts before the point spread; overwritten.
             part: Patterns of the batch.
         """
         if batch.roots is not None:
-            residual = residual * batch.roots
+            batch.diffraction.fields.mul_(batch.roots[:, None])
         moves, spectra = totals.shifts, batch.diffraction.spectra
 
         def move_detector(directions: Waves) -> None:
             if moves is not None and spectra is not None:
                 moves[part] -= _shift_gradient(directions, spectra)
 
-        waves = self.model.exit_residual(batch.diffraction, residual, move_detector)
+        waves = self.model.exit_residual(batch.diffraction, move_detector)
         moves_probe = totals.probe is not None or totals.shifts is not None
-        directions, waves = self.model.sample_adjoint(batch.diffraction, waves, with_probe=moves_probe)
-        if totals.beam_px is not None:
-            last = (one if one.ndim == 3 else one[-1] for one in (batch.diffraction.patches, directions))
-            totals.beam_px[part] = beam_gradient(*last)
-        if batch.turns is not None:
-            directions = self.model.turn(directions, batch.turns.conj())
-        totals.add_object_gradient(directions, self.corners[:, part])
+        patches = batch.diffraction.patches
+        if isinstance(patches, CanvasPatches):
+            add_object_directions(waves, batch.diffraction.incident[0], patches.corners, totals.object)
+            waves = to_probe_directions(waves, patches) if moves_probe else waves
+        else:
+            directions, waves = self.model.sample_adjoint(batch.diffraction, waves, with_probe=moves_probe)
+            if totals.beam_px is not None:
+                last = (one if one.ndim == 3 else one[-1] for one in (patches, directions))
+                totals.beam_px[part] = beam_gradient(*last)
+            if batch.turns is not None:
+                directions = self.model.turn(directions, batch.turns.conj())
+            totals.add_object_gradient(directions, self.corners[:, part])
         if moves_probe:
             totals.add_probe_gradient(waves, batch, part)
 
@@ -221,7 +273,7 @@ class _Batch(NamedTuple):
 
 
 class _Totals:
-    """Running sums of one pass, on the device: one synchronisation at the end.
+    """Running sums of one pass, on the device; nothing waits for it.
 
     The sums are of the descent direction; the gradient is their negative.
     """
@@ -255,7 +307,11 @@ class _Totals:
             part: Patterns of the batch.
         """
         if batch.ramps is not None:
-            waves = torch.fft.fft2(waves).mul_(batch.ramps.conj())
+            waves = torch.fft.fft2(waves)
+            if self.shifts is None and self._variation is None and self.probe is not None:
+                add_unramped(waves, batch.ramps, self.probe)
+                return
+            waves.mul_(batch.ramps.factors().conj()[:, None])
             if self.shifts is not None:
                 self.shifts[part] += _shift_gradient(waves, batch.modes)
         if self._variation is not None:
@@ -272,6 +328,13 @@ class _Totals:
         if self._variation is not None and other._variation is not None:
             self._variation.merge(other._variation)
 
+    def add_others(self, canvas: CanvasPart) -> None:
+        """Add the sums of other processes, whose patterns lie on other parts of the canvas."""
+        canvas.add_shared(self.object)
+        parts = (self.probe, self.background, self.loss, self.held_out)
+        varying = () if self._variation is None else self._variation.totals
+        canvas.add_up(*(part for part in parts if part is not None), *varying)
+
     def evaluation(self) -> ObjectiveValue:
         """Gather the sums."""
         probe, images = (self.probe, None) if self._variation is None else self._variation.evaluate()
@@ -279,7 +342,7 @@ class _Totals:
             probe, images = (block if block is None else torch.fft.ifft2(block) for block in (probe, images))
         images = images if self._solves_variation else None
         descent = Unknowns(self.object, probe, self.shifts, self.log_flux, self.background, self.beam_px, images)
-        return ObjectiveValue(float(self.loss), float(self.held_out), descent.scaled(-1.0))
+        return ObjectiveValue(self.loss, self.held_out, descent.scaled(-1.0))
 
 
 def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:

@@ -8,6 +8,7 @@ should explain. A crystal hardly changes along the beam, so equal slices come fi
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -59,7 +60,7 @@ class PhaseSlices:
         if 0 < self.depth_precision < math.inf:
             waves = to_depth_waves(at.object)
             weighted = waves * (self.depth_precision * _orders(waves).square())[:, None, None]
-            loss += float((waves * weighted).sum(dtype=torch.float64))
+            loss = loss + (waves * weighted).sum(dtype=torch.float64)
             gradient = slope + from_depth_waves(weighted)
         return replace(value, loss=loss, gradient=replace(value.gradient, object=gradient))
 
@@ -114,14 +115,14 @@ def unwrap_depth(slices: Stack) -> Phases:
 
 def to_depth_waves(images: Phases) -> Float[Tensor, "order height width"]:
     """Return the cosine components of slices along depth (orthonormal), that of order 0 being their mean."""
-    return torch.einsum("ks,syx->kyx", _cosines(images), images)
+    return torch.einsum("ks,syx->kyx", _cosines(len(images), images.dtype, images.device), images)
 
 
 def from_depth_waves(waves: Float[Tensor, "order height width"]) -> Phases:
     """Return the slices that cosine components along depth stand for: inverse, and adjoint, of `to_depth_waves`."""
-    return torch.einsum("ks,kyx->syx", _cosines(waves), waves)
+    return torch.einsum("ks,kyx->syx", _cosines(len(waves), waves.dtype, waves.device), waves)
 
 
-def _cosines(like: Phases) -> Float[Tensor, "order slice"]:
-    basis = dct(np.eye(len(like)), axis=0, norm="ortho")
-    return torch.from_numpy(basis).to(like)
+@functools.cache
+def _cosines(count: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "order slice"]:
+    return torch.from_numpy(dct(np.eye(count), axis=0, norm="ortho")).to(device, dtype)

@@ -100,7 +100,7 @@ class _Run:
         scan = problem.stack.scan
         number = None if positions else scan.fresnel_number  # moves and slow phases do not go together
         is_mixed = scan.gap_fresnel_numbers is not None and problem.options.depth_precision is None
-        gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers) if is_mixed else None
+        gaps = 1 / torch.from_numpy(scan.gap_fresnel_numbers).to(problem.device) if is_mixed else None
         y, x = (0.0, 0.0) if scan.sample_tilt is None else scan.sample_tilt.tolist()
         preconditioner = Preconditioner(
             problem.corners,
@@ -161,16 +161,16 @@ class _Run:
         trace = self.trace
 
         def listen(number: int, point: Unknowns, value: ObjectiveValue) -> None:
-            trace.loss.append(value.loss)
+            trace.loss.append(float(value.loss))
             if value.held_out_loss:
-                trace.held_out_loss.append(value.held_out_loss)
+                trace.held_out_loss.append(float(value.held_out_loss))
             if point.probe is not None and number % REFRESH_INTERVAL == 0:
                 preconditioner.refresh(point, point.probe)
             if self.watch:
                 self.watch(lambda: self.problem.to_result(point, trace, self.held_out_before))
             self.iterations += 1
             self.progress(
-                "refine", self.iterations, max(self.iterations, self.problem.options.iterations), loss=value.loss
+                "refine", self.iterations, max(self.iterations, self.problem.options.iterations), loss=trace.loss[-1]
             )
 
         return listen

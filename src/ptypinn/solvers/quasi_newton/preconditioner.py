@@ -15,19 +15,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float64
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import PatternBatches
 from ptypinn.physics.patches import compute_illumination
 from ptypinn.physics.probe_variation import Images
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.background import BackgroundSteps
 from ptypinn.solvers.quasi_newton.frame_steps import FrameSteps
 from ptypinn.solvers.quasi_newton.slice_steps import SliceSteps
 from ptypinn.solvers.quasi_newton.unknowns import Background, Unknowns
 from ptypinn.solvers.quasi_newton.variation_steps import VariationSteps
-from ptypinn.types import Corners, Probe, Sample
+from ptypinn.types import Corners, Probe, Sample, Scalar
 
 FLOOR = 0.05
 """Illumination below this fraction of its maximum does not make steps larger."""
@@ -46,24 +47,25 @@ mean is the dose, not its faint rim."""
 
 
 Illumination = Float[Tensor, "height width"]
+Level = Float64[Tensor, ""]
 
 
-def rms_half_width(power: Float[Tensor, "y x"]) -> float:
+def rms_half_width(power: Float[Tensor, "y x"]) -> Level:
     """Return the rms distance of the probe's power from its centre along one axis, pixels; at least a pixel's own.
 
     >>> line = torch.zeros(8, 8)
     >>> line[:, 3] = 1.0
-    >>> round(rms_half_width(line), 3)
+    >>> round(float(rms_half_width(line)), 3)
     1.62
     """
     fraction = (power / power.sum()).double()
-    variance = 0.0
+    variance = fraction.new_zeros(())
     for axis in (0, 1):
         marginal = fraction.sum(1 - axis)
         place = torch.arange(len(marginal), device=power.device, dtype=torch.float64)
         mean = (marginal * place).sum()
-        variance += float((marginal * (place - mean).square()).sum()) / 2
-    return max(variance, PIXEL_VARIANCE) ** 0.5
+        variance = variance + (marginal * (place - mean).square()).sum() / 2
+    return variance.clamp(min=PIXEL_VARIANCE).sqrt()
 
 
 def gain_modes(probe: Probe) -> Float[Tensor, "mode 1 1"]:
@@ -84,48 +86,69 @@ def gain_modes(probe: Probe) -> Float[Tensor, "mode 1 1"]:
 class IlluminationStats:
     """Overall illumination and transmission: units of the preconditioner, which a tile takes from the whole scan."""
 
-    peak: float
+    peak: Scalar
     """Largest illumination, photons per pixel."""
-    mean: float
+    mean: Scalar
     """Mean illumination where it is above `WELL_ILLUMINATED` of the peak, photons per pixel."""
-    object_power: float
+    object_power: Scalar
     """Mean squared amplitude of the object there."""
-    uniform_px2: float
+    uniform_px2: Scalar
     """Square of the length over which the illumination is uniform, from `sum_uniformity`, pixels."""
 
+    def levels(self, device: torch.device) -> tuple[Level, Level, Level, Level]:
+        """Return the values on a device, in the order of the fields."""
+        values = (self.peak, self.mean, self.object_power, self.uniform_px2)
+        peak, mean, power, uniform = (torch.as_tensor(each, dtype=torch.float64, device=device) for each in values)
+        return peak, mean, power, uniform
 
-def compute_illumination_stats(illumination: Illumination, canvas: Sample, brightest: float) -> IlluminationStats:
+
+def compute_illumination_stats(
+    illumination: Illumination, canvas: Sample, brightest: Scalar, part: CanvasPart = WHOLE
+) -> IlluminationStats:
     """Compute the overall illumination and transmission of a scan.
 
     Args:
         illumination: Photons on every object pixel over the scan.
         canvas: Object, (height, width), or its slices.
         brightest: Largest intensity of the probe, photons per pixel.
+        part: Rows of the canvas that these are.
     """
-    peak = illumination.max()
-    interior = illumination > WELL_ILLUMINATED * peak
-    tapered, slopes = sum_uniformity(illumination, brightest)
-    uniform = float(tapered / slopes.clamp(min=1e-30))
-    return IlluminationStats(
-        float(peak), mean_illumination(illumination), float(canvas[..., interior].abs().square().mean()), uniform
-    )
+    peak, own = part.reduce(illumination.max(), "max"), part.own(illumination)
+    interior = own > WELL_ILLUMINATED * peak
+    tapered, slopes = sum_uniformity(part.own(illumination, after=1), brightest, len(own))
+    part.add_up(tapered, slopes)
+    uniform = tapered / slopes.clamp(min=1e-30)
+    power = _mean_where(interior, part.own(canvas).abs().square(), part)
+    return IlluminationStats(peak.double(), _mean_where(interior, own, part), power, uniform)
 
 
-def mean_illumination(illumination: Illumination) -> float:
+def mean_illumination(illumination: Illumination) -> Level:
     """Return the mean illumination where it is above `WELL_ILLUMINATED` of its peak, photons per pixel.
 
-    >>> mean_illumination(torch.tensor([[100.0, 80.0, 1.0]]))
+    >>> float(mean_illumination(torch.tensor([[100.0, 80.0, 1.0]])))
     90.0
     """
-    return float(illumination[illumination > WELL_ILLUMINATED * illumination.max()].mean())
+    return _mean_where(illumination > WELL_ILLUMINATED * illumination.max(), illumination)
 
 
-def phase_taper(illumination: Illumination, brightest: float) -> Illumination:
+def _mean_where(
+    chosen: Bool[Tensor, "height width"], values: Float[Tensor, "*slice height width"], part: CanvasPart = WHOLE
+) -> Level:
+    """Return the mean of the chosen pixels; other devices than the CPU would have to be waited for to select them."""
+    if values.device.type == "cpu":
+        return part.mean(values[..., chosen].flatten()).double()
+    total = torch.where(chosen, values, 0.0).sum(dtype=torch.float64)
+    count = (chosen.sum() * (values.numel() // chosen.numel())).double()
+    part.add_up(total, count)
+    return total / count
+
+
+def phase_taper(illumination: Illumination, brightest: Scalar) -> Illumination:
     """Return the taper of the phase: 1 where the illumination suffices, less elsewhere."""
     return (2 * illumination / brightest).clamp(max=1)
 
 
-def sum_uniformity(illumination: Illumination, brightest: float, rows: int | None = None) -> tuple[Tensor, Tensor]:
+def sum_uniformity(illumination: Illumination, brightest: Scalar, rows: int | None = None) -> tuple[Tensor, Tensor]:
     """Sum illumination times the taper squared, and times its slope squared: their ratio is a length squared.
 
     Args:
@@ -164,6 +187,7 @@ class Preconditioner:
         gaps: Float[Tensor, " gap"] | None = None,
         tilt: tuple[float, float] = (0.0, 0.0),
         gains_modes: bool = False,
+        canvas: CanvasPart = WHOLE,
     ) -> None:
         """Prepare for a scan.
 
@@ -177,14 +201,17 @@ class Preconditioner:
             gaps: Inverse Fresnel numbers of an object pixel over the gaps between slices; None for a thin sample.
             tilt: Direction (y, x) of the axis along which slices follow each other, cycles per object pixel.
             gains_modes: Make the steps of weaker modes longer, as `gain_modes` has it.
+            canvas: Rows of the canvas that `extent` has.
         """
+        self._canvas = canvas
         self._gains_modes = gains_modes
         self._fresnel_number = fresnel_number
         self.corners, self.extent, self.max_cap = corners, extent, cap
-        self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in extent)
-        self._around = tuple(next_fast_len(edge + size) for edge in extent)
+        whole = canvas.whole_extent or extent
+        self.padded = tuple(next_fast_len(2 * edge, real=True) for edge in whole)
+        self._around = tuple(next_fast_len(edge + size) for edge in whole)
         self._spectrum = self._expected_spectrum(smoothness)
-        self.frames = FrameSteps(corners, extent)
+        self.frames = FrameSteps(corners, extent, canvas)
         self.background: BackgroundSteps | None = None
         self._slices = None if gaps is None else SliceSteps(gaps, self._around, self.padded, tilt)
 
@@ -197,20 +224,25 @@ class Preconditioner:
             stats: Those of the whole scan, where this is a tile of it; computed on the canvas where None.
         """
         power = probe.abs().square().sum(0)
-        brightest, half_width = float(power.max()), rms_half_width(power)
+        brightest, half_width = power.max().double(), rms_half_width(power)
         self.illumination = compute_illumination(probe, self.corners, *self.extent)
-        self.stats = stats = stats or compute_illumination_stats(self.illumination, point.object, brightest)
-        self.cap = min(self.max_cap, max(CAP, UNIFORMITY_CAP * stats.uniform_px2 / half_width**2))
-        self._root = torch.rsqrt(self.illumination + FLOOR * stats.peak)
+        self._canvas.add_shared(self.illumination)
+        if stats is None:
+            stats = compute_illumination_stats(self.illumination, point.object, brightest, self._canvas)
+        self.stats = stats
+        peak, mean, object_power, uniform = stats.levels(self.illumination.device)
+        self.cap = (UNIFORMITY_CAP * uniform / half_width**2).clamp(min=CAP).clamp(max=self.max_cap)
+        self._root = torch.rsqrt(self.illumination + FLOOR * peak)
         self._taper = phase_taper(self.illumination, brightest)
-        self._smoothing = self._phase_filter(half_width) / (stats.mean * stats.object_power)
+        self._smoothing = self._phase_filter(half_width) / (mean * object_power)
         if self._slices is not None:
             self._slices.refresh(probe)
-        self._probe_inverse = 1 / (self.corners.shape[1] * stats.object_power)
+        patterns = self._canvas.reduce(torch.full_like(object_power, self.corners.shape[1]), "sum")
+        self._probe_inverse = 1 / (patterns * object_power)
         self._mode_gains = gain_modes(probe) if self._gains_modes and len(probe) > 1 else None
         if point.variation is not None and point.probe is not None:
             self._variation_steps = VariationSteps(point.probe, hold_shifts=point.shifts is not None)
-        self.frames.refresh(point, probe, self.illumination, stats.object_power, half_width)
+        self.frames.refresh(point, probe, self.illumination, object_power, half_width)
 
     def __call__(self, gradient: Unknowns, point: Unknowns) -> Unknowns:
         """Approximate inverse Hessian times gradient."""
@@ -238,7 +270,7 @@ class Preconditioner:
             stack: Patterns of the scan.
             start: Background to start from; nearly nothing where None.
         """
-        self.background = BackgroundSteps(stack, start)
+        self.background = BackgroundSteps(stack, start, self._canvas)
         return replace(point, background=self.background.start if point.background is None else point.background)
 
     def _probe_step(self, gradient: Probe) -> Probe:
@@ -251,7 +283,7 @@ class Preconditioner:
         return self._variation_steps(gradient) * self._probe_inverse
 
     @property
-    def probe_curvature(self) -> float:
+    def probe_curvature(self) -> Level:
         """Curvature of the data term along the probe: photons of the object over all frames."""
         return 1 / self._probe_inverse
 
@@ -259,28 +291,30 @@ class Preconditioner:
         return None if gradient is None or self.background is None else self.background(gradient)
 
     def _damp(self, image: Sample) -> Sample:
-        height, width = self.extent
-        spectrum = torch.fft.fft2(image, s=self._around).mul_(self._spectrum)
-        if self._slices is not None:
-            spectrum = self._slices.mix_waves(spectrum)
-        return torch.fft.ifft2(spectrum)[..., :height, :width]
+        def multiply(spectrum: Tensor) -> Tensor:
+            spectrum.mul_(self._spectrum)
+            return spectrum if self._slices is None else self._slices.mix_waves(spectrum)
+
+        return self._canvas.filter_waves(image, self._around, multiply)
 
     def _expected_spectrum(self, smoothness: Smoothness) -> Float[Tensor, "ky kx"]:
         ky, kx = (2 * torch.pi * torch.fft.fftfreq(edge, device=self.corners.device) for edge in self._around)
+        kx = kx[self._canvas.columns(len(kx))]
         k = torch.sqrt(ky[:, None].square() + kx.square())
         return 1 / (1 + (k / smoothness.corner) ** smoothness.power) + smoothness.floor
 
     def _smooth(self, phase: Float[Tensor, "*slice height width"]) -> Float[Tensor, "*slice height width"]:
-        spectrum = torch.fft.rfft2(phase * self._taper, s=self.padded).mul_(self._smoothing)
-        if self._slices is not None and phase.ndim == 3:
-            spectrum = self._slices.mix_phases(spectrum)
-        height, width = self.extent
-        return torch.fft.irfft2(spectrum, s=self.padded)[..., :height, :width] * self._taper
+        def multiply(spectrum: Tensor) -> Tensor:
+            spectrum.mul_(self._smoothing)
+            return spectrum if self._slices is None or phase.ndim == 2 else self._slices.mix_phases(spectrum)
 
-    def _phase_filter(self, half_width: float) -> Float[Tensor, "ky kx"]:
+        return self._canvas.filter_reals(phase * self._taper, self.padded, multiply) * self._taper
+
+    def _phase_filter(self, half_width: Level) -> Float[Tensor, "ky kx"]:
         device = self.corners.device
         ky = 2 * torch.pi * torch.fft.fftfreq(self.padded[0], device=device)[:, None]
         kx = 2 * torch.pi * torch.fft.rfftfreq(self.padded[1], device=device)
+        kx = kx[self._canvas.columns(len(kx))]
         k2 = ky.square() + kx.square()
         if self._fresnel_number is None:
             return 1 / (k2 * half_width**2 + 1 / self.cap)

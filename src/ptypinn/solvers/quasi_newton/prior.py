@@ -21,7 +21,7 @@ from ptypinn.metrics.spectrum import RingSpectrum, compute_ring_spectrum
 from ptypinn.solvers.quasi_newton.loop import Differentiable
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.types import Sample
+from ptypinn.types import Sample, Scalar
 
 RESOLVED = 3.0
 """Power over that of noise from which a ring shows the object's own."""
@@ -46,12 +46,12 @@ class ObjectPrior:
     variance: Variance
     """Variance per ring."""
 
-    def evaluate(self, canvas: Sample) -> tuple[float, Sample]:
+    def evaluate(self, canvas: Sample) -> tuple[Scalar, Sample]:
         """Return the negative logarithm of the prior, and its gradient as that of `ObjectiveValue`."""
         spectrum = torch.fft.fft2(canvas - self.mean, norm="ortho")
         weighted = spectrum * self.precision
         loss = (spectrum.conj() * weighted).real.sum(dtype=torch.float64)
-        return float(loss), torch.fft.ifft2(weighted, norm="ortho")
+        return loss, torch.fft.ifft2(weighted, norm="ortho")
 
 
 @dataclass(frozen=True)

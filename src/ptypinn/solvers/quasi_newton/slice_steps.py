@@ -78,7 +78,8 @@ def _invert(coherence: Shaped[Tensor, "slice slice ky kx"]) -> Shaped[Tensor, "s
     """Return the inverse of every matrix with the floor on its diagonal; that of a single slice is 1."""
     matrices = coherence.permute(2, 3, 0, 1)
     floor = FLOOR * torch.eye(len(coherence), dtype=coherence.dtype, device=coherence.device)
-    return ((1 + FLOOR) * torch.linalg.inv(matrices + floor)).permute(2, 3, 0, 1).contiguous()
+    inverse = torch.linalg.inv_ex(matrices + floor).inverse  # which does not wait for the device: none is singular
+    return ((1 + FLOOR) * inverse).permute(2, 3, 0, 1).contiguous()
 
 
 def _frequencies(edge: int, like: Tensor) -> Float[Tensor, " edge"]:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
 from ptypinn.data.pattern_batches import FrameTerms
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.probe_variation import Images
 from ptypinn.physics.propagation import to_centred
-from ptypinn.types import Fractions, Probe, Sample
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
+from ptypinn.types import Fractions, Probe, Sample, Scalar
 
 Background = Float[Tensor, "y x"]
 
@@ -42,25 +43,33 @@ class Unknowns:
         """All blocks in the order of the fields."""
         return self.object, self.probe, self.shifts, self.log_flux, self.background, self.beam_px, self.variation
 
-    def dot(self, other: Unknowns) -> float:
+    def dot(self, other: Unknowns) -> Float64[Tensor, ""]:
         """Real inner product over all blocks."""
         ours, theirs = ([block for block in point.blocks if block is not None] for point in (self, other))
         pairs = zip(ours, theirs, strict=True)
-        return float(sum(torch.vdot(a.reshape(-1), b.reshape(-1)).real.double() for a, b in pairs))
+        total = self.object.real.new_zeros((), dtype=torch.float64)
+        return sum((torch.vdot(a.reshape(-1), b.reshape(-1)).real.double() for a, b in pairs), total)
 
-    def plus(self, other: Unknowns, factor: float = 1.0) -> Unknowns:
+    def plus(self, other: Unknowns, factor: Scalar = 1.0) -> Unknowns:
         """`self + factor * other`."""
         pairs = zip(self.blocks[1:], other.blocks[1:], strict=True)
-        optional = (None if a is None or b is None else torch.add(a, b, alpha=factor) for a, b in pairs)
-        return Unknowns(torch.add(self.object, other.object, alpha=factor), *optional)
+        optional = (None if a is None or b is None else _add_scaled(a, b, factor) for a, b in pairs)
+        return Unknowns(_add_scaled(self.object, other.object, factor), *optional)
 
     def minus(self, other: Unknowns) -> Unknowns:
         """`self - other`."""
         return self.plus(other, -1.0)
 
-    def scaled(self, factor: float) -> Unknowns:
+    def scaled(self, factor: Scalar) -> Unknowns:
         """`factor * self`."""
         return Unknowns(self.object * factor, *(None if a is None else a * factor for a in self.blocks[1:]))
+
+
+def _add_scaled(first: Tensor, second: Tensor, factor: Scalar) -> Tensor:
+    """Return `first + factor * second`, without waiting for a factor that a device is still computing."""
+    if isinstance(factor, Tensor) and factor.device.type != "cpu":
+        return torch.addcmul(first, second, factor)
+    return torch.add(first, second, alpha=float(factor))
 
 
 NEW_MODE_FRACTION = 0.02
@@ -138,10 +147,14 @@ def rescale_pair(point: Unknowns, photons: float) -> Unknowns:
     return replace(scaled, object=point.object / factor)
 
 
-def centre_flux(point: Unknowns) -> Unknowns:
+def centre_flux(point: Unknowns, part: CanvasPart = WHOLE) -> Unknowns:
     """Scale the flux to a mean of 1 over the frames and the object to compensate: the counts stay the same.
 
     Slices of a thick sample have even shares.
+
+    Args:
+        point: The point.
+        part: Rows of the canvas that it has.
 
     >>> point = centre_flux(Unknowns(torch.ones(1, 1) + 0j, log_flux=torch.full((2,), 4.0).log()))
     >>> point.log_flux.tolist(), point.object.real.tolist()
@@ -149,7 +162,7 @@ def centre_flux(point: Unknowns) -> Unknowns:
     """
     if point.log_flux is None:
         return point
-    mean = point.log_flux.double().exp().mean()
+    mean = part.mean(point.log_flux.double().exp())
     slices = len(point.object) if point.object.ndim == 3 else 1
     canvas = point.object * (mean ** (0.5 / slices)).float()
     return replace(point, object=canvas, log_flux=point.log_flux - mean.log().float())

@@ -18,7 +18,7 @@ from ptypinn.physics.probe_variation import Images, probe_slopes
 from ptypinn.solvers.quasi_newton.loop import Differentiable
 from ptypinn.solvers.quasi_newton.objective import ObjectiveValue
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns
-from ptypinn.types import Probe
+from ptypinn.types import Probe, Scalar
 
 AMPLITUDE_FRACTION = 0.1
 """Step of the amplitudes of the spectrum over that of its phases."""
@@ -55,7 +55,7 @@ class VariationObjective:
         curvature: Of the data term along the probe.
     """
 
-    def __init__(self, objective: Differentiable, probe: Probe, curvature: float) -> None:
+    def __init__(self, objective: Differentiable, probe: Probe, curvature: Scalar) -> None:
         self._objective, self._turn, self._weight = objective, _spectral_phase(probe), PENALTY * curvature
 
     def __call__(self, at: Unknowns) -> ObjectiveValue:
@@ -64,7 +64,7 @@ class VariationObjective:
         assert at.variation is not None
         assert value.gradient.variation is not None
         part = _amplitude_part(at.variation, self._turn)
-        loss = value.loss + self._weight * float(part.abs().square().sum(dtype=torch.float64))
+        loss = value.loss + self._weight * part.abs().square().sum(dtype=torch.float64)
         gradient = replace(value.gradient, variation=value.gradient.variation + self._weight * part)
         return replace(value, loss=loss, gradient=gradient)
 

@@ -10,12 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptypinn.losses import Amplitude
-from ptypinn.models.unrolled import CanvasFeatures, Maps, compute_canvas_features, to_object_update
+from ptypinn.models.blocks import Maps
+from ptypinn.models.unrolled import CanvasFeatures, compute_canvas_features, to_object_update
 from ptypinn.physics.optics import probe_photons
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.objective import Objective
 from ptypinn.solvers.quasi_newton.preconditioner import FLOOR, Preconditioner
 from ptypinn.solvers.quasi_newton.unknowns import Unknowns, centre_flux, scale_to_power
-from ptypinn.types import Object, Probe
+from ptypinn.types import Object, Scalar
+from ptypinn.utils.device import read_scalars
 
 PASSES = 2
 """Passes over the data per round."""
@@ -62,10 +65,15 @@ class Iterate:
     """Last move by a data step."""
     rounds: int = 0
     """Rounds so far."""
-    loss: float = float("nan")
+    loss: Scalar = float("nan")
     """Data term before the last move."""
-    held_out_loss: float = float("nan")
+    held_out_loss: Scalar = float("nan")
     """Loss on the held-out pixels before the round, which is that of the iterate that the round started from."""
+
+    def read_losses(self) -> Iterate:
+        """Return the same iterate with its losses read from the device: the only wait for it in a round."""
+        loss, held_out_loss = read_scalars(self.loss, self.held_out_loss)
+        return replace(self, loss=loss, held_out_loss=held_out_loss)
 
     @property
     def schedule(self) -> StepSchedule:
@@ -108,7 +116,7 @@ class UnrolledSolver:
         return solver
 
     def round(self, iterate: Iterate) -> Iterate:
-        """Run one round."""
+        """Run one round; nothing in it waits for the device."""
         iterate, features = self.data_steps(iterate)
         return iterate if self.network is None else self.correct(iterate, features)
 
@@ -127,7 +135,7 @@ class UnrolledSolver:
             descent,
             iterate.velocity.object,
             self.preconditioner.illumination,
-            _peak_intensity(probe),
+            probe.abs().square().sum(0).max().double(),
             self.amplitude,
         )
         return Iterate(iterate.point, iterate.velocity, iterate.rounds + 1, iterate.loss, held_out_loss), features
@@ -135,9 +143,14 @@ class UnrolledSolver:
     def correct(self, iterate: Iterate, features: CanvasFeatures) -> Iterate:
         """Add the network's correction to the object."""
         assert self.network is not None
-        with torch.autocast(features.maps.device.type, torch.bfloat16, enabled=self.bf16):
-            output = apply_network(self.network, features.maps, iterate.rounds)
-        return apply_correction(iterate, features, output.float(), self.amplitude)
+        canvas, orientation = self.objective.canvas, choose_orientation(iterate.rounds)
+        with (
+            torch.autocast(features.maps.device.type, torch.bfloat16, enabled=self.bf16),
+            canvas.joined(self.network, orientation),
+        ):
+            output = apply_network(self.network, canvas.own(features.maps), iterate.rounds)
+        iterate = apply_correction(iterate, features, canvas.widen(output.float()), self.amplitude)
+        return replace(iterate, point=replace(iterate.point, object=canvas.refresh(iterate.point.object)))
 
     def _data_step(self, iterate: Iterate, *, loss: bool) -> tuple[Iterate, Object]:
         """Evaluate, precondition, move; also return the descent direction before preconditioning."""
@@ -149,7 +162,7 @@ class UnrolledSolver:
         if iterate.velocity is not None:
             velocity = velocity.plus(iterate.velocity, schedule.momentum)
         end = point.plus(self._clip(velocity))
-        end = centre_flux(scale_to_power(end, self.photons))
+        end = centre_flux(scale_to_power(end, self.photons), self.objective.canvas)
         velocity = replace(velocity, object=end.object - point.object)
         if self.preconditioner.background is not None:
             held = iterate.rounds < schedule.background_rounds
@@ -169,6 +182,11 @@ class UnrolledSolver:
         return replace(velocity, object=move, probe=probe)
 
 
+def choose_orientation(rounds: int) -> tuple[int, bool]:
+    """Return the quarter turns of the network's input in a round, from 1, and whether it is flipped after them."""
+    return ORIENTATIONS[(rounds - 1) % len(ORIENTATIONS)]
+
+
 def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, "batch output height width"]:
     """Run a network on maps that are turned and flipped as `ORIENTATIONS` has it for the round; turn its output back.
 
@@ -185,7 +203,7 @@ def apply_network(network: nn.Module, maps: Maps, rounds: int) -> Float[Tensor, 
     >>> torch.equal(apply_network(nn.Identity(), maps, 6), maps)
     True
     """
-    turns, flipped = ORIENTATIONS[(rounds - 1) % len(ORIENTATIONS)]
+    turns, flipped = choose_orientation(rounds)
     maps = torch.rot90(maps, turns, (-2, -1))
     output: Tensor = network(maps.flip(-1) if flipped else maps)
     return torch.rot90(output.flip(-1) if flipped else output, -turns, (-2, -1))
@@ -219,11 +237,15 @@ def with_amplitude_loss(objective: Objective) -> Objective:
     return replace(objective, likelihood=Amplitude())
 
 
-def rms_amplitude(canvas: Object, illumination: Float[Tensor, "height width"]) -> float:
-    """Return the root mean square amplitude of an object, weighted by its illumination."""
-    mean_square = (illumination * canvas.abs().square()).sum() / illumination.sum()
-    return float(torch.sqrt(mean_square).clamp(min=1e-6))
+def rms_amplitude(canvas: Object, illumination: Float[Tensor, "height width"], part: CanvasPart = WHOLE) -> float:
+    """Return the root mean square amplitude of an object, weighted by its illumination.
 
-
-def _peak_intensity(probe: Probe) -> float:
-    return float(probe.abs().square().sum(0).max())
+    Args:
+        canvas: The object.
+        illumination: Photons on every object pixel.
+        part: Rows of the canvas that these are.
+    """
+    weights = part.own(illumination)
+    transmitted, photons = (weights * part.own(canvas).abs().square()).sum(), weights.sum()
+    part.add_up(transmitted, photons)
+    return float(torch.sqrt(transmitted / photons).clamp(min=1e-6))

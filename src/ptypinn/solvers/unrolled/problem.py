@@ -15,6 +15,7 @@ from ptypinn.data.scan import ScanData
 from ptypinn.losses import find_likelihood
 from ptypinn.physics.optics import probe_photons
 from ptypinn.physics.patches import split_positions
+from ptypinn.solvers.distributed.canvas import WHOLE, CanvasPart
 from ptypinn.solvers.quasi_newton.held_out import HeldOutPixels
 from ptypinn.solvers.quasi_newton.initial_object import dpc_start, flux_start
 from ptypinn.solvers.quasi_newton.objective import Objective
@@ -103,6 +104,7 @@ def build_problem(
     options: UnrolledOptions,
     device: torch.device,
     context: ScanContext | None = None,
+    canvas: CanvasPart = WHOLE,
 ) -> UnrolledProblem:
     """Move a scan to the device and compute the physical start.
 
@@ -112,37 +114,47 @@ def build_problem(
         options: Options of the solver.
         device: Device to solve on.
         context: Of the scan that `scan` is a tile of; None where it is the whole.
+        canvas: Rows of the canvas that this process solves, whose patterns `scan` has.
     """
-    origin, extent = canvas_frame(scan) if context is None else (context.origin, context.start.shape)
+    origin, extent = canvas.frame or (canvas_frame(scan) if context is None else (context.origin, context.start.shape))
     probe = torch.from_numpy(scan.require_probe()).to(device)
     photons = float(probe_photons(probe))
     if options.refine_probe and options.probe_modes is not None:
         scan, probe = _extend_probe(scan, probe, options.probe_modes)
-    objective = build_objective(scan, probe, options, origin, None if context is None else context.pattern_index)
+    index = None if context is None else context.pattern_index
+    objective = build_objective(scan, probe, options, origin, index, canvas)
     cap = CAP if options.refine_probe else KNOWN_PROBE_CAP
-    preconditioner = Preconditioner(objective.corners, extent, EXPECTED_SPECTRUM, scan.size, cap)
+    preconditioner = Preconditioner(objective.corners, extent, EXPECTED_SPECTRUM, scan.size, cap, canvas=canvas)
     if context is None:
         start = _physical_start(objective, extent)
         preconditioner.refresh(start, probe)
-        amplitude = rms_amplitude(start.object, preconditioner.illumination)
+        amplitude = rms_amplitude(start.object, preconditioner.illumination, canvas)
     else:
-        start = Unknowns(torch.from_numpy(context.start).to(device))
+        start, amplitude = Unknowns(torch.from_numpy(context.start).to(device)), context.amplitude
         preconditioner.refresh(start, probe, context.stats)
-        amplitude = context.amplitude
     solver = UnrolledSolver(objective, preconditioner, photons, network, amplitude=amplitude, bf16=options.bf16)
-    log_flux, beam_px = start_frames(objective.terms, torch.zeros(scan.n_patterns, device=device))
+    start = _add_terms(start, objective, preconditioner, options)
+    iterate = Iterate(start)
+    if options.warm_start:
+        iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
+    return UnrolledProblem(solver, iterate, origin, extent)
+
+
+def _add_terms(
+    start: Unknowns, objective: Objective, preconditioner: Preconditioner, options: UnrolledOptions
+) -> Unknowns:
+    """Return the start with those terms of the experiment that are solved for, and with the probe where it is."""
+    flat = torch.zeros(objective.stack.scan.n_patterns, device=objective.probe.device)
+    log_flux, beam_px = start_frames(objective.terms, flat)
     if options.solve_background:
         start = preconditioner.add_background(start, objective.stack, objective.terms.background)
     start = replace(
         start, log_flux=log_flux if options.solve_flux else None, beam_px=beam_px if options.solve_beam else None
     )
-    if options.refine_probe:
-        variation = objective.terms.variation
-        start = replace(start, probe=probe, variation=None if variation is None else variation.images)
-    iterate = Iterate(start)
-    if options.warm_start:
-        iterate = replace(iterate, rounds=iterate.schedule.amplitude_rounds)
-    return UnrolledProblem(solver, iterate, origin, extent)
+    if not options.refine_probe:
+        return start
+    variation = objective.terms.variation
+    return replace(start, probe=objective.probe, variation=None if variation is None else variation.images)
 
 
 def _extend_probe(scan: ScanData, probe: Probe, modes: int) -> tuple[ScanData, Complex[Tensor, "{modes} y x"]]:
@@ -157,7 +169,7 @@ def _extend_probe(scan: ScanData, probe: Probe, modes: int) -> tuple[ScanData, C
 def _physical_start(objective: Objective, extent: tuple[int, int]) -> Unknowns:
     """Return the start from the flux, or from flux and deflections, whichever explains the amplitudes better."""
     starts = (
-        Unknowns(start(objective.stack, objective.probe, objective.corners, extent))
+        Unknowns(start(objective.stack, objective.probe, objective.corners, extent, objective.canvas))
         for start in (flux_start, dpc_start)
     )
     return min(starts, key=with_amplitude_loss(objective).loss)
@@ -169,6 +181,7 @@ def build_objective(
     options: UnrolledOptions,
     origin: tuple[int, int],
     pattern_index: Int64[np.ndarray, " patterns"] | None = None,
+    canvas: CanvasPart = WHOLE,
 ) -> Objective:
     """Build the data term of a scan, on the device of the probe.
 
@@ -178,12 +191,13 @@ def build_objective(
         options: Name of the data term, and whether pixels are held out.
         origin: Of the canvas, in the coordinates of the scan's positions.
         pattern_index: Index of every pattern in the scan that this is a part of; None where it is the whole.
+        canvas: Rows of the canvas that the patterns lie on.
     """
     positions = torch.from_numpy(scan.positions_px - np.asarray(origin, np.float64))
     corners, shifts = (part.to(probe.device) for part in split_positions(positions))
     stack = PatternBatches(scan, probe.device, len(probe))
-    index = None if pattern_index is None else torch.from_numpy(pattern_index).to(probe.device)
+    index = canvas.frames if pattern_index is None else torch.from_numpy(pattern_index).to(probe.device)
     held_out = HeldOutPixels(stack.good, HELD_OUT_PERIOD, index) if options.hold_out else None
-    fractions = shifts if bool(shifts.abs().max() > MIN_SHIFT_PX) else None
+    fractions = shifts if bool(canvas.reduce(shifts.abs().max(), "max") > MIN_SHIFT_PX) else None
     terms = FrameTerms.of(scan, probe.device)
-    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, terms, held_out)
+    return Objective(stack, corners, find_likelihood(options.loss), probe, fractions, terms, held_out, canvas=canvas)

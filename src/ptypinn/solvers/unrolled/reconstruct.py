@@ -62,6 +62,7 @@ def reconstruct_unrolled(
     folder: Path | None = None,
     watch: SnapshotCallback | None = None,
     beam: BeamSurvey | None = None,
+    solved_probe: Complex64[np.ndarray, "mode y x"] | None = None,
 ) -> Reconstruction:
     """Solve a scan by rounds of the unrolled solver.
 
@@ -73,6 +74,8 @@ def reconstruct_unrolled(
         folder: Folder for finished tiles until all are done; None for a temporary one.
         watch: Called after every round, every iteration, and every tile but the last.
         beam: The beam that the patterns show; None where they have not been looked at.
+        solved_probe: Probe that was solved for on this scan before, with the ramp of its patterns, of any power: the
+            first rounds hold it. The probe of the scan gives its place and its power.
 
     Raises:
         InputError: Where lengths of the probe are given that need an object pixel or a wavelength, and there is none.
@@ -80,7 +83,7 @@ def reconstruct_unrolled(
     device, names = pick_device(config.device), _open_terms(scan, config)
     if config.slices != 1:
         require_thick_options(scan, config)
-    if scan.probe is None or config.probe_model != "auto":
+    if scan.probe is None or (config.probe_model != "auto" and solved_probe is None):
         from ptypinn.solvers.probe_search import start_probe
 
         scan = start_probe(scan, config, device, progress, beam)
@@ -107,7 +110,7 @@ def reconstruct_unrolled(
         if choice.slices > 1:
             behind, thick = _solve_thick(behind, draft, choice, run, watch)
             return _finish(thick, behind, weights, config, device)
-    reconstruction = run.solve(centred)
+    reconstruction = run.solve(centred) if solved_probe is None else run.solve_from(solved_probe, centred)
     if config.refine_probe and follows_disk(reconstruction.provenance):
         reconstruction = flatten_curvature(reconstruction)
     trials = replace(run, hold_out=run.hold_out or config.polish is None)
@@ -216,6 +219,19 @@ class _Run:
             watch=map_callback(self.watch, to_reconstruction),
         )
         return to_reconstruction(result)
+
+    def solve_from(self, probe: Complex64[np.ndarray, "mode y x"], scan: ScanData) -> Reconstruction:
+        """Run the rounds for the object with a probe that was solved for before; both where it has too few modes.
+
+        Args:
+            probe: The probe, of any power.
+            scan: The scan with the probe to start from.
+        """
+        if self.config.probe_modes not in (None, len(probe)):
+            return self.solve(scan)
+        factor = np.sqrt((np.abs(self.probe) ** 2).sum() / (np.abs(probe) ** 2).sum())
+        held = self.solve(scan.replace(probe=(factor * probe).astype(np.complex64)), hold_probe=True)
+        return replace(held, provenance={**held.provenance, "config": asdict(self.config)})
 
     def _choose_options(self, unknown: str, hold_probe: bool, is_draft: bool) -> ReconstructConfig:
         """Return the options of one solve."""

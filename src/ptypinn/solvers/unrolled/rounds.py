@@ -62,7 +62,7 @@ def estimate_dose(scan: ScanData) -> float:
     _, extent = canvas_frame(scan)
     corners, _ = split_positions(torch.from_numpy(canvas_positions(scan)))
     probe, corners, extent, factor = downsample_probe(torch.from_numpy(scan.require_probe()), corners, extent)
-    return mean_illumination(compute_illumination(probe, corners, *extent)) / factor**2
+    return float(mean_illumination(compute_illumination(probe, corners, *extent))) / factor**2
 
 
 def count_averaged_rounds(dose: float) -> int:

@@ -15,9 +15,12 @@ from ptypinn.data.reconstruction import SolverResult
 from ptypinn.data.scan import TERMS, ScanData
 from ptypinn.errors import InputError
 from ptypinn.metrics.data_fit import measure_misfit
+from ptypinn.solvers.distributed.band_canvas import CanvasBand
+from ptypinn.solvers.distributed.canvas import CanvasPart
 from ptypinn.solvers.quasi_newton.unknowns import frames_to_host, mix_variation, orthogonalise_modes
 from ptypinn.solvers.unrolled.loop import PASSES, Iterate
 from ptypinn.solvers.unrolled.problem import ScanContext, UnrolledOptions, UnrolledProblem, build_problem
+from ptypinn.solvers.unrolled.rank_jobs import SolveJob, share_out
 from ptypinn.solvers.unrolled.rounds import (
     MAX_PROBE_MISFIT,
     MIN_ROUNDS,
@@ -25,7 +28,9 @@ from ptypinn.solvers.unrolled.rounds import (
     count_averaged_rounds,
     have_stagnated,
 )
+from ptypinn.utils.device import cpu_threads
 from ptypinn.utils.progress import IterateCallback, Progress, silent
+from ptypinn.utils.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -107,19 +112,27 @@ def find_probe(
 
 
 def to_result(problem: UnrolledProblem, scan: ScanData, iterate: Iterate) -> UnrolledResult:
-    """Bring an iterate to the host, without its history."""
-    point = iterate.point
-    probe, held = problem.solver.objective.probe, problem.solver.objective.terms.variation
-    probe, images = (probe, held and held.images) if point.probe is None else (point.probe, point.variation)
+    """Bring an iterate to the host, without its history.
+
+    Args:
+        problem: The problem; of a band of the canvas, all processes call this, and the first one gets the whole.
+        scan: The whole scan.
+        iterate: The iterate.
+    """
+    objective, canvas = problem.solver.objective, problem.solver.objective.canvas
+    point, held = iterate.point, objective.terms.variation
+    probe, images = (objective.probe, held and held.images) if point.probe is None else (point.probe, point.variation)
     modes = orthogonalise_modes(probe)
-    illumination = problem.solver.preconditioner.illumination
+    illumination = canvas.gather(problem.solver.preconditioner.illumination)
+    frames = (None if values is None else canvas.gather_frames(values) for values in (point.log_flux, point.beam_px))
+    log_flux, beam_px = frames
     return UnrolledResult(
-        torch.where(illumination > 0, point.object, 1.0).cpu().numpy(),
+        torch.where(illumination > 0, canvas.gather(point.object), 1.0).cpu().numpy(),
         illumination.cpu().numpy(),
         modes.cpu().numpy(),
         scan.positions_px - np.asarray(problem.origin, np.float64),
         problem.origin,
-        **frames_to_host(point),
+        **frames_to_host(replace(point, log_flux=log_flux, beam_px=beam_px)),
         probe_variation=None if images is None else mix_variation(images, probe, modes).cpu().numpy(),
     )
 
@@ -135,31 +148,66 @@ def _solve(
     report: Progress,
     watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
+    """Run all rounds of one kind, with the other processes of this call where the canvas has room for all of them."""
+    job = SolveJob(scan, network, options, rounds, context)
+    with share_out(job, device, watched=watch is not None) as (part, canvas):
+        return solve_part(part, canvas, device, scan, report=report, watch=watch)
+
+
+def solve_part(
+    job: SolveJob,
+    canvas: CanvasPart,
+    device: torch.device,
+    scan: ScanData,
+    *,
+    report: Progress = silent,
+    watch: IterateCallback[UnrolledResult] | None = None,
+) -> UnrolledResult:
     """Run all rounds of one kind; among those that solve for the probe none is selected: more of them are better.
 
     These may end earlier where they stagnate far above counting noise.
+
+    Args:
+        job: The scan, or the patterns of it that lie on this part of its canvas.
+        canvas: The part of the canvas.
+        device: Device to solve on.
+        scan: The whole scan; only the first process reads its counts.
+        report: Called after every round.
+        watch: Called after every round.
     """
-    network = None if network is None else network.to(device)
+    network, options, rounds = None if job.network is None else job.network.to(device), job.options, job.rounds
     with torch.inference_mode():
-        problem = build_problem(scan, network, options, device, context)
+        problem = build_problem(job.scan, network, options, device, job.context, canvas)
 
         def show(iterate: Iterate) -> None:
-            if watch is not None:
-                watch(lambda: to_result(problem, scan, iterate))
+            canvas.offer(watch, lambda: to_result(problem, scan, iterate))
 
         def ends(iterate: Iterate, losses: list[float]) -> bool:
             if not (options.end_stagnant and options.refine_probe and have_stagnated(losses)):
                 return False
-            recon = to_result(problem, scan, iterate).reconstruction(scan, {})
-            return measure_misfit(recon.scan_part(scan), recon, device=device) > MAX_PROBE_MISFIT
+            result = to_result(problem, scan, iterate)
+            return canvas.agree(lambda: _misfit(result, scan, device) > MAX_PROBE_MISFIT)
 
         select = options.hold_out and not options.refine_probe
         iterates, history = _run_rounds(problem, rounds, scan.source, select, ends, report, show)
         final_report = _offset_progress(report, rounds, rounds + options.final_rounds)
         iterates += _run_final_rounds(problem, iterates[-1], options.final_rounds, final_report, show)
-        passes = 1 + PASSES * (len(history["loss"]) + options.final_rounds)
         result = to_result(problem, scan, _average(iterates[-_averaged_rounds(problem) :]))
-        return replace(result, history=history, passes=passes)
+        return replace(result, history=history, passes=1 + PASSES * (len(history["loss"]) + options.final_rounds))
+
+
+def follow(ranks: Ranks) -> None:
+    """Solve, beside the first process, what it hands out, until it says that there is no more."""
+    while (task := ranks.hand_out(None)) is not None:
+        device = ranks.device(task.device)
+        canvas = CanvasBand(ranks, task.bands, task.frame, device, watched=task.watched)
+        with cpu_threads(task.threads):
+            solve_part(task.job, canvas, device, task.job.scan)
+
+
+def _misfit(result: UnrolledResult, scan: ScanData, device: torch.device) -> float:
+    recon = result.reconstruction(scan, {})
+    return measure_misfit(recon.scan_part(scan), recon, device=device)
 
 
 def _run_rounds(
@@ -175,21 +223,21 @@ def _run_rounds(
     iterate, losses, selector = problem.start, list[float](), HeldOutSelector()
     recent = deque([iterate], maxlen=_averaged_rounds(problem))
     for number in range(1, rounds + 1):
-        iterate = problem.solver.round(iterate)
+        iterate = problem.solver.round(iterate).read_losses()
         if not math.isfinite(iterate.loss):
             loss = f"a loss of {iterate.loss} in round {number}"
             raise InputError(source, "counts", loss, "a finite loss; are probe and counts of sane size?")
-        losses.append(iterate.loss)
-        report("reconstruct", number, rounds, loss=iterate.loss)
+        losses.append(float(iterate.loss))
+        report("reconstruct", number, rounds, loss=losses[-1])
         show(iterate)
         if select:
-            selector.update(recent, iterate.held_out_loss)  # which is that of the iterate before
+            selector.update(recent, float(iterate.held_out_loss))  # which is that of the iterate before
         recent.append(iterate)
         if (select and selector.should_stop(iterate)) or ends(iterate, losses):
             break
     if not select:
         return list(recent), {"loss": losses}
-    selector.update(recent, problem.solver.objective(iterate.point).held_out_loss)
+    selector.update(recent, float(problem.solver.objective(iterate.point).held_out_loss))
     return selector.best, {"loss": losses, "held_out_loss": selector.history}
 
 
@@ -200,9 +248,9 @@ def _run_final_rounds(
     objective, iterates = problem.solver.objective, list[Iterate]()
     solver = problem.solver.with_objective(replace(objective, held_out=None))
     for number in range(1, rounds + 1):
-        iterate = solver.round(iterate)
+        iterate = solver.round(iterate).read_losses()
         iterates.append(iterate)
-        report("reconstruct", number, rounds, loss=iterate.loss)
+        report("reconstruct", number, rounds, loss=float(iterate.loss))
         show(iterate)
     return iterates
 
@@ -217,7 +265,7 @@ def _offset_progress(report: Progress, before: int, total: int) -> Progress:
 
 
 def _averaged_rounds(problem: UnrolledProblem) -> int:
-    return count_averaged_rounds(problem.solver.preconditioner.stats.mean)
+    return count_averaged_rounds(float(problem.solver.preconditioner.stats.mean))
 
 
 def _average(iterates: list[Iterate]) -> Iterate:

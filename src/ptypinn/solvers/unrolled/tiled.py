@@ -36,6 +36,7 @@ from ptypinn.runs.jobs.run import run_jobs
 from ptypinn.solvers.quasi_newton.preconditioner import rms_half_width
 from ptypinn.solvers.unrolled.global_start import Moments, compute_global_start, digest_scan, measure_moments
 from ptypinn.solvers.unrolled.problem import UnrolledOptions
+from ptypinn.solvers.unrolled.rank_jobs import require_room
 from ptypinn.solvers.unrolled.solver import UnrolledResult, solve_scan
 from ptypinn.solvers.unrolled.tile_jobs import (
     AMPLITUDE,
@@ -63,6 +64,7 @@ from ptypinn.solvers.unrolled.tiling import (
     plan_tiles,
 )
 from ptypinn.utils.progress import IterateCallback, Progress, Solution, silent
+from ptypinn.utils.ranks import current_ranks
 
 FOLDER, COUNTS = "tiles", "counts.h5"
 
@@ -80,7 +82,9 @@ def solve_tiled(
     progress: Progress | None = None,
     watch: IterateCallback[UnrolledResult] | None = None,
 ) -> UnrolledResult:
-    """Solve a scan of any size; as `solve_scan` where the scan fits the memory. Tiles hold the beam as it is.
+    """Solve a scan of any size; as `solve_scan` where the scan fits the memory, and by several ranks where there are.
+
+    Tiles hold the beam as it is.
 
     Args:
         scan: Scan with a calibrated probe; lazy counts are read as they are needed.
@@ -97,8 +101,10 @@ def solve_tiled(
     Raises:
         InputError: Where the memory does not suffice, or a tile fails.
     """
-    layout = plan_scan(scan, tiling or TilingConfig())
-    if len(layout.tiles) == 1:
+    ranks = current_ranks()
+    if ranks is not None:
+        require_room(scan, tiling or TilingConfig(), ranks.count)
+    if ranks is not None or len((layout := plan_scan(scan, tiling or TilingConfig())).tiles) == 1:
         return solve_scan(scan, network, options, rounds, device, progress=progress, watch=watch)
     refine_probe = options.refine_probe and scan.probe_variation is None
     options, origin = replace(options, refine_probe=refine_probe, solve_beam=False), canvas_frame(scan)[0]
@@ -124,7 +130,7 @@ def plan_scan(scan: ScanData, tiling: TilingConfig, memory: PixelMemory = UNROLL
     """
     origin, extent = canvas_frame(scan)
     power = torch.from_numpy(scan.require_probe()).abs().square().sum(0)
-    halo = tiling.halo_px or default_halo(rms_half_width(power), scan.size)
+    halo = tiling.halo_px or default_halo(float(rms_half_width(power)), scan.size)
     return plan_tiles(scan, patch_corners(scan, origin), extent, halo, tiling, memory)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 from ptypinn.config.shared import TilingConfig
 from ptypinn.data.scan import ScanData
 from ptypinn.errors import InputError
-from ptypinn.models.unrolled import STRIDE
+from ptypinn.models.blocks import STRIDE
 from ptypinn.physics.patches import MAX_FINE_PIXELS, split_positions
 
 HALO_WIDTHS = 20.0

@@ -1,33 +1,32 @@
-// Requests to the server; errors have its one line of explanation.
+// Requests to the server; errors have its one line of explanation, and the option at fault.
 
 export class ServerError extends Error {
-  constructor(status, text) {
+  constructor(status, text, field = "") {
     super(text);
     this.status = status;
+    this.field = field;
   }
 }
 
-export async function fetchChecked(path, signal) {
-  const response = await fetch(path, { signal, cache: "no-cache" });
+async function check(response) {
   if (response.ok) return response;
   const content = await response.json().catch(() => ({ error: response.statusText }));
-  throw new ServerError(response.status, content.error);
+  throw new ServerError(response.status, content.error, content.field);
 }
+
+export const fetchChecked = async (path, signal) => check(await fetch(path, { signal, cache: "no-cache" }));
 
 export const fetchJson = async (path, signal) => (await fetchChecked(path, signal)).json();
 
+// Ask for a change; a refusal is an answer that pages expect, and no error of the connection.
+export async function post(path, content = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return (await check(await fetch(path, { method: "POST", headers, body: JSON.stringify(content) }))).json();
+}
+
 export const pictureUrl = (run) => run.picture.base;
 
-// Repeat a task while the page is visible; `interval` returns the time to the next call, in milliseconds.
-export function repeat(task, interval) {
-  let timer = 0;
-  const run = async () => {
-    clearTimeout(timer);
-    if (!document.hidden) await task();
-    clearTimeout(timer);
-    timer = setTimeout(run, document.hidden ? 60_000 : interval());
-  };
-  document.addEventListener("visibilitychange", () => document.hidden || run());
-  timer = setTimeout(run, interval());
-  return run;
+export function reasonOf(error) {
+  if (error.status === 403) return "The viewer was started anew: open the address that it has printed.";
+  return error.status ? error.message : "No connection to the viewer: is it still running?";
 }

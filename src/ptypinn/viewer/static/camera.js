@@ -35,10 +35,18 @@ export class Camera {
     this.clampCentre();
   }
 
-  fit() {
-    this.scale = this.fitScale();
+  // Show the pictures as large as they fit; or smaller, by a factor that leaves them room to grow.
+  fit(room = 1) {
+    this.scale = this.fitScale() * room;
     this.x = this.bounds.x + this.bounds.width / 2;
     this.y = this.bounds.y + this.bounds.height / 2;
+  }
+
+  // True where the pictures are in the view as a whole.
+  showsAll() {
+    const { x, y, width, height } = this.bounds;
+    const [from, to] = [this.toWorld(0, 0), this.toWorld(this.width, this.height)];
+    return from.x <= x && from.y <= y && to.x >= x + width && to.y >= y + height;
   }
 
   fitScale() {

@@ -1,9 +1,12 @@
 // The page of one run: connects the canvas with its controls, and follows a run in progress.
 
 import { Comparison } from "./comparison.js";
-import { fetchJson, repeat } from "./api.js";
+import { fetchJson, reasonOf } from "./api.js";
+import { follow } from "./events.js";
 import { Gestures } from "./gestures.js";
+import { JobList } from "./jobs.js";
 import { Limits } from "./limits.js";
+import { isLive, Live } from "./live.js";
 import { Patterns } from "./patterns.js";
 import { Profile } from "./profile.js";
 import { placePicture, Stage } from "./stage.js";
@@ -13,17 +16,19 @@ import { metres, rounded } from "./units.js";
 import { Values } from "./values.js";
 
 const byId = (id) => document.getElementById(id);
-const [ACTIVE_MS, IDLE_MS] = [2000, 5000]; // between requests: of a run in progress or without connection, and of a finished one
 
+const GONE = "This run has left nothing: it was ended before its first result, or deleted.";
 const id = location.pathname.split("/").pop();
 const hash = new URLSearchParams(location.hash.slice(1));
 let runs = []; // the run, and the one to compare it with
 let current = false; // true if the page shows the newest pictures
+let shownLive = false; // true if they were shown as those of a scan in progress
 let sides = []; // the runs on show, each with its placement in the world of the first
 let layer = hash.get("layer") ?? "amplitude";
 let line = null; // line during a drag: two world points
 let hovered = null;
 let stage = null;
+let reconnect = () => {}; // follow the events of the runs on show
 
 const view = byId("view");
 const redraw = () => stage.requestDraw();
@@ -33,10 +38,12 @@ const patterns = new Patterns(byId("patterns"), redraw);
 const statusPanel = new StatusPanel(byId("status"), byId("badge"));
 const limits = new Limits(byId("colours"), () => stage.setDisplay(display()));
 const values = new Values(() => updateReadout());
+const jobs = new JobList(byId("jobs"), { filter: (job) => job.run === id && job.state !== "finished", kept: 1 });
+const live = new Live(id, () => stage?.requestDraw());
 const comparison = new Comparison(byId("alignment"));
 stage = new Stage(
   view,
-  { swipe, profile, patterns, line: () => line, showPositions: () => byId("positions").checked },
+  { swipe, profile, patterns, live, line: () => line, showPositions: () => byId("positions").checked },
   () => refresh(),
 );
 
@@ -67,7 +74,8 @@ async function present() {
   byId("right-name").textContent = shown[1]?.name ?? "";
   byId("weak-choice").hidden = !layers.some(({ name }) => name === "illumination");
   stage.present(shown, display());
-  patterns.load(runs[0]);
+  shownLive = live.isOn;
+  if (!live.isOn) patterns.load(runs[0]);
   profile.show(profile.line, sides, layer);
   remember();
 }
@@ -91,15 +99,30 @@ async function refresh() {
     byId("connection-error").hidden = true;
     const before = runs;
     runs = newRuns;
+    const inProgress = isLive(runs[0]);
+    if (inProgress && live.isOn) runs[0].picture = before[0].picture; // a newer one comes with the state of the scan
+    else if (inProgress || live.isOn) await takeLivePicture();
+    if (inProgress !== Boolean(before[0] && isLive(before[0]))) reconnect();
     statusPanel.show(runs[0]);
     const key = (run) => `${run?.id} ${run?.picture?.version}`;
     const changed = runs.length !== before.length || runs.some((run, k) => key(run) !== key(before[k]));
-    if (changed || !current) await present();
+    if (changed || !current || shownLive !== live.isOn) await present();
   } catch (error) {
     byId("connection-error").hidden = false;
-    byId("connection-error").textContent = error.status ? error.message : "No connection to the viewer: is it still running?";
+    const isGone = error.status === 404 && runs.length < 2;
+    byId("connection-error").textContent = isGone ? GONE : reasonOf(error);
+    if (isGone) byId("badge").textContent = "";
     if (error.status === 404 && hash.has("with")) compareWith("");
   }
+}
+
+// Take over state and picture of a scan in progress, or leave its page for that of a finished run.
+async function takeLivePicture() {
+  const before = runs[0].picture?.version;
+  const picture = await live.refresh();
+  if (picture) runs[0].picture = picture;
+  if (live.isOn) statusPanel.showBadge({ ...runs[0], live: live.live });
+  return runs[0].picture?.version !== before;
 }
 
 function compareWith(other) {
@@ -107,6 +130,7 @@ function compareWith(other) {
   else hash.delete("with");
   byId("other-run").value = other;
   refresh();
+  reconnect();
 }
 
 function remember() {
@@ -234,5 +258,15 @@ async function listOtherRuns() {
 connect();
 listOtherRuns().catch(() => {});
 await refresh();
-const active = () => !byId("connection-error").hidden || runs.some((run) => run.status === "running");
-repeat(refresh, () => (active() ? ACTIVE_MS : IDLE_MS));
+function subjects() {
+  const own = [id, hash.get("with")].filter(Boolean).map((runId) => ["run", runId]);
+  return [["jobs", ""], ...own, ...(runs[0] && isLive(runs[0]) ? [["live", id]] : [])];
+}
+
+async function update(kinds) {
+  if (kinds.has("live") && (await takeLivePicture())) await present();
+  if (kinds.has("live") && !live.isOn) await refresh();
+  if (kinds.has("jobs")) await jobs.refresh().catch(() => {});
+  if (kinds.has("run")) await refresh();
+}
+reconnect = follow(subjects, update, () => refresh());

@@ -2,7 +2,10 @@
 
 import { Camera } from "./camera.js";
 import { drawLine, drawPositions, drawScaleBar } from "./overlay.js";
+import { drawNewest, drawPositions as drawLivePositions } from "./live_map.js";
 import { TiledPicture } from "./tiles.js";
+
+const ROOM = 0.8; // size of a picture that grows, compared to the largest one that fits the view
 
 // Position of a run's pixel (0, 0) in the world of the first run, and its pixel size there.
 export function placePicture(run, first) {
@@ -48,8 +51,16 @@ export class Stage {
       width: Math.max(...corners.map((one) => one.right)) - x,
       height: Math.max(...corners.map((one) => one.bottom)) - y,
     };
-    if (this.fitted) this.camera.fit();
+    if (this.fitted) this.fitView();
     this.setDisplay(display);
+  }
+
+  // A picture that grows is made smaller where it would leave the view, and stays in its place otherwise.
+  fitView() {
+    const growing = this.model.live.isOn;
+    if (growing && this.grown && this.camera.showsAll()) return;
+    this.camera.fit(growing ? ROOM : 1);
+    this.grown = growing;
   }
 
   setDisplay(display) {
@@ -68,7 +79,8 @@ export class Stage {
     this.camera.height = this.view.clientHeight;
     this.canvas.width = Math.round(this.camera.width * ratio);
     this.canvas.height = Math.round(this.camera.height * ratio);
-    if (this.fitted) this.camera.fit();
+    this.grown = false;
+    if (this.fitted) this.fitView();
     this.draw();
   }
 
@@ -86,7 +98,8 @@ export class Stage {
 
   fit() {
     this.fitted = true;
-    this.camera.fit();
+    this.grown = false;
+    this.fitView();
     this.requestDraw();
   }
 
@@ -118,11 +131,21 @@ export class Stage {
     const edge = second ? this.edge() : camera.width;
     this.drawClipped(0, edge, () => first.draw(context, camera, ratio));
     if (second) this.drawClipped(edge, camera.width, () => second.draw(context, camera, ratio));
-    const { patterns, profile, showPositions } = this.model;
-    if (patterns.scan) drawPositions(context, camera, placePicture(patterns.run, patterns.run), patterns.scan, patterns.selected, showPositions());
+    const { live, patterns, profile, showPositions } = this.model;
+    if (live.positions) this.drawLive(live.positions, showPositions());
+    else if (patterns.scan) drawPositions(context, camera, placePicture(patterns.run, patterns.run), patterns.scan, patterns.selected, showPositions());
     drawLine(context, camera, this.model.line() ?? profile.line, profile.markerPoint());
     drawScaleBar(context, camera, this.sides[0].run.picture.pixel_size_m);
-    this.view.dataset.drawn = this.sides.every(({ picture }) => picture.waiting === 0) ? "complete" : "partial";
+    const complete = this.sides.every(({ picture }) => picture.waiting === 0);
+    this.view.dataset.drawn = complete ? "complete" : "partial";
+    if (complete) this.view.dataset.version = first.version;
+  }
+
+  // Positions of a scan in progress are in its coordinates, which are those of the world.
+  drawLive(positions, all) {
+    const toScreen = ({ x, y }) => this.camera.toScreen(x, y);
+    if (all) drawLivePositions(this.context, positions, toScreen, 3, true);
+    drawNewest(this.context, positions, toScreen, this.camera.scale);
   }
 
   drawClipped(from, to, draw) {

@@ -1,6 +1,8 @@
 // Status of a run: badge, progress, metrics, warnings, convergence and log.
 
 import { drawChart } from "./chart.js";
+import { describeProgress, element, formatDate } from "./elements.js";
+import { isLive, liveBadge } from "./live.js";
 
 export const STATUS = {
   finished: "finished",
@@ -8,6 +10,7 @@ export const STATUS = {
   silent: "no recent output",
   failed: "failed",
   file: "file",
+  unreadable: "cannot be read",
 };
 
 const CHANGED = {
@@ -16,23 +19,14 @@ const CHANGED = {
   silent: "Last output",
   failed: "Failed",
   file: "Written",
+  unreadable: "",
 };
 
 export function statusBadge(run) {
+  if (isLive(run)) return liveBadge(run.live);
   if (run.warnings?.length) return [`${run.warnings.length} warning${run.warnings.length > 1 ? "s" : ""}`, "warn"];
   if (run.status === "finished" && run.warnings) return ["no warning", "good"];
   return [STATUS[run.status], { running: "live", failed: "warn", silent: "warn" }[run.status] ?? ""];
-}
-
-export function formatDate(iso) {
-  const time = new Date(iso);
-  return Number.isNaN(time.getTime()) ? "" : time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-}
-
-export function element(tag, content, options = {}) {
-  const node = Object.assign(document.createElement(tag), options);
-  node.append(...[content].flat().filter((part) => part !== ""));
-  return node;
 }
 
 export class StatusPanel {
@@ -45,15 +39,13 @@ export class StatusPanel {
 
   show(run) {
     this.run = run;
-    const [text, kind] = statusBadge(run);
-    this.badge.textContent = text;
-    this.badge.className = `badge ${kind}`;
-    const { done, total, stage, text: rate } = run.progress;
+    this.showBadge(run);
+    const { done, total } = run.progress;
     const active = ["running", "silent"].includes(run.status);
     this.find("progress").hidden = !(active && total);
     if (active && total) {
       Object.assign(this.find("bar"), { max: total, value: done });
-      this.find("progress-text").textContent = `${stage} ${done} of ${total}${rate ? ` · ${rate}` : ""}`;
+      this.find("progress-text").textContent = describeProgress(run.progress);
     }
     this.find("report").hidden = !run.report;
     this.find("report").href = `/run/${run.id}/report`;
@@ -70,6 +62,12 @@ export class StatusPanel {
     if (atEnd) log.scrollTop = log.scrollHeight;
     this.find("log-section").hidden = !run.log.length;
     this.draw();
+  }
+
+  showBadge(run) {
+    const [text, kind] = statusBadge(run);
+    this.badge.textContent = text;
+    this.badge.className = `badge ${kind}`;
   }
 
   draw() {

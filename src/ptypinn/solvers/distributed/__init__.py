@@ -1,0 +1,1 @@
+"""One solve by several processes: each holds a band of the canvas with its patterns."""

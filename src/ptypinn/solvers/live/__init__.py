@@ -1,0 +1,1 @@
+"""Solve a scan in progress: the object grows with the patterns that come."""

@@ -1,0 +1,1 @@
+"""Sources of scans in progress: one small adapter for every protocol."""
