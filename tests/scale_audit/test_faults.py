@@ -146,7 +146,7 @@ def test_probe_normalised_for_training_and_not_compensated(good, good_recon, tra
 def test_labels_scaled_at_training_but_not_in_the_comparison(good, good_recon, trained, monkeypatch):
     label = training._truth
     monkeypatch.setattr(training, "_truth", lambda scan, config: 0.6 * label(scan, config))
-    bundle = trained(good.scan, realspace=1e4, epochs=6)
+    bundle = trained(good.scan, realspace=1e4, epochs=12)
     recon, diagnosis = reconstruct_and_diagnose(replace(good, bundle=bundle))
     assert factors_by_stage(diagnosis) == {"training labels": pytest.approx(0.6, rel=0.02)}
     assert mean_ratio(recon, good_recon) == pytest.approx(0.6, rel=0.05)

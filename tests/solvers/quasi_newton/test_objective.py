@@ -247,6 +247,25 @@ def test_term_is_finite_whatever_is_expected_and_counted_in_float32(term, expect
     assert (loss >= 0).all()
 
 
+@pytest.mark.parametrize("unknown", [(), ("variation", "background", "beam_px")])
+@of_any_kind
+def test_loss_and_gradient_do_not_depend_on_the_order_in_memory(seed, modes, shifted, term, held_out, unknown):
+    objective, at = random_problem(seed, modes, shifted, term, held_out, unknown)
+    turned = dataclasses.replace(at, **{name: swap_in_memory(getattr(at, name)) for name in vars(at)})
+    assert not turned.probe.is_contiguous()
+    ours, theirs = objective(at), objective(turned)
+    assert ours.loss == pytest.approx(float(theirs.loss))
+    for a, b in zip(blocks_of(ours), blocks_of(theirs), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def swap_in_memory(block):
+    """The same values, with the last two axes stored in the other order."""
+    if block is None or block.ndim < 2:
+        return block
+    return block.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
 def test_loss_and_gradient_do_not_depend_on_the_number_of_threads():
     objective, at = random_problem(1, 2, True, "poisson", True)
     objective.stack._stored = [

@@ -253,7 +253,7 @@ def test_options_that_cannot_be_are_refused(field):
         TilingConfig(**{field: 0.0 if field == "memory_gib" else 0})
 
 
-BUDGET_GIB = 0.7
+BUDGET_GIB = 0.8
 LARGE = f"""
 import json, re
 from pathlib import Path

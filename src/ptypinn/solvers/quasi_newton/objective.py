@@ -279,12 +279,12 @@ class _Totals:
     """
 
     def __init__(self, at: Unknowns, waves: _ProbeWaves) -> None:
-        self.object = torch.zeros_like(at.object)
-        self.probe = None if at.probe is None else torch.zeros_like(at.probe)
-        self.shifts = None if at.shifts is None else torch.zeros_like(at.shifts)
-        self.log_flux = None if at.log_flux is None else torch.zeros_like(at.log_flux)
-        self.background = None if at.background is None else torch.zeros_like(at.background)
-        self.beam_px = None if at.beam_px is None else torch.zeros_like(at.beam_px)
+        self.object = _zeros_like(at.object)
+        self.probe = None if at.probe is None else _zeros_like(at.probe)
+        self.shifts = None if at.shifts is None else _zeros_like(at.shifts)
+        self.log_flux = None if at.log_flux is None else _zeros_like(at.log_flux)
+        self.background = None if at.background is None else _zeros_like(at.background)
+        self.beam_px = None if at.beam_px is None else _zeros_like(at.beam_px)
         self.loss = torch.zeros((), dtype=torch.float64, device=at.object.device)
         self.held_out = torch.zeros((), dtype=torch.float64, device=at.object.device)
         varying = None if at.probe is None else waves.varying
@@ -351,3 +351,8 @@ def _shift_gradient(moved: Waves, spectrum: Probes) -> Float[Tensor, "batch 2"]:
     q = -2 * torch.pi * torch.fft.fftfreq(size, device=moved.device)
     slope = add_modes(spectrum.conj() * moved).imag / size**2
     return torch.stack([(slope.sum(2) * q).sum(1), (slope.sum(1) * q).sum(1)], 1)
+
+
+def _zeros_like(block: Tensor) -> Tensor:
+    """Return zeros of the shape of a block, contiguous whatever its own strides are: compiled loops add to them."""
+    return torch.zeros_like(block, memory_format=torch.contiguous_format)

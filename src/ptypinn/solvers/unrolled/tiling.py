@@ -161,8 +161,8 @@ def _reach(corners: Corners, size: int) -> Box:
 
 
 GIB = 2**30
-PROCESS_BYTES = GIB // 2
-"""The interpreter with its libraries, and batches of waves."""
+PROCESS_BYTES = 5 * GIB // 8
+"""The interpreter with its libraries and compiled loops, and batches of waves."""
 PIXEL_BYTES = 512
 """For every pixel of a tile's canvas: last iterates, gradient, maps, transforms, and the network's activations."""
 START_PIXEL_BYTES = 140
