@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2400, help="frames of a scan")
     parser.add_argument("--photons", nargs="+", type=float, default=[1e6, 1e5])
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the fast scan")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the solver")
+    parser.add_argument("--threads", type=int, help="threads of the solver; all cores by default, as `live` has it")
     parser.add_argument("--output", type=Path, default=RESULTS / "live.json")
     arguments = parser.parse_args()
     for name in arguments.only:
@@ -185,7 +185,7 @@ def follow_once(arguments: argparse.Namespace, folder: Path, order: str, photons
     file = pp.save(simulated, folder / "scan.h5")
     run = folder / "run"
     with publish(file, 200.0, "--wait") as (publisher, port):
-        with start(f"zmq://127.0.0.1:{port}", run, "--probe", file, "--threads", arguments.threads) as process:
+        with start(f"zmq://127.0.0.1:{port}", run, "--probe", file, *on_threads(arguments)) as process:
             while not (run / "live.json").exists() and process.poll() is None:
                 time.sleep(0.1)  # the scan begins once the solver is there
             say(publisher)
@@ -217,6 +217,11 @@ def follow_once(arguments: argparse.Namespace, folder: Path, order: str, photons
     return {name: round_digits(value) if isinstance(value, float) else value for name, value in figures.items()}
 
 
+def on_threads(arguments: argparse.Namespace) -> list[object]:
+    """Return the options of the command that set its threads."""
+    return [] if arguments.threads is None else ["--threads", arguments.threads]
+
+
 def measure_error(recon: Reconstruction, scan: ScanData) -> float:
     """Return the complex error of an object where its patterns cover it, after shift, ramp and one factor."""
     return float(object_errors(recon, scan)["error"])
@@ -242,7 +247,7 @@ def measure_rate(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str,
 def follow_fast(folder: Path, file: Path, frames: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of the fast scan; its finishing pass is not waited for."""
     run, sizes, backlog = folder / "run", list[float](), list[int]()
-    with start(f"replay:{file}?rate=2000", run, "--probe", file, "--threads", arguments.threads) as process:
+    with start(f"replay:{file}?rate=2000", run, "--probe", file, *on_threads(arguments)) as process:
         while process.poll() is None and read_state(run / "spool").get("state") not in ("ended", "failed"):
             time.sleep(0.2)
             sizes.append(sum_memory(process.pid, read_state(run / "spool").get("pid")))
@@ -287,7 +292,7 @@ def measure_pace(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str,
                 scan = make_scan(frames, 1e6, size)
                 file = pp.save(scan, folder / "scan.h5")
                 run, modes = folder / "run", list[str]()
-                options = "--probe", file, "--threads", arguments.threads
+                options = "--probe", file, *on_threads(arguments)
                 with start(f"replay:{file}?rate={rate}", run, *options) as process:
                     last: Reconstruction | None = None
                     while process.poll() is None and read_state(run / "spool").get("state") != "ended":

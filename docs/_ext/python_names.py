@@ -55,6 +55,7 @@ ELSEWHERE = {
     "matplotlib.figure.Figure": f"{MATPLOTLIB}/figure_api.html#matplotlib.figure.Figure",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
     "collections.deque": f"{PYTHON}/collections.html#collections.deque",
+    "contextlib.AbstractContextManager": f"{PYTHON}/contextlib.html#contextlib.AbstractContextManager",
     "datetime.datetime": f"{PYTHON}/datetime.html#datetime.datetime",
     "os.stat_result": f"{PYTHON}/os.html#os.stat_result",
     "threading.Event": f"{PYTHON}/threading.html#threading.Event",
@@ -66,7 +67,7 @@ BITS = ("Complex", "Complex64", "Complex128", "Float", "Float32", "Float64", "In
 NUMBERS = (*BITS, "Bool", "Inexact", "Num", "Real", "Shaped")
 ELSEWHERE |= {f"jaxtyping.{name}": JAXTYPING for name in NUMBERS}
 
-WITHOUT_PAGE = ("ptypinn.config.", "ptypinn.studies.", "DoseStudy")
+WITHOUT_PAGE = ("ptypinn.config.", "ptypinn.studies.", "ptypinn.utils.", "DoseStudy")
 """Names of packages that have no page of modules."""
 
 CODE = re.compile(r"(``.*?``|`[^`]*`)", re.S)
