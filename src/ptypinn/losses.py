@@ -264,7 +264,10 @@ def _compare(loop: Callable[..., None], expected: Patterns, counts: Patterns, *s
 
 def _is_single(fields: Waves, counts: Patterns) -> bool:
     """Return True where one loop on arrays in single precision may do all of the work."""
-    return kernels.are_usable(fields, counts) and (fields.dtype, counts.dtype) == (torch.complex64, torch.float32)
+    return kernels.are_usable(counts, written=fields) and (fields.dtype, counts.dtype) == (
+        torch.complex64,
+        torch.float32,
+    )
 
 
 def _weigh(

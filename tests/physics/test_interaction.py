@@ -98,6 +98,28 @@ def test_ramps_are_multiplied_row_by_row_and_undone_by_the_adjoint(seed, modes, 
     torch.testing.assert_close(total, start + back.sum(0))
 
 
+@given(scenes())
+def test_what_is_written_to_may_lie_in_memory_in_any_order(scene):
+    (canvas, corners), probes = scene
+    dtype = torch.complex64
+    patches, probes = CanvasPatches(canvas.to(dtype), corners), probes.to(dtype)
+    waves = draw((len(corners), *probes.shape[1:]), 3, dtype)
+    counts, good = draw((len(corners), SIZE, SIZE), 6).abs(), torch.ones((SIZE, SIZE), dtype=torch.bool)
+    ramps = Ramps.of(draw((len(corners), 2), 7).real, SIZE)
+    for change, written in (
+        (lambda out: add_object_directions(waves, probes, corners, out), draw(canvas.shape, 4)),
+        (lambda out: to_probe_directions(out, patches), waves),
+        (lambda out: weigh_fields(out, counts), waves),
+        (lambda out: LIKELIHOODS["poisson"].weigh(out, counts, good, with_loss=True), waves),
+        (lambda out: add_unramped(waves, ramps, out), draw(probes.shape[1:], 5)),
+    ):
+        rows, columns = written.clone(), written.mT.contiguous().mT
+        change(rows)
+        change(columns)
+        torch.testing.assert_close(columns, rows, rtol=1e-4, atol=1e-4)
+        assert not torch.equal(rows, written)
+
+
 @pytest.mark.parametrize("name", sorted(LIKELIHOODS))
 @given(seed=st.integers(0, 999), modes=st.integers(1, 3), with_loss=st.booleans(), photons=st.sampled_from([0.01, 1e3]))
 def test_fields_are_weighed_by_the_residual_of_good_pixels(name, seed, modes, with_loss, photons):

@@ -62,7 +62,7 @@ def add_object_directions(waves: Waves, probes: Probes, corners: Int[Tensor, "ba
         corners: Integer (y, x) of each patch's pixel (0, 0).
         total: The sums.
     """
-    if not kernels.are_usable(waves, probes, total) or not waves.dtype == probes.dtype == total.dtype:
+    if not kernels.are_usable(waves, probes, written=total) or not waves.dtype == probes.dtype == total.dtype:
         add_patches(total[None], add_modes(waves * probes.conj())[None], corners[None])
         return
     kernels.add_illuminated(as_reals(waves), _array(corners), as_reals(probes), as_reals(total, writes=True))
@@ -73,7 +73,7 @@ def to_probe_directions(waves: Waves, patches: ThinPatches | CanvasPatches) -> W
     if isinstance(patches, Tensor):
         return waves.mul_(patches.conj()[:, None])
     canvas, corners = patches
-    if not kernels.are_usable(canvas, waves) or canvas.dtype != waves.dtype:
+    if not kernels.are_usable(canvas, written=waves) or canvas.dtype != waves.dtype:
         return to_probe_directions(waves, patches.cut(waves.shape[-1]))
     kernels.multiply_conjugates(as_reals(waves, writes=True), _array(corners), as_reals(canvas))
     return waves
@@ -104,7 +104,7 @@ def weigh_fields(fields: Waves, factors: Float[Tensor, "batch y x"]) -> Waves:
         fields: Detector fields, (batch, mode, y, x), sqrt(photons).
         factors: Factors, (batch, y, x), in the order of the fields.
     """
-    if not kernels.are_usable(fields, factors) or factors.dtype != fields.real.dtype:
+    if not kernels.are_usable(factors, written=fields) or factors.dtype != fields.real.dtype:
         return fields.mul_(factors[:, None])
     kernels.multiply_modes(as_reals(fields, writes=True), as_reals(factors))
     return fields

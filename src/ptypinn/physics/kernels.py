@@ -30,8 +30,17 @@ PARTS: dict[np.dtype[Any], type[np.floating[Any]]] = {
 OUTSIDE = "a patch reaches beyond its canvas"
 
 
-def are_usable(*tensors: Tensor) -> bool:
-    """Return True where loops on arrays may take the place of operations on tensors: on a CPU, without derivatives."""
+def are_usable(*tensors: Tensor, written: Tensor | None = None) -> bool:
+    """Return True where loops on arrays may take the place of operations on tensors: on a CPU, without derivatives.
+
+    Args:
+        tensors: Tensors that the loop reads.
+        written: Tensor of the caller that it writes to, which has to be contiguous for that.
+    """
+    if written is not None:
+        tensors = *tensors, written
+        if not written.is_contiguous():
+            return False
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return False
     return all(tensor.is_cpu for tensor in tensors)
@@ -85,6 +94,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
+def _require_inside(y: int, x: int, size: int, reals: int, canvas: Array) -> None:
+    """Raise `IndexError` where a patch of some edge at (y, x) reaches beyond a canvas with so many reals per pixel."""
+    if y < 0 or x < 0 or y + size > canvas.shape[0] or reals * (x + size) > canvas.shape[1]:
+        raise IndexError(OUTSIDE)
+
+
+@compiled
 def cut(canvases: Array, corners: Array, out: Array) -> None:
     """Copy patches out of every window.
 
@@ -98,8 +114,7 @@ def cut(canvases: Array, corners: Array, out: Array) -> None:
     for window in range(out.shape[0]):
         for number in range(out.shape[1]):
             y, x = corners[window, number]
-            if y < 0 or x < 0 or y + size > canvases.shape[1] or reals * (x + size) > canvases.shape[2]:
-                raise IndexError(OUTSIDE)
+            _require_inside(y, x, size, reals, canvases[window])
             for row in range(size):
                 line = canvases[window, y + row, reals * x : reals * x + length]
                 for column in range(length):
@@ -114,8 +129,7 @@ def add(patches: Array, corners: Array, canvases: Array) -> None:
     for window in range(patches.shape[0]):
         for number in range(patches.shape[1]):
             y, x = corners[window, number]
-            if y < 0 or x < 0 or y + size > canvases.shape[1] or reals * (x + size) > canvases.shape[2]:
-                raise IndexError(OUTSIDE)
+            _require_inside(y, x, size, reals, canvases[window])
             for row in range(size):
                 line = canvases[window, y + row, reals * x : reals * x + length]
                 for column in range(length):
@@ -135,8 +149,7 @@ def illuminate(canvas: Array, corners: Array, probes: Array, out: Array) -> None
     modes, size = out.shape[1:3]
     for number in range(out.shape[0]):
         y, x = corners[number]
-        if y < 0 or x < 0 or y + size > canvas.shape[0] or 2 * (x + size) > canvas.shape[1]:
-            raise IndexError(OUTSIDE)
+        _require_inside(y, x, size, 2, canvas)
         for mode in range(modes):
             for row in range(size):
                 line = canvas[y + row, 2 * x : 2 * (x + size)]
@@ -155,8 +168,7 @@ def add_illuminated(waves: Array, corners: Array, probes: Array, canvas: Array) 
     modes, size = waves.shape[1:3]
     for number in range(waves.shape[0]):
         y, x = corners[number]
-        if y < 0 or x < 0 or y + size > canvas.shape[0] or 2 * (x + size) > canvas.shape[1]:
-            raise IndexError(OUTSIDE)
+        _require_inside(y, x, size, 2, canvas)
         for mode in range(modes):
             for row in range(size):
                 line = canvas[y + row, 2 * x : 2 * (x + size)]
@@ -175,8 +187,7 @@ def multiply_conjugates(waves: Array, corners: Array, canvas: Array) -> None:
     modes, size = waves.shape[1:3]
     for number in range(waves.shape[0]):
         y, x = corners[number]
-        if y < 0 or x < 0 or y + size > canvas.shape[0] or 2 * (x + size) > canvas.shape[1]:
-            raise IndexError(OUTSIDE)
+        _require_inside(y, x, size, 2, canvas)
         for mode in range(modes):
             for row in range(size):
                 line = canvas[y + row, 2 * x : 2 * (x + size)]

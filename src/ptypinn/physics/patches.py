@@ -163,17 +163,6 @@ def shift_probe(probe: Probe | Probes, shifts: Fractions) -> Probes:
     return torch.fft.ifft2(multiply_ramps(spectra, Ramps.of(shifts, probe.shape[-1])))
 
 
-def shift_adjoint(waves: Probes, shifts: Fractions) -> Probe:
-    """Move per-position waves back to the common frame and add them up: the adjoint of `shift_probe` in the probe.
-
-    Args:
-        waves: One set of modes per position, (batch, mode, y, x).
-        shifts: Displacements (y, x) that `shift_probe` applied, pixels, (batch, 2).
-    """
-    ramp = phase_ramp(shifts, waves.shape[-1])[:, None]
-    return torch.fft.ifft2((torch.fft.fft2(waves) * ramp.conj()).sum(0))
-
-
 def shift_images(images: Complex[Tensor, "batch y x"] | Float[Tensor, "batch y x"], shifts: Fractions) -> Tensor:
     """Move each (periodic) image by its own displacement; real images stay real.
 

@@ -64,7 +64,7 @@ def add_unramped(spectra: Waves, ramps: Ramps, total: Probe) -> None:
         total: The sums, (mode, y, x).
     """
     rows, columns = ramps
-    if not kernels.are_usable(spectra, rows, columns, total) or not spectra.dtype == rows.dtype == total.dtype:
+    if not kernels.are_usable(spectra, rows, columns, written=total) or not spectra.dtype == rows.dtype == total.dtype:
         total += (spectra * ramps.factors().conj()[:, None]).sum(0)
         return
     kernels.add_unramped(as_reals(spectra), as_reals(rows), as_reals(columns), as_reals(total, writes=True))
